@@ -1,0 +1,134 @@
+package minute
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+const (
+	// MinutesPerHalfHour is the number of bits a Mask uses.
+	MinutesPerHalfHour = 30
+	// HalfHoursPerDay is the number of half hours of a UTC day.
+	HalfHoursPerDay = 48
+	// minutesPerDay is the number of minutes of a UTC day.
+	minutesPerDay = HalfHoursPerDay * MinutesPerHalfHour
+)
+
+// Kind says what was going on in the minutes of a Row. The numbers are stored and never change.
+type Kind uint8
+
+const (
+	// Session is an editor, SSH, SFTP or terminal session, as named by the agent. It counts only behind the connection
+	// gate: in a half hour in which a report with sessions had connections.
+	Session Kind = iota
+	// App is a workspace app, port or terminal, as reported by the proxy.
+	App
+	// Connection is a measured latency. It is no usage by itself.
+	Connection
+	// Login is a sign-in to the deployment. It is no usage.
+	Login
+
+	kinds // their number; a page with another kind is not understood
+)
+
+// Mask is a set of minutes of one half hour: bit i is minute i, 0 to 29.
+type Mask uint32
+
+// fullMask is every minute of a half hour.
+const fullMask Mask = 1<<MinutesPerHalfHour - 1
+
+// Count returns the number of minutes, 0 to 30.
+func (m Mask) Count() int { return bits.OnesCount32(uint32(m)) }
+
+// Row is the minutes of one half hour of one subject, kind and app, within one template.
+type Row struct {
+	// HalfHour is counted from the Unix epoch, in UTC.
+	HalfHour int32
+	// Subject is the number that stands for a user.
+	Subject int64
+	// Kind says what the minutes were spent on.
+	Kind Kind
+	// App is the normalised session name or the slug of the app; empty for Connection and Login.
+	App string
+	// Minutes are those in which it happened.
+	Minutes Mask
+	// Connected is the connection gate, of a Session only: some report with sessions in this half hour had connections.
+	Connected bool
+	// Bins are the latencies of a Connection only: one bin per minute, in the order of the mask's bits.
+	Bins []byte
+}
+
+// Compare orders rows as a page does: by subject, half hour, kind and app. Rows that compare equal have one key.
+func Compare(a, b Row) int {
+	return cmp.Or(
+		cmp.Compare(a.Subject, b.Subject),
+		cmp.Compare(a.HalfHour, b.HalfHour),
+		cmp.Compare(a.Kind, b.Kind),
+		cmp.Compare(a.App, b.App),
+	)
+}
+
+// Union merges two sorted lists without duplicates into a new one. Of a minute with two latencies the earlier list's
+// stays. The inputs are unchanged; the result may share their bins.
+func Union(earlier, later []Row) []Row {
+	out := make([]Row, 0, len(earlier)+len(later))
+	for len(earlier) > 0 && len(later) > 0 {
+		switch c := Compare(earlier[0], later[0]); {
+		case c < 0:
+			out, earlier = append(out, earlier[0]), earlier[1:]
+		case c > 0:
+			out, later = append(out, later[0]), later[1:]
+		default:
+			out = append(out, merge(earlier[0], later[0]))
+			earlier, later = earlier[1:], later[1:]
+		}
+	}
+	return append(append(out, earlier...), later...)
+}
+
+// Normalize sorts rows and unions those of one key, in place, and returns what is left. Of a minute with two latencies
+// the first row's stays.
+func Normalize(rows []Row) []Row {
+	slices.SortStableFunc(rows, Compare)
+	out := rows[:0]
+	for _, r := range rows {
+		if n := len(out); n > 0 && Compare(out[n-1], r) == 0 {
+			out[n-1] = merge(out[n-1], r)
+			continue
+		}
+		out = append(out, r)
+	}
+	clear(rows[len(out):])
+	return out
+}
+
+// merge unions two rows of one key.
+func merge(earlier, later Row) Row {
+	earlier.Bins = mergeBins(earlier, later)
+	earlier.Minutes |= later.Minutes
+	earlier.Connected = earlier.Connected || later.Connected
+	return earlier
+}
+
+// mergeBins returns the bins of the united minutes. It makes a new list unless the earlier one has them all.
+func mergeBins(earlier, later Row) []byte {
+	if earlier.Kind != Connection || later.Minutes&^earlier.Minutes == 0 {
+		return earlier.Bins
+	}
+	a, b := earlier.Bins, later.Bins
+	bins := make([]byte, 0, (earlier.Minutes | later.Minutes).Count())
+	for rest := earlier.Minutes | later.Minutes; rest != 0; rest &= rest - 1 {
+		bit := rest & -rest
+		inLater := later.Minutes&bit != 0
+		if earlier.Minutes&bit != 0 {
+			bins, a = append(bins, a[0]), a[1:]
+		} else {
+			bins = append(bins, b[0])
+		}
+		if inLater {
+			b = b[1:]
+		}
+	}
+	return bins
+}

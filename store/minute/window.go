@@ -1,0 +1,82 @@
+package minute
+
+import "time"
+
+// Window is the minutes that a question is about, counted from the Unix epoch: Start <= m < End.
+type Window struct {
+	Start, End int64
+	// Bounds are the starts of the intervals that were asked for, ascending, the first at Start; each interval ends at
+	// the next bound or at End. Nil means no intervals.
+	Bounds []int64
+}
+
+// NewWindow returns the minutes that begin in [start, end), without intervals.
+func NewWindow(start, end time.Time) Window {
+	return Window{Start: ceilMinute(start), End: ceilMinute(end)}
+}
+
+// Split returns the window with an interval for every so many calendar days from start on, in start's location; the last
+// one is cut at the end. A day that the zone makes shorter or longer is one day. start and end are those of NewWindow;
+// days is at least 1. An empty window has no intervals.
+func (w Window) Split(start, end time.Time, days int) Window {
+	w.Bounds = nil
+	for n := 0; ; n += days {
+		t := addDays(start, n)
+		bound := ceilMinute(t)
+		if !t.Before(end) || bound >= w.End {
+			return w
+		}
+		// A zone that crosses the date line skips a whole day: that day has no interval of its own.
+		if k := len(w.Bounds); k == 0 || w.Bounds[k-1] < bound {
+			w.Bounds = append(w.Bounds, bound)
+		}
+	}
+}
+
+// Days returns the first and the last UTC day that the window touches. The first is after the last when it is empty.
+func (w Window) Days() (first, last int32) {
+	if w.Start >= w.End {
+		return 0, -1
+	}
+	return int32(floorDiv(w.Start, minutesPerDay)), int32(floorDiv(w.End-1, minutesPerDay))
+}
+
+// addDays returns the first instant at which the clock of t's location shows t's time, or a later one, so many days after
+// t. time.Date does not promise which instant it takes where a transition skips or repeats a time.
+func addDays(t time.Time, days int) time.Time {
+	if days == 0 {
+		return t
+	}
+	shown := time.Date(t.Year(), t.Month(), t.Day()+days, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+	from := shown.Add(-36 * time.Hour).In(t.Location()) // before the instant sought, in every zone
+	for {
+		_, offset := from.Zone()
+		_, until := from.ZoneBounds()
+		at := shown.Add(-time.Duration(offset) * time.Second).In(t.Location())
+		if at.Before(from) {
+			at = from
+		}
+		if until.IsZero() || at.Before(until) {
+			return at
+		}
+		from = until
+	}
+}
+
+// ceilMinute returns the first minute that does not begin before t.
+func ceilMinute(t time.Time) int64 {
+	m := floorDiv(t.Unix(), 60)
+	if t.Unix() > m*60 || t.Nanosecond() > 0 {
+		m++
+	}
+	return m
+}
+
+// floorDiv divides rounding down, also before the epoch.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
