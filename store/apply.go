@@ -1,0 +1,453 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// Catalog is a change of the catalog: what to write and what to mark as deleted.
+type Catalog struct {
+	Organizations []Organization
+	Templates     []Template
+	Versions      []TemplateVersion
+	Users         []User
+	Groups        []Group
+	Workspaces    []Workspace
+	Agents        []Agent
+	Apps          []App
+	Deleted       Deleted
+}
+
+// Deleted lists what is gone, by id. Unknown ids are ignored: they are as deleted as can be.
+type Deleted struct {
+	Templates  []uuid.UUID
+	Users      []uuid.UUID
+	Workspaces []uuid.UUID
+	Agents     []uuid.UUID
+	Groups     []uuid.UUID
+}
+
+// Authority limits what a change of the catalog may touch.
+type Authority struct {
+	// Organization says whether items of an organization may be written.
+	Organization func(uuid.UUID) bool
+	// ManageAccess says whether the members of a group that holds grants may be changed.
+	ManageAccess bool
+}
+
+// Refusal says why one item of a request was not taken; the others were.
+type Refusal struct {
+	List      string // the name of the list that the item is in
+	Index     int    // its position there
+	Reason    string
+	Permanent bool // false: may succeed when sent again, because something that it refers to may come later
+}
+
+// ApplyCatalog writes a change of the catalog in one transaction. Items of the same request may refer to each other.
+// What an item belongs to (organization of a template, template of a workspace, workspace of an agent) never changes.
+func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority) ([]Refusal, error) {
+	var refusals []Refusal
+	err := retryConflicts(ctx, func() error {
+		err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			a := applier{tx: tx, now: At(s.clock()), authority: authority}
+			err := a.apply(c)
+			refusals = a.refusals
+			return err
+		})
+		return s.dialect.classify(err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("apply catalog: %w", err)
+	}
+	return refusals, nil
+}
+
+// applier applies one change. Its maps know the parents of everything that the change names.
+type applier struct {
+	tx        *gorm.DB
+	now       Instant
+	authority Authority
+	refusals  []Refusal
+
+	organizations map[uuid.UUID]uuid.UUID // to itself
+	templates     map[uuid.UUID]uuid.UUID // to organization
+	versions      map[uuid.UUID]uuid.UUID // to template
+	groups        map[uuid.UUID]uuid.UUID // to organization
+	workspaces    map[uuid.UUID]uuid.UUID // to template
+	agents        map[uuid.UUID]uuid.UUID // to workspace
+	users         map[uuid.UUID][]uuid.UUID
+	created       map[uuid.UUID]Instant // of agents
+}
+
+func (a *applier) apply(c Catalog) error {
+	steps := []func(Catalog) error{
+		a.load, a.writeOrganizations, a.writeTemplates, a.writeVersions, a.writeUsers, a.writeGroups,
+		a.writeWorkspaces, a.writeAgents, a.writeApps, a.markDeleted,
+	}
+	for _, step := range steps {
+		if err := step(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads the parents of all that the change names, from the leaves to the organizations.
+func (a *applier) load(c Catalog) (err error) {
+	var agents, workspaces, templates, versions, groups, organizations, users []uuid.UUID
+	for _, x := range c.Apps {
+		agents = append(agents, x.AgentID)
+	}
+	for _, x := range c.Agents {
+		agents, workspaces = append(agents, x.ID), append(workspaces, x.WorkspaceID)
+	}
+	for _, x := range c.Workspaces {
+		workspaces, templates, users = append(workspaces, x.ID), append(templates, x.TemplateID), append(users, x.OwnerID)
+	}
+	for _, x := range c.Versions {
+		versions, templates = append(versions, x.ID), append(templates, x.TemplateID)
+	}
+	for _, x := range c.Templates {
+		templates, organizations = append(templates, x.ID), append(organizations, x.OrganizationID)
+	}
+	for _, x := range c.Groups {
+		groups, organizations = append(groups, x.ID), append(organizations, x.OrganizationID)
+	}
+	for _, x := range c.Users {
+		users, organizations = append(users, x.ID), append(organizations, x.OrganizationIDs...)
+	}
+	agents, workspaces = append(agents, c.Deleted.Agents...), append(workspaces, c.Deleted.Workspaces...)
+	templates, groups, users = append(templates, c.Deleted.Templates...), append(groups, c.Deleted.Groups...), append(users, c.Deleted.Users...)
+
+	if a.agents, err = parents(a.tx, "agents", "workspace_id", agents); err != nil {
+		return err
+	}
+	if a.created, err = a.agentsCreated(agents); err != nil {
+		return err
+	}
+	if a.workspaces, err = parents(a.tx, "workspaces", "template_id", values(workspaces, a.agents)); err != nil {
+		return err
+	}
+	if a.versions, err = parents(a.tx, "template_versions", "template_id", versions); err != nil {
+		return err
+	}
+	if a.templates, err = parents(a.tx, "templates", "organization_id", values(values(templates, a.workspaces), a.versions)); err != nil {
+		return err
+	}
+	if a.groups, err = parents(a.tx, "groups", "organization_id", groups); err != nil {
+		return err
+	}
+	if a.users, err = a.organizationsOfUsers(users); err != nil {
+		return err
+	}
+	a.organizations, err = parents(a.tx, "organizations", "id", values(values(organizations, a.templates), a.groups))
+	return err
+}
+
+// values adds the values of a map to a list.
+func values(list []uuid.UUID, m map[uuid.UUID]uuid.UUID) []uuid.UUID {
+	for _, v := range m {
+		list = append(list, v)
+	}
+	return list
+}
+
+// readBatch bounds the ids of one IN list.
+const readBatch = 5000
+
+// parents reads what rows of a table belong to. Unknown ids are absent.
+func parents(tx *gorm.DB, table, column string, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	found := make(map[uuid.UUID]uuid.UUID, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var rows []struct{ ID, Parent uuid.UUID }
+		err := tx.Table(table).Select("id", column+" AS parent").Where("id IN ?", batch).Scan(&rows).Error
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", table, err)
+		}
+		for _, r := range rows {
+			found[r.ID] = r.Parent
+		}
+	}
+	return found, nil
+}
+
+func (a *applier) agentsCreated(ids []uuid.UUID) (map[uuid.UUID]Instant, error) {
+	created := make(map[uuid.UUID]Instant, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []Agent
+		if err := a.tx.Select("id", "created_at").Where("id IN ?", batch).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read agents: %w", err)
+		}
+		for _, f := range found {
+			created[f.ID] = f.CreatedAt
+		}
+	}
+	return created, nil
+}
+
+func (a *applier) organizationsOfUsers(ids []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	organizations := make(map[uuid.UUID][]uuid.UUID, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []User
+		if err := a.tx.Select("id", "organization_ids").Where("id IN ?", batch).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read users: %w", err)
+		}
+		for _, f := range found {
+			organizations[f.ID] = f.OrganizationIDs
+		}
+	}
+	return organizations, nil
+}
+
+// write upserts the items of a list that pass a check. The check returns why an item cannot be taken, or "". Of two
+// items with one key the later counts.
+func write[T any](a *applier, list string, items []T, key func(*T) any, check func(*T) (reason string, permanent bool)) error {
+	accepted := make([]T, 0, len(items))
+	position := make(map[any]int, len(items))
+	for i := range items {
+		if reason, permanent := check(&items[i]); reason != "" {
+			a.refusals = append(a.refusals, Refusal{list, i, reason, permanent})
+			continue
+		}
+		if p, again := position[key(&items[i])]; again {
+			accepted[p] = items[i]
+			continue
+		}
+		position[key(&items[i])] = len(accepted)
+		accepted = append(accepted, items[i])
+	}
+	if len(accepted) == 0 {
+		return nil
+	}
+	if err := a.tx.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(accepted, writeBatch).Error; err != nil {
+		return fmt.Errorf("write %s: %w", list, err)
+	}
+	return nil
+}
+
+// writeBatch bounds the rows of one INSERT of the catalog.
+const writeBatch = 500
+
+// belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same.
+func (a *applier) belongs(what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID) (string, bool) {
+	if _, ok := parents[parent]; !ok {
+		return fmt.Sprintf("%s %s is not in the catalog", what, parent), false
+	}
+	if !a.authority.Organization(organization) {
+		return fmt.Sprintf("%s %s is not in the catalog", what, parent), true
+	}
+	if old, ok := known[id]; ok && old != parent {
+		return fmt.Sprintf("%s cannot change: it is %s", what, old), true
+	}
+	known[id] = parent
+	return "", false
+}
+
+const outside = "organization is not one that the caller may write"
+
+func (a *applier) writeOrganizations(c Catalog) error {
+	return write(a, "organizations", c.Organizations, func(x *Organization) any { return x.ID }, func(x *Organization) (string, bool) {
+		if !a.authority.Organization(x.ID) {
+			return outside, true
+		}
+		a.organizations[x.ID] = x.ID
+		return "", false
+	})
+}
+
+func (a *applier) writeTemplates(c Catalog) error {
+	return write(a, "templates", c.Templates, func(x *Template) any { return x.ID }, func(x *Template) (string, bool) {
+		return a.belongs("organization", x.ID, x.OrganizationID, a.templates, a.organizations, x.OrganizationID)
+	})
+}
+
+func (a *applier) writeVersions(c Catalog) error {
+	return write(a, "template_versions", c.Versions, func(x *TemplateVersion) any { return x.ID }, func(x *TemplateVersion) (string, bool) {
+		return a.belongs("template", x.ID, x.TemplateID, a.versions, a.templates, a.templates[x.TemplateID])
+	})
+}
+
+// mayWriteUser says whether the caller may write a user that is, or is to be, in these organizations.
+func (a *applier) mayWriteUser(organizations []uuid.UUID) bool {
+	if len(organizations) == 0 {
+		return a.authority.Organization(uuid.Nil)
+	}
+	return !slices.ContainsFunc(organizations, func(id uuid.UUID) bool { return !a.authority.Organization(id) })
+}
+
+func (a *applier) writeUsers(c Catalog) error {
+	return write(a, "users", c.Users, func(x *User) any { return x.ID }, func(x *User) (string, bool) {
+		old, known := a.users[x.ID]
+		if !a.mayWriteUser(x.OrganizationIDs) || known && !a.mayWriteUser(old) {
+			return outside, true
+		}
+		a.users[x.ID] = x.OrganizationIDs
+		return "", false
+	})
+}
+
+func (a *applier) writeGroups(c Catalog) error {
+	var members []GroupMember
+	var written []uuid.UUID
+	granted, err := a.groupsWithGrants(c)
+	if err != nil {
+		return err
+	}
+	err = write(a, "groups", c.Groups, func(x *Group) any { return x.ID }, func(x *Group) (string, bool) {
+		if granted[x.ID] && !a.authority.ManageAccess {
+			return "group holds grants: changing its members needs manage_access", true
+		}
+		if reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, x.OrganizationID); reason != "" {
+			return reason, permanent
+		}
+		written = append(written, x.ID)
+		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
+		for _, user := range x.UserIDs {
+			members = append(members, GroupMember{GroupID: x.ID, UserID: user})
+		}
+		return "", false
+	})
+	if err != nil || len(written) == 0 {
+		return err
+	}
+	if err := a.tx.Where("group_id IN ?", written).Delete(&GroupMember{}).Error; err != nil {
+		return fmt.Errorf("replace members of groups: %w", err)
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	if err := a.tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(members, writeBatch).Error; err != nil {
+		return fmt.Errorf("replace members of groups: %w", err)
+	}
+	return nil
+}
+
+func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
+	ids := c.Deleted.Groups
+	for _, g := range c.Groups {
+		ids = append(ids, g.ID)
+	}
+	granted := map[uuid.UUID]bool{}
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []uuid.UUID
+		err := a.tx.Model(&RoleBinding{}).Where("principal_kind = ? AND principal_id IN ?", "group", batch).Distinct().Pluck("principal_id", &found).Error
+		if err != nil {
+			return nil, fmt.Errorf("read grants of groups: %w", err)
+		}
+		for _, id := range found {
+			granted[id] = true
+		}
+	}
+	return granted, nil
+}
+
+func (a *applier) writeWorkspaces(c Catalog) error {
+	return write(a, "workspaces", c.Workspaces, func(x *Workspace) any { return x.ID }, func(x *Workspace) (string, bool) {
+		if _, known := a.users[x.OwnerID]; !known {
+			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
+		}
+		x.ChangedAt = a.now
+		return a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
+	})
+}
+
+func (a *applier) writeAgents(c Catalog) error {
+	return write(a, "agents", c.Agents, func(x *Agent) any { return x.ID }, func(x *Agent) (string, bool) {
+		a.created[x.ID] = x.CreatedAt
+		return a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
+	})
+}
+
+// writeApps keeps what each agent declares and, per template, the newest declaration of each slug.
+func (a *applier) writeApps(c Catalog) error {
+	var newest []TemplateApp
+	err := write(a, "apps", c.Apps, func(x *App) any { return App{AgentID: x.AgentID, Slug: x.Slug} }, func(x *App) (string, bool) {
+		workspace, known := a.agents[x.AgentID]
+		template := a.workspaces[workspace]
+		if !known || !a.authority.Organization(a.templates[template]) {
+			return fmt.Sprintf("agent %s is not in the catalog", x.AgentID), known
+		}
+		newest = append(newest, TemplateApp{template, x.Slug, x.DisplayName, x.Icon, a.created[x.AgentID]})
+		return "", false
+	})
+	if err != nil {
+		return err
+	}
+	for _, app := range newest {
+		err := a.tx.Exec(`INSERT INTO template_apps (template_id, slug, display_name, icon, declared_at) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (template_id, slug) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon, declared_at = excluded.declared_at
+			WHERE excluded.declared_at >= template_apps.declared_at`,
+			app.TemplateID, app.Slug, app.DisplayName, app.Icon, app.DeclaredAt).Error
+		if err != nil {
+			return fmt.Errorf("write apps of templates: %w", err)
+		}
+	}
+	return nil
+}
+
+// markDeleted marks what is gone. An item outside the caller's organizations is left alone, as if it were unknown.
+func (a *applier) markDeleted(c Catalog) error {
+	own := func(ids []uuid.UUID, organization func(uuid.UUID) uuid.UUID) []uuid.UUID {
+		return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return !a.authority.Organization(organization(id)) })
+	}
+	ofTemplate := func(id uuid.UUID) uuid.UUID { return a.templates[id] }
+	ofWorkspace := func(id uuid.UUID) uuid.UUID { return a.templates[a.workspaces[id]] }
+	ofAgent := func(id uuid.UUID) uuid.UUID { return a.templates[a.workspaces[a.agents[id]]] }
+
+	agents := own(c.Deleted.Agents, ofAgent)
+	var touched []uuid.UUID
+	for _, id := range agents {
+		touched = append(touched, a.agents[id])
+	}
+	users := slices.DeleteFunc(slices.Clone(c.Deleted.Users), func(id uuid.UUID) bool { return !a.mayWriteUser(a.users[id]) })
+	workspaces := own(c.Deleted.Workspaces, ofWorkspace)
+	for _, step := range []struct {
+		model any
+		ids   []uuid.UUID
+	}{
+		{&Template{}, own(c.Deleted.Templates, ofTemplate)}, {&User{}, users}, {&Workspace{}, workspaces}, {&Agent{}, agents},
+	} {
+		for batch := range slices.Chunk(step.ids, writeBatch) {
+			err := a.tx.Model(step.model).Where("id IN ? AND deleted_at = 0", batch).Update("deleted_at", a.now).Error
+			if err != nil {
+				return fmt.Errorf("mark as deleted: %w", err)
+			}
+		}
+	}
+	// The directory of every server learns of changes by this column.
+	for batch := range slices.Chunk(append(touched, workspaces...), writeBatch) {
+		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", a.now).Error; err != nil {
+			return fmt.Errorf("mark workspaces as changed: %w", err)
+		}
+	}
+	return a.deleteGroups(c)
+}
+
+func (a *applier) deleteGroups(c Catalog) error {
+	granted, err := a.groupsWithGrants(c)
+	if err != nil {
+		return err
+	}
+	for i, id := range c.Deleted.Groups {
+		organization, known := a.groups[id]
+		if !known || !a.authority.Organization(organization) {
+			continue
+		}
+		if granted[id] && !a.authority.ManageAccess {
+			a.refusals = append(a.refusals, Refusal{"deleted.groups", i, "group holds grants: deleting it needs manage_access", true})
+			continue
+		}
+		if err := a.tx.Where("group_id = ?", id).Delete(&GroupMember{}).Error; err != nil {
+			return fmt.Errorf("delete members of a group: %w", err)
+		}
+		if err := a.tx.Where("id = ?", id).Delete(&Group{}).Error; err != nil {
+			return fmt.Errorf("delete group: %w", err)
+		}
+	}
+	return nil
+}

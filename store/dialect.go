@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
+	"gorm.io/driver/postgres"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// dialect is what differs between the databases: how to connect, the source of the merge statement, how a transaction
+// yields, and what an error means.
+type dialect interface {
+	fmt.Stringer
+	writePool() pool
+	readPool() pool
+	goose() (goose.Dialect, string, []goose.ProviderOption, error)
+	// merge unions rows, sorted and distinct, into usage_open in one transaction.
+	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
+	// yield makes the transaction give way when it must wait for a lock.
+	yield(tx *gorm.DB) error
+	classify(err error) error
+}
+
+// parseDatabase reads a database name as users write it.
+func parseDatabase(name string) (dialect, error) {
+	switch scheme, rest, _ := strings.Cut(name, ":"); scheme {
+	case "sqlite":
+		if rest == "" {
+			return nil, errors.New("database: sqlite: needs a file, for example sqlite:insights.db")
+		}
+		return sqliteDialect{path: rest}, nil
+	case "postgres", "postgresql":
+		u, err := url.Parse(name)
+		if err != nil {
+			// The text of the error repeats the URL, and with it the password.
+			return nil, errors.New("database: the postgres URL cannot be parsed; characters like @ : / in a password must be percent-encoded")
+		}
+		return postgresDialect{url: u}, nil
+	}
+	return nil, errors.New("database: want sqlite:FILE or postgres://USER@HOST/NAME")
+}
+
+// Kinds of trouble with a database, as classify tells them.
+var (
+	// ErrRefused means the database will never take this data; asking again is useless.
+	ErrRefused = errors.New("database refused the data")
+	// ErrConflict means another transaction was in the way; asking again at once may succeed.
+	ErrConflict = errors.New("transaction gave way to another")
+)
+
+type postgresDialect struct{ url *url.URL }
+
+func (d postgresDialect) String() string {
+	return "postgres database " + strings.TrimPrefix(d.url.Path, "/") + " on " + d.url.Host
+}
+
+// dsn adds run-time parameters that the service relies on, unless the user set them.
+func (d postgresDialect) dsn(parameters map[string]string) string {
+	u, query := *d.url, d.url.Query()
+	for name, value := range parameters {
+		if !query.Has(name) {
+			query.Set(name, value)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+func (d postgresDialect) writePool() pool {
+	// Whatever the database's default is: an acknowledged report is on disk.
+	dsn := d.dsn(map[string]string{"synchronous_commit": "on", "application_name": "insights", "connect_timeout": "10"})
+	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
+}
+
+func (d postgresDialect) readPool() pool {
+	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "application_name": "insights questions", "connect_timeout": "10"})
+	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
+}
+
+func (postgresDialect) yield(tx *gorm.DB) error {
+	return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error
+}
+
+func (postgresDialect) classify(err error) error {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code {
+	case "40001", "40P01", "55P03": // serialization, deadlock, lock timeout
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	switch e.Code[:2] {
+	case "22", "23": // data exception, constraint
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+type sqliteDialect struct{ path string }
+
+func (d sqliteDialect) String() string { return "sqlite file " + d.path }
+
+func (d sqliteDialect) dsn(pragmas ...string) string {
+	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(d.path), RawQuery: query.Encode()}).String()
+}
+
+func (d sqliteDialect) writePool() pool {
+	// FULL syncs the log at every commit; one connection, because SQLite has one writer at a time anyway.
+	dsn := d.dsn("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)")
+	return pool{sqlite.New(sqlite.Config{DriverName: "sqlite", DSN: dsn}), 1}
+}
+
+func (d sqliteDialect) readPool() pool {
+	return pool{sqlite.New(sqlite.Config{DriverName: "sqlite", DSN: d.dsn("query_only(1)", "busy_timeout(10000)")}), 4}
+}
+
+func (sqliteDialect) yield(*gorm.DB) error { return nil } // the only writer waits for nobody
+
+func (sqliteDialect) classify(err error) error {
+	var e *sqlitedriver.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Placement says whose usage the reports of an agent are: what the catalog knows of it at this moment.
+type Placement struct {
+	Agent        uuid.UUID
+	Workspace    uuid.UUID
+	Template     uuid.UUID
+	Organization uuid.UUID
+	Owner        uuid.UUID
+	Subject      int64     // of the owner
+	DeletedAt    time.Time // when the workspace or the agent was deleted; zero while it lives
+}
+
+// Directory answers where agents belong from memory. It is refreshed every second with what changed, by whichever
+// server, so it is at most that much behind the catalog.
+type Directory struct {
+	store *Store
+
+	mu       sync.RWMutex
+	agents   map[uuid.UUID]Placement
+	subjects map[uuid.UUID]int64
+}
+
+// maxDirectory bounds the entries of each map of a directory: about 150 MB when full.
+const maxDirectory = 1 << 20
+
+// NewDirectory returns an empty directory. Its owner calls Refresh.
+func (s *Store) NewDirectory() *Directory {
+	return &Directory{store: s, agents: map[uuid.UUID]Placement{}, subjects: map[uuid.UUID]int64{}}
+}
+
+// Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
+func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok bool, err error) {
+	d.mu.RLock()
+	p, ok = d.agents[agent]
+	d.mu.RUnlock()
+	if ok {
+		return p, true, nil
+	}
+	p, ok, err = d.store.placement(ctx, agent)
+	if err != nil || !ok {
+		return Placement{}, false, err
+	}
+	if p.Subject, ok, err = d.Subject(ctx, p.Owner); err != nil || !ok {
+		return Placement{}, false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	makeRoom(d.agents)
+	d.agents[agent] = p
+	return p, true, nil
+}
+
+// Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
+func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64, ok bool, err error) {
+	d.mu.RLock()
+	subject, ok = d.subjects[user]
+	d.mu.RUnlock()
+	if ok {
+		return subject, true, nil
+	}
+	var known int64
+	if err := d.store.writes.WithContext(ctx).Model(&User{}).Where("id = ?", user).Count(&known).Error; err != nil {
+		return 0, false, fmt.Errorf("look for user %s: %w", user, err)
+	}
+	if known == 0 {
+		return 0, false, nil
+	}
+	subjects, err := d.store.Subjects(ctx, []uuid.UUID{user})
+	if err != nil {
+		return 0, false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	makeRoom(d.subjects)
+	d.subjects[user] = subjects[user]
+	return subjects[user], true, nil
+}
+
+// makeRoom drops an entry, whichever comes first, when a map is full.
+func makeRoom[V any](m map[uuid.UUID]V) {
+	if len(m) < maxDirectory {
+		return
+	}
+	for key := range m {
+		delete(m, key)
+		return
+	}
+}
+
+// directoryOverlap is how far Refresh looks back: longer than clocks of servers differ and than a change of the
+// catalog takes to commit.
+const directoryOverlap = 30 * time.Second
+
+// Refresh forgets the agents of workspaces that changed lately.
+func (d *Directory) Refresh(ctx context.Context) error {
+	var changed []uuid.UUID
+	err := d.store.writes.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id WHERE workspaces.changed_at > ?`,
+		At(d.store.clock().Add(-directoryOverlap))).Scan(&changed).Error
+	if err != nil {
+		return fmt.Errorf("refresh directory: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, agent := range changed {
+		delete(d.agents, agent)
+	}
+	return nil
+}
+
+// placement reads where an agent belongs, but for the owner's subject.
+func (s *Store) placement(ctx context.Context, agent uuid.UUID) (Placement, bool, error) {
+	var found []struct {
+		WorkspaceID, TemplateID, OrganizationID, OwnerID uuid.UUID
+		AgentDeleted, WorkspaceDeleted                   Instant
+	}
+	err := s.writes.WithContext(ctx).Raw(`SELECT agents.workspace_id, workspaces.template_id, templates.organization_id, workspaces.owner_id,
+			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
+		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
+		WHERE agents.id = ?`, agent).Scan(&found).Error
+	if err != nil {
+		return Placement{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
+	}
+	if len(found) == 0 {
+		return Placement{}, false, nil
+	}
+	f := found[0]
+	deleted := f.WorkspaceDeleted.Time
+	if deleted.IsZero() || !f.AgentDeleted.IsZero() && f.AgentDeleted.Before(deleted) {
+		deleted = f.AgentDeleted.Time
+	}
+	return Placement{agent, f.WorkspaceID, f.TemplateID, f.OrganizationID, f.OwnerID, 0, deleted}, true, nil
+}

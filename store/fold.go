@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/minute"
+)
+
+// foldAge is how long ago a half hour ended when its rows are folded. Until then rows still change often.
+const foldAge = time.Hour
+
+// FoldReport says what a pass of folding did.
+type FoldReport struct {
+	Pages int // pages written
+	Rows  int // rows moved into them
+	Late  int // pages left for the next pass because another transaction was in the way
+}
+
+// Fold moves the rows of half hours that ended more than an hour ago into the pages of their templates and days. Any
+// number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
+func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
+	var report FoldReport
+	end := int32((s.clock().Add(-foldAge)).Unix() / 1800) // the first half hour that is too young
+	var due []struct {
+		TemplateID uuid.UUID
+		HalfHour   int32
+	}
+	err := s.writes.WithContext(ctx).Raw(`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end).Scan(&due).Error
+	if err != nil {
+		return report, fmt.Errorf("look for usage rows to fold: %w", s.dialect.classify(err))
+	}
+	type page struct {
+		template uuid.UUID
+		day      int32
+	}
+	var pages []page
+	halfHours := map[page][]int32{}
+	for _, d := range due {
+		p := page{d.TemplateID, d.HalfHour / minute.HalfHoursPerDay}
+		if halfHours[p] == nil {
+			pages = append(pages, p)
+		}
+		halfHours[p] = append(halfHours[p], d.HalfHour)
+	}
+	var errs []error
+	for _, p := range pages {
+		n, err := s.foldPage(ctx, p.template, p.day, halfHours[p])
+		switch {
+		case errors.Is(err, ErrConflict):
+			report.Late++
+		case err != nil:
+			errs = append(errs, fmt.Errorf("fold template %s, day %d: %w", p.template, p.day, err))
+		case n > 0:
+			report.Pages++
+			report.Rows += n
+		}
+	}
+	return report, errors.Join(errs...)
+}
+
+// foldPage moves what the half hours of one template and day hold into its page and returns the number of rows. What
+// is deleted is exactly what is folded, so a merge that runs beside it lands in what is deleted or in a fresh row.
+func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, halfHours []int32) (int, error) {
+	var taken int
+	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.dialect.yield(tx); err != nil {
+			return err
+		}
+		rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ? RETURNING `+openColumns, template, halfHours))
+		if err != nil {
+			return fmt.Errorf("take rows: %w", err)
+		}
+		if taken = len(rows); taken == 0 {
+			return nil // another server folded them
+		}
+		return s.unionPage(tx, template, day, rows)
+	})
+	return taken, s.dialect.classify(err)
+}
+
+// unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict.
+func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error {
+	old := pageRow{TemplateID: template, Day: day}
+	err := tx.Raw(`SELECT template_id, day, version, usage, latency FROM usage_day WHERE template_id = ? AND day = ?`, template, day).Scan(&old).Error
+	if err != nil {
+		return fmt.Errorf("read page: %w", err)
+	}
+	earlier, err := old.rows()
+	if err != nil {
+		return err
+	}
+	later := make([]minute.Row, len(rows))
+	for i, r := range rows {
+		later[i] = r.Row
+	}
+	page, err := minute.EncodePage(day, minute.Union(earlier, minute.Normalize(later)))
+	if err != nil {
+		return fmt.Errorf("encode page: %w", err)
+	}
+	written := tx.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (template_id, day) DO UPDATE SET version = excluded.version, usage = excluded.usage, latency = excluded.latency
+		WHERE usage_day.version = excluded.version - 1`,
+		template, day, old.Version+1, nonNil(page.Usage), nonNil(page.Latency))
+	if written.Error != nil {
+		return fmt.Errorf("write page: %w", written.Error)
+	}
+	if written.RowsAffected == 0 {
+		return fmt.Errorf("write page: version %d is no longer the newest: %w", old.Version, ErrConflict)
+	}
+	return nil
+}
+
+// nonNil keeps "no bytes" apart from NULL.
+func nonNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+const openColumns = `template_id, half_hour, subject, kind, app, minutes, connected, latencies`
+
+// openRows reads the rows of a statement that yields openColumns.
+func openRows(statement *gorm.DB) (out []OpenRow, err error) {
+	rows, err := statement.Rows()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var r OpenRow
+		var latencies string
+		if err := rows.Scan(&r.Template, &r.HalfHour, &r.Subject, &r.Kind, &r.App, &r.Minutes, &r.Connected, &latencies); err != nil {
+			return nil, err
+		}
+		if r.Kind == minute.Connection {
+			if r.Minutes, r.Bins, err = minute.ParseLatencies(latencies); err != nil {
+				return nil, fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", r.Template, r.HalfHour, r.Subject, err)
+			}
+		}
+		out = append(out, r)
+	}
+	return slices.Clip(out), rows.Err()
+}

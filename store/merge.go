@@ -1,0 +1,149 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/minute"
+)
+
+// OpenRow is a row of the present: half an hour of one subject, kind and app in a template.
+type OpenRow struct {
+	Template uuid.UUID
+	minute.Row
+}
+
+// latencies are the row's samples as the table keeps them.
+func (r OpenRow) latencies() string {
+	if r.Kind != minute.Connection {
+		return ""
+	}
+	return minute.FormatLatencies(r.Minutes, r.Bins)
+}
+
+// compareOpen is the order of the table's key. All writers take rows in it, so that they wait for each other instead of
+// deadlocking.
+func compareOpen(a, b OpenRow) int {
+	return cmp.Or(
+		cmp.Compare(a.HalfHour, b.HalfHour),
+		bytes.Compare(a.Template[:], b.Template[:]),
+		cmp.Compare(a.Subject, b.Subject),
+		cmp.Compare(a.Kind, b.Kind),
+		cmp.Compare(a.App, b.App),
+	)
+}
+
+// mergeTail makes writing a union: bits are only ever added, and a row that adds nothing leaves the stored one as it is.
+// Latencies of minutes that are all known already are left out.
+const (
+	mergeColumns = `INSERT INTO usage_open (half_hour, template_id, subject, kind, app, minutes, connected, latencies) `
+	mergeTail    = ` ON CONFLICT (half_hour, template_id, subject, kind, app) DO UPDATE SET
+		minutes = usage_open.minutes | excluded.minutes,
+		connected = usage_open.connected OR excluded.connected,
+		latencies = CASE WHEN usage_open.minutes & excluded.minutes = excluded.minutes THEN usage_open.latencies
+			ELSE usage_open.latencies || excluded.latencies END
+		WHERE usage_open.minutes & excluded.minutes <> excluded.minutes OR excluded.connected > usage_open.connected`
+)
+
+// maxMergeRows bounds one statement.
+const maxMergeRows = 1000
+
+// Merge unions rows into the present. It returns when they are durable; on an error some may be and some may not, and
+// merging them all again is right. ErrRefused in the error means that the database will never take one of them.
+func (s *Store) Merge(ctx context.Context, rows []OpenRow) error {
+	rows = distinct(rows)
+	// Rows of ended half hours may meet a fold and wait for it; those of now must not wait with them.
+	now := int32(s.clock().Unix() / 1800)
+	late, _ := slices.BinarySearchFunc(rows, now, func(r OpenRow, now int32) int { return cmp.Compare(r.HalfHour, now) })
+	for _, part := range [][]OpenRow{rows[late:], rows[:late]} {
+		for batch := range slices.Chunk(part, maxMergeRows) {
+			err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.merge(ctx, s.writes, batch)) })
+			if err != nil {
+				return fmt.Errorf("merge %d usage rows: %w", len(batch), err)
+			}
+		}
+	}
+	return nil
+}
+
+// distinct sorts rows and unions those of one key; of a minute the first latency stays.
+func distinct(rows []OpenRow) []OpenRow {
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, compareOpen)
+	out := rows[:0]
+	for _, r := range rows {
+		if n := len(out); n > 0 && compareOpen(out[n-1], r) == 0 {
+			out[n-1].Row = minute.Union([]minute.Row{out[n-1].Row}, []minute.Row{r.Row})[0]
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// retryConflicts runs f again when another transaction was in its way.
+func retryConflicts(ctx context.Context, f func() error) error {
+	const attempts = 10
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || !errors.Is(err, ErrConflict) || attempt == attempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(rand.N(time.Duration(attempt) * 10 * time.Millisecond)):
+		}
+	}
+}
+
+func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
+	halfHours, templates, subjects := make([]int32, len(rows)), make([][16]byte, len(rows)), make([]int64, len(rows))
+	kinds, apps, minutes := make([]int16, len(rows)), make([]string, len(rows)), make([]int32, len(rows))
+	connected, latencies := make([]bool, len(rows)), make([]string, len(rows))
+	for i, r := range rows {
+		halfHours[i], templates[i], subjects[i], kinds[i], apps[i] = r.HalfHour, r.Template, r.Subject, int16(r.Kind), r.App
+		minutes[i], connected[i], latencies[i] = int32(r.Minutes), r.Connected, r.latencies()
+	}
+	raw, err := db.DB()
+	if err != nil {
+		return err
+	}
+	_, err = raw.ExecContext(ctx, mergeColumns+
+		`SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::int[], $7::bool[], $8::text[])`+mergeTail,
+		halfHours, templates, subjects, kinds, apps, minutes, connected, latencies)
+	return err
+}
+
+func (sqliteDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
+	raw, err := db.DB()
+	if err != nil {
+		return err
+	}
+	tx, err := raw.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit it has nothing to do
+	statement, err := tx.PrepareContext(ctx, mergeColumns+`VALUES (?, ?, ?, ?, ?, ?, ?, ?)`+mergeTail)
+	if err != nil {
+		return err
+	}
+	defer statement.Close()
+	for _, r := range rows {
+		_, err := statement.ExecContext(ctx, r.HalfHour, r.Template, r.Subject, r.Kind, r.App, r.Minutes, r.Connected, r.latencies())
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// ErrSchema means that the tables in the database are not the ones this program works with.
+var ErrSchema = errors.New("database schema")
+
+func (postgresDialect) goose() (goose.Dialect, string, []goose.ProviderOption, error) {
+	locker, err := lock.NewPostgresSessionLocker()
+	return goose.DialectPostgres, "migrations/postgres", []goose.ProviderOption{goose.WithSessionLocker(locker)}, err
+}
+
+func (sqliteDialect) goose() (goose.Dialect, string, []goose.ProviderOption, error) {
+	return goose.DialectSQLite3, "migrations/sqlite", nil, nil
+}
+
+// provider knows the migrations of this program and those of the database.
+func (s *Store) provider() (*goose.Provider, error) {
+	name, folder, options, err := s.dialect.goose()
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.writes.DB()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(name, raw, files, options...)
+}
+
+// versions are the schema that the database has and the one that this program works with.
+func (s *Store) versions(ctx context.Context) (have, want int64, err error) {
+	p, err := s.provider()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
+	}
+	have, want, err = p.GetVersions(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
+	}
+	if have > want {
+		return have, want, fmt.Errorf("%w of %s is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, s, have, want)
+	}
+	return have, want, nil
+}
+
+func (s *Store) checkSchema(ctx context.Context) error {
+	have, want, err := s.versions(ctx)
+	if err != nil {
+		return err
+	}
+	if have < want {
+		return fmt.Errorf("%w of %s is version %d, this program needs %d: run insights migrate", ErrSchema, s, have, want)
+	}
+	return nil
+}
+
+// Migrate brings the schema of a database up to date. Several servers may call it at once: one migrates, the others
+// wait for it.
+func Migrate(ctx context.Context, o Options) error {
+	s, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.migrate(ctx), s.Close())
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	// SQLite has no lock that outlives a transaction, so a program that lost the race sees an error and, on the next
+	// look, that the work is done.
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		have, want, err := s.versions(ctx)
+		if err == nil && have == want {
+			return nil
+		}
+		if errors.Is(err, ErrSchema) {
+			return err
+		}
+		if err == nil {
+			var p *goose.Provider
+			if p, err = s.provider(); err == nil {
+				_, err = p.Up(ctx)
+			}
+			if err == nil {
+				return nil
+			}
+			err = fmt.Errorf("migrate %s: %w", s, err)
+		}
+		if attempt == attempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(time.Duration(attempt) * 100 * time.Millisecond):
+		}
+	}
+}

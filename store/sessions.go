@@ -1,0 +1,96 @@
+package store
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Limits of session names in one report.
+const (
+	maxSessionName  = 64 // code points of a name
+	maxSessionNames = 64 // names of a report; the rest is added to unknownSession
+)
+
+const unknownSession = "unknown"
+
+// families say which session apps the builtin entries of a report stand for. Every other name is activity that no
+// builtin entry shows.
+var families = map[string]string{
+	"vscode": "vscode", "vscode_insiders": "vscode", "vscode_web": "vscode", "code_server": "vscode", "cursor": "vscode",
+	"windsurf": "vscode", "positron": "vscode", "vscodium": "vscode", "codium": "vscode", "antigravity": "vscode",
+	"trae": "vscode", "kiro": "vscode", "devin": "vscode",
+	"jetbrains":        "jetbrains",
+	"reconnecting_pty": "reconnecting_pty",
+	"ssh":              "ssh", "zed": "ssh",
+	"sftp": "sftp",
+}
+
+// Family returns the family of a session app: vscode, jetbrains, reconnecting_pty, ssh, sftp, or unknown.
+func Family(app string) string {
+	if family, ok := families[app]; ok {
+		return family
+	}
+	return unknownSession
+}
+
+// NormalizeSessionName brings the name of a session app, as an agent sends it, into the form that is stored: no control
+// characters, no blanks around it, at most 64 code points, lower case, _ for -; an empty name is "unknown".
+func NormalizeSessionName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, name)
+	name = strings.TrimSpace(name)
+	if runes := []rune(name); len(runes) > maxSessionName {
+		name = strings.TrimSpace(string(runes[:maxSessionName]))
+	}
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	return cmp.Or(name, unknownSession)
+}
+
+// NormalizeSessions returns the open sessions of a report by stored name, and how many names were too many. Counts of
+// names that become equal are added up; counts that are not positive are dropped. Of more than 64 names the known ones
+// stay first, then those with higher counts, then by name; the others are added to "unknown".
+func NormalizeSessions(counts map[string]int64) (sessions map[string]int64, overflow int) {
+	sessions = make(map[string]int64, len(counts))
+	for name, n := range counts {
+		if n > 0 {
+			name = NormalizeSessionName(name)
+			sessions[name] = saturatingAdd(sessions[name], n)
+		}
+	}
+	if len(sessions) <= maxSessionNames {
+		return sessions, 0
+	}
+	names := slices.SortedFunc(maps.Keys(sessions), func(a, b string) int {
+		_, knownA := families[a]
+		_, knownB := families[b]
+		if knownA != knownB {
+			if knownA {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(sessions[b], sessions[a]), cmp.Compare(a, b))
+	})
+	var rest int64
+	for _, name := range names[maxSessionNames:] {
+		rest = saturatingAdd(rest, sessions[name])
+		delete(sessions, name)
+	}
+	sessions[unknownSession] = saturatingAdd(sessions[unknownSession], rest)
+	return sessions, len(names) - maxSessionNames
+}
+
+func saturatingAdd(a, b int64) int64 {
+	const limit = 1<<63 - 1
+	if a > limit-b {
+		return limit
+	}
+	return a + b
+}

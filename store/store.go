@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// Options say which database to open and how to use it.
+type Options struct {
+	// Database names it: sqlite:PATH, or a postgres:// or postgresql:// URL.
+	Database string
+	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
+	Clock func() time.Time
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	dialect dialect
+	clock   func() time.Time
+	writes  *gorm.DB // ingest, catalog, access, folding
+	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
+}
+
+// Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
+// the schema is newer than this program knows.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSchema(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// connect opens the pools and asks the database for a sign of life.
+func connect(ctx context.Context, o Options) (*Store, error) {
+	d, err := parseDatabase(o.Database)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dialect: d, clock: o.Clock}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	if s.writes, err = openPool(d.writePool()); err != nil {
+		return nil, fmt.Errorf("open %s: %w", d, err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
+	}
+	if s.reads, err = openPool(d.readPool()); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
+	}
+	return s, nil
+}
+
+// pool is one set of connections to a database.
+type pool struct {
+	dialector   gorm.Dialector
+	connections int
+}
+
+func openPool(p pool) (*gorm.DB, error) {
+	db, err := gorm.Open(p.dialector, &gorm.Config{
+		Logger:                 logger.Discard,
+		SkipDefaultTransaction: true,
+		PrepareStmt:            false,
+		TranslateError:         false,
+		DisableAutomaticPing:   true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := db.DB()
+	if err != nil {
+		return nil, err
+	}
+	raw.SetMaxOpenConns(p.connections)
+	raw.SetMaxIdleConns(p.connections)
+	return db, nil
+}
+
+// Close ends all connections. Calls still running fail.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*gorm.DB{s.writes, s.reads} {
+		if db == nil {
+			continue
+		}
+		raw, err := db.DB()
+		if err == nil {
+			err = raw.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	raw, err := s.writes.DB()
+	if err != nil {
+		return err
+	}
+	return raw.PingContext(ctx)
+}
+
+// String names the database without its credentials, for logs.
+func (s *Store) String() string { return s.dialect.String() }

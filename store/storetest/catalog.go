@@ -1,0 +1,284 @@
+package storetest
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+func catalogKeepsParents(t *testing.T, f *fixture) {
+	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
+		Workspaces: []store.Workspace{
+			{ID: f.workspaces[0][0], OwnerID: f.users[1], TemplateID: f.templates[1], Name: "moved"},
+			{ID: uuid.New(), OwnerID: uuid.New(), TemplateID: f.templates[0]},
+			{ID: uuid.New(), OwnerID: f.users[0], TemplateID: uuid.New()},
+			{ID: f.workspaces[0][1], OwnerID: f.users[0], TemplateID: f.templates[0], Name: "given away"},
+		},
+		Agents: []store.Agent{{ID: f.agents[0][0], WorkspaceID: f.workspaces[0][1]}},
+		Apps:   []store.App{{AgentID: uuid.New(), Slug: "x"}},
+	}, anyone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range refusals {
+		words := strings.Fields(r.Reason)
+		permanence := "retry"
+		if r.Permanent {
+			permanence = "permanent"
+		}
+		got = append(got, strings.Join([]string{r.List, words[0], permanence}, " "))
+	}
+	want := []string{"workspaces template permanent", "workspaces owner retry", "workspaces template retry", "agents workspace permanent", "apps agent retry"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("refusals (-want +got):\n%s\n%v", diff, refusals)
+	}
+}
+
+func catalogConfined(t *testing.T, f *fixture) {
+	other := uuid.New()
+	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == other }}
+	foreign, own := uuid.New(), uuid.New()
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: other, Name: "other"}}})
+	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
+		Templates: []store.Template{
+			{ID: own, OrganizationID: other, Name: "own"},
+			{ID: foreign, OrganizationID: f.organization, Name: "foreign"},
+			{ID: f.templates[0], OrganizationID: other, Name: "stolen"},
+		},
+		Users:   []store.User{{ID: f.users[0], Username: "renamed", OrganizationIDs: []uuid.UUID{other}}},
+		Deleted: store.Deleted{Templates: []uuid.UUID{f.templates[1]}, Agents: []uuid.UUID{f.agents[0][0]}},
+	}, confined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(refusals) != 3 {
+		t.Errorf("refusals: got %v, want two templates and the user", refusals)
+	}
+	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.templates[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[uuid.UUID]uuid.UUID{own: other, f.templates[0]: f.organization}
+	if diff := cmp.Diff(want, organizations); diff != "" {
+		t.Errorf("templates (-want +got):\n%s", diff)
+	}
+	place, ok, err := f.NewDirectory().Place(t.Context(), f.agents[0][0])
+	if err != nil || !ok || !place.DeletedAt.IsZero() {
+		t.Errorf("agent of another organization: %v, %v, %v; want it alive", place, ok, err)
+	}
+}
+
+func directoryFollows(t *testing.T, f *fixture) {
+	d := f.NewDirectory()
+	place := func() store.Placement {
+		t.Helper()
+		p, ok, err := d.Place(t.Context(), f.agents[0][0])
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		return p
+	}
+	if _, ok, err := d.Place(t.Context(), uuid.New()); ok || err != nil {
+		t.Errorf("unknown agent: %v, %v", ok, err)
+	}
+	want := store.Placement{
+		Agent: f.agents[0][0], Workspace: f.workspaces[0][0], Template: f.templates[0], Organization: f.organization,
+		Owner: f.users[0], Subject: f.subjects[f.users[0]],
+	}
+	if diff := cmp.Diff(want, place()); diff != "" {
+		t.Errorf("place (-want +got):\n%s", diff)
+	}
+	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.workspaces[0][0], OwnerID: f.users[1], TemplateID: f.templates[0]}}})
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := place(); got.Owner != f.users[1] || got.Subject != f.subjects[f.users[1]] {
+		t.Errorf("after the workspace got another owner: %+v", got)
+	}
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.workspaces[0][0]}}})
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := place().DeletedAt; !got.Equal(Now) {
+		t.Errorf("deleted workspace: deleted at %v, want %v", got, Now)
+	}
+}
+
+func newestApp(t *testing.T, f *fixture) {
+	newer := uuid.New()
+	f.apply(t, store.Catalog{
+		Agents: []store.Agent{{ID: newer, WorkspaceID: f.workspaces[0][0], Name: "main", CreatedAt: store.At(Now)}},
+		Apps:   []store.App{{AgentID: newer, Slug: "ide", DisplayName: "New name"}},
+	})
+	f.apply(t, store.Catalog{Apps: []store.App{{AgentID: f.agents[0][0], Slug: "ide", DisplayName: "Old name"}}})
+	r := f.row(0, 0, 18, 1)
+	r.Kind, r.App = 1, "ide"
+	f.merge(t, r)
+	apps := f.ask(t).Insights.Apps
+	if got := apps[len(apps)-1]; got.DisplayName != "New name" || got.Minutes != 1 || got.Launches != 1 {
+		t.Errorf("app entry: %+v", got)
+	}
+}
+
+func parametersOfLatestBuilds(t *testing.T, f *fixture) {
+	version := uuid.New()
+	size := store.Parameter{Name: "size", Type: "string", Options: []store.ParameterOption{{Name: "Big", Value: "big"}}}
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{
+		ID: version, TemplateID: f.templates[0], Parameters: []store.Parameter{size, {Name: "secret", Type: "string", Sensitive: true}, {Name: "unused"}},
+	}}})
+	build := func(user int, number int64, value string) store.Build {
+		return store.Build{
+			ID: uuid.New(), WorkspaceID: f.workspaces[0][user], TemplateID: f.templates[0], TemplateVersionID: version, Number: number,
+			CreatedAt: store.At(Now), Parameters: []store.BuildParameter{{Name: "size", Value: value}, {Name: "secret", Value: "hunter2"}},
+		}
+	}
+	builds := []store.Build{build(0, 1, "small"), build(0, 2, "big"), build(1, 7, "big"), build(2, 1, "small")}
+	for range 2 { // events are repeated
+		if err := f.RecordBuilds(t.Context(), builds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := f.ParameterUsage(t.Context(), f.everything, Now, Now.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []store.ParameterUsage{
+		{Templates: f.templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true}, Values: []store.ParameterValue{{Value: "", Count: 3}}},
+		{Templates: f.templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parameters (-want +got):\n%s", diff)
+	}
+}
+
+func tokens(t *testing.T, f *fixture) {
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{
+		{Name: "u", PrincipalKind: access.KindUser, PrincipalID: f.users[0]},
+		{Name: "a", PrincipalKind: access.KindAgent, PrincipalID: f.agents[0][0]},
+		{Name: "old", PrincipalKind: access.KindUser, PrincipalID: f.users[0], ExpiresAt: store.At(Now)},
+		{Name: "gone", PrincipalKind: access.KindAgent, PrincipalID: uuid.New()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := f.Authenticate(t.Context(), secrets[0])
+	if err != nil || user.ID != f.users[0] || user.Kind != access.KindUser || user.Name != "user0" {
+		t.Errorf("user token: %+v, %v", user, err)
+	}
+	agent, err := f.Authenticate(t.Context(), secrets[1])
+	if err != nil || agent.Agent != f.agents[0][0] || !agent.Holds(access.Ingest) || agent.Holds(access.ViewInsights) {
+		t.Errorf("agent token: %+v, %v", agent, err)
+	}
+	for i, name := range map[int]string{2: "expired", 3: "of an unknown agent"} {
+		if _, err := f.Authenticate(t.Context(), secrets[i]); !errors.Is(err, store.ErrUnauthenticated) {
+			t.Errorf("token %s: %v", name, err)
+		}
+	}
+	if _, err := f.Authenticate(t.Context(), access.NewToken()); !errors.Is(err, store.ErrUnauthenticated) {
+		t.Errorf("unknown token: %v", err)
+	}
+	for range 2 {
+		if err := f.RevokeToken(t.Context(), secrets[0].ID()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := f.Authenticate(t.Context(), secrets[0]); !errors.Is(err, store.ErrUnauthenticated) {
+		t.Errorf("revoked token: %v", err)
+	}
+	if err := f.RevokeToken(t.Context(), "nothing"); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("revoking an unknown token: %v", err)
+	}
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Agents: []uuid.UUID{f.agents[0][0]}}})
+	if _, err := f.Authenticate(t.Context(), secrets[1]); !errors.Is(err, store.ErrUnauthenticated) {
+		t.Errorf("token of a deleted agent: %v", err)
+	}
+	list, err := f.Tokens(t.Context())
+	if err != nil || len(list) != 4 || list[0].Hash != nil {
+		t.Errorf("tokens: %+v, %v", list, err)
+	}
+}
+
+func roles(t *testing.T, f *fixture) {
+	group := uuid.New()
+	f.apply(t, store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.organization, Name: "leads", UserIDs: []uuid.UUID{f.users[0], f.users[1]}}}})
+	binding := store.RoleBinding{PrincipalKind: store.KindGroup, PrincipalID: group, Role: access.RoleTemplateAdmin, TemplateID: f.templates[0]}
+	first, err := f.GrantRole(t.Context(), binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := f.GrantRole(t.Context(), binding); err != nil || again.ID != first.ID {
+		t.Errorf("the same grant again: %+v, %v; want %v", again, err, first.ID)
+	}
+	var invalid *access.BindingError
+	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: "user", Role: "emperor"}); !errors.As(err, &invalid) || invalid.Field != "role" {
+		t.Errorf("unknown role: %v", err)
+	}
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.users[0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sees := func() bool {
+		t.Helper()
+		p, err := f.Authenticate(t.Context(), secrets[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		organizations, err := f.OrganizationsOf(t.Context(), f.templates[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = access.Templates(p, access.ViewInsights, f.templates[:1], organizations)
+		return err == nil
+	}
+	if !sees() {
+		t.Error("a member of the group does not see the template")
+	}
+	without := store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.organization, UserIDs: []uuid.UUID{f.users[1]}}}}
+	weak := anyone
+	weak.ManageAccess = false
+	if refusals, err := f.ApplyCatalog(t.Context(), without, weak); err != nil || len(refusals) != 1 {
+		t.Errorf("changing the members of a group with grants: %v, %v; want a refusal", refusals, err)
+	}
+	if f.apply(t, without); sees() {
+		t.Error("who left the group still sees the template")
+	}
+	if err := f.RevokeRole(t.Context(), first.ID); err != nil {
+		t.Error(err)
+	}
+	if err := f.RevokeRole(t.Context(), first.ID); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("revoking twice: %v", err)
+	}
+}
+
+func subjectsOnce(t *testing.T, f *fixture) {
+	users := make([]uuid.UUID, 50)
+	for i := range users {
+		users[i] = uuid.New()
+	}
+	second := Open(t, f.database, Now)
+	var wait sync.WaitGroup
+	answers := make([]map[uuid.UUID]int64, 4)
+	for i := range answers {
+		wait.Go(func() {
+			var err error
+			if answers[i], err = []*store.Store{f.Store, second}[i%2].Subjects(t.Context(), users); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	for _, a := range answers[1:] {
+		if diff := cmp.Diff(answers[0], a); diff != "" {
+			t.Errorf("two askers got different subjects:\n%s", diff)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+// Package storetest holds what every database must do for the store, as a suite, and starts real databases for tests.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// Now is the moment at which the suite's stores live: noon of a Tuesday.
+var Now = time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
+
+// Run runs the suite. Open returns the name of a fresh database with a current schema.
+func Run(t *testing.T, open func(testing.TB) string) {
+	for name, test := range map[string]func(*testing.T, *fixture){
+		"merge is union":                    mergeIsUnion,
+		"fold changes no answer":            foldChangesNoAnswer,
+		"folders and writers at once":       foldersAndWriters,
+		"catalog keeps what belongs":        catalogKeepsParents,
+		"catalog stays in its organization": catalogConfined,
+		"directory follows the catalog":     directoryFollows,
+		"app takes its newest definition":   newestApp,
+		"parameters of latest builds":       parametersOfLatestBuilds,
+		"tokens":                            tokens,
+		"roles":                             roles,
+		"subjects are given once":           subjectsOnce,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newFixture(t, open(t)))
+		})
+	}
+}
+
+// fixture is a store with a small catalog: one organization, two templates, three users with a workspace and an agent
+// in each template.
+type fixture struct {
+	*store.Store
+	database     string
+	organization uuid.UUID
+	templates    [2]uuid.UUID
+	users        [3]uuid.UUID
+	agents       [2][3]uuid.UUID
+	workspaces   [2][3]uuid.UUID
+	subjects     map[uuid.UUID]int64
+	everything   access.Scope
+}
+
+// Anyone may write everything.
+var anyone = store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true}
+
+func newFixture(t *testing.T, database string) *fixture {
+	t.Helper()
+	f := &fixture{Store: Open(t, database, Now), database: database, organization: uuid.New()}
+	c := store.Catalog{Organizations: []store.Organization{{ID: f.organization, Name: "acme"}}}
+	for i := range f.users {
+		f.users[i] = uuid.New()
+		c.Users = append(c.Users, store.User{ID: f.users[i], Username: fmt.Sprintf("user%d", i), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.organization}})
+	}
+	for t := range f.templates {
+		f.templates[t] = uuid.New()
+		c.Templates = append(c.Templates, store.Template{ID: f.templates[t], OrganizationID: f.organization, Name: fmt.Sprintf("template%d", t)})
+		for u := range f.users {
+			f.workspaces[t][u], f.agents[t][u] = uuid.New(), uuid.New()
+			c.Workspaces = append(c.Workspaces, store.Workspace{ID: f.workspaces[t][u], OwnerID: f.users[u], TemplateID: f.templates[t], Name: "w"})
+			c.Agents = append(c.Agents, store.Agent{ID: f.agents[t][u], WorkspaceID: f.workspaces[t][u], Name: "main", CreatedAt: store.At(Now.Add(-time.Hour))})
+		}
+	}
+	f.apply(t, c)
+	var err error
+	if f.subjects, err = f.Subjects(t.Context(), f.users[:]); err != nil {
+		t.Fatal(err)
+	}
+	owner := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleOwner}}}
+	if f.everything, err = access.Templates(owner, access.ViewInsights, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Open opens a store whose clock stands still, and closes it with the test.
+func Open(t testing.TB, database string, now time.Time) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (f *fixture) apply(t testing.TB, c store.Catalog) {
+	t.Helper()
+	refusals, err := f.ApplyCatalog(t.Context(), c, anyone)
+	if err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+}
+
+// row is a connected hour half of a user's session at a time of the day of Now.
+func (f *fixture) row(template, user int, halfHour int32, minutes minute.Mask) store.OpenRow {
+	day := int32(Now.Unix()/86400) * minute.HalfHoursPerDay
+	return store.OpenRow{Template: f.templates[template], Row: minute.Row{
+		HalfHour: day + halfHour, Subject: f.subjects[f.users[user]], Kind: minute.Session, App: "vscode", Minutes: minutes, Connected: true,
+	}}
+}
+
+func (f *fixture) latency(template, user int, halfHour int32, minutes minute.Mask, bins ...byte) store.OpenRow {
+	r := f.row(template, user, halfHour, minutes)
+	r.Kind, r.App, r.Connected, r.Bins = minute.Connection, "", false, bins
+	return r
+}
+
+func (f *fixture) merge(t testing.TB, rows ...store.OpenRow) {
+	t.Helper()
+	if err := f.Merge(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// today is the window of the day of Now.
+func today() minute.Window {
+	start := Now.Truncate(24 * time.Hour)
+	return minute.NewWindow(start, start.Add(24*time.Hour))
+}
+
+// answer is every usage answer for the day of Now.
+type answer struct {
+	Insights store.TemplateInsights
+	Activity []store.UserUsage
+	Latency  []store.UserLatency
+}
+
+func (f *fixture) ask(t testing.TB) (a answer) {
+	t.Helper()
+	var errs [3]error
+	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.everything, today())
+	a.Activity, errs[1] = f.UserActivity(t.Context(), f.everything, today())
+	a.Latency, errs[2] = f.UserLatency(t.Context(), f.everything, today())
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func mergeIsUnion(t *testing.T, f *fixture) {
+	rows := []store.OpenRow{
+		f.row(0, 0, 18, 0b1111), f.row(0, 0, 18, 0b11000), f.row(1, 0, 18, 0b100001), // overlap of two templates
+		f.row(0, 1, 23, 1), f.latency(0, 0, 18, 0b11, 100, 110), f.latency(0, 0, 18, 0b110, 120, 130),
+	}
+	f.merge(t, rows...)
+	want := f.ask(t)
+	if got := want.Activity[0].Minutes; got != 6 {
+		t.Errorf("user in two templates: %d minutes, want 6", got)
+	}
+	if got := want.Latency[0].P50; got != minute.BinValue(110) {
+		t.Errorf("P50 = %v, want the first sample of each minute: %v", got, minute.BinValue(110))
+	}
+	for range 5 {
+		rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		for _, r := range rows {
+			f.merge(t, r)
+		}
+		if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+			t.Fatalf("resending changed the answer (-first +again):\n%s", diff)
+		}
+	}
+}
+
+func foldChangesNoAnswer(t *testing.T, f *fixture) {
+	rows := []store.OpenRow{
+		f.row(0, 0, 18, 0b1111), f.row(1, 0, 19, 0b1), f.latency(0, 0, 18, 0b11, 100, 110), f.row(0, 2, 22, 1), f.row(0, 1, 23, 0b101),
+	}
+	f.merge(t, rows...)
+	want := f.ask(t)
+	report, err := f.Fold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Half hour 22 ended at 11:30 and 23 at noon: too young at 12:00.
+	if diff := cmp.Diff(store.FoldReport{Pages: 2, Rows: 3}, report); diff != "" {
+		t.Errorf("fold (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+		t.Errorf("fold changed the answer (-before +after):\n%s", diff)
+	}
+	// Late, repeated and contradicting rows after the fold: bits unite, the earlier latency stays.
+	f.merge(t, append(rows, f.latency(0, 0, 18, 0b1, 200))...)
+	if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+		t.Errorf("a repeat after the fold changed the answer:\n%s", diff)
+	}
+	f.merge(t, f.row(0, 0, 18, 0b10000))
+	before := f.ask(t)
+	if before.Activity[0].Minutes != want.Activity[0].Minutes+1 {
+		t.Errorf("late minute: got %d minutes, want %d", before.Activity[0].Minutes, want.Activity[0].Minutes+1)
+	}
+	if _, err := f.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, f.ask(t)); diff != "" {
+		t.Errorf("the second fold changed the answer:\n%s", diff)
+	}
+}
+
+// foldersAndWriters: three writers, two folders and a reader at once; every bit written must be there in the end, and
+// no reader may see fewer than were acknowledged before it asked.
+func foldersAndWriters(t *testing.T, f *fixture) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	second := Open(t, f.database, Now)
+	var work, background sync.WaitGroup
+	done := make(chan struct{})
+	for _, s := range []*store.Store{f.Store, second} {
+		background.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := s.Fold(ctx); err != nil {
+					t.Error("fold:", err)
+					return
+				}
+			}
+		})
+	}
+	const halfHours = 20 // all of them old enough to be folded
+	for writer := range 3 {
+		work.Go(func() {
+			s := []*store.Store{f.Store, second}[writer%2]
+			var acknowledged int64
+			for _, bit := range rand.Perm(30) {
+				var rows []store.OpenRow
+				for h := range int32(halfHours) {
+					rows = append(rows, f.row(0, writer, h, 1<<bit), f.row(1, writer, h, 1<<bit))
+				}
+				if err := s.Merge(ctx, rows); err != nil {
+					t.Error("merge:", err)
+					return
+				}
+				acknowledged += halfHours
+				users, err := s.UserActivity(ctx, f.everything, today())
+				if err != nil {
+					t.Error("read:", err)
+					return
+				}
+				for _, u := range users {
+					if u.UserID == f.users[writer] && u.Minutes < acknowledged {
+						t.Errorf("writer %d: %d minutes acknowledged, %d in the answer", writer, acknowledged, u.Minutes)
+					}
+				}
+			}
+		})
+	}
+	work.Wait()
+	close(done)
+	background.Wait()
+	for _, u := range f.ask(t).Activity {
+		if u.Minutes != halfHours*30 {
+			t.Errorf("%s: %d minutes, want %d", u.Username, u.Minutes, halfHours*30)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/access"
+)
+
+// Token is what is kept of a credential: never the secret, only its hash.
+type Token struct {
+	ID            string
+	Hash          []byte
+	Name          string // for people
+	PrincipalKind access.Kind
+	PrincipalID   uuid.UUID
+	CreatedAt     Instant `gorm:"autoCreateTime:false"`
+	ExpiresAt     Instant // zero: does not expire
+	RevokedAt     Instant
+	LastUsedAt    Instant // exact to a minute
+}
+
+// Errors of authentication and access management.
+var (
+	// ErrUnauthenticated means that a token lets nobody in: unknown, wrong, expired, revoked, or its principal is gone.
+	ErrUnauthenticated = errors.New("token is not valid")
+	// ErrUnknown means that the named thing does not exist.
+	ErrUnknown = errors.New("does not exist")
+)
+
+// CreateTokens makes one credential for each of the given tokens, of which name, principal and expiry count, and
+// returns the secrets in the same order. They can never be read again.
+func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Token, error) {
+	secrets, rows := make([]access.Token, len(tokens)), slices.Clone(tokens)
+	for i := range rows {
+		secrets[i] = access.NewToken()
+		rows[i].ID, rows[i].Hash, rows[i].CreatedAt = secrets[i].ID(), secrets[i].Hash(), At(s.clock())
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	if err := s.writes.WithContext(ctx).CreateInBatches(rows, writeBatch).Error; err != nil {
+		return nil, fmt.Errorf("create tokens: %w", s.dialect.classify(err))
+	}
+	return secrets, nil
+}
+
+// RevokeToken ends a token. Revoking it again changes nothing; an unknown one is ErrUnknown.
+func (s *Store) RevokeToken(ctx context.Context, id string) error {
+	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", id).
+		Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
+	if tx.Error != nil {
+		return fmt.Errorf("revoke token %s: %w", id, tx.Error)
+	}
+	if tx.RowsAffected == 0 {
+		return fmt.Errorf("token %s %w", id, ErrUnknown)
+	}
+	return nil
+}
+
+// Tokens lists all tokens, the newest first.
+func (s *Store) Tokens(ctx context.Context) ([]Token, error) {
+	var tokens []Token
+	if err := s.reads.WithContext(ctx).Omit("hash").Order("created_at DESC, id").Find(&tokens).Error; err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	return tokens, nil
+}
+
+// noHash stands in for the hash of an unknown token, so that unknown and wrong take the same time.
+var noHash = make([]byte, 32)
+
+// Authenticate finds the principal behind a token with all that it holds. ErrUnauthenticated covers every reason to
+// turn a token away.
+func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Principal, error) {
+	found := Token{Hash: noHash}
+	err := s.writes.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
+	if err != nil {
+		return access.Principal{}, fmt.Errorf("look up token: %w", err)
+	}
+	now := s.clock()
+	expired := !found.ExpiresAt.IsZero() && !now.Before(found.ExpiresAt.Time)
+	if !token.Verify(found.Hash) || expired || !found.RevokedAt.IsZero() {
+		return access.Principal{}, ErrUnauthenticated
+	}
+	p := access.Principal{Kind: found.PrincipalKind, ID: found.PrincipalID, Name: found.Name, Token: found.ID}
+	switch p.Kind {
+	case access.KindAgent:
+		err = s.agentPrincipal(ctx, &p)
+	case access.KindUser:
+		err = s.userPrincipal(ctx, &p)
+	default:
+		p.Bindings, err = s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
+	}
+	if err != nil {
+		return access.Principal{}, err
+	}
+	return p, s.touchToken(ctx, found, now)
+}
+
+// touchToken notes the use of a token, at most once a minute.
+func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) error {
+	if now.Sub(t.LastUsedAt.Time) < time.Minute {
+		return nil
+	}
+	if err := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", t.ID).Update("last_used_at", At(now)).Error; err != nil {
+		return fmt.Errorf("note use of token: %w", err)
+	}
+	return nil
+}
+
+// agentPrincipal is an agent that still exists; it may report for itself and nothing else.
+func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
+	var alive int64
+	if err := s.writes.WithContext(ctx).Model(&Agent{}).Where("id = ? AND deleted_at = 0", p.ID).Count(&alive).Error; err != nil {
+		return fmt.Errorf("look up agent: %w", err)
+	}
+	if alive == 0 {
+		return ErrUnauthenticated
+	}
+	p.Agent, p.Bindings = p.ID, []access.Binding{{Role: access.RoleAgent}}
+	return nil
+}
+
+// userPrincipal is a person who is neither gone nor suspended, with their own roles and those of their groups.
+func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
+	var user User
+	tx := s.writes.WithContext(ctx).Where("id = ?", p.ID).Limit(1).Find(&user)
+	if tx.Error != nil {
+		return fmt.Errorf("look up user: %w", tx.Error)
+	}
+	if tx.RowsAffected == 0 || !user.DeletedAt.IsZero() || user.Status == "suspended" {
+		return ErrUnauthenticated
+	}
+	p.Name = user.Username
+	var groups []uuid.UUID
+	if err := s.writes.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", p.ID).Pluck("group_id", &groups).Error; err != nil {
+		return fmt.Errorf("look up groups of user: %w", err)
+	}
+	own, err := s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
+	if err != nil {
+		return err
+	}
+	shared, err := s.bindings(ctx, KindGroup, groups)
+	p.Bindings = append(own, shared...)
+	return err
+}
