@@ -80,3 +80,11 @@ func floorDiv(a, b int64) int64 {
 	}
 	return q
 }
+
+// interval returns the minutes of the i-th interval: start <= m < end.
+func (w Window) interval(i int) (start, end int64) {
+	if i+1 < len(w.Bounds) {
+		return w.Bounds[i], w.Bounds[i+1]
+	}
+	return w.Bounds[i], w.End
+}

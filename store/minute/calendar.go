@@ -1,0 +1,103 @@
+package minute
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// calendar is where the pass over the days of a window stands.
+type calendar struct {
+	window  Window
+	started bool
+	day     int32
+	clip    dayMasks // the minutes of the day that are in the window
+	pieces  []piece  // the intervals that the day touches, ascending
+	next    int      // the first interval that does not end before the day
+}
+
+// piece is the part of an interval that lies in one day.
+type piece struct {
+	interval int
+	masks    dayMasks
+}
+
+// turn goes on to a day, which must be after the one before.
+func (c *calendar) turn(day int32) error {
+	if c.started && day <= c.day {
+		return fmt.Errorf("day %d comes after day %d", day, c.day)
+	}
+	c.started, c.day = true, day
+	c.clip = masksBetween(day, c.window.Start, c.window.End)
+	c.pieces = c.pieces[:0]
+	begin := int64(day) * minutesPerDay
+	for i := c.next; i < len(c.window.Bounds); i++ {
+		from, to := c.window.interval(i)
+		if to <= begin {
+			c.next = i + 1
+			continue
+		}
+		if from >= begin+minutesPerDay {
+			break
+		}
+		c.pieces = append(c.pieces, piece{interval: i, masks: masksBetween(day, from, to)})
+	}
+	return nil
+}
+
+// dayMasks are the minutes of one UTC day, by half hour.
+type dayMasks [HalfHoursPerDay]Mask
+
+// masksBetween returns the minutes of a day that lie in [from, to), which are minutes since the epoch.
+func masksBetween(day int32, from, to int64) (masks dayMasks) {
+	for i := range masks {
+		start := int64(day)*minutesPerDay + int64(i)*MinutesPerHalfHour
+		a := min(max(from-start, 0), MinutesPerHalfHour)
+		b := min(max(to-start, a), MinutesPerHalfHour)
+		masks[i] = 1<<b - 1<<a
+	}
+	return masks
+}
+
+// halfHours gathers minutes of one day.
+type halfHours struct {
+	used    uint64 // the half hours that have any
+	minutes dayMasks
+}
+
+// add unions minutes, at least one, of a half hour.
+func (h *halfHours) add(half uint8, m Mask) {
+	h.used |= 1 << half
+	h.minutes[half] |= m
+}
+
+// meets reports whether any of the minutes is in masks.
+func (h *halfHours) meets(masks *dayMasks) bool {
+	for rest := h.used; rest != 0; rest &= rest - 1 {
+		if half := bits.TrailingZeros64(rest); h.minutes[half]&masks[half] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// drain empties h and returns how many minutes there were.
+func (h *halfHours) drain() (minutes int64) {
+	for rest := h.used; rest != 0; rest &= rest - 1 {
+		half := bits.TrailingZeros64(rest)
+		minutes += int64(h.minutes[half].Count())
+		h.minutes[half] = 0
+	}
+	h.used = 0
+	return minutes
+}
+
+// drainInto empties h and unions its minutes with those of another.
+func (h *halfHours) drainInto(to *halfHours) {
+	for rest := h.used; rest != 0; rest &= rest - 1 {
+		half := bits.TrailingZeros64(rest)
+		to.minutes[half] |= h.minutes[half]
+		h.minutes[half] = 0
+	}
+	to.used |= h.used
+	h.used = 0
+}

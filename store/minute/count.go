@@ -1,0 +1,242 @@
+package minute
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// Source is the usage of one template on one day.
+type Source struct {
+	// Template is the caller's index of the template.
+	Template int
+	// Table holds the rows.
+	Table *Table
+}
+
+// Counter counts usage in one pass over the days of a window and fills every section of an answer. Only apps and sessions
+// behind the connection gate are usage. A minute of a user counts once, in however many templates and apps.
+//
+// The users of a day are counted one after the other, each over all its templates, in accumulators that are emptied for
+// the next. What lasts are the counts, and per user short chains of links.
+type Counter struct {
+	window    Window
+	channelOf func(template int, kind Kind, app string) int
+	size      int    // number of templates
+	templates bitset // with any usage
+	channels  []channelCount
+	intervals []intervalCount
+	users     []userCount
+	subjects  map[int64]int32 // to the index in users
+	links     []link          // the first is unused: 0 ends a chain
+	calendar  calendar
+
+	// Of the day:
+	sources []Source
+	lookups [][]int32 // per source, kind and app: the channel
+	blocks  []block   // the first is unused: 0 ends a chain
+	today   []int32   // users, in the order of their appearance
+
+	// Of the user:
+	inTemplate halfHours // any activity in the template of the block
+	inAny      halfHours // any activity in all of them
+	inChannel  []halfHours
+	touched    []int32 // channels
+}
+
+type channelCount struct {
+	minutes, launches int64
+	users             int
+	templates         bitset
+}
+
+type intervalCount struct {
+	users     int
+	templates bitset
+}
+
+type userCount struct {
+	subject, minutes int64
+	intervals        int32 // those up to the last with activity: its index plus one
+	templates        int32 // chain of links
+	channels         int32 // chain of links
+	blocks           int32 // chain of blocks
+}
+
+// link is a template or a channel that a user used.
+type link struct {
+	key, next int32
+	last      int32 // the half hour in which the channel was last used
+}
+
+// block is the rows of a user in one source.
+type block struct {
+	source   int32
+	from, to int32
+	next     int32
+}
+
+// unresolved marks a lookup that channelOf was not asked for yet.
+const unresolved = -2
+
+// NewCounter returns a counter that has counted nothing. templates and channels say how many there are of each. channelOf
+// names the channel in which an app of a kind, Session or App, is counted when it is used in a template; -1 means that it
+// is activity that no channel shows. It is called once for each kind and app of a table.
+func NewCounter(w Window, templates, channels int, channelOf func(template int, kind Kind, app string) int) *Counter {
+	c := &Counter{
+		window:    w,
+		channelOf: channelOf,
+		size:      templates,
+		templates: bitsets(1, templates)[0],
+		channels:  make([]channelCount, channels),
+		intervals: make([]intervalCount, len(w.Bounds)),
+		subjects:  make(map[int64]int32),
+		links:     make([]link, 1),
+		calendar:  calendar{window: w},
+		inChannel: make([]halfHours, channels),
+	}
+	for i, s := range bitsets(channels, templates) {
+		c.channels[i].templates = s
+	}
+	for i, s := range bitsets(len(w.Bounds), templates) {
+		c.intervals[i].templates = s
+	}
+	return c
+}
+
+// Add counts a day. The sources are all of that day, at most one per template, and days come in ascending order.
+func (c *Counter) Add(day int32, sources []Source) error {
+	if err := c.calendar.turn(day); err != nil {
+		return fmt.Errorf("count usage: %w", err)
+	}
+	seen := bitsets(1, c.size)[0]
+	for _, s := range sources {
+		if s.Table.day != day || s.Template < 0 || s.Template >= c.size || seen.has(s.Template) {
+			return fmt.Errorf("count usage of day %d: unfit table of day %d for template %d", day, s.Table.day, s.Template)
+		}
+		seen.add(s.Template)
+	}
+	c.collect(sources)
+	for _, u := range c.today {
+		c.countUser(&c.users[u])
+	}
+	return nil
+}
+
+// collect finds the users of the day and chains the blocks of each.
+func (c *Counter) collect(sources []Source) {
+	c.sources = sources
+	c.lookups = c.lookups[:0]
+	c.blocks = append(c.blocks[:0], block{})
+	c.today = c.today[:0]
+	for source, s := range sources {
+		lookup := make([]int32, (int(App)+1)*len(s.Table.apps))
+		for i := range lookup {
+			lookup[i] = unresolved
+		}
+		c.lookups = append(c.lookups, lookup)
+		from := int32(0)
+		for i, subject := range s.Table.subjects {
+			at, known := c.subjects[subject]
+			if !known {
+				at = int32(len(c.users))
+				c.users = append(c.users, userCount{subject: subject})
+				c.subjects[subject] = at
+			}
+			u := &c.users[at]
+			if u.blocks == 0 {
+				c.today = append(c.today, at)
+			}
+			c.blocks = append(c.blocks, block{source: int32(source), from: from, to: s.Table.ends[i], next: u.blocks})
+			u.blocks = int32(len(c.blocks) - 1)
+			from = s.Table.ends[i]
+		}
+	}
+}
+
+// countUser counts the blocks of a user.
+func (c *Counter) countUser(u *userCount) {
+	for ; u.blocks != 0; u.blocks = c.blocks[u.blocks].next {
+		b := c.blocks[u.blocks]
+		c.gather(b)
+		if c.inTemplate.used == 0 {
+			continue
+		}
+		template := c.sources[b.source].Template
+		c.templates.add(template)
+		c.chained(&u.templates, int32(template))
+		for i := range c.calendar.pieces {
+			if p := &c.calendar.pieces[i]; c.inTemplate.meets(&p.masks) {
+				c.intervals[p.interval].templates.add(template)
+			}
+		}
+		c.inTemplate.drainInto(&c.inAny)
+	}
+	for i := range c.calendar.pieces {
+		if p := &c.calendar.pieces[i]; u.intervals <= int32(p.interval) && c.inAny.meets(&p.masks) {
+			c.intervals[p.interval].users++
+			u.intervals = int32(p.interval) + 1
+		}
+	}
+	u.minutes += c.inAny.drain()
+	for _, channel := range c.touched {
+		c.countChannel(u, channel)
+	}
+	c.touched = c.touched[:0]
+}
+
+// gather unions the minutes of a block that are in the window and pass the gate: in its template and in the channels.
+func (c *Counter) gather(b block) {
+	t, template, lookup := c.sources[b.source].Table, c.sources[b.source].Template, c.lookups[b.source]
+	for from, to := int(b.from), 0; from < int(b.to); from = to {
+		half, connected := t.halfHour[from], false
+		for to = from; to < int(b.to) && t.halfHour[to] == half; to++ {
+			connected = connected || t.isConnected(to)
+		}
+		for i := from; i < to; i++ {
+			m := Mask(t.minutes[i]) & c.calendar.clip[half]
+			kind := Kind(t.kind[i])
+			if m == 0 || kind > App || kind == Session && !connected {
+				continue
+			}
+			c.inTemplate.add(half, m)
+			at := int(kind)*len(t.apps) + t.app(i)
+			if lookup[at] == unresolved {
+				lookup[at] = int32(max(c.channelOf(template, kind, t.apps[t.app(i)]), -1))
+			}
+			if channel := lookup[at]; channel >= 0 {
+				if c.inChannel[channel].used == 0 {
+					c.touched = append(c.touched, channel)
+				}
+				c.inChannel[channel].add(half, m)
+				c.channels[channel].templates.add(template)
+			}
+		}
+	}
+}
+
+// countChannel counts the day of a user in a channel. A run of half hours with use that began the day before goes on.
+func (c *Counter) countChannel(u *userCount, channel int32) {
+	count, in, first := &c.channels[channel], &c.inChannel[channel], c.calendar.day*HalfHoursPerDay
+	l, added := c.chained(&u.channels, channel)
+	starts := in.used &^ (in.used << 1)
+	if added {
+		count.users++
+	} else if l.last == first-1 {
+		starts &^= 1
+	}
+	count.launches += int64(bits.OnesCount64(starts))
+	l.last = first + int32(bits.Len64(in.used)) - 1
+	count.minutes += in.drain()
+}
+
+// chained returns the link of a key in a chain, and whether it had to be added.
+func (c *Counter) chained(chain *int32, key int32) (l *link, added bool) {
+	for i := *chain; i != 0; i = c.links[i].next {
+		if c.links[i].key == key {
+			return &c.links[i], false
+		}
+	}
+	c.links = append(c.links, link{key: key, next: *chain})
+	*chain = int32(len(c.links) - 1)
+	return &c.links[*chain], true
+}

@@ -1,0 +1,111 @@
+package minute
+
+import (
+	"fmt"
+)
+
+// LatencySource is the latencies of one template on one day.
+type LatencySource struct {
+	// Template is the caller's index of the template.
+	Template int
+	// Table holds the rows.
+	Table *LatencyTable
+}
+
+// LatencyCounter collects latency samples in one pass over the days of a window: one per template, subject and minute.
+type LatencyCounter struct {
+	calendar calendar
+	subjects map[int64]*histogram
+	spare    []histogram // allocated ahead of the subjects
+}
+
+// histogram is the number of samples in each bin.
+type histogram [binCount]uint32
+
+// NewLatencyCounter returns a counter without samples.
+func NewLatencyCounter(w Window) *LatencyCounter {
+	return &LatencyCounter{calendar: calendar{window: w}, subjects: make(map[int64]*histogram)}
+}
+
+// Add takes the samples of a day. The sources are all of that day, at most one per template, and days come in ascending
+// order.
+func (c *LatencyCounter) Add(day int32, sources []LatencySource) error {
+	if err := c.calendar.turn(day); err != nil {
+		return fmt.Errorf("count latencies: %w", err)
+	}
+	for _, s := range sources {
+		if s.Table.day != day {
+			return fmt.Errorf("count latencies of day %d: unfit table of day %d for template %d", day, s.Table.day, s.Template)
+		}
+	}
+	for _, s := range sources {
+		from := int32(0)
+		for i, subject := range s.Table.subjects {
+			c.collect(c.of(subject), s.Table, int(from), int(s.Table.ends[i]))
+			from = s.Table.ends[i]
+		}
+	}
+	return nil
+}
+
+// of returns the histogram of a subject.
+func (c *LatencyCounter) of(subject int64) *histogram {
+	h := c.subjects[subject]
+	if h == nil {
+		if len(c.spare) == 0 {
+			c.spare = make([]histogram, 64)
+		}
+		h, c.spare = &c.spare[0], c.spare[1:]
+		c.subjects[subject] = h
+	}
+	return h
+}
+
+// collect adds the samples of rows that are in the window.
+func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, from, to int) {
+	for i := from; i < to; i++ {
+		clip := c.calendar.clip[t.halfHour[i]]
+		m := Mask(t.minutes[i])
+		for _, bin := range t.rowBins(i) {
+			if bit := m & -m; bit&clip != 0 {
+				h[bin]++
+			}
+			m &= m - 1
+		}
+	}
+}
+
+// Samples returns the number of samples of a subject.
+func (c *LatencyCounter) Samples(subject int64) int64 {
+	var n int64
+	if h := c.subjects[subject]; h != nil {
+		for _, count := range h {
+			n += int64(count)
+		}
+	}
+	return n
+}
+
+// Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a subject's samples lies: the linear
+// interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
+func (c *LatencyCounter) Percentile(subject int64, p float64) float64 {
+	n := c.Samples(subject)
+	if n == 0 {
+		return -1
+	}
+	h := c.subjects[subject]
+	at := float64(n-1) * p
+	below := int64(at)
+	a, b := h.sample(below), h.sample(min(below+1, n-1))
+	return a + (b-a)*(at-float64(below))
+}
+
+// sample returns the value of the i-th sample, counted from 0, in ascending order.
+func (h *histogram) sample(i int64) float64 {
+	for bin, count := range h {
+		if i -= int64(count); i < 0 {
+			return BinValue(byte(bin))
+		}
+	}
+	return BinValue(binCount - 1)
+}

@@ -1,0 +1,111 @@
+package minute
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// Tally is what a Counter found in its window. Templates are the caller's indexes, ascending.
+type Tally struct {
+	// Templates are those with any usage.
+	Templates []int
+	// Users are those with any usage, ordered by subject.
+	Users []UserTally
+	// Channels has an entry for each channel, used or not.
+	Channels []ChannelTally
+	// Intervals has an entry for each interval of the window, used or not.
+	Intervals []IntervalTally
+}
+
+// UserTally is the usage of one user.
+type UserTally struct {
+	// Subject stands for the user.
+	Subject int64
+	// Minutes are those with any activity, in whichever templates.
+	Minutes int64
+	// Templates are those that the user used.
+	Templates []int
+}
+
+// ChannelTally is the usage of one channel: an entry of the answer, for one or several apps.
+type ChannelTally struct {
+	// Minutes are those with use, added up over the users.
+	Minutes int64
+	// Launches are the runs of consecutive half hours with use, added up over the users.
+	Launches int64
+	// Users is the number of distinct users.
+	Users int
+	// Templates are those in which it was used.
+	Templates []int
+}
+
+// IntervalTally is the usage in one interval.
+type IntervalTally struct {
+	// Start and End are in minutes since the Unix epoch: Start <= m < End.
+	Start, End int64
+	// ActiveUsers is the number of distinct users with any activity.
+	ActiveUsers int
+	// Templates are those with any activity.
+	Templates []int
+}
+
+// Tally returns what was counted so far.
+func (c *Counter) Tally() Tally {
+	t := Tally{
+		Templates: c.templates.list(),
+		Channels:  make([]ChannelTally, len(c.channels)),
+		Intervals: make([]IntervalTally, len(c.intervals)),
+	}
+	for i := range c.users {
+		if u := &c.users[i]; u.minutes > 0 {
+			t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: c.templatesOf(u)})
+		}
+	}
+	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Subject, b.Subject) })
+	for i, ch := range c.channels {
+		t.Channels[i] = ChannelTally{Minutes: ch.minutes, Launches: ch.launches, Users: ch.users, Templates: ch.templates.list()}
+	}
+	for i, in := range c.intervals {
+		start, end := c.window.interval(i)
+		t.Intervals[i] = IntervalTally{Start: start, End: end, ActiveUsers: in.users, Templates: in.templates.list()}
+	}
+	return t
+}
+
+// templatesOf returns the templates of a user, ascending.
+func (c *Counter) templatesOf(u *userCount) []int {
+	var out []int
+	for i := u.templates; i != 0; i = c.links[i].next {
+		out = append(out, int(c.links[i].key))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// bitset is a set of small numbers.
+type bitset []uint64
+
+// bitsets returns n empty sets of numbers below size, in one piece of memory.
+func bitsets(n, size int) []bitset {
+	words := (size + 63) / 64
+	all, sets := make(bitset, n*words), make([]bitset, n)
+	for i := range sets {
+		sets[i] = all[i*words : (i+1)*words]
+	}
+	return sets
+}
+
+func (s bitset) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
+func (s bitset) add(i int)      { s[i/64] |= 1 << (i % 64) }
+
+// list returns the numbers in the set, ascending.
+func (s bitset) list() []int {
+	var out []int
+	for i, word := range s {
+		for ; word != 0; word &= word - 1 {
+			out = append(out, i*64+bits.TrailingZeros64(word))
+		}
+	}
+	return out
+}
