@@ -1,0 +1,45 @@
+package access
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Scope is the set of templates that an answer may cover: everything, or the ones it lists. Only this package makes
+// scopes, and the zero value covers nothing, so an empty list can never be mistaken for everything.
+type Scope struct {
+	all       bool
+	templates []uuid.UUID // sorted, each once
+}
+
+// scopeOf returns the scope of exactly these templates. It takes over the slice.
+func scopeOf(templates []uuid.UUID) Scope {
+	slices.SortFunc(templates, compare)
+	return Scope{templates: slices.Compact(templates)}
+}
+
+// All says whether the scope covers every template, also those that no catalog knows. Templates is empty then.
+func (s Scope) All() bool {
+	return s.all
+}
+
+// Templates returns the templates that the scope lists, sorted by id, each once, as a copy. If All is false and the
+// list is empty, the scope covers nothing.
+func (s Scope) Templates() []uuid.UUID {
+	return slices.Clone(s.templates)
+}
+
+// Contains says whether the scope covers the template.
+func (s Scope) Contains(templateID uuid.UUID) bool {
+	if s.all {
+		return true
+	}
+	_, found := slices.BinarySearchFunc(s.templates, templateID, compare)
+	return found
+}
+
+func compare(a, b uuid.UUID) int {
+	return bytes.Compare(a[:], b[:])
+}
