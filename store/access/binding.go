@@ -35,12 +35,12 @@ func (b Binding) Validate() error {
 	if _, ok := levels[at]; ok {
 		return nil
 	}
-	switch {
-	case at == deployment:
+	switch at {
+	case deployment:
 		return &BindingError{Field: "organization_id", Detail: fmt.Sprintf("role %q needs an organization", b.Role)}
-	case at == organization:
+	case organization:
 		return &BindingError{Field: "organization_id", Detail: fmt.Sprintf("role %q does not bind to an organization", b.Role)}
-	case at == template:
+	case template:
 		return &BindingError{Field: "template_id", Detail: fmt.Sprintf("role %q does not bind to a template", b.Role)}
 	default:
 		return &BindingError{Field: "template_id", Detail: "a role binds to an organization or a template, not to both"}
