@@ -1,0 +1,34 @@
+#!/bin/bash
+# Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
+# programs and promtool. On Debian as root what is missing is installed; elsewhere it is named.
+set -euo pipefail
+
+packages=()
+command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
+command -v promtool >/dev/null || packages+=(prometheus)
+[[ ${#packages[@]} -gt 0 ]] || exit 0
+
+if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "the tests need what these Debian packages hold: ${packages[*]}" >&2
+    exit 1
+fi
+
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >/dev/null
+}
+
+# The tests start servers of their own: no package may start one.
+if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+fi
+
+echo "installing for the tests: ${packages[*]}"
+apt-get -qq update
+if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+    install postgresql-common
+    sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+fi
+install "${packages[@]}"
