@@ -82,7 +82,7 @@ func (x *Principal) GetId() string {
 // Token is what is known of a token without its secret.
 type Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token, a UUID.
+	// The token's public part, 10 characters.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// What it is for, for people; up to 128 bytes.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -301,7 +301,7 @@ func (x *CreateTokenResponse) GetSecret() string {
 // RevokeTokenRequest names a token.
 type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token, a UUID.
+	// The token, as Token.id.
 	TokenId       string `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -505,11 +505,11 @@ type RoleBinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The binding, a UUID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Who holds it.
+	// Who holds it: a user, service or group.
 	Principal *Principal `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
 	// The role. For the deployment: `owner`, `template-admin`, `auditor`, `user-admin`, `member`. For one organization:
 	// `organization-admin`, `organization-template-admin`, `organization-auditor`, `organization-user-admin`. For one template:
-	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. For agents: `agent`.
+	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,4,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
@@ -596,7 +596,8 @@ func (x *RoleBinding) GetCreatedAt() *timestamppb.Timestamp {
 // GrantRoleRequest names principal, role and limits.
 type GrantRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who gets it. A user, agent or group that the catalog does not hold is NOT_FOUND.
+	// Who gets it: a user, service or group. A user or group that the catalog does not hold is NOT_FOUND. An agent is
+	// INVALID_ARGUMENT: what agents may do is report about themselves.
 	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// The role; the list and its limits are those of RoleBinding.role. Any other combination is INVALID_ARGUMENT.
 	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
@@ -958,7 +959,8 @@ type WhoAmIResponse struct {
 	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// The name of a user. Absent for others.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// What the caller may do, by permission, organization and template; those held for the deployment first.
+	// What the caller may do, by permission, organization and template; of each permission what is held for the deployment
+	// comes first. Agents hold what is listed for themselves alone.
 	Grants        []*Grant `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1185,7 +1187,7 @@ type AgentToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The agent.
 	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// The token, a UUID.
+	// The token, as Token.id.
 	TokenId string `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	// What the agent sends with each request. Only its hash is stored.
 	Secret        string `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`

@@ -43,13 +43,13 @@ type AccessServiceClient interface {
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// RevokeToken ends a token. Ending it twice is no error; an unknown one is NOT_FOUND.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
-	// ListTokens lists tokens without their secrets, revoked and expired ones included, by id.
+	// ListTokens lists tokens without their secrets, revoked and expired ones included, the newest first.
 	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
 	// GrantRole gives a role to a principal. Granting the same again returns the binding that is there.
 	GrantRole(ctx context.Context, in *GrantRoleRequest, opts ...grpc.CallOption) (*GrantRoleResponse, error)
 	// RevokeRole takes a role back. An unknown binding is NOT_FOUND.
 	RevokeRole(ctx context.Context, in *RevokeRoleRequest, opts ...grpc.CallOption) (*RevokeRoleResponse, error)
-	// ListRoleBindings lists who holds which role, by id.
+	// ListRoleBindings lists who holds which role, the oldest first.
 	ListRoleBindings(ctx context.Context, in *ListRoleBindingsRequest, opts ...grpc.CallOption) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error)
@@ -169,13 +169,13 @@ type AccessServiceServer interface {
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// RevokeToken ends a token. Ending it twice is no error; an unknown one is NOT_FOUND.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
-	// ListTokens lists tokens without their secrets, revoked and expired ones included, by id.
+	// ListTokens lists tokens without their secrets, revoked and expired ones included, the newest first.
 	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
 	// GrantRole gives a role to a principal. Granting the same again returns the binding that is there.
 	GrantRole(context.Context, *GrantRoleRequest) (*GrantRoleResponse, error)
 	// RevokeRole takes a role back. An unknown binding is NOT_FOUND.
 	RevokeRole(context.Context, *RevokeRoleRequest) (*RevokeRoleResponse, error)
-	// ListRoleBindings lists who holds which role, by id.
+	// ListRoleBindings lists who holds which role, the oldest first.
 	ListRoleBindings(context.Context, *ListRoleBindingsRequest) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error)

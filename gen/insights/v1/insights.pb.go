@@ -201,8 +201,9 @@ type GetTemplateInsightsRequest struct {
 	// End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or on the present day of its offset any full hour up
 	// to the coming one. Not before `start_time`; equal yields an empty answer. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Ids of templates, separated by commas over REST. Empty: all that the caller may see. One that the caller may not see, or
-	// that is unknown, makes the whole request NOT_FOUND.
+	// Ids of templates, UUIDs, separated by commas over REST. Empty: all that the caller may see, NOT_FOUND if there are none.
+	// One that the caller may not see makes the whole request NOT_FOUND. So does an unknown one, except for a caller who may
+	// see all templates: for them it has no activity.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone whose calendar days the intervals follow, through changes of daylight saving. Empty: days of the
 	// offset of `start_time`.
@@ -1555,7 +1556,8 @@ func (x *DAUEntry) GetAmount() int64 {
 // GetTemplateDAUsRequest names a template and says whose days to count.
 type GetTemplateDAUsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The template, a UUID. One that the caller may not see, or that is unknown, is NOT_FOUND.
+	// The template, a UUID. One that the caller may not see is NOT_FOUND; an unknown one as for
+	// GetTemplateInsightsRequest.template_ids.
 	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
 	// Offset from UTC in whole hours, −12 to 14, whose days are counted.
 	TzOffset int32 `protobuf:"varint,2,opt,name=tz_offset,json=tzOffset,proto3" json:"tz_offset,omitempty"`
@@ -1914,8 +1916,8 @@ type GetActivityRequest struct {
 	// Step: a number and `day`, `week`, `month` or `year`, for example `1 week`; calendar arithmetic from `start`. The last step
 	// is cut at `end`. Required.
 	Interval string `protobuf:"bytes,4,opt,name=interval,proto3" json:"interval,omitempty"`
-	// Id of an organization whose templates to count. Empty: all that the caller may see. One that the caller may not see, or
-	// that is unknown, is NOT_FOUND.
+	// Id of an organization, a UUID, whose templates to count. Empty: all templates that the caller may see. One that the caller
+	// may not see is NOT_FOUND; an unknown one as for GetTemplateInsightsRequest.template_ids.
 	Org           string `protobuf:"bytes,5,opt,name=org,proto3" json:"org,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

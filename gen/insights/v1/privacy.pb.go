@@ -275,7 +275,7 @@ type GetMyDataResponse struct {
 	StatusChanges []*MyStatusChange `protobuf:"bytes,3,rep,name=status_changes,json=statusChanges,proto3" json:"status_changes,omitempty"`
 	// Builds of the user's workspaces, oldest first.
 	Builds []*Build `protobuf:"bytes,4,rep,name=builds,proto3" json:"builds,omitempty"`
-	// Tokens, by id.
+	// Tokens, the newest first.
 	Tokens []*Token `protobuf:"bytes,5,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// Who looked at insights that showed the user, newest first.
 	Viewers       []*AuditEvent `protobuf:"bytes,6,rep,name=viewers,proto3" json:"viewers,omitempty"`
