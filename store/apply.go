@@ -142,7 +142,7 @@ func (a *applier) load(c Catalog) (err error) {
 	if a.groups, err = parents(a.tx, "groups", "organization_id", groups); err != nil {
 		return err
 	}
-	if a.users, err = a.organizationsOfUsers(users); err != nil {
+	if a.users, err = organizationsOfUsers(a.tx, users); err != nil {
 		return err
 	}
 	a.organizations, err = parents(a.tx, "organizations", "id", values(values(organizations, a.templates), a.groups))
@@ -157,25 +157,6 @@ func values(list []uuid.UUID, m map[uuid.UUID]uuid.UUID) []uuid.UUID {
 	return list
 }
 
-// readBatch bounds the ids of one IN list.
-const readBatch = 5000
-
-// parents reads what rows of a table belong to. Unknown ids are absent.
-func parents(tx *gorm.DB, table, column string, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	found := make(map[uuid.UUID]uuid.UUID, len(ids))
-	for batch := range slices.Chunk(ids, readBatch) {
-		var rows []struct{ ID, Parent uuid.UUID }
-		err := tx.Table(table).Select("id", column+" AS parent").Where("id IN ?", batch).Scan(&rows).Error
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", table, err)
-		}
-		for _, r := range rows {
-			found[r.ID] = r.Parent
-		}
-	}
-	return found, nil
-}
-
 func (a *applier) agentsCreated(ids []uuid.UUID) (map[uuid.UUID]Instant, error) {
 	created := make(map[uuid.UUID]Instant, len(ids))
 	for batch := range slices.Chunk(ids, readBatch) {
@@ -188,20 +169,6 @@ func (a *applier) agentsCreated(ids []uuid.UUID) (map[uuid.UUID]Instant, error) 
 		}
 	}
 	return created, nil
-}
-
-func (a *applier) organizationsOfUsers(ids []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
-	organizations := make(map[uuid.UUID][]uuid.UUID, len(ids))
-	for batch := range slices.Chunk(ids, readBatch) {
-		var found []User
-		if err := a.tx.Select("id", "organization_ids").Where("id IN ?", batch).Find(&found).Error; err != nil {
-			return nil, fmt.Errorf("read users: %w", err)
-		}
-		for _, f := range found {
-			organizations[f.ID] = f.OrganizationIDs
-		}
-	}
-	return organizations, nil
 }
 
 // write upserts the items of a list that pass a check. The check returns why an item cannot be taken, or "". Of two

@@ -129,11 +129,6 @@ func (s *Store) versionsOf(ctx context.Context, builds []Build) (map[uuid.UUID]T
 	return versions, nil
 }
 
-// WorkspaceTemplates returns the template of each of the workspaces that the catalog knows.
-func (s *Store) WorkspaceTemplates(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.writes.WithContext(ctx), "workspaces", "template_id", ids)
-}
-
 // RecordBuilds keeps builds. A build that is known already is written over: events may be repeated, and a later one
 // knows more. Values of sensitive parameters are never kept.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {

@@ -85,20 +85,3 @@ func (s *Store) bindings(ctx context.Context, kind access.Kind, ids []uuid.UUID)
 	}
 	return bindings, nil
 }
-
-// OrganizationsOf returns the organization of each of the templates that the catalog knows, deleted ones too; of all
-// templates when no ids are given.
-func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	if len(templates) > 0 {
-		return parents(s.reads.WithContext(ctx), "templates", "organization_id", templates)
-	}
-	var all []Template
-	if err := s.reads.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
-		return nil, fmt.Errorf("read templates: %w", err)
-	}
-	organizations := make(map[uuid.UUID]uuid.UUID, len(all))
-	for _, t := range all {
-		organizations[t.ID] = t.OrganizationID
-	}
-	return organizations, nil
-}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// OrganizationsOf returns the organization of each of the templates that the catalog knows, deleted ones too; of all
+// templates when no ids are given.
+func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	if len(templates) > 0 {
+		return parents(s.reads.WithContext(ctx), "templates", "organization_id", templates)
+	}
+	var all []Template
+	if err := s.reads.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("read templates: %w", err)
+	}
+	organizations := make(map[uuid.UUID]uuid.UUID, len(all))
+	for _, t := range all {
+		organizations[t.ID] = t.OrganizationID
+	}
+	return organizations, nil
+}
+
+// WorkspaceTemplates returns the template of each of the workspaces that the catalog knows.
+func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	return parents(s.writes.WithContext(ctx), "workspaces", "template_id", workspaces)
+}
+
+// VersionTemplates returns the template of each of the template versions that the catalog knows.
+func (s *Store) VersionTemplates(ctx context.Context, versions []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	return parents(s.writes.WithContext(ctx), "template_versions", "template_id", versions)
+}
+
+// UserOrganizations returns the organizations of each of the users that the catalog knows.
+func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	return organizationsOfUsers(s.writes.WithContext(ctx), users)
+}
+
+// readBatch bounds the ids of one IN list.
+const readBatch = 5000
+
+// parents reads what rows of a table belong to. Unknown ids are absent.
+func parents(tx *gorm.DB, table, column string, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	found := make(map[uuid.UUID]uuid.UUID, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var rows []struct{ ID, Parent uuid.UUID }
+		err := tx.Table(table).Select("id", column+" AS parent").Where("id IN ?", batch).Scan(&rows).Error
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", table, err)
+		}
+		for _, r := range rows {
+			found[r.ID] = r.Parent
+		}
+	}
+	return found, nil
+}
+
+// organizationsOfUsers reads the organizations of users. Unknown ids are absent.
+func organizationsOfUsers(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	organizations := make(map[uuid.UUID][]uuid.UUID, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []User
+		if err := tx.Select("id", "organization_ids").Where("id IN ?", batch).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read users: %w", err)
+		}
+		for _, f := range found {
+			organizations[f.ID] = f.OrganizationIDs
+		}
+	}
+	return organizations, nil
+}
