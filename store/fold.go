@@ -27,7 +27,7 @@ type FoldReport struct {
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 	var report FoldReport
-	end := int32((s.clock().Add(-foldAge)).Unix() / 1800) // the first half hour that is too young
+	end := int32(s.clock().Add(-foldAge).Unix() / 1800) // the first half hour that is too young
 	var due []struct {
 		TemplateID uuid.UUID
 		HalfHour   int32

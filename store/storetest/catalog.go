@@ -14,15 +14,15 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-func catalogKeepsParents(t *testing.T, f *fixture) {
+func catalogKeepsParents(t *testing.T, f *Fixture) {
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
 		Workspaces: []store.Workspace{
-			{ID: f.workspaces[0][0], OwnerID: f.users[1], TemplateID: f.templates[1], Name: "moved"},
-			{ID: uuid.New(), OwnerID: uuid.New(), TemplateID: f.templates[0]},
-			{ID: uuid.New(), OwnerID: f.users[0], TemplateID: uuid.New()},
-			{ID: f.workspaces[0][1], OwnerID: f.users[0], TemplateID: f.templates[0], Name: "given away"},
+			{ID: f.Workspaces[0][0], OwnerID: f.Users[1], TemplateID: f.Templates[1], Name: "moved"},
+			{ID: uuid.New(), OwnerID: uuid.New(), TemplateID: f.Templates[0]},
+			{ID: uuid.New(), OwnerID: f.Users[0], TemplateID: uuid.New()},
+			{ID: f.Workspaces[0][1], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "given away"},
 		},
-		Agents: []store.Agent{{ID: f.agents[0][0], WorkspaceID: f.workspaces[0][1]}},
+		Agents: []store.Agent{{ID: f.Agents[0][0], WorkspaceID: f.Workspaces[0][1]}},
 		Apps:   []store.App{{AgentID: uuid.New(), Slug: "x"}},
 	}, anyone)
 	if err != nil {
@@ -43,7 +43,7 @@ func catalogKeepsParents(t *testing.T, f *fixture) {
 	}
 }
 
-func catalogConfined(t *testing.T, f *fixture) {
+func catalogConfined(t *testing.T, f *Fixture) {
 	other := uuid.New()
 	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == other }}
 	foreign, own := uuid.New(), uuid.New()
@@ -51,11 +51,11 @@ func catalogConfined(t *testing.T, f *fixture) {
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
 		Templates: []store.Template{
 			{ID: own, OrganizationID: other, Name: "own"},
-			{ID: foreign, OrganizationID: f.organization, Name: "foreign"},
-			{ID: f.templates[0], OrganizationID: other, Name: "stolen"},
+			{ID: foreign, OrganizationID: f.Organization, Name: "foreign"},
+			{ID: f.Templates[0], OrganizationID: other, Name: "stolen"},
 		},
-		Users:   []store.User{{ID: f.users[0], Username: "renamed", OrganizationIDs: []uuid.UUID{other}}},
-		Deleted: store.Deleted{Templates: []uuid.UUID{f.templates[1]}, Agents: []uuid.UUID{f.agents[0][0]}},
+		Users:   []store.User{{ID: f.Users[0], Username: "renamed", OrganizationIDs: []uuid.UUID{other}}},
+		Deleted: store.Deleted{Templates: []uuid.UUID{f.Templates[1]}, Agents: []uuid.UUID{f.Agents[0][0]}},
 	}, confined)
 	if err != nil {
 		t.Fatal(err)
@@ -63,25 +63,25 @@ func catalogConfined(t *testing.T, f *fixture) {
 	if len(refusals) != 3 {
 		t.Errorf("refusals: got %v, want two templates and the user", refusals)
 	}
-	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.templates[0]})
+	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.Templates[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[uuid.UUID]uuid.UUID{own: other, f.templates[0]: f.organization}
+	want := map[uuid.UUID]uuid.UUID{own: other, f.Templates[0]: f.Organization}
 	if diff := cmp.Diff(want, organizations); diff != "" {
 		t.Errorf("templates (-want +got):\n%s", diff)
 	}
-	place, ok, err := f.NewDirectory().Place(t.Context(), f.agents[0][0])
+	place, ok, err := f.NewDirectory().Place(t.Context(), f.Agents[0][0])
 	if err != nil || !ok || !place.DeletedAt.IsZero() {
 		t.Errorf("agent of another organization: %v, %v, %v; want it alive", place, ok, err)
 	}
 }
 
-func directoryFollows(t *testing.T, f *fixture) {
+func directoryFollows(t *testing.T, f *Fixture) {
 	d := f.NewDirectory()
 	place := func() store.Placement {
 		t.Helper()
-		p, ok, err := d.Place(t.Context(), f.agents[0][0])
+		p, ok, err := d.Place(t.Context(), f.Agents[0][0])
 		if err != nil || !ok {
 			t.Fatal(ok, err)
 		}
@@ -91,20 +91,20 @@ func directoryFollows(t *testing.T, f *fixture) {
 		t.Errorf("unknown agent: %v, %v", ok, err)
 	}
 	want := store.Placement{
-		Agent: f.agents[0][0], Workspace: f.workspaces[0][0], Template: f.templates[0], Organization: f.organization,
-		Owner: f.users[0], Subject: f.subjects[f.users[0]],
+		Agent: f.Agents[0][0], Workspace: f.Workspaces[0][0], Template: f.Templates[0], Organization: f.Organization,
+		Owner: f.Users[0], Subject: f.Subject[f.Users[0]],
 	}
 	if diff := cmp.Diff(want, place()); diff != "" {
 		t.Errorf("place (-want +got):\n%s", diff)
 	}
-	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.workspaces[0][0], OwnerID: f.users[1], TemplateID: f.templates[0]}}})
+	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[1], TemplateID: f.Templates[0]}}})
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := place(); got.Owner != f.users[1] || got.Subject != f.subjects[f.users[1]] {
+	if got := place(); got.Owner != f.Users[1] || got.Subject != f.Subject[f.Users[1]] {
 		t.Errorf("after the workspace got another owner: %+v", got)
 	}
-	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.workspaces[0][0]}}})
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}}})
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,31 +113,31 @@ func directoryFollows(t *testing.T, f *fixture) {
 	}
 }
 
-func newestApp(t *testing.T, f *fixture) {
+func newestApp(t *testing.T, f *Fixture) {
 	newer := uuid.New()
 	f.apply(t, store.Catalog{
-		Agents: []store.Agent{{ID: newer, WorkspaceID: f.workspaces[0][0], Name: "main", CreatedAt: store.At(Now)}},
+		Agents: []store.Agent{{ID: newer, WorkspaceID: f.Workspaces[0][0], Name: "main", CreatedAt: store.At(Now)}},
 		Apps:   []store.App{{AgentID: newer, Slug: "ide", DisplayName: "New name"}},
 	})
-	f.apply(t, store.Catalog{Apps: []store.App{{AgentID: f.agents[0][0], Slug: "ide", DisplayName: "Old name"}}})
-	r := f.row(0, 0, 18, 1)
+	f.apply(t, store.Catalog{Apps: []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "Old name"}}})
+	r := f.Row(0, 0, 18, 1)
 	r.Kind, r.App = 1, "ide"
-	f.merge(t, r)
-	apps := f.ask(t).Insights.Apps
+	f.MustMerge(t, r)
+	apps := f.Ask(t).Insights.Apps
 	if got := apps[len(apps)-1]; got.DisplayName != "New name" || got.Minutes != 1 || got.Launches != 1 {
 		t.Errorf("app entry: %+v", got)
 	}
 }
 
-func parametersOfLatestBuilds(t *testing.T, f *fixture) {
+func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	version := uuid.New()
 	size := store.Parameter{Name: "size", Type: "string", Options: []store.ParameterOption{{Name: "Big", Value: "big"}}}
 	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{
-		ID: version, TemplateID: f.templates[0], Parameters: []store.Parameter{size, {Name: "secret", Type: "string", Sensitive: true}, {Name: "unused"}},
+		ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{size, {Name: "secret", Type: "string", Sensitive: true}, {Name: "unused"}},
 	}}})
 	build := func(user int, number int64, value string) store.Build {
 		return store.Build{
-			ID: uuid.New(), WorkspaceID: f.workspaces[0][user], TemplateID: f.templates[0], TemplateVersionID: version, Number: number,
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][user], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number,
 			CreatedAt: store.At(Now), Parameters: []store.BuildParameter{{Name: "size", Value: value}, {Name: "secret", Value: "hunter2"}},
 		}
 	}
@@ -147,35 +147,35 @@ func parametersOfLatestBuilds(t *testing.T, f *fixture) {
 			t.Fatal(err)
 		}
 	}
-	got, err := f.ParameterUsage(t.Context(), f.everything, Now, Now.Add(time.Minute))
+	got, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []store.ParameterUsage{
-		{Templates: f.templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true}, Values: []store.ParameterValue{{Value: "", Count: 3}}},
-		{Templates: f.templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1}}},
+		{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true}, Values: []store.ParameterValue{{Value: "", Count: 3}}},
+		{Templates: f.Templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)
 	}
 }
 
-func tokens(t *testing.T, f *fixture) {
+func tokens(t *testing.T, f *Fixture) {
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{
-		{Name: "u", PrincipalKind: access.KindUser, PrincipalID: f.users[0]},
-		{Name: "a", PrincipalKind: access.KindAgent, PrincipalID: f.agents[0][0]},
-		{Name: "old", PrincipalKind: access.KindUser, PrincipalID: f.users[0], ExpiresAt: store.At(Now)},
+		{Name: "u", PrincipalKind: access.KindUser, PrincipalID: f.Users[0]},
+		{Name: "a", PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]},
+		{Name: "old", PrincipalKind: access.KindUser, PrincipalID: f.Users[0], ExpiresAt: store.At(Now)},
 		{Name: "gone", PrincipalKind: access.KindAgent, PrincipalID: uuid.New()},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	user, err := f.Authenticate(t.Context(), secrets[0])
-	if err != nil || user.ID != f.users[0] || user.Kind != access.KindUser || user.Name != "user0" {
+	if err != nil || user.ID != f.Users[0] || user.Kind != access.KindUser || user.Name != "user0" {
 		t.Errorf("user token: %+v, %v", user, err)
 	}
 	agent, err := f.Authenticate(t.Context(), secrets[1])
-	if err != nil || agent.Agent != f.agents[0][0] || !agent.Holds(access.Ingest) || agent.Holds(access.ViewInsights) {
+	if err != nil || agent.Agent != f.Agents[0][0] || !agent.Holds(access.Ingest) || agent.Holds(access.ViewInsights) {
 		t.Errorf("agent token: %+v, %v", agent, err)
 	}
 	for i, name := range map[int]string{2: "expired", 3: "of an unknown agent"} {
@@ -197,7 +197,7 @@ func tokens(t *testing.T, f *fixture) {
 	if err := f.RevokeToken(t.Context(), "nothing"); !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("revoking an unknown token: %v", err)
 	}
-	f.apply(t, store.Catalog{Deleted: store.Deleted{Agents: []uuid.UUID{f.agents[0][0]}}})
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Agents: []uuid.UUID{f.Agents[0][0]}}})
 	if _, err := f.Authenticate(t.Context(), secrets[1]); !errors.Is(err, store.ErrUnauthenticated) {
 		t.Errorf("token of a deleted agent: %v", err)
 	}
@@ -207,10 +207,10 @@ func tokens(t *testing.T, f *fixture) {
 	}
 }
 
-func roles(t *testing.T, f *fixture) {
+func roles(t *testing.T, f *Fixture) {
 	group := uuid.New()
-	f.apply(t, store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.organization, Name: "leads", UserIDs: []uuid.UUID{f.users[0], f.users[1]}}}})
-	binding := store.RoleBinding{PrincipalKind: store.KindGroup, PrincipalID: group, Role: access.RoleTemplateAdmin, TemplateID: f.templates[0]}
+	f.apply(t, store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.Organization, Name: "leads", UserIDs: []uuid.UUID{f.Users[0], f.Users[1]}}}})
+	binding := store.RoleBinding{PrincipalKind: store.KindGroup, PrincipalID: group, Role: access.RoleTemplateAdmin, TemplateID: f.Templates[0]}
 	first, err := f.GrantRole(t.Context(), binding)
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +222,7 @@ func roles(t *testing.T, f *fixture) {
 	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: "user", Role: "emperor"}); !errors.As(err, &invalid) || invalid.Field != "role" {
 		t.Errorf("unknown role: %v", err)
 	}
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.users[0]}})
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,17 +232,17 @@ func roles(t *testing.T, f *fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		organizations, err := f.OrganizationsOf(t.Context(), f.templates[:1])
+		organizations, err := f.OrganizationsOf(t.Context(), f.Templates[:1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = access.Templates(p, access.ViewInsights, f.templates[:1], organizations)
+		_, err = access.Templates(p, access.ViewInsights, f.Templates[:1], organizations)
 		return err == nil
 	}
 	if !sees() {
 		t.Error("a member of the group does not see the template")
 	}
-	without := store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.organization, UserIDs: []uuid.UUID{f.users[1]}}}}
+	without := store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.Organization, UserIDs: []uuid.UUID{f.Users[1]}}}}
 	weak := anyone
 	weak.ManageAccess = false
 	if refusals, err := f.ApplyCatalog(t.Context(), without, weak); err != nil || len(refusals) != 1 {
@@ -259,12 +259,12 @@ func roles(t *testing.T, f *fixture) {
 	}
 }
 
-func subjectsOnce(t *testing.T, f *fixture) {
+func subjectsOnce(t *testing.T, f *Fixture) {
 	users := make([]uuid.UUID, 50)
 	for i := range users {
 		users[i] = uuid.New()
 	}
-	second := Open(t, f.database, Now)
+	second := Open(t, f.Database, Now)
 	var wait sync.WaitGroup
 	answers := make([]map[uuid.UUID]int64, 4)
 	for i := range answers {

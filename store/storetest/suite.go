@@ -23,7 +23,7 @@ var Now = time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
 
 // Run runs the suite. Open returns the name of a fresh database with a current schema.
 func Run(t *testing.T, open func(testing.TB) string) {
-	for name, test := range map[string]func(*testing.T, *fixture){
+	for name, test := range map[string]func(*testing.T, *Fixture){
 		"merge is union":                    mergeIsUnion,
 		"fold changes no answer":            foldChangesNoAnswer,
 		"folders and writers at once":       foldersAndWriters,
@@ -38,52 +38,53 @@ func Run(t *testing.T, open func(testing.TB) string) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, newFixture(t, open(t)))
+			test(t, NewFixture(t, open(t)))
 		})
 	}
 }
 
-// fixture is a store with a small catalog: one organization, two templates, three users with a workspace and an agent
+// Fixture is a store with a small catalog: one organization, two templates, three users with a workspace and an agent
 // in each template.
-type fixture struct {
+type Fixture struct {
 	*store.Store
-	database     string
-	organization uuid.UUID
-	templates    [2]uuid.UUID
-	users        [3]uuid.UUID
-	agents       [2][3]uuid.UUID
-	workspaces   [2][3]uuid.UUID
-	subjects     map[uuid.UUID]int64
-	everything   access.Scope
+	Database     string
+	Organization uuid.UUID
+	Templates    [2]uuid.UUID
+	Users        [3]uuid.UUID
+	Agents       [2][3]uuid.UUID // by template and user
+	Workspaces   [2][3]uuid.UUID
+	Subject      map[uuid.UUID]int64 // of users
+	Everything   access.Scope
 }
 
 // Anyone may write everything.
 var anyone = store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true}
 
-func newFixture(t *testing.T, database string) *fixture {
+// NewFixture fills a fresh database.
+func NewFixture(t *testing.T, database string) *Fixture {
 	t.Helper()
-	f := &fixture{Store: Open(t, database, Now), database: database, organization: uuid.New()}
-	c := store.Catalog{Organizations: []store.Organization{{ID: f.organization, Name: "acme"}}}
-	for i := range f.users {
-		f.users[i] = uuid.New()
-		c.Users = append(c.Users, store.User{ID: f.users[i], Username: fmt.Sprintf("user%d", i), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.organization}})
+	f := &Fixture{Store: Open(t, database, Now), Database: database, Organization: uuid.New()}
+	c := store.Catalog{Organizations: []store.Organization{{ID: f.Organization, Name: "acme"}}}
+	for i := range f.Users {
+		f.Users[i] = uuid.New()
+		c.Users = append(c.Users, store.User{ID: f.Users[i], Username: fmt.Sprintf("user%d", i), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}})
 	}
-	for t := range f.templates {
-		f.templates[t] = uuid.New()
-		c.Templates = append(c.Templates, store.Template{ID: f.templates[t], OrganizationID: f.organization, Name: fmt.Sprintf("template%d", t)})
-		for u := range f.users {
-			f.workspaces[t][u], f.agents[t][u] = uuid.New(), uuid.New()
-			c.Workspaces = append(c.Workspaces, store.Workspace{ID: f.workspaces[t][u], OwnerID: f.users[u], TemplateID: f.templates[t], Name: "w"})
-			c.Agents = append(c.Agents, store.Agent{ID: f.agents[t][u], WorkspaceID: f.workspaces[t][u], Name: "main", CreatedAt: store.At(Now.Add(-time.Hour))})
+	for t := range f.Templates {
+		f.Templates[t] = uuid.New()
+		c.Templates = append(c.Templates, store.Template{ID: f.Templates[t], OrganizationID: f.Organization, Name: fmt.Sprintf("template%d", t)})
+		for u := range f.Users {
+			f.Workspaces[t][u], f.Agents[t][u] = uuid.New(), uuid.New()
+			c.Workspaces = append(c.Workspaces, store.Workspace{ID: f.Workspaces[t][u], OwnerID: f.Users[u], TemplateID: f.Templates[t], Name: "w"})
+			c.Agents = append(c.Agents, store.Agent{ID: f.Agents[t][u], WorkspaceID: f.Workspaces[t][u], Name: "main", CreatedAt: store.At(Now.Add(-time.Hour))})
 		}
 	}
 	f.apply(t, c)
 	var err error
-	if f.subjects, err = f.Subjects(t.Context(), f.users[:]); err != nil {
+	if f.Subject, err = f.Subjects(t.Context(), f.Users[:]); err != nil {
 		t.Fatal(err)
 	}
 	owner := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleOwner}}}
-	if f.everything, err = access.Templates(owner, access.ViewInsights, nil, nil); err != nil {
+	if f.Everything, err = access.Templates(owner, access.ViewInsights, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -104,7 +105,7 @@ func Open(t testing.TB, database string, now time.Time) *store.Store {
 	return s
 }
 
-func (f *fixture) apply(t testing.TB, c store.Catalog) {
+func (f *Fixture) apply(t testing.TB, c store.Catalog) {
 	t.Helper()
 	refusals, err := f.ApplyCatalog(t.Context(), c, anyone)
 	if err != nil || len(refusals) > 0 {
@@ -112,21 +113,22 @@ func (f *fixture) apply(t testing.TB, c store.Catalog) {
 	}
 }
 
-// row is a connected hour half of a user's session at a time of the day of Now.
-func (f *fixture) row(template, user int, halfHour int32, minutes minute.Mask) store.OpenRow {
+// Row is a connected half hour of a user's session at a time of the day of Now.
+func (f *Fixture) Row(template, user int, halfHour int32, minutes minute.Mask) store.OpenRow {
 	day := int32(Now.Unix()/86400) * minute.HalfHoursPerDay
-	return store.OpenRow{Template: f.templates[template], Row: minute.Row{
-		HalfHour: day + halfHour, Subject: f.subjects[f.users[user]], Kind: minute.Session, App: "vscode", Minutes: minutes, Connected: true,
+	return store.OpenRow{Template: f.Templates[template], Row: minute.Row{
+		HalfHour: day + halfHour, Subject: f.Subject[f.Users[user]], Kind: minute.Session, App: "vscode", Minutes: minutes, Connected: true,
 	}}
 }
 
-func (f *fixture) latency(template, user int, halfHour int32, minutes minute.Mask, bins ...byte) store.OpenRow {
-	r := f.row(template, user, halfHour, minutes)
+func (f *Fixture) latency(template, user int, halfHour int32, minutes minute.Mask, bins ...byte) store.OpenRow {
+	r := f.Row(template, user, halfHour, minutes)
 	r.Kind, r.App, r.Connected, r.Bins = minute.Connection, "", false, bins
 	return r
 }
 
-func (f *fixture) merge(t testing.TB, rows ...store.OpenRow) {
+// MustMerge makes rows durable.
+func (f *Fixture) MustMerge(t testing.TB, rows ...store.OpenRow) {
 	t.Helper()
 	if err := f.Merge(t.Context(), rows); err != nil {
 		t.Fatal(err)
@@ -139,32 +141,33 @@ func today() minute.Window {
 	return minute.NewWindow(start, start.Add(24*time.Hour))
 }
 
-// answer is every usage answer for the day of Now.
-type answer struct {
+// Answer is every usage answer for the day of Now.
+type Answer struct {
 	Insights store.TemplateInsights
 	Activity []store.UserUsage
 	Latency  []store.UserLatency
 }
 
-func (f *fixture) ask(t testing.TB) (a answer) {
+// Ask asks all usage questions for the day of Now.
+func (f *Fixture) Ask(t testing.TB) (a Answer) {
 	t.Helper()
 	var errs [3]error
-	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.everything, today())
-	a.Activity, errs[1] = f.UserActivity(t.Context(), f.everything, today())
-	a.Latency, errs[2] = f.UserLatency(t.Context(), f.everything, today())
+	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today())
+	a.Activity, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
+	a.Latency, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-func mergeIsUnion(t *testing.T, f *fixture) {
+func mergeIsUnion(t *testing.T, f *Fixture) {
 	rows := []store.OpenRow{
-		f.row(0, 0, 18, 0b1111), f.row(0, 0, 18, 0b11000), f.row(1, 0, 18, 0b100001), // overlap of two templates
-		f.row(0, 1, 23, 1), f.latency(0, 0, 18, 0b11, 100, 110), f.latency(0, 0, 18, 0b110, 120, 130),
+		f.Row(0, 0, 18, 0b1111), f.Row(0, 0, 18, 0b11000), f.Row(1, 0, 18, 0b100001), // overlap of two templates
+		f.Row(0, 1, 23, 1), f.latency(0, 0, 18, 0b11, 100, 110), f.latency(0, 0, 18, 0b110, 120, 130),
 	}
-	f.merge(t, rows...)
-	want := f.ask(t)
+	f.MustMerge(t, rows...)
+	want := f.Ask(t)
 	if got := want.Activity[0].Minutes; got != 6 {
 		t.Errorf("user in two templates: %d minutes, want 6", got)
 	}
@@ -174,20 +177,20 @@ func mergeIsUnion(t *testing.T, f *fixture) {
 	for range 5 {
 		rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		for _, r := range rows {
-			f.merge(t, r)
+			f.MustMerge(t, r)
 		}
-		if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+		if diff := cmp.Diff(want, f.Ask(t)); diff != "" {
 			t.Fatalf("resending changed the answer (-first +again):\n%s", diff)
 		}
 	}
 }
 
-func foldChangesNoAnswer(t *testing.T, f *fixture) {
+func foldChangesNoAnswer(t *testing.T, f *Fixture) {
 	rows := []store.OpenRow{
-		f.row(0, 0, 18, 0b1111), f.row(1, 0, 19, 0b1), f.latency(0, 0, 18, 0b11, 100, 110), f.row(0, 2, 22, 1), f.row(0, 1, 23, 0b101),
+		f.Row(0, 0, 18, 0b1111), f.Row(1, 0, 19, 0b1), f.latency(0, 0, 18, 0b11, 100, 110), f.Row(0, 2, 22, 1), f.Row(0, 1, 23, 0b101),
 	}
-	f.merge(t, rows...)
-	want := f.ask(t)
+	f.MustMerge(t, rows...)
+	want := f.Ask(t)
 	report, err := f.Fold(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -196,33 +199,33 @@ func foldChangesNoAnswer(t *testing.T, f *fixture) {
 	if diff := cmp.Diff(store.FoldReport{Pages: 2, Rows: 3}, report); diff != "" {
 		t.Errorf("fold (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+	if diff := cmp.Diff(want, f.Ask(t)); diff != "" {
 		t.Errorf("fold changed the answer (-before +after):\n%s", diff)
 	}
 	// Late, repeated and contradicting rows after the fold: bits unite, the earlier latency stays.
-	f.merge(t, append(rows, f.latency(0, 0, 18, 0b1, 200))...)
-	if diff := cmp.Diff(want, f.ask(t)); diff != "" {
+	f.MustMerge(t, append(rows, f.latency(0, 0, 18, 0b1, 200))...)
+	if diff := cmp.Diff(want, f.Ask(t)); diff != "" {
 		t.Errorf("a repeat after the fold changed the answer:\n%s", diff)
 	}
-	f.merge(t, f.row(0, 0, 18, 0b10000))
-	before := f.ask(t)
+	f.MustMerge(t, f.Row(0, 0, 18, 0b10000))
+	before := f.Ask(t)
 	if before.Activity[0].Minutes != want.Activity[0].Minutes+1 {
 		t.Errorf("late minute: got %d minutes, want %d", before.Activity[0].Minutes, want.Activity[0].Minutes+1)
 	}
 	if _, err := f.Fold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, f.ask(t)); diff != "" {
+	if diff := cmp.Diff(before, f.Ask(t)); diff != "" {
 		t.Errorf("the second fold changed the answer:\n%s", diff)
 	}
 }
 
 // foldersAndWriters: three writers, two folders and a reader at once; every bit written must be there in the end, and
 // no reader may see fewer than were acknowledged before it asked.
-func foldersAndWriters(t *testing.T, f *fixture) {
+func foldersAndWriters(t *testing.T, f *Fixture) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	second := Open(t, f.database, Now)
+	second := Open(t, f.Database, Now)
 	var work, background sync.WaitGroup
 	done := make(chan struct{})
 	for _, s := range []*store.Store{f.Store, second} {
@@ -248,20 +251,20 @@ func foldersAndWriters(t *testing.T, f *fixture) {
 			for _, bit := range rand.Perm(30) {
 				var rows []store.OpenRow
 				for h := range int32(halfHours) {
-					rows = append(rows, f.row(0, writer, h, 1<<bit), f.row(1, writer, h, 1<<bit))
+					rows = append(rows, f.Row(0, writer, h, 1<<bit), f.Row(1, writer, h, 1<<bit))
 				}
 				if err := s.Merge(ctx, rows); err != nil {
 					t.Error("merge:", err)
 					return
 				}
 				acknowledged += halfHours
-				users, err := s.UserActivity(ctx, f.everything, today())
+				users, err := s.UserActivity(ctx, f.Everything, today())
 				if err != nil {
 					t.Error("read:", err)
 					return
 				}
 				for _, u := range users {
-					if u.UserID == f.users[writer] && u.Minutes < acknowledged {
+					if u.UserID == f.Users[writer] && u.Minutes < acknowledged {
 						t.Errorf("writer %d: %d minutes acknowledged, %d in the answer", writer, acknowledged, u.Minutes)
 					}
 				}
@@ -271,7 +274,7 @@ func foldersAndWriters(t *testing.T, f *fixture) {
 	work.Wait()
 	close(done)
 	background.Wait()
-	for _, u := range f.ask(t).Activity {
+	for _, u := range f.Ask(t).Activity {
 		if u.Minutes != halfHours*30 {
 			t.Errorf("%s: %d minutes, want %d", u.Username, u.Minutes, halfHours*30)
 		}

@@ -1,0 +1,34 @@
+package store
+
+import "gorm.io/gorm"
+
+// AfterWrite calls f after every statement of the writing pool.
+func (s *Store) AfterWrite(f func()) error {
+	after := func(*gorm.DB) { f() }
+	callbacks := s.writes.Callback()
+	if err := callbacks.Raw().After("*").Register("test", after); err != nil {
+		return err
+	}
+	if err := callbacks.Query().After("*").Register("test", after); err != nil {
+		return err
+	}
+	return callbacks.Row().After("*").Register("test", after)
+}
+
+// ExecForTest runs a statement past the API.
+func (s *Store) ExecForTest(statement string, args ...any) error {
+	return s.writes.Exec(statement, args...).Error
+}
+
+// HoldRows locks all rows of the present from when it closes held until release is closed.
+func (s *Store) HoldRows(held chan<- struct{}, release <-chan struct{}) error {
+	return s.writes.Transaction(func(tx *gorm.DB) error {
+		defer close(held)
+		if err := tx.Exec("SELECT 1 FROM usage_open FOR UPDATE").Error; err != nil {
+			return err
+		}
+		held <- struct{}{}
+		<-release
+		return nil
+	})
+}

@@ -1,0 +1,143 @@
+package store_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func containsAll(s string, parts ...string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "no database")
+	if err := os.WriteFile(file, []byte(strings.Repeat("not a database\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := storetest.SQLite(t)
+	s := storetest.Open(t, newer, storetest.Now)
+	if err := s.ExecForTest("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, database string
+		is             error
+		says           []string
+	}{
+		{"empty", "", nil, []string{"sqlite:FILE", "postgres://"}},
+		{"unknown kind", "mysql://x", nil, []string{"sqlite:FILE", "postgres://"}},
+		{"no file", "sqlite:", nil, []string{"sqlite:insights.db"}},
+		{"bad postgres URL", "postgres://u:pass%word@h/db", nil, []string{"percent-encoded"}},
+		{"nobody listens", "postgres://u:hunter2@127.0.0.1:1/db", nil, []string{"postgres database db on 127.0.0.1:1"}},
+		{"no such folder", "sqlite:/does/not/exist/insights.db", nil, []string{"/does/not/exist/insights.db"}},
+		{"not a database", "sqlite:" + file, nil, []string{"no database", "not a database"}},
+		{"not migrated", "sqlite:" + filepath.Join(t.TempDir(), "empty.db"), store.ErrSchema, []string{"insights migrate"}},
+		{"newer schema", newer, store.ErrSchema, []string{"version 99", "newer"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := store.Open(t.Context(), store.Options{Database: c.database})
+			if err == nil {
+				t.Fatal("opened", s, s.Close())
+			}
+			if c.is != nil && !errors.Is(err, c.is) || !containsAll(err.Error(), c.says...) {
+				t.Errorf("error: %v; want it to say %q", err, c.says)
+			}
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "pass%word") {
+				t.Errorf("error shows the password: %v", err)
+			}
+		})
+	}
+	if err := store.Migrate(t.Context(), store.Options{Database: newer}); !errors.Is(err, store.ErrSchema) {
+		t.Errorf("migrating a newer schema: %v", err)
+	}
+}
+
+// Several servers that start at once on an empty database all find it migrated.
+func TestMigrateAtOnce(t *testing.T) {
+	for name, database := range map[string]func(*testing.T) string{
+		"sqlite": func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "new.db") },
+		"postgres": func(t *testing.T) string {
+			url, err := storetest.SharedCluster(t).Create(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return url
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := store.Options{Database: database(t)}
+			var servers sync.WaitGroup
+			for range 4 {
+				servers.Go(func() {
+					if err := store.Migrate(t.Context(), o); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			servers.Wait()
+			storetest.NewFixture(t, o.Database)
+		})
+	}
+}
+
+// The database's word that it will never take a row is told apart from trouble that passes.
+func TestRefusedRow(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.Postgres(t))
+	poison := f.Row(0, 0, 18, 1)
+	poison.App = "nul\x00" // Postgres takes no NUL in text
+	if err := f.Merge(t.Context(), []store.OpenRow{poison}); !errors.Is(err, store.ErrRefused) {
+		t.Errorf("merging a row that Postgres refuses: %v", err)
+	}
+}
+
+// A full or read-only disk is an error that says so, and what was acknowledged stays.
+func TestReadOnlyDatabase(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	f.MustMerge(t, f.Row(0, 0, 18, 1))
+	if err := f.ExecForTest("PRAGMA query_only = 1"); err != nil {
+		t.Fatal(err)
+	}
+	err := f.Merge(t.Context(), []store.OpenRow{f.Row(0, 0, 18, 2)})
+	if err == nil || !strings.Contains(err.Error(), "readonly") {
+		t.Errorf("merging into a read-only database: %v", err)
+	}
+	if got := f.Ask(t).Activity[0].Minutes; got != 1 {
+		t.Errorf("%d minutes, want 1", got)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	if err := f.ExecForTest("PRAGMA max_page_count = 1"); err != nil {
+		t.Fatal(err)
+	}
+	var rows []store.OpenRow
+	for range 2000 {
+		rows = append(rows, store.OpenRow{Template: uuid.New(), Row: minute.Row{HalfHour: 1, Minutes: 1, App: strings.Repeat("x", 100)}})
+	}
+	err := f.Merge(t.Context(), rows)
+	if err == nil || !strings.Contains(err.Error(), "full") || errors.Is(err, store.ErrRefused) {
+		t.Errorf("merging into a full database: %v", err)
+	}
+}
