@@ -40,7 +40,7 @@ type Counter struct {
 	inTemplate halfHours // any activity in the template of the block
 	inAny      halfHours // any activity in all of them
 	inChannel  []halfHours
-	touched    []int32 // channels
+	touched    bitset // channels
 }
 
 type channelCount struct {
@@ -75,8 +75,11 @@ type block struct {
 	next     int32
 }
 
-// unresolved marks a lookup that channelOf was not asked for yet.
-const unresolved = -2
+// What a lookup is when it is no channel.
+const (
+	noChannel  = -1
+	unresolved = -2 // channelOf was not asked yet
+)
 
 // NewCounter returns a counter that has counted nothing. templates and channels say how many there are of each. channelOf
 // names the channel in which an app of a kind, Session or App, is counted when it is used in a template; -1 means that it
@@ -93,6 +96,7 @@ func NewCounter(w Window, templates, channels int, channelOf func(template int, 
 		links:     make([]link, 1),
 		calendar:  calendar{window: w},
 		inChannel: make([]halfHours, channels),
+		touched:   bitsets(1, channels)[0],
 	}
 	for i, s := range bitsets(channels, templates) {
 		c.channels[i].templates = s
@@ -178,40 +182,49 @@ func (c *Counter) countUser(u *userCount) {
 		}
 	}
 	u.minutes += c.inAny.drain()
-	for _, channel := range c.touched {
-		c.countChannel(u, channel)
+	for i, word := range c.touched {
+		for ; word != 0; word &= word - 1 {
+			c.countChannel(u, int32(i*64+bits.TrailingZeros64(word)))
+		}
+		c.touched[i] = 0
 	}
-	c.touched = c.touched[:0]
 }
 
 // gather unions the minutes of a block that are in the window and pass the gate: in its template and in the channels.
 func (c *Counter) gather(b block) {
-	t, template, lookup := c.sources[b.source].Table, c.sources[b.source].Template, c.lookups[b.source]
-	for from, to := int(b.from), 0; from < int(b.to); from = to {
-		half, connected := t.halfHour[from], false
-		for to = from; to < int(b.to) && t.halfHour[to] == half; to++ {
-			connected = connected || t.isConnected(to)
+	t, lookup, to := c.sources[b.source].Table, c.lookups[b.source], int(b.to)
+	halfHour, kinds, minutes := t.halfHour[:to], t.kind[:to], t.minutes[:to]
+	var open uint64 // the half hours whose gate is open
+	for i := int(b.from); i < to; i++ {
+		open |= t.connectedBit(i) << halfHour[i]
+	}
+	for i := int(b.from); i < to; i++ {
+		half, kind := halfHour[i], Kind(kinds[i])
+		m := Mask(minutes[i]) & c.calendar.clip[half]
+		if m == 0 || kind > App || kind == Session && open>>half&1 == 0 {
+			continue
 		}
-		for i := from; i < to; i++ {
-			m := Mask(t.minutes[i]) & c.calendar.clip[half]
-			kind := Kind(t.kind[i])
-			if m == 0 || kind > App || kind == Session && !connected {
-				continue
-			}
-			c.inTemplate.add(half, m)
-			at := int(kind)*len(t.apps) + t.app(i)
-			if lookup[at] == unresolved {
-				lookup[at] = int32(max(c.channelOf(template, kind, t.apps[t.app(i)]), -1))
-			}
-			if channel := lookup[at]; channel >= 0 {
-				if c.inChannel[channel].used == 0 {
-					c.touched = append(c.touched, channel)
-				}
-				c.inChannel[channel].add(half, m)
-				c.channels[channel].templates.add(template)
-			}
+		c.inTemplate.add(half, m)
+		app := t.app(i)
+		at := int(kind)*len(t.apps) + app
+		if lookup[at] == unresolved {
+			lookup[at] = c.resolve(c.sources[b.source].Template, kind, t.apps[app])
+		}
+		if channel := lookup[at]; channel >= 0 {
+			c.touched.add(int(channel))
+			c.inChannel[channel].add(half, m)
 		}
 	}
+}
+
+// resolve looks up the channel of an app that is used in a template.
+func (c *Counter) resolve(template int, kind Kind, app string) int32 {
+	channel := c.channelOf(template, kind, app)
+	if channel < 0 {
+		return noChannel
+	}
+	c.channels[channel].templates.add(template)
+	return int32(channel)
 }
 
 // countChannel counts the day of a user in a channel. A run of half hours with use that began the day before goes on.

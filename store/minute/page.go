@@ -222,7 +222,8 @@ func seal(file []byte) ([]byte, error) {
 	return slices.Insert(file, at, binary.LittleEndian.AppendUint64(nil, uint64(sum))...), nil
 }
 
-// verify reports an error unless a file is as seal returned it. Nothing of a file is believed before.
+// verify reports an error unless a file is as seal returned it. Nothing of a file is believed before: a wrong length in it
+// makes the Arrow library ask for more memory than there is, which ends the program.
 func verify(file []byte) error {
 	at, err := footer(file)
 	if err != nil {

@@ -64,10 +64,15 @@ func (c *LatencyCounter) of(subject int64) *histogram {
 // collect adds the samples of rows that are in the window.
 func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, from, to int) {
 	for i := from; i < to; i++ {
-		clip := c.calendar.clip[t.halfHour[i]]
-		m := Mask(t.minutes[i])
+		clip, m := c.calendar.clip[t.halfHour[i]], Mask(t.minutes[i])
+		if m&^clip == 0 {
+			for _, bin := range t.rowBins(i) {
+				h[bin]++
+			}
+			continue
+		}
 		for _, bin := range t.rowBins(i) {
-			if bit := m & -m; bit&clip != 0 {
+			if m&-m&clip != 0 {
 				h[bin]++
 			}
 			m &= m - 1

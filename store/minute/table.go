@@ -84,7 +84,7 @@ func (t *Table) push(r *Row, app uint32) {
 	if i%8 == 0 {
 		t.connected = append(t.connected, 0)
 	}
-	if r.Connected {
+	if r.Connected && r.Kind == Session {
 		t.connected[i/8] |= 1 << (i % 8)
 	}
 }
@@ -100,8 +100,8 @@ func (t *Table) app(row int) int {
 	return int(t.wide[row])
 }
 
-// isConnected reports whether a row passed the connection gate.
-func (t *Table) isConnected(row int) bool { return t.connected[row/8]>>(row%8)&1 != 0 }
+// connectedBit returns 1 for a connected session and 0 for any other row.
+func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3] >> (row & 7) & 1) }
 
 // Rows returns the rows of the table, sorted.
 func (t *Table) Rows() []Row {
@@ -114,7 +114,7 @@ func (t *Table) Rows() []Row {
 				Kind:      Kind(t.kind[i]),
 				App:       t.apps[t.app(i)],
 				Minutes:   Mask(t.minutes[i]),
-				Connected: t.isConnected(i),
+				Connected: t.connectedBit(i) != 0,
 			})
 		}
 	}

@@ -96,8 +96,8 @@ func bitsets(n, size int) []bitset {
 	return sets
 }
 
-func (s bitset) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
-func (s bitset) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s bitset) has(i int) bool { return s[i>>6]>>(i&63)&1 != 0 }
+func (s bitset) add(i int)      { s[i>>6] |= 1 << (i & 63) }
 
 // list returns the numbers in the set, ascending.
 func (s bitset) list() []int {

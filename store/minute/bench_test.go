@@ -1,0 +1,105 @@
+package minute
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// A month of a company: workdays, templates, and users of each, about 21 usage rows per user and day.
+const (
+	benchDays      = 22
+	benchTemplates = 50
+	benchUsers     = 200
+)
+
+// benchMonth returns the pages of the month: by day, by template.
+func benchMonth(tb testing.TB) [][]Page {
+	month := make([][]Page, benchDays)
+	for d := range month {
+		month[d] = make([]Page, benchTemplates)
+		for t := range month[d] {
+			page, err := EncodePage(int32(d), fleet(uint64(t), benchUsers, int32(d)))
+			if err != nil {
+				tb.Fatal(err)
+			}
+			month[d][t] = page
+		}
+	}
+	return month
+}
+
+// benchWindow is the whole month in days of a zone that cuts half hours.
+func benchWindow() Window {
+	zone := time.FixedZone("", 5*3600+45*60)
+	start := time.Date(1970, 1, 1, 0, 0, 0, 0, zone)
+	end := start.AddDate(0, 0, benchDays)
+	return NewWindow(start, end).Split(start, end, 1)
+}
+
+func benchChannel(_ int, kind Kind, app string) int {
+	names := []string{"vscode", "jetbrains", "ssh", "reconnecting_pty", "code-server", "jupyter", "filebrowser"}
+	at := slices.Index(names, app)
+	if at >= 0 && (kind == Session) == (at < 4) {
+		return at
+	}
+	return -1
+}
+
+func BenchmarkCounter(b *testing.B) {
+	month, w := benchMonth(b), benchWindow()
+	run := func(b *testing.B, read func(day, template int) *Table) {
+		b.ReportAllocs()
+		for b.Loop() {
+			c := NewCounter(w, benchTemplates, 7, benchChannel)
+			sources := make([]Source, benchTemplates)
+			for d := range month {
+				for t := range sources {
+					sources[t] = Source{t, read(d, t)}
+				}
+				if err := c.Add(int32(d), sources); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if got := c.Tally(); len(got.Users) != benchTemplates*benchUsers {
+				b.Fatalf("%d users", len(got.Users))
+			}
+		}
+	}
+	read := func(d, t int) *Table {
+		table, err := ReadUsage(int32(d), month[d][t].Usage)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return table
+	}
+	b.Run("pages", func(b *testing.B) { run(b, read) })
+	tables := make([][]*Table, benchDays)
+	for d := range tables {
+		for t := range benchTemplates {
+			tables[d] = append(tables[d], read(d, t))
+		}
+	}
+	b.Run("tables", func(b *testing.B) { run(b, func(d, t int) *Table { return tables[d][t] }) })
+}
+
+func BenchmarkLatencyCounter(b *testing.B) {
+	month, w := benchMonth(b), benchWindow()
+	b.ReportAllocs()
+	for b.Loop() {
+		c := NewLatencyCounter(w)
+		sources := make([]LatencySource, benchTemplates)
+		for d := range month {
+			for t := range sources {
+				table, err := ReadLatency(int32(d), month[d][t].Latency)
+				if err != nil {
+					b.Fatal(err)
+				}
+				sources[t] = LatencySource{t, table}
+			}
+			if err := c.Add(int32(d), sources); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package minute
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// tallyOf counts the rows of each template, as tables of days.
+func tallyOf(tb rapid.TB, w Window, templates [][]Row, channels int, channelOf func(int, Kind, string) int) Tally {
+	c := NewCounter(w, len(templates), channels, channelOf)
+	for day, sources := range daysOf(templates, TableOf) {
+		var list []Source
+		for template, table := range sources {
+			list = append(list, Source{template, table})
+		}
+		if err := c.Add(day, list); err != nil {
+			tb.Fatalf("add day %d: %v", day, err)
+		}
+	}
+	return c.Tally()
+}
+
+// daysOf yields the table of each template, by day.
+func daysOf[T any](templates [][]Row, table func(int32, []Row) T) func(func(int32, []T) bool) {
+	return func(yield func(int32, []T) bool) {
+		for day := int32(firstDay - 1); day <= 4; day++ {
+			var tables []T
+			for _, rows := range templates {
+				tables = append(tables, table(day, rows))
+			}
+			if !yield(day, tables) {
+				return
+			}
+		}
+	}
+}
+
+// window returns the minutes start <= m < end.
+func window(start, end int64, bounds ...int64) Window {
+	return Window{Start: start, End: end, Bounds: bounds}
+}
+
+func TestCounterRules(t *testing.T) {
+	t.Parallel()
+	session := func(half int32, subject int64, app string, m Mask, connected bool) Row {
+		return Row{HalfHour: half, Subject: subject, Kind: Session, App: app, Minutes: m, Connected: connected}
+	}
+	app := func(half int32, subject int64, slug string, m Mask) Row {
+		return Row{HalfHour: half, Subject: subject, Kind: App, App: slug, Minutes: m}
+	}
+	user := func(subject, minutes int64, templates ...int) UserTally {
+		return UserTally{subject, minutes, templates}
+	}
+	// Channel 0 is the session ssh and its sibling zed, channel 1 the app jupyter; all else is activity only.
+	channelOf := func(_ int, kind Kind, name string) int {
+		switch {
+		case kind == Session && (name == "ssh" || name == "zed"):
+			return 0
+		case kind == App && name == "jupyter":
+			return 1
+		}
+		return -1
+	}
+	day := window(0, 1440)
+	tests := []struct {
+		name      string
+		window    Window
+		templates [][]Row
+		want      Tally
+	}{
+		{"nothing", day, [][]Row{nil}, Tally{Channels: make([]ChannelTally, 2)}},
+		{
+			"sessions without a connection do not count, apps do", day,
+			[][]Row{{session(0, 1, "ssh", 0b11, false), app(0, 1, "jupyter", 0b1), session(1, 1, "ssh", 0b1, false)}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 1, 0)}, Channels: []ChannelTally{{}, {1, 1, 1, []int{0}}}},
+		},
+		{
+			"one connected session opens the half hour for all of them", day,
+			[][]Row{{session(0, 1, "ssh", 0b11, false), session(0, 1, "vscode", 0b100, true)}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 3, 0)}, Channels: []ChannelTally{{2, 1, 1, []int{0}}, {}}},
+		},
+		{
+			"the gate of another template, subject or half hour stays shut", day,
+			[][]Row{
+				{session(0, 1, "ssh", 0b1, false), session(1, 1, "ssh", 0b1, true), session(0, 2, "ssh", 0b1, true)},
+				{session(0, 1, "ssh", 0b1, true)},
+			},
+			Tally{
+				Templates: []int{0, 1}, Users: []UserTally{user(1, 2, 0, 1), user(2, 1, 0)},
+				Channels: []ChannelTally{{3, 2, 2, []int{0, 1}}, {}},
+			},
+		},
+		{
+			"the gate opens outside the window", window(2, 5),
+			[][]Row{{session(0, 1, "ssh", 0b1, true), session(0, 1, "vscode", 0b11110, false)}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 3, 0)}, Channels: make([]ChannelTally, 2)},
+		},
+		{
+			"a minute in two apps and two templates is one", day,
+			[][]Row{
+				{session(0, 1, "ssh", 0b111, true), session(0, 1, "zed", 0b110, true), app(0, 1, "jupyter", 0b1)},
+				{session(0, 1, "zed", 0b1100, true)},
+			},
+			Tally{
+				Templates: []int{0, 1}, Users: []UserTally{user(1, 4, 0, 1)},
+				Channels: []ChannelTally{{4, 1, 1, []int{0, 1}}, {1, 1, 1, []int{0}}},
+			},
+		},
+		{
+			"latencies and logins are no usage", day,
+			[][]Row{{{Subject: 1, Kind: Connection, Minutes: 1, Bins: []byte{1}}, {Subject: 1, Kind: Login, Minutes: 1}}},
+			Tally{Channels: make([]ChannelTally, 2)},
+		},
+		{
+			"a run of half hours is one launch, also over midnight and two templates", window(0, 2*1440),
+			[][]Row{
+				{app(46, 1, "jupyter", 1), app(48, 1, "jupyter", 1), app(50, 1, "jupyter", 1), app(95, 1, "jupyter", 1)},
+				{app(47, 1, "jupyter", 1)},
+			},
+			Tally{
+				Templates: []int{0, 1}, Users: []UserTally{user(1, 5, 0, 1)},
+				Channels: []ChannelTally{{}, {5, 3, 1, []int{0, 1}}},
+			},
+		},
+		{
+			"intervals cut half hours", window(10, 1440, 10, 20),
+			[][]Row{{app(0, 1, "8080", 1<<9|1<<10), app(0, 2, "8080", 1<<19|1<<20)}, {app(0, 1, "8080", 1<<29)}},
+			Tally{
+				Templates: []int{0, 1}, Users: []UserTally{user(1, 2, 0, 1), user(2, 2, 0)}, Channels: make([]ChannelTally, 2),
+				Intervals: []IntervalTally{{10, 20, 2, []int{0}}, {20, 1440, 2, []int{0, 1}}},
+			},
+		},
+		{
+			"intervals without usage stay", window(0, 3*1440, 0, 1440, 2*1440),
+			[][]Row{{app(100, 1, "8080", 1)}},
+			Tally{
+				Templates: []int{0}, Users: []UserTally{user(1, 1, 0)}, Channels: make([]ChannelTally, 2),
+				Intervals: []IntervalTally{{0, 1440, 0, nil}, {1440, 2880, 0, nil}, {2880, 4320, 1, []int{0}}},
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := tallyOf(t, tt.window, tt.templates, 2, channelOf)
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.want, newReference(tt.templates).tally(tt.window, 2, channelOf), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("reference: %s", diff)
+			}
+		})
+	}
+}
+
+// anyTemplates draws rows of up to three days in each of up to three templates.
+var anyTemplates = rapid.SliceOfN(anyRows(3, 40), 1, 3)
+
+// anyWindow draws a window about those days, in some zone, with intervals or without.
+var anyWindow = rapid.Custom(func(t *rapid.T) Window {
+	zone := time.FixedZone("", 15*60*rapid.IntRange(-48, 56).Draw(t, "zone"))
+	at := func(label string, most int64) time.Time {
+		minute := rapid.OneOf(
+			rapid.Int64Range(-1500, most),
+			rapid.Map(rapid.Int64Range(-50, most/30), func(half int64) int64 { return half * 30 }),
+		).Draw(t, label)
+		return time.Unix(firstDay*86_400+minute*60-rapid.Int64Range(0, 59).Draw(t, "seconds"), 0).In(zone)
+	}
+	start, end := at("start", 3000), at("end", 6000)
+	w := NewWindow(start, end)
+	if days := rapid.IntRange(0, 3).Draw(t, "days"); days > 0 {
+		w = w.Split(start, end, days)
+	}
+	return w
+})
+
+// anyChannels draws a mapping to three channels or none.
+var anyChannels = rapid.Custom(func(t *rapid.T) func(int, Kind, string) int {
+	seed := rapid.IntRange(0, 1000).Draw(t, "seed")
+	return func(template int, kind Kind, app string) int {
+		return (seed+template*7+int(kind)*3+len(app)*5)%4 - 1
+	}
+})
+
+func TestCounterAgainstReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		templates, w, channelOf := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
+		want := newReference(templates).tally(w, 3, channelOf)
+		got := tallyOf(t, w, templates, 3, channelOf)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestCounterLaws(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		templates, w, channelOf := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
+		whole := tallyOf(t, w, templates, 3, channelOf)
+
+		resent := make([][]Row, len(templates))
+		for i, rows := range templates {
+			resent[i] = Normalize(rapid.Permutation(slices.Concat(rows, rows)).Draw(t, "resent"))
+		}
+		if diff := cmp.Diff(whole, tallyOf(t, w, resent, 3, channelOf)); diff != "" {
+			t.Fatalf("resent: %s", diff)
+		}
+
+		cut := max(w.Start, min(rapid.Int64Range(-3000, 6000).Draw(t, "cut"), w.End))
+		before := tallyOf(t, window(w.Start, cut), templates, 3, channelOf)
+		after := tallyOf(t, window(cut, max(cut, w.End)), templates, 3, channelOf)
+		minutes := map[int64]int64{}
+		for _, u := range slices.Concat(before.Users, after.Users) {
+			minutes[u.Subject] += u.Minutes
+		}
+		for _, u := range whole.Users {
+			if minutes[u.Subject] != u.Minutes {
+				t.Fatalf("subject %d has %d minutes, its parts %d", u.Subject, u.Minutes, minutes[u.Subject])
+			}
+		}
+		for i, c := range whole.Channels {
+			if sum := before.Channels[i].Minutes + after.Channels[i].Minutes; sum != c.Minutes {
+				t.Fatalf("channel %d has %d minutes, its parts %d", i, c.Minutes, sum)
+			}
+		}
+
+		var union, sum int64
+		for _, u := range whole.Users {
+			union += u.Minutes
+		}
+		for _, c := range tallyOf(t, w, templates, 5, func(_ int, _ Kind, app string) int { return len(app) % 5 }).Channels {
+			sum += c.Minutes
+		}
+		one := tallyOf(t, w, templates, 1, func(int, Kind, string) int { return 0 }).Channels[0]
+		if one.Minutes != union || sum < union || one.Users != len(whole.Users) {
+			t.Fatalf("minutes: %d of users, %d of one channel, %d of all channels", union, one.Minutes, sum)
+		}
+	})
+}
+
+func TestCounterAsksOncePerApp(t *testing.T) {
+	t.Parallel()
+	rows := fleet(1, 20, 0)
+	asked := map[string]int{}
+	c := NewCounter(window(0, 1440), 1, 1, func(template int, kind Kind, app string) int {
+		asked[fmt.Sprint(template, kind, app)]++
+		return 0
+	})
+	if err := c.Add(0, []Source{{0, TableOf(0, rows)}}); err != nil {
+		t.Fatal(err)
+	}
+	for app, times := range asked {
+		if times != 1 {
+			t.Errorf("asked %d times for %s", times, app)
+		}
+	}
+	if len(asked) != 8 {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
+func TestCounterRefuses(t *testing.T) {
+	t.Parallel()
+	empty := func(day int32) *Table { return TableOf(day, nil) }
+	tests := []struct {
+		name    string
+		day     int32
+		sources []Source
+	}{
+		{"the same day again", 5, nil},
+		{"a day before", 4, nil},
+		{"a table of another day", 6, []Source{{0, empty(7)}}},
+		{"a template twice", 6, []Source{{1, empty(6)}, {1, empty(6)}}},
+		{"an unknown template", 6, []Source{{2, empty(6)}}},
+		{"a negative template", 6, []Source{{-1, empty(6)}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := NewCounter(window(0, 20_000), 2, 0, nil)
+			if err := c.Add(5, []Source{{0, empty(5)}, {1, empty(5)}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Add(tt.day, tt.sources); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}

@@ -1,0 +1,85 @@
+package minute
+
+import (
+	"math"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func latencyCounterOf(tb rapid.TB, w Window, templates [][]Row) *LatencyCounter {
+	c := NewLatencyCounter(w)
+	for day, tables := range daysOf(templates, LatencyTableOf) {
+		var sources []LatencySource
+		for template, table := range tables {
+			sources = append(sources, LatencySource{template, table})
+		}
+		if err := c.Add(day, sources); err != nil {
+			tb.Fatalf("add day %d: %v", day, err)
+		}
+	}
+	return c
+}
+
+func TestPercentile(t *testing.T) {
+	t.Parallel()
+	row := func(half int32, m Mask, bins ...byte) Row {
+		return Row{HalfHour: half, Subject: 1, Kind: Connection, Minutes: m, Bins: bins}
+	}
+	tests := []struct {
+		name      string
+		window    Window
+		templates [][]Row
+		p         float64
+		want      float64
+	}{
+		{"no sample", window(0, 1440), nil, 0.5, -1},
+		{"none in the window", window(2, 5), [][]Row{{row(0, 0b11, 1, 2)}}, 0.5, -1},
+		{"one", window(0, 1440), [][]Row{{row(0, 1, 100)}}, 0.95, BinValue(100)},
+		{"halfway between two", window(0, 1440), [][]Row{{row(0, 0b11, 120, 100)}}, 0.5, (BinValue(100) + BinValue(120)) / 2},
+		{"the middle of three", window(0, 1440), [][]Row{{row(0, 0b111, 120, 0, 100)}}, 0.5, BinValue(100)},
+		{"the least", window(0, 1440), [][]Row{{row(0, 0b111, 120, 0, 100)}}, 0, BinValue(0)},
+		{"the largest", window(0, 1440), [][]Row{{row(0, 0b111, 120, 255, 100)}}, 1, BinValue(255)},
+		{"the edge of the window", window(1, 2), [][]Row{{row(0, 0b1111, 9, 100, 9, 9)}}, 0.5, BinValue(100)},
+		{"templates add up", window(0, 1440), [][]Row{{row(0, 1, 100)}, {row(0, 1, 120)}, {row(0, 1, 120)}}, 0.5, BinValue(120)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := latencyCounterOf(t, tt.window, tt.templates).Percentile(1, tt.p); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("got %g, want %g", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLatencyCounterAgainstReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		templates, w := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window")
+		subject := rapid.SampledFrom([]int64{-7, 0, 3, 1 << 40, 99}).Draw(t, "subject")
+		p := rapid.OneOf(rapid.SampledFrom([]float64{0, 0.5, 0.95, 1}), rapid.Float64Range(0, 1)).Draw(t, "p")
+		want := newReference(templates).latencies(w, subject)
+		got := latencyCounterOf(t, w, templates)
+		if n := got.Samples(subject); n != int64(len(want)) {
+			t.Fatalf("%d samples, want %d", n, len(want))
+		}
+		if a, b := got.Percentile(subject, p), percentile(want, p); math.Abs(a-b) > 1e-9*math.Abs(b) {
+			t.Fatalf("percentile %g is %g, want %g", p, a, b)
+		}
+	})
+}
+
+func TestLatencyCounterRefuses(t *testing.T) {
+	t.Parallel()
+	c := NewLatencyCounter(window(0, 20_000))
+	if err := c.Add(5, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Add(5, nil); err == nil {
+		t.Error("the same day again: no error")
+	}
+	if err := c.Add(6, []LatencySource{{0, LatencyTableOf(7, nil)}}); err == nil {
+		t.Error("a table of another day: no error")
+	}
+}

@@ -1,0 +1,149 @@
+package minute
+
+import (
+	"maps"
+	"slices"
+)
+
+// The naive reference: usage as sets of minutes in maps, walked by loops. It shares nothing with the counters but Row.
+
+// use is a subject's use of an app in a template.
+type use struct {
+	template int
+	subject  int64
+	kind     Kind
+	app      string
+}
+
+type minutes map[int64]bool
+
+// reference is all that was ever used and measured.
+type reference struct {
+	uses    map[use]minutes
+	samples map[use]map[int64]byte
+}
+
+// newReference takes the rows of each template, sorted and without duplicates.
+func newReference(templates [][]Row) reference {
+	type place struct {
+		template int
+		subject  int64
+		halfHour int32
+	}
+	open := map[place]bool{}
+	for template, rows := range templates {
+		for _, r := range rows {
+			if r.Kind == Session && r.Connected {
+				open[place{template, r.Subject, r.HalfHour}] = true
+			}
+		}
+	}
+	ref := reference{map[use]minutes{}, map[use]map[int64]byte{}}
+	for template, rows := range templates {
+		for _, r := range rows {
+			u := use{template, r.Subject, r.Kind, r.App}
+			bin := 0
+			for i := range int64(30) {
+				if r.Minutes&(1<<i) == 0 {
+					continue
+				}
+				minute := int64(r.HalfHour)*30 + i
+				switch {
+				case r.Kind == App, r.Kind == Session && open[place{template, r.Subject, r.HalfHour}]:
+					if ref.uses[u] == nil {
+						ref.uses[u] = minutes{}
+					}
+					ref.uses[u][minute] = true
+				case r.Kind == Connection:
+					if ref.samples[u] == nil {
+						ref.samples[u] = map[int64]byte{}
+					}
+					ref.samples[u][minute] = r.Bins[bin]
+					bin++
+				}
+			}
+		}
+	}
+	return ref
+}
+
+// between returns what was used in start <= m < end and passes the filter, by subject, and the templates it was used in.
+func (ref reference) between(start, end int64, filter func(use) bool) (users map[int64]minutes, templates []int) {
+	users, in := map[int64]minutes{}, map[int]bool{}
+	for u, all := range ref.uses {
+		for m := range all {
+			if m < start || m >= end || !filter(u) {
+				continue
+			}
+			if users[u.subject] == nil {
+				users[u.subject] = minutes{}
+			}
+			users[u.subject][m] = true
+			in[u.template] = true
+		}
+	}
+	return users, slices.Sorted(maps.Keys(in))
+}
+
+func (ref reference) tally(w Window, channels int, channelOf func(int, Kind, string) int) Tally {
+	users, templates := ref.between(w.Start, w.End, func(use) bool { return true })
+	t := Tally{Templates: templates}
+	for _, subject := range slices.Sorted(maps.Keys(users)) {
+		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject })
+		t.Users = append(t.Users, UserTally{subject, int64(len(users[subject])), templates})
+	}
+	for channel := range channels {
+		users, templates := ref.between(w.Start, w.End, func(u use) bool {
+			return channelOf(u.template, u.kind, u.app) == channel
+		})
+		c := ChannelTally{Users: len(users), Templates: templates}
+		for _, minutes := range users {
+			c.Minutes += int64(len(minutes))
+			c.Launches += launches(minutes)
+		}
+		t.Channels = append(t.Channels, c)
+	}
+	for i, start := range w.Bounds {
+		end := append(w.Bounds[1:], w.End)[i]
+		users, templates := ref.between(start, end, func(use) bool { return true })
+		t.Intervals = append(t.Intervals, IntervalTally{start, end, len(users), templates})
+	}
+	return t
+}
+
+// launches counts the runs of consecutive half hours with use.
+func launches(used minutes) (n int64) {
+	halfHours := map[int64]bool{}
+	for m := range used {
+		halfHours[(m+1<<40*30)/30] = true // shifted, so that division rounds down
+	}
+	for h := range halfHours {
+		if !halfHours[h-1] {
+			n++
+		}
+	}
+	return n
+}
+
+// latencies returns the samples of a subject in a window, ascending.
+func (ref reference) latencies(w Window, subject int64) (out []float64) {
+	for u, samples := range ref.samples {
+		for m, bin := range samples {
+			if u.subject == subject && w.Start <= m && m < w.End {
+				out = append(out, BinValue(bin))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func percentile(sorted []float64, p float64) float64 {
+	if len(sorted) == 0 {
+		return -1
+	}
+	k := float64(len(sorted)-1) * p
+	low := int(k)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (sorted[high]-sorted[low])*(k-float64(low))
+}

@@ -1,0 +1,120 @@
+package minute
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// firstDay is the day on which generated rows begin. It lies before the epoch, where divisions round the wrong way.
+const firstDay = -1
+
+// anyRow draws a row out of few keys, so that lists of them overlap.
+func anyRow(days int32) *rapid.Generator[Row] {
+	return rapid.Custom(func(t *rapid.T) Row {
+		r := Row{
+			HalfHour: rapid.Int32Range(firstDay*HalfHoursPerDay, (firstDay+days)*HalfHoursPerDay-1).Draw(t, "half hour"),
+			Subject:  rapid.SampledFrom([]int64{-7, 0, 3, 1 << 40}).Draw(t, "subject"),
+			Kind:     Kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")),
+			Minutes:  rapid.OneOf(rapid.Just(Mask(0)), rapid.Just(fullMask), rapid.Custom(anyMask)).Draw(t, "minutes"),
+		}
+		switch r.Kind {
+		case Session:
+			r.Connected = rapid.Bool().Draw(t, "connected")
+			r.App = rapid.SampledFrom([]string{"ssh", "vscode", "zed"}).Draw(t, "session")
+		case App:
+			r.App = rapid.SampledFrom([]string{"", "8080", "jupyter", "ssh"}).Draw(t, "app")
+		case Connection:
+			r.Bins = make([]byte, r.Minutes.Count())
+			for i := range r.Bins {
+				r.Bins[i] = rapid.Byte().Draw(t, "bin")
+			}
+		}
+		return r
+	})
+}
+
+func anyMask(t *rapid.T) Mask { return Mask(rapid.Uint32Max(uint32(fullMask)).Draw(t, "mask")) }
+
+// anyRows draws a sorted list without duplicates.
+func anyRows(days int32, most int) *rapid.Generator[[]Row] {
+	return rapid.Map(rapid.SliceOfN(anyRow(days), 0, most), Normalize)
+}
+
+// sameRows compares lists of rows; an empty list of bins is none.
+func sameRows(a, b []Row) string { return cmp.Diff(a, b, cmpopts.EquateEmpty()) }
+
+func TestUnion(t *testing.T) {
+	t.Parallel()
+	row := func(subject int64, m Mask, bins ...byte) Row {
+		return Row{Subject: subject, Kind: Connection, Minutes: m, Bins: bins}
+	}
+	session := func(m Mask, connected bool) Row {
+		return Row{Kind: Session, App: "ssh", Minutes: m, Connected: connected}
+	}
+	tests := []struct {
+		name                 string
+		earlier, later, want []Row
+	}{
+		{"nothing", nil, nil, nil},
+		{"different keys", []Row{row(2, 1, 9)}, []Row{row(1, 1, 8)}, []Row{row(1, 1, 8), row(2, 1, 9)}},
+		{"minutes and gate", []Row{session(0b011, false)}, []Row{session(0b110, true)}, []Row{session(0b111, true)}},
+		{"the earlier bin stays", []Row{row(1, 0b0101, 10, 12)}, []Row{row(1, 0b1110, 21, 22, 23)}, []Row{row(1, 0b1111, 10, 21, 12, 23)}},
+		{"nothing new", []Row{row(1, 0b11, 1, 2)}, []Row{row(1, 0b10, 9)}, []Row{row(1, 0b11, 1, 2)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := sameRows(tt.want, Union(tt.earlier, tt.later)); diff != "" {
+				t.Error(diff)
+			}
+			if diff := sameRows(tt.want, Normalize(slices.Concat(tt.earlier, tt.later))); diff != "" {
+				t.Errorf("normalized: %s", diff)
+			}
+		})
+	}
+}
+
+func TestUnionLaws(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := anyRows(2, 30)
+		a, b, c := rows.Draw(t, "a"), rows.Draw(t, "b"), rows.Draw(t, "c")
+		before := cloneRows(a)
+		check := func(law string, x, y []Row) {
+			if diff := sameRows(x, y); diff != "" {
+				t.Fatalf("%s: %s", law, diff)
+			}
+		}
+		check("idempotent", a, Union(a, a))
+		check("associative", Union(Union(a, b), c), Union(a, Union(b, c)))
+		check("the later of three changes nothing known", Union(a, b), Union(Union(a, b), a))
+		check("normalize is union", Union(a, b), Normalize(cloneRows(slices.Concat(a, b))))
+		check("commutative, but for bins", withoutBins(Union(a, b)), withoutBins(Union(b, a)))
+		check("inputs stay", before, a)
+		for i, r := range Union(a, b) {
+			if err := r.check(r.day()); err != nil {
+				t.Fatalf("row %d: %v", i, err)
+			}
+		}
+	})
+}
+
+func cloneRows(rows []Row) []Row {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Bins = slices.Clone(rows[i].Bins)
+	}
+	return rows
+}
+
+func withoutBins(rows []Row) []Row {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Bins = nil
+	}
+	return rows
+}
