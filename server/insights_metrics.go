@@ -1,0 +1,190 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+const (
+	insightsWindow  = 5 * time.Minute // what the gauges are about; its end is the present
+	insightsEvery   = time.Minute
+	insightsTimeout = 30 * time.Second // of one refresh
+)
+
+// The three families have the names and labels that existing dashboards and alerts know from Coder.
+var (
+	activeUsersDesc = prometheus.NewDesc("coderd_insights_templates_active_users",
+		"Users with any activity in a template during the last five minutes.",
+		[]string{"template_name", "organization_name"}, nil)
+	usageSecondsDesc = prometheus.NewDesc("coderd_insights_applications_usage_seconds",
+		"Time that users of a template spent in an application during the last five minutes, in seconds, added up over users.",
+		[]string{"template_name", "application_name", "slug", "organization_name"}, nil)
+	parametersDesc = prometheus.NewDesc("coderd_insights_parameters",
+		"Workspaces whose newest build of the last five minutes used this value of a template parameter.",
+		[]string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"}, nil)
+)
+
+// insightsCollector shows the insights of the last five minutes as gauges. Its owner refreshes them in the background;
+// a scrape only hands out what is there. Before the first refresh that is nothing.
+type insightsCollector struct {
+	store    *store.Store
+	clock    func() time.Time
+	logger   *slog.Logger
+	every    time.Duration
+	snapshot atomic.Pointer[[]prometheus.Metric]
+}
+
+func newInsightsCollector(s *store.Store, clock func() time.Time, logger *slog.Logger) *insightsCollector {
+	return &insightsCollector{store: s, clock: clock, logger: logger, every: insightsEvery}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *insightsCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- activeUsersDesc
+	descs <- usageSecondsDesc
+	descs <- parametersDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (c *insightsCollector) Collect(metrics chan<- prometheus.Metric) {
+	if snapshot := c.snapshot.Load(); snapshot != nil {
+		for _, m := range *snapshot {
+			metrics <- m
+		}
+	}
+}
+
+// run refreshes at once and then every minute, until the context is done. When a refresh fails the values of the one
+// before stay.
+func (c *insightsCollector) run(ctx context.Context) {
+	ticker := time.NewTicker(c.every)
+	defer ticker.Stop()
+	for {
+		if err := c.refresh(ctx); err != nil && ctx.Err() == nil {
+			c.logger.WarnContext(ctx, "insights metrics keep their old values", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// refresh replaces the snapshot by one of the present.
+func (c *insightsCollector) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, insightsTimeout)
+	defer cancel()
+	// Metrics are about everything, whoever scrapes: they are read with the rights of an auditor, which is to see all
+	// insights and to change nothing.
+	system := access.Principal{Kind: access.KindService, Name: "metrics", Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	everything, err := access.Templates(system, access.ViewInsights, nil, nil)
+	if err != nil {
+		return fmt.Errorf("find what metrics may show: %w", err)
+	}
+	now := c.clock()
+	start := now.Add(-insightsWindow)
+	templates, err := c.store.PerTemplate(ctx, everything, minute.NewWindow(start, now))
+	if err != nil {
+		return err
+	}
+	parameters, err := c.store.ParameterUsage(ctx, everything, start, now)
+	if err != nil {
+		return err
+	}
+	ids := slices.Collect(maps.Keys(templates))
+	for _, p := range parameters {
+		ids = append(ids, p.Templates...)
+	}
+	names, err := c.store.TemplateNames(ctx, ids)
+	if err != nil {
+		return err
+	}
+	g := gauges{}
+	g.addTemplates(templates, names)
+	g.addParameters(parameters, names)
+	snapshot := g.metrics()
+	c.snapshot.Store(&snapshot)
+	return nil
+}
+
+// series is one gauge: its family, and its label values joined by a byte that no valid label value holds.
+type series struct {
+	desc   *prometheus.Desc
+	labels string
+}
+
+const labelSeparator = "\xff"
+
+// gauges are the series of a snapshot. What falls on the same labels, such as a template and its deleted namesake, is
+// added up: the same series twice would fail the whole scrape.
+type gauges map[series]float64
+
+func (g gauges) add(desc *prometheus.Desc, value float64, labels ...string) {
+	for i, l := range labels {
+		labels[i] = labelValue(l)
+	}
+	g[series{desc, strings.Join(labels, labelSeparator)}] += value
+}
+
+// labelValue keeps a name that is no valid label value from failing the scrape. The formats need UTF-8, and readers of
+// the text take a NUL byte for the end.
+func labelValue(name string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(name, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func (g gauges) addTemplates(templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {
+	for id, insights := range templates {
+		name := names[id]
+		g.add(activeUsersDesc, float64(insights.ActiveUsers), name.Template, name.Organization)
+		for _, app := range insights.Apps {
+			slug := app.Slug
+			if app.Builtin {
+				slug = ""
+			}
+			g.add(usageSecondsDesc, float64(app.Minutes*60), name.Template, app.DisplayName, slug, name.Organization)
+		}
+	}
+}
+
+// addParameters shows a count in full with every template of its definition, but once per name. A sensitive parameter
+// is left out: its values are never shown, and a count without the value says nothing.
+func (g gauges) addParameters(parameters []store.ParameterUsage, names map[uuid.UUID]store.TemplateName) {
+	for _, p := range parameters {
+		if p.Definition.Sensitive {
+			continue
+		}
+		shown := map[store.TemplateName]bool{}
+		for _, id := range p.Templates {
+			name := names[id]
+			if shown[name] {
+				continue
+			}
+			shown[name] = true
+			for _, v := range p.Values {
+				g.add(parametersDesc, float64(v.Count), name.Template, p.Definition.Name, p.Definition.Type, v.Value, name.Organization)
+			}
+		}
+	}
+}
+
+func (g gauges) metrics() []prometheus.Metric {
+	metrics := make([]prometheus.Metric, 0, len(g))
+	for s, value := range g {
+		metrics = append(metrics, prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, value, strings.Split(s.labels, labelSeparator)...))
+	}
+	return metrics
+}

@@ -1,0 +1,502 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+var insightsNow = time.Date(2023, 8, 15, 12, 5, 0, 0, time.UTC)
+
+// insightsFixture is a collector over a database that a test fills through the store.
+type insightsFixture struct {
+	*store.Store
+	collector *insightsCollector
+	registry  *prometheus.Registry
+	log       *bytes.Buffer
+	owner     uuid.UUID
+	users     map[string]int64 // name to subject
+}
+
+func newInsightsFixture(t testing.TB, database string, now time.Time) *insightsFixture {
+	t.Helper()
+	f := &insightsFixture{Store: storetest.Open(t, database, now), registry: prometheus.NewPedanticRegistry(), log: &bytes.Buffer{}, users: map[string]int64{}}
+	f.collector = newInsightsCollector(f.Store, func() time.Time { return now }, slog.New(slog.NewTextHandler(f.log, nil)))
+	f.registry.MustRegister(f.collector)
+	f.owner = uuid.New()
+	f.apply(t, store.Catalog{Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}}})
+	return f
+}
+
+func (f *insightsFixture) apply(t testing.TB, c store.Catalog) {
+	t.Helper()
+	everywhere := store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true}
+	if refusals, err := f.ApplyCatalog(t.Context(), c, everywhere); err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+}
+
+func (f *insightsFixture) organization(t testing.TB, name string) uuid.UUID {
+	t.Helper()
+	id := uuid.New()
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: id, Name: name}}})
+	return id
+}
+
+func (f *insightsFixture) template(t testing.TB, organization uuid.UUID, name string, apps ...store.App) uuid.UUID {
+	t.Helper()
+	id, workspace, agent := uuid.New(), uuid.New(), uuid.New()
+	for i := range apps {
+		apps[i].AgentID = agent
+	}
+	f.apply(t, store.Catalog{
+		Templates:  []store.Template{{ID: id, OrganizationID: organization, Name: name}},
+		Workspaces: []store.Workspace{{ID: workspace, TemplateID: id, OwnerID: f.owner, Name: "dev"}},
+		Agents:     []store.Agent{{ID: agent, WorkspaceID: workspace, Name: "main"}},
+		Apps:       apps,
+	})
+	return id
+}
+
+// merge adds minutes of a user, given as times.
+func (f *insightsFixture) merge(t testing.TB, template uuid.UUID, user string, kind minute.Kind, app string, at ...time.Time) {
+	t.Helper()
+	if _, known := f.users[user]; !known {
+		id := uuid.New()
+		subjects, err := f.Subjects(t.Context(), []uuid.UUID{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.users[user] = subjects[id]
+	}
+	var rows []store.OpenRow
+	for _, at := range at {
+		m := at.Unix() / 60
+		rows = append(rows, store.OpenRow{Template: template, Row: minute.Row{
+			HalfHour: int32(m / 30), Subject: f.users[user], Kind: kind, App: app, Minutes: 1 << (m % 30), Connected: kind == minute.Session,
+		}})
+	}
+	if err := f.Merge(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// use adds one minute of a session three minutes ago.
+func (f *insightsFixture) use(t testing.TB, template uuid.UUID, user, app string) {
+	t.Helper()
+	f.merge(t, template, user, minute.Session, app, insightsNow.Add(-3*time.Minute))
+}
+
+type insightsParameter struct {
+	name, kind, value string
+	sensitive         bool
+}
+
+// build records a build of a workspace of its own, a minute ago, with these values.
+func (f *insightsFixture) build(t testing.TB, template uuid.UUID, parameters ...insightsParameter) {
+	t.Helper()
+	version := store.TemplateVersion{ID: uuid.New(), TemplateID: template}
+	build := store.Build{
+		ID: uuid.New(), WorkspaceID: uuid.New(), TemplateID: template, TemplateVersionID: version.ID, Number: 1, CreatedAt: store.At(insightsNow.Add(-time.Minute)),
+	}
+	for _, p := range parameters {
+		version.Parameters = append(version.Parameters, store.Parameter{Name: p.name, Type: p.kind, Sensitive: p.sensitive})
+		build.Parameters = append(build.Parameters, store.BuildParameter{Name: p.name, Value: p.value})
+	}
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{version}})
+	if err := f.RecordBuilds(t.Context(), []store.Build{build}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *insightsFixture) refresh(t testing.TB) {
+	t.Helper()
+	if err := f.collector.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gather returns the series of the collector, as a scrape shows them, in the form name{label="value", ...}.
+func (f *insightsFixture) gather(t testing.TB) map[string]float64 {
+	t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			l := map[string]string{}
+			for _, p := range m.GetLabel() {
+				l[p.GetName()] = p.GetValue()
+			}
+			if m.GetGauge() == nil {
+				t.Errorf("%s is no gauge", family.GetName())
+			}
+			got[seriesName(family.GetName(), l)] = m.GetGauge().GetValue()
+		}
+	}
+	return got
+}
+
+func seriesName(name string, l map[string]string) string {
+	all := map[string]string{model.MetricNameLabel: name}
+	maps.Copy(all, l)
+	return labels.FromMap(all).String()
+}
+
+func usersSeries(organization, template string) string {
+	return seriesName("coderd_insights_templates_active_users", map[string]string{"organization_name": organization, "template_name": template})
+}
+
+func usageSeries(organization, template, application, slug string) string {
+	return seriesName("coderd_insights_applications_usage_seconds", map[string]string{
+		"organization_name": organization, "template_name": template, "application_name": application, "slug": slug,
+	})
+}
+
+func parameterSeries(organization, template, name, kind, value string) string {
+	return seriesName("coderd_insights_parameters", map[string]string{
+		"organization_name": organization, "template_name": template, "parameter_name": name, "parameter_type": kind, "parameter_value": value,
+	})
+}
+
+// builtinSeries are the series that a template with data always has, with the seconds of some.
+func builtinSeries(organization, template string, users float64, seconds map[string]float64) map[string]float64 {
+	series := map[string]float64{usersSeries(organization, template): users}
+	for _, application := range []string{"Visual Studio Code", "JetBrains", "Web Terminal", "SSH", "SFTP"} {
+		series[usageSeries(organization, template, application, "")] = seconds[application]
+	}
+	return series
+}
+
+func onEachDatabase(t *testing.T, test func(t *testing.T, database string)) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// prometheusVector is the format insights-prometheus/1.
+type prometheusVector struct {
+	Clock         struct{ Now time.Time }
+	Organizations []struct {
+		ID   uuid.UUID
+		Name string
+	}
+	Templates []struct {
+		ID             uuid.UUID
+		Name           string
+		OrganizationID uuid.UUID `json:"organization_id"`
+		Apps           []struct {
+			Slug        string
+			DisplayName string `json:"display_name"`
+			Icon        string
+		}
+	}
+	Users []struct {
+		ID       uuid.UUID
+		Username string
+	}
+	Workspaces []struct {
+		ID         uuid.UUID
+		TemplateID uuid.UUID `json:"template_id"`
+		OwnerID    uuid.UUID `json:"owner_id"`
+		AgentID    uuid.UUID `json:"agent_id"`
+	}
+	AgentStats []struct {
+		WorkspaceID     uuid.UUID `json:"workspace_id"`
+		Start, End      time.Time
+		StepSeconds     int            `json:"step_seconds"`
+		RowCount        int            `json:"row_count"`
+		ConnectionCount int            `json:"connection_count"`
+		SessionCounts   map[string]int `json:"session_counts"`
+	} `json:"agent_stats"`
+	AppSessions []struct {
+		WorkspaceID uuid.UUID `json:"workspace_id"`
+		UserID      uuid.UUID `json:"user_id"`
+		SlugOrPort  string    `json:"slug_or_port"`
+		StartedAt   time.Time `json:"started_at"`
+		EndedAt     time.Time `json:"ended_at"`
+	} `json:"app_sessions"`
+	TemplateVersions []struct {
+		ID         string
+		TemplateID uuid.UUID `json:"template_id"`
+		Parameters []struct{ Name, Type string }
+	} `json:"template_versions"`
+	Builds []struct {
+		WorkspaceID       uuid.UUID `json:"workspace_id"`
+		TemplateVersionID string    `json:"template_version_id"`
+		BuildNumber       int64     `json:"build_number"`
+		CreatedAt         time.Time `json:"created_at"`
+		Parameters        []store.BuildParameter
+	}
+	Expected []struct {
+		Metric string
+		Labels map[string]string
+		Value  float64
+	}
+}
+
+// feed fills the store with the input of the vector.
+func (v prometheusVector) feed(t testing.TB, f *insightsFixture) {
+	t.Helper()
+	name := func(text string) uuid.UUID { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(text)) }
+	var c store.Catalog
+	templateOf, agentOf := map[uuid.UUID]uuid.UUID{}, map[uuid.UUID]uuid.UUID{}
+	for _, o := range v.Organizations {
+		c.Organizations = append(c.Organizations, store.Organization{ID: o.ID, Name: o.Name})
+	}
+	for _, u := range v.Users {
+		c.Users = append(c.Users, store.User{ID: u.ID, Username: u.Username, Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}})
+	}
+	for _, w := range v.Workspaces {
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: w.ID, TemplateID: w.TemplateID, OwnerID: w.OwnerID, Name: "w"})
+		c.Agents = append(c.Agents, store.Agent{ID: w.AgentID, WorkspaceID: w.ID, Name: "main"})
+		templateOf[w.ID], agentOf[w.TemplateID] = w.TemplateID, w.AgentID
+	}
+	for _, x := range v.Templates {
+		c.Templates = append(c.Templates, store.Template{ID: x.ID, Name: x.Name, OrganizationID: x.OrganizationID})
+		for _, a := range x.Apps {
+			c.Apps = append(c.Apps, store.App{AgentID: agentOf[x.ID], Slug: a.Slug, DisplayName: a.DisplayName, Icon: a.Icon})
+		}
+	}
+	for _, x := range v.TemplateVersions {
+		version := store.TemplateVersion{ID: name(x.ID), TemplateID: x.TemplateID}
+		for _, p := range x.Parameters {
+			version.Parameters = append(version.Parameters, store.Parameter{Name: p.Name, Type: p.Type})
+		}
+		c.Versions = append(c.Versions, version)
+	}
+	f.apply(t, c)
+
+	for _, s := range v.AgentStats {
+		var at []time.Time
+		for row := s.Start; row.Before(s.End); row = row.Add(time.Duration(s.StepSeconds) * time.Second) {
+			at = append(at, row)
+		}
+		if len(at) != s.RowCount || s.ConnectionCount == 0 {
+			t.Fatalf("%d rows with %d connections, want %d with some", len(at), s.ConnectionCount, s.RowCount)
+		}
+		for app := range s.SessionCounts {
+			f.merge(t, templateOf[s.WorkspaceID], v.Users[0].Username, minute.Session, app, at...)
+		}
+	}
+	for _, s := range v.AppSessions {
+		var at []time.Time
+		for m := s.StartedAt.Truncate(time.Minute); m.Before(s.EndedAt); m = m.Add(time.Minute) {
+			at = append(at, m)
+		}
+		f.merge(t, templateOf[s.WorkspaceID], v.Users[0].Username, minute.App, s.SlugOrPort, at...)
+	}
+	var builds []store.Build
+	for _, b := range v.Builds {
+		builds = append(builds, store.Build{
+			ID: uuid.New(), WorkspaceID: b.WorkspaceID, TemplateID: templateOf[b.WorkspaceID], TemplateVersionID: name(b.TemplateVersionID),
+			Number: b.BuildNumber, CreatedAt: store.At(b.CreatedAt), Parameters: b.Parameters,
+		})
+	}
+	if err := f.RecordBuilds(t.Context(), builds); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInsightsVector(t *testing.T) {
+	text, err := os.ReadFile("testdata/vectors/prometheus/insights_collector.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v prometheusVector
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	// The vector allows this one.
+	want := map[string]float64{usageSeries("coder", "golden-template", "SFTP", ""): 0}
+	for _, e := range v.Expected {
+		want[seriesName(e.Metric, e.Labels)] = e.Value
+	}
+	onEachDatabase(t, func(t *testing.T, database string) {
+		f := newInsightsFixture(t, database, v.Clock.Now)
+		v.feed(t, f)
+		f.refresh(t)
+		if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+			t.Errorf("series (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestInsightsNames: what has one name is one series, what has two is two.
+func TestInsightsNames(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, database string) {
+		f := newInsightsFixture(t, database, insightsNow)
+		acme, beta := f.organization(t, "acme"), f.organization(t, "beta")
+		ide := store.App{Slug: "ide", DisplayName: "IDE"}
+		gone, next := f.template(t, acme, "go", ide), f.template(t, acme, "go", ide)
+		f.apply(t, store.Catalog{Deleted: store.Deleted{Templates: []uuid.UUID{gone}}})
+		other := f.template(t, beta, "go")
+		quiet := f.template(t, beta, "quiet")
+
+		f.use(t, gone, "ann", "vscode")
+		f.use(t, next, "ann", "vscode")
+		f.use(t, next, "bob", "ssh")
+		f.use(t, other, "bob", "jetbrains")
+		for _, template := range []uuid.UUID{gone, next} {
+			f.merge(t, template, "ann", minute.App, "ide", insightsNow.Add(-time.Minute))
+			f.merge(t, template, "ann", minute.App, "undeclared", insightsNow.Add(-time.Minute))
+		}
+		// The last minute before the window, and the first after it.
+		f.merge(t, quiet, "ann", minute.Session, "vscode", insightsNow.Add(-6*time.Minute), insightsNow)
+
+		region := insightsParameter{name: "region", kind: "string", value: "eu"}
+		f.build(t, gone, region)
+		f.build(t, next, region)
+		f.build(t, next, insightsParameter{name: "region", kind: "number", value: "1"}, insightsParameter{name: "key", kind: "string", value: "hunter2", sensitive: true})
+		f.build(t, other, region)
+
+		f.refresh(t)
+		want := builtinSeries("acme", "go", 3, map[string]float64{"Visual Studio Code": 120, "SSH": 60})
+		want[usageSeries("acme", "go", "IDE", "ide")] = 120
+		want[parameterSeries("acme", "go", "region", "string", "eu")] = 3 // one definition in three templates: in full with each name
+		want[parameterSeries("acme", "go", "region", "number", "1")] = 1
+		want[parameterSeries("beta", "go", "region", "string", "eu")] = 3
+		maps.Copy(want, builtinSeries("beta", "go", 1, map[string]float64{"JetBrains": 60}))
+		if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+			t.Errorf("series (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestInsightsOddNames: whatever a name holds, the scrape succeeds in both formats and readers get it back.
+func TestInsightsOddNames(t *testing.T) {
+	t.Parallel()
+	f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
+	organization := f.organization(t, "line\nfeed")
+	want := map[string]float64{}
+	for stored, shown := range map[string]string{
+		"":                           "",
+		`quote" back\slash {a="b"}`:  `quote" back\slash {a="b"}`,
+		"line\nfeed\r\ttab":          "line\nfeed\r\ttab",
+		"snow ☃ 雪":                   "snow ☃ 雪",
+		"cut \xe2\x98 short":         "cut \uFFFD short",
+		"cut \xe2 short":             "cut \uFFFD short", // the same series as the one before
+		"nul \x00 byte":              "nul \uFFFD byte",
+		"\xff":                       "\uFFFD",
+		strings.Repeat("long", 5000): strings.Repeat("long", 5000),
+	} {
+		f.use(t, f.template(t, organization, stored), "ann", "vscode")
+		want[usersSeries("line\nfeed", shown)]++
+	}
+	f.refresh(t)
+	handler := promhttp.HandlerFor(f.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	for _, accept := range []string{"text/plain", openMetrics} {
+		contentType, body := scrape(t, handler, accept)
+		got, _ := parseMetrics(t, contentType, body)
+		for s := range got {
+			if strings.Contains(s, "usage_seconds") {
+				delete(got, s)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: series (-want +got):\n%s", accept, diff)
+		}
+	}
+}
+
+// TestInsightsRefresh: nothing before the first refresh, the newest values after each, the old ones after a failed one.
+func TestInsightsRefresh(t *testing.T) {
+	t.Parallel()
+	f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
+	template := f.template(t, f.organization(t, "coder"), "go")
+	f.use(t, template, "ann", "ssh")
+	if got := f.gather(t); len(got) > 0 {
+		t.Errorf("before the first refresh: %v", got)
+	}
+	f.refresh(t)
+	want := builtinSeries("coder", "go", 1, map[string]float64{"SSH": 60})
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("after the first refresh (-want +got):\n%s", diff)
+	}
+	f.use(t, template, "bob", "sftp")
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("a scrape asked the database (-want +got):\n%s", diff)
+	}
+	f.refresh(t)
+	want = builtinSeries("coder", "go", 2, map[string]float64{"SSH": 60, "SFTP": 60})
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("after the second refresh (-want +got):\n%s", diff)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.collector.refresh(ended); err == nil {
+		t.Error("a refresh whose time is over succeeded")
+	}
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("after the failed refresh (-want +got):\n%s", diff)
+	}
+	f.collector.clock = func() time.Time { return insightsNow.Add(time.Hour) }
+	f.refresh(t)
+	if got := f.gather(t); len(got) > 0 {
+		t.Errorf("an hour later: %v", got)
+	}
+}
+
+// TestInsightsRun: the first refresh comes at once, the next ones by themselves; a failed one is logged; run ends with
+// its context.
+func TestInsightsRun(t *testing.T) {
+	t.Parallel()
+	f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
+	f.use(t, f.template(t, f.organization(t, "coder"), "go"), "ann", "ssh")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	turns := make(chan struct{})
+	f.collector.every = time.Millisecond
+	f.collector.clock = func() time.Time {
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+		}
+		return insightsNow
+	}
+	var running sync.WaitGroup
+	running.Go(func() { f.collector.run(ctx) })
+	<-turns
+	<-turns // the first refresh is over when the second begins
+	want := builtinSeries("coder", "go", 1, map[string]float64{"SSH": 60})
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("after the first refresh (-want +got):\n%s", diff)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-turns
+	<-turns // one whole refresh without a database
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("without a database (-want +got):\n%s", diff)
+	}
+	cancel()
+	running.Wait()
+	if !strings.Contains(f.log.String(), "insights metrics keep their old values") || !strings.Contains(f.log.String(), "database is closed") {
+		t.Errorf("the log lacks the failed refresh:\n%s", f.log)
+	}
+}

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Bounds of the scrapes. A scrape reads memory only, so what exceeds them is a client that does not read its answer, or
+// too many of them.
+const (
+	maxScrapes    = 8 // at a time; the next one gets 503
+	scrapeTimeout = 10 * time.Second
+)
+
+// rejectCause says why an item was not stored, as the label reason of insights_ingest_rejected_total shows it.
+type rejectCause string
+
+const (
+	causeInvalid rejectCause = "invalid"       // breaks a rule of the contract
+	causeTooOld  rejectCause = "too_old"       // before the oldest moment that is taken
+	causeTooNew  rejectCause = "too_new"       // too far in the future
+	causeUnknown rejectCause = "unknown_agent" // the agent, or what else the item names, is not in the catalog yet
+	causeDeleted rejectCause = "deleted"       // the workspace was deleted before
+	causeRefused rejectCause = "refused"       // the database will never take it
+)
+
+// rejectCauses is the closed list, so that the first scrape shows a zero for each.
+var rejectCauses = []rejectCause{causeInvalid, causeTooOld, causeTooNew, causeUnknown, causeDeleted, causeRefused}
+
+// metrics is what the server tells Prometheus about itself. It has a registry of its own, so that several servers live
+// in one process and nothing gets in by being imported.
+type metrics struct {
+	registry *prometheus.Registry
+
+	reports       prometheus.Counter
+	rejected      map[rejectCause]prometheus.Counter
+	rows          prometheus.Counter
+	commitSeconds prometheus.Histogram
+	lagSeconds    prometheus.Histogram
+	streams       prometheus.Gauge
+
+	foldPages   prometheus.Counter
+	foldRows    prometheus.Counter
+	foldSeconds prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	factory := promauto.With(registry)
+	m := &metrics{
+		registry: registry,
+		reports: factory.NewCounter(prometheus.CounterOpts{
+			Name: "insights_ingest_reports_total",
+			Help: "Reports, app sessions and events that were acknowledged: they are durable.",
+		}),
+		rejected: map[rejectCause]prometheus.Counter{},
+		rows: factory.NewCounter(prometheus.CounterOpts{
+			Name: "insights_ingest_rows_total",
+			Help: "Usage rows that were merged into the database, before rows of one key are united.",
+		}),
+		commitSeconds: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:    "insights_ingest_commit_seconds",
+			Help:    "Duration of one try to commit a batch of usage rows, failed tries included.",
+			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		}),
+		lagSeconds: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:    "insights_ingest_lag_seconds",
+			Help:    "Time from the moment a report was collected, by the agent's clock, to its acknowledgement.",
+			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400},
+		}),
+		streams: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "insights_ingest_streams",
+			Help: "Streams of agents that are open now.",
+		}),
+		foldPages: factory.NewCounter(prometheus.CounterOpts{
+			Name: "insights_fold_pages_total",
+			Help: "Pages, one per template and day, that folding wrote.",
+		}),
+		foldRows: factory.NewCounter(prometheus.CounterOpts{
+			Name: "insights_fold_rows_total",
+			Help: "Usage rows that folding moved into pages.",
+		}),
+		foldSeconds: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:    "insights_fold_seconds",
+			Help:    "Duration of one pass of folding over all templates and days that are due.",
+			Buckets: []float64{0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600},
+		}),
+	}
+	rejected := factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "insights_ingest_rejected_total",
+		Help: "Reports, app sessions and events that were not taken, by reason.",
+	}, []string{"reason"})
+	for _, cause := range rejectCauses {
+		m.rejected[cause] = rejected.WithLabelValues(string(cause))
+	}
+	return m
+}
+
+// reject counts one item that was not taken.
+func (m *metrics) reject(cause rejectCause) { m.rejected[cause].Inc() }
+
+// watchQueue shows how many reports wait for a commit. The queue is asked at each scrape, which costs senders nothing.
+func (m *metrics) watchQueue(length func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "insights_ingest_queue_length",
+		Help: "Reports that wait for a commit now; senders wait when the queue is full.",
+	}, func() float64 { return float64(length()) }))
+}
+
+// handler serves the registry at / and /metrics: OpenMetrics to who asks for it, the classic text format to the others.
+func (m *metrics) handler() http.Handler {
+	scrape := promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry:                            m.registry,
+		MaxRequestsInFlight:                 maxScrapes,
+		Timeout:                             scrapeTimeout,
+		EnableOpenMetrics:                   true,
+		EnableOpenMetricsTextCreatedSamples: true,
+	}))
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", scrape)
+	mux.Handle("GET /metrics", scrape)
+	return mux
+}
