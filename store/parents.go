@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/access"
 )
 
 // OrganizationsOf returns the organization of each of the templates that the catalog knows, deleted ones too; of all
@@ -73,4 +75,56 @@ func organizationsOfUsers(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID][]uuid.UU
 		}
 	}
 	return organizations, nil
+}
+
+// AgentOrganizations returns the organization of each of the agents that the catalog knows.
+func (s *Store) AgentOrganizations(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	organizations := make(map[uuid.UUID]uuid.UUID, len(agents))
+	for batch := range slices.Chunk(agents, readBatch) {
+		var rows []struct{ ID, Organization uuid.UUID }
+		err := s.writes.WithContext(ctx).Raw(`SELECT agents.id, templates.organization_id AS organization FROM agents
+			JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
+			WHERE agents.deleted_at = 0 AND agents.id IN ?`, batch).Scan(&rows).Error
+		if err != nil {
+			return nil, fmt.Errorf("read organizations of agents: %w", err)
+		}
+		for _, r := range rows {
+			organizations[r.ID] = r.Organization
+		}
+	}
+	return organizations, nil
+}
+
+// CheckPrincipal fails with ErrUnknown if the catalog does not hold a user, agent or group. A service is known to nobody.
+func (s *Store) CheckPrincipal(ctx context.Context, kind access.Kind, id uuid.UUID) error {
+	tables := map[access.Kind]string{access.KindUser: "users", access.KindAgent: "agents", KindGroup: "groups"}
+	table, inCatalog := tables[kind]
+	if !inCatalog {
+		return nil
+	}
+	return s.checkKnown(ctx, table, id)
+}
+
+// CheckScope fails with ErrUnknown if the catalog does not hold an organization or template; uuid.Nil names none.
+func (s *Store) CheckScope(ctx context.Context, organization, template uuid.UUID) error {
+	for table, id := range map[string]uuid.UUID{"organizations": organization, "templates": template} {
+		if id == uuid.Nil {
+			continue
+		}
+		if err := s.checkKnown(ctx, table, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) checkKnown(ctx context.Context, table string, id uuid.UUID) error {
+	found, err := parents(s.writes.WithContext(ctx), table, "id", []uuid.UUID{id})
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("%s %s %w", table, id, ErrUnknown)
+	}
+	return nil
 }

@@ -151,3 +151,21 @@ func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 	p.Bindings = append(own, shared...)
 	return err
 }
+
+// ValidAgentTokens says which of the tokens of agents still let their agent in.
+func (s *Store) ValidAgentTokens(ctx context.Context, ids []string) (map[string]bool, error) {
+	valid := make(map[string]bool, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []string
+		err := s.writes.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
+			WHERE tokens.id IN ? AND tokens.principal_kind = ? AND tokens.revoked_at = 0 AND (tokens.expires_at = 0 OR tokens.expires_at > ?) AND agents.deleted_at = 0`,
+			batch, access.KindAgent, At(s.clock())).Scan(&found).Error
+		if err != nil {
+			return nil, fmt.Errorf("check tokens of agents: %w", err)
+		}
+		for _, id := range found {
+			valid[id] = true
+		}
+	}
+	return valid, nil
+}

@@ -31,7 +31,7 @@ CREATE TABLE subjects (
     subject bigint NOT NULL UNIQUE
 );
 
--- The catalog. Times are Unix microseconds; 0 is "never".
+-- The catalog. Times are Unix microseconds; 0 is "never". Lists are JSON; NULL is the empty one.
 CREATE TABLE organizations (
     id           uuid NOT NULL PRIMARY KEY,
     name         text NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE template_versions (
     template_id uuid   NOT NULL,
     name        text   NOT NULL,
     created_at  bigint NOT NULL,
-    parameters  text   NOT NULL
+    parameters  text
 );
 
 CREATE TABLE users (
@@ -62,7 +62,7 @@ CREATE TABLE users (
     avatar_url       text   NOT NULL,
     kind             text   NOT NULL,
     status           text   NOT NULL,
-    organization_ids text   NOT NULL,
+    organization_ids text,
     created_at       bigint NOT NULL,
     deleted_at       bigint NOT NULL
 );
@@ -143,7 +143,7 @@ CREATE TABLE builds (
     created_at          bigint NOT NULL,
     started_at          bigint NOT NULL,
     finished_at         bigint NOT NULL,
-    parameters          text   NOT NULL
+    parameters          text
 );
 CREATE INDEX builds_created ON builds (created_at);
 

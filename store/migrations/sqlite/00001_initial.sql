@@ -29,7 +29,7 @@ CREATE TABLE subjects (
     subject integer NOT NULL UNIQUE
 );
 
--- The catalog. Times are Unix microseconds; 0 is "never".
+-- The catalog. Times are Unix microseconds; 0 is "never". Lists are JSON; NULL is the empty one.
 CREATE TABLE organizations (
     id           text NOT NULL PRIMARY KEY,
     name         text NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE template_versions (
     template_id text    NOT NULL,
     name        text    NOT NULL,
     created_at  integer NOT NULL,
-    parameters  text    NOT NULL
+    parameters  text
 );
 
 CREATE TABLE users (
@@ -60,7 +60,7 @@ CREATE TABLE users (
     avatar_url       text    NOT NULL,
     kind             text    NOT NULL,
     status           text    NOT NULL,
-    organization_ids text    NOT NULL,
+    organization_ids text,
     created_at       integer NOT NULL,
     deleted_at       integer NOT NULL
 );
@@ -141,7 +141,7 @@ CREATE TABLE builds (
     created_at          integer NOT NULL,
     started_at          integer NOT NULL,
     finished_at         integer NOT NULL,
-    parameters          text    NOT NULL
+    parameters          text
 );
 CREATE INDEX builds_created ON builds (created_at);
 

@@ -1,0 +1,288 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// Limits of the AccessService.
+const (
+	defaultPage    = 100
+	maxPage        = 1000
+	maxAgentTokens = 1000
+)
+
+// accessService is the AccessService: tokens and roles.
+type accessService struct {
+	insightsv1.UnimplementedAccessServiceServer
+
+	store *store.Store
+	clock func() time.Time
+}
+
+func newAccessService(s *store.Store, clock func() time.Time) *accessService {
+	return &accessService{store: s, clock: clock}
+}
+
+// CreateToken implements [insightsv1.AccessServiceServer].
+func (a *accessService) CreateToken(ctx context.Context, req *insightsv1.CreateTokenRequest) (*insightsv1.CreateTokenResponse, error) {
+	kind, id, err := a.principal(ctx, req.GetPrincipal(), access.KindUser, access.KindService, access.KindAgent)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkText(req.GetName()); err != nil {
+		return nil, invalid(messageInvalidValue, fieldError{"name", err.Error()})
+	}
+	expires, err := a.expiry(req.GetExpiresAt())
+	if err != nil {
+		return nil, err
+	}
+	token := store.Token{Name: req.GetName(), PrincipalKind: kind, PrincipalID: id, ExpiresAt: expires}
+	secrets, err := a.store.CreateTokens(ctx, []store.Token{token})
+	if err != nil {
+		return nil, err
+	}
+	token.ID, token.CreatedAt = secrets[0].ID(), store.At(a.clock())
+	return &insightsv1.CreateTokenResponse{Token: tokenMessage(token), Secret: secrets[0].Reveal()}, nil
+}
+
+// RevokeToken implements [insightsv1.AccessServiceServer].
+func (a *accessService) RevokeToken(ctx context.Context, req *insightsv1.RevokeTokenRequest) (*insightsv1.RevokeTokenResponse, error) {
+	return &insightsv1.RevokeTokenResponse{}, a.store.RevokeToken(ctx, req.GetTokenId())
+}
+
+// ListTokens implements [insightsv1.AccessServiceServer].
+func (a *accessService) ListTokens(ctx context.Context, req *insightsv1.ListTokensRequest) (*insightsv1.ListTokensResponse, error) {
+	tokens, err := a.store.Tokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(req.GetPrincipal(), t.PrincipalKind, t.PrincipalID) })
+	page, next, err := paginate(tokens, req.GetPageSize(), req.GetPageToken(), func(t store.Token) position { return position{-t.CreatedAt.UnixMicro(), t.ID} })
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.ListTokensResponse{NextPageToken: next}
+	for _, t := range page {
+		answer.Tokens = append(answer.Tokens, tokenMessage(t))
+	}
+	return answer, nil
+}
+
+// GrantRole implements [insightsv1.AccessServiceServer].
+func (a *accessService) GrantRole(ctx context.Context, req *insightsv1.GrantRoleRequest) (*insightsv1.GrantRoleResponse, error) {
+	kind, id, err := a.principal(ctx, req.GetPrincipal(), access.KindUser, access.KindService, store.KindGroup)
+	if err != nil {
+		return nil, err
+	}
+	role, err := access.ParseRole(req.GetRole())
+	if err != nil || role == access.RoleAgent {
+		return nil, invalid(messageInvalidValue, fieldError{"role", fmt.Sprintf("unknown role %q", req.GetRole())})
+	}
+	b := store.RoleBinding{PrincipalKind: kind, PrincipalID: id, Role: role}
+	for _, scope := range []struct {
+		field, text string
+		to          *uuid.UUID
+	}{{"organization_id", req.GetOrganizationId(), &b.OrganizationID}, {"template_id", req.GetTemplateId(), &b.TemplateID}} {
+		if scope.text == "" {
+			continue
+		}
+		if *scope.to, err = parseID(scope.text); err != nil {
+			return nil, invalid(messageInvalidValue, fieldError{scope.field, err.Error()})
+		}
+	}
+	if err := a.store.CheckScope(ctx, b.OrganizationID, b.TemplateID); err != nil {
+		return nil, err
+	}
+	if b, err = a.store.GrantRole(ctx, b); err != nil {
+		return nil, err
+	}
+	return &insightsv1.GrantRoleResponse{RoleBinding: bindingMessage(b)}, nil
+}
+
+// RevokeRole implements [insightsv1.AccessServiceServer].
+func (a *accessService) RevokeRole(ctx context.Context, req *insightsv1.RevokeRoleRequest) (*insightsv1.RevokeRoleResponse, error) {
+	id, err := parseID(req.GetRoleBindingId())
+	if err != nil {
+		return nil, invalid(messageInvalidValue, fieldError{"role_binding_id", err.Error()})
+	}
+	return &insightsv1.RevokeRoleResponse{}, a.store.RevokeRole(ctx, id)
+}
+
+// ListRoleBindings implements [insightsv1.AccessServiceServer].
+func (a *accessService) ListRoleBindings(ctx context.Context, req *insightsv1.ListRoleBindingsRequest) (*insightsv1.ListRoleBindingsResponse, error) {
+	bindings, err := a.store.RoleBindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bindings = slices.DeleteFunc(bindings, func(b store.RoleBinding) bool { return !named(req.GetPrincipal(), b.PrincipalKind, b.PrincipalID) })
+	page, next, err := paginate(bindings, req.GetPageSize(), req.GetPageToken(), func(b store.RoleBinding) position { return position{b.CreatedAt.UnixMicro(), b.ID.String()} })
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.ListRoleBindingsResponse{NextPageToken: next}
+	for _, b := range page {
+		answer.RoleBindings = append(answer.RoleBindings, bindingMessage(b))
+	}
+	return answer, nil
+}
+
+// WhoAmI implements [insightsv1.AccessServiceServer].
+func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest) (*insightsv1.WhoAmIResponse, error) {
+	p := principalOf(ctx)
+	answer := &insightsv1.WhoAmIResponse{Principal: &insightsv1.Principal{Kind: string(p.Kind), Id: p.ID.String()}}
+	if p.Kind == access.KindUser {
+		answer.Username = p.Name
+	}
+	for _, g := range p.Grants() {
+		answer.Grants = append(answer.Grants, &insightsv1.Grant{
+			Permission: string(g.Permission), OrganizationId: optionalID(g.Organization), TemplateId: optionalID(g.Template),
+		})
+	}
+	return answer, nil
+}
+
+// CreateAgentTokens implements [insightsv1.AccessServiceServer].
+func (a *accessService) CreateAgentTokens(ctx context.Context, req *insightsv1.CreateAgentTokensRequest) (*insightsv1.CreateAgentTokensResponse, error) {
+	expires, err := a.expiry(req.GetExpiresAt())
+	if err != nil {
+		return nil, err
+	}
+	if n := len(req.GetAgentIds()); n < 1 || n > maxAgentTokens {
+		return nil, invalid(messageInvalidValue, fieldError{"agent_ids", fmt.Sprintf("%d ids, want 1 to %d", n, maxAgentTokens)})
+	}
+	var agents []uuid.UUID
+	var tokens []store.Token
+	for _, text := range req.GetAgentIds() {
+		id, err := parseID(text)
+		if err != nil || slices.Contains(agents, id) {
+			return nil, invalid(messageInvalidValue, fieldError{"agent_ids", fmt.Sprintf("%q: want different UUIDs", text)})
+		}
+		agents = append(agents, id)
+		tokens = append(tokens, store.Token{PrincipalKind: access.KindAgent, PrincipalID: id, ExpiresAt: expires})
+	}
+	organizations, err := a.store.AgentOrganizations(ctx, agents)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range agents {
+		organization, known := organizations[id]
+		if !known || !principalOf(ctx).HoldsIn(access.ApplyCatalog, organization) {
+			return nil, access.ErrNotFound
+		}
+	}
+	secrets, err := a.store.CreateTokens(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.CreateAgentTokensResponse{}
+	for i, secret := range secrets {
+		answer.Tokens = append(answer.Tokens, &insightsv1.AgentToken{AgentId: agents[i].String(), TokenId: secret.ID(), Secret: secret.Reveal()})
+	}
+	return answer, nil
+}
+
+// principal reads a principal of one of the allowed kinds and makes sure that the catalog holds it.
+func (a *accessService) principal(ctx context.Context, m *insightsv1.Principal, allowed ...access.Kind) (access.Kind, uuid.UUID, error) {
+	kind := access.Kind(m.GetKind())
+	if !slices.Contains(allowed, kind) {
+		return "", uuid.Nil, invalid(messageInvalidValue, fieldError{"principal.kind", fmt.Sprintf("must be one of %v", allowed)})
+	}
+	id, err := parseID(m.GetId())
+	if err != nil {
+		return "", uuid.Nil, invalid(messageInvalidValue, fieldError{"principal.id", err.Error()})
+	}
+	return kind, id, a.store.CheckPrincipal(ctx, kind, id)
+}
+
+// expiry reads when a token ends.
+func (a *accessService) expiry(t *timestamppb.Timestamp) (store.Instant, error) {
+	if t == nil {
+		return store.Instant{}, nil
+	}
+	if t.CheckValid() != nil || !t.AsTime().After(a.clock()) {
+		return store.Instant{}, invalid(messageInvalidValue, fieldError{"expires_at", "must be in the future"})
+	}
+	return store.At(t.AsTime()), nil
+}
+
+// named is whether a filter lets a principal through.
+func named(filter *insightsv1.Principal, kind access.Kind, id uuid.UUID) bool {
+	return filter == nil || filter.GetKind() == string(kind) && filter.GetId() == id.String()
+}
+
+// position is where an item stands in a list: by its rank, then by its id. It is what a page token holds, so that pages
+// neither repeat nor skip what stays when items come and go.
+type position struct {
+	Rank int64
+	ID   string
+}
+
+// paginate cuts the page after a page token out of a list in order of its positions.
+func paginate[T any](list []T, size int32, token string, of func(T) position) (page []T, next string, err error) {
+	if size < 0 || size > maxPage {
+		return nil, "", invalid(messageInvalidValue, fieldError{"page_size", fmt.Sprintf("must be from 0 to %d", maxPage)})
+	}
+	if size == 0 {
+		size = defaultPage
+	}
+	if token != "" {
+		var after position
+		text, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil || json.Unmarshal(text, &after) != nil {
+			return nil, "", invalid(messageInvalidValue, fieldError{"page_token", "is not one of this list"})
+		}
+		list = slices.DeleteFunc(list, func(x T) bool {
+			at := of(x)
+			return cmp.Or(cmp.Compare(at.Rank, after.Rank), cmp.Compare(at.ID, after.ID)) <= 0
+		})
+	}
+	if len(list) <= int(size) {
+		return list, "", nil
+	}
+	page = list[:size]
+	text, err := json.Marshal(of(page[size-1]))
+	return page, base64.RawURLEncoding.EncodeToString(text), err
+}
+
+func tokenMessage(t store.Token) *insightsv1.Token {
+	return &insightsv1.Token{
+		Id: t.ID, Name: t.Name, Principal: &insightsv1.Principal{Kind: string(t.PrincipalKind), Id: t.PrincipalID.String()},
+		CreatedAt: timestamp(t.CreatedAt), ExpiresAt: timestamp(t.ExpiresAt), RevokedAt: timestamp(t.RevokedAt), LastUsedAt: timestamp(t.LastUsedAt),
+	}
+}
+
+func bindingMessage(b store.RoleBinding) *insightsv1.RoleBinding {
+	return &insightsv1.RoleBinding{
+		Id: b.ID.String(), Principal: &insightsv1.Principal{Kind: string(b.PrincipalKind), Id: b.PrincipalID.String()}, Role: string(b.Role),
+		OrganizationId: optionalID(b.OrganizationID), TemplateId: optionalID(b.TemplateID), CreatedAt: timestamp(b.CreatedAt),
+	}
+}
+
+// timestamp is absent for an instant that never was.
+func timestamp(i store.Instant) *timestamppb.Timestamp {
+	if i.IsZero() {
+		return nil
+	}
+	return timestamppb.New(i.Time)
+}
+
+// optionalID is empty for no id.
+func optionalID(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// publicServices are outside the access rules: whether the server is well is no secret, and reflection is served only
+// when it is switched on. Nothing else is.
+var publicServices = []string{"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
+
+func isPublic(method string) bool {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return slices.Contains(publicServices, service)
+}
+
+// rule is the access rule of one RPC.
+type rule struct {
+	permission access.Permission
+	scopeField protoreflect.Name
+	confine    bool
+}
+
+// rules are those of all RPCs, by full method name.
+type rules map[string]rule
+
+// permissionOf maps the contract's names to the rights that roles are made of.
+var permissionOf = map[insightsv1.Permission]access.Permission{
+	insightsv1.Permission_PERMISSION_AUTHENTICATED:           access.Authenticated,
+	insightsv1.Permission_PERMISSION_VIEW_INSIGHTS:           access.ViewInsights,
+	insightsv1.Permission_PERMISSION_VIEW_INSIGHTS_AGGREGATE: access.ViewInsightsAggregate,
+	insightsv1.Permission_PERMISSION_READ_USERS:              access.ReadUsers,
+	insightsv1.Permission_PERMISSION_MANAGE_ACCESS:           access.ManageAccess,
+	insightsv1.Permission_PERMISSION_MANAGE_PRIVACY:          access.ManagePrivacy,
+	insightsv1.Permission_PERMISSION_READ_AUDIT:              access.ReadAudit,
+	insightsv1.Permission_PERMISSION_APPLY_CATALOG:           access.ApplyCatalog,
+	insightsv1.Permission_PERMISSION_INGEST:                  access.Ingest,
+	insightsv1.Permission_PERMISSION_INGEST_ANY:              access.IngestAny,
+	insightsv1.Permission_PERMISSION_READ_OWN:                access.ReadOwn,
+}
+
+// readRules reads the rules of everything that is served from the contract. One RPC without a rule is an error: the
+// server does not start with it.
+func readRules(served map[string]grpc.ServiceInfo) (rules, error) {
+	all := rules{}
+	for service := range served {
+		if slices.Contains(publicServices, service) {
+			continue
+		}
+		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+		if err != nil {
+			return nil, fmt.Errorf("read access rules of %s: %w", service, err)
+		}
+		methods := found.(protoreflect.ServiceDescriptor).Methods()
+		for i := range methods.Len() {
+			r, err := readRule(methods.Get(i))
+			if err != nil {
+				return nil, fmt.Errorf("read access rule of %s: %w", methods.Get(i).FullName(), err)
+			}
+			all[fmt.Sprintf("/%s/%s", service, methods.Get(i).Name())] = r
+		}
+	}
+	return all, nil
+}
+
+func readRule(method protoreflect.MethodDescriptor) (rule, error) {
+	if !proto.HasExtension(method.Options(), insightsv1.E_Access) {
+		return rule{}, errors.New("there is none")
+	}
+	declared := proto.GetExtension(method.Options(), insightsv1.E_Access).(*insightsv1.AccessRule)
+	permission, ok := permissionOf[declared.GetPermission()]
+	if !ok {
+		return rule{}, fmt.Errorf("permission %v is not one to be held", declared.GetPermission())
+	}
+	r := rule{permission, protoreflect.Name(declared.GetScopeField()), declared.GetConfine()}
+	if r.scopeField != "" && method.Input().Fields().ByName(r.scopeField) == nil {
+		return rule{}, fmt.Errorf("the request has no field %s", r.scopeField)
+	}
+	return r, nil
+}
+
+type scopeKey struct{}
+
+// scopeOf is the templates that a call may read, as its access rule decided. Without a decision it is empty.
+func scopeOf(ctx context.Context) access.Scope {
+	scope, _ := ctx.Value(scopeKey{}).(access.Scope)
+	return scope
+}
+
+// authorizer decides by the access rules. What has no rule is refused.
+type authorizer struct {
+	store *store.Store
+	rules rules // set before the first call
+}
+
+func (a *authorizer) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if isPublic(info.FullMethod) {
+		return handler(ctx, req)
+	}
+	ctx, err := a.authorize(ctx, info.FullMethod, req)
+	if err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (a *authorizer) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if isPublic(info.FullMethod) {
+		return handler(srv, stream)
+	}
+	// Who may not send a single message may not open the stream either.
+	if r, ok := a.rules[info.FullMethod]; !ok || !principalOf(stream.Context()).Holds(r.permission) {
+		return access.ErrForbidden
+	}
+	return handler(srv, &authorizedStream{stream, a, info.FullMethod})
+}
+
+// authorizedStream checks the rule on every message, because rights may change while the stream is open.
+type authorizedStream struct {
+	grpc.ServerStream
+	authorizer *authorizer
+	method     string
+}
+
+func (s *authorizedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	_, err := s.authorizer.authorize(s.Context(), s.method, m)
+	return err
+}
+
+// authorize decides about one request and returns the context with its scope.
+func (a *authorizer) authorize(ctx context.Context, method string, req any) (context.Context, error) {
+	r, ok := a.rules[method]
+	if !ok {
+		return nil, access.ErrForbidden
+	}
+	p := principalOf(ctx)
+	if r.scopeField == "" {
+		return ctx, r.check(p)
+	}
+	message := req.(proto.Message).ProtoReflect()
+	field := message.Descriptor().Fields().ByName(r.scopeField)
+	switch r.scopeField {
+	case "template_ids", "template_id":
+		return a.authorizeTemplates(ctx, r, p, message, field)
+	default: // the id of one organization
+		return ctx, r.checkOrganization(p, message.Get(field).String())
+	}
+}
+
+// check decides about a request without a scope.
+func (r rule) check(p access.Principal) error {
+	if r.confine && p.Holds(r.permission) || !r.confine && (r.permission == access.Authenticated && p.Holds(r.permission) || p.HoldsEverywhere(r.permission)) {
+		return nil
+	}
+	return access.ErrForbidden
+}
+
+// checkOrganization decides about a request that names an organization, or none.
+func (r rule) checkOrganization(p access.Principal, text string) error {
+	if text == "" {
+		if r.check(p) != nil {
+			return access.ErrNotFound
+		}
+		return nil
+	}
+	organization, err := uuid.Parse(text)
+	if err != nil || !p.HoldsIn(r.permission, organization) {
+		return access.ErrNotFound
+	}
+	return nil
+}
+
+// authorizeTemplates decides about a request that names templates, or none: then it is about those the caller may see.
+func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Principal, message protoreflect.Message, field protoreflect.FieldDescriptor) (context.Context, error) {
+	requested, err := templateIDs(message, field)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Holds(r.permission) || len(requested) == 0 && !r.confine && !p.HoldsEverywhere(r.permission) {
+		return nil, access.ErrNotFound
+	}
+	var organizations map[uuid.UUID]uuid.UUID
+	if !p.HoldsEverywhere(r.permission) {
+		if organizations, err = a.store.OrganizationsOf(ctx, requested); err != nil {
+			return nil, err
+		}
+	}
+	scope, err := access.Templates(p, r.permission, requested, organizations)
+	if err != nil {
+		return nil, err
+	}
+	return context.WithValue(ctx, scopeKey{}, scope), nil
+}
+
+// templateIDs reads the scope field of a request.
+func templateIDs(message protoreflect.Message, field protoreflect.FieldDescriptor) ([]uuid.UUID, error) {
+	var texts []string
+	if field.IsList() {
+		list := message.Get(field).List()
+		for i := range list.Len() {
+			texts = append(texts, list.Get(i).String())
+		}
+	} else if text := message.Get(field).String(); text != "" {
+		texts = append(texts, text)
+	}
+	ids := make([]uuid.UUID, 0, len(texts))
+	var bad []string
+	for _, text := range texts {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			bad = append(bad, text)
+			continue
+		}
+		ids = append(ids, id)
+	}
+	if len(bad) > 0 {
+		return nil, invalid(messageInvalidValues, fieldError{string(field.Name()), fmt.Sprintf("Query param %q has invalid values: %s", field.Name(), strings.Join(bad, ", "))})
+	}
+	return ids, nil
+}

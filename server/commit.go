@@ -1,0 +1,177 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/template-insights/insights/store"
+)
+
+// Bounds of the group commit.
+const (
+	commitRows    = 1000                  // rows that start a commit at once
+	commitWait    = 20 * time.Millisecond // how long the first row waits for company
+	commitQueue   = 8192                  // entries that wait; then senders wait
+	commitWorkers = 2                     // commits at a time: one computes while the other waits for the disk
+	commitTimeout = 30 * time.Second      // of one try
+)
+
+// entry is what one report adds to the present.
+type entry struct {
+	rows []store.OpenRow
+	// settle is called once, when the rows are durable (nil) or will never be (an error). It must not block.
+	settle func(error)
+}
+
+var errStopped = errors.New("server is stopping")
+
+// committer merges the rows of many senders with few commits. Nothing is settled before the commit that holds it
+// returned.
+type committer struct {
+	store   *store.Store
+	logger  *slog.Logger
+	metrics *metrics
+	queue   chan entry
+	stopped chan struct{}
+}
+
+func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
+	c := &committer{store: s, logger: logger, metrics: m, queue: make(chan entry, commitQueue), stopped: make(chan struct{})}
+	m.watchQueue(func() int { return len(c.queue) })
+	return c
+}
+
+// submit hands an entry over, waiting while the queue is full. An error means that it was not taken and settle will not
+// be called.
+func (c *committer) submit(ctx context.Context, e entry) error {
+	select {
+	case <-c.stopped:
+		return errStopped
+	default:
+	}
+	select {
+	case c.queue <- e:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopped:
+		return errStopped
+	}
+}
+
+// run commits until the context is done, and then what is still queued.
+func (c *committer) run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for range commitWorkers {
+		workers.Go(func() {
+			for {
+				batch := c.collect(ctx)
+				if len(batch) == 0 {
+					return
+				}
+				c.commit(ctx, batch)
+			}
+		})
+	}
+	workers.Wait()
+	close(c.stopped)
+	// Who submitted in the last moment is told so.
+	for {
+		select {
+		case e := <-c.queue:
+			e.settle(errStopped)
+		default:
+			return
+		}
+	}
+}
+
+// collect waits for entries: until there are enough rows for a commit, or the first one has waited long enough. When the
+// context is done it takes what is there.
+func (c *committer) collect(ctx context.Context) []entry {
+	var batch []entry
+	select {
+	case e := <-c.queue:
+		batch = append(batch, e)
+	case <-ctx.Done():
+		select {
+		case e := <-c.queue:
+			batch = append(batch, e)
+		default:
+			return nil
+		}
+	}
+	timer := time.NewTimer(commitWait)
+	defer timer.Stop()
+	rows := len(batch[0].rows)
+	for rows < commitRows {
+		select {
+		case e := <-c.queue:
+			batch = append(batch, e)
+			rows += len(e.rows)
+			continue
+		default:
+		}
+		select {
+		case e := <-c.queue:
+			batch = append(batch, e)
+			rows += len(e.rows)
+		case <-timer.C:
+			return batch
+		case <-ctx.Done():
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes a batch durable, however long the database needs, and settles its entries. A batch that the database
+// refuses is halved until the entry at fault stands alone, so that it does not fail its neighbours.
+func (c *committer) commit(ctx context.Context, batch []entry) {
+	var rows []store.OpenRow
+	for _, e := range batch {
+		rows = append(rows, e.rows...)
+	}
+	err := c.merge(ctx, rows)
+	if errors.Is(err, store.ErrRefused) && len(batch) > 1 {
+		half := len(batch) / 2
+		c.commit(ctx, batch[:half])
+		c.commit(ctx, batch[half:])
+		return
+	}
+	if err == nil {
+		c.metrics.rows.Add(float64(len(rows)))
+	}
+	for _, e := range batch {
+		e.settle(err)
+	}
+}
+
+// merge tries until the rows are durable, the database refuses them, or the server stops.
+func (c *committer) merge(ctx context.Context, rows []store.OpenRow) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		begin := time.Now()
+		err := c.mergeOnce(ctx, rows)
+		c.metrics.commitSeconds.Observe(time.Since(begin).Seconds())
+		if err == nil || errors.Is(err, store.ErrRefused) {
+			return err
+		}
+		c.logger.WarnContext(ctx, "commit of usage rows will be tried again", "rows", len(rows), "error", err)
+		select {
+		case <-ctx.Done():
+			return errors.Join(errStopped, err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// mergeOnce is one try with its own deadline. A stop of the server does not interrupt it: what is queued is still worth
+// a try.
+func (c *committer) mergeOnce(ctx context.Context, rows []store.OpenRow) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	return c.store.Merge(ctx, rows)
+}

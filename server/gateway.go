@@ -1,0 +1,171 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/template-insights/insights/gen/openapi"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// gateway turns REST calls into calls of the gRPC server, over a connection within the process, so that none of them
+// walks round the interceptors. It has no rights of its own.
+type gateway struct {
+	http.Handler
+
+	listener   *bufconn.Listener // for the gRPC server to serve
+	connection *grpc.ClientConn
+}
+
+func newGateway(c Config) (*gateway, error) {
+	g := &gateway{listener: bufconn.Listen(1 << 20)}
+	var err error
+	g.connection, err = grpc.NewClient("passthrough:gateway",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
+	if err != nil {
+		return nil, fmt.Errorf("open gateway: %w", err)
+	}
+	api := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler{}),
+		runtime.WithIncomingHeaderMatcher(passHeader),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
+			return metadata.Pairs(callerAddressKey, clientAddress(r, c.TrustedProxies))
+		}),
+		runtime.SetQueryParameterParser(queryParser{}),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithErrorHandler(writeError),
+		runtime.WithRoutingErrorHandler(writeRoutingError),
+	)
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		insightsv1.RegisterIngestServiceHandler, insightsv1.RegisterCatalogServiceHandler, insightsv1.RegisterInsightsServiceHandler,
+		insightsv1.RegisterAccessServiceHandler, insightsv1.RegisterPrivacyServiceHandler,
+	} {
+		if err := register(context.Background(), api, g.connection); err != nil {
+			return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.close())
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", limitRequest(api))
+	mux.HandleFunc("GET /openapi.json", serveOpenAPI)
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := c.Store.Ping(r.Context()); err != nil {
+			c.Logger.WarnContext(r.Context(), "not ready", "error", err)
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json; this build has no page.")
+	})
+	g.Handler = mux
+	return g, nil
+}
+
+// maxAnswer bounds the answers that the gateway turns into JSON.
+const maxAnswer = 64 << 20
+
+func (g *gateway) close() error { return g.connection.Close() }
+
+// callerAddressKey carries, from the gateway to the server, where a REST call came from.
+const callerAddressKey = "insights-caller-address"
+
+// callerAddress is where a call came from. What the metadata says is believed from the gateway only.
+func callerAddress(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if !isInMemory(p.Addr) {
+		return p.Addr.String()
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	return strings.Join(md.Get(callerAddressKey), ",")
+}
+
+func isInMemory(a net.Addr) bool { return a.Network() == "bufconn" }
+
+// gatewayCredentials let the gateway in without TLS: its connection never leaves the process.
+type gatewayCredentials struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (c gatewayCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if isInMemory(conn.LocalAddr()) {
+		return insecure.NewCredentials().ServerHandshake(conn)
+	}
+	return c.TransportCredentials.ServerHandshake(conn)
+}
+
+// clientAddress is the address of the client, or what a trusted proxy says it is: the last address in X-Forwarded-For
+// that is not a trusted proxy's own.
+func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+	direct, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	client := direct.Addr().Unmap()
+	isTrusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && isTrusted(client); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		client = hop.Unmap()
+	}
+	return client.String()
+}
+
+// passHeader lets through what the interceptors read. Authorization is passed by the gateway itself.
+func passHeader(name string) (string, bool) {
+	name = strings.ToLower(name)
+	return name, slices.Contains([]string{"coder-session-token", "session-token", "traceparent", "x-request-id"}, name)
+}
+
+// limitRequest refuses what the API never needs.
+func limitRequest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Content-Encoding") != "":
+			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})
+			return
+		case r.ContentLength > maxMessage:
+			writeErrorBody(w, http.StatusRequestEntityTooLarge, &insightsv1.Error{Message: fmt.Sprintf("The body has %d bytes, at most %d.", r.ContentLength, maxMessage)})
+			return
+		}
+		r.Header.Del("Grpc-Timeout") // deadlines are the server's
+		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", jsonMarshaler{}.ContentType(nil))
+	w.Header().Set("Content-Length", strconv.Itoa(len(openapi.Document)))
+	_, _ = w.Write(openapi.Document)
+}

@@ -1,0 +1,315 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// Bounds of messages. The control plane sends batches, agents and proxies do not.
+const (
+	maxAgentMessage = 256 << 10
+	maxMessage      = 4 << 20
+)
+
+// How often the background work of ingest runs.
+const (
+	refreshEvery = time.Second
+	foldEvery    = 30 * time.Minute
+	foldAgain    = time.Minute // after a fold that had to give way
+	touchEvery   = time.Minute
+)
+
+// ingest is the IngestService: it checks what comes in, and the committer makes it durable.
+type ingest struct {
+	insightsv1.UnimplementedIngestServiceServer
+
+	config    Config
+	store     *store.Store
+	logger    *slog.Logger
+	clock     func() time.Time
+	metrics   *metrics
+	directory *store.Directory
+	committer *committer
+	seen      agentsSeen
+	senders   sync.WaitGroup // of all streams
+
+	mu       sync.Mutex
+	streams  map[*agentStream]struct{}
+	draining bool
+}
+
+func newIngest(c Config, m *metrics) *ingest {
+	return &ingest{
+		config: c, store: c.Store, logger: c.Logger, clock: c.Clock, metrics: m,
+		directory: c.Store.NewDirectory(),
+		committer: newCommitter(c.Store, c.Logger, m),
+		streams:   map[*agentStream]struct{}{},
+	}
+}
+
+// run does the background work of ingest until the context is done and the queue is committed.
+func (g *ingest) run(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Go(func() { g.committer.run(ctx) })
+	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
+	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
+	work.Go(func() { g.foldForEver(ctx) })
+	work.Wait()
+	g.senders.Wait()
+	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := g.touchAgents(final); err != nil {
+		g.logger.WarnContext(ctx, "note agents", "error", err)
+	}
+}
+
+// every calls f again and again; what fails is logged and tried at the next turn.
+func (g *ingest) every(ctx context.Context, interval time.Duration, doing string, f func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if err := f(try); err != nil && ctx.Err() == nil {
+			g.logger.WarnContext(ctx, doing, "error", err)
+		}
+		cancel()
+	}
+}
+
+// foldForEver folds at the start and every half hour.
+func (g *ingest) foldForEver(ctx context.Context) {
+	for {
+		wait := foldEvery
+		begin := time.Now()
+		report, err := g.store.Fold(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		g.metrics.foldSeconds.Observe(time.Since(begin).Seconds())
+		g.metrics.foldPages.Add(float64(report.Pages))
+		g.metrics.foldRows.Add(float64(report.Rows))
+		if err != nil {
+			g.logger.ErrorContext(ctx, "fold usage rows into pages", "error", err)
+		}
+		if err != nil || report.Late > 0 {
+			wait = foldAgain
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// checkSize holds agents and proxies to small messages.
+func checkSize(p access.Principal, message proto.Message) error {
+	if size := proto.Size(message); size > maxAgentMessage && !p.Holds(access.IngestAny) {
+		return status.Errorf(codes.ResourceExhausted, "message has %d bytes, at most %d", size, maxAgentMessage)
+	}
+	return nil
+}
+
+// place finds where the usage of a report goes. A rejection is about this report; an error ends the call.
+func (g *ingest) place(ctx context.Context, agent uuid.UUID, at time.Time, check func(organization uuid.UUID) error) (store.Placement, *rejection, error) {
+	p, known, err := g.directory.Place(ctx, agent)
+	if err != nil {
+		return p, nil, err
+	}
+	if !known {
+		return p, unknownItem("agent", agent), nil
+	}
+	switch err := check(p.Organization); {
+	case errors.Is(err, access.ErrNotFound):
+		return p, unknownItem("agent", agent), nil
+	case err != nil:
+		return p, nil, err
+	}
+	if !p.DeletedAt.IsZero() && p.DeletedAt.Before(at) {
+		return p, &rejection{causeDeleted, "the workspace was deleted before the report", true}, nil
+	}
+	return p, nil, nil
+}
+
+// placeReport is place for the report of an agent by a caller.
+func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r agentReport) (store.Placement, *rejection, error) {
+	// Whether the agent exists is nobody's business who may not report for it.
+	if caller.Kind == access.KindAgent && caller.Agent != r.agent {
+		return store.Placement{}, nil, access.ErrForbidden
+	}
+	return g.place(ctx, r.agent, r.collected, func(organization uuid.UUID) error {
+		return access.CheckStats(caller, r.agent, organization)
+	})
+}
+
+// wait collects the outcomes of the items of a unary call, which settle in any order.
+type wait struct {
+	mu       sync.Mutex
+	left     int
+	done     chan struct{}
+	outcomes []error
+}
+
+func newWait(n int) *wait {
+	return &wait{done: make(chan struct{}), left: n, outcomes: make([]error, n)}
+}
+
+func (w *wait) settle(i int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outcomes[i] = err
+	if w.left--; w.left == 0 {
+		close(w.done)
+	}
+}
+
+// commitAll makes the rows of the items of a unary call durable and adds what the database refused to the rejections.
+// It fails when it cannot tell: then the caller sends everything again, which changes nothing.
+func (g *ingest) commitAll(ctx context.Context, items []item) ([]*insightsv1.Rejection, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	w := newWait(len(items))
+	for i, it := range items {
+		if len(it.rows) == 0 || !g.config.UsageStats {
+			w.settle(i, nil)
+			continue
+		}
+		if err := g.committer.submit(ctx, entry{it.rows, func(err error) { w.settle(i, err) }}); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var rejected []*insightsv1.Rejection
+	for i, err := range w.outcomes {
+		switch {
+		case errors.Is(err, store.ErrRefused):
+			rejected = append(rejected, g.reject(items[i].list, items[i].index, &rejection{causeRefused, "the database refuses this item", true}))
+		case err != nil:
+			return nil, unavailable(err)
+		}
+	}
+	return rejected, nil
+}
+
+// item is one member of a list of a unary call.
+type item struct {
+	list  string
+	index int
+	rows  []store.OpenRow
+}
+
+// reject counts a rejection and puts it into words.
+func (g *ingest) reject(list string, index int, r *rejection) *insightsv1.Rejection {
+	g.metrics.reject(r.cause)
+	return &insightsv1.Rejection{List: list, Index: uint32(index), Reason: r.reason, Permanent: r.permanent}
+}
+
+// ReportStats implements [insightsv1.IngestServiceServer].
+func (g *ingest) ReportStats(ctx context.Context, req *insightsv1.ReportStatsRequest) (*insightsv1.ReportStatsResponse, error) {
+	caller := principalOf(ctx)
+	if err := checkSize(caller, req); err != nil {
+		return nil, err
+	}
+	l := g.limits(caller.Holds(access.IngestAny))
+	var answer insightsv1.ReportStatsResponse
+	var items []item
+	for i, message := range req.GetReports() {
+		r, rejected := parseReport(message, l)
+		var p store.Placement
+		if rejected == nil {
+			var err error
+			if p, rejected, err = g.placeReport(ctx, caller, r); err != nil {
+				return nil, err
+			}
+		}
+		if rejected != nil {
+			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
+			continue
+		}
+		g.seen.note(r)
+		items = append(items, item{"reports", i, r.rows(p)})
+	}
+	refused, err := g.commitAll(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	answer.Rejected = append(answer.Rejected, refused...)
+	answer.Acknowledged = uint32(len(req.GetReports()) - len(answer.Rejected))
+	g.metrics.reports.Add(float64(answer.Acknowledged))
+	return &answer, nil
+}
+
+// ReportAppSessions implements [insightsv1.IngestServiceServer].
+func (g *ingest) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAppSessionsRequest) (*insightsv1.ReportAppSessionsResponse, error) {
+	caller := principalOf(ctx)
+	if err := checkSize(caller, req); err != nil {
+		return nil, err
+	}
+	if caller.Kind == access.KindAgent {
+		return nil, access.ErrForbidden
+	}
+	l := g.limits(caller.Holds(access.IngestAny))
+	var answer insightsv1.ReportAppSessionsResponse
+	var items []item
+	for i, message := range req.GetSessions() {
+		rows, rejected, err := g.sessionRows(ctx, caller, message, l)
+		if err != nil {
+			return nil, err
+		}
+		if rejected != nil {
+			answer.Rejected = append(answer.Rejected, g.reject("sessions", i, rejected))
+			continue
+		}
+		items = append(items, item{"sessions", i, rows})
+	}
+	refused, err := g.commitAll(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	answer.Rejected = append(answer.Rejected, refused...)
+	answer.Acknowledged = uint32(len(req.GetSessions()) - len(answer.Rejected))
+	return &answer, nil
+}
+
+func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, message *insightsv1.AppSession, l limits) ([]store.OpenRow, *rejection, error) {
+	s, rejected := parseSession(message, l)
+	if rejected != nil {
+		return nil, rejected, nil
+	}
+	p, rejected, err := g.place(ctx, s.agent, message.GetEndedAt().AsTime(), func(organization uuid.UUID) error {
+		return access.CheckAppSessions(caller, organization)
+	})
+	if err != nil || rejected != nil {
+		return nil, rejected, err
+	}
+	subject, known, err := g.directory.Subject(ctx, s.user)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !known {
+		return nil, unknownItem("user", s.user), nil
+	}
+	return s.rows(p.Template, subject), nil, nil
+}

@@ -1,0 +1,156 @@
+package server
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// company is a server with two organizations of one template each, in which one person uses SSH: in the first template
+// in the last minute of 25 March 2023 and the first of the 26th in Berlin, in the second in the last of the 26th, which
+// has 23 hours there.
+type company struct {
+	*running
+	organizations, templates [2]uuid.UUID
+	user                     string
+}
+
+func newCompany(t *testing.T) *company {
+	t.Helper()
+	c := &company{running: run(t, storetest.SQLite(t), instant(t, "2023-03-28T12:00:00Z"), nil), user: uuid.NewString()}
+	change := &insightsv1.ApplyCatalogRequest{}
+	var agents [2]string
+	for i := range c.templates {
+		c.organizations[i], c.templates[i], agents[i] = uuid.New(), uuid.New(), uuid.NewString()
+		workspace, version := uuid.NewString(), uuid.NewString()
+		change.Organizations = append(change.Organizations, &insightsv1.Organization{Id: c.organizations[i].String(), Name: "o"})
+		change.Templates = append(change.Templates, &insightsv1.Template{Id: c.templates[i].String(), OrganizationId: c.organizations[i].String(), Name: "t"})
+		change.TemplateVersions = append(change.TemplateVersions, &insightsv1.TemplateVersion{
+			Id: version, TemplateId: c.templates[i].String(), Name: "v", Parameters: []*insightsv1.Parameter{
+				{Name: "region", Type: "string", Description: "**Where** it runs"}, {Name: "secret", Type: "string", Sensitive: true},
+			},
+		})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: workspace, OwnerId: c.user, TemplateId: c.templates[i].String(), Name: "w"})
+		change.Agents = append(change.Agents, &insightsv1.Agent{Id: agents[i], WorkspaceId: workspace, Name: "main"})
+	}
+	change.Users = []*insightsv1.User{{Id: c.user, Username: "ann", AvatarUrl: "/ann.png"}}
+	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
+	c.apply(t, controlPlane, change)
+	report := func(agent, at string) *insightsv1.AgentReport {
+		return &insightsv1.AgentReport{
+			AgentId: agent, CollectedAt: timestamppb.New(instant(t, at)), Interval: durationpb.New(30 * time.Second),
+			ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
+		}
+	}
+	c.reportStats(t, controlPlane, []*insightsv1.AgentReport{
+		report(agents[0], "2023-03-25T23:59:30+01:00"), report(agents[0], "2023-03-26T00:00:00+01:00"),
+		report(agents[1], "2023-03-26T23:59:30+02:00"),
+	})
+	created := timestamppb.New(instant(t, "2023-03-26T12:00:00Z"))
+	c.reportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+		Id: uuid.NewString(), WorkspaceId: change.GetWorkspaces()[0].GetId(), TemplateVersionId: change.GetTemplateVersions()[0].GetId(), Number: 1,
+		Transition: "start", Status: "succeeded", CreatedAt: created,
+		Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: "eu"}, {Name: "secret", Value: "hunter2"}},
+	}}}})
+	return c
+}
+
+func ids(list ...uuid.UUID) []string { return texts(union(slices.Clone(list))) }
+
+// Days follow the calendar of the time zone; times are shown with the offset that it has at that moment.
+func TestIntervalsInTimezone(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	req := &insightsv1.GetTemplateInsightsRequest{
+		StartTime: "2023-03-24T23:00:00Z", EndTime: "2023-03-28T00:00:00+02:00", Timezone: "Europe/Berlin", Interval: "day", Sections: []string{"interval_reports"},
+	}
+	answer := must(t, insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights, c.token(t, access.RoleOwner, everywhere), req)
+	day := func(start, end string, users int64, templates ...uuid.UUID) *insightsv1.TemplateInsightsIntervalReport {
+		return &insightsv1.TemplateInsightsIntervalReport{StartTime: start, EndTime: end, Interval: "day", ActiveUsers: users, TemplateIds: ids(templates...)}
+	}
+	want := &insightsv1.GetTemplateInsightsResponse{IntervalReports: []*insightsv1.TemplateInsightsIntervalReport{
+		day("2023-03-25T00:00:00+01:00", "2023-03-26T00:00:00+01:00", 1, c.templates[0]),
+		day("2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00", 1, c.templates[0], c.templates[1]),
+		day("2023-03-27T00:00:00+02:00", "2023-03-28T00:00:00+02:00", 0),
+	}}
+	if diff := cmp.Diff(want, answer, protocmp.Transform()); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+func TestTemplateInsightsReport(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	req := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-03-26T00:00:00+01:00", EndTime: "2023-03-28T00:00:00+02:00", Sections: []string{"report"}, Interval: "week"}
+	_, err := insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights(as(t.Context(), c.token(t, access.RoleOwner, everywhere)), req)
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("two days in weeks: got %v, want InvalidArgument though no intervals are asked for", err)
+	}
+	req.Interval = "day"
+	answer := must(t, insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights, c.token(t, access.RoleOwner, everywhere), req)
+	if answer.GetIntervalReports() != nil {
+		t.Errorf("intervals that nobody asked for: %v", answer.GetIntervalReports())
+	}
+	r := answer.GetReport()
+	if r.GetStartTime() != req.GetStartTime() || r.GetEndTime() != req.GetEndTime() {
+		t.Errorf("window is %s to %s, want it as asked for", r.GetStartTime(), r.GetEndTime())
+	}
+	if diff := cmp.Diff(ids(c.templates[:]...), r.GetTemplateIds()); diff != "" || r.GetActiveUsers() != 1 {
+		t.Errorf("%d users, templates (-want +got):\n%s", r.GetActiveUsers(), diff)
+	}
+	ssh := &insightsv1.AppUsage{Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds()}
+	if diff := cmp.Diff(ssh, r.GetAppsUsage()[3], protocmp.Transform()); diff != "" {
+		t.Errorf("SSH (-want +got):\n%s", diff)
+	}
+	parameters := []*insightsv1.ParameterUsage{
+		{TemplateIds: ids(c.templates[0]), Name: "region", DisplayName: "region", Type: "string", Description: "Where it runs", Values: []*insightsv1.ParameterValue{{Value: "eu", Count: 1}}},
+		{TemplateIds: ids(c.templates[0]), Name: "secret", DisplayName: "secret", Type: "string", Sensitive: true, Values: []*insightsv1.ParameterValue{{Count: 1}}},
+	}
+	if diff := cmp.Diff(parameters, r.GetParametersUsage(), protocmp.Transform()); diff != "" {
+		t.Errorf("parameters (-want +got):\n%s", diff)
+	}
+}
+
+// Who sees one organization gets its templates alone, and cannot ask for others.
+func TestInsightsStayInScope(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	auditor := c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
+	params := url.Values{"start_time": {"2023-03-25T00:00:00Z"}, "end_time": {"2023-03-28T00:00:00Z"}}
+	for path, want := range map[string]any{
+		"/api/v2/insights/user-activity": []any{map[string]any{
+			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0,
+		}},
+		"/api/v2/insights/user-latency": []any{map[string]any{
+			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png",
+			"latency_ms": map[string]any{"p50": -1.0, "p95": -1.0},
+		}},
+	} {
+		params.Del("template_ids")
+		code, body := c.get(t, auditor, path, params)
+		report, _ := body["report"].(map[string]any)
+		if diff := cmp.Diff(want, report["users"]); code != 200 || diff != "" {
+			t.Errorf("%s: %d, users (-want +got):\n%s", path, code, diff)
+		}
+		if diff := cmp.Diff([]any{c.templates[1].String()}, report["template_ids"]); diff != "" {
+			t.Errorf("%s: templates (-want +got):\n%s", path, diff)
+		}
+		params.Set("template_ids", c.templates[1].String()+","+c.templates[0].String())
+		if code, body := c.get(t, auditor, path, params); code != 404 {
+			t.Errorf("%s of a foreign template: %d, %v", path, code, body)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+)
+
+// step is one interceptor of the chain, for both shapes of calls.
+type step struct {
+	name   string
+	unary  grpc.UnaryServerInterceptor
+	stream grpc.StreamServerInterceptor
+}
+
+// chain is what every call passes, outermost first. Metrics and log stand outside, so that refusals and panics are
+// counted and written down as well. Requests are validated by their services, which alone know the rules of their
+// fields; the ids that an access rule reads are validated by it.
+func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, authorize *authorizer) []step {
+	audible := selector.MatchFunc(func(_ context.Context, call interceptors.CallMeta) bool { return !isPublic(call.FullMethod()) })
+	write := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
+		logger.Log(ctx, slog.Level(level), message, fields...) //nolint:sloglint // the middleware brings the message
+	})
+	options := []logging.Option{
+		logging.WithLogOnEvents(logging.FinishCall), logging.WithDurationField(logging.DurationToDurationField), logging.WithLevels(levelOf),
+		logging.WithDisableLoggingFields(logging.ComponentFieldKey, logging.MethodTypeFieldKey, logging.SystemTag[0], "grpc.start_time", "grpc.request.deadline", "peer.address"),
+		logging.WithFieldsFromContext(func(ctx context.Context) logging.Fields { return logging.Fields{"caller_address", callerAddress(ctx)} }),
+	}
+	return []step{
+		{"metrics", metrics.UnaryServerInterceptor(), metrics.StreamServerInterceptor()},
+		{"log", selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(write, options...), audible), selector.StreamServerInterceptor(logging.StreamServerInterceptor(write, options...), audible)},
+		{"errors", mapUnaryErrors(logger), mapStreamErrors(logger)},
+		{"recovery", recoverUnary(logger), recoverStream(logger)},
+		{"authentication", authenticate.unary, authenticate.stream},
+		{"access", authorize.unary, authorize.stream},
+	}
+}
+
+// serverOptions turns the chain into those of the server.
+func serverOptions(steps []step) []grpc.ServerOption {
+	var unary []grpc.UnaryServerInterceptor
+	var stream []grpc.StreamServerInterceptor
+	for _, s := range steps {
+		unary, stream = append(unary, s.unary), append(stream, s.stream)
+	}
+	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(unary...), grpc.ChainStreamInterceptor(stream...)}
+}
+
+// panicked turns a panic into an error; the caller learns an id, the log the stack.
+func panicked(logger *slog.Logger) recovery.Option {
+	return recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+		logger.ErrorContext(ctx, "panic in a call", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		return fmt.Errorf("panic: %v", p)
+	})
+}
+
+func recoverUnary(logger *slog.Logger) grpc.UnaryServerInterceptor {
+	return recovery.UnaryServerInterceptor(panicked(logger))
+}
+
+func recoverStream(logger *slog.Logger) grpc.StreamServerInterceptor {
+	return recovery.StreamServerInterceptor(panicked(logger))
+}
+
+// levelOf is how loud the end of a call is in the log: what the server is to blame for is louder than what callers are.
+func levelOf(code codes.Code) logging.Level {
+	switch code {
+	case codes.OK, codes.Canceled:
+		return logging.LevelDebug
+	case codes.Internal, codes.Unknown, codes.DataLoss:
+		return logging.LevelError
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
+		return logging.LevelWarn
+	default:
+		return logging.LevelInfo
+	}
+}

@@ -1,0 +1,263 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// Limits of what one report may carry.
+const (
+	maxReportInterval = 10 * time.Minute
+	maxMapEntries     = 64
+	maxStringBytes    = 128
+	maxSessionLength  = 31 * 24 * time.Hour
+)
+
+// rejection says why an item is not stored, and whether sending it again is useless.
+type rejection struct {
+	cause     rejectCause
+	reason    string
+	permanent bool
+}
+
+func invalidItem(format string, args ...any) *rejection {
+	return &rejection{causeInvalid, fmt.Sprintf(format, args...), true}
+}
+
+func unknownItem(what string, id uuid.UUID) *rejection {
+	return &rejection{causeUnknown, fmt.Sprintf("%s %s is not in the catalog", what, id), false}
+}
+
+// limits are the moments between which reports are taken.
+type limits struct {
+	oldest, newest time.Time
+}
+
+// limits returns what is taken now. Who backfills is bound by the future only.
+func (g *ingest) limits(backfill bool) limits {
+	now := g.clock()
+	l := limits{oldest: now.Add(-g.config.IngestMaxAge), newest: now.Add(g.config.IngestMaxAhead)}
+	if backfill {
+		l.oldest = time.Unix(0, 0)
+	}
+	return l
+}
+
+func (l limits) check(field string, at time.Time) *rejection {
+	switch {
+	case at.Before(l.oldest):
+		return &rejection{causeTooOld, fmt.Sprintf("%s %s is older than the limit %s", field, at.UTC().Format(time.RFC3339), l.oldest.UTC().Format(time.RFC3339)), true}
+	case at.After(l.newest):
+		return &rejection{causeTooNew, fmt.Sprintf("%s %s is in the future; the limit is %s", field, at.UTC().Format(time.RFC3339), l.newest.UTC().Format(time.RFC3339)), true}
+	}
+	return nil
+}
+
+// agentReport is a valid report in the service's own terms.
+type agentReport struct {
+	agent     uuid.UUID
+	collected time.Time
+	minutes   int64    // how many, up to that of collected
+	apps      []string // with open sessions, normalised
+	connected bool
+	latency   float64 // milliseconds; 0: not measured
+	version   string
+}
+
+// parseReport checks a report against the rules of the contract.
+func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) {
+	agent, err := parseID(r.GetAgentId())
+	if err != nil {
+		return agentReport{}, invalidItem("agent_id: %v", err)
+	}
+	collected, err := parseTime(r.GetCollectedAt())
+	if err != nil {
+		return agentReport{}, invalidItem("collected_at: %v", err)
+	}
+	if rejected := l.check("collected_at", collected); rejected != nil {
+		return agentReport{}, rejected
+	}
+	interval := time.Duration(0)
+	if r.GetInterval() != nil {
+		interval = r.GetInterval().AsDuration()
+		if r.GetInterval().CheckValid() != nil || interval < 0 || interval > maxReportInterval {
+			return agentReport{}, invalidItem("interval: must be from 0 to %v", maxReportInterval)
+		}
+	}
+	if rejected := checkGauges(r); rejected != nil {
+		return agentReport{}, rejected
+	}
+	sessions := r.GetSessionCounts()
+	if len(sessions) == 0 {
+		sessions = map[string]int64{
+			"vscode": r.GetSessionCountVscode(), "jetbrains": r.GetSessionCountJetbrains(),
+			"reconnecting_pty": r.GetSessionCountReconnectingPty(), "ssh": r.GetSessionCountSsh(),
+		}
+	}
+	open, _ := store.NormalizeSessions(sessions)
+	return agentReport{
+		agent:     agent,
+		collected: collected,
+		minutes:   max(1, int64((interval+time.Minute-1)/time.Minute)),
+		apps:      slices.Collect(maps.Keys(open)),
+		connected: r.GetConnectionCount() > 0,
+		latency:   max(0, r.GetConnectionMedianLatencyMs()),
+		version:   r.GetAgentVersion(),
+	}, nil
+}
+
+// checkGauges checks what a report says about the agent rather than about usage.
+func checkGauges(r *insightsv1.AgentReport) *rejection {
+	for _, s := range []struct{ field, value string }{{"agent_version", r.GetAgentVersion()}, {"derp_region", r.GetDerpRegion()}} {
+		if err := checkText(s.value); err != nil {
+			return invalidItem("%s: %v", s.field, err)
+		}
+	}
+	if len(r.GetConnectionsByProto()) > maxMapEntries {
+		return invalidItem("connections_by_proto: %d entries, at most %d", len(r.GetConnectionsByProto()), maxMapEntries)
+	}
+	for _, n := range []struct {
+		field string
+		value int64
+	}{
+		{"peers_p2p", r.GetPeersP2P()}, {"peers_derp", r.GetPeersDerp()}, {"connection_count", r.GetConnectionCount()},
+		{"rx_packets", r.GetRxPackets()}, {"rx_bytes", r.GetRxBytes()}, {"tx_packets", r.GetTxPackets()}, {"tx_bytes", r.GetTxBytes()},
+	} {
+		if n.value < 0 {
+			return invalidItem("%s: must not be negative, got %d", n.field, n.value)
+		}
+	}
+	if ms := r.GetConnectionMedianLatencyMs(); math.IsNaN(ms) || math.IsInf(ms, 0) {
+		return invalidItem("connection_median_latency_ms: must be a finite number")
+	}
+	return nil
+}
+
+// rows are the half hours that a report touches.
+func (r agentReport) rows(p store.Placement) []store.OpenRow {
+	last := r.collected.Unix() / 60
+	rows := make([]store.OpenRow, 0, len(r.apps)+1)
+	for _, app := range r.apps {
+		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connected}, last-r.minutes+1, last)
+	}
+	if r.latency > 0 {
+		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Connection, Bins: []byte{minute.Bin(r.latency)}}, last, last)
+	}
+	return rows
+}
+
+// appendRows adds rows like r for the minutes from first to last, counted from the Unix epoch.
+func appendRows(rows []store.OpenRow, template uuid.UUID, r minute.Row, first, last int64) []store.OpenRow {
+	const size = minute.MinutesPerHalfHour
+	for first <= last {
+		halfHour := first / size
+		end := min(last, halfHour*size+size-1)
+		r.HalfHour = int32(halfHour)
+		r.Minutes = minute.Mask(1<<(end-first+1)-1) << (first % size)
+		rows = append(rows, store.OpenRow{Template: template, Row: r})
+		first = end + 1
+	}
+	return rows
+}
+
+// terminalApp is the app of proxied terminals; no slug looks like it.
+const terminalApp = "[terminal]"
+
+// appSession is a valid session of an app.
+type appSession struct {
+	agent, user uuid.UUID
+	app         string
+	first, last int64 // minutes since the Unix epoch; first > last: none
+}
+
+// parseSession checks a session against the rules of the contract.
+func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
+	var s appSession
+	var err error
+	if s.agent, err = parseID(r.GetAgentId()); err != nil {
+		return s, invalidItem("agent_id: %v", err)
+	}
+	if s.user, err = parseID(r.GetUserId()); err != nil {
+		return s, invalidItem("user_id: %v", err)
+	}
+	switch r.GetAccessMethod() {
+	case "terminal":
+		s.app = terminalApp
+	case "path", "subdomain":
+		s.app = r.GetSlugOrPort()
+		if err := checkText(s.app); err != nil || s.app == "" || s.app == terminalApp {
+			return s, invalidItem("slug_or_port: want 1 to %d bytes without control characters", maxStringBytes)
+		}
+	default:
+		return s, invalidItem("access_method: must be one of [path subdomain terminal]")
+	}
+	started, err := parseTime(r.GetStartedAt())
+	if err != nil {
+		return s, invalidItem("started_at: %v", err)
+	}
+	ended, err := parseTime(r.GetEndedAt())
+	if err != nil {
+		return s, invalidItem("ended_at: %v", err)
+	}
+	if ended.Before(started) || ended.Sub(started) > maxSessionLength {
+		return s, invalidItem("ended_at: must be from started_at to 31 days after it")
+	}
+	if rejected := l.check("ended_at", ended); rejected != nil {
+		return s, rejected
+	}
+	if started.Before(l.oldest) {
+		started = l.oldest
+	}
+	s.first, s.last = started.Unix()/60, ended.Add(-time.Microsecond).Unix()/60
+	return s, nil
+}
+
+// rows are the half hours that a session touches.
+func (s appSession) rows(template uuid.UUID, subject int64) []store.OpenRow {
+	return appendRows(nil, template, minute.Row{Subject: subject, Kind: minute.App, App: s.app}, s.first, s.last)
+}
+
+// parseID reads a UUID in its canonical form, other than the nil UUID.
+func parseID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 || id == uuid.Nil {
+		return uuid.Nil, errors.New("must be a UUID")
+	}
+	return id, nil
+}
+
+// parseTime reads a timestamp that must be there, from 1970 on.
+func parseTime(t *timestamppb.Timestamp) (time.Time, error) {
+	if t == nil {
+		return time.Time{}, errors.New("is required")
+	}
+	if t.CheckValid() != nil || t.GetSeconds() < 0 {
+		return time.Time{}, errors.New("must be a time from 1970 on")
+	}
+	return t.AsTime(), nil
+}
+
+// checkText refuses what names may not hold.
+func checkText(s string) error {
+	if len(s) > maxStringBytes {
+		return fmt.Errorf("%d bytes, at most %d", len(s), maxStringBytes)
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return errors.New("control characters are not allowed")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// databases are those that every promise holds on.
+var databases = map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres}
+
+// running is a server in a test, reached as users reach it.
+type running struct {
+	*Server
+	store *store.Store
+	conn  *grpc.ClientConn
+}
+
+// run starts a server whose clock stands still, and stops it with the test.
+func run(t *testing.T, database string, now time.Time, change func(*Config)) *running {
+	t.Helper()
+	c := Config{
+		Store: storetest.Open(t, database, now), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Clock:       func() time.Time { return now },
+		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second,
+		UsageStats: true,
+	}
+	if change != nil {
+		change(&c)
+	}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Run(ctx) }()
+	conn, err := grpc.NewClient(s.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		stop()
+		if err := <-stopped; err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	return &running{Server: s, store: c.Store, conn: conn}
+}
+
+// as returns a context for gRPC calls with a token.
+func as(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+// token makes a service with a role and returns its token.
+func (r *running) token(t testing.TB, role access.Role, organization uuid.UUID) string {
+	t.Helper()
+	id := uuid.New()
+	_, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: role, OrganizationID: organization})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := r.store.CreateTokens(t.Context(), []store.Token{{Name: string(role), PrincipalKind: access.KindService, PrincipalID: id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens[0].Reveal()
+}
+
+// get asks over REST and returns the status and the body.
+func (r *running) get(t testing.TB, token, path string, params url.Values) (int, map[string]any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+path+"?"+params.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Coder-Session-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body map[string]any
+	if err := json.Unmarshal(text, &body); err != nil {
+		t.Fatalf("%s %s: %v: %s", path, params.Encode(), err, text)
+	}
+	return resp.StatusCode, body
+}
+
+// must makes a unary call that has to succeed.
+func must[Q, A proto.Message](t testing.TB, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) A {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(as(t.Context(), token), time.Minute)
+	defer cancel()
+	answer, err := call(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// everywhere is the organization of a role that is held in all of them.
+var everywhere = uuid.Nil
+
+func (r *running) apply(t testing.TB, token string, change *insightsv1.ApplyCatalogRequest) {
+	t.Helper()
+	answer := must(t, insightsv1.NewCatalogServiceClient(r.conn).ApplyCatalog, token, change)
+	wantAll(t, answer.GetRejected())
+}
+
+func (r *running) reportStats(t testing.TB, token string, reports []*insightsv1.AgentReport) {
+	t.Helper()
+	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportStats, token, &insightsv1.ReportStatsRequest{Reports: reports})
+	wantAll(t, answer.GetRejected())
+}
+
+func (r *running) reportSessions(t testing.TB, token string, sessions []*insightsv1.AppSession) {
+	t.Helper()
+	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
+	wantAll(t, answer.GetRejected())
+}
+
+func (r *running) reportEvents(t testing.TB, token string, events []*insightsv1.Event) {
+	t.Helper()
+	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportEvents, token, &insightsv1.ReportEventsRequest{Events: events})
+	wantAll(t, answer.GetRejected())
+}
+
+func wantAll(t testing.TB, rejected []*insightsv1.Rejection) {
+	t.Helper()
+	if len(rejected) > 0 {
+		t.Fatalf("%d items rejected, the first: %v", len(rejected), rejected[0])
+	}
+}

@@ -1,0 +1,260 @@
+// Package server is how the outside comes in: gRPC services, interceptors, the REST gateway, metrics and the page.
+//
+// Every call, over gRPC or REST, passes the same chain of interceptors. What comes in as a report goes through one group
+// commit into the store; what is asked becomes one window and one pass over the store.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+)
+
+// Config says how a server listens and what it accepts. All fields without "nil" or "zero" in their comment are needed.
+type Config struct {
+	Store             *store.Store
+	Logger            *slog.Logger
+	Clock             func() time.Time // nil: time.Now
+	GRPCAddress       string           // host:port; port 0 takes a free one
+	HTTPAddress       string           // REST, OpenAPI and the page
+	PrometheusAddress string           // metrics at / and /metrics
+	TLS               *tls.Config      // nil: plaintext
+	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
+	IngestMaxAhead    time.Duration    // how far in the future a report may be
+	ReportInterval    time.Duration    // what agents are told
+	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
+	Reflection        bool             // serve gRPC reflection
+	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
+}
+
+func (c Config) validate() error {
+	if c.Store == nil || c.Logger == nil {
+		return errors.New("server needs a store and a logger")
+	}
+	if c.IngestMaxAge <= 0 || c.IngestMaxAhead < 0 || c.ReportInterval <= 0 {
+		return errors.New("server needs positive times for the ingest limits and the report interval")
+	}
+	return nil
+}
+
+// Limits of connections.
+const (
+	maxHeaderBytes = 16 << 10
+	drainTimeout   = 8 * time.Second // of all that is open when the server stops; what is left then is cut
+	healthInterval = 5 * time.Second
+)
+
+// Server listens for gRPC, REST and scrapes. Make it with New, then Run it once.
+type Server struct {
+	config       Config
+	grpc         *grpc.Server
+	health       *health.Server
+	ingest       *ingest
+	insights     *insightsCollector
+	authenticate *authenticator
+	gateway      *gateway
+	http         *http.Server
+	prometheus   *http.Server
+
+	grpcListener, httpListener, prometheusListener net.Listener
+}
+
+// New puts a server together and listens, so that the addresses are known, but answers nobody yet. It fails if an RPC has
+// no access rule.
+func New(c Config) (*Server, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	m := newMetrics()
+	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
+	s := &Server{
+		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
+		authenticate: newAuthenticator(c.Store, c.Logger),
+	}
+	m.registry.MustRegister(calls, s.insights)
+	authorize := &authorizer{store: c.Store}
+	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, authorize))...)...)
+	s.register()
+	var err error
+	if authorize.rules, err = readRules(s.grpc.GetServiceInfo()); err != nil {
+		return nil, err
+	}
+	calls.InitializeMetrics(s.grpc)
+	if s.gateway, err = newGateway(c); err != nil {
+		return nil, err
+	}
+	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, m.handler())
+	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
+	return s, s.listen()
+}
+
+// transport is how connections are held.
+func (s *Server) transport() []grpc.ServerOption {
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+	if s.config.TLS != nil {
+		options = append(options, grpc.Creds(gatewayCredentials{credentials.NewTLS(s.config.TLS)}))
+	}
+	return options
+}
+
+// register adds the services.
+func (s *Server) register() {
+	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
+	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
+	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config.Store, s.config.Clock))
+	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config.Store, s.config.Clock))
+	insightsv1.RegisterPrivacyServiceServer(s.grpc, insightsv1.UnimplementedPrivacyServiceServer{})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	if s.config.Reflection {
+		reflection.RegisterV1(s.grpc)
+	}
+}
+
+func (s *Server) listen() (err error) {
+	for _, l := range []struct {
+		name, address string
+		listener      *net.Listener
+	}{
+		{"gRPC", s.config.GRPCAddress, &s.grpcListener}, {"HTTP", s.config.HTTPAddress, &s.httpListener}, {"Prometheus", s.config.PrometheusAddress, &s.prometheusListener},
+	} {
+		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
+		}
+	}
+	return nil
+}
+
+func (s *Server) closeListeners() error {
+	var errs []error
+	for _, l := range []net.Listener{s.grpcListener, s.httpListener, s.prometheusListener} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// newHTTPServer bounds what a client may hold open.
+func newHTTPServer(c Config, handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, TLSConfig: c.TLS, MaxHeaderBytes: maxHeaderBytes,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// GRPCAddress is where gRPC is served.
+func (s *Server) GRPCAddress() string { return s.grpcListener.Addr().String() }
+
+// HTTPAddress is where REST is served.
+func (s *Server) HTTPAddress() string { return s.httpListener.Addr().String() }
+
+// PrometheusAddress is where metrics are served.
+func (s *Server) PrometheusAddress() string { return s.prometheusListener.Addr().String() }
+
+// Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
+// taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
+func (s *Server) Run(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var work sync.WaitGroup
+	for _, owned := range []func(context.Context){s.ingest.run, s.insights.run, s.authenticate.watch, s.watchHealth} {
+		work.Go(func() { owned(background) })
+	}
+	serving, failed := errgroup.WithContext(ctx)
+	serving.Go(func() error { return s.grpc.Serve(s.grpcListener) })
+	serving.Go(func() error { return s.grpc.Serve(s.gateway.listener) })
+	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
+	serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
+	<-failed.Done()
+	s.stop(context.WithoutCancel(ctx))
+	err := serving.Wait()
+	s.authenticate.handlers.Wait()
+	stopBackground()
+	work.Wait()
+	return errors.Join(err, s.gateway.close())
+}
+
+func serveHTTP(server *http.Server, l net.Listener) (err error) {
+	if server.TLSConfig != nil {
+		err = server.ServeTLS(l, "", "")
+	} else {
+		err = server.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// stop ends what is open, gently at first: REST before gRPC, because it goes through it.
+func (s *Server) stop(ctx context.Context) {
+	s.health.Shutdown()
+	s.ingest.drain()
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	cut := context.AfterFunc(ctx, s.grpc.Stop)
+	defer cut()
+	for _, server := range []*http.Server{s.http, s.prometheus} {
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+	}
+	s.grpc.GracefulStop()
+}
+
+// watchHealth tells health checks whether the database answers.
+func (s *Server) watchHealth(ctx context.Context) {
+	ticker := time.NewTicker(healthInterval)
+	defer ticker.Stop()
+	for healthy := true; ; {
+		ping, cancel := context.WithTimeout(ctx, healthInterval)
+		err := s.config.Store.Ping(ping)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		status := healthpb.HealthCheckResponse_SERVING
+		if err != nil {
+			status = healthpb.HealthCheckResponse_NOT_SERVING
+		}
+		if (err == nil) != healthy {
+			healthy = err == nil
+			s.config.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
+		}
+		s.health.SetServingStatus("", status)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/template-insights/insights/store/minute"
+)
+
+// maxDayIntervals is how many days a window with day intervals may have: a leap year.
+const maxDayIntervals = 366
+
+// Steps of intervals.
+const (
+	intervalDay  = "day"
+	intervalWeek = "week"
+)
+
+// windowRequest is a question about a window.
+type windowRequest interface {
+	GetStartTime() string
+	GetEndTime() string
+	GetTimezone() string
+}
+
+// question is the valid window of a question. Its days are those of start's location: of the time zone that was asked
+// for, or else of the offset of start_time.
+type question struct {
+	start, end time.Time
+	window     minute.Window
+}
+
+// missingTimes names the times that a question lacks. Together with what else cannot be read they are told all at once.
+func missingTimes(r windowRequest) []fieldError {
+	var missing []fieldError
+	for _, f := range []struct{ name, value string }{{"start_time", r.GetStartTime()}, {"end_time", r.GetEndTime()}} {
+		if f.value == "" {
+			missing = append(missing, fieldError{f.name, fmt.Sprintf("Query param %q is required", f.name)})
+		}
+	}
+	return missing
+}
+
+// parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
+func parseQuestion(r windowRequest, now time.Time) (question, error) {
+	if missing := missingTimes(r); missing != nil {
+		return question{}, invalid(messageInvalidValues, missing...)
+	}
+	zone, err := parseZone(r.GetTimezone())
+	if err != nil {
+		return question{}, err
+	}
+	start, err := parseMidnight("start_time", r.GetStartTime(), zone, now)
+	if err != nil {
+		return question{}, err
+	}
+	end, err := parseEnd(r.GetEndTime(), zone, now)
+	if err != nil {
+		return question{}, err
+	}
+	if end.Before(start) {
+		return question{}, invalidParam("end_time", "must be after than %q", "start_time")
+	}
+	return question{start, end, minute.NewWindow(start, end)}, nil
+}
+
+// parseZone finds a time zone by its IANA name; without a name it is nil.
+func parseZone(name string) (*time.Location, error) {
+	if name == "" {
+		return nil, nil
+	}
+	// Names of the database begin in upper case; what else the loader would take are files beside it.
+	known := name[0] >= 'A' && name[0] <= 'Z' && name != "Local" && !strings.Contains(name, ".")
+	if known {
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone, nil
+		}
+	}
+	return nil, invalidParam("timezone", "must be the IANA name of a time zone")
+}
+
+// parseTimeParam reads a time in the location that judges it: the zone, or its own offset. Fractions of a second are not
+// looked at.
+func parseTimeParam(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+	// Not time.Parse: it puts a time whose offset happens to be the server's into the server's zone.
+	t, err := time.ParseInLocation(time.RFC3339, text, time.UTC)
+	if err != nil {
+		return t, invalidParam(field, "must be a valid date format (%s)", time.RFC3339)
+	}
+	if t.IsZero() {
+		return t, invalidParam(field, "must not be zero")
+	}
+	if _, offset := t.Zone(); offset%(15*60) != 0 {
+		return t, invalidParam(field, "must have an offset that is a multiple of 15 minutes, got %s", text)
+	}
+	t = t.Truncate(time.Second)
+	if zone != nil {
+		t = t.In(zone)
+	}
+	now = now.In(t.Location())
+	coming := now.Add(time.Hour - time.Duration(now.Minute())*time.Minute - time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()))
+	if t.After(coming) {
+		return t, invalidParam(field, "must not be in the future")
+	}
+	return t, nil
+}
+
+// parseMidnight reads a time at which a day begins.
+func parseMidnight(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+	t, err := parseTimeParam(field, text, zone, now)
+	if err != nil {
+		return t, err
+	}
+	if !beginsDay(t) {
+		return t, wrongClock(field, 0, t)
+	}
+	return t, nil
+}
+
+// parseEnd reads the end of a window: a midnight, or on the present day any full hour.
+func parseEnd(text string, zone *time.Location, now time.Time) (time.Time, error) {
+	const field = "end_time"
+	t, err := parseTimeParam(field, text, zone, now)
+	if err != nil {
+		return t, err
+	}
+	if dayOf(t) != dayOf(now.In(t.Location())) {
+		return parseMidnight(field, text, zone, now)
+	}
+	if t.Minute() != 0 || t.Second() != 0 {
+		return t, wrongClock(field, t.Hour(), t)
+	}
+	return t, nil
+}
+
+func wrongClock(field string, hour int, got time.Time) error {
+	return invalidParam(field, "must have the clock set to %02d:00:00, got %s", hour, got.Format(time.RFC3339))
+}
+
+// beginsDay says whether t, a full second, is a midnight, or the first moment of a day on which the zone skips midnight.
+func beginsDay(t time.Time) bool {
+	hour, minute, second := t.Clock()
+	return hour == 0 && minute == 0 && second == 0 || dayOf(t.Add(-time.Second)) != dayOf(t)
+}
+
+// dayOf numbers the days of the calendar that t's location shows.
+func dayOf(t time.Time) int64 {
+	year, month, day := t.Date()
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+}
+
+// split gives the window the intervals that were asked for: days, weeks, or none for an empty step.
+func (q question) split(step string) (question, error) {
+	end := q.end.In(q.start.Location())
+	days := dayOf(end) - dayOf(q.start)
+	more := !beginsDay(end) // a part of a day beyond the whole ones
+	switch step {
+	case "":
+		return q, nil
+	case intervalDay:
+		if days > maxDayIntervals || days == maxDayIntervals && more {
+			return q, invalidParam("end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step)
+		}
+		q.window = q.window.Split(q.start, q.end, 1)
+		return q, nil
+	case intervalWeek:
+		if rest := days % 7; rest != 6 && (rest != 0 || more) {
+			return q, invalidDetail(messageInvalidValue, "Last report interval should have at least 6 days.")
+		}
+		q.window = q.window.Split(q.start, q.end, 7)
+		return q, nil
+	}
+	return q, oneOf("interval", intervalDay, intervalWeek)
+}
+
+// Sections of template insights.
+const (
+	sectionReport    = "report"
+	sectionIntervals = "interval_reports"
+)
+
+// parseSections says which parts of an answer are asked for; without names it is both.
+func parseSections(names []string) (report, intervals bool, err error) {
+	for _, name := range names {
+		if name != sectionReport && name != sectionIntervals {
+			return false, false, oneOf("sections", sectionIntervals, sectionReport)
+		}
+	}
+	all := len(names) == 0
+	return all || slices.Contains(names, sectionReport), all || slices.Contains(names, sectionIntervals), nil
+}
+
+func oneOf(field string, values ...string) error {
+	return invalid(messageInvalidValue, fieldError{field, fmt.Sprintf("must be one of %v", values)})
+}
+
+// invalidParam says what is wrong with one parameter.
+func invalidParam(field, format string, args ...any) error {
+	return invalid(messageInvalidValue, fieldError{field, fmt.Sprintf("Query param %q ", field) + fmt.Sprintf(format, args...)})
+}
