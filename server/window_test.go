@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/codes"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -141,11 +142,8 @@ func TestSplit(t *testing.T) {
 				t.Fatal(err)
 			}
 			q, err = q.split(c.step)
-			if told := strings.Join(append(faults(t, err), fmt.Sprint(err)), " "); c.fault != "" && !strings.Contains(told, c.fault) {
-				t.Errorf("got %v, want %q", told, c.fault)
-			}
-			if (err != nil) != (c.fault != "") {
-				t.Fatal(err)
+			if told := strings.Join(append(faults(t, err), detailOf(err)), " "); (err != nil) != (c.fault != "") || !strings.Contains(told, c.fault) {
+				t.Fatalf("got %q, want %q", told, c.fault)
 			}
 			var got []string
 			for _, b := range q.window.Bounds {
