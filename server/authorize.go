@@ -188,15 +188,16 @@ func (r rule) checkOrganization(p access.Principal, text string) error {
 
 // authorizeTemplates decides about a request that names templates, or none: then it is about those the caller may see.
 func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Principal, message protoreflect.Message, field protoreflect.FieldDescriptor) (context.Context, error) {
-	requested, err := templateIDs(message, field)
-	if err != nil {
-		return nil, err
+	requested, faults := templateIDs(message, field)
+	if faults = append(missingTimes(message.Interface()), faults...); len(faults) > 0 {
+		return nil, invalid(messageInvalidValues, faults...)
 	}
 	if !p.Holds(r.permission) || len(requested) == 0 && !r.confine && !p.HoldsEverywhere(r.permission) {
 		return nil, access.ErrNotFound
 	}
 	var organizations map[uuid.UUID]uuid.UUID
 	if !p.HoldsEverywhere(r.permission) {
+		var err error
 		if organizations, err = a.store.OrganizationsOf(ctx, requested); err != nil {
 			return nil, err
 		}
@@ -208,8 +209,8 @@ func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Pr
 	return context.WithValue(ctx, scopeKey{}, scope), nil
 }
 
-// templateIDs reads the scope field of a request.
-func templateIDs(message protoreflect.Message, field protoreflect.FieldDescriptor) ([]uuid.UUID, error) {
+// templateIDs reads the scope field of a request and says what is wrong with it.
+func templateIDs(message protoreflect.Message, field protoreflect.FieldDescriptor) ([]uuid.UUID, []fieldError) {
 	var texts []string
 	if field.IsList() {
 		list := message.Get(field).List()
@@ -230,7 +231,7 @@ func templateIDs(message protoreflect.Message, field protoreflect.FieldDescripto
 		ids = append(ids, id)
 	}
 	if len(bad) > 0 {
-		return nil, invalid(messageInvalidValues, fieldError{string(field.Name()), fmt.Sprintf("Query param %q has invalid values: %s", field.Name(), strings.Join(bad, ", "))})
+		return nil, []fieldError{{string(field.Name()), fmt.Sprintf("Query param %q has invalid values: %s", field.Name(), strings.Join(bad, ", "))}}
 	}
 	return ids, nil
 }

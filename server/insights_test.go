@@ -124,6 +124,21 @@ func TestTemplateInsightsReport(t *testing.T) {
 	}
 }
 
+// What cannot be read is told all at once, and before anything else.
+func TestUnreadableQuestion(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	req := &insightsv1.GetTemplateInsightsRequest{TemplateIds: []string{"x", uuid.NewString(), "y"}, Timezone: "Mars/Olympus", Interval: "month"}
+	_, err := insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights(as(t.Context(), r.token(t, access.RoleOwner, everywhere)), req)
+	want := []string{
+		`start_time: Query param "start_time" is required`, `end_time: Query param "end_time" is required`,
+		`template_ids: Query param "template_ids" has invalid values: x, y`,
+	}
+	if diff := cmp.Diff(want, faults(t, err)); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
 // Who sees one organization gets its templates alone, and cannot ask for others.
 func TestInsightsStayInScope(t *testing.T) {
 	t.Parallel()

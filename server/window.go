@@ -32,8 +32,13 @@ type question struct {
 	window     minute.Window
 }
 
-// missingTimes names the times that a question lacks. Together with what else cannot be read they are told all at once.
-func missingTimes(r windowRequest) []fieldError {
+// missingTimes names the times that a question about a window lacks. Its access rule tells them together with ids that
+// cannot be read; everything else that is wrong with a question is told one by one.
+func missingTimes(request any) []fieldError {
+	r, ok := request.(windowRequest)
+	if !ok {
+		return nil
+	}
 	var missing []fieldError
 	for _, f := range []struct{ name, value string }{{"start_time", r.GetStartTime()}, {"end_time", r.GetEndTime()}} {
 		if f.value == "" {
@@ -45,9 +50,6 @@ func missingTimes(r windowRequest) []fieldError {
 
 // parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
 func parseQuestion(r windowRequest, now time.Time) (question, error) {
-	if missing := missingTimes(r); missing != nil {
-		return question{}, invalid(messageInvalidValues, missing...)
-	}
 	zone, err := parseZone(r.GetTimezone())
 	if err != nil {
 		return question{}, err

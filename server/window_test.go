@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
@@ -49,7 +48,6 @@ func TestParseQuestionFaults(t *testing.T) {
 		now, start, end, zone string
 		want                  []string // beginning of each fault
 	}{
-		"both missing": {want: []string{`start_time: Query param "start_time" is required`, `end_time: Query param "end_time" is required`}},
 		"offset of no zone": {
 			start: "2023-08-15T00:00:00+05:37", end: "2023-08-16T00:00:00Z",
 			want: []string{`start_time: Query param "start_time" must have an offset that is a multiple of 15 minutes`},
