@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -33,7 +34,11 @@ type gateway struct {
 	connection *grpc.ClientConn
 }
 
+// useQueryParser sets the parser of the gateway library, which has one for the whole program.
+var useQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(queryParser{})(nil) })
+
 func newGateway(c Config) (*gateway, error) {
+	useQueryParser()
 	g := &gateway{listener: bufconn.Listen(1 << 20)}
 	var err error
 	g.connection, err = grpc.NewClient("passthrough:gateway",
@@ -51,7 +56,6 @@ func newGateway(c Config) (*gateway, error) {
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
 			return metadata.Pairs(callerAddressKey, clientAddress(r, c.TrustedProxies))
 		}),
-		runtime.SetQueryParameterParser(queryParser{}),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
