@@ -87,7 +87,7 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 		}
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if err := f(try); err != nil && ctx.Err() == nil {
-			g.logger.WarnContext(ctx, doing, "error", err)
+			g.logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
 		}
 		cancel()
 	}

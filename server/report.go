@@ -132,8 +132,13 @@ func checkGauges(r *insightsv1.AgentReport) *rejection {
 		field string
 		value int64
 	}{
-		{"peers_p2p", r.GetPeersP2P()}, {"peers_derp", r.GetPeersDerp()}, {"connection_count", r.GetConnectionCount()},
-		{"rx_packets", r.GetRxPackets()}, {"rx_bytes", r.GetRxBytes()}, {"tx_packets", r.GetTxPackets()}, {"tx_bytes", r.GetTxBytes()},
+		{"peers_p2p", r.GetPeersP2P()},
+		{"peers_derp", r.GetPeersDerp()},
+		{"connection_count", r.GetConnectionCount()},
+		{"rx_packets", r.GetRxPackets()},
+		{"rx_bytes", r.GetRxBytes()},
+		{"tx_packets", r.GetTxPackets()},
+		{"tx_bytes", r.GetTxBytes()},
 	} {
 		if n.value < 0 {
 			return invalidItem("%s: must not be negative, got %d", n.field, n.value)

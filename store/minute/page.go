@@ -111,7 +111,7 @@ func encodeUsage(t *Table) ([]byte, error) {
 	if t.rows() == 0 {
 		return nil, nil
 	}
-	appType, appIndex := arrow.DataType(arrow.PrimitiveTypes.Uint8), t.narrow
+	appType, appIndex := arrow.PrimitiveTypes.Uint8, t.narrow
 	if t.narrow == nil {
 		appType, appIndex = narrowest(t.wide, len(t.apps))
 	}
