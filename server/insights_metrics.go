@@ -20,7 +20,7 @@ import (
 
 const (
 	insightsWindow  = 5 * time.Minute // what the gauges are about; its end is the present
-	insightsEvery   = time.Minute
+	insightsEvery   = 15 * time.Second
 	insightsTimeout = 30 * time.Second // of one refresh
 )
 
@@ -67,7 +67,7 @@ func (c *insightsCollector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// run refreshes at once and then every minute, until the context is done. When a refresh fails the values of the one
+// run refreshes at once and then every 15 seconds, until the context is done. When a refresh fails the values of the one
 // before stay.
 func (c *insightsCollector) run(ctx context.Context) {
 	ticker := time.NewTicker(c.every)

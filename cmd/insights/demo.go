@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/template-insights/insights/cmd/insights/fleet"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+type demoCommand struct {
+	addressFlags
+	logFlags
+	Database       string        `env:"INSIGHTS_DATABASE" placeholder:"NAME" help:"Keep the demo in this database, sqlite:FILE or postgres://. Default: a temporary file, gone in the end."`
+	ReportInterval time.Duration `default:"10s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often the simulated agents report. Default: ${default}."`
+	Seed           uint64        `default:"1" hidden:"" help:"Which company to simulate."`
+}
+
+// Run serves the simulated company until the context is done.
+func (f demoCommand) Run(ctx context.Context, c console) (err error) {
+	if f.Database == "" {
+		folder, err := os.MkdirTemp("", "insights-demo-")
+		if err != nil {
+			return fmt.Errorf("make a folder for the demo: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+		f.Database = "sqlite:" + filepath.Join(folder, "insights.db")
+	}
+	s, err := databaseFlag{f.Database}.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(f.Seed, time.Now())}
+	config := server.Config{
+		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, Reflection: true,
+	}
+	agents, stop := context.WithCancel(ctx)
+	defer stop()
+	streaming := make(chan error, 1)
+	err = serve(ctx, config, func(srv *server.Server) error {
+		conn, err := grpc.NewClient(srv.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return err
+		}
+		if err := d.start(ctx, conn, srv); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+		go func() {
+			streaming <- errors.Join(d.company.Stream(agents, conn, d.controlPlane, d.proxy, d.interval, config.Logger), conn.Close())
+		}()
+		return nil
+	})
+	stop()
+	if d.started {
+		err = errors.Join(err, <-streaming)
+	}
+	return err
+}
+
+// demo is a running demo.
+type demo struct {
+	store    *store.Store
+	console  console
+	interval time.Duration
+	company  *fleet.Company
+	started  bool
+
+	controlPlane, proxy string // tokens
+}
+
+// start loads the company's past and says how to look at it.
+func (d *demo) start(ctx context.Context, conn *grpc.ClientConn, srv *server.Server) error {
+	fmt.Fprintln(d.console.out, "Loading a company of 150 people in 200 workspaces with a month behind it ...")
+	var err error
+	if d.controlPlane, err = d.token(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleControlPlane}); err != nil {
+		return err
+	}
+	if d.proxy, err = d.token(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleProxy}); err != nil {
+		return err
+	}
+	if err := d.company.Load(ctx, conn, d.controlPlane); err != nil {
+		return fmt.Errorf("load the demo: %w", err)
+	}
+	if _, err := d.store.Fold(ctx); err != nil {
+		return err
+	}
+	d.started = true
+	return d.welcome(ctx, srv)
+}
+
+// token gives a role to a principal and makes a token for it.
+func (d *demo) token(ctx context.Context, b store.RoleBinding) (string, error) {
+	if _, err := d.store.GrantRole(ctx, b); err != nil {
+		return "", err
+	}
+	secrets, err := d.store.CreateTokens(ctx, []store.Token{{Name: "demo " + string(b.Role), PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID}})
+	if err != nil {
+		return "", err
+	}
+	return secrets[0].Reveal(), nil
+}
+
+// welcome prints addresses, tokens and what to try.
+func (d *demo) welcome(ctx context.Context, srv *server.Server) error {
+	people, template := d.company.Catalog.GetUsers(), d.company.Catalog.GetTemplates()[0]
+	tokens := make([]string, 3)
+	for i, b := range []store.RoleBinding{
+		{Role: access.RoleOwner},
+		{Role: access.RoleTemplateAdmin, TemplateID: uuid.MustParse(template.GetId())},
+		{Role: access.RoleMember},
+	} {
+		b.PrincipalKind, b.PrincipalID = access.KindUser, uuid.MustParse(people[i].GetId())
+		var err error
+		if tokens[i], err = d.token(ctx, b); err != nil {
+			return err
+		}
+	}
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	window := fmt.Sprintf("start_time=%s&end_time=%s", today.AddDate(0, 0, -7).Format(time.RFC3339), today.Format(time.RFC3339))
+	_, err := fmt.Fprintf(d.console.out, `
+Template Insights is running. Stop it with Ctrl-C.
+
+  REST     http://%[1]s
+  OpenAPI  http://%[1]s/openapi.json
+  gRPC     %[2]s
+  metrics  http://%[3]s/metrics
+
+Tokens
+  owner                         %[4]s
+  template admin of %-11[5]s %[6]s
+  member, who may see nothing   %[7]s
+
+Try
+  curl -H 'Coder-Session-Token: %[4]s' 'http://%[1]s/api/v2/insights/templates?%[8]s&interval=day'
+  curl -H 'Coder-Session-Token: %[4]s' 'http://%[1]s/api/v2/insights/user-activity?%[8]s'
+  curl -H 'Coder-Session-Token: %[6]s' 'http://%[1]s/api/v2/insights/user-latency?%[8]s&template_ids=%[9]s'
+
+`, srv.HTTPAddress(), srv.GRPCAddress(), srv.PrometheusAddress(), tokens[0], template.GetName(), tokens[1], tokens[2], window, template.GetId())
+	return err
+}

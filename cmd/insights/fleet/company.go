@@ -1,0 +1,189 @@
+// Package fleet is a simulated company: a catalog of workspaces, people who work in them in the rhythm of working days,
+// and agents and a proxy that report it. The same seed gives the same company, and the same minute the same work.
+package fleet
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// Sizes of the company.
+const (
+	templates  = 12
+	users      = 150
+	workspaces = 200
+	month      = 30 * 24 * time.Hour
+)
+
+// Company is a company at a moment, with a month behind it.
+type Company struct {
+	// Catalog is all that the control plane knows.
+	Catalog *insightsv1.ApplyCatalogRequest
+	// Builds are the events of the last month.
+	Builds []*insightsv1.Event
+
+	workspaces []*workspace
+	random     *rand.Rand
+	now        time.Time
+}
+
+// workspace is where one person works, with the habits of that person.
+type workspace struct {
+	id, owner, agent uuid.UUID
+	version          *insightsv1.TemplateVersion
+	seed             uint64
+	zone             time.Duration // local time minus UTC
+	editor           string        // session app that the person prefers
+	app              string        // workspace app that the person likes, or ""
+	diligence        float64       // part of the working days with work
+	restless         bool          // somebody is always there: a shared machine
+	latency          float64       // typical round trip in milliseconds
+}
+
+var organizationNames = []string{"platform", "product", "research"}
+
+var templateKinds = []struct {
+	name, displayName string
+	apps              []string
+}{
+	{"docker", "Docker", []string{"code-server", "terminal-ui"}},
+	{"kubernetes", "Kubernetes pod", []string{"code-server", "k9s"}},
+	{"data-science", "Data science", []string{"jupyter", "rstudio"}},
+	{"frontend", "Frontend", []string{"code-server", "storybook"}},
+}
+
+var appNames = map[string]string{
+	"code-server": "code-server", "terminal-ui": "Terminal UI", "k9s": "K9s", "jupyter": "JupyterLab", "rstudio": "RStudio", "storybook": "Storybook",
+}
+
+// editors are the session apps by popularity.
+var editors = []string{"vscode", "vscode", "vscode", "vscode", "cursor", "cursor", "jetbrains", "jetbrains", "ssh", "ssh", "reconnecting_pty", "zed"}
+
+// NewCompany makes the company of a seed as it is at a moment.
+func NewCompany(seed uint64, now time.Time) *Company {
+	c := &Company{Catalog: &insightsv1.ApplyCatalogRequest{}, random: rand.New(rand.NewPCG(seed, seed)), now: now}
+	for _, name := range organizationNames {
+		c.Catalog.Organizations = append(c.Catalog.Organizations, &insightsv1.Organization{Id: c.id().String(), Name: name, DisplayName: name})
+	}
+	for i := range templates {
+		c.addTemplate(i)
+	}
+	for i := range users {
+		c.Catalog.Users = append(c.Catalog.Users, &insightsv1.User{
+			Id: c.id().String(), Username: username(i), Kind: "human", Status: "active",
+			OrganizationIds: []string{c.Catalog.GetOrganizations()[i%len(organizationNames)].GetId()},
+			CreatedAt:       timestamppb.New(now.Add(-2 * month)),
+		})
+	}
+	for i := range workspaces {
+		c.addWorkspace(i)
+	}
+	return c
+}
+
+// id is the next id of the company.
+func (c *Company) id() uuid.UUID {
+	id, err := uuid.NewRandomFromReader(randomReader{c.random})
+	if err != nil {
+		panic(err) // the reader never fails
+	}
+	return id
+}
+
+type randomReader struct{ *rand.Rand }
+
+func (r randomReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(r.Uint32())
+	}
+	return len(p), nil
+}
+
+var (
+	firstNames = []string{"ada", "alan", "barbara", "dennis", "donald", "edsger", "frances", "grace", "john", "katherine", "ken", "leslie", "margaret", "niklaus", "radia"}
+	lastNames  = []string{"birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan"}
+)
+
+func username(i int) string {
+	return firstNames[i%len(firstNames)] + "-" + lastNames[i/len(firstNames)]
+}
+
+func (c *Company) addTemplate(i int) {
+	kind, organization := templateKinds[i%len(templateKinds)], c.Catalog.GetOrganizations()[i%len(organizationNames)]
+	// Half of the templates are younger than five weeks.
+	created := c.now.Add(-time.Duration(10+7*i) * 24 * time.Hour)
+	t := &insightsv1.Template{
+		Id: c.id().String(), OrganizationId: organization.GetId(), Name: fmt.Sprintf("%s-%d", kind.name, i/len(templateKinds)+1),
+		DisplayName: kind.displayName, Icon: "/icon/" + kind.name + ".svg", CreatedAt: timestamppb.New(created),
+	}
+	c.Catalog.Templates = append(c.Catalog.Templates, t)
+	c.Catalog.TemplateVersions = append(c.Catalog.TemplateVersions, &insightsv1.TemplateVersion{
+		Id: c.id().String(), TemplateId: t.GetId(), Name: "v1", CreatedAt: timestamppb.New(created), Parameters: parameters(),
+	})
+}
+
+// parameters are those of every template.
+func parameters() []*insightsv1.Parameter {
+	options := func(values ...string) []*insightsv1.ParameterOption {
+		var list []*insightsv1.ParameterOption
+		for _, v := range values {
+			list = append(list, &insightsv1.ParameterOption{Name: v, Value: v})
+		}
+		return list
+	}
+	return []*insightsv1.Parameter{
+		{Name: "region", DisplayName: "Region", Type: "string", Description: "Where the workspace runs.", DefaultValue: "eu-west", Options: options("eu-west", "us-east", "ap-south")},
+		{Name: "cpu", DisplayName: "CPU cores", Type: "number", Description: "How many **cores** it gets.", DefaultValue: "4", Options: options("2", "4", "8", "16")},
+		{Name: "memory_gb", DisplayName: "Memory", Type: "number", Description: "Gigabytes of memory.", DefaultValue: "8", Options: options("8", "16", "32")},
+		{Name: "dotfiles", DisplayName: "Dotfiles", Type: "string", Description: "A repository to install from.", DefaultValue: ""},
+	}
+}
+
+func (c *Company) addWorkspace(i int) {
+	n := i % templates
+	template, version := c.Catalog.GetTemplates()[n], c.Catalog.GetTemplateVersions()[n]
+	owner := c.Catalog.GetUsers()[i%users]
+	w := &workspace{
+		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), version: version, seed: c.random.Uint64(),
+		zone:   []time.Duration{0, time.Hour, 2 * time.Hour, -5 * time.Hour, 330 * time.Minute}[c.random.IntN(5)],
+		editor: editors[c.random.IntN(len(editors))], diligence: 0.4 + 0.6*c.random.Float64(), restless: i%20 == 0,
+		latency: 8 + 60*c.random.ExpFloat64(),
+	}
+	apps := templateKinds[n%len(templateKinds)].apps
+	if c.random.Float64() < 0.6 {
+		w.app = apps[c.random.IntN(len(apps))]
+	}
+	created := timestamppb.New(c.now.Add(-month - time.Duration(c.random.IntN(20*24))*time.Hour))
+	c.Catalog.Workspaces = append(c.Catalog.Workspaces, &insightsv1.Workspace{
+		Id: w.id.String(), OwnerId: owner.GetId(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1), CreatedAt: created,
+	})
+	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: created})
+	for _, slug := range apps {
+		c.Catalog.Apps = append(c.Catalog.Apps, &insightsv1.App{AgentId: w.agent.String(), Slug: slug, DisplayName: appNames[slug], Icon: "/icon/" + slug + ".svg"})
+	}
+	c.workspaces = append(c.workspaces, w)
+	for number, age := range []time.Duration{25, 11, 2} {
+		c.addBuild(w, int64(number+1), c.now.Add(-age*24*time.Hour-time.Duration(c.random.IntN(1000))*time.Minute))
+	}
+}
+
+func (c *Company) addBuild(w *workspace, number int64, at time.Time) {
+	b := &insightsv1.Build{
+		Id: c.id().String(), WorkspaceId: w.id.String(), TemplateVersionId: w.version.GetId(), Number: number,
+		Transition: "start", Status: "succeeded", CreatedAt: timestamppb.New(at), StartedAt: timestamppb.New(at.Add(time.Second)), FinishedAt: timestamppb.New(at.Add(time.Minute)),
+	}
+	for _, p := range w.version.GetParameters() {
+		value := p.GetDefaultValue()
+		if options := p.GetOptions(); len(options) > 0 && w.seed>>number%3 == 0 {
+			value = options[int(w.seed>>8%uint64(len(options)))].GetValue()
+		}
+		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: p.GetName(), Value: value})
+	}
+	c.Builds = append(c.Builds, &insightsv1.Event{At: timestamppb.New(at), Kind: &insightsv1.Event_Build{Build: b}})
+}

@@ -1,0 +1,139 @@
+package fleet
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// block is a stretch of work with one app.
+type block struct {
+	from, to time.Time
+	app      string
+	proxied  bool // a workspace app, which the proxy reports; otherwise a session, which the agent reports
+}
+
+// blocks are the work of a UTC day. They depend on the workspace and the day alone.
+func (w *workspace) blocks(day time.Time) []block {
+	r := rand.New(rand.NewPCG(w.seed, uint64(day.Unix())))
+	if w.restless {
+		return []block{{from: day, to: day.Add(24 * time.Hour), app: w.editor}}
+	}
+	willing := w.diligence
+	if weekday := day.Weekday(); weekday == time.Saturday || weekday == time.Sunday {
+		willing *= 0.08
+	}
+	if r.Float64() > willing {
+		return nil
+	}
+	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
+	begin := day.Add(-w.zone + 8*time.Hour + minutes(r.IntN(120)))
+	lunch := begin.Add(3*time.Hour + minutes(r.IntN(60)))
+	back := lunch.Add(minutes(30 + r.IntN(45)))
+	end := back.Add(2*time.Hour + minutes(r.IntN(180)))
+	work := []block{{from: begin, to: lunch, app: w.editor}, {from: back, to: end, app: w.editor}}
+	if r.Float64() < 0.5 {
+		work = append(work, block{from: back, to: back.Add(minutes(10 + r.IntN(60))), app: "reconnecting_pty"})
+	}
+	if r.Float64() < 0.05 {
+		work = append(work, block{from: begin, to: begin.Add(minutes(5)), app: "sftp"})
+	}
+	if w.app != "" {
+		for at := begin; at.Before(end); at = at.Add(2 * time.Hour) {
+			work = append(work, block{from: at, to: at.Add(minutes(15 + r.IntN(90))), app: w.app, proxied: true})
+		}
+	}
+	return work
+}
+
+// sessions counts the open sessions at a moment by app.
+func (w *workspace) sessions(at time.Time) map[string]int64 {
+	open := map[string]int64{}
+	for _, b := range w.around(at) {
+		if !b.proxied && !at.Before(b.from) && at.Before(b.to) {
+			open[b.app]++
+		}
+	}
+	return open
+}
+
+// around are the blocks that may contain a moment: a local day reaches into two UTC days.
+func (w *workspace) around(at time.Time) []block {
+	day := at.UTC().Truncate(24 * time.Hour)
+	return append(append(w.blocks(day.Add(-24*time.Hour)), w.blocks(day)...), w.blocks(day.Add(24*time.Hour))...)
+}
+
+// latencyAt is the round trip at a moment in milliseconds: around the typical one, sometimes much more.
+func (w *workspace) latencyAt(at time.Time) float64 {
+	r := rand.New(rand.NewPCG(w.seed, uint64(at.Unix()/60)))
+	return w.latency * math.Exp(0.3*r.NormFloat64())
+}
+
+// report is what the agent of a workspace says at a moment about the interval before it.
+func (w *workspace) report(at time.Time, interval time.Duration) *insightsv1.AgentReport {
+	r := &insightsv1.AgentReport{AgentId: w.agent.String(), CollectedAt: timestamppb.New(at), Interval: durationpb.New(interval), AgentVersion: "v2.30.1"}
+	if r.SessionCounts = w.sessions(at); len(r.SessionCounts) > 0 {
+		r.ConnectionCount, r.PeersP2P, r.ConnectionMedianLatencyMs = 3, 1, w.latencyAt(at)
+		r.RxBytes, r.TxBytes = 120_000, 480_000
+	}
+	return r
+}
+
+// historyInterval is what one report of the past covers.
+const historyInterval = 10 * time.Minute
+
+// History calls f with the reports of the last month, workspace by workspace.
+func (c *Company) History(f func(*insightsv1.AgentReport) error) error {
+	for _, w := range c.workspaces {
+		for at := c.now.Add(-month).Truncate(historyInterval).Add(historyInterval - time.Second); at.Before(c.now); at = at.Add(historyInterval) {
+			if r := w.report(at, historyInterval); len(r.GetSessionCounts()) > 0 {
+				if err := f(r); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// AppSessions returns the visits to workspace apps between two moments.
+func (c *Company) AppSessions(from, to time.Time) []*insightsv1.AppSession {
+	var sessions []*insightsv1.AppSession
+	for _, w := range c.workspaces {
+		if w.app == "" {
+			continue
+		}
+		for day := from.UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour); !day.After(to.Add(24 * time.Hour)); day = day.Add(24 * time.Hour) {
+			for _, b := range w.blocks(day) {
+				begin, end := later(b.from, from), earlier(b.to, to)
+				if !b.proxied || !begin.Before(end) {
+					continue
+				}
+				sessions = append(sessions, &insightsv1.AppSession{
+					AgentId: w.agent.String(), UserId: w.owner.String(), AccessMethod: "subdomain", SlugOrPort: b.app,
+					StartedAt: timestamppb.New(begin), EndedAt: timestamppb.New(end),
+				})
+			}
+		}
+	}
+	return sessions
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,121 @@
+// Command insights shows how cloud development environments are used. See insights --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // zones of questions, wherever the program runs
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the program drains; a second one ends it at once.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// commandLine is the whole command line: what stands in the help is what there is.
+type commandLine struct {
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Migrate migrateCommand `cmd:"" help:"Bring the schema of a database up to date and exit. serve does it as well."`
+	Token   struct {
+		Create tokenCreateCommand `cmd:"" help:"Make a token and print it. It is shown this once."`
+		List   tokenListCommand   `cmd:"" help:"List tokens without their secrets."`
+		Revoke tokenRevokeCommand `cmd:"" help:"End a token. Servers turn it away within five seconds."`
+	} `cmd:"" help:"Make, list and end tokens, directly in the database."`
+	Demo    demoCommand    `cmd:"" help:"Run a server with a simulated company that streams usage into it."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// console is where a command writes.
+type console struct{ out, err io.Writer }
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1 // the command failed
+	exitUsage = 2 // the command line is wrong
+)
+
+// exited carries the code of a help page through the parser.
+type exited int
+
+// run is the program without its process.
+func run(ctx context.Context, args, environment []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case exited:
+			code = int(p)
+		default:
+			panic(p)
+		}
+	}()
+	parser, err := kong.New(&commandLine{},
+		kong.Name("insights"),
+		kong.Description("Shows who uses your workspace templates, with what, how long and how fast.\n\nEvery flag can be set by the environment variable beside it; the flag wins."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "insights:", err)
+		return exitError
+	}
+	if err := checkEnvironment(parser.Model, environment); err != nil {
+		fmt.Fprintln(stderr, "insights:", err)
+		return exitUsage
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "insights: %v\nSee insights --help.\n", err)
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(stderr, "insights:", err)
+		var usage usageError
+		if errors.As(err, &usage) {
+			return exitUsage
+		}
+		return exitError
+	}
+	return exitOK
+}
+
+// usageError is a command line that can be read but makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// checkEnvironment refuses variables with our prefix that no flag has: a misspelt setting must not pass silently.
+func checkEnvironment(app *kong.Application, environment []string) error {
+	var known []string
+	var collect func(*kong.Node)
+	collect = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			known = append(known, f.Envs...)
+		}
+		for _, child := range n.Children {
+			collect(child)
+		}
+	}
+	collect(app.Node)
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "INSIGHTS_") && !slices.Contains(known, name) {
+			return fmt.Errorf("environment variable %s sets no flag; the names are in insights serve --help", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+
+	"github.com/template-insights/insights/store"
+)
+
+// databaseFlag says which database a command works on.
+type databaseFlag struct {
+	Database string `default:"sqlite:insights.db" env:"INSIGHTS_DATABASE" placeholder:"NAME" help:"Where everything is kept: sqlite:FILE, or a postgres:// URL when several servers share one database. Put a URL with a password into the environment. Default: ${default}."`
+}
+
+func (f databaseFlag) options() store.Options { return store.Options{Database: f.Database} }
+
+type migrateCommand struct {
+	databaseFlag
+}
+
+// Run migrates the database.
+func (m migrateCommand) Run(ctx context.Context) error { return store.Migrate(ctx, m.options()) }
+
+// open migrates a database if it has to and opens it.
+func (f databaseFlag) open(ctx context.Context) (*store.Store, error) {
+	if err := store.Migrate(ctx, f.options()); err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, f.options())
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/template-insights/insights/server"
+)
+
+// addressFlags say where a server listens.
+type addressFlags struct {
+	GRPCAddress       string `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
+	HTTPAddress       string `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
+	PrometheusAddress string `default:"127.0.0.1:2112" env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, without a token. Default: ${default}."`
+}
+
+// logFlags say what is logged.
+type logFlags struct {
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" env:"INSIGHTS_LOG_LEVEL" help:"The least important messages to log: ${enum}. debug shows every call. Default: ${default}."`
+	LogFormat string `default:"text" enum:"text,json" env:"INSIGHTS_LOG_FORMAT" help:"${enum}; json for log collectors. Default: ${default}."`
+}
+
+func (f logFlags) logger(out io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.LogLevel)) // one of the names above
+	options := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+type serveCommand struct {
+	databaseFlag
+	addressFlags
+	logFlags
+	IngestMaxAge   time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
+	IngestMaxAhead time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
+	ReportInterval time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
+	UsageStats     string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
+	TLSCert        string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
+	TLSKey         string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
+	TLSClientCA    string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
+	Insecure       bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS: only where something else protects the network, for tokens travel in the clear."`
+	TrustedProxies []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed in logs."`
+	GRPCReflection bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
+}
+
+// Run serves until the context is done.
+func (f serveCommand) Run(ctx context.Context, c console) (err error) {
+	config, err := f.config(c)
+	if err != nil {
+		return err
+	}
+	s, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	config.Store = s
+	return serve(ctx, config, func(*server.Server) error { return nil })
+}
+
+// config is what the flags come to, but for the store.
+func (f serveCommand) config(c console) (server.Config, error) {
+	config := server.Config{
+		Logger:      f.logger(c.err),
+		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
+		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
+		UsageStats: f.UsageStats == "true", Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+	}
+	var err error
+	if config.TLS, err = f.tls(); err != nil {
+		return config, err
+	}
+	if config.TLS == nil && !f.Insecure {
+		for flag, address := range map[string]string{"--grpc-address": f.GRPCAddress, "--http-address": f.HTTPAddress} {
+			if !isLoopback(address) {
+				return config, usageError(fmt.Sprintf("%s %s is beyond loopback: set --tls-cert and --tls-key, or --insecure if the network is protected otherwise", flag, address))
+			}
+		}
+	}
+	return config, nil
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// tls reads the certificates; nil without any.
+func (f serveCommand) tls() (*tls.Config, error) {
+	if f.TLSCert == "" && f.TLSKey == "" && f.TLSClientCA == "" {
+		return nil, nil
+	}
+	if f.TLSCert == "" || f.TLSKey == "" {
+		return nil, usageError("TLS needs both --tls-cert and --tls-key")
+	}
+	pair, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("read --tls-cert and --tls-key: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if f.TLSClientCA != "" {
+		text, err := os.ReadFile(f.TLSClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("read --tls-client-ca: %w", err)
+		}
+		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !config.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("read --tls-client-ca: %s holds no certificate", f.TLSClientCA)
+		}
+	}
+	return config, nil
+}
+
+// serve runs a server until the context is done. It calls started when the server can be reached.
+func serve(ctx context.Context, config server.Config, started func(*server.Server) error) error {
+	s, err := server.New(config)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Run(running) }()
+	logStart(ctx, config, s)
+	if err := started(s); err != nil {
+		stop()
+		return errors.Join(err, <-stopped)
+	}
+	err = <-stopped
+	config.Logger.InfoContext(ctx, "stopped")
+	return err
+}
+
+// logStart says in one line what runs where and how.
+func logStart(ctx context.Context, config server.Config, s *server.Server) {
+	protection := "none"
+	if config.TLS != nil {
+		protection = "TLS"
+		if config.TLS.ClientAuth == tls.RequireAndVerifyClientCert {
+			protection = "mutual TLS"
+		}
+	}
+	config.Logger.InfoContext(ctx, "serving", "database", config.Store.String(), "grpc", s.GRPCAddress(), "http", s.HTTPAddress(),
+		"prometheus", s.PrometheusAddress(), "protection", protection, "usage_stats", config.UsageStats, "reflection", config.Reflection)
+}
