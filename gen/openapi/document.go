@@ -5,7 +5,7 @@ package openapi
 
 import _ "embed" // for the document
 
-// Document is the OpenAPI description of the REST API, in version 2 of the format.
+// Document is the description of the REST API in OpenAPI 2.
 //
 //go:embed insights.swagger.json
 var Document []byte
