@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// connections carry the streams; a connection of its own for each would measure the kernel.
+const connections = 16
+
+// warmUp comes before each measurement.
+const warmUp = 3 * time.Second
+
+// measureIngest streams reports as fast as the server takes them, and then at a fixed rate.
+func measureIngest(ctx context.Context, t *table, d database, s sizes) (err error) {
+	name, st, err := d.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	agents, token, err := newFleet(ctx, st, s)
+	if err != nil {
+		return err
+	}
+	child, err := startServer(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, child.stop()) }()
+	l := &load{sizes: s, agents: agents, token: token, address: child.GRPC}
+
+	before, wal := child.cpu(), d.wal(ctx, name)
+	database := d.cpu()
+	full, err := l.run(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := st.Fold(ctx); err != nil {
+		return err
+	}
+	goal := map[string][2]string{"Postgres": {"≥ 50000", "≤ 150"}, "SQLite": {"≥ 20000", "≤ 100"}}[d.name]
+	reports := float64(full.all)
+	t.add(d, "durable acknowledged reports over gRPC", float64(full.measured)/s.Seconds.Seconds(), "1/s", goal[0])
+	t.add(d, "of them, with new bits", 100*float64(full.fresh)/reports, "%", "≥ 45")
+	t.add(d, "acknowledgement at full load, p50", full.percentile(0.5), "ms", "")
+	t.add(d, "acknowledgement at full load, p99", full.percentile(0.99), "ms", goal[1])
+	t.add(d, "server CPU per report", (child.cpu()-before).Seconds()*1e6/reports, "µs", "")
+	if d.cluster != nil {
+		t.add(d, "database CPU per report, fold included", (d.cpu()-database).Seconds()*1e6/reports, "µs", "≤ 6")
+		t.add(d, "WAL per report, fold included", float64(d.wal(ctx, name)-wal)/reports, "bytes", "≤ 160")
+	}
+	steady, err := l.run(ctx, s.OfferedPS)
+	if err != nil {
+		return err
+	}
+	t.add(d, fmt.Sprintf("acknowledged at %d offered", s.OfferedPS), float64(steady.measured)/s.Seconds.Seconds(), "1/s", fmt.Sprint(s.OfferedPS))
+	t.add(d, fmt.Sprintf("acknowledgement at %d offered, p99", s.OfferedPS), steady.percentile(0.99), "ms", "≤ 100")
+	return nil
+}
+
+// cpu is the processor time of the database's processes.
+func (d database) cpu() time.Duration {
+	if d.cluster == nil {
+		return 0
+	}
+	return treeTime(d.cluster.PID())
+}
+
+// wal is how much the database has written to its log.
+func (d database) wal(ctx context.Context, name string) (position int64) {
+	if d.cluster == nil {
+		return 0
+	}
+	db, err := sql.Open("pgx", name)
+	if err != nil {
+		return 0
+	}
+	defer db.Close()
+	_ = db.QueryRowContext(ctx, "SELECT (pg_current_wal_lsn() - '0/0')::bigint").Scan(&position)
+	return position
+}
+
+// newFleet fills the catalog and returns the agents and the token of a control plane, which may report for all of them.
+func newFleet(ctx context.Context, st *store.Store, s sizes) ([]uuid.UUID, string, error) {
+	organization := uuid.New()
+	c := store.Catalog{Organizations: []store.Organization{{ID: organization, Name: "acme"}}}
+	for i := range s.Templates {
+		c.Templates = append(c.Templates, store.Template{ID: uuid.New(), OrganizationID: organization, Name: fmt.Sprint("template-", i)})
+	}
+	agents := make([]uuid.UUID, s.Agents)
+	for i := range agents {
+		user, workspace := uuid.New(), uuid.New()
+		agents[i] = uuid.New()
+		c.Users = append(c.Users, store.User{ID: user, Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID})
+		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace})
+	}
+	refusals, err := st.ApplyCatalog(ctx, c, anyone)
+	if err != nil || len(refusals) > 0 {
+		return nil, "", fmt.Errorf("apply catalog: %d refusals: %w", len(refusals), err)
+	}
+	token, err := newToken(ctx, st, access.RoleControlPlane)
+	return agents, token, err
+}
+
+var anyone = store.Authority{Organization: func(uuid.UUID) bool { return true }}
+
+// newToken makes a service with a role and a token for it.
+func newToken(ctx context.Context, st *store.Store, role access.Role) (string, error) {
+	b := store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: role}
+	if _, err := st.GrantRole(ctx, b); err != nil {
+		return "", err
+	}
+	secrets, err := st.CreateTokens(ctx, []store.Token{{PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID}})
+	if err != nil {
+		return "", err
+	}
+	return secrets[0].Reveal(), nil
+}
+
+// load is a fleet of agents whose time advances by 30 s with each of their reports, however quickly they come.
+type load struct {
+	sizes   sizes
+	agents  []uuid.UUID
+	token   string
+	address string
+	rounds  atomic.Int64 // reports of each agent so far, over all runs
+}
+
+// outcome is what a run of the load found.
+type outcome struct {
+	mu        sync.Mutex
+	all       int64 // acknowledged in the whole run
+	fresh     int64 // of them, the first of their agent and minute
+	measured  int64 // acknowledged after the warm-up
+	latencies []float64
+}
+
+// percentile of the acknowledgements, in milliseconds.
+func (o *outcome) percentile(p float64) float64 {
+	if len(o.latencies) == 0 {
+		return 0
+	}
+	slices.Sort(o.latencies)
+	return o.latencies[int(p*float64(len(o.latencies)-1))]
+}
+
+// run streams for the warm-up and the measurement. With a rate it offers that many reports per second, otherwise as many
+// as are acknowledged.
+func (l *load) run(ctx context.Context, rate int) (*outcome, error) {
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+l.token))
+	defer cancel()
+	o := &outcome{}
+	begin := time.Now()
+	measureFrom, end := begin.Add(warmUp), begin.Add(warmUp+l.sizes.Seconds)
+	failures := make(chan error, l.sizes.Streams)
+	var streams sync.WaitGroup
+	start := l.rounds.Load()
+	var rounds atomic.Int64
+	for c := range connections {
+		conn, err := grpc.NewClient(l.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		for i := c; i < l.sizes.Streams; i += connections {
+			streams.Go(func() {
+				s := &stream{load: l, outcome: o, first: i, round: start, measureFrom: measureFrom, end: end}
+				if rate > 0 {
+					s.pause = time.Duration(float64(time.Second) * float64(l.sizes.Streams) / float64(rate))
+				}
+				if err := s.run(ctx, insightsv1.NewIngestServiceClient(conn)); err != nil {
+					failures <- err
+				}
+				for r := rounds.Load(); s.round > r && !rounds.CompareAndSwap(r, s.round); r = rounds.Load() {
+				}
+			})
+		}
+	}
+	streams.Wait()
+	l.rounds.Store(rounds.Load() + 2) // on a fresh minute
+	select {
+	case err := <-failures:
+		return nil, fmt.Errorf("stream: %w", err)
+	default:
+		return o, nil
+	}
+}
+
+// stream carries the reports of every so-manieth agent in turn.
+type stream struct {
+	*load
+	outcome          *outcome
+	first            int
+	round            int64
+	pause            time.Duration // between reports; 0: none
+	measureFrom, end time.Time
+}
+
+// past is where simulated time begins: long enough ago that folding is part of the work.
+var past = time.Now().Add(-4 * 24 * time.Hour).Truncate(time.Hour)
+
+func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient) error {
+	grpcStream, err := client.StreamStats(ctx)
+	if err != nil {
+		return err
+	}
+	type sent struct {
+		at    time.Time
+		fresh bool
+	}
+	window := make(chan sent, s.sizes.Window-1) // one more is in the receiver's hands
+	received := make(chan error, 1)
+	go func() {
+		received <- func() error {
+			var acknowledged uint64
+			for {
+				answer, err := grpcStream.Recv()
+				if err != nil {
+					return err
+				}
+				if len(answer.GetRejected()) > 0 {
+					return fmt.Errorf("rejected: %s", answer.GetRejected()[0].GetReason())
+				}
+				now := time.Now()
+				for ; acknowledged < answer.GetAcknowledgedSequence(); acknowledged++ {
+					r, ok := <-window
+					if !ok {
+						return nil
+					}
+					s.outcome.count(now, s.measureFrom, r.at, r.fresh)
+				}
+			}
+		}()
+	}()
+	next := time.Now().Add(time.Duration(rand.Int64N(int64(s.pause) + 1)))
+	var sequence uint64
+	for ; ; s.round++ {
+		for i := s.first; i < len(s.agents); i += s.sizes.Streams {
+			if s.pause > 0 {
+				time.Sleep(time.Until(next))
+				next = next.Add(s.pause)
+			}
+			if !time.Now().Before(s.end) {
+				if err := grpcStream.CloseSend(); err != nil {
+					return err
+				}
+				return ignoreEnd(<-received)
+			}
+			sequence++
+			report := &insightsv1.AgentReport{
+				AgentId: s.agents[i].String(), Sequence: sequence, CollectedAt: timestamppb.New(past.Add(time.Duration(s.round) * 30 * time.Second)),
+				ConnectionCount: 2, ConnectionMedianLatencyMs: 20 + float64(i%100), SessionCounts: map[string]int64{"vscode": 1}, RxBytes: 1000, TxBytes: 2000,
+			}
+			select {
+			case window <- sent{time.Now(), s.round%2 == 0}:
+			case err := <-received:
+				return fmt.Errorf("stream ended early: %w", err)
+			}
+			if err := grpcStream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{report}}); err != nil {
+				return <-received
+			}
+		}
+	}
+}
+
+// count notes one acknowledgement; of every hundredth its latency.
+func (o *outcome) count(now, measureFrom, sent time.Time, fresh bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all++
+	if fresh {
+		o.fresh++
+	}
+	if now.Before(measureFrom) {
+		return
+	}
+	o.measured++
+	if o.measured%20 == 0 {
+		o.latencies = append(o.latencies, float64(now.Sub(sent).Microseconds())/1000)
+	}
+}
+
+// ignoreEnd takes the regular end of a stream for what it is.
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
