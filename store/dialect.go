@@ -82,7 +82,7 @@ func (d postgresDialect) writePool() pool {
 }
 
 func (d postgresDialect) readPool() pool {
-	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "application_name": "insights questions", "connect_timeout": "10"})
+	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "application_name": "insights reads", "connect_timeout": "10"})
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -50,8 +52,12 @@ func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok
 	if err != nil || !ok {
 		return Placement{}, false, err
 	}
-	if p.Subject, ok, err = d.Subject(ctx, p.Owner); err != nil || !ok {
-		return Placement{}, false, err
+	if p.Subject == 0 { // the owner's first report ever
+		subjects, err := d.store.Subjects(ctx, []uuid.UUID{p.Owner})
+		if err != nil {
+			return Placement{}, false, err
+		}
+		p.Subject = subjects[p.Owner]
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,7 +75,7 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 		return subject, true, nil
 	}
 	var known int64
-	if err := d.store.writes.WithContext(ctx).Model(&User{}).Where("id = ?", user).Count(&known).Error; err != nil {
+	if err := d.store.lookups.WithContext(ctx).Model(&User{}).Where("id = ?", user).Count(&known).Error; err != nil {
 		return 0, false, fmt.Errorf("look for user %s: %w", user, err)
 	}
 	if known == 0 {
@@ -104,7 +110,7 @@ const directoryOverlap = 30 * time.Second
 // Refresh forgets the agents of workspaces that changed lately.
 func (d *Directory) Refresh(ctx context.Context) error {
 	var changed []uuid.UUID
-	err := d.store.writes.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id WHERE workspaces.changed_at > ?`,
+	err := d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id WHERE workspaces.changed_at > ?`,
 		At(d.store.clock().Add(-directoryOverlap))).Scan(&changed).Error
 	if err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
@@ -117,26 +123,24 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// placement reads where an agent belongs, but for the owner's subject.
+// placement reads where an agent belongs. An owner who has no subject yet has 0.
 func (s *Store) placement(ctx context.Context, agent uuid.UUID) (Placement, bool, error) {
-	var found []struct {
-		WorkspaceID, TemplateID, OrganizationID, OwnerID uuid.UUID
-		AgentDeleted, WorkspaceDeleted                   Instant
-	}
-	err := s.writes.WithContext(ctx).Raw(`SELECT agents.workspace_id, workspaces.template_id, templates.organization_id, workspaces.owner_id,
-			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
+	p := Placement{Agent: agent}
+	var agentDeleted, workspaceDeleted Instant
+	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.workspace_id, workspaces.template_id, templates.organization_id, workspaces.owner_id,
+			COALESCE(subjects.subject, 0), agents.deleted_at, workspaces.deleted_at
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
-		WHERE agents.id = ?`, agent).Scan(&found).Error
+		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id = ?`, agent).Row().
+		Scan(&p.Workspace, &p.Template, &p.Organization, &p.Owner, &p.Subject, &agentDeleted, &workspaceDeleted)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Placement{}, false, nil
+	}
 	if err != nil {
 		return Placement{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
 	}
-	if len(found) == 0 {
-		return Placement{}, false, nil
+	p.DeletedAt = workspaceDeleted.Time
+	if p.DeletedAt.IsZero() || !agentDeleted.IsZero() && agentDeleted.Before(p.DeletedAt) {
+		p.DeletedAt = agentDeleted.Time
 	}
-	f := found[0]
-	deleted := f.WorkspaceDeleted.Time
-	if deleted.IsZero() || !f.AgentDeleted.IsZero() && f.AgentDeleted.Before(deleted) {
-		deleted = f.AgentDeleted.Time
-	}
-	return Placement{agent, f.WorkspaceID, f.TemplateID, f.OrganizationID, f.OwnerID, 0, deleted}, true, nil
+	return p, true, nil
 }

@@ -76,7 +76,7 @@ func (s *Store) bindings(ctx context.Context, kind access.Kind, ids []uuid.UUID)
 		return nil, nil
 	}
 	var found []RoleBinding
-	if err := s.writes.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", kind, ids).Find(&found).Error; err != nil {
+	if err := s.lookups.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", kind, ids).Find(&found).Error; err != nil {
 		return nil, fmt.Errorf("look up roles: %w", err)
 	}
 	bindings := make([]access.Binding, len(found))

@@ -15,10 +15,10 @@ import (
 // templates when no ids are given.
 func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	if len(templates) > 0 {
-		return parents(s.reads.WithContext(ctx), "templates", "organization_id", templates)
+		return parents(s.lookups.WithContext(ctx), "templates", "organization_id", templates)
 	}
 	var all []Template
-	if err := s.reads.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
+	if err := s.lookups.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("read templates: %w", err)
 	}
 	organizations := make(map[uuid.UUID]uuid.UUID, len(all))
@@ -30,17 +30,17 @@ func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map
 
 // WorkspaceTemplates returns the template of each of the workspaces that the catalog knows.
 func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.writes.WithContext(ctx), "workspaces", "template_id", workspaces)
+	return parents(s.lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
 }
 
 // VersionTemplates returns the template of each of the template versions that the catalog knows.
 func (s *Store) VersionTemplates(ctx context.Context, versions []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.writes.WithContext(ctx), "template_versions", "template_id", versions)
+	return parents(s.lookups.WithContext(ctx), "template_versions", "template_id", versions)
 }
 
 // UserOrganizations returns the organizations of each of the users that the catalog knows.
 func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
-	return organizationsOfUsers(s.writes.WithContext(ctx), users)
+	return organizationsOfUsers(s.lookups.WithContext(ctx), users)
 }
 
 // readBatch bounds the ids of one IN list.
@@ -82,7 +82,7 @@ func (s *Store) AgentOrganizations(ctx context.Context, agents []uuid.UUID) (map
 	organizations := make(map[uuid.UUID]uuid.UUID, len(agents))
 	for batch := range slices.Chunk(agents, readBatch) {
 		var rows []struct{ ID, Organization uuid.UUID }
-		err := s.writes.WithContext(ctx).Raw(`SELECT agents.id, templates.organization_id AS organization FROM agents
+		err := s.lookups.WithContext(ctx).Raw(`SELECT agents.id, templates.organization_id AS organization FROM agents
 			JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
 			WHERE agents.deleted_at = 0 AND agents.id IN ?`, batch).Scan(&rows).Error
 		if err != nil {
@@ -119,7 +119,7 @@ func (s *Store) CheckScope(ctx context.Context, organization, template uuid.UUID
 }
 
 func (s *Store) checkKnown(ctx context.Context, table string, id uuid.UUID) error {
-	found, err := parents(s.writes.WithContext(ctx), table, "id", []uuid.UUID{id})
+	found, err := parents(s.lookups.WithContext(ctx), table, "id", []uuid.UUID{id})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ type Options struct {
 type Store struct {
 	dialect dialect
 	clock   func() time.Time
-	writes  *gorm.DB // ingest, catalog, access, folding
+	writes  *gorm.DB // merging, folding, changes of catalog and access
+	lookups *gorm.DB // what ingest and authentication need to know; they wait for neither of the others
 	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
 }
 
@@ -55,8 +56,10 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
 	}
-	if s.reads, err = openPool(d.readPool()); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
+	for _, p := range []**gorm.DB{&s.lookups, &s.reads} {
+		if *p, err = openPool(d.readPool()); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
+		}
 	}
 	return s, nil
 }
@@ -90,7 +93,7 @@ func openPool(p pool) (*gorm.DB, error) {
 // Close ends all connections. Calls still running fail.
 func (s *Store) Close() error {
 	var errs []error
-	for _, db := range []*gorm.DB{s.writes, s.reads} {
+	for _, db := range []*gorm.DB{s.writes, s.lookups, s.reads} {
 		if db == nil {
 			continue
 		}

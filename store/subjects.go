@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"github.com/google/uuid"
@@ -10,7 +11,7 @@ import (
 )
 
 // Subjects returns the numbers under which the usage of users is kept; a user seen for the first time gets a random
-// one. It does not ask whether the users exist.
+// one, from 1 on. It does not ask whether the users exist.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	subjects := make(map[uuid.UUID]int64, len(users))
 	read := func(tx *gorm.DB) error {
@@ -36,7 +37,7 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 				continue
 			}
 			// No conflict target: a number that is taken already is not given twice either.
-			err := tx.Exec(`INSERT INTO subjects (user_id, subject) VALUES (?, ?) ON CONFLICT DO NOTHING`, user, rand.Int64()).Error
+			err := tx.Exec(`INSERT INTO subjects (user_id, subject) VALUES (?, ?) ON CONFLICT DO NOTHING`, user, 1+rand.Int64N(math.MaxInt64)).Error
 			if err != nil {
 				return s.dialect.classify(err)
 			}

@@ -80,7 +80,7 @@ var noHash = make([]byte, 32)
 // turn a token away.
 func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Principal, error) {
 	found := Token{Hash: noHash}
-	err := s.writes.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
+	err := s.lookups.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
 	if err != nil {
 		return access.Principal{}, fmt.Errorf("look up token: %w", err)
 	}
@@ -118,7 +118,7 @@ func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) error {
 // agentPrincipal is an agent that still exists; it may report for itself and nothing else.
 func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 	var alive int64
-	if err := s.writes.WithContext(ctx).Model(&Agent{}).Where("id = ? AND deleted_at = 0", p.ID).Count(&alive).Error; err != nil {
+	if err := s.lookups.WithContext(ctx).Model(&Agent{}).Where("id = ? AND deleted_at = 0", p.ID).Count(&alive).Error; err != nil {
 		return fmt.Errorf("look up agent: %w", err)
 	}
 	if alive == 0 {
@@ -131,7 +131,7 @@ func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 // userPrincipal is a person who is neither gone nor suspended, with their own roles and those of their groups.
 func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 	var user User
-	tx := s.writes.WithContext(ctx).Where("id = ?", p.ID).Limit(1).Find(&user)
+	tx := s.lookups.WithContext(ctx).Where("id = ?", p.ID).Limit(1).Find(&user)
 	if tx.Error != nil {
 		return fmt.Errorf("look up user: %w", tx.Error)
 	}
@@ -140,7 +140,7 @@ func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 	}
 	p.Name = user.Username
 	var groups []uuid.UUID
-	if err := s.writes.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", p.ID).Pluck("group_id", &groups).Error; err != nil {
+	if err := s.lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", p.ID).Pluck("group_id", &groups).Error; err != nil {
 		return fmt.Errorf("look up groups of user: %w", err)
 	}
 	own, err := s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
@@ -157,7 +157,7 @@ func (s *Store) ValidAgentTokens(ctx context.Context, ids []string) (map[string]
 	valid := make(map[string]bool, len(ids))
 	for batch := range slices.Chunk(ids, readBatch) {
 		var found []string
-		err := s.writes.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
+		err := s.lookups.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
 			WHERE tokens.id IN ? AND tokens.principal_kind = ? AND tokens.revoked_at = 0 AND (tokens.expires_at = 0 OR tokens.expires_at > ?) AND agents.deleted_at = 0`,
 			batch, access.KindAgent, At(s.clock())).Scan(&found).Error
 		if err != nil {

@@ -47,6 +47,10 @@ func measureIngest(ctx context.Context, t *table, d database, s sizes) (err erro
 	defer func() { err = errors.Join(err, child.stop()) }()
 	l := &load{sizes: s, agents: agents, token: token, address: child.GRPC}
 
+	// What the server has to learn about an agent at its first report is not what is measured.
+	if err := l.introduce(ctx); err != nil {
+		return err
+	}
 	before, wal := child.cpu(), d.wal(ctx, name)
 	database := d.cpu()
 	full, err := l.run(ctx, 0)
@@ -163,14 +167,29 @@ func (o *outcome) percentile(p float64) float64 {
 	return o.latencies[int(p*float64(len(o.latencies)-1))]
 }
 
+// introduce lets every agent report once.
+func (l *load) introduce(ctx context.Context) error {
+	_, err := l.stream(ctx, func(s *stream) { s.end, s.rounds = time.Now().Add(time.Hour), 1 })
+	return err
+}
+
 // run streams for the warm-up and the measurement. With a rate it offers that many reports per second, otherwise as many
 // as are acknowledged.
 func (l *load) run(ctx context.Context, rate int) (*outcome, error) {
+	measureFrom := time.Now().Add(warmUp)
+	return l.stream(ctx, func(s *stream) {
+		s.measureFrom, s.end = measureFrom, measureFrom.Add(l.sizes.Seconds)
+		if rate > 0 {
+			s.pause = time.Duration(float64(time.Second) * float64(l.sizes.Streams) / float64(rate))
+		}
+	})
+}
+
+// stream opens all streams, each prepared by a function, and waits for their end.
+func (l *load) stream(ctx context.Context, prepare func(*stream)) (*outcome, error) {
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+l.token))
 	defer cancel()
 	o := &outcome{}
-	begin := time.Now()
-	measureFrom, end := begin.Add(warmUp), begin.Add(warmUp+l.sizes.Seconds)
 	failures := make(chan error, l.sizes.Streams)
 	var streams sync.WaitGroup
 	start := l.rounds.Load()
@@ -183,10 +202,8 @@ func (l *load) run(ctx context.Context, rate int) (*outcome, error) {
 		defer conn.Close()
 		for i := c; i < l.sizes.Streams; i += connections {
 			streams.Go(func() {
-				s := &stream{load: l, outcome: o, first: i, round: start, measureFrom: measureFrom, end: end}
-				if rate > 0 {
-					s.pause = time.Duration(float64(time.Second) * float64(l.sizes.Streams) / float64(rate))
-				}
+				s := &stream{load: l, outcome: o, first: i, round: start}
+				prepare(s)
 				if err := s.run(ctx, insightsv1.NewIngestServiceClient(conn)); err != nil {
 					failures <- err
 				}
@@ -211,6 +228,7 @@ type stream struct {
 	outcome          *outcome
 	first            int
 	round            int64
+	rounds           int64         // how many at most; 0: until the end
 	pause            time.Duration // between reports; 0: none
 	measureFrom, end time.Time
 }
@@ -253,7 +271,13 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 	}()
 	next := time.Now().Add(time.Duration(rand.Int64N(int64(s.pause) + 1)))
 	var sequence uint64
-	for ; ; s.round++ {
+	for last := s.round + s.rounds; ; s.round++ {
+		if s.rounds > 0 && s.round == last {
+			if err := grpcStream.CloseSend(); err != nil {
+				return err
+			}
+			return ignoreEnd(<-received)
+		}
 		for i := s.first; i < len(s.agents); i += s.sizes.Streams {
 			if s.pause > 0 {
 				time.Sleep(time.Until(next))
