@@ -25,6 +25,7 @@ import (
 type company struct {
 	*running
 	organizations, templates [2]uuid.UUID
+	agents                   [2]string
 	user                     string
 }
 
@@ -32,9 +33,8 @@ func newCompany(t *testing.T) *company {
 	t.Helper()
 	c := &company{running: run(t, storetest.SQLite(t), instant(t, "2023-03-28T12:00:00Z"), nil), user: uuid.NewString()}
 	change := &insightsv1.ApplyCatalogRequest{}
-	var agents [2]string
 	for i := range c.templates {
-		c.organizations[i], c.templates[i], agents[i] = uuid.New(), uuid.New(), uuid.NewString()
+		c.organizations[i], c.templates[i], c.agents[i] = uuid.New(), uuid.New(), uuid.NewString()
 		workspace, version := uuid.NewString(), uuid.NewString()
 		change.Organizations = append(change.Organizations, &insightsv1.Organization{Id: c.organizations[i].String(), Name: "o"})
 		change.Templates = append(change.Templates, &insightsv1.Template{Id: c.templates[i].String(), OrganizationId: c.organizations[i].String(), Name: "t"})
@@ -44,7 +44,7 @@ func newCompany(t *testing.T) *company {
 			},
 		})
 		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: workspace, OwnerId: c.user, TemplateId: c.templates[i].String(), Name: "w"})
-		change.Agents = append(change.Agents, &insightsv1.Agent{Id: agents[i], WorkspaceId: workspace, Name: "main"})
+		change.Agents = append(change.Agents, &insightsv1.Agent{Id: c.agents[i], WorkspaceId: workspace, Name: "main"})
 	}
 	change.Users = []*insightsv1.User{{Id: c.user, Username: "ann", AvatarUrl: "/ann.png"}}
 	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
@@ -56,8 +56,8 @@ func newCompany(t *testing.T) *company {
 		}
 	}
 	c.reportStats(t, controlPlane, []*insightsv1.AgentReport{
-		report(agents[0], "2023-03-25T23:59:30+01:00"), report(agents[0], "2023-03-26T00:00:00+01:00"),
-		report(agents[1], "2023-03-26T23:59:30+02:00"),
+		report(c.agents[0], "2023-03-25T23:59:30+01:00"), report(c.agents[0], "2023-03-26T00:00:00+01:00"),
+		report(c.agents[1], "2023-03-26T23:59:30+02:00"),
 	})
 	created := timestamppb.New(instant(t, "2023-03-26T12:00:00Z"))
 	c.reportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{

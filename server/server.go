@@ -190,8 +190,8 @@ func (s *Server) Run(ctx context.Context) error {
 		work.Go(func() { owned(background) })
 	}
 	serving, failed := errgroup.WithContext(ctx)
-	serving.Go(func() error { return s.grpc.Serve(s.grpcListener) })
-	serving.Go(func() error { return s.grpc.Serve(s.gateway.listener) })
+	serving.Go(func() error { return serveGRPC(s.grpc, s.grpcListener) })
+	serving.Go(func() error { return serveGRPC(s.grpc, s.gateway.listener) })
 	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
 	serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
 	<-failed.Done()
@@ -201,6 +201,13 @@ func (s *Server) Run(ctx context.Context) error {
 	stopBackground()
 	work.Wait()
 	return errors.Join(err, s.gateway.close())
+}
+
+func serveGRPC(server *grpc.Server, l net.Listener) error {
+	if err := server.Serve(l); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+		return err
+	}
+	return nil
 }
 
 func serveHTTP(server *http.Server, l net.Listener) (err error) {
