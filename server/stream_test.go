@@ -1,0 +1,287 @@
+package server
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// agentStreamOf opens a stream of one of the company's agents.
+func agentStreamOf(t *testing.T, c *company, agent string) insightsv1.IngestService_StreamStatsClient {
+	t.Helper()
+	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(agent)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(as(context.Background(), secrets[0].Reveal()), time.Minute)
+	t.Cleanup(cancel)
+	stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := stream.Recv()
+	if err != nil || first.GetReportInterval().AsDuration() != 30*time.Second {
+		t.Fatal("first answer:", first, err)
+	}
+	return stream
+}
+
+// sessionAt is a report of an open editor.
+func sessionAt(agent string, sequence uint64, at time.Time) *insightsv1.AgentReport {
+	return &insightsv1.AgentReport{
+		AgentId: agent, Sequence: sequence, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
+	}
+}
+
+func sendReports(t *testing.T, stream insightsv1.IngestService_StreamStatsClient, reports ...*insightsv1.AgentReport) {
+	t.Helper()
+	if err := stream.Send(&insightsv1.StreamStatsRequest{Reports: reports}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settled reads answers until a sequence is settled and returns the rejections on the way.
+func settled(t *testing.T, stream insightsv1.IngestService_StreamStatsClient, sequence uint64) (rejected []*insightsv1.StreamRejection) {
+	t.Helper()
+	for {
+		answer, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rejected = append(rejected, answer.GetRejected()...)
+		if answer.GetAcknowledgedSequence() >= sequence {
+			return rejected
+		}
+	}
+}
+
+// minutes asks how long the company's person was active on a day.
+func (c *company) minutes(t *testing.T, day time.Time) int64 {
+	t.Helper()
+	auditor := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	scope, err := access.Templates(auditor, access.ViewInsights, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := c.store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int64
+	for _, u := range users {
+		n += u.Minutes
+	}
+	return n
+}
+
+// What is acknowledged is in the answers at once.
+func TestAcknowledgedIsAnswered(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	stream := agentStreamOf(t, c, c.agents[0])
+	day := instant(t, "2023-03-27T00:00:00Z")
+	for i := range 20 {
+		sendReports(t, stream, sessionAt(c.agents[0], uint64(i+1), day.Add(time.Duration(i)*time.Minute)))
+		begin := time.Now()
+		settled(t, stream, uint64(i+1))
+		if got := c.minutes(t, day); got != int64(i+1) {
+			t.Fatalf("after %d acknowledged minutes the answer has %d", i+1, got)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	}
+}
+
+func TestStreamRejects(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	now := c.config.Clock()
+	agent := c.agents[0]
+	stream := agentStreamOf(t, c, agent)
+	old, ahead, long, negative, name := sessionAt(agent, 1, now.Add(-8*24*time.Hour)), sessionAt(agent, 2, now.Add(6*time.Minute)), sessionAt(agent, 3, now), sessionAt(agent, 4, now), sessionAt(agent, 6, now)
+	long.Interval = durationpb.New(11 * time.Minute)
+	negative.RxBytes = -1
+	name.AgentVersion = strings.Repeat("v", 129)
+	sendReports(t, stream, old, ahead, long, negative, sessionAt(agent, 5, now), name)
+	var got []string
+	for _, r := range settled(t, stream, 6) {
+		field, _, _ := strings.Cut(r.GetReason(), " ")
+		got = append(got, fmt.Sprint(r.GetSequence(), " ", field, " ", r.GetPermanent()))
+	}
+	want := []string{"1 collected_at true", "2 collected_at true", "3 interval: true", "4 rx_bytes: true", "6 agent_version: true"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rejections (-want +got):\n%s", diff)
+	}
+	sendReports(t, stream, sessionAt(agent, 7, now), sessionAt(agent, 7, now))
+	for {
+		if _, err := stream.Recv(); err != nil {
+			if status.Code(err) != codes.InvalidArgument {
+				t.Errorf("a sequence that does not rise: %v", err)
+			}
+			break
+		}
+	}
+}
+
+func TestAgentReportsForItselfAlone(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	stream := agentStreamOf(t, c, c.agents[0])
+	sendReports(t, stream, sessionAt(c.agents[1], 1, c.config.Clock()))
+	if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a report for another agent: %v", err)
+	}
+	large := agentStreamOf(t, c, c.agents[0])
+	report := sessionAt(c.agents[0], 1, c.config.Clock())
+	report.DerpRegion = strings.Repeat("x", maxAgentMessage)
+	sendReports(t, large, report)
+	if _, err := large.Recv(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a message above the limit: %v", err)
+	}
+}
+
+// An agent that the catalog learns of later loses nothing; one whose workspace is gone is told for good.
+func TestUnknownAndDeletedAgents(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
+	ingest := insightsv1.NewIngestServiceClient(c.conn)
+	agent, workspace := uuid.NewString(), uuid.NewString()
+	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{sessionAt(agent, 1, c.config.Clock().Add(time.Minute))}}
+	answer := must(t, ingest.ReportStats, controlPlane, report)
+	if len(answer.GetRejected()) != 1 || answer.GetRejected()[0].GetPermanent() || answer.GetAcknowledged() != 0 {
+		t.Errorf("unknown agent: %v", answer)
+	}
+	c.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{
+		Workspaces: []*insightsv1.Workspace{{Id: workspace, OwnerId: c.user, TemplateId: c.templates[0].String(), Name: "new"}},
+		Agents:     []*insightsv1.Agent{{Id: agent, WorkspaceId: workspace, Name: "main"}},
+	})
+	if answer = must(t, ingest.ReportStats, controlPlane, report); answer.GetAcknowledged() != 1 {
+		t.Errorf("known agent: %v", answer)
+	}
+	c.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Workspaces: []string{workspace}}})
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		answer = must(t, ingest.ReportStats, controlPlane, report)
+		if len(answer.GetRejected()) == 1 && answer.GetRejected()[0].GetPermanent() {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("deleted workspace after 5 s: %v", answer)
+		}
+	}
+}
+
+// One report that the database refuses does not fail those it travels with.
+func TestPoisonReport(t *testing.T) {
+	t.Parallel()
+	v := storetest.NewFixture(t, storetest.Postgres(t))
+	db, err := sql.Open("pgx", v.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "ALTER TABLE usage_open ADD CHECK (app <> 'poison')"); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, v.Database, storetest.Now, nil)
+	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	var reports []*insightsv1.AgentReport
+	for i := range 200 {
+		report := sessionAt(v.Agents[i%2][i%3].String(), 0, storetest.Now.Add(-time.Duration(i)*time.Minute))
+		if i == 77 {
+			report.SessionCounts = map[string]int64{"poison": 1}
+		}
+		reports = append(reports, report)
+	}
+	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportStats, controlPlane, &insightsv1.ReportStatsRequest{Reports: reports})
+	if rejected := answer.GetRejected(); answer.GetAcknowledged() != 199 || len(rejected) != 1 || rejected[0].GetIndex() != 77 || !rejected[0].GetPermanent() {
+		t.Errorf("answer: %d acknowledged, rejected %v", answer.GetAcknowledged(), rejected)
+	}
+}
+
+// A server that stops tells its agents, acknowledges what it took, and does not wait for those that do not go.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	for name, leaves := range map[string]bool{"agent leaves": true, "agent stays": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, storetest.SQLite(t))
+			s, err := New(Config{
+				Store: f.Store, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return storetest.Now },
+				GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
+				IngestMaxAge: 24 * time.Hour, ReportInterval: 30 * time.Second, UsageStats: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(context.Background())
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.Run(ctx) }()
+			conn, err := grpc.NewClient(s.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			c := &company{running: &running{Server: s, store: f.Store, conn: conn}}
+			agent := f.Agents[0][0].String()
+			stream := agentStreamOf(t, c, agent)
+			for i := range 100 {
+				sendReports(t, stream, sessionAt(agent, uint64(i+1), storetest.Now.Add(-time.Duration(i)*time.Minute)))
+			}
+			settled(t, stream, 1)
+			begin := time.Now()
+			stop()
+			drained := false
+			for {
+				answer, err := stream.Recv()
+				if err != nil {
+					if leaves && err != io.EOF {
+						t.Errorf("stream ends with %v", err)
+					}
+					break
+				}
+				if answer.GetDrain() && !drained {
+					drained = true
+					if leaves {
+						if err := stream.CloseSend(); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			}
+			if !drained {
+				t.Error("the agent was not told")
+			}
+			if err := <-stopped; err != nil {
+				t.Errorf("server: %v", err)
+			}
+			if took := time.Since(begin); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if got := f.Ask(t).Activity[0].Minutes; got != 100 {
+				t.Errorf("%d minutes are stored, want 100", got)
+			}
+		})
+	}
+}
