@@ -1,0 +1,239 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/template-insights/insights/client"
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+// serve runs a server until stop is called.
+func serve(t *testing.T, database, address string) (at string, stop func()) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(server.Config{
+		Store: s, Logger: slog.New(slog.DiscardHandler), Clock: clock,
+		GRPCAddress: address, HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
+		IngestMaxAge: 24 * time.Hour, ReportInterval: 45 * time.Second, UsageStats: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error("server:", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return srv.GRPCAddress(), stop
+}
+
+func clock() time.Time { return storetest.Now }
+
+// proxy passes connections on until it is told to cut them.
+type proxy struct {
+	net.Listener
+	target string
+
+	mu    sync.Mutex
+	conns []net.Conn
+	work  sync.WaitGroup
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: l, target: target}
+	p.work.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", p.target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			p.mu.Unlock()
+			p.work.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+			p.work.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.cut()
+		p.work.Wait()
+	})
+	return p
+}
+
+// cut breaks everything that is connected.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+}
+
+// startReporter runs a reporter of the fixture's first agent until the test ends.
+func startReporter(t *testing.T, f *storetest.Fixture, address string, agent uuid.UUID) *client.Reporter {
+	t.Helper()
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: agent}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := client.NewReporter(conn, secrets[0].Reveal())
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-stopped; err != context.Canceled {
+			t.Errorf("run returned %v", err)
+		}
+		_ = conn.Close()
+	})
+	return r
+}
+
+// report reports one minute of use.
+func report(t *testing.T, r *client.Reporter, agent uuid.UUID, minute int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := r.Report(ctx, &insightsv1.AgentReport{
+		AgentId: agent.String(), CollectedAt: timestamppb.New(storetest.Now.Add(-time.Duration(minute) * time.Minute)),
+		ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantMinutes(t *testing.T, f *storetest.Fixture, r *client.Reporter, want int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.Flush(ctx); err != nil {
+		t.Fatal("flush:", err)
+	}
+	var got int64
+	if users := f.Ask(t).Activity; len(users) > 0 {
+		got = users[0].Minutes
+	}
+	if got != want {
+		t.Errorf("%d minutes are stored, want %d", got, want)
+	}
+}
+
+func TestReporterSurvivesCuts(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	address, _ := serve(t, f.Database, "127.0.0.1:0")
+	p := newProxy(t, address)
+	r := startReporter(t, f, p.Addr().String(), f.Agents[0][0])
+	for i := range 600 {
+		report(t, r, f.Agents[0][0], i)
+		if i%150 == 100 {
+			p.cut()
+		}
+	}
+	wantMinutes(t, f, r, 600)
+	if got := r.Interval(); got != 45*time.Second {
+		t.Errorf("interval %v, want the server's", got)
+	}
+}
+
+func TestReporterGoesToTheNextServer(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	address, stop := serve(t, f.Database, "127.0.0.1:0")
+	r := startReporter(t, f, address, f.Agents[0][0])
+	for i := range 200 {
+		report(t, r, f.Agents[0][0], i)
+		if i == 100 {
+			stop() // it drains: the reporter lets go, and finds the next one
+			serve(t, f.Database, address)
+		}
+	}
+	wantMinutes(t, f, r, 200)
+}
+
+// A report that is rejected for good does not hold up the next one.
+func TestReporterDropsWhatIsRejectedForGood(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	address, _ := serve(t, f.Database, "127.0.0.1:0")
+	r := startReporter(t, f, address, f.Agents[0][0])
+	permanent := &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now.Add(-48 * time.Hour))}
+	if err := r.Report(t.Context(), permanent); err != nil { // too old: settled without being stored
+		t.Fatal(err)
+	}
+	report(t, r, f.Agents[0][0], 1)
+	wantMinutes(t, f, r, 1)
+}
+
+// Report waits while too much is not settled, and gives up with its context.
+func TestReporterIsBounded(t *testing.T) {
+	t.Parallel()
+	conn, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := client.NewReporter(conn, "nobody listens")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for i := range 1000 {
+		if err := r.Report(ctx, &insightsv1.AgentReport{AgentId: fmt.Sprint(i)}); err != nil {
+			if i != 256 {
+				t.Errorf("the queue holds %d reports", i)
+			}
+			return
+		}
+	}
+	t.Error("the queue has no bound")
+}
