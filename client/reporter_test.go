@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -131,7 +132,7 @@ func startReporter(t *testing.T, f *storetest.Fixture, address string, agent uui
 	go func() { stopped <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-stopped; err != context.Canceled {
+		if err := <-stopped; !errors.Is(err, context.Canceled) {
 			t.Errorf("run returned %v", err)
 		}
 		_ = conn.Close()

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -256,7 +257,7 @@ func TestDrain(t *testing.T) {
 			for {
 				answer, err := stream.Recv()
 				if err != nil {
-					if leaves && err != io.EOF {
+					if leaves && !errors.Is(err, io.EOF) {
 						t.Errorf("stream ends with %v", err)
 					}
 					break

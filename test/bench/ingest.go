@@ -62,7 +62,7 @@ func measureIngest(ctx context.Context, t *table, d database, s sizes) (err erro
 	}
 	goal := map[string][2]string{"Postgres": {"≥ 50000", "≤ 150"}, "SQLite": {"≥ 20000", "≤ 100"}}[d.name]
 	reports := float64(full.all)
-	t.add(d, "durable acknowledged reports over gRPC", float64(full.measured)/s.Seconds.Seconds(), "1/s", goal[0])
+	t.add(d, "durable acknowledged reports over gRPC", float64(full.measured)/s.Length.Seconds(), "1/s", goal[0])
 	t.add(d, "of them, with new bits", 100*float64(full.fresh)/reports, "%", "≥ 45")
 	t.add(d, "acknowledgement at full load, p50", full.percentile(0.5), "ms", "")
 	t.add(d, "acknowledgement at full load, p99", full.percentile(0.99), "ms", goal[1])
@@ -75,7 +75,7 @@ func measureIngest(ctx context.Context, t *table, d database, s sizes) (err erro
 	if err != nil {
 		return err
 	}
-	t.add(d, fmt.Sprintf("acknowledged at %d offered", s.OfferedPS), float64(steady.measured)/s.Seconds.Seconds(), "1/s", fmt.Sprint(s.OfferedPS))
+	t.add(d, fmt.Sprintf("acknowledged at %d offered", s.OfferedPS), float64(steady.measured)/s.Length.Seconds(), "1/s", fmt.Sprint(s.OfferedPS))
 	t.add(d, fmt.Sprintf("acknowledgement at %d offered, p99", s.OfferedPS), steady.percentile(0.99), "ms", "≤ 100")
 	return nil
 }
@@ -178,7 +178,7 @@ func (l *load) introduce(ctx context.Context) error {
 func (l *load) run(ctx context.Context, rate int) (*outcome, error) {
 	measureFrom := time.Now().Add(warmUp)
 	return l.stream(ctx, func(s *stream) {
-		s.measureFrom, s.end = measureFrom, measureFrom.Add(l.sizes.Seconds)
+		s.measureFrom, s.end = measureFrom, measureFrom.Add(l.sizes.Length)
 		if rate > 0 {
 			s.pause = time.Duration(float64(time.Second) * float64(l.sizes.Streams) / float64(rate))
 		}

@@ -27,7 +27,7 @@ type sizes struct {
 	Agents    int           // distinct, each with a user of its own
 	Streams   int           // the agents are spread over them
 	Window    int           // reports of a stream that are not acknowledged
-	Seconds   time.Duration // of a measurement of ingest
+	Length    time.Duration // of a measurement of ingest
 	OfferedPS int           // reports per second of the measurement of latency
 	Users     int           // of the questions
 	Templates int
@@ -45,7 +45,7 @@ func main() {
 	s := sizes{Window: 16, Templates: 50, Workdays: 22}
 	flag.IntVar(&s.Agents, "agents", 100_000, "distinct agents that report")
 	flag.IntVar(&s.Streams, "streams", 1000, "streams that carry their reports")
-	flag.DurationVar(&s.Seconds, "time", 20*time.Second, "length of each measurement of ingest")
+	flag.DurationVar(&s.Length, "time", 20*time.Second, "length of each measurement of ingest")
 	flag.IntVar(&s.OfferedPS, "offered", 20_000, "reports per second of the measurement of latency")
 	flag.IntVar(&s.Users, "users", 10_000, "people whose month the questions are about")
 	output := flag.String("o", "", "write the figures as JSON to this file as well")

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+// command runs the program and returns its code and what it wrote.
+func command(t *testing.T, environment []string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = run(t.Context(), args, environment, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	database := "--database=" + storetest.SQLite(t)
+	for name, c := range map[string]struct {
+		args, environment []string
+		code              int
+		out, err          string
+	}{
+		"help":                     {args: []string{"--help"}, out: "token create"},
+		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
+		"version":                  {args: []string{"version"}, out: "insights "},
+		"nothing":                  {code: exitUsage, err: "serve"},
+		"unknown command":          {args: []string{"fly"}, code: exitUsage, err: "fly"},
+		"unknown variable":         {args: []string{"version"}, environment: []string{"INSIGHTS_GRPC_ADDRES=x"}, code: exitUsage, err: "INSIGHTS_GRPC_ADDRES"},
+		"migrate again":            {args: []string{"migrate", database}},
+		"database":                 {args: []string{"migrate", "--database=oracle:x"}, code: exitError, err: "sqlite:FILE"},
+		"neither agent nor role":   {args: []string{"token", "create", database}, code: exitUsage, err: "--role"},
+		"unknown role":             {args: []string{"token", "create", database, "--role=king"}, code: exitUsage, err: "king"},
+		"role without its scope":   {args: []string{"token", "create", database, "--role=organization-admin"}, code: exitUsage, err: "organization"},
+		"unknown agent":            {args: []string{"token", "create", database, "--agent=" + uuid.NewString()}, code: exitError, err: "does not exist"},
+		"no id":                    {args: []string{"token", "create", database, "--agent=x"}, code: exitUsage, err: "--agent"},
+		"unknown token":            {args: []string{"token", "revoke", database, "nothing"}, code: exitError, err: "does not exist"},
+		"beyond loopback":          {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
+		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
+		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
+		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, errs := command(t, c.environment, c.args...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs, c.err) {
+				t.Errorf("code %d, want %d\nout: %s\nerr: %s\nwant %q and %q", code, c.code, out, errs, c.out, c.err)
+			}
+		})
+	}
+}
+
+// program is the program running in the background of a test.
+type program struct {
+	lines   chan string // of what it writes
+	stop    context.CancelFunc
+	stopped chan int
+}
+
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	p := &program{lines: make(chan string, 1000), stop: stop, stopped: make(chan int, 1)}
+	go func() {
+		p.stopped <- run(ctx, args, nil, w, w)
+		_ = w.Close()
+	}()
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		for range p.lines { // until it has stopped
+		}
+	})
+	return p
+}
+
+// wait reads on until a line matches and returns what the expression's groups matched.
+func (p *program) wait(t *testing.T, expression string) []string {
+	t.Helper()
+	re, timeout := regexp.MustCompile(expression), time.After(time.Minute)
+	var seen []string
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				t.Fatalf("the program ended without %q:\n%s", expression, strings.Join(seen, "\n"))
+			}
+			seen = append(seen, line)
+			if found := re.FindStringSubmatch(line); found != nil {
+				return found[1:]
+			}
+		case <-timeout:
+			t.Fatalf("no %q within a minute:\n%s", expression, strings.Join(seen, "\n"))
+		}
+	}
+}
+
+func get(t *testing.T, url, token string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Coder-Session-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// From nothing to an answer: serve makes the database, token create lets in, token revoke puts out.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	database := "--database=sqlite:" + filepath.Join(t.TempDir(), "new.db")
+	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0")
+	at := p.wait(t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) protection=none usage_stats=true`)
+	code, token, errs := command(t, nil, "token", "create", database, "--role", "owner")
+	if code != exitOK || !regexp.MustCompile(`^tia_\w+\n$`).MatchString(token) {
+		t.Fatalf("token create: %d %q %s", code, token, errs)
+	}
+	token = strings.TrimSpace(token)
+	url := "http://" + at[0] + "/api/v2/insights/templates?start_time=2023-08-07T00:00:00Z&end_time=2023-08-14T00:00:00Z"
+	if status, body := get(t, url, token); status != http.StatusOK {
+		t.Errorf("question with the token: %d %s", status, body)
+	}
+	if _, list, _ := command(t, nil, "token", "list", database); !strings.Contains(list, token[4:14]) || strings.Contains(list, token) {
+		t.Errorf("token list: %s", list)
+	}
+	if code, _, errs := command(t, nil, "token", "revoke", database, token[4:14]); code != exitOK {
+		t.Errorf("token revoke: %s", errs)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if status, _ := get(t, url, token); status == http.StatusUnauthorized {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a revoked token still lets in after 5 s")
+		}
+	}
+	if status, body := get(t, "http://"+at[1]+"/metrics", ""); status != http.StatusOK || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("metrics: %d %s", status, body)
+	}
+	p.stop()
+	if code := <-p.stopped; code != exitOK {
+		t.Errorf("serve ended with %d", code)
+	}
+}
+
+// The demo prints requests that can be pasted, and their answers are not empty.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p := start(t, "demo", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s")
+	metrics := p.wait(t, `metrics\s+(\S+)`)[0]
+	p.wait(t, `^Tokens$`)
+	owner := p.wait(t, `owner\s+(tia_\S+)`)[0]
+	p.wait(t, `template admin of \S+\s+(tia_\S+)`)
+	member := p.wait(t, `member.*(tia_\S+)`)[0]
+	var urls []string
+	for range 3 {
+		found := p.wait(t, `curl -H 'Coder-Session-Token: (\S+)' '(\S+)'`)
+		status, body := get(t, found[1], found[0])
+		var answer struct {
+			Report struct {
+				ActiveUsers int              `json:"active_users"`
+				Users       []map[string]any `json:"users"`
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || answer.Report.ActiveUsers+len(answer.Report.Users) == 0 {
+			t.Errorf("%s: %d %v %.300s", found[1], status, err, body)
+		}
+		if status, body := get(t, found[1], member); status != http.StatusNotFound {
+			t.Errorf("%s as a member: %d %.300s", found[1], status, body)
+		}
+		urls = append(urls, found[1])
+	}
+	if status, _ := get(t, strings.Replace(urls[0], "/templates?", "/user-activity?interval=day&", 1), owner); status != http.StatusBadRequest {
+		t.Errorf("a question with a parameter that it does not know: %d", status)
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		_, body := get(t, metrics, "")
+		if strings.Contains(body, "coderd_insights_templates_active_users{") && strings.Contains(body, "coderd_insights_applications_usage_seconds{") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no gauges within a minute")
+		}
+		select {
+		case <-p.stopped:
+			t.Fatal("the demo ended")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	p.stop()
+	if code := <-p.stopped; code != exitOK {
+		t.Errorf("demo ended with %d", code)
+	}
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+)
+
+// codeOf makes a unary call and returns how it ended.
+func codeOf[Q, A proto.Message](t *testing.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) codes.Code {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(as(t.Context(), token), time.Minute)
+	defer cancel()
+	_, err := call(ctx, req)
+	return status.Code(err)
+}
+
+func TestTokensAndRoles(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	owner, service := c.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(c.conn)
+	person := &insightsv1.Principal{Kind: "user", Id: c.user}
+	created := must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person, Name: "laptop"})
+
+	who := must(t, service.WhoAmI, created.GetSecret(), &insightsv1.WhoAmIRequest{})
+	if who.GetUsername() != "ann" || who.GetPrincipal().GetId() != c.user || len(who.GetGrants()) != 0 {
+		t.Errorf("who am I: %v", who)
+	}
+	ask := &insightsv1.GetUserActivityRequest{StartTime: "2023-03-26T00:00:00Z", EndTime: "2023-03-27T00:00:00Z", TemplateIds: []string{c.templates[0].String()}}
+	insights := insightsv1.NewInsightsServiceClient(c.conn)
+	sees := func() bool {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(as(t.Context(), created.GetSecret()), time.Minute)
+		defer cancel()
+		_, err := insights.GetUserActivity(ctx, ask)
+		if err != nil && status.Code(err) != codes.NotFound {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	if sees() {
+		t.Error("a person without roles sees insights")
+	}
+	grant := &insightsv1.GrantRoleRequest{Principal: person, Role: "template-admin", TemplateId: c.templates[0].String()}
+	binding := must(t, service.GrantRole, owner, grant).GetRoleBinding()
+	if again := must(t, service.GrantRole, owner, grant).GetRoleBinding(); !proto.Equal(again, binding) {
+		t.Errorf("the same grant again: %v, want %v", again, binding)
+	}
+	eventually(t, "granted", sees)
+	if got := must(t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person}).GetRoleBindings(); len(got) != 1 || !proto.Equal(got[0], binding) {
+		t.Errorf("bindings of the person: %v", got)
+	}
+	must(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: binding.GetId()})
+	eventually(t, "revoked", func() bool { return !sees() })
+
+	for name, got := range map[string]codes.Code{
+		"unknown user":     codeOf(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "user", Id: uuid.NewString()}}),
+		"unknown binding":  codeOf(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: uuid.NewString()}),
+		"unknown token":    codeOf(t, service.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: "nothing"}),
+		"unknown template": codeOf(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: person, Role: "template-admin", TemplateId: uuid.NewString()}),
+	} {
+		if got != codes.NotFound {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for name, req := range map[string]*insightsv1.CreateTokenRequest{
+		"kind":    {Principal: &insightsv1.Principal{Kind: "group", Id: c.user}},
+		"id":      {Principal: &insightsv1.Principal{Kind: "user", Id: "ann"}},
+		"expired": {Principal: person, ExpiresAt: timestamppb.New(c.config.Clock())},
+		"name":    {Principal: person, Name: "a\nb"},
+	} {
+		if got := codeOf(t, service.CreateToken, owner, req); got != codes.InvalidArgument {
+			t.Errorf("bad %s: %v", name, got)
+		}
+	}
+}
+
+// eventually waits for what is promised to be in force within five seconds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in force after 5 s", what)
+		}
+	}
+}
+
+func TestListTokensPages(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	owner, service := c.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(c.conn)
+	person := &insightsv1.Principal{Kind: "user", Id: c.user}
+	want := map[string]bool{}
+	for range 7 {
+		want[must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person}).GetToken().GetId()] = true
+	}
+	got := map[string]bool{}
+	for request := (&insightsv1.ListTokensRequest{Principal: person, PageSize: 3}); ; {
+		page := must(t, service.ListTokens, owner, request)
+		for _, token := range page.GetTokens() {
+			if got[token.GetId()] {
+				t.Errorf("token %s twice", token.GetId())
+			}
+			got[token.GetId()] = true
+		}
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+	for _, bad := range []*insightsv1.ListTokensRequest{{PageSize: -1}, {PageSize: maxPage + 1}, {PageToken: "nonsense"}} {
+		if got := codeOf(t, service.ListTokens, owner, bad); got != codes.InvalidArgument {
+			t.Errorf("%v: %v", bad, got)
+		}
+	}
+}
+
+// A control plane makes tokens for the agents of its organization, and of no other.
+func TestAgentTokensStayInTheOrganization(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	confined, service := c.token(t, access.RoleControlPlane, c.organizations[0]), insightsv1.NewAccessServiceClient(c.conn)
+	issued := must(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: c.agents[:1]}).GetTokens()
+	who := must(t, service.WhoAmI, issued[0].GetSecret(), &insightsv1.WhoAmIRequest{})
+	if who.GetPrincipal().GetKind() != "agent" || who.GetPrincipal().GetId() != c.agents[0] {
+		t.Errorf("who am I: %v", who)
+	}
+	for name, ids := range map[string][]string{"foreign": c.agents[:], "unknown": {uuid.NewString()}} {
+		if got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids}); got != codes.NotFound {
+			t.Errorf("%s agent: %v", name, got)
+		}
+	}
+	for name, ids := range map[string][]string{"none": nil, "twice": {c.agents[0], c.agents[0]}, "no id": {"x"}} {
+		if got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids}); got != codes.InvalidArgument {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
