@@ -38,11 +38,11 @@ func TestCommandLine(t *testing.T) {
 		out, err          string
 	}{
 		"help":                     {args: []string{"--help"}, out: "token create"},
-		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
+		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_COLOURS"},
 		"version":                  {args: []string{"version"}, out: "insights "},
 		"nothing":                  {code: exitUsage, err: "serve"},
 		"unknown command":          {args: []string{"fly"}, code: exitUsage, err: "fly"},
-		"unknown variable":         {args: []string{"version"}, environment: []string{"INSIGHTS_GRPC_ADDRES=x"}, code: exitUsage, err: "INSIGHTS_GRPC_ADDRES"},
+		"unknown variable":         {args: []string{"version"}, environment: []string{"INSIGHTS_COLOUR=x"}, code: exitUsage, err: "INSIGHTS_COLOUR"},
 		"migrate again":            {args: []string{"migrate", database}},
 		"database":                 {args: []string{"migrate", "--database=oracle:x"}, code: exitError, err: "sqlite:FILE"},
 		"neither agent nor role":   {args: []string{"token", "create", database}, code: exitUsage, err: "--role"},
