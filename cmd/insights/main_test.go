@@ -38,7 +38,7 @@ func TestCommandLine(t *testing.T) {
 		out, err          string
 	}{
 		"help":                     {args: []string{"--help"}, out: "token create"},
-		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_COLOURS"},
+		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
 		"version":                  {args: []string{"version"}, out: "insights "},
 		"nothing":                  {code: exitUsage, err: "serve"},
 		"unknown command":          {args: []string{"fly"}, code: exitUsage, err: "fly"},
