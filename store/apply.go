@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -318,7 +319,7 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 		if _, known := a.users[x.OwnerID]; !known {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
-		x.ChangedAt = a.now
+		x.ChangedAt = At(time.Now())
 		return a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
 	})
 }
@@ -386,9 +387,9 @@ func (a *applier) markDeleted(c Catalog) error {
 			}
 		}
 	}
-	// The directory of every server learns of changes by this column.
+	// The directory of every server learns of changes by this column: it is about real time, whatever the clock says.
 	for batch := range slices.Chunk(append(touched, workspaces...), writeBatch) {
-		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", a.now).Error; err != nil {
+		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", At(time.Now())).Error; err != nil {
 			return fmt.Errorf("mark workspaces as changed: %w", err)
 		}
 	}

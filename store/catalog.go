@@ -86,7 +86,7 @@ type Workspace struct {
 	Name       string
 	CreatedAt  Instant `gorm:"autoCreateTime:false"`
 	DeletedAt  Instant
-	ChangedAt  Instant // when this row was last written, by this service's clock
+	ChangedAt  Instant // when this row was last written, in real time
 }
 
 // Agent runs in a workspace and reports its usage. It keeps its workspace for ever.

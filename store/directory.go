@@ -28,8 +28,14 @@ type Directory struct {
 	store *Store
 
 	mu       sync.RWMutex
-	agents   map[uuid.UUID]Placement
+	agents   map[uuid.UUID]knownAgent
 	subjects map[uuid.UUID]int64
+}
+
+// knownAgent is a placement as of a change of its workspace.
+type knownAgent struct {
+	Placement
+	changed Instant
 }
 
 // maxDirectory bounds the entries of each map of a directory: about 150 MB when full.
@@ -37,33 +43,33 @@ const maxDirectory = 1 << 20
 
 // NewDirectory returns an empty directory. Its owner calls Refresh.
 func (s *Store) NewDirectory() *Directory {
-	return &Directory{store: s, agents: map[uuid.UUID]Placement{}, subjects: map[uuid.UUID]int64{}}
+	return &Directory{store: s, agents: map[uuid.UUID]knownAgent{}, subjects: map[uuid.UUID]int64{}}
 }
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
 func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok bool, err error) {
 	d.mu.RLock()
-	p, ok = d.agents[agent]
+	known, ok := d.agents[agent]
 	d.mu.RUnlock()
 	if ok {
-		return p, true, nil
+		return known.Placement, true, nil
 	}
-	p, ok, err = d.store.placement(ctx, agent)
+	known, ok, err = d.store.placement(ctx, agent)
 	if err != nil || !ok {
 		return Placement{}, false, err
 	}
-	if p.Subject == 0 { // the owner's first report ever
-		subjects, err := d.store.Subjects(ctx, []uuid.UUID{p.Owner})
+	if known.Subject == 0 { // the owner's first report ever
+		subjects, err := d.store.Subjects(ctx, []uuid.UUID{known.Owner})
 		if err != nil {
 			return Placement{}, false, err
 		}
-		p.Subject = subjects[p.Owner]
+		known.Subject = subjects[known.Owner]
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	makeRoom(d.agents)
-	d.agents[agent] = p
-	return p, true, nil
+	d.agents[agent] = known
+	return known.Placement, true, nil
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
@@ -107,36 +113,41 @@ func makeRoom[V any](m map[uuid.UUID]V) {
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
-// Refresh forgets the agents of workspaces that changed lately.
+// Refresh forgets the agents of workspaces that changed since they were looked up.
 func (d *Directory) Refresh(ctx context.Context) error {
-	var changed []uuid.UUID
-	err := d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id WHERE workspaces.changed_at > ?`,
-		At(d.store.clock().Add(-directoryOverlap))).Scan(&changed).Error
+	var changed []struct {
+		ID        uuid.UUID
+		ChangedAt Instant
+	}
+	err := d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id, workspaces.changed_at FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
+		WHERE workspaces.changed_at > ?`, At(time.Now().Add(-directoryOverlap))).Scan(&changed).Error
 	if err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, agent := range changed {
-		delete(d.agents, agent)
+	for _, c := range changed {
+		if known, ok := d.agents[c.ID]; ok && !known.changed.Equal(c.ChangedAt.Time) {
+			delete(d.agents, c.ID)
+		}
 	}
 	return nil
 }
 
 // placement reads where an agent belongs. An owner who has no subject yet has 0.
-func (s *Store) placement(ctx context.Context, agent uuid.UUID) (Placement, bool, error) {
-	p := Placement{Agent: agent}
+func (s *Store) placement(ctx context.Context, agent uuid.UUID) (knownAgent, bool, error) {
+	p := knownAgent{Placement: Placement{Agent: agent}}
 	var agentDeleted, workspaceDeleted Instant
 	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.workspace_id, workspaces.template_id, templates.organization_id, workspaces.owner_id,
-			COALESCE(subjects.subject, 0), agents.deleted_at, workspaces.deleted_at
+			COALESCE(subjects.subject, 0), agents.deleted_at, workspaces.deleted_at, workspaces.changed_at
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
 		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id = ?`, agent).Row().
-		Scan(&p.Workspace, &p.Template, &p.Organization, &p.Owner, &p.Subject, &agentDeleted, &workspaceDeleted)
+		Scan(&p.Workspace, &p.Template, &p.Organization, &p.Owner, &p.Subject, &agentDeleted, &workspaceDeleted, &p.changed)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Placement{}, false, nil
+		return knownAgent{}, false, nil
 	}
 	if err != nil {
-		return Placement{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
+		return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
 	}
 	p.DeletedAt = workspaceDeleted.Time
 	if p.DeletedAt.IsZero() || !agentDeleted.IsZero() && agentDeleted.Before(p.DeletedAt) {
