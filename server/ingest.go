@@ -248,8 +248,12 @@ func (g *ingest) ReportStats(ctx context.Context, req *insightsv1.ReportStatsReq
 			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
 			continue
 		}
-		g.seen.note(r)
-		items = append(items, item{"reports", i, r.rows(p)})
+		var rows []store.OpenRow
+		if g.config.UsageStats {
+			g.seen.note(r)
+			rows = r.rows(p)
+		}
+		items = append(items, item{"reports", i, rows})
 	}
 	refused, err := g.commitAll(ctx, items)
 	if err != nil {

@@ -146,9 +146,12 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		s.reject(number, rejected)
 		return nil
 	}
-	g.seen.note(r)
-	rows := s.news(r.rows(p))
-	if len(rows) == 0 || !g.config.UsageStats {
+	var rows []store.OpenRow
+	if g.config.UsageStats {
+		g.seen.note(r)
+		rows = s.news(r.rows(p))
+	}
+	if len(rows) == 0 {
 		s.settle(number, r.collected, nil)
 		return nil
 	}

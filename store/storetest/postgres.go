@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"go.uber.org/goleak"
 
 	"github.com/template-insights/insights/store"
 )
@@ -212,7 +214,7 @@ var shared struct {
 	cluster *Cluster
 }
 
-// Main runs the tests of a package and stops what they shared. A package that uses Postgres calls it from TestMain.
+// Main runs the tests of a package, makes sure that no goroutine is left of them, and stops what they shared. A package that uses Postgres calls it from TestMain.
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.Lock()
@@ -222,6 +224,11 @@ func Main(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stop postgres:", err)
 			return 1
 		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+		code = 1
 	}
 	return code
 }
