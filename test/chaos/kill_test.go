@@ -54,7 +54,7 @@ func killServer(t *testing.T, database string) {
 	for range cycles {
 		child := start(t, database, address)
 		waitForAcks(ctx, t, fleet)
-		time.Sleep(time.Duration(random.Int64N(int64(500 * time.Millisecond))))
+		<-time.After(time.Duration(random.Int64N(int64(500 * time.Millisecond)))) // any moment is as good as another
 		_ = child.Process.Kill()
 		_ = child.Wait()
 	}
