@@ -73,7 +73,9 @@ func newGateway(c Config) (*gateway, error) {
 	mux.HandleFunc("GET /openapi.json", serveOpenAPI)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := c.Store.Ping(r.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), healthInterval)
+		defer cancel()
+		if err := c.Store.Ping(ctx); err != nil {
 			c.Logger.WarnContext(r.Context(), "not ready", "error", err)
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
@@ -39,10 +40,26 @@ func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *a
 		{"metrics", metrics.UnaryServerInterceptor(), metrics.StreamServerInterceptor()},
 		{"log", selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(write, options...), audible), selector.StreamServerInterceptor(logging.StreamServerInterceptor(write, options...), audible)},
 		{"errors", mapUnaryErrors(logger), mapStreamErrors(logger)},
+		{"deadline", limitUnary, passStream},
 		{"recovery", recoverUnary(logger), recoverStream(logger)},
 		{"authentication", authenticate.unary, authenticate.stream},
 		{"access", authorize.unary, authorize.stream},
 	}
+}
+
+// callTimeout bounds every unary call, whatever its caller allows.
+const callTimeout = time.Minute
+
+func limitUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return handler(ctx, req)
+}
+
+// passStream leaves streams alone: they live as long as their agents, and what they ask of the database has deadlines of
+// its own.
+func passStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return handler(srv, stream)
 }
 
 // serverOptions turns the chain into those of the server.

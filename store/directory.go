@@ -54,6 +54,8 @@ func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok
 	if ok {
 		return known.Placement, true, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	known, ok, err = d.store.placement(ctx, agent)
 	if err != nil || !ok {
 		return Placement{}, false, err
@@ -80,6 +82,8 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	if ok {
 		return subject, true, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	var known int64
 	if err := d.store.lookups.WithContext(ctx).Model(&User{}).Where("id = ?", user).Count(&known).Error; err != nil {
 		return 0, false, fmt.Errorf("look for user %s: %w", user, err)

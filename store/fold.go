@@ -68,6 +68,8 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 // foldPage moves what the half hours of one template and day hold into its page and returns the number of rows. What
 // is deleted is exactly what is folded, so a merge that runs beside it lands in what is deleted or in a fresh row.
 func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, halfHours []int32) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
+	defer cancel()
 	var taken int
 	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if err := s.dialect.yield(tx); err != nil {

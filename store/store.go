@@ -64,6 +64,12 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// Deadlines of the calls that callers cannot be trusted to bound.
+const (
+	lookupTimeout = 10 * time.Second
+	foldTimeout   = time.Minute // of one page
+)
+
 // pool is one set of connections to a database.
 type pool struct {
 	dialector   gorm.Dialector

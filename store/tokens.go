@@ -79,6 +79,8 @@ var noHash = make([]byte, 32)
 // Authenticate finds the principal behind a token with all that it holds. ErrUnauthenticated covers every reason to
 // turn a token away.
 func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Principal, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	found := Token{Hash: noHash}
 	err := s.lookups.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
 	if err != nil {

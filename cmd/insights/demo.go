@@ -23,8 +23,10 @@ type demoCommand struct {
 	logFlags
 	Database       string        `env:"INSIGHTS_DATABASE" placeholder:"NAME" help:"Keep the demo in this database, sqlite:FILE or postgres://. Default: a temporary file, gone in the end."`
 	ReportInterval time.Duration `default:"10s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often the simulated agents report. Default: ${default}."`
-	Seed           uint64        `default:"1" hidden:"" help:"Which company to simulate."`
 }
+
+// demoSeed is which company is simulated: always the same.
+const demoSeed = 1
 
 // Run serves the simulated company until the context is done.
 func (f demoCommand) Run(ctx context.Context, c console) (err error) {
@@ -41,7 +43,7 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(f.Seed, time.Now())}
+	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(demoSeed, time.Now())}
 	config := server.Config{
 		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, Reflection: true,

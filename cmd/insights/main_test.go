@@ -96,10 +96,14 @@ func start(t *testing.T, args ...string) *program {
 	return p
 }
 
+// patience is how long a test waits for the program: with the race detector on a busy machine a month of history takes
+// its time.
+const patience = 5 * time.Minute
+
 // wait reads on until a line matches and returns what the expression's groups matched.
 func (p *program) wait(t *testing.T, expression string) []string {
 	t.Helper()
-	re, timeout := regexp.MustCompile(expression), time.After(time.Minute)
+	re, timeout := regexp.MustCompile(expression), time.After(patience)
 	var seen []string
 	for {
 		select {
@@ -112,7 +116,7 @@ func (p *program) wait(t *testing.T, expression string) []string {
 				return found[1:]
 			}
 		case <-timeout:
-			t.Fatalf("no %q within a minute:\n%s", expression, strings.Join(seen, "\n"))
+			t.Fatalf("no %q within %v:\n%s", expression, patience, strings.Join(seen, "\n"))
 		}
 	}
 }

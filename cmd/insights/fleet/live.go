@@ -18,13 +18,14 @@ import (
 const (
 	batchSize   = 1000
 	callTimeout = time.Minute
+	loadTimeout = 5 * time.Minute // of all that is loaded
 )
 
 // Load tells a server all that the company knows at its moment: catalog, builds and the month behind it. The token is a
 // control plane's.
 func (c *Company) Load(ctx context.Context, conn *grpc.ClientConn, token string) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	applied, err := insightsv1.NewCatalogServiceClient(conn).ApplyCatalog(ctx, c.Catalog)
 	if err != nil {
