@@ -20,6 +20,10 @@ import (
 // by flow control.
 const streamWindow = 256
 
+// maxRemembered bounds the rows that a stream remembers: many times what an agent has in a half hour. A stream that
+// carries more agents than fit writes some repeats again, which changes nothing.
+const maxRemembered = 256
+
 // agentStream is one open StreamStats call. Reports are taken in order and settled in any order; what is acknowledged is
 // the settled beginning of them.
 type agentStream struct {
@@ -327,6 +331,9 @@ func (s *agentStream) remember(rows []store.OpenRow) {
 			known.Minutes |= r.Minutes
 			known.Connected = known.Connected || r.Connected
 			continue
+		}
+		if len(s.committed) == maxRemembered {
+			s.committed = s.committed[:0]
 		}
 		s.committed = append(s.committed, store.OpenRow{Template: r.Template, Row: minute.Row{
 			HalfHour: r.HalfHour, Subject: r.Subject, Kind: r.Kind, App: r.App, Minutes: r.Minutes, Connected: r.Connected,
