@@ -59,7 +59,7 @@ func (c Config) validate() error {
 // Limits of connections.
 const (
 	maxHeaderBytes = 16 << 10
-	drainTimeout   = 8 * time.Second // of all that is open when the server stops; what is left then is cut
+	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second
 )
 
