@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -49,23 +50,17 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 	if err != nil {
 		return nil, err
 	}
-	active, subjects, err := s.activeUsers(ctx, x, w)
-	if err != nil {
-		return nil, err
-	}
+	// Who was active and how quick connections were are two passes over different pages.
+	var active []UserUsage
+	var subjects []int64
 	counter := minute.NewLatencyCounter(w)
-	err = s.eachDay(ctx, x, w, latencyColumn, func(day int32, templates []usageDay) error {
-		sources := make([]minute.LatencySource, len(templates))
-		for i, u := range templates {
-			table, err := u.latencyTable(x, day)
-			if err != nil {
-				return err
-			}
-			sources[i] = minute.LatencySource{Template: u.template, Table: table}
-		}
-		return counter.Add(day, sources)
+	passes, ctx := errgroup.WithContext(ctx)
+	passes.Go(func() (err error) {
+		active, subjects, err = s.activeUsers(ctx, x, w)
+		return err
 	})
-	if err != nil {
+	passes.Go(func() error { return s.countLatency(ctx, x, w, counter) })
+	if err := passes.Wait(); err != nil {
 		return nil, err
 	}
 	users := make([]UserLatency, len(active))
@@ -76,6 +71,21 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 		return cmp.Or(cmp.Compare(b.P95, a.P95), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, nil
+}
+
+// countLatency runs one counting pass over the latencies of a window.
+func (s *Store) countLatency(ctx context.Context, x templateIndex, w minute.Window, counter *minute.LatencyCounter) error {
+	return s.eachDay(ctx, x, w, latencyColumn, func(day int32, templates []usageDay) error {
+		sources := make([]minute.LatencySource, len(templates))
+		for i, u := range templates {
+			table, err := u.latencyTable(x, day)
+			if err != nil {
+				return err
+			}
+			sources[i] = minute.LatencySource{Template: u.template, Table: table}
+		}
+		return counter.Add(day, sources)
+	})
 }
 
 // activeUsers are the users with any activity and, in the same order, their subjects. A subject without a person is
