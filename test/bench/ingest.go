@@ -26,9 +26,6 @@ import (
 // connections carry the streams; a connection of its own for each would measure the kernel.
 const connections = 16
 
-// warmUp comes before each measurement.
-const warmUp = 3 * time.Second
-
 // measureIngest streams reports as fast as the server takes them, and then at a fixed rate.
 func measureIngest(ctx context.Context, t *table, d database, s sizes) (err error) {
 	name, st, err := d.create(ctx)
@@ -60,23 +57,32 @@ func measureIngest(ctx context.Context, t *table, d database, s sizes) (err erro
 	if _, err := st.Fold(ctx); err != nil {
 		return err
 	}
-	goal := map[string][2]string{"Postgres": {"≥ 50000", "≤ 150"}, "SQLite": {"≥ 20000", "≤ 100"}}[d.name]
+	goal := map[string]string{"Postgres": "≥ 50000", "SQLite": "≥ 20000"}[d.name]
 	reports := float64(full.all)
-	t.add(d, "durable acknowledged reports over gRPC", float64(full.measured)/s.Length.Seconds(), "1/s", goal[0])
+	t.add(d, "durable acknowledged reports over gRPC", float64(full.measured)/s.Length.Seconds(), "1/s", goal)
 	t.add(d, "of them, with new bits", 100*float64(full.fresh)/reports, "%", "≥ 45")
 	t.add(d, "acknowledgement at full load, p50", full.percentile(0.5), "ms", "")
-	t.add(d, "acknowledgement at full load, p99", full.percentile(0.99), "ms", goal[1])
+	t.add(d, "acknowledgement at full load, p99", full.percentile(0.99), "ms", "")
 	t.add(d, "server CPU per report", (child.cpu()-before).Seconds()*1e6/reports, "µs", "")
 	if d.cluster != nil {
 		t.add(d, "database CPU per report, fold included", (d.cpu()-database).Seconds()*1e6/reports, "µs", "≤ 6")
 		t.add(d, "WAL per report, fold included", float64(d.wal(ctx, name)-wal)/reports, "bytes", "≤ 160")
 	}
-	steady, err := l.run(ctx, s.OfferedPS)
-	if err != nil {
-		return err
+	for _, offered := range []struct {
+		database string
+		rate     int
+		goal     string
+	}{{"Postgres", 50_000, "≤ 150"}, {"Postgres", 20_000, "≤ 100"}, {"SQLite", 20_000, "≤ 100"}} {
+		if offered.database != d.name {
+			continue
+		}
+		steady, err := l.run(ctx, offered.rate)
+		if err != nil {
+			return err
+		}
+		t.add(d, fmt.Sprintf("acknowledged at %d offered", offered.rate), float64(steady.measured)/s.Length.Seconds(), "1/s", fmt.Sprint(offered.rate))
+		t.add(d, fmt.Sprintf("acknowledgement at %d offered, p99", offered.rate), steady.percentile(0.99), "ms", offered.goal)
 	}
-	t.add(d, fmt.Sprintf("acknowledged at %d offered", s.OfferedPS), float64(steady.measured)/s.Length.Seconds(), "1/s", fmt.Sprint(s.OfferedPS))
-	t.add(d, fmt.Sprintf("acknowledgement at %d offered, p99", s.OfferedPS), steady.percentile(0.99), "ms", "≤ 100")
 	return nil
 }
 
@@ -176,7 +182,7 @@ func (l *load) introduce(ctx context.Context) error {
 // run streams for the warm-up and the measurement. With a rate it offers that many reports per second, otherwise as many
 // as are acknowledged.
 func (l *load) run(ctx context.Context, rate int) (*outcome, error) {
-	measureFrom := time.Now().Add(warmUp)
+	measureFrom := time.Now().Add(l.sizes.WarmUp)
 	return l.stream(ctx, func(s *stream) {
 		s.measureFrom, s.end = measureFrom, measureFrom.Add(l.sizes.Length)
 		if rate > 0 {
@@ -245,7 +251,7 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 		at    time.Time
 		fresh bool
 	}
-	window := make(chan sent, s.sizes.Window-1) // one more is in the receiver's hands
+	window := make(chan sent, s.sizes.Window)
 	received := make(chan error, 1)
 	go func() {
 		received <- func() error {
@@ -264,7 +270,7 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 					if !ok {
 						return nil
 					}
-					s.outcome.count(now, s.measureFrom, r.at, r.fresh)
+					s.outcome.count(now, s.measureFrom, s.end, r.at, r.fresh)
 				}
 			}
 		}()
@@ -279,8 +285,11 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 			return ignoreEnd(<-received)
 		}
 		for i := s.first; i < len(s.agents); i += s.sizes.Streams {
+			due := time.Now()
 			if s.pause > 0 {
-				time.Sleep(time.Until(next))
+				// What is late is measured from when it was due: a stall delays all that comes after it.
+				due = next
+				time.Sleep(time.Until(due))
 				next = next.Add(s.pause)
 			}
 			if !time.Now().Before(s.end) {
@@ -295,7 +304,7 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 				ConnectionCount: 2, ConnectionMedianLatencyMs: 20 + float64(i%100), SessionCounts: map[string]int64{"vscode": 1}, RxBytes: 1000, TxBytes: 2000,
 			}
 			select {
-			case window <- sent{time.Now(), s.round%2 == 0}:
+			case window <- sent{due, s.round%2 == 0}:
 			case err := <-received:
 				return fmt.Errorf("stream ended early: %w", err)
 			}
@@ -306,15 +315,15 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 	}
 }
 
-// count notes one acknowledgement; of every hundredth its latency.
-func (o *outcome) count(now, measureFrom, sent time.Time, fresh bool) {
+// count notes one acknowledgement; of every twentieth within the measurement its latency.
+func (o *outcome) count(now, measureFrom, end, sent time.Time, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all++
 	if fresh {
 		o.fresh++
 	}
-	if now.Before(measureFrom) {
+	if now.Before(measureFrom) || now.After(end) {
 		return
 	}
 	o.measured++
