@@ -32,6 +32,8 @@ type Reporter struct {
 
 	mu       sync.Mutex
 	queue    []*queued // not settled, oldest first
+	settled  int       // reports that left the queue
+	draining bool      // the server asked the present stream to end
 	interval time.Duration
 	changed  chan struct{} // closed and replaced at every change
 }
@@ -114,8 +116,9 @@ func (r *Reporter) Run(ctx context.Context) error {
 		stop()
 	})
 	for failures := 0; streams.Err() == nil; {
-		progress, err := r.stream(streams)
-		if progress {
+		before := r.settledCount()
+		err := r.stream(streams)
+		if r.settledCount() > before {
 			failures = 0
 		}
 		if err != nil && streams.Err() == nil {
@@ -132,113 +135,101 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// stream sends over one stream until it breaks, or the server drains and everything sent is settled (nil). It says
-// whether anything was settled.
-func (r *Reporter) stream(ctx context.Context) (progress bool, err error) {
+// stream sends over one stream until it breaks, or the server drains and everything sent is settled (nil).
+func (r *Reporter) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+r.token))
 	defer cancel()
 	stream, err := r.ingest.StreamStats(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
+	r.begin()
+	broken := make(chan error, 1)
+	var receiving sync.WaitGroup
+	receiving.Go(func() {
+		// It waits for nothing but the server: Send may be held up until an answer is read.
+		for {
+			answer, err := stream.Recv()
+			if err != nil {
+				broken <- err
+				return
+			}
+			r.settle(answer)
+		}
+	})
+	defer receiving.Wait()
+	defer cancel()
+	var sequence uint64
+	for {
+		now := r.take(&sequence)
+		for _, report := range now.unsent {
+			// io.EOF means that the stream broke; why, the receiver learns.
+			if stream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{report}}) != nil {
+				return <-broken
+			}
+		}
+		if now.drained {
+			return stream.CloseSend()
+		}
+		select {
+		case err := <-broken:
+			return err
+		case <-now.changed:
+		case <-now.pause:
+		}
+	}
+}
+
+func (r *Reporter) settledCount() int {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.settled
+}
+
+// begin makes the queue ready for a new stream.
+func (r *Reporter) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = false
 	for _, q := range r.queue {
 		q.sequence = 0 // of the stream before
 	}
-	r.mu.Unlock()
-	var sequence uint64
-	answers, broken := make(chan *insightsv1.StreamStatsResponse), make(chan error, 1)
-	var receiving sync.WaitGroup
-	receiving.Go(func() { broken <- receive(ctx, stream, answers) })
-	defer receiving.Wait()
-	defer cancel()
-	draining := false
-	for {
-		changed, pause := r.changes(draining)
-		if !draining {
-			for _, report := range r.takeUnsent(&sequence) {
-				// io.EOF means that the stream broke; why, the receiver learns.
-				if stream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{report}}) != nil {
-					return progress, <-broken
-				}
-			}
-		} else if r.outstanding() == 0 {
-			return progress, stream.CloseSend()
-		}
-		select {
-		case answer := <-answers:
-			progress = r.settle(answer) || progress
-			draining = draining || answer.GetDrain()
-		case err := <-broken:
-			return progress, err
-		case <-changed:
-		case <-pause:
-		}
-	}
 }
 
-func receive(ctx context.Context, stream insightsv1.IngestService_StreamStatsClient, answers chan<- *insightsv1.StreamStatsResponse) error {
-	for {
-		answer, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		select {
-		case answers <- answer:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// work is what a stream has to do now, and what it waits for then.
+type work struct {
+	unsent  []*insightsv1.AgentReport
+	drained bool // the server drains and has settled everything that was sent
+	changed <-chan struct{}
+	pause   <-chan time.Time // until a rejected report has waited long enough
 }
 
-// changes returns when there may be something to send: at a change, or when a rejected report has waited long enough.
-func (r *Reporter) changes(draining bool) (changed <-chan struct{}, pause <-chan time.Time) {
+// take numbers the reports that are to be sent now: none while the server drains.
+func (r *Reporter) take(sequence *uint64) work {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if draining {
-		return nil, nil // nothing new is sent
-	}
+	now := work{changed: r.changed, drained: r.draining}
 	for _, q := range r.queue {
-		if q.sequence == 0 && !q.notBefore.IsZero() {
-			return r.changed, time.After(time.Until(q.notBefore))
+		switch wait := time.Until(q.notBefore); {
+		case q.sequence != 0:
+			now.drained = false
+		case r.draining:
+		case wait <= 0:
+			*sequence++
+			q.sequence, q.report.Sequence = *sequence, *sequence
+			now.unsent = append(now.unsent, q.report)
+		case now.pause == nil:
+			now.pause = time.After(wait)
 		}
 	}
-	return r.changed, nil
+	return now
 }
 
-// takeUnsent numbers the reports that are to be sent now.
-func (r *Reporter) takeUnsent(sequence *uint64) []*insightsv1.AgentReport {
+// settle takes what an answer settles off the queue.
+func (r *Reporter) settle(answer *insightsv1.StreamStatsResponse) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var unsent []*insightsv1.AgentReport
-	for _, q := range r.queue {
-		if q.sequence != 0 || time.Now().Before(q.notBefore) {
-			continue
-		}
-		*sequence++
-		q.sequence, q.report.Sequence = *sequence, *sequence
-		unsent = append(unsent, q.report)
-	}
-	return unsent
-}
-
-// outstanding is how many reports of this stream are not settled.
-func (r *Reporter) outstanding() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := 0
-	for _, q := range r.queue {
-		if q.sequence != 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// settle takes what an answer settles off the queue and says whether there was any.
-func (r *Reporter) settle(answer *insightsv1.StreamStatsResponse) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.draining = r.draining || answer.GetDrain()
 	if answer.GetReportInterval() != nil {
 		r.interval = answer.GetReportInterval().AsDuration()
 	}
@@ -246,7 +237,6 @@ func (r *Reporter) settle(answer *insightsv1.StreamStatsResponse) bool {
 	for _, rejection := range answer.GetRejected() {
 		rejected[rejection.GetSequence()] = rejection
 	}
-	before := len(r.queue)
 	kept := r.queue[:0]
 	for _, q := range r.queue {
 		rejection := rejected[q.sequence]
@@ -260,10 +250,8 @@ func (r *Reporter) settle(answer *insightsv1.StreamStatsResponse) bool {
 			kept = append(kept, q)
 		}
 	}
+	r.settled += len(r.queue) - len(kept)
 	clear(r.queue[len(kept):])
 	r.queue = kept
-	if len(kept) < before {
-		r.notify()
-	}
-	return len(kept) < before
+	r.notify()
 }
