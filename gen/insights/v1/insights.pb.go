@@ -208,8 +208,9 @@ type GetTemplateInsightsRequest struct {
 	// IANA name of a time zone whose calendar days the intervals follow, through changes of daylight saving. Empty: days of the
 	// offset of `start_time`.
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	// Length of the intervals of `interval_reports`: `day` or `week`. For `week` the window must be whole weeks, or its last
-	// one at least 6 days long. Empty: no interval reports.
+	// Length of the intervals of `interval_reports`: `day`, `week`, or `default` for the one that the answer's
+	// `default_interval` names. For `week` the window must be whole weeks, or its last one at least 6 days long. Empty: no
+	// interval reports.
 	Interval string `protobuf:"bytes,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Which parts to answer: `report`, `interval_reports`; separated by commas over REST. Empty: both.
 	Sections      []string `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`
@@ -297,8 +298,12 @@ type GetTemplateInsightsResponse struct {
 	// One report per interval, oldest first, those without activity included, the last cut at the end of the window. Absent
 	// unless asked for, and for an empty window.
 	IntervalReports []*TemplateInsightsIntervalReport `protobuf:"bytes,2,rep,name=interval_reports,json=intervalReports,proto3" json:"interval_reports,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The length of intervals that suits the templates, whatever was asked for.
+	DefaultInterval *DefaultInterval `protobuf:"bytes,3,opt,name=default_interval,json=defaultInterval,proto3" json:"default_interval,omitempty"`
+	// Everything that was acknowledged before this time is in the answer. RFC 3339.
+	DataAsOf      string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTemplateInsightsResponse) Reset() {
@@ -345,6 +350,131 @@ func (x *GetTemplateInsightsResponse) GetIntervalReports() []*TemplateInsightsIn
 	return nil
 }
 
+func (x *GetTemplateInsightsResponse) GetDefaultInterval() *DefaultInterval {
+	if x != nil {
+		return x.DefaultInterval
+	}
+	return nil
+}
+
+func (x *GetTemplateInsightsResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
+}
+
+// DefaultInterval is the length of intervals that suits templates of an age.
+type DefaultInterval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `day` or `week`.
+	Interval string `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	// `younger_than_5_weeks`: the oldest of the templates is, hence `day`. `5_weeks_or_older`: it is at least 35 days old,
+	// hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefaultInterval) Reset() {
+	*x = DefaultInterval{}
+	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefaultInterval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefaultInterval) ProtoMessage() {}
+
+func (x *DefaultInterval) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefaultInterval.ProtoReflect.Descriptor instead.
+func (*DefaultInterval) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DefaultInterval) GetInterval() string {
+	if x != nil {
+		return x.Interval
+	}
+	return ""
+}
+
+func (x *DefaultInterval) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SectionReason says why a part of an answer is empty, or less than it could be. GetDiagnosis tells more.
+type SectionReason struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part, as in Finding.sections.
+	Section string `protobuf:"bytes,1,opt,name=section,proto3" json:"section,omitempty"`
+	// The reason, as in Finding.reason.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SectionReason) Reset() {
+	*x = SectionReason{}
+	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SectionReason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SectionReason) ProtoMessage() {}
+
+func (x *SectionReason) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SectionReason.ProtoReflect.Descriptor instead.
+func (*SectionReason) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SectionReason) GetSection() string {
+	if x != nil {
+		return x.Section
+	}
+	return ""
+}
+
+func (x *SectionReason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // TemplateInsightsReport tells what is known of templates in a window. All its numbers come from one pass over the data.
 type TemplateInsightsReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -361,13 +491,17 @@ type TemplateInsightsReport struct {
 	AppsUsage []*AppUsage `protobuf:"bytes,5,rep,name=apps_usage,json=appsUsage,proto3" json:"apps_usage,omitempty"`
 	// Parameters that workspaces built in the window chose values for, by name, type, display name, description and options.
 	ParametersUsage []*ParameterUsage `protobuf:"bytes,6,rep,name=parameters_usage,json=parametersUsage,proto3" json:"parameters_usage,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Editors that belong to no builtin entry, together. Absent: none was used.
+	UnknownUsage *AppUsage `protobuf:"bytes,7,opt,name=unknown_usage,json=unknownUsage,proto3" json:"unknown_usage,omitempty"`
+	// Why parts of the report are empty or partial. Absent: none is.
+	Reasons       []*SectionReason `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TemplateInsightsReport) Reset() {
 	*x = TemplateInsightsReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	mi := &file_insights_v1_insights_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +513,7 @@ func (x *TemplateInsightsReport) String() string {
 func (*TemplateInsightsReport) ProtoMessage() {}
 
 func (x *TemplateInsightsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	mi := &file_insights_v1_insights_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +526,7 @@ func (x *TemplateInsightsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateInsightsReport.ProtoReflect.Descriptor instead.
 func (*TemplateInsightsReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TemplateInsightsReport) GetStartTime() string {
@@ -437,6 +571,20 @@ func (x *TemplateInsightsReport) GetParametersUsage() []*ParameterUsage {
 	return nil
 }
 
+func (x *TemplateInsightsReport) GetUnknownUsage() *AppUsage {
+	if x != nil {
+		return x.UnknownUsage
+	}
+	return nil
+}
+
+func (x *TemplateInsightsReport) GetReasons() []*SectionReason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 // AppUsage is the use of one app. Apps of several templates with equal slug, display name and icon are one.
 type AppUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -453,14 +601,19 @@ type AppUsage struct {
 	// Seconds of use, a multiple of 60: distinct minutes of each user, summed over users.
 	Seconds int64 `protobuf:"varint,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	// Launches: for each user the runs of consecutive half hours with use, summed over users.
-	TimesUsed     int64 `protobuf:"varint,7,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	TimesUsed int64 `protobuf:"varint,7,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	// `vscode`, `jetbrains`, `reconnecting_pty`, `ssh`, `sftp` or `unknown` for session apps, `workspace_app` for others.
+	Family string `protobuf:"bytes,8,opt,name=family,proto3" json:"family,omitempty"`
+	// The session apps of a builtin family that were used, by name. A minute in two of them counts in both, and once in the
+	// family. Absent: none was used, or it is a workspace app.
+	Editors       []*EditorUsage `protobuf:"bytes,9,rep,name=editors,proto3" json:"editors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppUsage) Reset() {
 	*x = AppUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	mi := &file_insights_v1_insights_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +625,7 @@ func (x *AppUsage) String() string {
 func (*AppUsage) ProtoMessage() {}
 
 func (x *AppUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	mi := &file_insights_v1_insights_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +638,7 @@ func (x *AppUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppUsage.ProtoReflect.Descriptor instead.
 func (*AppUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppUsage) GetTemplateIds() []string {
@@ -537,6 +690,93 @@ func (x *AppUsage) GetTimesUsed() int64 {
 	return 0
 }
 
+func (x *AppUsage) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *AppUsage) GetEditors() []*EditorUsage {
+	if x != nil {
+		return x.Editors
+	}
+	return nil
+}
+
+// EditorUsage is the use of one session app, such as one editor.
+type EditorUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name as agents report it, in lower case with `_` for `-`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Templates in which it was used, ascending.
+	TemplateIds []string `protobuf:"bytes,2,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
+	// Seconds of use; as AppUsage.seconds.
+	Seconds int64 `protobuf:"varint,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// Launches; as AppUsage.times_used.
+	TimesUsed     int64 `protobuf:"varint,4,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EditorUsage) Reset() {
+	*x = EditorUsage{}
+	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EditorUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EditorUsage) ProtoMessage() {}
+
+func (x *EditorUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EditorUsage.ProtoReflect.Descriptor instead.
+func (*EditorUsage) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EditorUsage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EditorUsage) GetTemplateIds() []string {
+	if x != nil {
+		return x.TemplateIds
+	}
+	return nil
+}
+
+func (x *EditorUsage) GetSeconds() int64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *EditorUsage) GetTimesUsed() int64 {
+	if x != nil {
+		return x.TimesUsed
+	}
+	return 0
+}
+
 // ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest build among those that
 // were created in the window counts. Definitions that differ in anything but the default are entries of their own.
 type ParameterUsage struct {
@@ -556,14 +796,16 @@ type ParameterUsage struct {
 	// The values in use, ascending.
 	Values []*ParameterValue `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
 	// True: its values are counted but not shown. Absent: they are shown.
-	Sensitive     bool `protobuf:"varint,8,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
+	Sensitive bool `protobuf:"varint,8,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
+	// Values of options that no workspace chose, in the order of the options. Absent: all were chosen, or any value goes.
+	UnusedOptions []string `protobuf:"bytes,9,rep,name=unused_options,json=unusedOptions,proto3" json:"unused_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ParameterUsage) Reset() {
 	*x = ParameterUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[8]
+	mi := &file_insights_v1_insights_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +817,7 @@ func (x *ParameterUsage) String() string {
 func (*ParameterUsage) ProtoMessage() {}
 
 func (x *ParameterUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[8]
+	mi := &file_insights_v1_insights_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +830,7 @@ func (x *ParameterUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterUsage.ProtoReflect.Descriptor instead.
 func (*ParameterUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ParameterUsage) GetTemplateIds() []string {
@@ -647,20 +889,29 @@ func (x *ParameterUsage) GetSensitive() bool {
 	return false
 }
 
+func (x *ParameterUsage) GetUnusedOptions() []string {
+	if x != nil {
+		return x.UnusedOptions
+	}
+	return nil
+}
+
 // ParameterValue is one value of a parameter and how often it was chosen.
 type ParameterValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The value as text; a list is one JSON array. Empty for every value of a sensitive parameter.
 	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
 	// Number of workspaces with it.
-	Count         int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	Count int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// True: the newest version of none of the templates offers it any more. Absent: it is offered, or any value goes.
+	Orphan        bool `protobuf:"varint,3,opt,name=orphan,proto3" json:"orphan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ParameterValue) Reset() {
 	*x = ParameterValue{}
-	mi := &file_insights_v1_insights_proto_msgTypes[9]
+	mi := &file_insights_v1_insights_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +923,7 @@ func (x *ParameterValue) String() string {
 func (*ParameterValue) ProtoMessage() {}
 
 func (x *ParameterValue) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[9]
+	mi := &file_insights_v1_insights_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +936,7 @@ func (x *ParameterValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterValue.ProtoReflect.Descriptor instead.
 func (*ParameterValue) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ParameterValue) GetValue() string {
@@ -702,6 +953,13 @@ func (x *ParameterValue) GetCount() int64 {
 	return 0
 }
 
+func (x *ParameterValue) GetOrphan() bool {
+	if x != nil {
+		return x.Orphan
+	}
+	return false
+}
+
 // TemplateInsightsIntervalReport is the activity in one interval.
 type TemplateInsightsIntervalReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -714,14 +972,16 @@ type TemplateInsightsIntervalReport struct {
 	// `day` or `week`.
 	Interval string `protobuf:"bytes,4,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Distinct users with any activity. Users of several intervals count in each, so intervals do not add up to the window.
-	ActiveUsers   int64 `protobuf:"varint,5,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
+	ActiveUsers int64 `protobuf:"varint,5,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
+	// True: the interval is cut at the end of the window, or is not over yet.
+	Partial       bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TemplateInsightsIntervalReport) Reset() {
 	*x = TemplateInsightsIntervalReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	mi := &file_insights_v1_insights_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +993,7 @@ func (x *TemplateInsightsIntervalReport) String() string {
 func (*TemplateInsightsIntervalReport) ProtoMessage() {}
 
 func (x *TemplateInsightsIntervalReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	mi := &file_insights_v1_insights_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +1006,7 @@ func (x *TemplateInsightsIntervalReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateInsightsIntervalReport.ProtoReflect.Descriptor instead.
 func (*TemplateInsightsIntervalReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TemplateInsightsIntervalReport) GetStartTime() string {
@@ -784,6 +1044,13 @@ func (x *TemplateInsightsIntervalReport) GetActiveUsers() int64 {
 	return 0
 }
 
+func (x *TemplateInsightsIntervalReport) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
 // GetUserActivityRequest names a window and templates.
 type GetUserActivityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -794,14 +1061,22 @@ type GetUserActivityRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Order of the users: `seconds` (most first, then by username), `username` or `user_id`. Empty: `seconds`.
+	Sort string `protobuf:"bytes,5,opt,name=sort,proto3" json:"sort,omitempty"`
+	// Greatest number of users to answer, 0 to 1000. 0: all.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	Search        string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserActivityRequest) Reset() {
 	*x = GetUserActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[11]
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1088,7 @@ func (x *GetUserActivityRequest) String() string {
 func (*GetUserActivityRequest) ProtoMessage() {}
 
 func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[11]
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1101,7 @@ func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetUserActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetUserActivityRequest) GetStartTime() string {
@@ -857,18 +1132,50 @@ func (x *GetUserActivityRequest) GetTimezone() string {
 	return ""
 }
 
+func (x *GetUserActivityRequest) GetSort() string {
+	if x != nil {
+		return x.Sort
+	}
+	return ""
+}
+
+func (x *GetUserActivityRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetUserActivityRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *GetUserActivityRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
+	}
+	return ""
+}
+
 // GetUserActivityResponse wraps the report, as existing clients expect.
 type GetUserActivityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
-	Report        *UserActivityReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	Report *UserActivityReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// Where the next page begins. Absent: this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserActivityResponse) Reset() {
 	*x = GetUserActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[12]
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1187,7 @@ func (x *GetUserActivityResponse) String() string {
 func (*GetUserActivityResponse) ProtoMessage() {}
 
 func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[12]
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1200,7 @@ func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetUserActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetUserActivityResponse) GetReport() *UserActivityReport {
@@ -901,6 +1208,20 @@ func (x *GetUserActivityResponse) GetReport() *UserActivityReport {
 		return x.Report
 	}
 	return nil
+}
+
+func (x *GetUserActivityResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *GetUserActivityResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
 }
 
 // UserActivityReport ranks users by the time they spent.
@@ -912,15 +1233,19 @@ type UserActivityReport struct {
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Templates with any activity, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
-	// Users with any activity, by seconds descending, then username.
-	Users         []*UserActivity `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	// Users with any activity, in the order that was asked for.
+	Users []*UserActivity `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	// Number of users that the search finds, on this page and all others.
+	TotalUsers int64 `protobuf:"varint,5,opt,name=total_users,json=totalUsers,proto3" json:"total_users,omitempty"`
+	// Why the list is empty or partial. Absent: it is not.
+	Reasons       []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UserActivityReport) Reset() {
 	*x = UserActivityReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[13]
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1257,7 @@ func (x *UserActivityReport) String() string {
 func (*UserActivityReport) ProtoMessage() {}
 
 func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[13]
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1270,7 @@ func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivityReport.ProtoReflect.Descriptor instead.
 func (*UserActivityReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UserActivityReport) GetStartTime() string {
@@ -976,6 +1301,20 @@ func (x *UserActivityReport) GetUsers() []*UserActivity {
 	return nil
 }
 
+func (x *UserActivityReport) GetTotalUsers() int64 {
+	if x != nil {
+		return x.TotalUsers
+	}
+	return 0
+}
+
+func (x *UserActivityReport) GetReasons() []*SectionReason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 // UserActivity is the time that one user spent.
 type UserActivity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -988,14 +1327,19 @@ type UserActivity struct {
 	// Path or URL of a picture. Empty: none.
 	AvatarUrl string `protobuf:"bytes,4,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
 	// Seconds of any activity, a multiple of 60. A minute spent in two templates or apps at once is one minute.
-	Seconds       int64 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Seconds int64 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// Number of calendar days with any activity.
+	ActiveDays int64 `protobuf:"varint,6,opt,name=active_days,json=activeDays,proto3" json:"active_days,omitempty"`
+	// What the time was spent in: families of session apps and workspace apps, most seconds first. What no entry of
+	// TemplateInsightsReport shows is not here either.
+	Apps          []*UserAppUsage `protobuf:"bytes,7,rep,name=apps,proto3" json:"apps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UserActivity) Reset() {
 	*x = UserActivity{}
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1351,7 @@ func (x *UserActivity) String() string {
 func (*UserActivity) ProtoMessage() {}
 
 func (x *UserActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1364,7 @@ func (x *UserActivity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivity.ProtoReflect.Descriptor instead.
 func (*UserActivity) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UserActivity) GetTemplateIds() []string {
@@ -1058,6 +1402,93 @@ func (x *UserActivity) GetSeconds() int64 {
 	return 0
 }
 
+func (x *UserActivity) GetActiveDays() int64 {
+	if x != nil {
+		return x.ActiveDays
+	}
+	return 0
+}
+
+func (x *UserActivity) GetApps() []*UserAppUsage {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+// UserAppUsage is the time that one user spent in one app.
+type UserAppUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `builtin` for a family of session apps, `app` for a workspace app.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Its slug, as AppUsage.slug.
+	Slug string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
+	// What people see.
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Seconds of use, a multiple of 60. Minutes in two apps at once count in both.
+	Seconds       int64 `protobuf:"varint,4,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserAppUsage) Reset() {
+	*x = UserAppUsage{}
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserAppUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserAppUsage) ProtoMessage() {}
+
+func (x *UserAppUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserAppUsage.ProtoReflect.Descriptor instead.
+func (*UserAppUsage) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UserAppUsage) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *UserAppUsage) GetSlug() string {
+	if x != nil {
+		return x.Slug
+	}
+	return ""
+}
+
+func (x *UserAppUsage) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *UserAppUsage) GetSeconds() int64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 // GetUserLatencyRequest names a window and templates.
 type GetUserLatencyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1068,14 +1499,22 @@ type GetUserLatencyRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Order of the users: `p95` or `p50` (highest first, then by username), `username` or `user_id`. Empty: `p95`.
+	Sort string `protobuf:"bytes,5,opt,name=sort,proto3" json:"sort,omitempty"`
+	// Greatest number of users to answer, 0 to 1000. 0: all.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	Search        string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyRequest) Reset() {
 	*x = GetUserLatencyRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1526,7 @@ func (x *GetUserLatencyRequest) String() string {
 func (*GetUserLatencyRequest) ProtoMessage() {}
 
 func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1539,7 @@ func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetUserLatencyRequest) GetStartTime() string {
@@ -1131,18 +1570,50 @@ func (x *GetUserLatencyRequest) GetTimezone() string {
 	return ""
 }
 
+func (x *GetUserLatencyRequest) GetSort() string {
+	if x != nil {
+		return x.Sort
+	}
+	return ""
+}
+
+func (x *GetUserLatencyRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetUserLatencyRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *GetUserLatencyRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
+	}
+	return ""
+}
+
 // GetUserLatencyResponse wraps the report, as existing clients expect.
 type GetUserLatencyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
-	Report        *UserLatencyReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	Report *UserLatencyReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// Where the next page begins. Absent: this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyResponse) Reset() {
 	*x = GetUserLatencyResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1625,7 @@ func (x *GetUserLatencyResponse) String() string {
 func (*GetUserLatencyResponse) ProtoMessage() {}
 
 func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1638,7 @@ func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyResponse.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetUserLatencyResponse) GetReport() *UserLatencyReport {
@@ -1175,6 +1646,20 @@ func (x *GetUserLatencyResponse) GetReport() *UserLatencyReport {
 		return x.Report
 	}
 	return nil
+}
+
+func (x *GetUserLatencyResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *GetUserLatencyResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
 }
 
 // UserLatencyReport tells the latency of users.
@@ -1186,15 +1671,19 @@ type UserLatencyReport struct {
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Templates with any activity, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
-	// Users with any activity, by P95 descending, then username.
-	Users         []*UserLatency `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	// Users with any activity, in the order that was asked for.
+	Users []*UserLatency `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	// Number of users that the search finds, on this page and all others.
+	TotalUsers int64 `protobuf:"varint,5,opt,name=total_users,json=totalUsers,proto3" json:"total_users,omitempty"`
+	// Why the list is empty or partial. Absent: it is not.
+	Reasons       []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UserLatencyReport) Reset() {
 	*x = UserLatencyReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1695,7 @@ func (x *UserLatencyReport) String() string {
 func (*UserLatencyReport) ProtoMessage() {}
 
 func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1708,7 @@ func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatencyReport.ProtoReflect.Descriptor instead.
 func (*UserLatencyReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UserLatencyReport) GetStartTime() string {
@@ -1250,6 +1739,20 @@ func (x *UserLatencyReport) GetUsers() []*UserLatency {
 	return nil
 }
 
+func (x *UserLatencyReport) GetTotalUsers() int64 {
+	if x != nil {
+		return x.TotalUsers
+	}
+	return 0
+}
+
+func (x *UserLatencyReport) GetReasons() []*SectionReason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 // UserLatency is the latency of one user.
 type UserLatency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1269,7 +1772,7 @@ type UserLatency struct {
 
 func (x *UserLatency) Reset() {
 	*x = UserLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1784,7 @@ func (x *UserLatency) String() string {
 func (*UserLatency) ProtoMessage() {}
 
 func (x *UserLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1797,7 @@ func (x *UserLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatency.ProtoReflect.Descriptor instead.
 func (*UserLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UserLatency) GetTemplateIds() []string {
@@ -1338,14 +1841,18 @@ type ConnectionLatency struct {
 	// The median. −1: there is no sample.
 	P50 float64 `protobuf:"fixed64,1,opt,name=p50,proto3" json:"p50,omitempty"`
 	// The 95th percentile. −1: there is no sample.
-	P95           float64 `protobuf:"fixed64,2,opt,name=p95,proto3" json:"p95,omitempty"`
+	P95 float64 `protobuf:"fixed64,2,opt,name=p95,proto3" json:"p95,omitempty"`
+	// Number of samples.
+	Samples int64 `protobuf:"varint,3,opt,name=samples,proto3" json:"samples,omitempty"`
+	// What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples.
+	Rating        string `protobuf:"bytes,4,opt,name=rating,proto3" json:"rating,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConnectionLatency) Reset() {
 	*x = ConnectionLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1864,7 @@ func (x *ConnectionLatency) String() string {
 func (*ConnectionLatency) ProtoMessage() {}
 
 func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1877,7 @@ func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionLatency.ProtoReflect.Descriptor instead.
 func (*ConnectionLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConnectionLatency) GetP50() float64 {
@@ -1387,6 +1894,20 @@ func (x *ConnectionLatency) GetP95() float64 {
 	return 0
 }
 
+func (x *ConnectionLatency) GetSamples() int64 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+func (x *ConnectionLatency) GetRating() string {
+	if x != nil {
+		return x.Rating
+	}
+	return ""
+}
+
 // GetDeploymentDAUsRequest says whose days to count.
 type GetDeploymentDAUsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1401,7 +1922,7 @@ type GetDeploymentDAUsRequest struct {
 
 func (x *GetDeploymentDAUsRequest) Reset() {
 	*x = GetDeploymentDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1934,7 @@ func (x *GetDeploymentDAUsRequest) String() string {
 func (*GetDeploymentDAUsRequest) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1947,7 @@ func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetDeploymentDAUsRequest) GetTzOffset() int32 {
@@ -1449,14 +1970,16 @@ type GetDeploymentDAUsResponse struct {
 	// One entry per day, oldest first, days without activity included.
 	Entries []*DAUEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// The offset as asked for; with a time zone its present offset in whole hours, rounded towards zero.
-	TzHourOffset  int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
+	TzHourOffset int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDeploymentDAUsResponse) Reset() {
 	*x = GetDeploymentDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1991,7 @@ func (x *GetDeploymentDAUsResponse) String() string {
 func (*GetDeploymentDAUsResponse) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +2004,7 @@ func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetDeploymentDAUsResponse) GetEntries() []*DAUEntry {
@@ -1498,6 +2021,13 @@ func (x *GetDeploymentDAUsResponse) GetTzHourOffset() int32 {
 	return 0
 }
 
+func (x *GetDeploymentDAUsResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
+}
+
 // DAUEntry is one day.
 type DAUEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1511,7 +2041,7 @@ type DAUEntry struct {
 
 func (x *DAUEntry) Reset() {
 	*x = DAUEntry{}
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +2053,7 @@ func (x *DAUEntry) String() string {
 func (*DAUEntry) ProtoMessage() {}
 
 func (x *DAUEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +2066,7 @@ func (x *DAUEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DAUEntry.ProtoReflect.Descriptor instead.
 func (*DAUEntry) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DAUEntry) GetDate() string {
@@ -1569,7 +2099,7 @@ type GetTemplateDAUsRequest struct {
 
 func (x *GetTemplateDAUsRequest) Reset() {
 	*x = GetTemplateDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +2111,7 @@ func (x *GetTemplateDAUsRequest) String() string {
 func (*GetTemplateDAUsRequest) ProtoMessage() {}
 
 func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +2124,7 @@ func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetTemplateDAUsRequest) GetTemplateId() string {
@@ -1624,14 +2154,16 @@ type GetTemplateDAUsResponse struct {
 	// One entry per day, oldest first, days without activity included.
 	Entries []*DAUEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// As GetDeploymentDAUsResponse.tz_hour_offset.
-	TzHourOffset  int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
+	TzHourOffset int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTemplateDAUsResponse) Reset() {
 	*x = GetTemplateDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +2175,7 @@ func (x *GetTemplateDAUsResponse) String() string {
 func (*GetTemplateDAUsResponse) ProtoMessage() {}
 
 func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +2188,7 @@ func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetTemplateDAUsResponse) GetEntries() []*DAUEntry {
@@ -1671,6 +2203,13 @@ func (x *GetTemplateDAUsResponse) GetTzHourOffset() int32 {
 		return x.TzHourOffset
 	}
 	return 0
+}
+
+func (x *GetTemplateDAUsResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
 }
 
 // GetUserStatusCountsRequest says at whose midnights to count.
@@ -1688,7 +2227,7 @@ type GetUserStatusCountsRequest struct {
 
 func (x *GetUserStatusCountsRequest) Reset() {
 	*x = GetUserStatusCountsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2239,7 @@ func (x *GetUserStatusCountsRequest) String() string {
 func (*GetUserStatusCountsRequest) ProtoMessage() {}
 
 func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +2252,7 @@ func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetUserStatusCountsRequest) GetTimezone() string {
@@ -1748,7 +2287,7 @@ type GetUserStatusCountsResponse struct {
 
 func (x *GetUserStatusCountsResponse) Reset() {
 	*x = GetUserStatusCountsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2299,7 @@ func (x *GetUserStatusCountsResponse) String() string {
 func (*GetUserStatusCountsResponse) ProtoMessage() {}
 
 func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2312,7 @@ func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsResponse.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetUserStatusCountsResponse) GetStatusCounts() *UserStatusCounts {
@@ -1800,7 +2339,7 @@ type UserStatusCounts struct {
 
 func (x *UserStatusCounts) Reset() {
 	*x = UserStatusCounts{}
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2351,7 @@ func (x *UserStatusCounts) String() string {
 func (*UserStatusCounts) ProtoMessage() {}
 
 func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2364,7 @@ func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCounts.ProtoReflect.Descriptor instead.
 func (*UserStatusCounts) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UserStatusCounts) GetActive() []*UserStatusCount {
@@ -1862,7 +2401,7 @@ type UserStatusCount struct {
 
 func (x *UserStatusCount) Reset() {
 	*x = UserStatusCount{}
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2413,7 @@ func (x *UserStatusCount) String() string {
 func (*UserStatusCount) ProtoMessage() {}
 
 func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2426,7 @@ func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCount.ProtoReflect.Descriptor instead.
 func (*UserStatusCount) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UserStatusCount) GetDate() string {
@@ -1907,25 +2446,31 @@ func (x *UserStatusCount) GetCount() int64 {
 // GetActivityRequest names a range, a kind of activity and a step.
 type GetActivityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the range, inclusive, RFC 3339. Required.
+	// Begin of the range, RFC 3339; the day of its offset that it lies in counts as a whole. Required.
 	Start string `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
-	// End of the range, exclusive, RFC 3339, not before `start`. Required.
+	// End of the range, exclusive, RFC 3339, not before `start`; the day it lies in counts as a whole, up to the present hour.
+	// Required.
 	End string `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
-	// `any`, `ide`, `login`, `app`, `tunnel` or `web_terminal` (also `web terminal`). Empty: `any`.
+	// What to count: `ide` (session apps and workspace apps that the server is configured to see as such), `app` (other
+	// workspace apps and ports), `web_terminal` (also `web terminal`, `web-terminal`, `terminal`), `tunnel` (other sessions,
+	// such as SSH; also `ssh`), `login`, or `any` for all of them. Empty: `any`. Logins belong to no template: they count for
+	// callers who may see all templates and name no organization.
 	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
-	// Step: a number and `day`, `week`, `month` or `year`, for example `1 week`; calendar arithmetic from `start`. The last step
-	// is cut at `end`. Required.
+	// Step: a number and `day`, `week`, `month` or `year`, for example `1 week` or `90 days`; calendar arithmetic from `start`,
+	// at most 366 steps. The last step is cut at `end`. Nothing about a person is finer than a day. Required.
 	Interval string `protobuf:"bytes,4,opt,name=interval,proto3" json:"interval,omitempty"`
-	// Id of an organization, a UUID, whose templates to count. Empty: all templates that the caller may see. One that the caller
-	// may not see is NOT_FOUND; an unknown one as for GetTemplateInsightsRequest.template_ids.
-	Org           string `protobuf:"bytes,5,opt,name=org,proto3" json:"org,omitempty"`
+	// Id of an organization, a UUID, whose templates to count. Empty: all templates that the caller may see. One that is
+	// unknown or that the caller may not see is NOT_FOUND.
+	Org string `protobuf:"bytes,5,opt,name=org,proto3" json:"org,omitempty"`
+	// IANA name of a time zone whose calendar the days and steps follow. Empty: the offset of `start`.
+	Timezone      string `protobuf:"bytes,6,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetActivityRequest) Reset() {
 	*x = GetActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2482,7 @@ func (x *GetActivityRequest) String() string {
 func (*GetActivityRequest) ProtoMessage() {}
 
 func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2495,7 @@ func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetActivityRequest) GetStart() string {
@@ -1988,20 +2533,29 @@ func (x *GetActivityRequest) GetOrg() string {
 	return ""
 }
 
+func (x *GetActivityRequest) GetTimezone() string {
+	if x != nil {
+		return x.Timezone
+	}
+	return ""
+}
+
 // GetActivityResponse tells activity per step and user.
 type GetActivityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One entry per step, oldest first, steps without activity included.
 	Activity []*ActivityInterval `protobuf:"bytes,1,rep,name=activity,proto3" json:"activity,omitempty"`
 	// The users who occur in `activity`, by id.
-	Users         map[string]*ActivityUser `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Users map[string]*ActivityUser `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetActivityResponse) Reset() {
 	*x = GetActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2013,7 +2567,7 @@ func (x *GetActivityResponse) String() string {
 func (*GetActivityResponse) ProtoMessage() {}
 
 func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2026,7 +2580,7 @@ func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetActivityResponse) GetActivity() []*ActivityInterval {
@@ -2041,6 +2595,13 @@ func (x *GetActivityResponse) GetUsers() map[string]*ActivityUser {
 		return x.Users
 	}
 	return nil
+}
+
+func (x *GetActivityResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
 }
 
 // ActivityInterval is one step.
@@ -2058,7 +2619,7 @@ type ActivityInterval struct {
 
 func (x *ActivityInterval) Reset() {
 	*x = ActivityInterval{}
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2631,7 @@ func (x *ActivityInterval) String() string {
 func (*ActivityInterval) ProtoMessage() {}
 
 func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2644,7 @@ func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityInterval.ProtoReflect.Descriptor instead.
 func (*ActivityInterval) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ActivityInterval) GetTime() string {
@@ -2122,7 +2683,7 @@ type ActivityIntervalUser struct {
 
 func (x *ActivityIntervalUser) Reset() {
 	*x = ActivityIntervalUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2695,7 @@ func (x *ActivityIntervalUser) String() string {
 func (*ActivityIntervalUser) ProtoMessage() {}
 
 func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2708,7 @@ func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityIntervalUser.ProtoReflect.Descriptor instead.
 func (*ActivityIntervalUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ActivityIntervalUser) GetUserId() string {
@@ -2194,7 +2755,7 @@ type ActivityUser struct {
 
 func (x *ActivityUser) Reset() {
 	*x = ActivityUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2767,7 @@ func (x *ActivityUser) String() string {
 func (*ActivityUser) ProtoMessage() {}
 
 func (x *ActivityUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2780,7 @@ func (x *ActivityUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityUser.ProtoReflect.Descriptor instead.
 func (*ActivityUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ActivityUser) GetId() string {
@@ -2288,7 +2849,7 @@ type GetDiagnosisRequest struct {
 
 func (x *GetDiagnosisRequest) Reset() {
 	*x = GetDiagnosisRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2861,7 @@ func (x *GetDiagnosisRequest) String() string {
 func (*GetDiagnosisRequest) ProtoMessage() {}
 
 func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2874,7 @@ func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisRequest.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetDiagnosisRequest) GetStartTime() string {
@@ -2348,14 +2909,16 @@ func (x *GetDiagnosisRequest) GetTimezone() string {
 type GetDiagnosisResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The findings, the most telling first. Empty: nothing is wrong, and what is not shown did not happen.
-	Findings      []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDiagnosisResponse) Reset() {
 	*x = GetDiagnosisResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2930,7 @@ func (x *GetDiagnosisResponse) String() string {
 func (*GetDiagnosisResponse) ProtoMessage() {}
 
 func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2943,7 @@ func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisResponse.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetDiagnosisResponse) GetFindings() []*Finding {
@@ -2390,13 +2953,32 @@ func (x *GetDiagnosisResponse) GetFindings() []*Finding {
 	return nil
 }
 
+func (x *GetDiagnosisResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
+}
+
 // Finding is one reason why insights are empty or partial, with what it was concluded from.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The parts that it explains: `active_users`, `apps_usage`, `user_activity`, `user_latency`, `parameters_usage`.
 	Sections []string `protobuf:"bytes,1,rep,name=sections,proto3" json:"sections,omitempty"`
-	// `out_of_range`, `beyond_retention`, `no_connections`, `collecting`, `agents_offline`, `agent_too_old`, `app_never_seen`,
-	// `no_latency_samples`, `relayed_only` or `collection_off`.
+	// Why:
+	// - `collection_off`: reports are acknowledged and not stored.
+	// - `beyond_retention`: the window begins before what is kept.
+	// - `out_of_range`: there is data, but none in the window.
+	// - `no_workspaces`: nobody had a workspace of the templates in the window.
+	// - `collecting`: the first reports came, or are to come, only minutes ago.
+	// - `no_connections`: there were workspaces, but nobody connected to them.
+	// - `agents_offline`: agents do not report at present.
+	// - `agent_too_old`: agents send sessions in the older form, which knows four apps.
+	// - `app_never_seen`: declared apps were not used in the window.
+	// - `no_latency_samples`: agents of active users measured no latency.
+	// - `relayed_only`: connections of agents went through a relay, never directly.
+	// - `no_builds`: no workspace was built in the window.
+	// - `no_parameters`: the workspaces that were built have no parameters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -2418,7 +3000,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +3012,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +3025,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Finding) GetSections() []string {
@@ -2527,10 +3109,19 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x1a\n" +
 	"\binterval\x18\x05 \x01(\tR\binterval\x12\x1a\n" +
-	"\bsections\x18\x06 \x03(\tR\bsections\"\xbe\x01\n" +
+	"\bsections\x18\x06 \x03(\tR\bsections\"\xa5\x02\n" +
 	"\x1bGetTemplateInsightsResponse\x12A\n" +
 	"\x06report\x18\x01 \x01(\v2#.insights.v1.TemplateInsightsReportB\x04\xd0\xf3\x18\x01R\x06report\x12\\\n" +
-	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\"\x96\x02\n" +
+	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\x12G\n" +
+	"\x10default_interval\x18\x03 \x01(\v2\x1c.insights.v1.DefaultIntervalR\x0fdefaultInterval\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x04 \x01(\tR\bdataAsOf\"E\n" +
+	"\x0fDefaultInterval\x12\x1a\n" +
+	"\binterval\x18\x01 \x01(\tR\binterval\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
+	"\rSectionReason\x12\x18\n" +
+	"\asection\x18\x01 \x01(\tR\asection\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x94\x03\n" +
 	"\x16TemplateInsightsReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2539,7 +3130,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x124\n" +
 	"\n" +
 	"apps_usage\x18\x05 \x03(\v2\x15.insights.v1.AppUsageR\tappsUsage\x12F\n" +
-	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\"\xc5\x01\n" +
+	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\x12@\n" +
+	"\runknown_usage\x18\a \x01(\v2\x15.insights.v1.AppUsageB\x04\xd0\xf3\x18\x01R\funknownUsage\x12:\n" +
+	"\areasons\x18\b \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\x97\x02\n" +
 	"\bAppUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
@@ -2548,7 +3141,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x04icon\x18\x05 \x01(\tR\x04icon\x12\x18\n" +
 	"\aseconds\x18\x06 \x01(\x03R\aseconds\x12\x1d\n" +
 	"\n" +
-	"times_used\x18\a \x01(\x03R\ttimesUsed\"\xb7\x02\n" +
+	"times_used\x18\a \x01(\x03R\ttimesUsed\x12\x16\n" +
+	"\x06family\x18\b \x01(\tR\x06family\x128\n" +
+	"\aeditors\x18\t \x03(\v2\x18.insights.v1.EditorUsageB\x04\xd0\xf3\x18\x01R\aeditors\"}\n" +
+	"\vEditorUsage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\ftemplate_ids\x18\x02 \x03(\tR\vtemplateIds\x12\x18\n" +
+	"\aseconds\x18\x03 \x01(\x03R\aseconds\x12\x1d\n" +
+	"\n" +
+	"times_used\x18\x04 \x01(\x03R\ttimesUsed\"\xe4\x02\n" +
 	"\x0eParameterUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
@@ -2557,52 +3158,85 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vdescription\x18\x05 \x01(\tR\vdescription\x12<\n" +
 	"\aoptions\x18\x06 \x03(\v2\x1c.insights.v1.ParameterOptionB\x04\xd0\xf3\x18\x01R\aoptions\x123\n" +
 	"\x06values\x18\a \x03(\v2\x1b.insights.v1.ParameterValueR\x06values\x12\"\n" +
-	"\tsensitive\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\tsensitive\"<\n" +
+	"\tsensitive\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\tsensitive\x12+\n" +
+	"\x0eunused_options\x18\t \x03(\tB\x04\xd0\xf3\x18\x01R\runusedOptions\"Z\n" +
 	"\x0eParameterValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"\xbc\x01\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
+	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xd6\x01\n" +
 	"\x1eTemplateInsightsIntervalReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12!\n" +
-	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\"\x91\x01\n" +
+	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x18\n" +
+	"\apartial\x18\x06 \x01(\bR\apartial\"\xf9\x01\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"R\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x12\n" +
+	"\x04sort\x18\x05 \x01(\tR\x04sort\x12\x1b\n" +
+	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06search\x18\b \x01(\tR\x06search\"\x9e\x01\n" +
 	"\x17GetUserActivityResponse\x127\n" +
-	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\"\xa2\x01\n" +
+	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xff\x01\n" +
 	"\x12UserActivityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12/\n" +
-	"\x05users\x18\x04 \x03(\v2\x19.insights.v1.UserActivityR\x05users\"\x9f\x01\n" +
+	"\x05users\x18\x04 \x03(\v2\x19.insights.v1.UserActivityR\x05users\x12\x1f\n" +
+	"\vtotal_users\x18\x05 \x01(\x03R\n" +
+	"totalUsers\x12:\n" +
+	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\xef\x01\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
 	"\busername\x18\x03 \x01(\tR\busername\x12\x1d\n" +
 	"\n" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12\x18\n" +
-	"\aseconds\x18\x05 \x01(\x03R\aseconds\"\x90\x01\n" +
+	"\aseconds\x18\x05 \x01(\x03R\aseconds\x12\x1f\n" +
+	"\vactive_days\x18\x06 \x01(\x03R\n" +
+	"activeDays\x12-\n" +
+	"\x04apps\x18\a \x03(\v2\x19.insights.v1.UserAppUsageR\x04apps\"s\n" +
+	"\fUserAppUsage\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xf8\x01\n" +
 	"\x15GetUserLatencyRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"P\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x12\n" +
+	"\x04sort\x18\x05 \x01(\tR\x04sort\x12\x1b\n" +
+	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06search\x18\b \x01(\tR\x06search\"\x9c\x01\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
-	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\"\xa0\x01\n" +
+	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xfd\x01\n" +
 	"\x11UserLatencyReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12.\n" +
-	"\x05users\x18\x04 \x03(\v2\x18.insights.v1.UserLatencyR\x05users\"\xc3\x01\n" +
+	"\x05users\x18\x04 \x03(\v2\x18.insights.v1.UserLatencyR\x05users\x12\x1f\n" +
+	"\vtotal_users\x18\x05 \x01(\x03R\n" +
+	"totalUsers\x12:\n" +
+	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\xc3\x01\n" +
 	"\vUserLatency\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -2610,16 +3244,20 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12=\n" +
 	"\n" +
-	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"7\n" +
+	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"i\n" +
 	"\x11ConnectionLatency\x12\x10\n" +
 	"\x03p50\x18\x01 \x01(\x01R\x03p50\x12\x10\n" +
-	"\x03p95\x18\x02 \x01(\x01R\x03p95\"S\n" +
+	"\x03p95\x18\x02 \x01(\x01R\x03p95\x12\x18\n" +
+	"\asamples\x18\x03 \x01(\x03R\asamples\x12\x16\n" +
+	"\x06rating\x18\x04 \x01(\tR\x06rating\"S\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x02 \x01(\tR\btimezone\"r\n" +
+	"\btimezone\x18\x02 \x01(\tR\btimezone\"\x90\x01\n" +
 	"\x19GetDeploymentDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
-	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\"6\n" +
+	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"6\n" +
 	"\bDAUEntry\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\x03R\x06amount\"r\n" +
@@ -2627,10 +3265,12 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x03 \x01(\tR\btimezone\"p\n" +
+	"\btimezone\x18\x03 \x01(\tR\btimezone\"\x8e\x01\n" +
 	"\x17GetTemplateDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
-	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\"q\n" +
+	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"q\n" +
 	"\x1aGetUserStatusCountsRequest\x12\x1a\n" +
 	"\btimezone\x18\x01 \x01(\tR\btimezone\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
@@ -2643,16 +3283,19 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\";\n" +
 	"\x0fUserStatusCount\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"\x86\x01\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\"\xa2\x01\n" +
 	"\x12GetActivityRequest\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\tR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\tR\x03end\x12\x1a\n" +
 	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12\x10\n" +
-	"\x03org\x18\x05 \x01(\tR\x03org\"\xe8\x01\n" +
+	"\x03org\x18\x05 \x01(\tR\x03org\x12\x1a\n" +
+	"\btimezone\x18\x06 \x01(\tR\btimezone\"\x86\x02\n" +
 	"\x13GetActivityResponse\x129\n" +
 	"\bactivity\x18\x01 \x03(\v2\x1d.insights.v1.ActivityIntervalR\bactivity\x12A\n" +
-	"\x05users\x18\x02 \x03(\v2+.insights.v1.GetActivityResponse.UsersEntryR\x05users\x1aS\n" +
+	"\x05users\x18\x02 \x03(\v2+.insights.v1.GetActivityResponse.UsersEntryR\x05users\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x1aS\n" +
 	"\n" +
 	"UsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
@@ -2680,9 +3323,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"H\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\"f\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
-	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\"\x89\x02\n" +
+	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\x89\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
@@ -2718,7 +3363,7 @@ func file_insights_v1_insights_proto_rawDescGZIP() []byte {
 	return file_insights_v1_insights_proto_rawDescData
 }
 
-var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_insights_v1_insights_proto_goTypes = []any{
 	(*ListTemplatesRequest)(nil),           // 0: insights.v1.ListTemplatesRequest
 	(*ListTemplatesResponse)(nil),          // 1: insights.v1.ListTemplatesResponse
@@ -2726,92 +3371,103 @@ var file_insights_v1_insights_proto_goTypes = []any{
 	(*ListOrganizationsResponse)(nil),      // 3: insights.v1.ListOrganizationsResponse
 	(*GetTemplateInsightsRequest)(nil),     // 4: insights.v1.GetTemplateInsightsRequest
 	(*GetTemplateInsightsResponse)(nil),    // 5: insights.v1.GetTemplateInsightsResponse
-	(*TemplateInsightsReport)(nil),         // 6: insights.v1.TemplateInsightsReport
-	(*AppUsage)(nil),                       // 7: insights.v1.AppUsage
-	(*ParameterUsage)(nil),                 // 8: insights.v1.ParameterUsage
-	(*ParameterValue)(nil),                 // 9: insights.v1.ParameterValue
-	(*TemplateInsightsIntervalReport)(nil), // 10: insights.v1.TemplateInsightsIntervalReport
-	(*GetUserActivityRequest)(nil),         // 11: insights.v1.GetUserActivityRequest
-	(*GetUserActivityResponse)(nil),        // 12: insights.v1.GetUserActivityResponse
-	(*UserActivityReport)(nil),             // 13: insights.v1.UserActivityReport
-	(*UserActivity)(nil),                   // 14: insights.v1.UserActivity
-	(*GetUserLatencyRequest)(nil),          // 15: insights.v1.GetUserLatencyRequest
-	(*GetUserLatencyResponse)(nil),         // 16: insights.v1.GetUserLatencyResponse
-	(*UserLatencyReport)(nil),              // 17: insights.v1.UserLatencyReport
-	(*UserLatency)(nil),                    // 18: insights.v1.UserLatency
-	(*ConnectionLatency)(nil),              // 19: insights.v1.ConnectionLatency
-	(*GetDeploymentDAUsRequest)(nil),       // 20: insights.v1.GetDeploymentDAUsRequest
-	(*GetDeploymentDAUsResponse)(nil),      // 21: insights.v1.GetDeploymentDAUsResponse
-	(*DAUEntry)(nil),                       // 22: insights.v1.DAUEntry
-	(*GetTemplateDAUsRequest)(nil),         // 23: insights.v1.GetTemplateDAUsRequest
-	(*GetTemplateDAUsResponse)(nil),        // 24: insights.v1.GetTemplateDAUsResponse
-	(*GetUserStatusCountsRequest)(nil),     // 25: insights.v1.GetUserStatusCountsRequest
-	(*GetUserStatusCountsResponse)(nil),    // 26: insights.v1.GetUserStatusCountsResponse
-	(*UserStatusCounts)(nil),               // 27: insights.v1.UserStatusCounts
-	(*UserStatusCount)(nil),                // 28: insights.v1.UserStatusCount
-	(*GetActivityRequest)(nil),             // 29: insights.v1.GetActivityRequest
-	(*GetActivityResponse)(nil),            // 30: insights.v1.GetActivityResponse
-	(*ActivityInterval)(nil),               // 31: insights.v1.ActivityInterval
-	(*ActivityIntervalUser)(nil),           // 32: insights.v1.ActivityIntervalUser
-	(*ActivityUser)(nil),                   // 33: insights.v1.ActivityUser
-	(*GetDiagnosisRequest)(nil),            // 34: insights.v1.GetDiagnosisRequest
-	(*GetDiagnosisResponse)(nil),           // 35: insights.v1.GetDiagnosisResponse
-	(*Finding)(nil),                        // 36: insights.v1.Finding
-	nil,                                    // 37: insights.v1.GetActivityResponse.UsersEntry
-	(*Template)(nil),                       // 38: insights.v1.Template
-	(*Organization)(nil),                   // 39: insights.v1.Organization
-	(*ParameterOption)(nil),                // 40: insights.v1.ParameterOption
+	(*DefaultInterval)(nil),                // 6: insights.v1.DefaultInterval
+	(*SectionReason)(nil),                  // 7: insights.v1.SectionReason
+	(*TemplateInsightsReport)(nil),         // 8: insights.v1.TemplateInsightsReport
+	(*AppUsage)(nil),                       // 9: insights.v1.AppUsage
+	(*EditorUsage)(nil),                    // 10: insights.v1.EditorUsage
+	(*ParameterUsage)(nil),                 // 11: insights.v1.ParameterUsage
+	(*ParameterValue)(nil),                 // 12: insights.v1.ParameterValue
+	(*TemplateInsightsIntervalReport)(nil), // 13: insights.v1.TemplateInsightsIntervalReport
+	(*GetUserActivityRequest)(nil),         // 14: insights.v1.GetUserActivityRequest
+	(*GetUserActivityResponse)(nil),        // 15: insights.v1.GetUserActivityResponse
+	(*UserActivityReport)(nil),             // 16: insights.v1.UserActivityReport
+	(*UserActivity)(nil),                   // 17: insights.v1.UserActivity
+	(*UserAppUsage)(nil),                   // 18: insights.v1.UserAppUsage
+	(*GetUserLatencyRequest)(nil),          // 19: insights.v1.GetUserLatencyRequest
+	(*GetUserLatencyResponse)(nil),         // 20: insights.v1.GetUserLatencyResponse
+	(*UserLatencyReport)(nil),              // 21: insights.v1.UserLatencyReport
+	(*UserLatency)(nil),                    // 22: insights.v1.UserLatency
+	(*ConnectionLatency)(nil),              // 23: insights.v1.ConnectionLatency
+	(*GetDeploymentDAUsRequest)(nil),       // 24: insights.v1.GetDeploymentDAUsRequest
+	(*GetDeploymentDAUsResponse)(nil),      // 25: insights.v1.GetDeploymentDAUsResponse
+	(*DAUEntry)(nil),                       // 26: insights.v1.DAUEntry
+	(*GetTemplateDAUsRequest)(nil),         // 27: insights.v1.GetTemplateDAUsRequest
+	(*GetTemplateDAUsResponse)(nil),        // 28: insights.v1.GetTemplateDAUsResponse
+	(*GetUserStatusCountsRequest)(nil),     // 29: insights.v1.GetUserStatusCountsRequest
+	(*GetUserStatusCountsResponse)(nil),    // 30: insights.v1.GetUserStatusCountsResponse
+	(*UserStatusCounts)(nil),               // 31: insights.v1.UserStatusCounts
+	(*UserStatusCount)(nil),                // 32: insights.v1.UserStatusCount
+	(*GetActivityRequest)(nil),             // 33: insights.v1.GetActivityRequest
+	(*GetActivityResponse)(nil),            // 34: insights.v1.GetActivityResponse
+	(*ActivityInterval)(nil),               // 35: insights.v1.ActivityInterval
+	(*ActivityIntervalUser)(nil),           // 36: insights.v1.ActivityIntervalUser
+	(*ActivityUser)(nil),                   // 37: insights.v1.ActivityUser
+	(*GetDiagnosisRequest)(nil),            // 38: insights.v1.GetDiagnosisRequest
+	(*GetDiagnosisResponse)(nil),           // 39: insights.v1.GetDiagnosisResponse
+	(*Finding)(nil),                        // 40: insights.v1.Finding
+	nil,                                    // 41: insights.v1.GetActivityResponse.UsersEntry
+	(*Template)(nil),                       // 42: insights.v1.Template
+	(*Organization)(nil),                   // 43: insights.v1.Organization
+	(*ParameterOption)(nil),                // 44: insights.v1.ParameterOption
 }
 var file_insights_v1_insights_proto_depIdxs = []int32{
-	38, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
-	39, // 1: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
-	6,  // 2: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
-	10, // 3: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
-	7,  // 4: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
-	8,  // 5: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
-	40, // 6: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
-	9,  // 7: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
-	13, // 8: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
-	14, // 9: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
-	17, // 10: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
-	18, // 11: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
-	19, // 12: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	22, // 13: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	22, // 14: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	27, // 15: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
-	28, // 16: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
-	28, // 17: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
-	28, // 18: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
-	31, // 19: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
-	37, // 20: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
-	32, // 21: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
-	36, // 22: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
-	33, // 23: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
-	0,  // 24: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
-	2,  // 25: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
-	4,  // 26: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
-	11, // 27: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
-	15, // 28: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
-	20, // 29: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
-	23, // 30: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
-	25, // 31: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
-	29, // 32: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
-	34, // 33: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	1,  // 34: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 35: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 36: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	12, // 37: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	16, // 38: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	21, // 39: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	24, // 40: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	26, // 41: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	30, // 42: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	35, // 43: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	34, // [34:44] is the sub-list for method output_type
-	24, // [24:34] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	42, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
+	43, // 1: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
+	8,  // 2: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
+	13, // 3: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
+	6,  // 4: insights.v1.GetTemplateInsightsResponse.default_interval:type_name -> insights.v1.DefaultInterval
+	9,  // 5: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
+	11, // 6: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
+	9,  // 7: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
+	7,  // 8: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
+	10, // 9: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
+	44, // 10: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
+	12, // 11: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
+	16, // 12: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
+	17, // 13: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
+	7,  // 14: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
+	18, // 15: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
+	21, // 16: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
+	22, // 17: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
+	7,  // 18: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
+	23, // 19: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	26, // 20: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	26, // 21: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	31, // 22: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
+	32, // 23: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
+	32, // 24: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
+	32, // 25: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
+	35, // 26: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
+	41, // 27: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
+	36, // 28: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
+	40, // 29: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
+	37, // 30: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
+	0,  // 31: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
+	2,  // 32: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
+	4,  // 33: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
+	14, // 34: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
+	19, // 35: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
+	24, // 36: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
+	27, // 37: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
+	29, // 38: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
+	33, // 39: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
+	38, // 40: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
+	1,  // 41: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 42: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	5,  // 43: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	15, // 44: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	20, // 45: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	25, // 46: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	28, // 47: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	30, // 48: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	34, // 49: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	39, // 50: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_insights_proto_init() }
@@ -2827,7 +3483,7 @@ func file_insights_v1_insights_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_insights_proto_rawDesc), len(file_insights_v1_insights_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
