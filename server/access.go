@@ -1,10 +1,7 @@
 package server
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -20,7 +17,6 @@ import (
 // Limits of the AccessService.
 const (
 	defaultPage    = 100
-	maxPage        = 1000
 	maxAgentTokens = 1000
 )
 
@@ -70,7 +66,7 @@ func (a *accessService) ListTokens(ctx context.Context, req *insightsv1.ListToke
 		return nil, err
 	}
 	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(req.GetPrincipal(), t.PrincipalKind, t.PrincipalID) })
-	page, next, err := paginate(tokens, req.GetPageSize(), req.GetPageToken(), func(t store.Token) position { return position{-t.CreatedAt.UnixMicro(), t.ID} })
+	page, next, err := paginate(tokens, req, defaultPage, func(t store.Token) position { return position{-t.CreatedAt.UnixMicro(), t.ID} })
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +124,7 @@ func (a *accessService) ListRoleBindings(ctx context.Context, req *insightsv1.Li
 		return nil, err
 	}
 	bindings = slices.DeleteFunc(bindings, func(b store.RoleBinding) bool { return !named(req.GetPrincipal(), b.PrincipalKind, b.PrincipalID) })
-	page, next, err := paginate(bindings, req.GetPageSize(), req.GetPageToken(), func(b store.RoleBinding) position { return position{b.CreatedAt.UnixMicro(), b.ID.String()} })
+	page, next, err := paginate(bindings, req, defaultPage, func(b store.RoleBinding) position { return position{b.CreatedAt.UnixMicro(), b.ID.String()} })
 	if err != nil {
 		return nil, err
 	}
@@ -221,40 +217,6 @@ func (a *accessService) expiry(t *timestamppb.Timestamp) (store.Instant, error) 
 // named is whether a filter lets a principal through.
 func named(filter *insightsv1.Principal, kind access.Kind, id uuid.UUID) bool {
 	return filter == nil || filter.GetKind() == string(kind) && filter.GetId() == id.String()
-}
-
-// position is where an item stands in a list: by its rank, then by its id. It is what a page token holds, so that pages
-// neither repeat nor skip what stays when items come and go.
-type position struct {
-	Rank int64
-	ID   string
-}
-
-// paginate cuts the page after a page token out of a list in order of its positions.
-func paginate[T any](list []T, size int32, token string, of func(T) position) (page []T, next string, err error) {
-	if size < 0 || size > maxPage {
-		return nil, "", invalid(messageInvalidValue, fieldError{"page_size", fmt.Sprintf("must be from 0 to %d", maxPage)})
-	}
-	if size == 0 {
-		size = defaultPage
-	}
-	if token != "" {
-		var after position
-		text, err := base64.RawURLEncoding.DecodeString(token)
-		if err != nil || json.Unmarshal(text, &after) != nil {
-			return nil, "", invalid(messageInvalidValue, fieldError{"page_token", "is not one of this list"})
-		}
-		list = slices.DeleteFunc(list, func(x T) bool {
-			at := of(x)
-			return cmp.Or(cmp.Compare(at.Rank, after.Rank), cmp.Compare(at.ID, after.ID)) <= 0
-		})
-	}
-	if len(list) <= int(size) {
-		return list, "", nil
-	}
-	page = list[:size]
-	text, err := json.Marshal(of(page[size-1]))
-	return page, base64.RawURLEncoding.EncodeToString(text), err
 }
 
 func tokenMessage(t store.Token) *insightsv1.Token {

@@ -158,6 +158,8 @@ func (a *authorizer) authorize(ctx context.Context, method string, req any) (con
 	switch r.scopeField {
 	case "template_ids", "template_id":
 		return a.authorizeTemplates(ctx, r, p, message, field)
+	case "org":
+		return a.authorizeOrganization(ctx, r, p, message.Get(field).String())
 	default: // the id of one organization
 		return ctx, r.checkOrganization(p, message.Get(field).String())
 	}
@@ -195,14 +197,43 @@ func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Pr
 	if !p.Holds(r.permission) || len(requested) == 0 && !r.confine && !p.HoldsEverywhere(r.permission) {
 		return nil, access.ErrNotFound
 	}
+	scope, err := templateScope(ctx, a.store, r.permission, requested)
+	if err != nil {
+		return nil, err
+	}
+	return context.WithValue(ctx, scopeKey{}, scope), nil
+}
+
+// templateScope is what the caller may see of the templates that are requested, or of all.
+func templateScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
+	p := principalOf(ctx)
 	var organizations map[uuid.UUID]uuid.UUID
-	if !p.HoldsEverywhere(r.permission) {
+	if !p.HoldsEverywhere(permission) {
 		var err error
-		if organizations, err = a.store.OrganizationsOf(ctx, requested); err != nil {
-			return nil, err
+		if organizations, err = s.OrganizationsOf(ctx, requested); err != nil {
+			return access.Scope{}, err
 		}
 	}
-	scope, err := access.Templates(p, r.permission, requested, organizations)
+	return access.Templates(p, permission, requested, organizations)
+}
+
+// authorizeOrganization decides about a request for the templates of an organization, or, if it names none, for all that
+// the caller may see.
+func (a *authorizer) authorizeOrganization(ctx context.Context, r rule, p access.Principal, text string) (context.Context, error) {
+	if err := r.checkOrganization(p, text); err != nil {
+		return nil, err
+	}
+	var templates []uuid.UUID
+	if text != "" {
+		var err error
+		if templates, err = a.store.TemplatesOf(ctx, uuid.MustParse(text)); err != nil {
+			return nil, err
+		}
+		if len(templates) == 0 {
+			return ctx, nil // the scope of no templates
+		}
+	}
+	scope, err := templateScope(ctx, a.store, r.permission, templates)
 	if err != nil {
 		return nil, err
 	}

@@ -90,16 +90,20 @@ func newCallError(code codes.Code, reason, message, detail string, cause error, 
 
 // invalid is the error for a request that breaks the rules of fields.
 func invalid(message string, fields ...fieldError) error {
+	return invalidDetail(message, "", fields...)
+}
+
+// invalidDetail is the same for messages that clients know together with a detail.
+func invalidDetail(message, detail string, fields ...fieldError) error {
+	return newCallError(codes.InvalidArgument, reasonInvalid, message, detail, nil, violations(fields))
+}
+
+func violations(fields []fieldError) *errdetails.BadRequest {
 	violations := &errdetails.BadRequest{}
 	for _, f := range fields {
 		violations.FieldViolations = append(violations.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Field, Description: f.Detail})
 	}
-	return newCallError(codes.InvalidArgument, reasonInvalid, message, "", nil, violations)
-}
-
-// invalidDetail is the error for a request whose parts do not fit together.
-func invalidDetail(message, detail string) error {
-	return newCallError(codes.InvalidArgument, reasonInvalid, message, detail, nil)
+	return violations
 }
 
 // retryAfter is what callers are asked to wait when the server cannot answer.

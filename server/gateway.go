@@ -156,6 +156,7 @@ func passHeader(name string) (string, bool) {
 // limitRequest refuses what the API never needs.
 func limitRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "private") // answers depend on who asks
 		switch {
 		case r.Header.Get("Content-Encoding") != "":
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})

@@ -19,12 +19,14 @@ const questionDeadline = 30 * time.Second
 type insightsService struct {
 	insightsv1.UnimplementedInsightsServiceServer
 
-	store *store.Store
-	clock func() time.Time
+	config Config
+	store  *store.Store
+	clock  func() time.Time
+	ide    ideApps
 }
 
-func newInsightsService(s *store.Store, clock func() time.Time) *insightsService {
-	return &insightsService{store: s, clock: clock}
+func newInsightsService(c Config) *insightsService {
+	return &insightsService{config: c, store: c.Store, clock: c.Clock, ide: newIDEApps(c.IDEApps)}
 }
 
 // GetTemplateInsights implements [insightsv1.InsightsServiceServer].
@@ -33,7 +35,18 @@ func (s *insightsService) GetTemplateInsights(ctx context.Context, req *insights
 	if err != nil {
 		return nil, err
 	}
-	if q, err = q.split(req.GetInterval()); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	oldest, err := s.store.OldestTemplate(ctx, scopeOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.GetTemplateInsightsResponse{DefaultInterval: defaultInterval(oldest.Time, q.asked), DataAsOf: q.dataAsOf()}
+	interval := req.GetInterval()
+	if interval == intervalDefault {
+		interval = answer.GetDefaultInterval().GetInterval()
+	}
+	if q, err = q.split(interval); err != nil {
 		return nil, err
 	}
 	report, intervals, err := parseSections(req.GetSections())
@@ -43,85 +56,75 @@ func (s *insightsService) GetTemplateInsights(ctx context.Context, req *insights
 	if !intervals {
 		q.window.Bounds = nil
 	}
-	if !report && len(q.window.Bounds) == 0 {
-		return &insightsv1.GetTemplateInsightsResponse{}, nil
+	switch {
+	case report:
+		var insights store.TemplateInsights
+		if insights, err = s.store.TemplateInsights(ctx, scopeOf(ctx), q.window); err != nil {
+			return nil, err
+		}
+		answer.IntervalReports = q.intervalReports(insights.Intervals, interval)
+		answer.Report, err = s.templateReport(ctx, q, insights)
+	case len(q.window.Bounds) > 0:
+		var only []store.Interval
+		only, err = s.store.Intervals(ctx, scopeOf(ctx), q.window)
+		answer.IntervalReports = q.intervalReports(only, interval)
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
-	insights, err := s.store.TemplateInsights(ctx, scopeOf(ctx), q.window)
 	if err != nil {
 		return nil, err
 	}
-	answer := &insightsv1.GetTemplateInsightsResponse{}
-	for _, i := range insights.Intervals {
-		answer.IntervalReports = append(answer.IntervalReports, &insightsv1.TemplateInsightsIntervalReport{
-			StartTime: q.show(i.Start), EndTime: q.show(i.End), TemplateIds: texts(i.Templates),
-			Interval: req.GetInterval(), ActiveUsers: int64(i.ActiveUsers),
-		})
-	}
-	if !report {
-		return answer, nil
-	}
-	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
-	if err != nil {
-		return nil, err
-	}
-	answer.Report = &insightsv1.TemplateInsightsReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(),
-		TemplateIds: texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers),
-		AppsUsage: appsUsage(insights.Apps), ParametersUsage: parametersUsage(parameters),
+	if answer.GetReport() != nil {
+		answer.Report.StartTime, answer.Report.EndTime = req.GetStartTime(), req.GetEndTime()
 	}
 	return answer, nil
 }
 
-// GetUserActivity implements [insightsv1.InsightsServiceServer].
-func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
-	q, err := parseQuestion(req, s.clock())
-	if err != nil {
-		return nil, err
+// weeksFrom is the age of a template from which on weeks tell more than days.
+const weeksFrom = 5 * 7 * 24 * time.Hour
+
+// defaultInterval is the interval that suits templates of which the oldest was made at that time, or is not known.
+func defaultInterval(oldest, now time.Time) *insightsv1.DefaultInterval {
+	switch {
+	case oldest.IsZero():
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "age_unknown"}
+	case now.Sub(oldest) < weeksFrom:
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "younger_than_5_weeks"}
+	default:
+		return &insightsv1.DefaultInterval{Interval: intervalWeek, Reason: "5_weeks_or_older"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
-	users, err := s.store.UserActivity(ctx, scopeOf(ctx), q.window)
-	if err != nil {
-		return nil, err
-	}
-	report := &insightsv1.UserActivityReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime()}
-	var templates []uuid.UUID
-	for _, u := range users {
-		templates = append(templates, u.Templates...)
-		report.Users = append(report.Users, &insightsv1.UserActivity{
-			TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-			Seconds: 60 * u.Minutes,
-		})
-	}
-	report.TemplateIds = texts(union(templates))
-	return &insightsv1.GetUserActivityResponse{Report: report}, nil
 }
 
-// GetUserLatency implements [insightsv1.InsightsServiceServer].
-func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLatencyRequest) (*insightsv1.GetUserLatencyResponse, error) {
-	q, err := parseQuestion(req, s.clock())
-	if err != nil {
-		return nil, err
+func (q question) intervalReports(intervals []store.Interval, interval string) []*insightsv1.TemplateInsightsIntervalReport {
+	days := int64(1)
+	if interval == intervalWeek {
+		days = 7
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
-	users, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
-	if err != nil {
-		return nil, err
-	}
-	report := &insightsv1.UserLatencyReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime()}
-	var templates []uuid.UUID
-	for _, u := range users {
-		templates = append(templates, u.Templates...)
-		report.Users = append(report.Users, &insightsv1.UserLatency{
-			TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-			LatencyMs: &insightsv1.ConnectionLatency{P50: u.P50, P95: u.P95},
+	var reports []*insightsv1.TemplateInsightsIntervalReport
+	for _, i := range intervals {
+		reports = append(reports, &insightsv1.TemplateInsightsIntervalReport{
+			StartTime: q.show(i.Start), EndTime: q.show(i.End), TemplateIds: texts(i.Templates),
+			Interval: interval, ActiveUsers: int64(i.ActiveUsers), Partial: q.partial(i.Start, i.End, days),
 		})
 	}
-	report.TemplateIds = texts(union(templates))
-	return &insightsv1.GetUserLatencyResponse{Report: report}, nil
+	return reports
+}
+
+// templateReport adds the parameters and the reasons to what was counted.
+func (s *insightsService) templateReport(ctx context.Context, q question, insights store.TemplateInsights) (*insightsv1.TemplateInsightsReport, error) {
+	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
+	if err != nil {
+		return nil, err
+	}
+	report := &insightsv1.TemplateInsightsReport{
+		TemplateIds: texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), ParametersUsage: parametersUsage(parameters),
+	}
+	for _, a := range insights.Apps {
+		report.AppsUsage = append(report.AppsUsage, appUsage(a))
+	}
+	if insights.Unknown.Minutes > 0 {
+		report.UnknownUsage = appUsage(insights.Unknown)
+	}
+	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
+	return report, err
 }
 
 // show writes a minute since the Unix epoch as the question's location shows it.
@@ -129,17 +132,15 @@ func (q question) show(minute int64) string {
 	return time.Unix(60*minute, 0).In(q.start.Location()).Format(time.RFC3339)
 }
 
-func appsUsage(apps []store.AppUsage) []*insightsv1.AppUsage {
-	usage := make([]*insightsv1.AppUsage, len(apps))
-	for i, a := range apps {
-		kind := "app"
-		if a.Builtin {
-			kind = "builtin"
-		}
-		usage[i] = &insightsv1.AppUsage{
-			TemplateIds: texts(a.Templates), Type: kind, DisplayName: a.DisplayName, Slug: a.Slug, Icon: a.Icon,
-			Seconds: 60 * a.Minutes, TimesUsed: a.Launches,
-		}
+func appUsage(a store.AppUsage) *insightsv1.AppUsage {
+	usage := &insightsv1.AppUsage{
+		TemplateIds: texts(a.Templates), Type: appType(a.Builtin), DisplayName: a.DisplayName, Slug: a.Slug, Icon: a.Icon,
+		Seconds: 60 * a.Minutes, TimesUsed: a.Launches, Family: a.Family,
+	}
+	for _, e := range a.Editors {
+		usage.Editors = append(usage.Editors, &insightsv1.EditorUsage{
+			Name: e.Name, TemplateIds: texts(e.Templates), Seconds: 60 * e.Minutes, TimesUsed: e.Launches,
+		})
 	}
 	return usage
 }
@@ -150,13 +151,13 @@ func parametersUsage(parameters []store.ParameterUsage) []*insightsv1.ParameterU
 		d := p.Definition
 		u := &insightsv1.ParameterUsage{
 			TemplateIds: texts(p.Templates), DisplayName: d.DisplayName, Name: d.Name, Type: d.Type,
-			Description: plainText(d.Description), Sensitive: d.Sensitive,
+			Description: plainText(d.Description), Sensitive: d.Sensitive, UnusedOptions: p.Unused,
 		}
 		for _, o := range d.Options {
 			u.Options = append(u.Options, &insightsv1.ParameterOption{Name: o.Name, Description: o.Description, Value: o.Value, Icon: o.Icon})
 		}
 		for _, v := range p.Values {
-			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count})
+			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count, Orphan: v.Orphan})
 		}
 		usage[i] = u
 	}

@@ -85,7 +85,7 @@ func TestIntervalsInTimezone(t *testing.T) {
 		day("2023-03-25T00:00:00+01:00", "2023-03-26T00:00:00+01:00", 1, c.templates[0]),
 		day("2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00", 1, c.templates[0], c.templates[1]),
 		day("2023-03-27T00:00:00+02:00", "2023-03-28T00:00:00+02:00", 0),
-	}}
+	}, DefaultInterval: &insightsv1.DefaultInterval{Interval: "day", Reason: "age_unknown"}, DataAsOf: "2023-03-28T14:00:00+02:00"}
 	if diff := cmp.Diff(want, answer, protocmp.Transform()); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
@@ -111,7 +111,9 @@ func TestTemplateInsightsReport(t *testing.T) {
 	if diff := cmp.Diff(ids(c.templates[:]...), r.GetTemplateIds()); diff != "" || r.GetActiveUsers() != 1 {
 		t.Errorf("%d users, templates (-want +got):\n%s", r.GetActiveUsers(), diff)
 	}
-	ssh := &insightsv1.AppUsage{Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds()}
+	ssh := &insightsv1.AppUsage{Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds(),
+		Family: "ssh", Editors: []*insightsv1.EditorUsage{{Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2}},
+	}
 	if diff := cmp.Diff(ssh, r.GetAppsUsage()[3], protocmp.Transform()); diff != "" {
 		t.Errorf("SSH (-want +got):\n%s", diff)
 	}
@@ -147,11 +149,12 @@ func TestInsightsStayInScope(t *testing.T) {
 	params := url.Values{"start_time": {"2023-03-25T00:00:00Z"}, "end_time": {"2023-03-28T00:00:00Z"}}
 	for path, want := range map[string]any{
 		"/api/v2/insights/user-activity": []any{map[string]any{
-			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0,
+			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0, "active_days": 1.0,
+			"apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
 		}},
 		"/api/v2/insights/user-latency": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png",
-			"latency_ms": map[string]any{"p50": -1.0, "p95": -1.0},
+			"latency_ms": map[string]any{"p50": -1.0, "p95": -1.0, "samples": 0.0, "rating": "unknown"},
 		}},
 	} {
 		params.Del("template_ids")

@@ -42,6 +42,7 @@ type Config struct {
 	IngestMaxAhead    time.Duration    // how far in the future a report may be
 	ReportInterval    time.Duration    // what agents are told
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
+	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
 }
@@ -87,6 +88,9 @@ func New(c Config) (*Server, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
+	if c.IDEApps == nil {
+		c.IDEApps = DefaultIDEApps
+	}
 	m := newMetrics()
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	s := &Server{
@@ -129,7 +133,7 @@ func (s *Server) transport() []grpc.ServerOption {
 func (s *Server) register() {
 	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
 	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
-	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config.Store, s.config.Clock))
+	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config))
 	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config.Store, s.config.Clock))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, insightsv1.UnimplementedPrivacyServiceServer{})
 	healthpb.RegisterHealthServer(s.grpc, s.health)

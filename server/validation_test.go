@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,14 +44,16 @@ type validationCase struct {
 	}
 }
 
-// windowQuestions are the questions over a window by their REST paths.
-var windowQuestions = map[string]struct {
+// validatedQuestions are the questions of the cases by their REST paths.
+var validatedQuestions = map[string]struct {
 	request proto.Message
 	method  string
 }{
-	"/api/v2/insights/templates":     {&insightsv1.GetTemplateInsightsRequest{}, insightsv1.InsightsService_GetTemplateInsights_FullMethodName},
-	"/api/v2/insights/user-activity": {&insightsv1.GetUserActivityRequest{}, insightsv1.InsightsService_GetUserActivity_FullMethodName},
-	"/api/v2/insights/user-latency":  {&insightsv1.GetUserLatencyRequest{}, insightsv1.InsightsService_GetUserLatency_FullMethodName},
+	"/api/v2/insights/templates":          {&insightsv1.GetTemplateInsightsRequest{}, insightsv1.InsightsService_GetTemplateInsights_FullMethodName},
+	"/api/v2/insights/user-activity":      {&insightsv1.GetUserActivityRequest{}, insightsv1.InsightsService_GetUserActivity_FullMethodName},
+	"/api/v2/insights/user-latency":       {&insightsv1.GetUserLatencyRequest{}, insightsv1.InsightsService_GetUserLatency_FullMethodName},
+	"/api/v2/insights/daus":               {&insightsv1.GetDeploymentDAUsRequest{}, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName},
+	"/api/v2/insights/user-status-counts": {&insightsv1.GetUserStatusCountsRequest{}, insightsv1.InsightsService_GetUserStatusCounts_FullMethodName},
 }
 
 func TestValidation(t *testing.T) {
@@ -65,19 +68,11 @@ func TestValidation(t *testing.T) {
 	}
 	r := run(t, storetest.SQLite(t), all.Clock.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
-	asked := 0
 	for _, c := range all.Cases {
-		if _, ours := windowQuestions[c.Endpoint]; !ours {
-			continue
-		}
-		asked++
 		t.Run(fmt.Sprintf("REST %s %s", c.Endpoint, c.Name), func(t *testing.T) { c.checkREST(t, r, owner) })
 		if req := c.request(); req != nil {
 			t.Run(fmt.Sprintf("gRPC %s %s", c.Endpoint, c.Name), func(t *testing.T) { c.checkGRPC(t, r, owner, req) })
 		}
-	}
-	if asked < 70 {
-		t.Errorf("%d cases asked: most are missing", asked)
 	}
 }
 
@@ -96,7 +91,7 @@ func (c validationCase) checkREST(t *testing.T, r *running, owner string) {
 	if body["message"] != c.Expected.Message {
 		t.Errorf("message %q, want %q", body["message"], c.Expected.Message)
 	}
-	if detail, _ := body["detail"].(string); detail != c.Expected.Detail {
+	if detail, _ := body["detail"].(string); c.Expected.Detail != "" && detail != c.Expected.Detail {
 		t.Errorf("detail %q, want %q", detail, c.Expected.Detail)
 	}
 	var got []string
@@ -111,14 +106,14 @@ func (c validationCase) checkREST(t *testing.T, r *running, owner string) {
 func (c validationCase) checkGRPC(t *testing.T, r *running, owner string, req proto.Message) {
 	ctx, cancel := context.WithTimeout(as(t.Context(), owner), time.Minute)
 	defer cancel()
-	err := r.conn.Invoke(ctx, windowQuestions[c.Endpoint].method, req, &emptypb.Empty{}) // only the error matters
+	err := r.conn.Invoke(ctx, validatedQuestions[c.Endpoint].method, req, &emptypb.Empty{}) // only the error matters
 	if c.Expected.Status == 200 {
 		if err != nil {
 			t.Error(err)
 		}
 		return
 	}
-	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message || detailOf(err) != c.Expected.Detail {
+	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message || c.Expected.Detail != "" && detailOf(err) != c.Expected.Detail {
 		t.Errorf("got %v %q, want InvalidArgument: %s %s", err, detailOf(err), c.Expected.Message, c.Expected.Detail)
 	}
 	c.checkFaults(t, faults(t, err))
@@ -127,13 +122,10 @@ func (c validationCase) checkGRPC(t *testing.T, r *running, owner string, req pr
 // checkFaults looks for the faults that have to be told; more may be.
 func (c validationCase) checkFaults(t *testing.T, got []string) {
 	t.Helper()
-	if len(got) != len(c.Expected.Validations) {
-		t.Errorf("got faults %v, want %v", got, c.Expected.Validations)
+	if len(got) < len(c.Expected.Validations) {
+		t.Fatalf("got faults %v, want %v", got, c.Expected.Validations)
 	}
 	for i, want := range c.Expected.Validations {
-		if i >= len(got) {
-			break
-		}
 		field, detail, _ := strings.Cut(got[i], ": ")
 		if field != want.Field || want.Detail != "" && detail != want.Detail || !strings.Contains(detail, want.Contains) {
 			t.Errorf("got %q, want %+v", got[i], want)
@@ -141,14 +133,20 @@ func (c validationCase) checkFaults(t *testing.T, got []string) {
 	}
 }
 
-// request is the case as a message, or nil if it has a parameter that no message has.
+// request is the case as a message, or nil if it has a parameter that no message can have.
 func (c validationCase) request() proto.Message {
-	req := windowQuestions[c.Endpoint].request.ProtoReflect().New()
+	req := validatedQuestions[c.Endpoint].request.ProtoReflect().New()
 	for name, value := range c.Params {
 		field := req.Descriptor().Fields().ByName(protoreflect.Name(name))
 		switch {
 		case field == nil:
 			return nil
+		case field.Kind() == protoreflect.Int32Kind:
+			number, err := strconv.ParseInt(value, 10, 32)
+			if err != nil {
+				return nil // only text can be wrong in this way
+			}
+			req.Set(field, protoreflect.ValueOfInt32(int32(number)))
 		case !field.IsList():
 			req.Set(field, protoreflect.ValueOfString(value))
 		case value != "":

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,13 +86,14 @@ type vectorQuery struct {
 	TemplateIDs []string `json:"template_ids"`
 	Interval    string
 	Sections    []string
+	TZOffset    *int `json:"tz_offset"`
 }
 
 // vectors reads all vectors of this service by the names of their files.
 func vectors(t testing.TB) map[string]vector {
 	t.Helper()
 	found := map[string]vector{}
-	for _, folder := range []string{"template", "user-activity", "latency", "edge"} {
+	for _, folder := range []string{"template", "user-activity", "latency", "edge", "daus"} {
 		files, err := fs.Glob(os.DirFS("testdata/vectors"), folder+"/*.json")
 		if err != nil || len(files) == 0 {
 			t.Fatal("no vectors in", folder, err)
@@ -198,6 +200,9 @@ func (v vector) events() []*insightsv1.Event {
 }
 
 func (q vectorQuery) params() url.Values {
+	if q.TZOffset != nil {
+		return url.Values{"tz_offset": {strconv.Itoa(*q.TZOffset)}}
+	}
 	params := url.Values{"start_time": {q.StartTime}, "end_time": {q.EndTime}}
 	for name, value := range map[string]string{
 		"template_ids": strings.Join(q.TemplateIDs, ","), "interval": q.Interval, "sections": strings.Join(q.Sections, ","),
@@ -207,6 +212,18 @@ func (q vectorQuery) params() url.Values {
 		}
 	}
 	return params
+}
+
+// feed tells a server all that the vector says.
+func (v vector) feed(t *testing.T, r *running) {
+	t.Helper()
+	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	r.apply(t, controlPlane, v.catalog())
+	r.reportEvents(t, controlPlane, v.events())
+	r.reportSessions(t, controlPlane, v.sessions())
+	for batch := range slices.Chunk(v.reports(), 500) {
+		r.reportStats(t, controlPlane, batch)
+	}
 }
 
 // check asks a server for the vector's answer.
@@ -228,13 +245,7 @@ func TestVectors(t *testing.T) {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				r := run(t, open(t), v.Clock.Now, func(c *Config) { c.UsageStats = v.usageStats() })
-				controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-				r.apply(t, controlPlane, v.catalog())
-				r.reportEvents(t, controlPlane, v.events())
-				r.reportSessions(t, controlPlane, v.sessions())
-				for batch := range slices.Chunk(v.reports(), 500) {
-					r.reportStats(t, controlPlane, batch)
-				}
+				v.feed(t, r)
 				v.check(t, r, r.token(t, access.RoleOwner, everywhere))
 			})
 		}

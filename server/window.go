@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +15,9 @@ const maxDayIntervals = 366
 
 // Steps of intervals.
 const (
-	intervalDay  = "day"
-	intervalWeek = "week"
+	intervalDay     = "day"
+	intervalWeek    = "week"
+	intervalDefault = "default" // the one that suits the templates
 )
 
 // windowRequest is a question about a window.
@@ -30,6 +32,7 @@ type windowRequest interface {
 type question struct {
 	start, end time.Time
 	window     minute.Window
+	asked      time.Time // everything acknowledged before is in the answer
 }
 
 // missingTimes names the times that a question about a window lacks. Its access rule tells them together with ids that
@@ -65,14 +68,25 @@ func parseQuestion(r windowRequest, now time.Time) (question, error) {
 	if end.Before(start) {
 		return question{}, invalidParam("end_time", "must be after than %q", "start_time")
 	}
-	return question{start, end, minute.NewWindow(start, end)}, nil
+	return question{start, end, minute.NewWindow(start, end), now.In(start.Location())}, nil
 }
+
+var errZone = errors.New("must be the IANA name of a time zone")
 
 // parseZone finds a time zone by its IANA name; without a name it is nil.
 func parseZone(name string) (*time.Location, error) {
 	if name == "" {
 		return nil, nil
 	}
+	zone, err := findZone(name)
+	if err != nil {
+		return nil, invalidParam("timezone", "%v", err)
+	}
+	return zone, nil
+}
+
+// findZone finds a time zone by its IANA name; the error says what is wrong with it.
+func findZone(name string) (*time.Location, error) {
 	// Names of the database begin in upper case; what else the loader would take are files beside it.
 	known := name[0] >= 'A' && name[0] <= 'Z' && name != "Local" && !strings.Contains(name, ".")
 	if known {
@@ -80,12 +94,12 @@ func parseZone(name string) (*time.Location, error) {
 			return zone, nil
 		}
 	}
-	return nil, invalidParam("timezone", "must be the IANA name of a time zone")
+	return nil, errZone
 }
 
-// parseTimeParam reads a time in the location that judges it: the zone, or its own offset. Fractions of a second are not
+// parseTime3339 reads a time in the location that judges it: the zone, or its own offset. Fractions of a second are not
 // looked at.
-func parseTimeParam(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+func parseTime3339(field, text string, zone *time.Location) (time.Time, error) {
 	// Not time.Parse: it puts a time whose offset happens to be the server's into the server's zone.
 	t, err := time.ParseInLocation(time.RFC3339, text, time.UTC)
 	if err != nil {
@@ -94,16 +108,23 @@ func parseTimeParam(field, text string, zone *time.Location, now time.Time) (tim
 	if t.IsZero() {
 		return t, invalidParam(field, "must not be zero")
 	}
-	if _, offset := t.Zone(); offset%(15*60) != 0 {
-		return t, invalidParam(field, "must have an offset that is a multiple of 15 minutes, got %s", text)
+	if _, offset := t.Zone(); offset%(15*60) != 0 || offset < minOffsetHours*3600 || offset > maxOffsetHours*3600 {
+		return t, invalidParam(field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours, text)
 	}
 	t = t.Truncate(time.Second)
 	if zone != nil {
 		t = t.In(zone)
 	}
-	now = now.In(t.Location())
-	coming := now.Add(time.Hour - time.Duration(now.Minute())*time.Minute - time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()))
-	if t.After(coming) {
+	return t, nil
+}
+
+// parseTimeParam reads a time that is not in the future.
+func parseTimeParam(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+	t, err := parseTime3339(field, text, zone)
+	if err != nil {
+		return t, err
+	}
+	if t.After(comingHour(now.In(t.Location()))) {
 		return t, invalidParam(field, "must not be in the future")
 	}
 	return t, nil
@@ -175,6 +196,13 @@ func (q question) split(step string) (question, error) {
 		return q, nil
 	}
 	return q, oneOf("interval", intervalDay, intervalWeek)
+}
+
+// partial is whether an interval of so many days lacks some of its time: because the window ends within, or because it is
+// not over yet.
+func (q question) partial(start, end int64, days int64) bool {
+	from, to := time.Unix(60*start, 0).In(q.start.Location()), time.Unix(60*end, 0).In(q.start.Location())
+	return dayOf(to)-dayOf(from) < days || to.After(q.asked)
 }
 
 // Sections of template insights.

@@ -14,10 +14,12 @@ import (
 
 // TemplateInsights is what is known of a set of templates in a window.
 type TemplateInsights struct {
-	Templates   []uuid.UUID // with any activity, ascending
-	ActiveUsers int         // distinct users with any activity
-	Apps        []AppUsage  // builtin entries in their fixed order, then apps by slug, display name and icon
-	Intervals   []Interval  // one per bound of the window
+	Templates   []uuid.UUID   // with any activity, ascending
+	ActiveUsers int           // distinct users with any activity
+	Apps        []AppUsage    // builtin entries in their fixed order, then apps by slug, display name and icon
+	Unknown     AppUsage      // session apps of no builtin family, together
+	Unused      []TemplateApp // declared, and not used in the window
+	Intervals   []Interval    // one per bound of the window
 }
 
 // AppUsage is the use of one app entry.
@@ -27,8 +29,21 @@ type AppUsage struct {
 	DisplayName string
 	Slug        string
 	Icon        string
-	Minutes     int64 // distinct minutes, summed over users
-	Launches    int64 // runs of consecutive half hours with use, per user
+	Minutes     int64         // distinct minutes, summed over users
+	Launches    int64         // runs of consecutive half hours with use, per user
+	Family      string        // as [Family] of its session apps; WorkspaceApp for others
+	Editors     []EditorUsage // the session apps of a builtin entry that were used, by name
+}
+
+// WorkspaceApp is the family of apps that are not session apps.
+const WorkspaceApp = "workspace_app"
+
+// EditorUsage is the use of one session app.
+type EditorUsage struct {
+	Name      string
+	Templates []uuid.UUID // where it was used, ascending
+	Minutes   int64       // distinct minutes, summed over users
+	Launches  int64       // runs of consecutive half hours with use, per user
 }
 
 // Interval is the activity in one part of the window.
@@ -39,7 +54,7 @@ type Interval struct {
 }
 
 // builtins are the entries that every report has, in order, by family.
-var builtins = []struct{ family, slug, displayName, icon string }{
+var builtins = [...]struct{ family, slug, displayName, icon string }{
 	{"vscode", "vscode", "Visual Studio Code", "/icon/code.svg"},
 	{"jetbrains", "jetbrains", "JetBrains", "/icon/intellij.svg"},
 	{"reconnecting_pty", "reconnecting-pty", "Web Terminal", "/icon/terminal.svg"},
@@ -47,93 +62,156 @@ var builtins = []struct{ family, slug, displayName, icon string }{
 	{"sftp", "sftp", "SFTP", "/icon/terminal.svg"},
 }
 
-// appChannels numbers the app entries of a question: first the builtin ones, then the identities of workspace apps.
-// Two apps are one entry when slug, display name and icon are equal.
+// The channels of a question, in order: the builtin entries, unknown editors, workspace apps by identity, and then the
+// session apps, each within its entry, as they turn up.
+const (
+	unknownChannel = len(builtins)
+	firstIdentity  = unknownChannel + 1
+)
+
+// maxEditors bounds the session apps that a question tells apart; agents may send any name. The others are only counted in
+// their entries.
+const maxEditors = 256
+
+// appChannels numbers the app entries of a question. Two workspace apps are one entry when slug, display name and icon are
+// equal.
 type appChannels struct {
-	families   map[string]int
+	declared   []TemplateApp
 	identities []TemplateApp    // without template, sorted
 	apps       []map[string]int // by template index: slug to channel
+	editors    map[string]int   // name to channel
+	names      []string         // of the editors, in order of their channels
 }
 
-func (s *Store) appChannels(ctx context.Context, x templateIndex) (appChannels, error) {
-	c := appChannels{families: map[string]int{}, apps: make([]map[string]int, len(x.ids))}
-	for i, b := range builtins {
-		c.families[b.family] = i
+func (s *Store) appChannels(ctx context.Context, x templateIndex) (*appChannels, error) {
+	c := &appChannels{apps: make([]map[string]int, len(x.ids)), editors: map[string]int{}}
+	var err error
+	if c.declared, err = s.templateApps(ctx, x); err != nil {
+		return nil, err
 	}
-	declared, err := s.templateApps(ctx, x)
-	if err != nil {
-		return c, err
-	}
-	identity := func(a TemplateApp) TemplateApp {
-		return TemplateApp{Slug: a.Slug, DisplayName: a.DisplayName, Icon: a.Icon}
-	}
-	for _, a := range declared {
+	for _, a := range c.declared {
 		c.identities = append(c.identities, identity(a))
 	}
 	slices.SortFunc(c.identities, compareIdentity)
 	c.identities = slices.Compact(c.identities)
-	for _, a := range declared {
-		template, ok := x.numbers[a.TemplateID]
-		if !ok {
-			continue
-		}
+	for _, a := range c.declared {
+		template := x.numbers[a.TemplateID]
 		if c.apps[template] == nil {
 			c.apps[template] = map[string]int{}
 		}
 		i, _ := slices.BinarySearchFunc(c.identities, identity(a), compareIdentity)
-		c.apps[template][a.Slug] = len(builtins) + i
+		c.apps[template][a.Slug] = firstIdentity + i
 	}
 	return c, nil
+}
+
+func identity(a TemplateApp) TemplateApp {
+	return TemplateApp{Slug: a.Slug, DisplayName: a.DisplayName, Icon: a.Icon}
 }
 
 func compareIdentity(a, b TemplateApp) int {
 	return cmp.Or(cmp.Compare(a.Slug, b.Slug), cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.Icon, b.Icon))
 }
 
+// templateApps are the apps that the templates of the question declare.
 func (s *Store) templateApps(ctx context.Context, x templateIndex) ([]TemplateApp, error) {
 	condition, args := x.where("1 = 1")
 	var declared []TemplateApp
 	if err := s.reads.WithContext(ctx).Where(condition, args...).Find(&declared).Error; err != nil {
 		return nil, fmt.Errorf("read apps of templates: %w", err)
 	}
-	return declared, nil
+	return slices.DeleteFunc(declared, func(a TemplateApp) bool {
+		_, known := x.numbers[a.TemplateID]
+		return !known // a template younger than the index
+	}), nil
 }
 
-// of returns the channel of a session app or app slug, or -1 for activity that no entry shows.
-func (c appChannels) of(template int, kind minute.Kind, app string) int {
-	var channel int
-	var ok bool
-	if kind == minute.Session {
-		channel, ok = c.families[Family(app)]
-	} else {
-		channel, ok = c.apps[template][app]
-	}
-	if !ok {
-		return -1
-	}
-	return channel
-}
-
-func (c appChannels) count() int { return len(builtins) + len(c.identities) }
-
-// usage turns the tally of the channels into entries. Builtin entries are always there, apps only when used.
-func (c appChannels) usage(x templateIndex, tally []minute.ChannelTally) []AppUsage {
-	var apps []AppUsage
-	for i, t := range tally {
-		a := AppUsage{Templates: x.of(t.Templates), Minutes: t.Minutes, Launches: t.Launches}
-		switch {
-		case i < len(builtins):
-			b := builtins[i]
-			a.Builtin, a.DisplayName, a.Slug, a.Icon = true, b.displayName, b.slug, b.icon
-		case t.Minutes == 0:
-			continue
-		default:
-			d := c.identities[i-len(builtins)]
-			a.DisplayName, a.Slug, a.Icon = d.DisplayName, d.Slug, d.Icon
+// of is the [minute.ChannelOf] of the question.
+func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, within int) {
+	switch kind {
+	case minute.Session:
+		entry := entryOf(app)
+		editor, known := c.editors[app]
+		if !known {
+			if len(c.names) == maxEditors {
+				return entry, minute.NoChannel
+			}
+			editor = firstIdentity + len(c.identities) + len(c.names)
+			c.editors[app] = editor
+			c.names = append(c.names, app)
 		}
-		apps = append(apps, a)
+		return editor, entry
+	case minute.App:
+		if channel, ok := c.apps[template][app]; ok {
+			return channel, minute.NoChannel
+		}
+		return minute.NoChannel, minute.NoChannel
 	}
-	return apps
+	return minute.Ignored, minute.NoChannel
+}
+
+// entryOf is the channel of the builtin entry, or of unknown editors, that a session app belongs to.
+func entryOf(app string) int {
+	family := Family(app)
+	for i, b := range builtins {
+		if b.family == family {
+			return i
+		}
+	}
+	return unknownChannel
+}
+
+// entry describes a channel that is an entry of an answer.
+func (c *appChannels) entry(channel int) AppUsage {
+	switch {
+	case channel < unknownChannel:
+		b := builtins[channel]
+		return AppUsage{Builtin: true, Family: b.family, Slug: b.slug, DisplayName: b.displayName, Icon: b.icon}
+	case channel == unknownChannel:
+		return AppUsage{Builtin: true, Family: unknownSession, Slug: unknownSession, DisplayName: "Other Editors"}
+	default:
+		d := c.identities[channel-firstIdentity]
+		return AppUsage{Family: WorkspaceApp, Slug: d.Slug, DisplayName: d.DisplayName, Icon: d.Icon}
+	}
+}
+
+// isEntry is whether a channel is an entry of an answer, not a session app within one.
+func (c *appChannels) isEntry(channel int) bool { return channel < firstIdentity+len(c.identities) }
+
+// fill turns the tally of the channels into entries. Builtin entries are always there, apps only when used.
+func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []minute.ChannelTally) {
+	of := func(channel int) minute.ChannelTally {
+		if channel < len(tally) {
+			return tally[channel]
+		}
+		return minute.ChannelTally{} // beyond the last that was used
+	}
+	entries := make([]AppUsage, firstIdentity+len(c.identities))
+	for channel := range entries {
+		t := of(channel)
+		entries[channel] = c.entry(channel)
+		entries[channel].Templates, entries[channel].Minutes, entries[channel].Launches = x.of(t.Templates), t.Minutes, t.Launches
+	}
+	for _, name := range slices.Sorted(slices.Values(c.names)) {
+		if t := of(c.editors[name]); t.Minutes > 0 {
+			e := &entries[entryOf(name)]
+			e.Editors = append(e.Editors, EditorUsage{name, x.of(t.Templates), t.Minutes, t.Launches})
+		}
+	}
+	answer.Unknown = entries[unknownChannel]
+	answer.Apps = slices.DeleteFunc(slices.Delete(entries, unknownChannel, firstIdentity), func(a AppUsage) bool { return !a.Builtin && a.Minutes == 0 })
+}
+
+// unused are the declared apps that were not used in their template.
+func (c *appChannels) unused(x templateIndex, tally []minute.ChannelTally) (unused []TemplateApp) {
+	for _, a := range c.declared {
+		template := x.numbers[a.TemplateID]
+		channel := c.apps[template][a.Slug]
+		if channel >= len(tally) || !slices.Contains(tally[channel].Templates, template) {
+			unused = append(unused, a)
+		}
+	}
+	return unused
 }
 
 // TemplateInsights answers for the templates of a scope in one pass over their usage.
@@ -146,15 +224,43 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	tally, err := s.count(ctx, x, w, channels.count(), channels.of)
+	tally, err := s.count(ctx, x, w, channels.of)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	answer := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Apps: channels.usage(x, tally.Channels)}
-	for _, i := range tally.Intervals {
-		answer.Intervals = append(answer.Intervals, Interval{i.Start, i.End, x.of(i.Templates), i.ActiveUsers})
-	}
+	answer := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally)}
+	channels.fill(&answer, x, tally.Channels)
+	answer.Unused = channels.unused(x, tally.Channels)
 	return answer, nil
+}
+
+// Intervals answers for the intervals of the window alone.
+func (s *Store) Intervals(ctx context.Context, scope access.Scope, w minute.Window) ([]Interval, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	tally, err := s.count(ctx, x, w, anyUsage)
+	if err != nil {
+		return nil, err
+	}
+	return intervals(x, tally), nil
+}
+
+func intervals(x templateIndex, tally minute.Tally) []Interval {
+	list := make([]Interval, len(tally.Intervals))
+	for i, t := range tally.Intervals {
+		list[i] = Interval{t.Start, t.End, x.of(t.Templates), t.ActiveUsers}
+	}
+	return list
+}
+
+// anyUsage counts usage as such, in no channel.
+func anyUsage(_ int, kind minute.Kind, _ string) (channel, within int) {
+	if kind == minute.Login {
+		return minute.Ignored, minute.NoChannel
+	}
+	return minute.NoChannel, minute.NoChannel
 }
 
 // PerTemplate answers for each template by itself: usage of one person in two templates counts in both.
@@ -175,7 +281,7 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 				return err
 			}
 			if counters[u.template] == nil {
-				counters[u.template] = minute.NewCounter(w, len(x.ids), channels.count(), channels.of)
+				counters[u.template] = minute.NewCounter(w, len(x.ids), channels.of)
 			}
 			if err := counters[u.template].Add(day, []minute.Source{{Template: u.template, Table: table}}); err != nil {
 				return err
@@ -192,9 +298,9 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 		if len(tally.Users) == 0 {
 			continue
 		}
-		answer[x.ids[template]] = TemplateInsights{
-			Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Apps: channels.usage(x, tally.Channels),
-		}
+		insights := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users)}
+		channels.fill(&insights, x, tally.Channels)
+		answer[x.ids[template]] = insights
 	}
 	return answer, nil
 }

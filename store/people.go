@@ -20,12 +20,23 @@ type UserUsage struct {
 	AvatarURL string
 	Templates []uuid.UUID // that the user was active in, ascending
 	Minutes   int64       // distinct minutes with any activity
+	Days      int         // intervals of the window with any activity
+	Apps      []UserApp   // most minutes first; of activity alone, not of latency
+}
+
+// UserApp is the use of one entry of [TemplateInsights] by one user.
+type UserApp struct {
+	Builtin     bool
+	DisplayName string
+	Slug        string
+	Minutes     int64 // distinct minutes
 }
 
 // UserLatency is how quick the connections of one user were in a window.
 type UserLatency struct {
 	UserUsage
 	P50, P95 float64 // milliseconds; -1 without samples
+	Samples  int64
 }
 
 // UserActivity lists the users with any activity, most minutes first, then by name.
@@ -34,14 +45,38 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 	if err != nil {
 		return nil, err
 	}
-	users, _, err := s.activeUsers(ctx, x, w)
+	channels, err := s.appChannels(ctx, x)
 	if err != nil {
 		return nil, err
+	}
+	tally, err := s.count(ctx, x, w, channels.of)
+	if err != nil {
+		return nil, err
+	}
+	users, tallies, err := s.usersOf(ctx, x, tally)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range tallies {
+		users[i].Apps = channels.userApps(t.Channels)
 	}
 	slices.SortFunc(users, func(a, b UserUsage) int {
 		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, nil
+}
+
+// userApps turns the channels of a user into entries.
+func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
+	apps := make([]UserApp, 0, len(channels))
+	for _, used := range channels {
+		if c.isEntry(used.Channel) {
+			e := c.entry(used.Channel)
+			apps = append(apps, UserApp{e.Builtin, e.DisplayName, e.Slug, used.Minutes})
+		}
+	}
+	slices.SortStableFunc(apps, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
+	return apps
 }
 
 // UserLatency lists the users with any activity, the highest P95 first, then by name.
@@ -52,11 +87,14 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 	}
 	// Who was active and how quick connections were are two passes over different pages.
 	var active []UserUsage
-	var subjects []int64
+	var tallies []minute.UserTally
 	counter := minute.NewLatencyCounter(w)
 	passes, ctx := errgroup.WithContext(ctx)
-	passes.Go(func() (err error) {
-		active, subjects, err = s.activeUsers(ctx, x, w)
+	passes.Go(func() error {
+		tally, err := s.count(ctx, x, w, anyUsage)
+		if err == nil {
+			active, tallies, err = s.usersOf(ctx, x, tally)
+		}
 		return err
 	})
 	passes.Go(func() error { return s.countLatency(ctx, x, w, counter) })
@@ -65,7 +103,8 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 	}
 	users := make([]UserLatency, len(active))
 	for i, u := range active {
-		users[i] = UserLatency{u, counter.Percentile(subjects[i], 0.5), counter.Percentile(subjects[i], 0.95)}
+		subject := tallies[i].Subject
+		users[i] = UserLatency{u, counter.Percentile(subject, 0.5), counter.Percentile(subject, 0.95), counter.Samples(subject)}
 	}
 	slices.SortFunc(users, func(a, b UserLatency) int {
 		return cmp.Or(cmp.Compare(b.P95, a.P95), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
@@ -88,27 +127,26 @@ func (s *Store) countLatency(ctx context.Context, x templateIndex, w minute.Wind
 	})
 }
 
-// activeUsers are the users with any activity and, in the same order, their subjects. A subject without a person is
-// left out.
-func (s *Store) activeUsers(ctx context.Context, x templateIndex, w minute.Window) ([]UserUsage, []int64, error) {
-	tally, err := s.count(ctx, x, w, 0, func(int, minute.Kind, string) int { return -1 })
-	if err != nil {
-		return nil, nil, err
-	}
+// usersOf are the users of a tally and, in the same order, what was counted of them. A subject without a person is left
+// out.
+func (s *Store) usersOf(ctx context.Context, x templateIndex, tally minute.Tally) ([]UserUsage, []minute.UserTally, error) {
 	people, err := s.people(ctx, tally.Users)
 	if err != nil {
 		return nil, nil, err
 	}
-	users, subjects := make([]UserUsage, 0, len(tally.Users)), make([]int64, 0, len(tally.Users))
+	users, tallies := make([]UserUsage, 0, len(tally.Users)), make([]minute.UserTally, 0, len(tally.Users))
 	for _, t := range tally.Users {
 		person, ok := people[t.Subject]
 		if !ok {
 			continue
 		}
-		users = append(users, UserUsage{person.ID, person.Username, person.AvatarURL, x.of(t.Templates), t.Minutes})
-		subjects = append(subjects, t.Subject)
+		users = append(users, UserUsage{
+			UserID: person.ID, Username: person.Username, AvatarURL: person.AvatarURL,
+			Templates: x.of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
+		})
+		tallies = append(tallies, t)
 	}
-	return users, subjects, nil
+	return users, tallies, nil
 }
 
 // person is who a subject is.

@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
@@ -30,4 +33,48 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 		return fmt.Errorf("record %d status changes: %w", len(changes), err)
 	}
 	return nil
+}
+
+// userStatus is a change of the status of a user who may be deleted.
+type userStatus struct {
+	UserID          uuid.UUID
+	At              Instant
+	Status          string
+	OrganizationIDs []uuid.UUID `gorm:"serializer:json"`
+	DeletedAt       Instant
+}
+
+// StatusCounts counts the users with each status as of several moments, ascending; a change at a moment counts. A status
+// that no user had before the end is absent. Users whose organizations includes does not want, system users and users
+// without any change do not count, deleted users count until they were deleted.
+func (s *Store) StatusCounts(ctx context.Context, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool) (map[string][]int64, error) {
+	var changes []userStatus
+	err := s.reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
+			users.organization_ids, users.deleted_at
+		FROM user_status_changes JOIN users ON users.id = user_status_changes.user_id
+		WHERE users.kind <> 'system' AND user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`, At(end)).Scan(&changes).Error
+	if err != nil {
+		return nil, fmt.Errorf("read status changes: %w", err)
+	}
+	counts := map[string][]int64{}
+	for i, c := range changes {
+		if !includes(c.OrganizationIDs) {
+			continue
+		}
+		if counts[c.Status] == nil {
+			counts[c.Status] = make([]int64, len(moments))
+		}
+		until := end
+		if i+1 < len(changes) && changes[i+1].UserID == c.UserID {
+			until = changes[i+1].At.Time
+		}
+		if !c.DeletedAt.IsZero() && c.DeletedAt.Before(until) {
+			until = c.DeletedAt.Time
+		}
+		from, _ := slices.BinarySearchFunc(moments, c.At.Time, time.Time.Compare)
+		for ; from < len(moments) && moments[from].Before(until); from++ {
+			counts[c.Status][from]++
+		}
+	}
+	return counts, nil
 }

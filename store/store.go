@@ -53,7 +53,8 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if s.writes, err = openPool(d.writePool()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
-	if err := s.Ping(ctx); err != nil {
+	// Several servers that turn a new SQLite file into one with a log are in each other's way, and none waits by itself.
+	if err := retryConflicts(ctx, func() error { return d.classify(s.Ping(ctx)) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
 	}
 	for _, p := range []**gorm.DB{&s.lookups, &s.reads} {

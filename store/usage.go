@@ -37,11 +37,22 @@ func (s *Store) index(ctx context.Context, scope access.Scope) (templateIndex, e
 		x.ids = scope.Templates()
 	}
 	slices.SortFunc(x.ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	return x.number(), nil
+}
+
+// number assigns the numbers.
+func (x templateIndex) number() templateIndex {
 	x.numbers = make(map[uuid.UUID]int, len(x.ids))
 	for i, id := range x.ids {
 		x.numbers[id] = i
 	}
-	return x, nil
+	return x
+}
+
+// withLogins adds the place where logins, which belong to no template, are kept.
+func (x templateIndex) withLogins() templateIndex {
+	x.ids = append([]uuid.UUID{uuid.Nil}, x.ids...)
+	return x.number()
 }
 
 // where adds the templates of the question to a statement that ends in a condition.
@@ -103,7 +114,7 @@ func (s *Store) eachDay(ctx context.Context, x templateIndex, w minute.Window, c
 
 // openDays reads the rows of the present by day and template.
 func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32, column pageColumn) (map[int32]map[int][]minute.Row, error) {
-	kinds := "kind IN (0, 1)" // session, app
+	kinds := "kind <> 2"
 	if column == latencyColumn {
 		kinds = "kind = 2"
 	}
@@ -220,16 +231,12 @@ func (u usageDay) latencyTable(x templateIndex, day int32) (*minute.LatencyTable
 }
 
 // count runs one counting pass over the usage of a window.
-func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channels int, channel func(template int, kind minute.Kind, app string) int) (minute.Tally, error) {
-	counter := minute.NewCounter(w, len(x.ids), channels, channel)
+func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf) (minute.Tally, error) {
+	counter := minute.NewCounter(w, len(x.ids), channelOf)
 	err := s.eachDay(ctx, x, w, usageColumn, func(day int32, templates []usageDay) error {
-		sources := make([]minute.Source, len(templates))
-		for i, u := range templates {
-			table, err := u.table(x, day)
-			if err != nil {
-				return err
-			}
-			sources[i] = minute.Source{Template: u.template, Table: table}
+		sources, err := usageSources(x, day, templates)
+		if err != nil {
+			return err
 		}
 		return counter.Add(day, sources)
 	})
@@ -237,4 +244,17 @@ func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, cha
 		return minute.Tally{}, err
 	}
 	return counter.Tally(), nil
+}
+
+// usageSources are the tables of a day, ready to be counted.
+func usageSources(x templateIndex, day int32, templates []usageDay) ([]minute.Source, error) {
+	sources := make([]minute.Source, len(templates))
+	for i, u := range templates {
+		table, err := u.table(x, day)
+		if err != nil {
+			return nil, err
+		}
+		sources[i] = minute.Source{Template: u.template, Table: table}
+	}
+	return sources, nil
 }

@@ -37,13 +37,13 @@ func benchWindow() Window {
 	return NewWindow(start, end).Split(start, end, 1)
 }
 
-func benchChannel(_ int, kind Kind, app string) int {
+func benchChannel(_ int, kind Kind, app string) (channel, within int) {
 	names := []string{"vscode", "jetbrains", "ssh", "reconnecting_pty", "code-server", "jupyter", "filebrowser"}
 	at := slices.Index(names, app)
 	if at >= 0 && (kind == Session) == (at < 4) {
-		return at
+		return at, NoChannel
 	}
-	return -1
+	return NoChannel, NoChannel
 }
 
 func BenchmarkCounter(b *testing.B) {
@@ -51,7 +51,7 @@ func BenchmarkCounter(b *testing.B) {
 	run := func(b *testing.B, read func(day, template int) *Table) {
 		b.ReportAllocs()
 		for b.Loop() {
-			c := NewCounter(w, benchTemplates, 7, benchChannel)
+			c := NewCounter(w, benchTemplates, benchChannel)
 			sources := make([]Source, benchTemplates)
 			for d := range month {
 				for t := range sources {

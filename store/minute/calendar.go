@@ -91,13 +91,11 @@ func (h *halfHours) drain() (minutes int64) {
 	return minutes
 }
 
-// drainInto empties h and unions its minutes with those of another.
-func (h *halfHours) drainInto(to *halfHours) {
+// unionInto adds the minutes of h to another.
+func (h *halfHours) unionInto(to *halfHours) {
 	for rest := h.used; rest != 0; rest &= rest - 1 {
 		half := bits.TrailingZeros64(rest)
 		to.minutes[half] |= h.minutes[half]
-		h.minutes[half] = 0
 	}
 	to.used |= h.used
-	h.used = 0
 }

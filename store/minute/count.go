@@ -13,14 +13,28 @@ type Source struct {
 	Table *Table
 }
 
-// Counter counts usage in one pass over the days of a window and fills every section of an answer. Only apps and sessions
-// behind the connection gate are usage. A minute of a user counts once, in however many templates and apps.
+// ChannelOf names the channel in which an app of a kind, Session, App or Login, is counted when it is used in a template,
+// and the channel that this one lies within: what happens in a channel happens in that one as well. A channel has a higher
+// number than the one it lies within. Instead of a channel it names NoChannel or Ignored.
+type ChannelOf func(template int, kind Kind, app string) (channel, within int)
+
+// What is no channel.
+const (
+	// NoChannel is activity that no channel shows. As the channel that another lies within it means: in none.
+	NoChannel = -1
+	// Ignored is no activity for this question.
+	Ignored = -2
+)
+
+// Counter counts usage in one pass over the days of a window and fills every section of an answer. Apps, logins and, behind
+// the connection gate, sessions are usage, unless the question ignores them. A minute of a user counts once, in however many
+// templates and apps.
 //
 // The users of a day are counted one after the other, each over all its templates, in accumulators that are emptied for
 // the next. What lasts are the counts, and per user short chains of links.
 type Counter struct {
 	window    Window
-	channelOf func(template int, kind Kind, app string) int
+	channelOf ChannelOf
 	size      int    // number of templates
 	templates bitset // with any usage
 	channels  []channelCount
@@ -46,6 +60,7 @@ type Counter struct {
 type channelCount struct {
 	minutes, launches int64
 	users             int
+	within            int32 // channel, or NoChannel
 	templates         bitset
 }
 
@@ -57,6 +72,7 @@ type intervalCount struct {
 type userCount struct {
 	subject, minutes int64
 	intervals        int32 // those up to the last with activity: its index plus one
+	active           int32 // number of intervals with activity
 	templates        int32 // chain of links
 	channels         int32 // chain of links
 	blocks           int32 // chain of blocks
@@ -66,6 +82,7 @@ type userCount struct {
 type link struct {
 	key, next int32
 	last      int32 // the half hour in which the channel was last used
+	minutes   int32 // in the channel
 }
 
 // block is the rows of a user in one source.
@@ -75,31 +92,21 @@ type block struct {
 	next     int32
 }
 
-// What a lookup is when it is no channel.
-const (
-	noChannel  = -1
-	unresolved = -2 // channelOf was not asked yet
-)
+// unresolved is a lookup for which channelOf was not asked yet.
+const unresolved = -3
 
-// NewCounter returns a counter that has counted nothing. templates and channels say how many there are of each. channelOf
-// names the channel in which an app of a kind, Session or App, is counted when it is used in a template; -1 means that it
-// is activity that no channel shows. It is called once for each kind and app of a table.
-func NewCounter(w Window, templates, channels int, channelOf func(template int, kind Kind, app string) int) *Counter {
+// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked once for each
+// kind and app of a table that has usage in the window; it may go on to number channels while the counter runs.
+func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 	c := &Counter{
 		window:    w,
 		channelOf: channelOf,
 		size:      templates,
 		templates: bitsets(1, templates)[0],
-		channels:  make([]channelCount, channels),
 		intervals: make([]intervalCount, len(w.Bounds)),
 		subjects:  make(map[int64]int32),
 		links:     make([]link, 1),
 		calendar:  calendar{window: w},
-		inChannel: make([]halfHours, channels),
-		touched:   bitsets(1, channels)[0],
-	}
-	for i, s := range bitsets(channels, templates) {
-		c.channels[i].templates = s
 	}
 	for i, s := range bitsets(len(w.Bounds), templates) {
 		c.intervals[i].templates = s
@@ -133,7 +140,7 @@ func (c *Counter) collect(sources []Source) {
 	c.blocks = append(c.blocks[:0], block{})
 	c.today = c.today[:0]
 	for source, s := range sources {
-		lookup := make([]int32, (int(App)+1)*len(s.Table.apps))
+		lookup := make([]int32, (int(Login)+1)*len(s.Table.apps))
 		for i := range lookup {
 			lookup[i] = unresolved
 		}
@@ -173,20 +180,24 @@ func (c *Counter) countUser(u *userCount) {
 				c.intervals[p.interval].templates.add(template)
 			}
 		}
-		c.inTemplate.drainInto(&c.inAny)
+		c.inTemplate.unionInto(&c.inAny)
+		c.inTemplate.drain()
 	}
 	for i := range c.calendar.pieces {
 		if p := &c.calendar.pieces[i]; u.intervals <= int32(p.interval) && c.inAny.meets(&p.masks) {
 			c.intervals[p.interval].users++
+			u.active++
 			u.intervals = int32(p.interval) + 1
 		}
 	}
 	u.minutes += c.inAny.drain()
-	for i, word := range c.touched {
-		for ; word != 0; word &= word - 1 {
-			c.countChannel(u, int32(i*64+bits.TrailingZeros64(word)))
+	// From the highest down: what lies within another channel goes into it before that one is counted.
+	for i := len(c.touched) - 1; i >= 0; i-- {
+		for c.touched[i] != 0 {
+			bit := bits.Len64(c.touched[i]) - 1
+			c.touched[i] &^= 1 << bit
+			c.countChannel(u, int32(i*64+bit))
 		}
-		c.touched[i] = 0
 	}
 }
 
@@ -201,16 +212,20 @@ func (c *Counter) gather(b block) {
 	for i := int(b.from); i < to; i++ {
 		half, kind := halfHour[i], Kind(kinds[i])
 		m := Mask(minutes[i]) & c.calendar.clip[half]
-		if m == 0 || kind > App || kind == Session && open>>half&1 == 0 {
+		if m == 0 || kind == Connection || kind == Session && open>>half&1 == 0 {
 			continue
 		}
-		c.inTemplate.add(half, m)
 		app := t.app(i)
 		at := int(kind)*len(t.apps) + app
 		if lookup[at] == unresolved {
 			lookup[at] = c.resolve(c.sources[b.source].Template, kind, t.apps[app])
 		}
-		if channel := lookup[at]; channel >= 0 {
+		channel := lookup[at]
+		if channel == Ignored {
+			continue
+		}
+		c.inTemplate.add(half, m)
+		if channel >= 0 {
 			c.touched.add(int(channel))
 			c.inChannel[channel].add(half, m)
 		}
@@ -219,12 +234,30 @@ func (c *Counter) gather(b block) {
 
 // resolve looks up the channel of an app that is used in a template.
 func (c *Counter) resolve(template int, kind Kind, app string) int32 {
-	channel := c.channelOf(template, kind, app)
+	channel, within := c.channelOf(template, kind, app)
 	if channel < 0 {
-		return noChannel
+		return int32(channel)
 	}
-	c.channels[channel].templates.add(template)
+	c.provide(channel, within).templates.add(template)
+	if within >= 0 {
+		c.provide(within, NoChannel).templates.add(template)
+	}
 	return int32(channel)
+}
+
+// provide returns the count of a channel, which may be a new one.
+func (c *Counter) provide(channel, within int) *channelCount {
+	for len(c.channels) <= channel {
+		c.channels = append(c.channels, channelCount{within: NoChannel, templates: bitsets(1, c.size)[0]})
+		c.inChannel = append(c.inChannel, halfHours{})
+	}
+	for len(c.touched)*64 < len(c.channels) {
+		c.touched = append(c.touched, 0)
+	}
+	if within >= 0 {
+		c.channels[channel].within = int32(within)
+	}
+	return &c.channels[channel]
 }
 
 // countChannel counts the day of a user in a channel. A run of half hours with use that began the day before goes on.
@@ -239,7 +272,13 @@ func (c *Counter) countChannel(u *userCount, channel int32) {
 	}
 	count.launches += int64(bits.OnesCount64(starts))
 	l.last = first + int32(bits.Len64(in.used)) - 1
-	count.minutes += in.drain()
+	if count.within >= 0 {
+		c.touched.add(int(count.within))
+		in.unionInto(&c.inChannel[count.within])
+	}
+	minutes := in.drain()
+	count.minutes += minutes
+	l.minutes += int32(minutes)
 }
 
 // chained returns the link of a key in a chain, and whether it had to be added.

@@ -70,11 +70,11 @@ func TestPageWithManyApps(t *testing.T) {
 				t.Error("other rows come back")
 			}
 			last := rows[len(rows)-1].App
-			tally := tallyOf(t, window(0, 1440), [][]Row{got}, 1, func(_ int, _ Kind, app string) int {
+			tally := tallyOf(t, window(0, 1440), [][]Row{got}, 1, func(_ int, _ Kind, app string) (int, int) {
 				if app == last {
-					return 0
+					return 0, NoChannel
 				}
-				return -1
+				return NoChannel, NoChannel
 			})
 			if tally.Channels[0].Minutes != 1 {
 				t.Errorf("app %s has %d minutes", last, tally.Channels[0].Minutes)

@@ -49,7 +49,7 @@ func newReference(templates [][]Row) reference {
 				}
 				minute := int64(r.HalfHour)*30 + i
 				switch {
-				case r.Kind == App, r.Kind == Session && open[place{template, r.Subject, r.HalfHour}]:
+				case r.Kind == App, r.Kind == Login, r.Kind == Session && open[place{template, r.Subject, r.HalfHour}]:
 					if ref.uses[u] == nil {
 						ref.uses[u] = minutes{}
 					}
@@ -85,17 +85,36 @@ func (ref reference) between(start, end int64, filter func(use) bool) (users map
 	return users, slices.Sorted(maps.Keys(in))
 }
 
-func (ref reference) tally(w Window, channels int, channelOf func(int, Kind, string) int) Tally {
-	users, templates := ref.between(w.Start, w.End, func(use) bool { return true })
+func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
+	active := func(u use) bool {
+		channel, _ := channelOf(u.template, u.kind, u.app)
+		return channel != Ignored
+	}
+	in := func(u use, channel int) bool {
+		own, within := channelOf(u.template, u.kind, u.app)
+		return own == channel || own >= 0 && within == channel
+	}
+	users, templates := ref.between(w.Start, w.End, active)
 	t := Tally{Templates: templates}
 	for _, subject := range slices.Sorted(maps.Keys(users)) {
-		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject })
-		t.Users = append(t.Users, UserTally{subject, int64(len(users[subject])), templates})
+		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject && active(u) })
+		user := UserTally{Subject: subject, Minutes: int64(len(users[subject])), Templates: templates}
+		for i, start := range w.Bounds {
+			end := append(w.Bounds[1:], w.End)[i]
+			if there, _ := ref.between(start, end, func(u use) bool { return u.subject == subject && active(u) }); len(there) > 0 {
+				user.Intervals++
+			}
+		}
+		for channel := range channels {
+			used, _ := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject && in(u, channel) })
+			if minutes := used[subject]; len(minutes) > 0 {
+				user.Channels = append(user.Channels, UserChannel{channel, int64(len(minutes))})
+			}
+		}
+		t.Users = append(t.Users, user)
 	}
 	for channel := range channels {
-		users, templates := ref.between(w.Start, w.End, func(u use) bool {
-			return channelOf(u.template, u.kind, u.app) == channel
-		})
+		users, templates := ref.between(w.Start, w.End, func(u use) bool { return in(u, channel) })
 		c := ChannelTally{Users: len(users), Templates: templates}
 		for _, minutes := range users {
 			c.Minutes += int64(len(minutes))
@@ -105,7 +124,7 @@ func (ref reference) tally(w Window, channels int, channelOf func(int, Kind, str
 	}
 	for i, start := range w.Bounds {
 		end := append(w.Bounds[1:], w.End)[i]
-		users, templates := ref.between(start, end, func(use) bool { return true })
+		users, templates := ref.between(start, end, active)
 		t.Intervals = append(t.Intervals, IntervalTally{start, end, len(users), templates})
 	}
 	return t

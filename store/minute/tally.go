@@ -12,7 +12,7 @@ type Tally struct {
 	Templates []int
 	// Users are those with any usage, ordered by subject.
 	Users []UserTally
-	// Channels has an entry for each channel, used or not.
+	// Channels has an entry for each channel up to the last that was used.
 	Channels []ChannelTally
 	// Intervals has an entry for each interval of the window, used or not.
 	Intervals []IntervalTally
@@ -26,6 +26,18 @@ type UserTally struct {
 	Minutes int64
 	// Templates are those that the user used.
 	Templates []int
+	// Intervals is the number of intervals with any activity.
+	Intervals int
+	// Channels are those that the user used, ascending.
+	Channels []UserChannel
+}
+
+// UserChannel is the usage of one channel by one user.
+type UserChannel struct {
+	// Channel is the number that ChannelOf gave.
+	Channel int
+	// Minutes are those with use.
+	Minutes int64
 }
 
 // ChannelTally is the usage of one channel: an entry of the answer, for one or several apps.
@@ -59,7 +71,9 @@ func (c *Counter) Tally() Tally {
 	}
 	for i := range c.users {
 		if u := &c.users[i]; u.minutes > 0 {
-			t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: c.templatesOf(u)})
+			t.Users = append(t.Users, UserTally{
+				Subject: u.subject, Minutes: u.minutes, Templates: c.templatesOf(u), Intervals: int(u.active), Channels: c.channelsOf(u),
+			})
 		}
 	}
 	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Subject, b.Subject) })
@@ -80,6 +94,16 @@ func (c *Counter) templatesOf(u *userCount) []int {
 		out = append(out, int(c.links[i].key))
 	}
 	slices.Sort(out)
+	return out
+}
+
+// channelsOf returns the channels of a user, ascending.
+func (c *Counter) channelsOf(u *userCount) []UserChannel {
+	var out []UserChannel
+	for i := u.channels; i != 0; i = c.links[i].next {
+		out = append(out, UserChannel{int(c.links[i].key), int64(c.links[i].minutes)})
+	}
+	slices.SortFunc(out, func(a, b UserChannel) int { return cmp.Compare(a.Channel, b.Channel) })
 	return out
 }
 

@@ -41,18 +41,29 @@ func (w Window) Days() (first, last int32) {
 	return int32(floorDiv(w.Start, minutesPerDay)), int32(floorDiv(w.End-1, minutesPerDay))
 }
 
+// StartOfDay returns the first instant of a calendar day of a location. Days and months beyond their range are those of the
+// neighbouring months and years, as in [time.Date].
+func StartOfDay(year int, month time.Month, day int, location *time.Location) time.Time {
+	return firstShown(time.Date(year, month, day, 0, 0, 0, 0, time.UTC), location)
+}
+
 // addDays returns the first instant at which the clock of t's location shows t's time, or a later one, so many days after
-// t. time.Date does not promise which instant it takes where a transition skips or repeats a time.
+// t.
 func addDays(t time.Time, days int) time.Time {
 	if days == 0 {
 		return t
 	}
-	shown := time.Date(t.Year(), t.Month(), t.Day()+days, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
-	from := shown.Add(-36 * time.Hour).In(t.Location()) // before the instant sought, in every zone
+	return firstShown(time.Date(t.Year(), t.Month(), t.Day()+days, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), t.Location())
+}
+
+// firstShown returns the first instant at which the clock of a location shows a date and time, given as of UTC, or a later
+// one. time.Date does not promise which instant it takes where a transition skips or repeats a time.
+func firstShown(shown time.Time, location *time.Location) time.Time {
+	from := shown.Add(-36 * time.Hour).In(location) // before the instant sought, in every zone
 	for {
 		_, offset := from.Zone()
 		_, until := from.ZoneBounds()
-		at := shown.Add(-time.Duration(offset) * time.Second).In(t.Location())
+		at := shown.Add(-time.Duration(offset) * time.Second).In(location)
 		if at.Before(from) {
 			at = from
 		}

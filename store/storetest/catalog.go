@@ -153,7 +153,7 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	}
 	want := []store.ParameterUsage{
 		{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true}, Values: []store.ParameterValue{{Value: "", Count: 3}}},
-		{Templates: f.Templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1}}},
+		{Templates: f.Templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1, Orphan: true}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)

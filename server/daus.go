@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// pastDays is how many days before the present one are counted.
+const pastDays = 60
+
+// Offsets from UTC that zones of whole hours have.
+const (
+	minOffsetHours = -12
+	maxOffsetHours = 14
+)
+
+// GetDeploymentDAUs implements [insightsv1.InsightsServiceServer].
+func (s *insightsService) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest) (*insightsv1.GetDeploymentDAUsResponse, error) {
+	scope, err := templateScope(ctx, s.store, access.ViewInsights, nil)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.daus(ctx, scope, req)
+	if err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetDeploymentDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf}, nil
+}
+
+// GetTemplateDAUs implements [insightsv1.InsightsServiceServer].
+func (s *insightsService) GetTemplateDAUs(ctx context.Context, req *insightsv1.GetTemplateDAUsRequest) (*insightsv1.GetTemplateDAUsResponse, error) {
+	if _, err := uuid.Parse(req.GetTemplateId()); err != nil { // its access rule takes an empty one for all templates
+		return nil, invalidParam("template_id", "must be the id of a template")
+	}
+	d, err := s.daus(ctx, scopeOf(ctx), req)
+	if err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetTemplateDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf}, nil
+}
+
+// daus is the answer to both.
+type daus struct {
+	entries []*insightsv1.DAUEntry
+	offset  int32
+	asOf    string
+}
+
+func (s *insightsService) daus(ctx context.Context, scope access.Scope, req zoneRequest) (daus, error) {
+	zone, err := parseDays(req)
+	if err != nil {
+		return daus{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	now := s.clock().In(zone)
+	start, end := lastDays(now)
+	intervals, err := s.store.Intervals(ctx, scope, minute.NewWindow(start, end).Split(start, end, 1))
+	if err != nil {
+		return daus{}, err
+	}
+	_, seconds := now.Zone()
+	answer := daus{offset: int32(seconds / 3600), asOf: now.Format(time.RFC3339)}
+	for _, i := range intervals {
+		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)
+		answer.entries = append(answer.entries, &insightsv1.DAUEntry{Date: date, Amount: int64(i.ActiveUsers)})
+	}
+	return answer, nil
+}
+
+// zoneRequest is a question about days that says whose.
+type zoneRequest interface {
+	GetTzOffset() int32
+	GetTimezone() string
+}
+
+// parseDays finds the location whose days a question counts.
+func parseDays(r zoneRequest) (*time.Location, error) {
+	const invalidZone = "Invalid timezone."
+	hours, name := r.GetTzOffset(), r.GetTimezone()
+	if name == "" {
+		if hours < minOffsetHours || hours > maxOffsetHours {
+			detail := fmt.Sprintf("must be from %d to %d, got %d", minOffsetHours, maxOffsetHours, hours)
+			return nil, invalidDetail(invalidZone, "tz_offset "+detail, fieldError{"tz_offset", fmt.Sprintf("Query param %q %s", "tz_offset", detail)})
+		}
+		return time.FixedZone("", int(hours)*3600), nil
+	}
+	if hours != 0 {
+		const both = `Provide either "timezone" or "tz_offset", not both.`
+		return nil, invalid(both, fieldError{"tz_offset", both})
+	}
+	zone, err := findZone(name)
+	if err != nil {
+		return nil, invalidDetail(invalidZone, err.Error(), fieldError{"timezone", fmt.Sprintf("Query param %q %v", "timezone", err)})
+	}
+	return zone, nil
+}
+
+// lastDays are the past days and the present one up to the coming hour, in the location of now.
+func lastDays(now time.Time) (start, end time.Time) {
+	year, month, day := now.Date()
+	return minute.StartOfDay(year, month, day-pastDays, now.Location()), comingHour(now)
+}
+
+// comingHour is the full hour after now, as the clocks of its location show it.
+func comingHour(now time.Time) time.Time {
+	return now.Add(time.Hour - time.Duration(now.Minute())*time.Minute - time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()))
+}

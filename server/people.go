@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+)
+
+// Orders of users.
+const (
+	sortSeconds  = "seconds"
+	sortP50      = "p50"
+	sortP95      = "p95"
+	sortUsername = "username"
+	sortUserID   = "user_id"
+)
+
+// peopleRequest is a question whose answer is a list of users.
+type peopleRequest interface {
+	windowRequest
+	pageRequest
+	GetSort() string
+	GetSearch() string
+}
+
+// peoplePage is the page of users that a question asks for.
+type peoplePage[U any] struct {
+	users     []U
+	next      string
+	total     int
+	templates []uuid.UUID // of all users
+}
+
+// cutPeople searches and sorts users and cuts out the page. The ranks say how each order weighs a user, the highest first;
+// users of equal rank are in order of their names. The first rank is the default one.
+func cutPeople[U any](users []U, req peopleRequest, of func(U) store.UserUsage, ranks []peopleRank[U]) (page peoplePage[U], err error) {
+	for _, u := range users {
+		page.templates = append(page.templates, of(u).Templates...)
+	}
+	page.templates = union(page.templates)
+	if err := checkText(req.GetSearch()); err != nil {
+		return page, invalidParam("search", "%v", err)
+	}
+	var rank func(U) int64
+	names := []string{}
+	for _, r := range ranks {
+		names = append(names, r.sort)
+		if rank == nil && req.GetSort() == "" || req.GetSort() == r.sort {
+			rank = r.rank
+		}
+	}
+	at := func(u U) position {
+		person := of(u)
+		return position{-rank(u), person.Username + "\x00" + person.UserID.String()}
+	}
+	switch req.GetSort() {
+	case sortUsername:
+		rank = func(U) int64 { return 0 }
+	case sortUserID:
+		at = func(u U) position { return position{0, of(u).UserID.String()} }
+	default:
+		if rank == nil {
+			return page, oneOf("sort", append(names, sortUsername, sortUserID)...)
+		}
+	}
+	if part := strings.ToLower(req.GetSearch()); part != "" {
+		users = slices.DeleteFunc(users, func(u U) bool { return !strings.Contains(strings.ToLower(of(u).Username), part) })
+	}
+	slices.SortFunc(users, func(a, b U) int { return at(a).compare(at(b)) })
+	page.total = len(users)
+	page.users, page.next, err = paginate(users, req, 0, at)
+	return page, err
+}
+
+// peopleRank is an order of users.
+type peopleRank[U any] struct {
+	sort string
+	rank func(U) int64
+}
+
+// GetUserActivity implements [insightsv1.InsightsServiceServer].
+func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
+	q, err := parseQuestion(req, s.clock())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	users, err := s.store.UserActivity(ctx, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
+	if err != nil {
+		return nil, err
+	}
+	found := len(users)
+	page, err := cutPeople(users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
+		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report := &insightsv1.UserActivityReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(page.templates), TotalUsers: int64(page.total),
+	}
+	for _, u := range page.users {
+		report.Users = append(report.Users, userActivity(u))
+	}
+	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found}); err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetUserActivityResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf()}, nil
+}
+
+func userActivity(u store.UserUsage) *insightsv1.UserActivity {
+	m := &insightsv1.UserActivity{
+		TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
+		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), Apps: make([]*insightsv1.UserAppUsage, len(u.Apps)),
+	}
+	for i, a := range u.Apps {
+		m.Apps[i] = &insightsv1.UserAppUsage{Type: appType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
+	}
+	return m
+}
+
+// GetUserLatency implements [insightsv1.InsightsServiceServer].
+func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLatencyRequest) (*insightsv1.GetUserLatencyResponse, error) {
+	q, err := parseQuestion(req, s.clock())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	users, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+	if err != nil {
+		return nil, err
+	}
+	measured := latencies(users)
+	page, err := cutPeople(users, req, func(u store.UserLatency) store.UserUsage { return u.UserUsage }, []peopleRank[store.UserLatency]{
+		{sortP95, func(u store.UserLatency) int64 { return rankOf(u.P95) }},
+		{sortP50, func(u store.UserLatency) int64 { return rankOf(u.P50) }},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report := &insightsv1.UserLatencyReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(page.templates), TotalUsers: int64(page.total),
+	}
+	for _, u := range page.users {
+		report.Users = append(report.Users, &insightsv1.UserLatency{
+			TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
+			LatencyMs: &insightsv1.ConnectionLatency{P50: u.P50, P95: u.P95, Samples: u.Samples, Rating: rating(u.P50)},
+		})
+	}
+	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf()}, nil
+}
+
+// rankOf orders latencies; the one that stands for no samples is the lowest.
+func rankOf(ms float64) int64 {
+	if ms < 0 {
+		return -1
+	}
+	return int64(math.Float64bits(ms)) // of numbers that are not negative, in their order
+}
+
+// Bounds of ratings, in milliseconds.
+const (
+	goodBelow    = 150
+	moderateUpTo = 300
+)
+
+// rating says what to think of a latency in milliseconds.
+func rating(ms float64) string {
+	switch {
+	case ms < 0:
+		return "unknown"
+	case ms < goodBelow:
+		return "good"
+	case ms <= moderateUpTo:
+		return "moderate"
+	default:
+		return "poor"
+	}
+}
+
+// appType is what the contract calls session apps and workspace apps.
+func appType(builtin bool) string {
+	if builtin {
+		return "builtin"
+	}
+	return "app"
+}
+
+// dataAsOf is when the question was asked.
+func (q question) dataAsOf() string { return q.asked.Format(time.RFC3339) }

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// Person is who was active.
+type Person struct {
+	ID       uuid.UUID
+	Username string
+	Roles    []access.Role // ascending; members have none of their own
+}
+
+// Active is the minutes of one user in one part of a window.
+type Active struct {
+	UserID  uuid.UUID
+	Minutes int64 // distinct minutes
+}
+
+// Activity is who was active in each of several windows, and who they are.
+type Activity struct {
+	Windows [][]Active // as the windows were named, in no order within one
+	People  map[uuid.UUID]Person
+}
+
+// Activity counts what a category includes in windows that follow one another without overlap. Logins belong to no template
+// and count only with a scope of everything.
+func (s *Store) Activity(ctx context.Context, scope access.Scope, windows []minute.Window, includes func(kind minute.Kind, app string) bool) (Activity, error) {
+	activity := Activity{Windows: make([][]Active, len(windows)), People: map[uuid.UUID]Person{}}
+	if len(windows) == 0 {
+		return activity, nil
+	}
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return activity, err
+	}
+	if x.all {
+		x = x.withLogins()
+	}
+	tallies, err := s.countEach(ctx, x, windows, func(_ int, kind minute.Kind, app string) (channel, within int) {
+		if includes(kind, app) {
+			return minute.NoChannel, minute.NoChannel
+		}
+		return minute.Ignored, minute.NoChannel
+	})
+	if err != nil {
+		return activity, err
+	}
+	subjects := map[int64]minute.UserTally{}
+	for _, t := range tallies {
+		for _, u := range t.Users {
+			subjects[u.Subject] = u
+		}
+	}
+	people, err := s.people(ctx, slices.Collect(maps.Values(subjects)))
+	if err != nil {
+		return activity, err
+	}
+	for i, t := range tallies {
+		for _, u := range t.Users {
+			if p, known := people[u.Subject]; known {
+				activity.Windows[i] = append(activity.Windows[i], Active{p.ID, u.Minutes})
+				activity.People[p.ID] = Person{ID: p.ID, Username: p.Username}
+			}
+		}
+	}
+	return activity, s.addRoles(ctx, activity.People)
+}
+
+// countEach runs one counting pass for all windows.
+func (s *Store) countEach(ctx context.Context, x templateIndex, windows []minute.Window, channelOf minute.ChannelOf) ([]minute.Tally, error) {
+	counters := make([]*minute.Counter, len(windows))
+	for i, w := range windows {
+		counters[i] = minute.NewCounter(w, len(x.ids), channelOf)
+	}
+	whole := minute.Window{Start: windows[0].Start, End: windows[len(windows)-1].End}
+	err := s.eachDay(ctx, x, whole, usageColumn, func(day int32, templates []usageDay) error {
+		sources, err := usageSources(x, day, templates)
+		if err != nil {
+			return err
+		}
+		for i, w := range windows {
+			if first, last := w.Days(); first <= day && day <= last {
+				if err := counters[i].Add(day, sources); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	tallies := make([]minute.Tally, len(windows))
+	for i, c := range counters {
+		tallies[i] = c.Tally()
+	}
+	return tallies, err
+}
+
+// addRoles looks up the roles that people hold themselves.
+func (s *Store) addRoles(ctx context.Context, people map[uuid.UUID]Person) error {
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(people)), readBatch) {
+		var held []RoleBinding
+		if err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error; err != nil {
+			return fmt.Errorf("read roles of users: %w", err)
+		}
+		for _, b := range held {
+			p := people[b.PrincipalID]
+			if i, found := slices.BinarySearch(p.Roles, b.Role); !found {
+				p.Roles = slices.Insert(p.Roles, i, b.Role)
+			}
+			people[b.PrincipalID] = p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store/access"
+)
+
+// ParameterUsage is the use of one parameter definition: which values the workspaces chose.
+type ParameterUsage struct {
+	Templates  []uuid.UUID // that have the parameter, ascending
+	Definition Parameter
+	Values     []ParameterValue // by value
+	Unused     []string         // values of options that nobody chose, in the order of the options
+}
+
+// ParameterValue is one value and the number of workspaces with it. Values of a sensitive parameter are all shown as
+// the empty string.
+type ParameterValue struct {
+	Value  string
+	Count  int64
+	Orphan bool // offered by the newest version of none of the templates any more
+}
+
+// parameterGroup is the workspaces with one definition of a parameter.
+type parameterGroup struct {
+	definition Parameter
+	templates  map[uuid.UUID]bool
+	values     map[string]int64
+}
+
+// ParameterUsage answers by the newest build of each workspace among those created in [start, end). Definitions that
+// differ in any part but the default are entries of their own; one that nobody has a value for is left out. The order
+// is that of name, type, display name, description and options. A parameter that the newest version of a template calls
+// sensitive is sensitive, whatever it was when the workspaces were built.
+func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time) ([]ParameterUsage, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	builds, err := s.latestBuilds(ctx, x, start, end)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.parameterGroups(ctx, builds)
+	if err != nil {
+		return nil, err
+	}
+	newest, err := s.newestParameters(ctx, builds)
+	if err != nil {
+		return nil, err
+	}
+	var usage []ParameterUsage
+	for _, key := range slices.Sorted(maps.Keys(groups)) {
+		if g := groups[key]; len(g.values) > 0 {
+			usage = append(usage, g.usage(newest))
+		}
+	}
+	return usage, nil
+}
+
+// parameterGroups groups workspaces, each shown by its latest build, by the definitions of their parameters.
+func (s *Store) parameterGroups(ctx context.Context, builds []Build) (map[string]*parameterGroup, error) {
+	versions, err := s.versionsOf(ctx, builds)
+	if err != nil {
+		return nil, err
+	}
+	groups := map[string]*parameterGroup{}
+	for _, b := range builds {
+		values := map[string]string{}
+		for _, p := range b.Parameters {
+			values[p.Name] = p.Value
+		}
+		for _, p := range versions[b.TemplateVersionID].Parameters {
+			key := parameterKey(p)
+			g := groups[key]
+			if g == nil {
+				g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}}
+				groups[key] = g
+			}
+			g.templates[b.TemplateID] = true
+			if value, ok := values[p.Name]; ok {
+				g.values[value]++
+			}
+		}
+	}
+	return groups, nil
+}
+
+// parameterKey is equal for equal definitions and sorts like their parts, one after the other.
+func parameterKey(p Parameter) string {
+	options, _ := json.Marshal(p.Options) // strings only: cannot fail
+	sensitive := ""
+	if p.Sensitive {
+		sensitive = "sensitive"
+	}
+	return strings.Join([]string{p.Name, p.Type, p.DisplayName, p.Description, string(options), sensitive}, "\x00")
+}
+
+// newestParameters are the parameters that the newest version of each template of the builds asks for. Of versions that are
+// equally old all count.
+func (s *Store) newestParameters(ctx context.Context, builds []Build) (map[uuid.UUID][]Parameter, error) {
+	newest := map[uuid.UUID][]Parameter{}
+	for _, b := range builds {
+		newest[b.TemplateID] = nil
+	}
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(newest)), readBatch) {
+		var found []TemplateVersion
+		err := s.reads.WithContext(ctx).Raw(`SELECT template_versions.* FROM template_versions JOIN
+			(SELECT template_id, MAX(created_at) AS created_at FROM template_versions WHERE template_id IN ? GROUP BY template_id) AS newest
+			ON newest.template_id = template_versions.template_id AND newest.created_at = template_versions.created_at`, batch).Scan(&found).Error
+		if err != nil {
+			return nil, fmt.Errorf("read newest template versions: %w", err)
+		}
+		for _, v := range found {
+			newest[v.TemplateID] = append(newest[v.TemplateID], v.Parameters...)
+		}
+	}
+	return newest, nil
+}
+
+// usage says which values the workspaces of the group chose, in the light of what the templates offer now.
+func (g *parameterGroup) usage(newest map[uuid.UUID][]Parameter) ParameterUsage {
+	u := ParameterUsage{Definition: g.definition}
+	u.Templates = slices.SortedFunc(maps.Keys(g.templates), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	var now []Parameter
+	for _, template := range u.Templates {
+		for _, p := range newest[template] {
+			if p.Name == g.definition.Name {
+				now = append(now, p)
+				u.Definition.Sensitive = u.Definition.Sensitive || p.Sensitive
+			}
+		}
+	}
+	if u.Definition.Sensitive {
+		var count int64
+		for _, n := range g.values {
+			count += n
+		}
+		u.Values = []ParameterValue{{Count: count}}
+		return u
+	}
+	chosen := map[string]bool{}
+	for _, value := range slices.Sorted(maps.Keys(g.values)) {
+		members := membersOf(g.definition, value)
+		for _, m := range members {
+			chosen[m] = true
+		}
+		u.Values = append(u.Values, ParameterValue{value, g.values[value], !offered(now, members)})
+	}
+	for _, o := range g.definition.Options {
+		if !chosen[o.Value] {
+			u.Unused = append(u.Unused, o.Value)
+		}
+	}
+	return u
+}
+
+// membersOf are the options that a value is made of: one, or for a list as many as it has.
+func membersOf(p Parameter, value string) []string {
+	var members []string
+	if p.Type == "list(string)" && json.Unmarshal([]byte(value), &members) == nil {
+		return members
+	}
+	return []string{value}
+}
+
+// offered is whether one of the definitions lets all the members be chosen. Without options any value goes.
+func offered(definitions []Parameter, members []string) bool {
+	return slices.ContainsFunc(definitions, func(p Parameter) bool {
+		return len(p.Options) == 0 || !slices.ContainsFunc(members, func(m string) bool {
+			return !slices.ContainsFunc(p.Options, func(o ParameterOption) bool { return o.Value == m })
+		})
+	})
+}
