@@ -282,3 +282,61 @@ func subjectsOnce(t *testing.T, f *Fixture) {
 		}
 	}
 }
+
+// Values and options are seen in the light of what the newest versions offer.
+func parametersOfNewestVersions(t *testing.T, f *Fixture) {
+	options := func(values ...string) (list []store.ParameterOption) {
+		for _, v := range values {
+			list = append(list, store.ParameterOption{Name: strings.ToUpper(v), Value: v})
+		}
+		return list
+	}
+	old, current := uuid.New(), uuid.New()
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
+		{ID: old, TemplateID: f.Templates[0], CreatedAt: store.At(Now.Add(-time.Hour)), Parameters: []store.Parameter{
+			{Name: "gone", Type: "string"}, {Name: "later secret", Type: "string"}, {Name: "region", Type: "string", Options: options("eu", "us", "mars")},
+			{Name: "tools", Type: "list(string)", Options: options("go", "git", "vi")}, {Name: "zone", Type: "string"},
+		}},
+		{ID: current, TemplateID: f.Templates[0], CreatedAt: store.At(Now), Parameters: []store.Parameter{
+			{Name: "later secret", Type: "string", Sensitive: true}, {Name: "region", Type: "string", Options: options("eu", "us")},
+			{Name: "tools", Type: "list(string)", Options: options("go", "git")}, {Name: "zone", Type: "string"},
+		}},
+	}})
+	build := func(user int, values ...string) store.Build {
+		b := store.Build{ID: uuid.New(), WorkspaceID: f.Workspaces[0][user], TemplateID: f.Templates[0], TemplateVersionID: old, Number: 1, CreatedAt: store.At(Now)}
+		for i, name := range []string{"region", "tools", "zone", "gone", "later secret"} {
+			b.Parameters = append(b.Parameters, store.BuildParameter{Name: name, Value: values[i]})
+		}
+		return b
+	}
+	err := f.RecordBuilds(t.Context(), []store.Build{
+		build(0, "eu", `["go","git"]`, "a", "x", "hunter2"), build(1, "mars", `["go","vi"]`, "b", "x", "hunter3"), build(2, "eu", "not a list", "b", "x", "hunter3"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type entry struct {
+		Values []store.ParameterValue
+		Unused []string
+	}
+	got := map[string]entry{}
+	for _, u := range usage {
+		got[u.Definition.Name] = entry{u.Values, u.Unused}
+	}
+	want := map[string]entry{
+		"gone":         {[]store.ParameterValue{{Value: "x", Count: 3, Orphan: true}}, nil},
+		"later secret": {[]store.ParameterValue{{Count: 3}}, nil},
+		"region":       {[]store.ParameterValue{{Value: "eu", Count: 2}, {Value: "mars", Count: 1, Orphan: true}}, []string{"us"}},
+		"tools": {[]store.ParameterValue{
+			{Value: `["go","git"]`, Count: 1}, {Value: `["go","vi"]`, Count: 1, Orphan: true}, {Value: "not a list", Count: 1, Orphan: true},
+		}, nil},
+		"zone": {[]store.ParameterValue{{Value: "a", Count: 1}, {Value: "b", Count: 2}}, nil},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parameters (-want +got):\n%s", diff)
+	}
+}

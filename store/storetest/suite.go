@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"directory follows the catalog":     directoryFollows,
 		"app takes its newest definition":   newestApp,
 		"parameters of latest builds":       parametersOfLatestBuilds,
+		"parameters of newest versions":     parametersOfNewestVersions,
 		"tokens":                            tokens,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
