@@ -28,8 +28,20 @@ func (a *agentsSeen) note(r agentReport) {
 	if r.version != "" {
 		s.Version = r.version
 	}
-	if at := store.At(r.collected); at.After(s.LastSeenAt.Time) {
-		s.LastSeenAt = at
+	at := store.At(r.collected)
+	for _, seen := range []struct {
+		is bool
+		at *store.Instant
+	}{{true, &s.LastSeenAt}, {r.direct, &s.DirectAt}, {r.relayed, &s.RelayedAt}} {
+		if seen.is && at.After(seen.at.Time) {
+			*seen.at = at
+		}
+	}
+	if r.region != "" {
+		s.DERPRegion = r.region
+	}
+	if len(r.apps) > 0 {
+		s.LegacySessions = &r.legacy
 	}
 	a.states[r.agent] = s
 }

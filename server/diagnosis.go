@@ -2,12 +2,57 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 )
 
-// observed is what an answer found: of each section that it has.
+// Sections of answers that may be empty.
+const (
+	sectionActiveUsers  = "active_users"
+	sectionAppsUsage    = "apps_usage"
+	sectionUserActivity = "user_activity"
+	sectionUserLatency  = "user_latency"
+	sectionParameters   = "parameters_usage"
+)
+
+// usageSections are those that are empty without usage.
+var usageSections = []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionUserLatency}
+
+// GetDiagnosis implements [insightsv1.InsightsServiceServer].
+func (s *insightsService) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosisRequest) (*insightsv1.GetDiagnosisResponse, error) {
+	q, err := parseQuestion(req, s.clock())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	insights, err := s.store.TemplateInsights(ctx, scopeOf(ctx), q.window)
+	if err != nil {
+		return nil, err
+	}
+	users, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+	if err != nil {
+		return nil, err
+	}
+	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
+	if err != nil {
+		return nil, err
+	}
+	latency := latencies(users)
+	found, err := s.findings(ctx, q, observed{insights: &insights, parameters: &parameters, latency: &latency})
+	if err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf()}, nil
+}
+
+// observed is what an answer found, of each part that it has.
 type observed struct {
 	insights   *store.TemplateInsights
 	parameters *[]store.ParameterUsage
@@ -28,7 +73,147 @@ func latencies(users []store.UserLatency) measured {
 	return m
 }
 
-// reasons says why sections of an answer are empty or partial.
-func (s *insightsService) reasons(context.Context, question, observed) ([]*insightsv1.SectionReason, error) {
-	return nil, nil
+// empty are the sections of an answer that have nothing to show.
+func (o observed) empty() (sections []string) {
+	for _, section := range []struct {
+		name  string
+		empty bool
+	}{
+		{sectionActiveUsers, o.insights != nil && o.insights.ActiveUsers == 0},
+		{sectionAppsUsage, o.insights != nil && !o.insights.AnyApp()},
+		{sectionParameters, o.parameters != nil && len(*o.parameters) == 0},
+		{sectionUserActivity, o.activity != nil && *o.activity == 0},
+		{sectionUserLatency, o.latency != nil && o.latency.users == 0},
+	} {
+		if section.empty {
+			sections = append(sections, section.name)
+		}
+	}
+	return sections
+}
+
+// reasons says why sections of an answer are empty, each with what explains it best, and of others what they lack as far as
+// the answer itself shows it: a full answer costs no query.
+func (s *insightsService) reasons(ctx context.Context, q question, o observed) ([]*insightsv1.SectionReason, error) {
+	var reasons []*insightsv1.SectionReason
+	empty := o.empty()
+	if len(empty) > 0 {
+		found, err := s.findings(ctx, q, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, section := range empty {
+			i := slices.IndexFunc(found, func(f *insightsv1.Finding) bool { return slices.Contains(f.GetSections(), section) })
+			if i >= 0 {
+				reasons = append(reasons, &insightsv1.SectionReason{Section: section, Reason: found[i].GetReason()})
+			}
+		}
+	}
+	for _, partial := range []struct {
+		section, reason string
+		holds           bool
+	}{
+		{sectionActiveUsers, reasonRetention, o.insights != nil && s.expired(q.start, s.config.UsageRetention)},
+		{sectionAppsUsage, reasonRetention, o.insights != nil && s.expired(q.start, s.config.UsageRetention)},
+		{sectionAppsUsage, reasonNeverSeen, o.insights != nil && len(o.insights.Unused) > 0},
+		{sectionUserActivity, reasonRetention, o.activity != nil && s.expired(q.start, s.config.UsageRetention)},
+		{sectionUserLatency, reasonRetention, o.latency != nil && s.expired(q.start, s.config.LatencyRetention)},
+		{sectionUserLatency, reasonNoSamples, o.latency != nil && o.latency.withSamples < o.latency.users},
+	} {
+		told := slices.ContainsFunc(reasons, func(r *insightsv1.SectionReason) bool { return r.GetSection() == partial.section })
+		if partial.holds && !told {
+			reasons = append(reasons, &insightsv1.SectionReason{Section: partial.section, Reason: partial.reason})
+		}
+	}
+	return reasons, nil
+}
+
+// expired is whether something from that moment on is not all kept.
+func (s *insightsService) expired(start time.Time, retention time.Duration) bool {
+	return retention > 0 && start.Before(s.clock().Add(-retention))
+}
+
+// findings explains what an answer found, the most telling first.
+func (s *insightsService) findings(ctx context.Context, q question, o observed) ([]*insightsv1.Finding, error) {
+	d := diagnosis{config: s.config, q: q, observed: o, online: max(5*time.Minute, 3*s.config.ReportInterval)}
+	var err error
+	if d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online)); err != nil {
+		return nil, err
+	}
+	if len(d.facts) == 0 {
+		d.facts = []store.TemplateFacts{{}} // what holds of no template
+	}
+	d.findAll()
+	return d.found, nil
+}
+
+// diagnosis is one question and what is known about its answer.
+type diagnosis struct {
+	config   Config
+	q        question
+	observed observed
+	facts    []store.TemplateFacts
+	online   time.Duration // how long ago an agent that is online reported at most
+	found    []*insightsv1.Finding
+}
+
+// evidence is what a finding rests on, in one template.
+type evidence struct {
+	affected, total int64
+	first, last     time.Time
+}
+
+// add adds a finding if it holds for at least one template.
+func (d *diagnosis) add(reason string, sections []string, of func(f store.TemplateFacts) (evidence, bool), message func(*insightsv1.Finding) string, next string) {
+	finding := &insightsv1.Finding{Sections: sections, Reason: reason, NextStep: next}
+	var sum evidence
+	holds := false
+	for _, f := range d.facts {
+		e, ok := of(f)
+		if !ok {
+			continue
+		}
+		holds = true
+		if f.TemplateID != uuid.Nil {
+			finding.TemplateIds = append(finding.TemplateIds, f.TemplateID.String())
+		}
+		sum.affected += e.affected
+		sum.total += e.total
+		if !e.first.IsZero() && (sum.first.IsZero() || e.first.Before(sum.first)) {
+			sum.first = e.first
+		}
+		if e.last.After(sum.last) {
+			sum.last = e.last
+		}
+	}
+	if !holds {
+		return
+	}
+	finding.Affected, finding.Total, finding.FirstAt, finding.LastAt = sum.affected, sum.total, d.show(sum.first), d.show(sum.last)
+	finding.Message = message(finding)
+	d.found = append(d.found, finding)
+}
+
+// show writes a time in the question's location; none is empty.
+func (d *diagnosis) show(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(d.q.start.Location()).Format(time.RFC3339)
+}
+
+// unused is whether a template has no usage in the window.
+func (d *diagnosis) unused(f store.TemplateFacts) bool {
+	return d.observed.insights == nil || !slices.Contains(d.observed.insights.Templates, f.TemplateID)
+}
+
+// reachesPresent is whether the window is about what happens now.
+func (d *diagnosis) reachesPresent() bool { return d.q.end.After(d.q.asked.Add(-time.Hour)) }
+
+// count writes a number of things.
+func count(n int64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

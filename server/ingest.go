@@ -29,6 +29,10 @@ const (
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
 	touchEvery   = time.Minute
+	expireEvery  = 24 * time.Hour
+	expireAgain  = time.Hour // after a failure
+
+	expireTimeout = 10 * time.Minute
 )
 
 // ingest is the IngestService: it checks what comes in, and the committer makes it durable.
@@ -66,6 +70,7 @@ func (g *ingest) run(ctx context.Context) {
 	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
 	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
 	work.Go(func() { g.foldForEver(ctx) })
+	work.Go(func() { g.expireForEver(ctx) })
 	work.Wait()
 	g.senders.Wait()
 	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -110,6 +115,36 @@ func (g *ingest) foldForEver(ctx context.Context) {
 		}
 		if err != nil || report.Late > 0 {
 			wait = foldAgain
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// expireForEver deletes what is beyond retention at the start and once a day.
+func (g *ingest) expireForEver(ctx context.Context) {
+	horizon := func(retention time.Duration) time.Time {
+		if retention == 0 {
+			return time.Time{}
+		}
+		return g.clock().Add(-retention)
+	}
+	for {
+		wait := expireEvery
+		try, cancel := context.WithTimeout(ctx, expireTimeout)
+		expired, err := g.store.Expire(try, horizon(g.config.UsageRetention), horizon(g.config.LatencyRetention))
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			g.logger.ErrorContext(ctx, "delete what is beyond retention", "error", err)
+			wait = expireAgain
+		} else if expired > 0 {
+			g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
 		}
 		select {
 		case <-ctx.Done():

@@ -111,7 +111,8 @@ func TestTemplateInsightsReport(t *testing.T) {
 	if diff := cmp.Diff(ids(c.templates[:]...), r.GetTemplateIds()); diff != "" || r.GetActiveUsers() != 1 {
 		t.Errorf("%d users, templates (-want +got):\n%s", r.GetActiveUsers(), diff)
 	}
-	ssh := &insightsv1.AppUsage{Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds(),
+	ssh := &insightsv1.AppUsage{
+		Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds(),
 		Family: "ssh", Editors: []*insightsv1.EditorUsage{{Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2}},
 	}
 	if diff := cmp.Diff(ssh, r.GetAppsUsage()[3], protocmp.Transform()); diff != "" {

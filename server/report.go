@@ -74,6 +74,10 @@ type agentReport struct {
 	connected bool
 	latency   float64 // milliseconds; 0: not measured
 	version   string
+	legacy    bool // the sessions came in the older fields
+	direct    bool // it reaches peers directly
+	relayed   bool // it reaches peers through a relay
+	region    string
 }
 
 // parseReport checks a report against the rules of the contract.
@@ -100,7 +104,8 @@ func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) 
 		return agentReport{}, rejected
 	}
 	sessions := r.GetSessionCounts()
-	if len(sessions) == 0 {
+	legacy := len(sessions) == 0
+	if legacy {
 		sessions = map[string]int64{
 			"vscode": r.GetSessionCountVscode(), "jetbrains": r.GetSessionCountJetbrains(),
 			"reconnecting_pty": r.GetSessionCountReconnectingPty(), "ssh": r.GetSessionCountSsh(),
@@ -115,6 +120,10 @@ func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) 
 		connected: r.GetConnectionCount() > 0,
 		latency:   max(0, r.GetConnectionMedianLatencyMs()),
 		version:   r.GetAgentVersion(),
+		legacy:    legacy,
+		direct:    r.GetPeersP2P() > 0,
+		relayed:   r.GetPeersDerp() > 0,
+		region:    r.GetDerpRegion(),
 	}, nil
 }
 

@@ -89,6 +89,20 @@ func (r *running) token(t testing.TB, role access.Role, organization uuid.UUID) 
 // get asks over REST and returns the status and the body.
 func (r *running) get(t testing.TB, token, path string, params url.Values) (int, map[string]any) {
 	t.Helper()
+	var body map[string]any
+	return r.getJSON(t, token, path, params, &body), body
+}
+
+// getInto asks over REST for an answer of a known form, which has to come.
+func (r *running) getInto(t testing.TB, token, path string, params url.Values, answer any) {
+	t.Helper()
+	if status := r.getJSON(t, token, path, params, answer); status != http.StatusOK {
+		t.Fatalf("%s %s: %d", path, params.Encode(), status)
+	}
+}
+
+func (r *running) getJSON(t testing.TB, token, path string, params url.Values, body any) (status int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+path+"?"+params.Encode(), nil)
@@ -105,11 +119,10 @@ func (r *running) get(t testing.TB, token, path string, params url.Values) (int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	var body map[string]any
-	if err := json.Unmarshal(text, &body); err != nil {
+	if err := json.Unmarshal(text, body); err != nil {
 		t.Fatalf("%s %s: %v: %s", path, params.Encode(), err, text)
 	}
-	return resp.StatusCode, body
+	return resp.StatusCode
 }
 
 // must makes a unary call that has to succeed.

@@ -42,6 +42,8 @@ type Config struct {
 	IngestMaxAhead    time.Duration    // how far in the future a report may be
 	ReportInterval    time.Duration    // what agents are told
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
+	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
+	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
@@ -50,6 +52,9 @@ type Config struct {
 func (c Config) validate() error {
 	if c.Store == nil || c.Logger == nil {
 		return errors.New("server needs a store and a logger")
+	}
+	if c.UsageRetention < 0 || c.LatencyRetention < 0 {
+		return errors.New("server needs retentions that are not negative")
 	}
 	if c.IngestMaxAge <= 0 || c.IngestMaxAhead < 0 || c.ReportInterval <= 0 {
 		return errors.New("server needs positive times for the ingest limits and the report interval")

@@ -16,15 +16,27 @@ type AgentState struct {
 	Version          string    // empty: not known
 	FirstConnectedAt Instant   // its first report ever
 	LastSeenAt       Instant   // its last
+	LegacySessions   *bool     // whether its last sessions came in the older form, which knows four apps; nil: not known
+	DirectAt         Instant   // when it last reached a peer directly
+	RelayedAt        Instant   // when it last reached a peer through a relay
+	DERPRegion       string    `gorm:"column:derp_region"` // of its relay; empty: not known
 }
 
-// touchAgent keeps the first connection, and the version that was known if a report names none.
+// touchAgent keeps the first connection, and what was known where the new reports say nothing.
 var touchAgent = clause.OnConflict{
 	Columns: []clause.Column{{Name: "agent_id"}},
 	DoUpdates: clause.Assignments(map[string]any{
-		"version":      gorm.Expr("CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END"),
-		"last_seen_at": gorm.Expr("CASE WHEN excluded.last_seen_at > agent_states.last_seen_at THEN excluded.last_seen_at ELSE agent_states.last_seen_at END"),
+		"version":         gorm.Expr("CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END"),
+		"derp_region":     gorm.Expr("CASE WHEN excluded.derp_region = '' THEN agent_states.derp_region ELSE excluded.derp_region END"),
+		"legacy_sessions": gorm.Expr("COALESCE(excluded.legacy_sessions, agent_states.legacy_sessions)"),
+		"last_seen_at":    later("last_seen_at"),
+		"direct_at":       later("direct_at"),
+		"relayed_at":      later("relayed_at"),
 	}),
+}
+
+func later(column string) clause.Expr {
+	return gorm.Expr("CASE WHEN excluded." + column + " > agent_states." + column + " THEN excluded." + column + " ELSE agent_states." + column + " END")
 }
 
 // TouchAgents notes that agents reported. The first connection stays what it was when first noted.

@@ -22,6 +22,11 @@ type TemplateInsights struct {
 	Intervals   []Interval    // one per bound of the window
 }
 
+// AnyApp is whether any entry was used.
+func (i TemplateInsights) AnyApp() bool {
+	return i.Unknown.Minutes > 0 || slices.ContainsFunc(i.Apps, func(a AppUsage) bool { return a.Minutes > 0 })
+}
+
 // AppUsage is the use of one app entry.
 type AppUsage struct {
 	Templates   []uuid.UUID // where it was used, ascending

@@ -43,17 +43,19 @@ type serveCommand struct {
 	databaseFlag
 	addressFlags
 	logFlags
-	IngestMaxAge   time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
-	IngestMaxAhead time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
-	ReportInterval time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
-	UsageStats     string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
-	IDEApps        []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
-	TLSCert        string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
-	TLSKey         string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
-	TLSClientCA    string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
-	Insecure       bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS: only where something else protects the network, for tokens travel in the clear."`
-	TrustedProxies []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed in logs."`
-	GRPCReflection bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
+	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
+	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
+	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
+	UsageStats       string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
+	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
+	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
+	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
+	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
+	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
+	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS: only where something else protects the network, for tokens travel in the clear."`
+	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed in logs."`
+	GRPCReflection   bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
 }
 
 // Run serves until the context is done.
@@ -77,7 +79,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
-		UsageStats: f.UsageStats == "true", IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 	}
 	var err error
 	if config.TLS, err = f.tls(); err != nil {

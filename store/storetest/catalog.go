@@ -294,12 +294,17 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 	old, current := uuid.New(), uuid.New()
 	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
 		{ID: old, TemplateID: f.Templates[0], CreatedAt: store.At(Now.Add(-time.Hour)), Parameters: []store.Parameter{
-			{Name: "gone", Type: "string"}, {Name: "later secret", Type: "string"}, {Name: "region", Type: "string", Options: options("eu", "us", "mars")},
-			{Name: "tools", Type: "list(string)", Options: options("go", "git", "vi")}, {Name: "zone", Type: "string"},
+			{Name: "gone", Type: "string"},
+			{Name: "later secret", Type: "string"},
+			{Name: "region", Type: "string", Options: options("eu", "us", "mars")},
+			{Name: "tools", Type: "list(string)", Options: options("go", "git", "vi")},
+			{Name: "zone", Type: "string"},
 		}},
 		{ID: current, TemplateID: f.Templates[0], CreatedAt: store.At(Now), Parameters: []store.Parameter{
-			{Name: "later secret", Type: "string", Sensitive: true}, {Name: "region", Type: "string", Options: options("eu", "us")},
-			{Name: "tools", Type: "list(string)", Options: options("go", "git")}, {Name: "zone", Type: "string"},
+			{Name: "later secret", Type: "string", Sensitive: true},
+			{Name: "region", Type: "string", Options: options("eu", "us")},
+			{Name: "tools", Type: "list(string)", Options: options("go", "git")},
+			{Name: "zone", Type: "string"},
 		}},
 	}})
 	build := func(user int, values ...string) store.Build {

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"parameters of latest builds":       parametersOfLatestBuilds,
 		"parameters of newest versions":     parametersOfNewestVersions,
 		"tokens":                            tokens,
+		"retention":                         retention,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
 	} {

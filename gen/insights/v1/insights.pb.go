@@ -2975,9 +2975,10 @@ type Finding struct {
 	// - `agents_offline`: agents do not report at present.
 	// - `agent_too_old`: agents send sessions in the older form, which knows four apps.
 	// - `app_never_seen`: declared apps were not used in the window.
+	// - `undeclared_apps`: only ports, or apps that no agent declares, were used.
 	// - `no_latency_samples`: agents of active users measured no latency.
 	// - `relayed_only`: connections of agents went through a relay, never directly.
-	// - `no_builds`: no workspace was built in the window.
+	// - `no_builds`: no build of a workspace was ever reported.
 	// - `no_parameters`: the workspaces that were built have no parameters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.

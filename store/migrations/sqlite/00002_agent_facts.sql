@@ -1,0 +1,8 @@
+-- +goose Up
+
+-- What diagnosis needs to know of agents: whether the last sessions came in the older form, and when peers were last reached
+-- directly and through a relay.
+ALTER TABLE agent_states ADD COLUMN legacy_sessions integer;
+ALTER TABLE agent_states ADD COLUMN direct_at       integer NOT NULL DEFAULT 0;
+ALTER TABLE agent_states ADD COLUMN relayed_at      integer NOT NULL DEFAULT 0;
+ALTER TABLE agent_states ADD COLUMN derp_region     text    NOT NULL DEFAULT '';
