@@ -49,6 +49,10 @@ breaking: ## Fail if the contract breaks what the branch main promises.
 	@if git cat-file -e main:buf.yaml 2>/dev/null; then $(BUF) breaking --against '.git#branch=main'; \
 	else echo "no contract on a branch main to compare with"; fi
 
+.PHONY: property
+property: ## Compare answers with a naive reference for 20,000 random companies on SQLite and 2,000 on Postgres.
+	PROPERTY_RUNS=20000 go test -count=1 -timeout=1h -run=TestProperties -v ./server | grep -v '^=== '
+
 .PHONY: bench
 bench: ## Measure ingest and queries on this machine, beside the goals.
 	go run ./test/bench

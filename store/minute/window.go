@@ -15,13 +15,16 @@ func NewWindow(start, end time.Time) Window {
 	return Window{Start: ceilMinute(start), End: ceilMinute(end)}
 }
 
-// Split returns the window with an interval for every so many calendar days from start on, in start's location; the last
-// one is cut at the end. A day that the zone makes shorter or longer is one day. start and end are those of NewWindow;
-// days is at least 1. An empty window has no intervals.
+// Split returns the window with an interval for every so many calendar days from start on, in start's location; each but
+// the first begins with a day, and the last one is cut at the end. A day that the zone makes shorter or longer is one day.
+// start and end are those of NewWindow; days is at least 1. An empty window has no intervals.
 func (w Window) Split(start, end time.Time, days int) Window {
 	w.Bounds = nil
 	for n := 0; ; n += days {
-		t := addDays(start, n)
+		t := start
+		if n > 0 {
+			t = StartOfDay(start.Year(), start.Month(), start.Day()+n, start.Location())
+		}
 		bound := ceilMinute(t)
 		if !t.Before(end) || bound >= w.End {
 			return w
@@ -41,25 +44,12 @@ func (w Window) Days() (first, last int32) {
 	return int32(floorDiv(w.Start, minutesPerDay)), int32(floorDiv(w.End-1, minutesPerDay))
 }
 
-// StartOfDay returns the first instant of a calendar day of a location. Days and months beyond their range are those of the
-// neighbouring months and years, as in [time.Date].
+// StartOfDay returns the first instant at which the clock of a location shows midnight of a date, or a later time: a zone may
+// skip midnight, or repeat it. time.Date does not promise which instant it takes then. Days and months beyond their range
+// are those of the neighbouring months and years, as in [time.Date].
 func StartOfDay(year int, month time.Month, day int, location *time.Location) time.Time {
-	return firstShown(time.Date(year, month, day, 0, 0, 0, 0, time.UTC), location)
-}
-
-// addDays returns the first instant at which the clock of t's location shows t's time, or a later one, so many days after
-// t.
-func addDays(t time.Time, days int) time.Time {
-	if days == 0 {
-		return t
-	}
-	return firstShown(time.Date(t.Year(), t.Month(), t.Day()+days, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), t.Location())
-}
-
-// firstShown returns the first instant at which the clock of a location shows a date and time, given as of UTC, or a later
-// one. time.Date does not promise which instant it takes where a transition skips or repeats a time.
-func firstShown(shown time.Time, location *time.Location) time.Time {
-	from := shown.Add(-36 * time.Hour).In(location) // before the instant sought, in every zone
+	shown := time.Date(year, month, day, 0, 0, 0, 0, time.UTC) // the clock at midnight, read as of UTC
+	from := shown.Add(-36 * time.Hour).In(location)            // before the instant sought, in every zone
 	for {
 		_, offset := from.Zone()
 		_, until := from.ZoneBounds()

@@ -61,6 +61,7 @@ func TestSplit(t *testing.T) {
 		{"autumn", "Europe/Berlin", "2024-10-26 00:00", "2024-10-29 00:00", 1, []time.Duration{day, 25 * time.Hour, day}},
 		{"half an hour", "Australia/Lord_Howe", "2024-10-05 00:00", "2024-10-08 00:00", 1, []time.Duration{day, 23*time.Hour + 30*time.Minute, day}},
 		{"midnight is skipped", "America/Sao_Paulo", "2018-11-03 00:00", "2018-11-06 00:00", 1, []time.Duration{day, 23 * time.Hour, day}},
+		{"midnight of the first day is skipped", "America/Sao_Paulo", "2018-11-04 01:00", "2018-11-06 00:00", 1, []time.Duration{23 * time.Hour, day}},
 		{"midnight is repeated", "America/Havana", "2024-11-02 00:00", "2024-11-05 00:00", 1, []time.Duration{day, 25 * time.Hour, day}},
 		{"a day is skipped", "Pacific/Apia", "2011-12-29 00:00", "2012-01-01 00:00", 1, []time.Duration{day, day}},
 	}
@@ -97,9 +98,10 @@ func TestSplit(t *testing.T) {
 
 func TestSplitKeepsTheMinutes(t *testing.T) {
 	t.Parallel()
-	start, end := moment(t, "2023-08-15T10:20:30+05:45"), moment(t, "2023-08-17T10:20:45+05:45")
+	zone := time.FixedZone("", 19*60+32)
+	start, end := time.Date(1930, 8, 15, 0, 0, 0, 0, zone), time.Date(1930, 8, 17, 0, 0, 10, 0, zone)
 	w := NewWindow(start, end).Split(start, end, 1)
-	// Both ends of the second day fall into the minute that begins after them: there is no third interval of no minutes.
+	// The end of the second day and that of the window fall into one minute: there is no third interval of no minutes.
 	if len(w.Bounds) != 2 || w.Bounds[0] != w.Start || w.End-w.Bounds[1] != minutesPerDay {
 		t.Errorf("window %+v", w)
 	}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// propertyQuestion is a window of whole days about a place's day, and templates.
+type propertyQuestion struct {
+	place
+	first, last int      // days from the place's day: first <= day < last
+	templates   []string // ascending
+	interval    string
+}
+
+// templateIDsOf are the ids of the templates of a company, ascending.
+func templateIDsOf(w world) (ids []uuid.UUID) {
+	for _, t := range w.catalog.GetTemplates() {
+		ids = append(ids, uuid.MustParse(t.GetId()))
+	}
+	return union(ids)
+}
+
+func anyQuestion(w world) *rapid.Generator[propertyQuestion] {
+	return rapid.Custom(func(t *rapid.T) propertyQuestion {
+		q := propertyQuestion{place: w.place, interval: rapid.SampledFrom([]string{"day", "week", ""}).Draw(t, "interval")}
+		q.first = rapid.SampledFrom([]int{-2, -3, -1, -1, 0, 0}).Draw(t, "first")
+		q.last = q.first + rapid.SampledFrom([]int{3, 1, 2, 3, 4, 5, 7, 5, 7, 3, 5, 4, 6, 7, 5, 4, 6, 0}).Draw(t, "days")
+		if q.interval == "week" {
+			q.last = q.first + rapid.SampledFrom([]int{6, 7, 13, 14}).Draw(t, "weeks")
+		}
+		q.templates = texts(templateIDsOf(w))
+		if some := rapid.IntRange(1, len(q.templates)).Draw(t, "templates"); rapid.IntRange(0, 3).Draw(t, "not all") == 3 {
+			q.templates = q.templates[:some]
+		}
+		return q
+	})
+}
+
+// date is that of the n-th day from the place's.
+func (q propertyQuestion) date(n int) string {
+	return q.around.AddDate(0, 0, n).Format(time.DateOnly)
+}
+
+// midnight is the first quarter of an hour, since the epoch, of the n-th day from the place's: found by going back from noon.
+func (q propertyQuestion) midnight(n int) int64 {
+	at := q.around.AddDate(0, 0, n).Unix() / 900
+	for dateOf(15*(at-1), q.location) == q.date(n) {
+		at--
+	}
+	return at
+}
+
+func (q propertyQuestion) window() refWindow {
+	return refWindow{15 * q.midnight(q.first), 15 * q.midnight(q.last)}
+}
+
+func (q propertyQuestion) show(minute int64) string {
+	return time.Unix(60*minute, 0).In(q.location).Format(time.RFC3339)
+}
+
+func (q propertyQuestion) start() string { return q.show(q.window().from) }
+func (q propertyQuestion) end() string   { return q.show(q.window().to) }
+
+// dst is whether the clocks change in the window.
+func (q propertyQuestion) dst() bool {
+	w := q.window()
+	return w.to > w.from && (w.to-w.from)%1440 != 0
+}
+
+func (q propertyQuestion) templateInsights() *insightsv1.GetTemplateInsightsRequest {
+	return &insightsv1.GetTemplateInsightsRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates, Interval: q.interval}
+}
+
+// part is a part of the window.
+type part struct {
+	refWindow
+	partial bool
+}
+
+// intervals are those that are asked for.
+func (q propertyQuestion) intervals() []part {
+	switch q.interval {
+	case "day":
+		return q.steps(1)
+	case "week":
+		return q.steps(7)
+	}
+	return nil
+}
+
+// steps goes through the window by quarters of an hour and begins another part at every so many days of the calendar.
+func (q propertyQuestion) steps(days int) (parts []part) {
+	w := q.window()
+	number := func(minute int64) int { return daysBetween(q.date(q.first), dateOf(minute, q.location)) / days }
+	for m := w.from; m < w.to; m += 15 {
+		if len(parts) == 0 || number(m) != number(m-15) {
+			parts = append(parts, part{refWindow: refWindow{from: m}})
+		}
+		parts[len(parts)-1].to = m + 15
+	}
+	if n := len(parts); n > 0 {
+		parts[n-1].partial = number(w.to) == number(w.to-15) // the last one goes on beyond the window
+	}
+	return slices.Clip(parts)
+}

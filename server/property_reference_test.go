@@ -1,0 +1,267 @@
+package server
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// The naive reference: what the documents say, in sets of minutes and loops over them. It shares no code with the service.
+
+// use is where a minute was spent.
+type use struct{ template, user, kind, app string }
+
+// reference is all that was used and measured.
+type reference struct {
+	uses    map[use]map[int64]bool
+	samples map[[2]string]map[int64]float64 // by template and user
+	apps    map[[2]string][3]string         // by template and slug: slug, display name and icon
+	names   map[string]string               // of users
+}
+
+func newReference(w world) reference {
+	ref := reference{map[use]map[int64]bool{}, map[[2]string]map[int64]float64{}, map[[2]string][3]string{}, map[string]string{}}
+	template, owner := map[string]string{}, map[string]string{} // of agents
+	for _, a := range w.catalog.GetAgents() {
+		for _, ws := range w.catalog.GetWorkspaces() {
+			if ws.GetId() == a.GetWorkspaceId() {
+				template[a.GetId()], owner[a.GetId()] = ws.GetTemplateId(), ws.GetOwnerId()
+			}
+		}
+		for _, app := range w.catalog.GetApps() { // agents come in the order of their creation: the newest has the last word
+			if app.GetAgentId() == a.GetId() {
+				ref.apps[[2]string{template[a.GetId()], app.GetSlug()}] = [3]string{app.GetSlug(), app.GetDisplayName(), app.GetIcon()}
+			}
+		}
+	}
+	for _, u := range w.catalog.GetUsers() {
+		ref.names[u.GetId()] = u.GetUsername()
+	}
+	connected := map[[2]string]map[int64]bool{} // half hours
+	for _, r := range w.reports {
+		key := [2]string{template[r.GetAgentId()], owner[r.GetAgentId()]}
+		last := floor(r.GetCollectedAt().GetSeconds(), 60)
+		names := map[string]int64{"vscode": r.GetSessionCountVscode(), "ssh": r.GetSessionCountSsh()}
+		if len(r.GetSessionCounts()) > 0 {
+			names = r.GetSessionCounts()
+		}
+		for m := last - max(1, (r.GetInterval().GetSeconds()+59)/60) + 1; m <= last; m++ {
+			for name, open := range names {
+				if open <= 0 {
+					continue
+				}
+				mark(ref.uses, use{key[0], key[1], "session", sessionNames[name]}, m)
+				if r.GetConnectionCount() > 0 {
+					mark(connected, key, floor(m, 30))
+				}
+			}
+		}
+		if r.GetConnectionMedianLatencyMs() > 0 {
+			if ref.samples[key] == nil {
+				ref.samples[key] = map[int64]float64{}
+			}
+			ref.samples[key][last] = r.GetConnectionMedianLatencyMs()
+		}
+	}
+	for u, minutes := range ref.uses {
+		maps.DeleteFunc(minutes, func(m int64, _ bool) bool { return !connected[[2]string{u.template, u.user}][floor(m, 30)] })
+	}
+	for _, s := range w.sessions {
+		app := s.GetSlugOrPort()
+		if s.GetAccessMethod() == "terminal" {
+			app = "[terminal]"
+		}
+		end := s.GetEndedAt().AsTime().Add(-time.Microsecond).Unix()
+		for m := floor(s.GetStartedAt().GetSeconds(), 60); m <= floor(end, 60); m++ {
+			mark(ref.uses, use{template[s.GetAgentId()], s.GetUserId(), "app", app}, m)
+		}
+	}
+	for _, l := range w.logins {
+		mark(ref.uses, use{"", l.GetLogin().GetUserId(), "login", ""}, floor(l.GetAt().GetSeconds(), 60))
+	}
+	return ref
+}
+
+func mark[K comparable](sets map[K]map[int64]bool, key K, m int64) {
+	if sets[key] == nil {
+		sets[key] = map[int64]bool{}
+	}
+	sets[key][m] = true
+}
+
+// floor divides rounding down; all times are after 1970.
+func floor(n, by int64) int64 { return n / by }
+
+// window is the minutes from one on and before another.
+type refWindow struct{ from, to int64 }
+
+// of returns the minutes of each user, and the templates they were spent in, of what the filter lets through.
+func (ref reference) of(w refWindow, filter func(use) bool) (users map[string]map[int64]bool, templates []string) {
+	users, in := map[string]map[int64]bool{}, map[string]bool{}
+	for u, minutes := range ref.uses {
+		for m := range minutes {
+			if m >= w.from && m < w.to && filter(u) {
+				mark(users, u.user, m)
+				in[u.template] = true
+			}
+		}
+	}
+	return users, slices.Sorted(maps.Keys(in))
+}
+
+// usage is what lets through the usage of templates.
+func usage(templates []string) func(use) bool {
+	return func(u use) bool { return u.kind != "login" && slices.Contains(templates, u.template) }
+}
+
+// runs counts the runs of consecutive half hours with use.
+func runs(minutes map[int64]bool) (n int64) {
+	halves := map[int64]bool{}
+	for m := range minutes {
+		halves[floor(m, 30)] = true
+	}
+	for h := range halves {
+		if !halves[h-1] {
+			n++
+		}
+	}
+	return n
+}
+
+// sum adds up minutes and runs over users.
+func sum(users map[string]map[int64]bool) (seconds, launches int64) {
+	for _, minutes := range users {
+		seconds += 60 * int64(len(minutes))
+		launches += runs(minutes)
+	}
+	return seconds, launches
+}
+
+// familyOf is the family of a session app.
+func familyOf(name string) string {
+	for family, names := range map[string]string{
+		"vscode": "vscode vscode_insiders cursor", "jetbrains": "jetbrains", "reconnecting_pty": "reconnecting_pty", "ssh": "ssh zed", "sftp": "sftp",
+	} {
+		if slices.Contains(strings.Fields(names), name) {
+			return family
+		}
+	}
+	return "unknown"
+}
+
+// builtinEntries are the five that are always there, and the one for other editors.
+var builtinEntries = []*insightsv1.AppUsage{
+	{Family: "vscode", Slug: "vscode", DisplayName: "Visual Studio Code", Icon: "/icon/code.svg"},
+	{Family: "jetbrains", Slug: "jetbrains", DisplayName: "JetBrains", Icon: "/icon/intellij.svg"},
+	{Family: "reconnecting_pty", Slug: "reconnecting-pty", DisplayName: "Web Terminal", Icon: "/icon/terminal.svg"},
+	{Family: "ssh", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg"},
+	{Family: "sftp", Slug: "sftp", DisplayName: "SFTP", Icon: "/icon/terminal.svg"},
+	{Family: "unknown", Slug: "unknown", DisplayName: "Other Editors"},
+}
+
+// entryKey says which entry of an answer a use belongs to: a family, or slug, display name and icon.
+func (ref reference) entryKey(u use) (key [3]string, shown bool) {
+	if u.kind == "session" {
+		return [3]string{familyOf(u.app)}, true
+	}
+	key, shown = ref.apps[[2]string{u.template, u.app}]
+	return key, shown && u.kind == "app"
+}
+
+// entries are the builtin entries, the one for other editors, and the apps that were used, in order.
+func (ref reference) entries(w refWindow, templates []string) (list []*insightsv1.AppUsage) {
+	keys := map[[3]string]bool{}
+	for _, app := range ref.apps {
+		keys[app] = true
+	}
+	fill := func(a *insightsv1.AppUsage, key [3]string) {
+		of := func(u use) bool {
+			k, shown := ref.entryKey(u)
+			return shown && k == key && usage(templates)(u)
+		}
+		users, in := ref.of(w, of)
+		a.Seconds, a.TimesUsed = sum(users)
+		a.TemplateIds = in
+		for _, name := range slices.Sorted(maps.Values(sessionNames)) {
+			editor := func(u use) bool { return of(u) && u.kind == "session" && u.app == name }
+			if users, in := ref.of(w, editor); len(users) > 0 {
+				seconds, launches := sum(users)
+				a.Editors = append(a.Editors, &insightsv1.EditorUsage{Name: name, TemplateIds: in, Seconds: seconds, TimesUsed: launches})
+			}
+		}
+		list = append(list, a)
+	}
+	for _, b := range builtinEntries {
+		fill(&insightsv1.AppUsage{Type: "builtin", Family: b.GetFamily(), Slug: b.GetSlug(), DisplayName: b.GetDisplayName(), Icon: b.GetIcon()}, [3]string{b.GetFamily()})
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(keys), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
+		fill(&insightsv1.AppUsage{Type: "app", Family: "workspace_app", Slug: k[0], DisplayName: k[1], Icon: k[2]}, k)
+	}
+	return list
+}
+
+// activity ranks users.
+func (ref reference) activity(w refWindow, templates []string, location *time.Location) (list []*insightsv1.UserActivity) {
+	users, _ := ref.of(w, usage(templates))
+	for id, minutes := range users {
+		own := func(u use) bool { return u.user == id && usage(templates)(u) }
+		_, in := ref.of(w, own)
+		days := map[string]bool{}
+		for m := range minutes {
+			days[dateOf(m, location)] = true
+		}
+		a := &insightsv1.UserActivity{UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days))}
+		one := reference{uses: maps.Clone(ref.uses), apps: ref.apps}
+		maps.DeleteFunc(one.uses, func(u use, _ map[int64]bool) bool { return !own(u) })
+		for _, e := range one.entries(w, templates) {
+			if e.GetSeconds() > 0 {
+				a.Apps = append(a.Apps, &insightsv1.UserAppUsage{Type: e.GetType(), Slug: e.GetSlug(), DisplayName: e.GetDisplayName(), Seconds: e.GetSeconds()})
+			}
+		}
+		slices.SortStableFunc(a.Apps, func(a, b *insightsv1.UserAppUsage) int { return cmp.Compare(b.GetSeconds(), a.GetSeconds()) })
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b *insightsv1.UserActivity) int {
+		return cmp.Or(cmp.Compare(b.GetSeconds(), a.GetSeconds()), cmp.Compare(a.GetUsername(), b.GetUsername()))
+	})
+	return list
+}
+
+// latencies are the samples of a user, ascending: one per template and minute.
+func (ref reference) latencies(w refWindow, templates []string, user string) (list []float64) {
+	for key, samples := range ref.samples {
+		for m, ms := range samples {
+			if key[1] == user && m >= w.from && m < w.to && slices.Contains(templates, key[0]) {
+				list = append(list, ms)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// percentile interpolates between the two nearest of sorted samples.
+func percentile(sorted []float64, p float64) float64 {
+	if len(sorted) == 0 {
+		return -1
+	}
+	at := p * float64(len(sorted)-1)
+	low := int(at)
+	return sorted[low] + (at-float64(low))*(sorted[min(low+1, len(sorted)-1)]-sorted[low])
+}
+
+// dateOf is the date that a minute has at a location.
+func dateOf(m int64, location *time.Location) string {
+	return time.Unix(60*m, 0).In(location).Format(time.DateOnly)
+}
+
+// daysBetween counts the days of the calendar from one date to another.
+func daysBetween(from, to string) int {
+	a, _ := time.Parse(time.DateOnly, from)
+	b, _ := time.Parse(time.DateOnly, to)
+	return int(b.Sub(a).Hours() / 24)
+}

@@ -1,0 +1,407 @@
+package server
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/testing/protocmp"
+	"pgregory.net/rapid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+)
+
+// propertyNow is the present of the properties: everything happened before, some of it within the days of DAUs.
+var propertyNow = time.Date(2023, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// propertyRuns is how many random companies are tried: as many on SQLite, a tenth of it on Postgres.
+func propertyRuns(t *testing.T) int {
+	text := os.Getenv("PROPERTY_RUNS")
+	if text == "" {
+		return 1000
+	}
+	runs, err := strconv.Atoi(text)
+	if err != nil || runs < 10 {
+		t.Fatalf("PROPERTY_RUNS is %q, want a number from 10", text)
+	}
+	return runs
+}
+
+// shares counts the runs with what makes questions hard.
+type shares struct {
+	mu                                 sync.Mutex
+	runs, nonEmpty, overlap, late, dst int
+}
+
+func (s *shares) note(nonEmpty, overlap, late, dst bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs++
+	for _, c := range []struct {
+		is bool
+		n  *int
+	}{{nonEmpty, &s.nonEmpty}, {overlap, &s.overlap}, {late, &s.late}, {dst, &s.dst}} {
+		if c.is {
+			*c.n++
+		}
+	}
+}
+
+// Answers over the public surface are those of the naive reference, for random companies that report in random order, late
+// and more than once, and for windows of any zone.
+func TestProperties(t *testing.T) {
+	t.Parallel()
+	// Each check is a hundred companies on one server.
+	checks := flag.Lookup("rapid.checks").Value.String()
+	perServer, err := strconv.Atoi(checks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s shares
+	t.Run("databases", func(t *testing.T) {
+		for database, runs := range map[string]int{"sqlite": propertyRuns(t), "postgres": propertyRuns(t) / 10} {
+			for i := range max(1, runs/perServer) {
+				t.Run(fmt.Sprint(database, i), func(t *testing.T) {
+					t.Parallel()
+					p := newProperties(t, databases[database](t), &s)
+					rapid.Check(t, p.check)
+				})
+			}
+		}
+	})
+	percent := func(n int) int { return 100 * n / max(1, s.runs) }
+	t.Logf("%d runs: %d %% with answers that are not empty, %d %% with overlap, %d %% with late data, %d %% over a change of the clock",
+		s.runs, percent(s.nonEmpty), percent(s.overlap), percent(s.late), percent(s.dst))
+	if percent(s.nonEmpty) < 90 || percent(s.overlap) < 30 || percent(s.late) < 30 || percent(s.dst) < 30 {
+		t.Error("the runs are too easy")
+	}
+}
+
+// properties asks one server about one company after the other.
+type properties struct {
+	r                   *running
+	insights            insightsv1.InsightsServiceClient
+	database            *sql.DB
+	owner, controlPlane string
+	shares              *shares
+}
+
+func newProperties(t *testing.T, database string, s *shares) *properties {
+	t.Helper()
+	driver, name := "pgx", database
+	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		driver, name = "sqlite", file+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	r := run(t, database, propertyNow, nil)
+	return &properties{
+		r: r, insights: insightsv1.NewInsightsServiceClient(r.conn), database: db, shares: s,
+		owner: r.token(t, access.RoleOwner, everywhere), controlPlane: r.token(t, access.RoleControlPlane, everywhere),
+	}
+}
+
+// ask makes a call that has to succeed.
+func ask[Q, A any](t *rapid.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) A {
+	ctx, cancel := context.WithTimeout(as(context.Background(), token), time.Minute)
+	defer cancel()
+	answer, err := call(ctx, req)
+	if err != nil {
+		t.Fatalf("%v: %v", req, err)
+	}
+	return answer
+}
+
+// check is one run.
+func (p *properties) check(t *rapid.T) {
+	w := anyWorld.Draw(t, "world")
+	for _, table := range []string{
+		"usage_open", "usage_day", "organizations", "templates", "users", "workspaces", "agents", "agent_states", "apps", "template_apps", "subjects",
+	} {
+		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := p.report(t, w)
+	ref := newReference(w)
+	q := anyQuestion(w).Draw(t, "question")
+	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst())
+	p.checkLaws(t, w, q)
+}
+
+// report tells the server everything, part of it after a fold, and says whether anything was late.
+func (p *properties) report(t *rapid.T, w world) (late bool) {
+	ask(t, insightsv1.NewCatalogServiceClient(p.r.conn).ApplyCatalog, p.controlPlane, w.catalog)
+	first, second := world{}, world{}
+	first.reports, second.reports = arrivals(t, w.reports, w.late)
+	first.sessions, second.sessions = arrivals(t, w.sessions, w.late)
+	first.logins, second.logins = arrivals(t, w.logins, w.late)
+	for i, part := range []world{first, second} {
+		p.send(t, part)
+		if i == 0 || rapid.Bool().Draw(t, "fold again") {
+			if _, err := p.r.store.Fold(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return int(w.late*float64(len(w.reports)))+int(w.late*float64(len(w.sessions))) > 0
+}
+
+// send reports everything at once.
+func (p *properties) send(t *rapid.T, w world) {
+	ctx, cancel := context.WithTimeout(as(context.Background(), p.controlPlane), time.Minute)
+	defer cancel()
+	ingest := insightsv1.NewIngestServiceClient(p.r.conn)
+	calls, ctx := errgroup.WithContext(ctx)
+	settled := func(rejected []*insightsv1.Rejection, err error) error {
+		if err == nil && len(rejected) > 0 {
+			err = fmt.Errorf("rejected: %v", rejected)
+		}
+		return err
+	}
+	calls.Go(func() error {
+		answer, err := ingest.ReportStats(ctx, &insightsv1.ReportStatsRequest{Reports: w.reports})
+		return settled(answer.GetRejected(), err)
+	})
+	calls.Go(func() error {
+		answer, err := ingest.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{Sessions: w.sessions})
+		return settled(answer.GetRejected(), err)
+	})
+	calls.Go(func() error {
+		answer, err := ingest.ReportEvents(ctx, &insightsv1.ReportEventsRequest{Events: w.logins})
+		return settled(answer.GetRejected(), err)
+	})
+	if err := calls.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// overlaps is whether somebody spent a minute in two places.
+func overlaps(ref reference) bool {
+	type moment struct {
+		user   string
+		minute int64
+	}
+	seen := map[moment]bool{}
+	for u, minutes := range ref.uses {
+		for m := range minutes {
+			if seen[moment{u.user, m}] {
+				return true
+			}
+			seen[moment{u.user, m}] = true
+		}
+	}
+	return false
+}
+
+// checkAll asks every question and says whether there was anything to tell.
+func (p *properties) checkAll(t *rapid.T, ref reference, w world, q propertyQuestion) (nonEmpty bool) {
+	window := q.window()
+	insights := ask(t, p.insights.GetTemplateInsights, p.owner, q.templateInsights())
+	p.checkInsights(t, ref, q, insights)
+	activity := ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport()
+	equal(t, "user activity", ref.activity(window, q.templates, q.location), activity.GetUsers())
+	p.checkLatency(t, ref, q)
+	p.checkDAUs(t, ref, w, q)
+	p.checkActivity(t, ref, w, q)
+	return insights.GetReport().GetActiveUsers() > 0
+}
+
+func equal(t *rapid.T, what string, want, got any) {
+	if diff := cmp.Diff(want, got, protocmp.Transform(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("%s (-reference +service):\n%s", what, diff)
+	}
+}
+
+func (p *properties) checkInsights(t *rapid.T, ref reference, q propertyQuestion, answer *insightsv1.GetTemplateInsightsResponse) {
+	window := q.window()
+	users, in := ref.of(window, usage(q.templates))
+	entries := ref.entries(window, q.templates)
+	want := &insightsv1.TemplateInsightsReport{
+		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: int64(len(users)), AppsUsage: entries[:5],
+	}
+	if entries[5].GetSeconds() > 0 {
+		want.UnknownUsage = entries[5]
+	}
+	for _, e := range entries[6:] {
+		if e.GetSeconds() > 0 {
+			want.AppsUsage = append(want.AppsUsage, e)
+		}
+	}
+	got := answer.GetReport()
+	got.Reasons = nil // the tests of the diagnosis look at them
+	equal(t, "report", want, got)
+	var intervals []*insightsv1.TemplateInsightsIntervalReport
+	for _, i := range q.intervals() {
+		users, in := ref.of(i.refWindow, usage(q.templates))
+		intervals = append(intervals, &insightsv1.TemplateInsightsIntervalReport{
+			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: int64(len(users)), Partial: i.partial,
+		})
+	}
+	equal(t, "intervals", intervals, answer.GetIntervalReports())
+}
+
+func (p *properties) checkLatency(t *rapid.T, ref reference, q propertyQuestion) {
+	users, _ := ref.of(q.window(), usage(q.templates))
+	report := ask(t, p.insights.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport()
+	if len(report.GetUsers()) != len(users) {
+		t.Fatalf("latency of %d users, want %d", len(report.GetUsers()), len(users))
+	}
+	before := math.Inf(1)
+	for _, u := range report.GetUsers() {
+		samples := ref.latencies(q.window(), q.templates, u.GetUserId())
+		l := u.GetLatencyMs()
+		for _, c := range []struct{ want, got float64 }{{percentile(samples, 0.5), l.GetP50()}, {percentile(samples, 0.95), l.GetP95()}} {
+			if math.Abs(c.want-c.got) > 0.0251*math.Abs(c.want) {
+				t.Fatalf("latency %v of %s, want %v of %v", l, u.GetUsername(), c.want, samples)
+			}
+		}
+		if l.GetSamples() != int64(len(samples)) || l.GetP95() > before || users[u.GetUserId()] == nil {
+			t.Fatalf("latency %v of %s after P95 %v, want %d samples", l, u.GetUsername(), before, len(samples))
+		}
+		before = l.GetP95()
+	}
+}
+
+func (p *properties) checkDAUs(t *rapid.T, ref reference, w world, q propertyQuestion) {
+	days := map[string]int64{}
+	for offset := -60; offset <= 0; offset++ {
+		noon := propertyNow.In(q.location).AddDate(0, 0, offset)
+		days[noon.Format(time.DateOnly)] = 0
+	}
+	all := texts(templateIDsOf(w))
+	users, _ := ref.of(refWindow{0, math.MaxInt64}, usage(all))
+	for _, minutes := range users {
+		seen := map[string]bool{}
+		for m := range minutes {
+			if date := dateOf(m, q.location); !seen[date] {
+				seen[date] = true
+				if _, counted := days[date]; counted {
+					days[date]++
+				}
+			}
+		}
+	}
+	req := &insightsv1.GetDeploymentDAUsRequest{Timezone: q.zone}
+	if _, seconds := propertyNow.In(q.location).Zone(); q.zone == "" {
+		if seconds%3600 != 0 {
+			return // whole hours only
+		}
+		req.TzOffset = int32(seconds / 3600)
+	}
+	got := map[string]int64{}
+	for _, e := range ask(t, p.insights.GetDeploymentDAUs, p.owner, req).GetEntries() {
+		got[e.GetDate()] = e.GetAmount()
+	}
+	equal(t, "daily users", days, got)
+}
+
+func (p *properties) checkActivity(t *rapid.T, ref reference, w world, q propertyQuestion) {
+	days := rapid.SampledFrom([]int{1, 2, 7}).Draw(t, "days of a step")
+	category := rapid.SampledFrom([]string{"any", "ide", "login", "app", "tunnel", "web_terminal"}).Draw(t, "category")
+	answer := ask(t, p.insights.GetActivity, p.owner, &insightsv1.GetActivityRequest{
+		Start: q.start(), End: q.end(), Timezone: q.zone, Category: category, Interval: fmt.Sprint(days, " day"),
+	})
+	filter := func(u use) bool { return category == "any" || category == categoryOf(u) }
+	var want []*insightsv1.ActivityInterval
+	totals := map[string]int64{}
+	for _, i := range q.steps(days) {
+		step := &insightsv1.ActivityInterval{Time: q.show(i.from), Duration: (i.to - i.from) * 60e9}
+		users, _ := ref.of(i.refWindow, filter)
+		for id, minutes := range users {
+			n := int64(len(minutes))
+			step.UserActivity = append(step.UserActivity, &insightsv1.ActivityIntervalUser{UserId: id, Duration: n * 60e9, Count: n})
+			totals[id] += n
+		}
+		slices.SortFunc(step.GetUserActivity(), func(a, b *insightsv1.ActivityIntervalUser) int {
+			if a.GetCount() != b.GetCount() {
+				return int(b.GetCount() - a.GetCount())
+			}
+			return strings.Compare(a.GetUserId(), b.GetUserId())
+		})
+		want = append(want, step)
+	}
+	equal(t, "activity "+category, want, answer.GetActivity())
+	got := map[string]int64{}
+	for id, u := range answer.GetUsers() {
+		got[id] = u.GetTotalCount()
+	}
+	equal(t, "total activity "+category, totals, got)
+}
+
+// categoryOf is the category that the older API counts a use in.
+func categoryOf(u use) string {
+	ide := slices.Contains([]string{"vscode", "vscode_insiders", "cursor", "jetbrains", "zed", "code-server"}, u.app)
+	switch {
+	case u.kind == "login":
+		return "login"
+	case u.app == "[terminal]" || u.app == "reconnecting_pty":
+		return "web_terminal"
+	case ide:
+		return "ide"
+	case u.kind == "app":
+		return "app"
+	default:
+		return "tunnel"
+	}
+}
+
+// checkLaws holds answers against each other.
+func (p *properties) checkLaws(t *rapid.T, w world, q propertyQuestion) {
+	whole := p.total(t, q)
+	p.send(t, w) // everything once more, in another order
+	equal(t, "after everything was sent again", whole, p.total(t, q))
+
+	// What a window has its halves have, second by second; users of the whole are at most those of the halves.
+	cut := q
+	cut.last = q.first + rapid.IntRange(0, q.last-q.first).Draw(t, "days before the cut")
+	rest := q
+	rest.first = cut.last
+	a, b := p.total(t, cut), p.total(t, rest)
+	for id, seconds := range whole {
+		if a[id]+b[id] != seconds {
+			t.Fatalf("%s has %d seconds in the window, %d and %d in its halves", id, seconds, a[id], b[id])
+		}
+	}
+	if len(whole) > len(a)+len(b) {
+		t.Fatalf("%d users in the window, %d and %d in its halves", len(whole), len(a), len(b))
+	}
+
+	// Who sees fewer templates sees no more of anyone.
+	fewer := q
+	fewer.templates = q.templates[1:]
+	if len(fewer.templates) == 0 {
+		return
+	}
+	for id, seconds := range p.total(t, fewer) {
+		if seconds > whole[id] {
+			t.Fatalf("%s has %d seconds in some templates, %d in all", id, seconds, whole[id])
+		}
+	}
+}
+
+// total is the seconds of each user.
+func (p *properties) total(t *rapid.T, q propertyQuestion) map[string]int64 {
+	seconds := map[string]int64{}
+	for _, u := range ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport().GetUsers() {
+		seconds[u.GetUserId()] = u.GetSeconds()
+	}
+	return seconds
+}
