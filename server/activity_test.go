@@ -201,7 +201,7 @@ func TestActivityOfOrganization(t *testing.T) {
 		"its auditor":              {auditor, f.Organization.String(), 200, "2023-08-01T00:00:00Z 24h user0 20"},
 		"its auditor, none named":  {auditor, "", 200, "2023-08-01T00:00:00Z 24h user0 20"},
 		"unknown organization":     {owner, uuid.NewString(), 404, ""},
-		"no organization":          {owner, "x", 404, ""},
+		"no organization":          {owner, "x", 400, ""},
 		"of another, organization": {stranger, f.Organization.String(), 404, ""},
 	} {
 		params := url.Values{"start": {"2023-08-01T00:00:00Z"}, "end": {"2023-08-02T00:00:00Z"}, "interval": {"1 day"}}

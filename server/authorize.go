@@ -182,7 +182,10 @@ func (r rule) checkOrganization(p access.Principal, text string) error {
 		return nil
 	}
 	organization, err := uuid.Parse(text)
-	if err != nil || !p.HoldsIn(r.permission, organization) {
+	if err != nil {
+		return invalid(messageInvalidValues, invalidIDs(string(r.scopeField), []string{text}))
+	}
+	if !p.HoldsIn(r.permission, organization) {
 		return access.ErrNotFound
 	}
 	return nil
@@ -262,7 +265,22 @@ func templateIDs(message protoreflect.Message, field protoreflect.FieldDescripto
 		ids = append(ids, id)
 	}
 	if len(bad) > 0 {
-		return nil, []fieldError{{string(field.Name()), fmt.Sprintf("Query param %q has invalid values: %s", field.Name(), strings.Join(bad, ", "))}}
+		return nil, []fieldError{invalidIDs(string(field.Name()), bad)}
 	}
 	return ids, nil
+}
+
+// invalidIDs says which of the ids in a field are none, or some of them if they are many.
+func invalidIDs(field string, bad []string) fieldError {
+	const most = 10
+	more := ""
+	if len(bad) > most {
+		more = fmt.Sprintf(" and %d more", len(bad)-most)
+		bad = bad[:most]
+	}
+	shown := make([]string, len(bad))
+	for i, text := range bad {
+		shown[i] = shorten(text)
+	}
+	return fieldError{field, fmt.Sprintf("Query param %q has invalid values: %s%s", field, strings.Join(shown, ", "), more)}
 }

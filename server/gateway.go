@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -44,7 +45,8 @@ func newGateway(c Config) (*gateway, error) {
 	g.connection, err = grpc.NewClient("passthrough:gateway",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithUnaryInterceptor(refuseQuery))
 	if err != nil {
 		return nil, fmt.Errorf("open gateway: %w", err)
 	}
@@ -158,6 +160,9 @@ func limitRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "private") // answers depend on who asks
 		switch {
+		case !utf8.ValidString(r.URL.Path):
+			writeErrorBody(w, http.StatusBadRequest, &insightsv1.Error{Message: "The path is not UTF-8."})
+			return
 		case r.Header.Get("Content-Encoding") != "":
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})
 			return
@@ -167,7 +172,7 @@ func limitRequest(next http.Handler) http.Handler {
 		}
 		r.Header.Del("Grpc-Timeout") // deadlines are the server's
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), queryKey{}, r.URL.Query())))
 	})
 }
 

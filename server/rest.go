@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -78,7 +80,9 @@ func checkQuery(m protoreflect.MessageDescriptor, query url.Values) []fieldError
 		f := queryField(m, name)
 		switch {
 		case f == nil || f.Message() != nil:
-			found = append(found, fieldError{name, fmt.Sprintf("Query param %q is not a valid query param", name)})
+			found = append(found, fieldError{shorten(name), fmt.Sprintf("Query param %q is not a valid query param", shorten(name))})
+		case !utf8.ValidString(strings.Join(query[name], "")):
+			found = append(found, fieldError{name, fmt.Sprintf("Query param %q must be UTF-8", name)})
 		case !f.IsList() && len(query[name]) > 1:
 			found = append(found, fieldError{name, fmt.Sprintf("Query param %q must be given once", name)})
 		case f.Kind() == protoreflect.Int32Kind && query.Get(name) != "":
@@ -88,6 +92,27 @@ func checkQuery(m protoreflect.MessageDescriptor, query url.Values) []fieldError
 		}
 	}
 	return found
+}
+
+// queryKey is where a REST call's query is in its context.
+type queryKey struct{}
+
+// refuseQuery refuses parameters of requests that have no fields: the gateway does not show them to the parser.
+func refuseQuery(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	query, _ := ctx.Value(queryKey{}).(url.Values)
+	if m := req.(proto.Message).ProtoReflect().Descriptor(); m.Fields().Len() == 0 && len(query) > 0 {
+		return invalid(messageInvalidValues, checkQuery(m, query)...)
+	}
+	return invoke(ctx, method, req, reply, conn, opts...)
+}
+
+// shorten keeps what a caller sent from filling the answer.
+func shorten(text string) string {
+	const most = 64
+	if text = strings.ToValidUTF8(text, "\uFFFD"); len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // writeError answers a REST call that failed.

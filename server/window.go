@@ -108,8 +108,11 @@ func parseTime3339(field, text string, zone *time.Location) (time.Time, error) {
 	if t.IsZero() {
 		return t, invalidParam(field, "must not be zero")
 	}
+	if t.Unix() < 0 {
+		return t, invalidParam(field, "must not be before 1970")
+	}
 	if _, offset := t.Zone(); offset%(15*60) != 0 || offset < minOffsetHours*3600 || offset > maxOffsetHours*3600 {
-		return t, invalidParam(field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours, text)
+		return t, invalidParam(field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours, shorten(text))
 	}
 	t = t.Truncate(time.Second)
 	if zone != nil {
