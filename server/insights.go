@@ -151,7 +151,7 @@ func parametersUsage(parameters []store.ParameterUsage) []*insightsv1.ParameterU
 		d := p.Definition
 		u := &insightsv1.ParameterUsage{
 			TemplateIds: texts(p.Templates), DisplayName: d.DisplayName, Name: d.Name, Type: d.Type,
-			Description: plainText(d.Description), Sensitive: d.Sensitive, UnusedOptions: p.Unused,
+			Description: plainText(d.Description), Sensitive: d.Sensitive, UnusedOptions: p.Unused, DefaultValue: p.Default,
 		}
 		for _, o := range d.Options {
 			u.Options = append(u.Options, &insightsv1.ParameterOption{Name: o.Name, Description: o.Description, Value: o.Value, Icon: o.Icon})

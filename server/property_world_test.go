@@ -49,9 +49,17 @@ type place struct {
 
 // places are zones with their transitions in 2023, and days without any.
 var places = []struct{ zone, day string }{
-	{"Europe/Berlin", "2023-03-26"}, {"Europe/Berlin", "2023-10-29"}, {"America/New_York", "2023-03-12"}, {"America/New_York", "2023-11-05"},
-	{"Australia/Lord_Howe", "2023-04-02"}, {"Australia/Lord_Howe", "2023-10-01"}, {"America/St_Johns", "2023-11-05"},
-	{"America/Santiago", "2023-04-02"}, {"America/Santiago", "2023-09-03"}, {"Europe/Berlin", "2023-07-14"}, {"Asia/Kathmandu", "2023-10-12"},
+	{"Europe/Berlin", "2023-03-26"},
+	{"Europe/Berlin", "2023-10-29"},
+	{"America/New_York", "2023-03-12"},
+	{"America/New_York", "2023-11-05"},
+	{"Australia/Lord_Howe", "2023-04-02"},
+	{"Australia/Lord_Howe", "2023-10-01"},
+	{"America/St_Johns", "2023-11-05"},
+	{"America/Santiago", "2023-04-02"},
+	{"America/Santiago", "2023-09-03"},
+	{"Europe/Berlin", "2023-07-14"},
+	{"Asia/Kathmandu", "2023-10-12"},
 }
 
 var anyPlace = rapid.Custom(func(t *rapid.T) place {

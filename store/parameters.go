@@ -20,6 +20,7 @@ type ParameterUsage struct {
 	Definition Parameter
 	Values     []ParameterValue // by value
 	Unused     []string         // values of options that nobody chose, in the order of the options
+	Default    string           // the value without a choice, by the newest versions; empty: none, or they differ
 }
 
 // ParameterValue is one value and the number of workspaces with it. Values of a sensitive parameter are all shown as
@@ -147,6 +148,9 @@ func (g *parameterGroup) usage(newest map[uuid.UUID][]Parameter) ParameterUsage 
 		}
 		u.Values = []ParameterValue{{Count: count}}
 		return u
+	}
+	if len(now) > 0 && !slices.ContainsFunc(now, func(p Parameter) bool { return p.DefaultValue != now[0].DefaultValue }) {
+		u.Default = now[0].DefaultValue
 	}
 	chosen := map[string]bool{}
 	for _, value := range slices.Sorted(maps.Keys(g.values)) {

@@ -301,10 +301,10 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 			{Name: "zone", Type: "string"},
 		}},
 		{ID: current, TemplateID: f.Templates[0], CreatedAt: store.At(Now), Parameters: []store.Parameter{
-			{Name: "later secret", Type: "string", Sensitive: true},
+			{Name: "later secret", Type: "string", Sensitive: true, DefaultValue: "hunter1"},
 			{Name: "region", Type: "string", Options: options("eu", "us")},
 			{Name: "tools", Type: "list(string)", Options: options("go", "git")},
-			{Name: "zone", Type: "string"},
+			{Name: "zone", Type: "string", DefaultValue: "b"},
 		}},
 	}})
 	build := func(user int, values ...string) store.Build {
@@ -325,21 +325,22 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	type entry struct {
-		Values []store.ParameterValue
-		Unused []string
+		Values  []store.ParameterValue
+		Unused  []string
+		Default string
 	}
 	got := map[string]entry{}
 	for _, u := range usage {
-		got[u.Definition.Name] = entry{u.Values, u.Unused}
+		got[u.Definition.Name] = entry{u.Values, u.Unused, u.Default}
 	}
 	want := map[string]entry{
-		"gone":         {[]store.ParameterValue{{Value: "x", Count: 3, Orphan: true}}, nil},
-		"later secret": {[]store.ParameterValue{{Count: 3}}, nil},
-		"region":       {[]store.ParameterValue{{Value: "eu", Count: 2}, {Value: "mars", Count: 1, Orphan: true}}, []string{"us"}},
+		"gone":         {[]store.ParameterValue{{Value: "x", Count: 3, Orphan: true}}, nil, ""},
+		"later secret": {[]store.ParameterValue{{Count: 3}}, nil, ""},
+		"region":       {[]store.ParameterValue{{Value: "eu", Count: 2}, {Value: "mars", Count: 1, Orphan: true}}, []string{"us"}, ""},
 		"tools": {[]store.ParameterValue{
 			{Value: `["go","git"]`, Count: 1}, {Value: `["go","vi"]`, Count: 1, Orphan: true}, {Value: "not a list", Count: 1, Orphan: true},
-		}, nil},
-		"zone": {[]store.ParameterValue{{Value: "a", Count: 1}, {Value: "b", Count: 2}}, nil},
+		}, nil, ""},
+		"zone": {[]store.ParameterValue{{Value: "a", Count: 1}, {Value: "b", Count: 2}}, nil, "b"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)

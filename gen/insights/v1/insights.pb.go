@@ -799,6 +799,8 @@ type ParameterUsage struct {
 	Sensitive bool `protobuf:"varint,8,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
 	// Values of options that no workspace chose, in the order of the options. Absent: all were chosen, or any value goes.
 	UnusedOptions []string `protobuf:"bytes,9,rep,name=unused_options,json=unusedOptions,proto3" json:"unused_options,omitempty"`
+	// The value that a workspace has without a choice, by the newest versions of the templates. Absent: none, or they differ.
+	DefaultValue  string `protobuf:"bytes,10,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,6 +896,13 @@ func (x *ParameterUsage) GetUnusedOptions() []string {
 		return x.UnusedOptions
 	}
 	return nil
+}
+
+func (x *ParameterUsage) GetDefaultValue() string {
+	if x != nil {
+		return x.DefaultValue
+	}
+	return ""
 }
 
 // ParameterValue is one value of a parameter and how often it was chosen.
@@ -3150,7 +3159,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x02 \x03(\tR\vtemplateIds\x12\x18\n" +
 	"\aseconds\x18\x03 \x01(\x03R\aseconds\x12\x1d\n" +
 	"\n" +
-	"times_used\x18\x04 \x01(\x03R\ttimesUsed\"\xe4\x02\n" +
+	"times_used\x18\x04 \x01(\x03R\ttimesUsed\"\x8f\x03\n" +
 	"\x0eParameterUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
@@ -3160,7 +3169,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\aoptions\x18\x06 \x03(\v2\x1c.insights.v1.ParameterOptionB\x04\xd0\xf3\x18\x01R\aoptions\x123\n" +
 	"\x06values\x18\a \x03(\v2\x1b.insights.v1.ParameterValueR\x06values\x12\"\n" +
 	"\tsensitive\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\tsensitive\x12+\n" +
-	"\x0eunused_options\x18\t \x03(\tB\x04\xd0\xf3\x18\x01R\runusedOptions\"Z\n" +
+	"\x0eunused_options\x18\t \x03(\tB\x04\xd0\xf3\x18\x01R\runusedOptions\x12)\n" +
+	"\rdefault_value\x18\n" +
+	" \x01(\tB\x04\xd0\xf3\x18\x01R\fdefaultValue\"Z\n" +
 	"\x0eParameterValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +

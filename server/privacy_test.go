@@ -1,0 +1,83 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// What answers about insights may say in words, by message. A field that is not here must first be thought about: answers
+// name people by id, username and picture, and hold no e-mail address, host, network address, session or time of one.
+var wordsInAnswers = map[string]string{
+	"ActivityInterval":               "time",
+	"ActivityIntervalUser":           "user_id",
+	"ActivityUser":                   "id name username roles avatar_hash",
+	"AppUsage":                       "template_ids type display_name slug icon family",
+	"ConnectionLatency":              "rating",
+	"DAUEntry":                       "date",
+	"DefaultInterval":                "interval reason",
+	"EditorUsage":                    "name template_ids",
+	"Finding":                        "sections reason template_ids first_at last_at message next_step",
+	"GetActivityResponse":            "data_as_of",
+	"GetDeploymentDAUsResponse":      "data_as_of",
+	"GetDiagnosisResponse":           "data_as_of",
+	"GetTemplateDAUsResponse":        "data_as_of",
+	"GetTemplateInsightsResponse":    "data_as_of",
+	"GetUserActivityResponse":        "next_page_token data_as_of",
+	"GetUserLatencyResponse":         "next_page_token data_as_of",
+	"Organization":                   "id name display_name",
+	"ParameterOption":                "name description value icon",
+	"ParameterUsage":                 "template_ids display_name name type description unused_options default_value",
+	"ParameterValue":                 "value",
+	"SectionReason":                  "section reason",
+	"Template":                       "id organization_id name display_name icon",
+	"TemplateInsightsIntervalReport": "start_time end_time template_ids interval",
+	"TemplateInsightsReport":         "start_time end_time template_ids",
+	"UserActivity":                   "template_ids user_id username avatar_url",
+	"UserActivityReport":             "start_time end_time template_ids",
+	"UserAppUsage":                   "type slug display_name",
+	"UserLatency":                    "template_ids user_id username avatar_url",
+	"UserLatencyReport":              "start_time end_time template_ids",
+	"UserStatusCount":                "date",
+}
+
+func TestAnswersSayNoMoreOfPeople(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	var walk func(m protoreflect.MessageDescriptor)
+	walk = func(m protoreflect.MessageDescriptor) {
+		name := string(m.Name())
+		if _, seen := got[name]; seen || m.ParentFile().Package() != "insights.v1" {
+			return
+		}
+		got[name] = ""
+		var words []string
+		for i := range m.Fields().Len() {
+			switch f := m.Fields().Get(i); {
+			case f.IsMap():
+				walk(f.MapValue().Message())
+			case f.Message() != nil:
+				walk(f.Message())
+			case f.Kind() == protoreflect.StringKind || f.Kind() == protoreflect.BytesKind:
+				words = append(words, string(f.Name()))
+			}
+		}
+		got[name] = strings.Join(words, " ")
+	}
+	methods := insightsv1.File_insights_v1_insights_proto.Services().ByName("InsightsService").Methods()
+	for i := range methods.Len() {
+		walk(methods.Get(i).Output())
+	}
+	for name, words := range got {
+		if words == "" {
+			delete(got, name)
+		}
+	}
+	if diff := cmp.Diff(wordsInAnswers, got); diff != "" {
+		t.Errorf("words in answers (-thought about +there):\n%s", diff)
+	}
+}
