@@ -23,18 +23,6 @@ const (
 	maxMessage      = 4 << 20
 )
 
-// How often the background work of ingest runs.
-const (
-	refreshEvery = time.Second
-	foldEvery    = 30 * time.Minute
-	foldAgain    = time.Minute // after a fold that had to give way
-	touchEvery   = time.Minute
-	expireEvery  = 24 * time.Hour
-	expireAgain  = time.Hour // after a failure
-
-	expireTimeout = 10 * time.Minute
-)
-
 // ingest is the IngestService: it checks what comes in, and the committer makes it durable.
 type ingest struct {
 	insightsv1.UnimplementedIngestServiceServer
@@ -60,97 +48,6 @@ func newIngest(c Config, m *metrics) *ingest {
 		directory: c.Store.NewDirectory(),
 		committer: newCommitter(c.Store, c.Logger, m),
 		streams:   map[*agentStream]struct{}{},
-	}
-}
-
-// run does the background work of ingest until the context is done and the queue is committed.
-func (g *ingest) run(ctx context.Context) {
-	var work sync.WaitGroup
-	work.Go(func() { g.committer.run(ctx) })
-	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
-	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
-	work.Go(func() { g.foldForEver(ctx) })
-	work.Go(func() { g.expireForEver(ctx) })
-	work.Wait()
-	g.senders.Wait()
-	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := g.touchAgents(final); err != nil {
-		g.logger.WarnContext(ctx, "note agents", "error", err)
-	}
-}
-
-// every calls f again and again; what fails is logged and tried at the next turn.
-func (g *ingest) every(ctx context.Context, interval time.Duration, doing string, f func(context.Context) error) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		try, cancel := context.WithTimeout(ctx, 10*time.Second)
-		if err := f(try); err != nil && ctx.Err() == nil {
-			g.logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
-		}
-		cancel()
-	}
-}
-
-// foldForEver folds at the start and every half hour.
-func (g *ingest) foldForEver(ctx context.Context) {
-	for {
-		wait := foldEvery
-		begin := time.Now()
-		report, err := g.store.Fold(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		g.metrics.foldSeconds.Observe(time.Since(begin).Seconds())
-		g.metrics.foldPages.Add(float64(report.Pages))
-		g.metrics.foldRows.Add(float64(report.Rows))
-		if err != nil {
-			g.logger.ErrorContext(ctx, "fold usage rows into pages", "error", err)
-		}
-		if err != nil || report.Late > 0 {
-			wait = foldAgain
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-}
-
-// expireForEver deletes what is beyond retention at the start and once a day.
-func (g *ingest) expireForEver(ctx context.Context) {
-	horizon := func(retention time.Duration) time.Time {
-		if retention == 0 {
-			return time.Time{}
-		}
-		return g.clock().Add(-retention)
-	}
-	for {
-		wait := expireEvery
-		try, cancel := context.WithTimeout(ctx, expireTimeout)
-		expired, err := g.store.Expire(try, horizon(g.config.UsageRetention), horizon(g.config.LatencyRetention))
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			g.logger.ErrorContext(ctx, "delete what is beyond retention", "error", err)
-			wait = expireAgain
-		} else if expired > 0 {
-			g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
 	}
 }
 

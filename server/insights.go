@@ -56,25 +56,17 @@ func (s *insightsService) GetTemplateInsights(ctx context.Context, req *insights
 	if !intervals {
 		q.window.Bounds = nil
 	}
+	var counted []store.Interval
 	switch {
 	case report:
-		var insights store.TemplateInsights
-		if insights, err = s.store.TemplateInsights(ctx, scopeOf(ctx), q.window); err != nil {
-			return nil, err
-		}
-		answer.IntervalReports = q.intervalReports(insights.Intervals, interval)
-		answer.Report, err = s.templateReport(ctx, q, insights)
+		answer.Report, counted, err = s.templateReport(ctx, req, q)
 	case len(q.window.Bounds) > 0:
-		var only []store.Interval
-		only, err = s.store.Intervals(ctx, scopeOf(ctx), q.window)
-		answer.IntervalReports = q.intervalReports(only, interval)
+		counted, err = s.store.Intervals(ctx, scopeOf(ctx), q.window)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if answer.GetReport() != nil {
-		answer.Report.StartTime, answer.Report.EndTime = req.GetStartTime(), req.GetEndTime()
-	}
+	answer.IntervalReports = q.intervalReports(counted, interval)
 	return answer, nil
 }
 
@@ -108,13 +100,18 @@ func (q question) intervalReports(intervals []store.Interval, interval string) [
 	return reports
 }
 
-// templateReport adds the parameters and the reasons to what was counted.
-func (s *insightsService) templateReport(ctx context.Context, q question, insights store.TemplateInsights) (*insightsv1.TemplateInsightsReport, error) {
+// templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
+func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
+	insights, err := s.store.TemplateInsights(ctx, scopeOf(ctx), q.window)
+	if err != nil {
+		return nil, nil, err
+	}
 	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report := &insightsv1.TemplateInsightsReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(),
 		TemplateIds: texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), ParametersUsage: parametersUsage(parameters),
 	}
 	for _, a := range insights.Apps {
@@ -124,7 +121,7 @@ func (s *insightsService) templateReport(ctx context.Context, q question, insigh
 		report.UnknownUsage = appUsage(insights.Unknown)
 	}
 	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
-	return report, err
+	return report, insights.Intervals, err
 }
 
 // show writes a minute since the Unix epoch as the question's location shows it.
