@@ -146,18 +146,9 @@ func TestActivityShape(t *testing.T) {
 			params.Set(name, strings.Replace(*value, "2022", "2023", 1))
 		}
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.HTTPAddress()+v.Request.Path+"?"+params.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set(v.Request.Header, owner)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp, answer := r.fetch(t, http.Header{http.CanonicalHeaderKey(v.Request.Header): {owner}}, v.Request.Path+"?"+params.Encode())
 	var body map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.StatusCode != 200 {
+	if err := json.Unmarshal(answer, &body); err != nil || resp.StatusCode != 200 {
 		t.Fatal(resp.Status, err, body)
 	}
 	step := body["activity"].([]any)[0].(map[string]any)

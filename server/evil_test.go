@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -177,22 +176,7 @@ func checkWords(t *testing.T, question, text string) {
 
 func (q evilQuestion) get(t *testing.T, r *running, owner, query string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+q.path+"?"+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Coder-Session-Token", owner)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
 	return resp.StatusCode, string(text)
 }
 

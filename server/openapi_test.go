@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"net/http"
@@ -102,20 +101,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	readStatusVector(t).apply(t, p.running)
 	ask := func(token, path string, params url.Values) (status int, body any) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.HTTPAddress()+path+"?"+params.Encode(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Coder-Session-Token", token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
 		if err := json.Unmarshal(text, &body); err != nil {
 			t.Fatalf("%s: %v: %s", path, err, text)
 		}

@@ -103,13 +103,23 @@ func (r *running) getInto(t testing.TB, token, path string, params url.Values, a
 
 func (r *running) getJSON(t testing.TB, token, path string, params url.Values, body any) (status int) {
 	t.Helper()
+	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
+	if err := json.Unmarshal(text, body); err != nil {
+		t.Fatalf("%s %s: %v: %s", path, params.Encode(), err, text)
+	}
+	return resp.StatusCode
+}
+
+// fetch makes any GET request and returns the response, whose body it has read.
+func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (*http.Response, []byte) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+path+"?"+params.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+pathAndQuery, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Coder-Session-Token", token)
+	req.Header = header
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -119,10 +129,7 @@ func (r *running) getJSON(t testing.TB, token, path string, params url.Values, b
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, body); err != nil {
-		t.Fatalf("%s %s: %v: %s", path, params.Encode(), err, text)
-	}
-	return resp.StatusCode
+	return resp, text
 }
 
 // must makes a unary call that has to succeed.

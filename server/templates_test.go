@@ -19,18 +19,9 @@ import (
 // list asks for a bare list over REST and returns the names in it.
 func (r *running) list(t testing.TB, token, path string) (names []string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.HTTPAddress()+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Coder-Session-Token", token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 	items := []struct{ Name string }{{"not a list"}}
-	if err := json.NewDecoder(resp.Body).Decode(&items); err != nil || resp.StatusCode != 200 || items == nil {
+	if err := json.Unmarshal(text, &items); err != nil || resp.StatusCode != 200 || items == nil {
 		t.Fatalf("%s: %s, %v, %v", path, resp.Status, items, err)
 	}
 	if cache := resp.Header.Get("Cache-Control"); cache != "private" {
