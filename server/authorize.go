@@ -32,6 +32,7 @@ type rule struct {
 	permission access.Permission
 	scopeField protoreflect.Name
 	confine    bool
+	audit      bool
 }
 
 // rules are those of all RPCs, by full method name.
@@ -85,7 +86,10 @@ func readRule(method protoreflect.MethodDescriptor) (rule, error) {
 	if !ok {
 		return rule{}, fmt.Errorf("permission %v is not one to be held", declared.GetPermission())
 	}
-	r := rule{permission, protoreflect.Name(declared.GetScopeField()), declared.GetConfine()}
+	r := rule{permission, protoreflect.Name(declared.GetScopeField()), declared.GetConfine(), declared.GetAudit()}
+	if r.audit && method.IsStreamingClient() {
+		return rule{}, errors.New("a stream cannot be audited as one call")
+	}
 	if r.scopeField != "" && method.Input().Fields().ByName(r.scopeField) == nil {
 		return rule{}, fmt.Errorf("the request has no field %s", r.scopeField)
 	}

@@ -80,7 +80,7 @@ func TestChain(t *testing.T) {
 			t.Errorf("%s is missing for one kind of calls", s.name)
 		}
 	}
-	if diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "access"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "access", "audit"}, names); diff != "" {
 		t.Errorf("chain (-want +got):\n%s", diff)
 	}
 }

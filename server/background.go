@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/template-insights/insights/store"
 )
 
 // How often the background work of ingest runs.
@@ -90,7 +92,9 @@ func (g *ingest) expireForEver(ctx context.Context) {
 	for {
 		wait := expireEvery
 		try, cancel := context.WithTimeout(ctx, expireTimeout)
-		expired, err := g.store.Expire(try, horizon(g.config.UsageRetention), horizon(g.config.LatencyRetention))
+		expired, err := g.store.Expire(try, store.Horizons{
+			Usage: horizon(g.config.UsageRetention), Latency: horizon(g.config.LatencyRetention), Audit: horizon(g.config.AuditRetention),
+		})
 		cancel()
 		if ctx.Err() != nil {
 			return

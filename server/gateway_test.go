@@ -54,7 +54,7 @@ func TestGateway(t *testing.T) {
 		"method override":              {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}, "X-Http-Method-Override": {"GET"}}, status: 405},
 		"no such route":                {path: "/api/v2/nothing", status: 404, says: `"message"`},
 		"extra slash":                  {path: "/api/v2/insights/templates/?" + week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
-		"later question":               {path: "/api/v2/access/audit-events", header: http.Header{"Coder-Session-Token": {owner}}, status: 501},
+		"later question":               {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 501},
 		"fractional offset":            {path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "must be a valid integer"},
 		"unknown field in a body":      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"planets":[]}`), status: 400, says: "planets"},
 		"compressed body":              {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Encoding": {"gzip"}}, body: strings.NewReader("x"), status: 415},

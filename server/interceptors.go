@@ -44,6 +44,7 @@ func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *a
 		{"recovery", recoverUnary(logger), recoverStream(logger)},
 		{"authentication", authenticate.unary, authenticate.stream},
 		{"access", authorize.unary, authorize.stream},
+		{"audit", authorize.auditUnary, passStream},
 	}
 }
 
@@ -56,8 +57,8 @@ func limitUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler g
 	return handler(ctx, req)
 }
 
-// passStream leaves streams alone: they live as long as their agents, and what they ask of the database has deadlines of
-// its own.
+// passStream leaves streams alone: they live as long as their agents, what they ask of the database has deadlines of its
+// own, and none is audited.
 func passStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	return handler(srv, stream)
 }

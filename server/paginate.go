@@ -39,27 +39,52 @@ type pageToken struct {
 	Question uint64
 }
 
-// paginate cuts the page that a request asks for out of a list in order of its positions. Without a size the page has the
-// standard size; 0 is everything.
-func paginate[T any](list []T, req pageRequest, standard int, of func(T) position) (page []T, next string, err error) {
-	size := int(req.GetPageSize())
-	if size < 0 || size > maxPage {
-		return nil, "", invalid(messageInvalidValue, fieldError{"page_size", fmt.Sprintf("must be from 0 to %d", maxPage)})
+// page is what a request asks for of a list.
+type page struct {
+	size     int       // at most so many; 0: all
+	after    *position // nil: from the beginning
+	question uint64
+}
+
+var errPageToken = invalid(messageInvalidValue, fieldError{"page_token", "is not one of this list"})
+
+// openPage reads which page a request asks for. Without a size the page has the standard size; 0 is everything.
+func openPage(req pageRequest, standard int) (page, error) {
+	p := page{size: int(req.GetPageSize()), question: questionOf(req)}
+	if p.size < 0 || p.size > maxPage {
+		return p, invalid(messageInvalidValue, fieldError{"page_size", fmt.Sprintf("must be from 0 to %d", maxPage)})
 	}
-	question := questionOf(req)
+	p.size = cmp.Or(p.size, standard)
 	if text := req.GetPageToken(); text != "" {
 		var token pageToken
 		data, err := base64.RawURLEncoding.DecodeString(text)
-		if err != nil || json.Unmarshal(data, &token) != nil || token.Question != question {
-			return nil, "", invalid(messageInvalidValue, fieldError{"page_token", "is not one of this list"})
+		if err != nil || json.Unmarshal(data, &token) != nil || token.Question != p.question {
+			return p, errPageToken
 		}
-		list = slices.DeleteFunc(list, func(x T) bool { return of(x).compare(token.After) <= 0 })
+		p.after = &token.After
 	}
-	if size = cmp.Or(size, standard, len(list)); len(list) <= size {
+	return p, nil
+}
+
+// token is what asks for the page after the one that ends with an item.
+func (p page) token(last position) string {
+	data, _ := json.Marshal(pageToken{last, p.question}) // numbers and text: cannot fail
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// paginate cuts the page that a request asks for out of a list in order of its positions.
+func paginate[T any](list []T, req pageRequest, standard int, of func(T) position) (items []T, next string, err error) {
+	p, err := openPage(req, standard)
+	if err != nil {
+		return nil, "", err
+	}
+	if p.after != nil {
+		list = slices.DeleteFunc(list, func(x T) bool { return of(x).compare(*p.after) <= 0 })
+	}
+	if p.size == 0 || len(list) <= p.size {
 		return list, "", nil
 	}
-	data, err := json.Marshal(pageToken{of(list[size-1]), question})
-	return list[:size], base64.RawURLEncoding.EncodeToString(data), err
+	return list[:p.size], p.token(of(list[p.size-1])), nil
 }
 
 // questionOf is a number for all that a request asks besides the page.

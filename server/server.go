@@ -44,6 +44,7 @@ type Config struct {
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
+	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
@@ -53,7 +54,7 @@ func (c Config) validate() error {
 	if c.Store == nil || c.Logger == nil {
 		return errors.New("server needs a store and a logger")
 	}
-	if c.UsageRetention < 0 || c.LatencyRetention < 0 {
+	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
 	}
 	if c.IngestMaxAge <= 0 || c.IngestMaxAhead < 0 || c.ReportInterval <= 0 {

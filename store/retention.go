@@ -8,29 +8,35 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// Expire deletes usage, apps and logins of the UTC days that ended before one moment and latencies of those that ended before
-// another; a zero moment keeps everything. It returns how many pages and rows were deleted or emptied. What arrives for such
-// a day afterwards is deleted the next time.
-func (s *Store) Expire(ctx context.Context, usageBefore, latencyBefore time.Time) (int64, error) {
+// Horizons are the moments before which data is no longer kept, by its kind; a zero one keeps everything.
+type Horizons struct {
+	Usage   time.Time // sessions, apps and logins of UTC days that ended before
+	Latency time.Time // latencies of UTC days that ended before
+	Audit   time.Time // events of the audit trail
+}
+
+// Expire deletes what lies beyond the horizons and returns how many pages and rows it deleted or emptied. What arrives for
+// such a day afterwards is deleted the next time.
+func (s *Store) Expire(ctx context.Context, h Horizons) (int64, error) {
+	day := func(t time.Time) int32 { return int32(t.Unix() / 86400) } // the first that stays
 	var expired int64
 	for _, statement := range []struct {
 		before time.Time
 		text   string
-		unit   int32 // of the moment, per day
-		args   []any // before the moment
+		args   []any
 	}{
-		{usageBefore, `DELETE FROM usage_day WHERE day < ?`, 1, nil},
-		{usageBefore, `DELETE FROM usage_open WHERE half_hour < ?`, minute.HalfHoursPerDay, nil},
+		{h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
+		{h.Usage, `DELETE FROM usage_open WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
 		// With the version a fold that read the page before starts again.
-		{latencyBefore, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`, 1, []any{[]byte{}}},
-		{latencyBefore, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`, minute.HalfHoursPerDay, nil},
+		{h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`, []any{[]byte{}, day(h.Latency)}},
+		{h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`, []any{day(h.Latency) * minute.HalfHoursPerDay}},
+		{h.Audit, `DELETE FROM audit_events WHERE at < ?`, []any{At(h.Audit)}},
 	} {
 		if statement.before.IsZero() {
 			continue
 		}
-		first := int32(statement.before.Unix()/86400) * statement.unit // the first that stays
 		err := retryConflicts(ctx, func() error {
-			tx := s.writes.WithContext(ctx).Exec(statement.text, append(statement.args, first)...)
+			tx := s.writes.WithContext(ctx).Exec(statement.text, statement.args...)
 			if tx.Error == nil {
 				expired += tx.RowsAffected
 			}

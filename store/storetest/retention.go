@@ -32,7 +32,7 @@ func retention(t *testing.T, f *Fixture) {
 	}
 	expire := func(usageBefore, latencyBefore time.Time) int64 {
 		t.Helper()
-		n, err := f.Expire(t.Context(), usageBefore, latencyBefore)
+		n, err := f.Expire(t.Context(), store.Horizons{Usage: usageBefore, Latency: latencyBefore})
 		if err != nil {
 			t.Fatal(err)
 		}

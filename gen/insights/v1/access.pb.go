@@ -1390,11 +1390,11 @@ type AuditEvent struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// When it happened.
 	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Who did it.
+	// Who did it. Of the kind `command-line` for who may write the database itself.
 	Principal *Principal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
-	// What was done: the name of the RPC, for example `GrantRole`.
+	// What was done: the name of the RPC, for example `GrantRole`, or the command, for example `grant create`.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
-	// What it was done to: ids, or the question that was asked.
+	// What it was done to: the request as JSON, up to 1 KiB of it; of ApplyCatalog the groups, without which it is no event.
 	Target        string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1572,18 +1572,19 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\tprincipal\x18\x03 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
-	"\x06target\x18\x05 \x01(\tR\x06target2\xcd\x06\n" +
-	"\rAccessService\x12X\n" +
-	"\vCreateToken\x12\x1f.insights.v1.CreateTokenRequest\x1a .insights.v1.CreateTokenResponse\"\x06\xca\xf3\x18\x02\b\x05\x12X\n" +
-	"\vRevokeToken\x12\x1f.insights.v1.RevokeTokenRequest\x1a .insights.v1.RevokeTokenResponse\"\x06\xca\xf3\x18\x02\b\x05\x12U\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target2\xd7\x06\n" +
+	"\rAccessService\x12Z\n" +
+	"\vCreateToken\x12\x1f.insights.v1.CreateTokenRequest\x1a .insights.v1.CreateTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12Z\n" +
+	"\vRevokeToken\x12\x1f.insights.v1.RevokeTokenRequest\x1a .insights.v1.RevokeTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12U\n" +
 	"\n" +
-	"ListTokens\x12\x1e.insights.v1.ListTokensRequest\x1a\x1f.insights.v1.ListTokensResponse\"\x06\xca\xf3\x18\x02\b\x05\x12R\n" +
-	"\tGrantRole\x12\x1d.insights.v1.GrantRoleRequest\x1a\x1e.insights.v1.GrantRoleResponse\"\x06\xca\xf3\x18\x02\b\x05\x12U\n" +
+	"ListTokens\x12\x1e.insights.v1.ListTokensRequest\x1a\x1f.insights.v1.ListTokensResponse\"\x06\xca\xf3\x18\x02\b\x05\x12T\n" +
+	"\tGrantRole\x12\x1d.insights.v1.GrantRoleRequest\x1a\x1e.insights.v1.GrantRoleResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12W\n" +
 	"\n" +
-	"RevokeRole\x12\x1e.insights.v1.RevokeRoleRequest\x1a\x1f.insights.v1.RevokeRoleResponse\"\x06\xca\xf3\x18\x02\b\x05\x12g\n" +
+	"RevokeRole\x12\x1e.insights.v1.RevokeRoleRequest\x1a\x1f.insights.v1.RevokeRoleResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12g\n" +
 	"\x10ListRoleBindings\x12$.insights.v1.ListRoleBindingsRequest\x1a%.insights.v1.ListRoleBindingsResponse\"\x06\xca\xf3\x18\x02\b\x05\x12I\n" +
-	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12l\n" +
-	"\x11CreateAgentTokens\x12%.insights.v1.CreateAgentTokensRequest\x1a&.insights.v1.CreateAgentTokensResponse\"\b\xca\xf3\x18\x04\b\b\x18\x01\x12d\n" +
+	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12n\n" +
+	"\x11CreateAgentTokens\x12%.insights.v1.CreateAgentTokensRequest\x1a&.insights.v1.CreateAgentTokensResponse\"\n" +
+	"\xca\xf3\x18\x06\b\b\x18\x01 \x01\x12d\n" +
 	"\x0fListAuditEvents\x12#.insights.v1.ListAuditEventsRequest\x1a$.insights.v1.ListAuditEventsResponse\"\x06\xca\xf3\x18\x02\b\aB\xad\x01\n" +
 	"\x0fcom.insights.v1B\vAccessProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 

@@ -1222,9 +1222,10 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x12\n" +
-	"\x04icon\x18\x04 \x01(\tR\x04icon2o\n" +
-	"\x0eCatalogService\x12]\n" +
-	"\fApplyCatalog\x12 .insights.v1.ApplyCatalogRequest\x1a!.insights.v1.ApplyCatalogResponse\"\b\xca\xf3\x18\x04\b\b\x18\x01B\xae\x01\n" +
+	"\x04icon\x18\x04 \x01(\tR\x04icon2q\n" +
+	"\x0eCatalogService\x12_\n" +
+	"\fApplyCatalog\x12 .insights.v1.ApplyCatalogRequest\x1a!.insights.v1.ApplyCatalogResponse\"\n" +
+	"\xca\xf3\x18\x06\b\b\x18\x01 \x01B\xae\x01\n" +
 	"\x0fcom.insights.v1B\fCatalogProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (

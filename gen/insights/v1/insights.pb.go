@@ -3349,17 +3349,17 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\bfirst_at\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R\afirstAt\x12\x1d\n" +
 	"\alast_at\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
-	"\tnext_step\x18\t \x01(\tR\bnextStep2\xea\b\n" +
+	"\tnext_step\x18\t \x01(\tR\bnextStep2\xf0\b\n" +
 	"\x0fInsightsService\x12^\n" +
 	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12j\n" +
 	"\x11ListOrganizations\x12%.insights.v1.ListOrganizationsRequest\x1a&.insights.v1.ListOrganizationsResponse\"\x06\xca\xf3\x18\x02\b\x01\x12\x80\x01\n" +
-	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12t\n" +
-	"\x0fGetUserActivity\x12#.insights.v1.GetUserActivityRequest\x1a$.insights.v1.GetUserActivityResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12q\n" +
-	"\x0eGetUserLatency\x12\".insights.v1.GetUserLatencyRequest\x1a#.insights.v1.GetUserLatencyResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12j\n" +
+	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12v\n" +
+	"\x0fGetUserActivity\x12#.insights.v1.GetUserActivityRequest\x1a$.insights.v1.GetUserActivityResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12s\n" +
+	"\x0eGetUserLatency\x12\".insights.v1.GetUserLatencyRequest\x1a#.insights.v1.GetUserLatencyResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12j\n" +
 	"\x11GetDeploymentDAUs\x12%.insights.v1.GetDeploymentDAUsRequest\x1a&.insights.v1.GetDeploymentDAUsResponse\"\x06\xca\xf3\x18\x02\b\x02\x12q\n" +
 	"\x0fGetTemplateDAUs\x12#.insights.v1.GetTemplateDAUsRequest\x1a$.insights.v1.GetTemplateDAUsResponse\"\x13\xca\xf3\x18\x0f\b\x02\x12\vtemplate_id\x12r\n" +
-	"\x13GetUserStatusCounts\x12'.insights.v1.GetUserStatusCountsRequest\x1a(.insights.v1.GetUserStatusCountsResponse\"\b\xca\xf3\x18\x04\b\x04\x18\x01\x12_\n" +
-	"\vGetActivity\x12\x1f.insights.v1.GetActivityRequest\x1a .insights.v1.GetActivityResponse\"\r\xca\xf3\x18\t\b\x02\x12\x03org\x18\x01\x12k\n" +
+	"\x13GetUserStatusCounts\x12'.insights.v1.GetUserStatusCountsRequest\x1a(.insights.v1.GetUserStatusCountsResponse\"\b\xca\xf3\x18\x04\b\x04\x18\x01\x12a\n" +
+	"\vGetActivity\x12\x1f.insights.v1.GetActivityRequest\x1a .insights.v1.GetActivityResponse\"\x0f\xca\xf3\x18\v\b\x02\x12\x03org\x18\x01 \x01\x12k\n" +
 	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01B\xaf\x01\n" +
 	"\x0fcom.insights.v1B\rInsightsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 

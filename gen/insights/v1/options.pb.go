@@ -126,7 +126,10 @@ type AccessRule struct {
 	ScopeField string `protobuf:"bytes,2,opt,name=scope_field,json=scopeField,proto3" json:"scope_field,omitempty"`
 	// What happens when the request names no scope. False: the caller must hold the permission for the whole deployment.
 	// True: it is enough to hold it somewhere, and the server confines the call to where it is held.
-	Confine       bool `protobuf:"varint,3,opt,name=confine,proto3" json:"confine,omitempty"`
+	Confine bool `protobuf:"varint,3,opt,name=confine,proto3" json:"confine,omitempty"`
+	// True: the call is written to the audit trail before it is carried out, and fails if that fails. Calls that are refused
+	// for other reasons later are in the trail as well.
+	Audit         bool `protobuf:"varint,4,opt,name=audit,proto3" json:"audit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,6 +185,13 @@ func (x *AccessRule) GetConfine() bool {
 	return false
 }
 
+func (x *AccessRule) GetAudit() bool {
+	if x != nil {
+		return x.Audit
+	}
+	return false
+}
+
 var file_insights_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -222,7 +232,7 @@ var File_insights_v1_options_proto protoreflect.FileDescriptor
 
 const file_insights_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/options.proto\x12\vinsights.v1\x1a google/protobuf/descriptor.proto\"\x80\x01\n" +
+	"\x19insights/v1/options.proto\x12\vinsights.v1\x1a google/protobuf/descriptor.proto\"\x96\x01\n" +
 	"\n" +
 	"AccessRule\x127\n" +
 	"\n" +
@@ -230,7 +240,8 @@ const file_insights_v1_options_proto_rawDesc = "" +
 	"permission\x12\x1f\n" +
 	"\vscope_field\x18\x02 \x01(\tR\n" +
 	"scopeField\x12\x18\n" +
-	"\aconfine\x18\x03 \x01(\bR\aconfine*\xe8\x02\n" +
+	"\aconfine\x18\x03 \x01(\bR\aconfine\x12\x14\n" +
+	"\x05audit\x18\x04 \x01(\bR\x05audit*\xe8\x02\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n" +

@@ -514,10 +514,10 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\aseconds\x18\x04 \x01(\x03R\aseconds\"T\n" +
 	"\x0eMyStatusChange\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status2\xae\x02\n" +
-	"\x0ePrivacyService\x12r\n" +
-	"\x0eSetPrivacyMode\x12\".insights.v1.SetPrivacyModeRequest\x1a#.insights.v1.SetPrivacyModeResponse\"\x17\xca\xf3\x18\x13\b\x06\x12\x0forganization_id\x12R\n" +
-	"\tEraseUser\x12\x1d.insights.v1.EraseUserRequest\x1a\x1e.insights.v1.EraseUserResponse\"\x06\xca\xf3\x18\x02\b\x06\x12T\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status2\xb2\x02\n" +
+	"\x0ePrivacyService\x12t\n" +
+	"\x0eSetPrivacyMode\x12\".insights.v1.SetPrivacyModeRequest\x1a#.insights.v1.SetPrivacyModeResponse\"\x19\xca\xf3\x18\x15\b\x06\x12\x0forganization_id \x01\x12T\n" +
+	"\tEraseUser\x12\x1d.insights.v1.EraseUserRequest\x1a\x1e.insights.v1.EraseUserResponse\"\b\xca\xf3\x18\x04\b\x06 \x01\x12T\n" +
 	"\tGetMyData\x12\x1d.insights.v1.GetMyDataRequest\x1a\x1e.insights.v1.GetMyDataResponse\"\b\xca\xf3\x18\x04\b\v\x18\x01B\xae\x01\n" +
 	"\x0fcom.insights.v1B\fPrivacyProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 

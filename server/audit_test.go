@@ -1,0 +1,110 @@
+package server
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// trail are the events that a principal is told of, as "action target", the newest first.
+func (r *running) trail(t *testing.T, token string, req *insightsv1.ListAuditEventsRequest) (events []string) {
+	t.Helper()
+	for {
+		answer := must(t, insightsv1.NewAccessServiceClient(r.conn).ListAuditEvents, token, req)
+		for _, e := range answer.GetEvents() {
+			events = append(events, e.GetAction()+" "+strings.ReplaceAll(e.GetTarget(), " ", ""))
+		}
+		if answer.GetNextPageToken() == "" {
+			return events
+		}
+		req.PageToken = answer.GetNextPageToken()
+	}
+}
+
+// Who looks at single users and who changes access is written down, whoever it is and whatever comes of it; sums, lists and
+// the trail itself are not.
+func TestAuditTrail(t *testing.T) {
+	t.Parallel()
+	for database, open := range databases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			p := newPatient(t, open(t), nil)
+			auditor := p.token(t, access.RoleAuditor, everywhere)
+			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
+			for _, path := range []string{"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis"} {
+				params := window
+				if path == "daus" || path == "user-status-counts" {
+					params = nil
+				}
+				if status, body := p.get(t, auditor, "/api/v2/insights/"+path, params); status != 200 {
+					t.Fatalf("%s: %d %v", path, status, body)
+				}
+			}
+			if status, body := p.get(t, auditor, activityPath, url.Values{"start": {"x"}}); status != 400 {
+				t.Fatalf("%d %v", status, body)
+			}
+			if status, _ := p.get(t, p.token(t, access.RoleMember, everywhere), "/api/v2/insights/user-activity", window); status != 404 {
+				t.Fatalf("a member: %d", status)
+			}
+			client := insightsv1.NewAccessServiceClient(p.conn)
+			who := &insightsv1.Principal{Kind: "service", Id: "00000000-0000-0000-0000-00000000000b"}
+			granted := must(t, client.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "auditor"})
+			made := must(t, client.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: who, Name: "n"})
+			must(t, client.RevokeToken, p.owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
+			must(t, client.RevokeRole, p.owner, &insightsv1.RevokeRoleRequest{RoleBindingId: granted.GetRoleBinding().GetId()})
+			group := uuid.NewString()
+			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}}})
+
+			times := `"start_time":"2023-08-14T00:00:00Z","end_time":"2023-08-15T00:00:00Z"`
+			want := []string{
+				fmt.Sprintf(`ApplyCatalog {"groups":[{"id":"%s","organization_id":"%s","name":"g"}]}`, group, p.Organization),
+				fmt.Sprintf(`RevokeRole {"role_binding_id":"%s"}`, granted.GetRoleBinding().GetId()),
+				fmt.Sprintf(`RevokeToken {"token_id":"%s"}`, made.GetToken().GetId()),
+				`CreateToken {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"name":"n"}`,
+				`GrantRole {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"role":"auditor"}`,
+				`GetActivity {"start":"x"}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
+			}
+			// The clock stands still, so the order among the events is that of their ids.
+			for _, size := range []int32{0, 1, 3} {
+				got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{PageSize: size})
+				slices.Sort(got)
+				slices.Sort(want)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("trail in pages of %d (-want +got):\n%s", size, diff)
+				}
+			}
+			for _, e := range p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{}) {
+				if strings.Contains(e, made.GetSecret()) {
+					t.Errorf("the trail holds a secret: %s", e)
+				}
+			}
+			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{StartTime: "2023-08-15T12:00:01Z"}); len(got) != 0 {
+				t.Errorf("events of the future: %v", got)
+			}
+			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{Principal: who}); len(got) != 0 {
+				t.Errorf("events of who did nothing: %v", got)
+			}
+			for _, role := range []access.Role{access.RoleTemplateAdmin, access.RoleUserAdmin, access.RoleControlPlane} {
+				if _, err := client.ListAuditEvents(as(t.Context(), p.token(t, role, everywhere)), &insightsv1.ListAuditEventsRequest{}); err == nil {
+					t.Errorf("%s reads the trail", role)
+				}
+			}
+			if _, err := p.store.Expire(t.Context(), store.Horizons{Audit: p.config.Clock().Add(time.Second)}); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{}); len(got) != 0 {
+				t.Errorf("beyond retention: %v", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store/access"
+)
+
+// KindCommandLine is the kind of who may write the database itself, in the audit trail. It has no id and never calls.
+const KindCommandLine access.Kind = "command-line"
+
+// AuditEvent says who did what.
+type AuditEvent struct {
+	ID            uuid.UUID
+	At            Instant
+	PrincipalKind access.Kind
+	PrincipalID   uuid.UUID
+	Action        string
+	Target        string
+}
+
+// maxAuditTarget bounds what an event keeps of what was asked for, in bytes.
+const maxAuditTarget = 1 << 10
+
+// RecordAudit adds an event to the trail. It is durable when the call returns.
+func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID, action, target string) error {
+	if len(target) > maxAuditTarget {
+		target = target[:maxAuditTarget]
+	}
+	event := AuditEvent{uuid.New(), At(s.clock()), kind, id, action, strings.ToValidUTF8(target, "")}
+	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Create(&event).Error) })
+	if err != nil {
+		return fmt.Errorf("write audit event: %w", err)
+	}
+	return nil
+}
+
+// AuditFilter says which events are asked for.
+type AuditFilter struct {
+	Start, End    time.Time   // Start <= at < End; a zero one is no bound
+	PrincipalKind access.Kind // empty: of any principal
+	PrincipalID   uuid.UUID
+	Before        *AuditEvent // only events that come after this one in the list; nil: from the newest on
+	Limit         int
+}
+
+// AuditEvents lists events, the newest first.
+func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, error) {
+	tx := s.reads.WithContext(ctx).Order("at DESC, id DESC").Limit(f.Limit)
+	if !f.Start.IsZero() {
+		tx = tx.Where("at >= ?", At(f.Start))
+	}
+	if !f.End.IsZero() {
+		tx = tx.Where("at < ?", At(f.End))
+	}
+	if f.PrincipalKind != "" {
+		tx = tx.Where("principal_kind = ? AND principal_id = ?", f.PrincipalKind, f.PrincipalID)
+	}
+	if f.Before != nil {
+		tx = tx.Where("at < ? OR at = ? AND id < ?", f.Before.At, f.Before.At, f.Before.ID)
+	}
+	var events []AuditEvent
+	if err := tx.Find(&events).Error; err != nil {
+		return nil, fmt.Errorf("read audit events: %w", err)
+	}
+	return events, nil
+}
