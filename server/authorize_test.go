@@ -199,13 +199,12 @@ func TestWhoMayAskWhat(t *testing.T) {
 	}
 }
 
-// rbacToken makes a subject of the cases. A custom role is a later capability; an organization's auditor holds what the
-// one of the cases holds.
+// rbacToken makes a subject of the cases. The custom role among them is the single permission.
 func (r *running) rbacToken(t *testing.T, role string, organization uuid.UUID, acl map[string]string) string {
 	t.Helper()
 	role = strings.ReplaceAll(strings.Replace(role, "org_", "organization_", 1), "_", "-")
 	if role == "custom" {
-		role = string(access.RoleOrganizationAuditor)
+		role = string(access.RoleViewInsights)
 	}
 	if role == string(access.RoleMember) {
 		organization = uuid.Nil

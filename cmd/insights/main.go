@@ -30,10 +30,16 @@ type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Migrate migrateCommand `cmd:"" help:"Bring the schema of a database up to date and exit. serve does it as well."`
 	Token   struct {
+		First  tokenFirstCommand  `cmd:"" help:"Make the first token of an owner and print it. It works once per database."`
 		Create tokenCreateCommand `cmd:"" help:"Make a token and print it. It is shown this once."`
 		List   tokenListCommand   `cmd:"" help:"List tokens without their secrets."`
 		Revoke tokenRevokeCommand `cmd:"" help:"End a token. Servers turn it away within five seconds."`
 	} `cmd:"" help:"Make, list and end tokens, directly in the database."`
+	Grant struct {
+		Create grantCreateCommand `cmd:"" help:"Give a role to a user, group or service and print the grant's id."`
+		List   grantListCommand   `cmd:"" help:"List who holds which role."`
+		Revoke grantRevokeCommand `cmd:"" help:"Take a role back. Servers notice within five seconds."`
+	} `cmd:"" help:"Give, list and take back roles, directly in the database."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with a simulated company that streams usage into it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,10 +17,12 @@ import (
 
 type tokenCreateCommand struct {
 	databaseFlag
-	Agent        string `xor:"whom" required:"" placeholder:"ID" help:"For the agent with this id, to report for itself alone."`
-	Role         string `xor:"whom" required:"" placeholder:"ROLE" help:"For a new service with this role: owner, template-admin, auditor, user-admin, member, organization-admin, organization-template-admin, organization-auditor, organization-user-admin, proxy or control-plane."`
-	Organization string `placeholder:"ID" help:"Limit the role to this organization."`
-	Template     string `placeholder:"ID" help:"Limit the role to this template."`
+	Agent        string        `xor:"whom" required:"" placeholder:"ID" help:"For the agent with this id, to report for itself alone."`
+	User         string        `xor:"whom" required:"" placeholder:"ID" help:"For the user with this id, who has the roles that were granted."`
+	Role         string        `xor:"whom" required:"" placeholder:"ROLE" help:"For a new service with this role; insights grant create --help lists them."`
+	Organization string        `placeholder:"ID" help:"Limit the role to this organization."`
+	Template     string        `placeholder:"ID" help:"Limit the role to this template."`
+	Expires      time.Duration `placeholder:"DURATION" help:"End the token by itself after this time, such as 720h. Default: never."`
 }
 
 // Run makes the token and prints it alone.
@@ -32,11 +36,53 @@ func (f tokenCreateCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.Expires < 0 {
+		return usageError("--expires must be in the future")
+	}
+	if f.Expires > 0 {
+		token.ExpiresAt = store.At(time.Now().Add(f.Expires))
+	}
+	if err := audit(ctx, s, "token create", f); err != nil {
+		return err
+	}
 	secrets, err := s.CreateTokens(ctx, []store.Token{token})
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(c.out, secrets[0].Reveal())
+	return err
+}
+
+// audit writes a command to the trail before it is carried out. The database's name, which may hold a password, is no part
+// of it.
+func audit(ctx context.Context, s *store.Store, action string, command any) error {
+	var said []string
+	v := reflect.ValueOf(command)
+	for i := range v.NumField() {
+		if field := v.Field(i); field.Kind() == reflect.String && field.String() != "" {
+			said = append(said, strings.ToLower(v.Type().Field(i).Name)+"="+field.String())
+		}
+	}
+	return s.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, action, strings.Join(said, " "))
+}
+
+type tokenFirstCommand struct{ databaseFlag }
+
+// Run makes the first owner's token and prints it alone.
+func (f tokenFirstCommand) Run(ctx context.Context, c console) (err error) {
+	s, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	secret, err := s.FirstToken(ctx)
+	if errors.Is(err, store.ErrNotFirst) {
+		return fmt.Errorf("%w: ask an owner for a token, or use insights token create --role owner", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.out, secret.Reveal())
 	return err
 }
 
@@ -49,25 +95,16 @@ func (f tokenCreateCommand) principal(ctx context.Context, s *store.Store) (stor
 		}
 		return store.Token{PrincipalKind: access.KindAgent, PrincipalID: id}, s.CheckPrincipal(ctx, access.KindAgent, id)
 	}
-	b := store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.Role(f.Role)}
-	var err error
-	if b.OrganizationID, err = parseID("--organization", f.Organization); err != nil {
-		return store.Token{}, err
-	}
-	if b.TemplateID, err = parseID("--template", f.Template); err != nil {
-		return store.Token{}, err
-	}
-	if err := s.CheckScope(ctx, b.OrganizationID, b.TemplateID); err != nil {
-		return store.Token{}, err
-	}
-	if _, err := s.GrantRole(ctx, b); err != nil {
-		var binding *access.BindingError
-		if errors.As(err, &binding) {
-			return store.Token{}, usageError(binding.Error())
+	if f.User != "" {
+		id, err := parseID("--user", f.User)
+		if err != nil {
+			return store.Token{}, err
 		}
-		return store.Token{}, err
+		return store.Token{PrincipalKind: access.KindUser, PrincipalID: id}, s.CheckPrincipal(ctx, access.KindUser, id)
 	}
-	return store.Token{Name: f.Role, PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID}, nil
+	b := store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.Role(f.Role)}
+	_, err := grant(ctx, s, b, f.Organization, f.Template)
+	return store.Token{Name: f.Role, PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID}, err
 }
 
 // parseID reads the id of a flag; a flag that is not set is uuid.Nil.
@@ -125,5 +162,8 @@ func (f tokenRevokeCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := audit(ctx, s, "token revoke", f); err != nil {
+		return err
+	}
 	return s.RevokeToken(ctx, f.ID)
 }

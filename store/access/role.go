@@ -29,6 +29,14 @@ const (
 	// RoleControlPlane keeps the catalog, reports events and usage of any agent and age, and creates agents' tokens:
 	// everywhere, or in the one organization that it is bound to.
 	RoleControlPlane Role = "control-plane"
+	// RoleViewInsights and those that follow are made of one permission each: who needs another set than the roles above
+	// have gets several of them. They bind where the permission can be limited.
+	RoleViewInsights          Role = "view-insights"
+	RoleViewInsightsAggregate Role = "view-insights-aggregate"
+	RoleReadUsers             Role = "read-users"
+	RoleManageAccess          Role = "manage-access"
+	RoleManagePrivacy         Role = "manage-privacy"
+	RoleReadAudit             Role = "read-audit"
 	// RoleAgent reports the usage of one agent. Only principals of KindAgent hold it, and they hold no other role.
 	RoleAgent Role = "agent"
 )
@@ -60,6 +68,24 @@ var grants = map[Role]map[level][]Permission{
 	RoleOrganizationTemplateAdmin: {organization: {ViewInsights, ViewInsightsAggregate, ReadOwn}},
 	RoleOrganizationAuditor:       {organization: {ViewInsights, ViewInsightsAggregate, ReadOwn}},
 	RoleOrganizationUserAdmin:     {organization: {ReadUsers, ReadOwn}},
+
+	RoleViewInsights: {
+		deployment:   {ViewInsights, ViewInsightsAggregate},
+		organization: {ViewInsights, ViewInsightsAggregate},
+		template:     {ViewInsights, ViewInsightsAggregate},
+	},
+	RoleViewInsightsAggregate: {
+		deployment:   {ViewInsightsAggregate},
+		organization: {ViewInsightsAggregate},
+		template:     {ViewInsightsAggregate},
+	},
+	RoleReadUsers: {
+		deployment:   {ReadUsers},
+		organization: {ReadUsers},
+	},
+	RoleManageAccess:  {deployment: {ManageAccess}},
+	RoleManagePrivacy: {deployment: {ManagePrivacy}},
+	RoleReadAudit:     {deployment: {ReadAudit}},
 
 	RoleProxy: {
 		deployment:   {Ingest},

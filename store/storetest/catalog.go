@@ -346,3 +346,50 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 		t.Errorf("parameters (-want +got):\n%s", diff)
 	}
 }
+
+// firstToken: of several who ask at once one gets it, and nobody ever after, also when the owner is gone.
+func firstToken(t *testing.T, f *Fixture) {
+	second := Open(t, f.Database, Now)
+	var wait sync.WaitGroup
+	secrets, errs := make([]access.Token, 4), make([]error, 4)
+	for i := range secrets {
+		wait.Go(func() { secrets[i], errs[i] = []*store.Store{f.Store, second}[i%2].FirstToken(t.Context()) })
+	}
+	wait.Wait()
+	var won []access.Token
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			won = append(won, secrets[i])
+		case !errors.Is(err, store.ErrNotFirst):
+			t.Error(err)
+		}
+	}
+	if len(won) != 1 {
+		t.Fatalf("%d got a first token", len(won))
+	}
+	p, err := f.Authenticate(t.Context(), won[0])
+	if err != nil || !p.HoldsEverywhere(access.ManageAccess) {
+		t.Fatalf("the first owner: %v, %v", p, err)
+	}
+	bindings, err := f.RoleBindings(t.Context())
+	if err != nil || len(bindings) != 1 {
+		t.Fatal(bindings, err)
+	}
+	if err := f.RevokeRole(t.Context(), bindings[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+		t.Errorf("after the owner is gone: %v", err)
+	}
+}
+
+// firstTokenBesideOwner: an owner who was made in another way was first.
+func firstTokenBesideOwner(t *testing.T, f *Fixture) {
+	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+		t.Errorf("beside an owner: %v", err)
+	}
+}

@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"parameters of newest versions":     parametersOfNewestVersions,
 		"tokens":                            tokens,
 		"retention":                         retention,
+		"first token":                       firstToken,
+		"first token beside an owner":       firstTokenBesideOwner,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
 	} {

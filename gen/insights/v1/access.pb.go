@@ -509,7 +509,9 @@ type RoleBinding struct {
 	Principal *Principal `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
 	// The role. For the deployment: `owner`, `template-admin`, `auditor`, `user-admin`, `member`. For one organization:
 	// `organization-admin`, `organization-template-admin`, `organization-auditor`, `organization-user-admin`. For one template:
-	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization.
+	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
+	// to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
+	// `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,4,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
