@@ -74,13 +74,13 @@ func TestChain(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	var names []string
-	for _, s := range chain(r.config.Logger, nil, r.authenticate, &authorizer{}) {
+	for _, s := range chain(r.config.Logger, nil, r.authenticate, newRateLimiter(0), &authorizer{}) {
 		names = append(names, s.name)
 		if s.unary == nil || s.stream == nil {
 			t.Errorf("%s is missing for one kind of calls", s.name)
 		}
 	}
-	if diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "access", "audit"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "rate", "access", "audit"}, names); diff != "" {
 		t.Errorf("chain (-want +got):\n%s", diff)
 	}
 }

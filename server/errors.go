@@ -36,6 +36,7 @@ const (
 	reasonUnauthenticated = "UNAUTHENTICATED"
 	reasonForbidden       = "FORBIDDEN"
 	reasonNotFound        = "NOT_FOUND"
+	reasonTooMany         = "TOO_MANY_REQUESTS"
 	reasonUnavailable     = "UNAVAILABLE"
 	reasonInternal        = "INTERNAL"
 )

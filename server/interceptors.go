@@ -26,7 +26,7 @@ type step struct {
 // chain is what every call passes, outermost first. Metrics and log stand outside, so that refusals and panics are
 // counted and written down as well. Requests are validated by their services, which alone know the rules of their
 // fields; the ids that an access rule reads are validated by it.
-func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, authorize *authorizer) []step {
+func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, limit *rateLimiter, authorize *authorizer) []step {
 	audible := selector.MatchFunc(func(_ context.Context, call interceptors.CallMeta) bool { return !isPublic(call.FullMethod()) })
 	write := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
 		logger.Log(ctx, slog.Level(level), message, fields...) //nolint:sloglint // the middleware brings the message
@@ -43,6 +43,7 @@ func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *a
 		{"deadline", limitUnary, passStream},
 		{"recovery", recoverUnary(logger), recoverStream(logger)},
 		{"authentication", authenticate.unary, authenticate.stream},
+		{"rate", limit.unary, passStream},
 		{"access", authorize.unary, authorize.stream},
 		{"audit", authorize.auditUnary, passStream},
 	}
@@ -58,7 +59,7 @@ func limitUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler g
 }
 
 // passStream leaves streams alone: they live as long as their agents, what they ask of the database has deadlines of its
-// own, and none is audited.
+// own, their windows hold them back, and none is audited.
 func passStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	return handler(srv, stream)
 }

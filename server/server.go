@@ -45,6 +45,7 @@ type Config struct {
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
+	RateLimit         int              // unary calls per second of one principal; for a moment twice as many; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
@@ -53,6 +54,9 @@ type Config struct {
 func (c Config) validate() error {
 	if c.Store == nil || c.Logger == nil {
 		return errors.New("server needs a store and a logger")
+	}
+	if c.RateLimit < 0 {
+		return errors.New("server needs a rate limit that is not negative")
 	}
 	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
@@ -105,7 +109,7 @@ func New(c Config) (*Server, error) {
 	}
 	m.registry.MustRegister(calls, s.insights)
 	authorize := &authorizer{store: c.Store}
-	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, authorize))...)...)
+	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, newRateLimiter(c.RateLimit), authorize))...)...)
 	s.register()
 	var err error
 	if authorize.rules, err = readRules(s.grpc.GetServiceInfo()); err != nil {

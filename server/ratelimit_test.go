@@ -1,0 +1,60 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// Who asks too often is told when to come back, on both transports; others do not notice.
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	const perSecond = 5
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.RateLimit = perSecond })
+	hasty, calm := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleOwner, everywhere)
+	client := insightsv1.NewAccessServiceClient(r.conn)
+	begin := time.Now()
+	let, refused := 0, 0
+	for refused == 0 && let < 1000 {
+		_, err := client.WhoAmI(as(t.Context(), hasty), &insightsv1.WhoAmIRequest{})
+		if err == nil {
+			let++
+			continue
+		}
+		refused++
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Fatal(err)
+		}
+		var wait time.Duration
+		for _, detail := range status.Convert(err).Details() {
+			if info, ok := detail.(*errdetails.RetryInfo); ok {
+				wait = info.GetRetryDelay().AsDuration()
+			}
+		}
+		if wait <= 0 || wait > time.Second {
+			t.Errorf("told to wait %v", wait)
+		}
+	}
+	if most := 2*perSecond + int(time.Since(begin).Seconds()*perSecond) + 1; let < 2*perSecond || let > most {
+		t.Errorf("let %d calls through, want %d to %d", let, 2*perSecond, most)
+	}
+	var resp *http.Response
+	for range 1000 {
+		if resp, _ = r.fetch(t, http.Header{"Coder-Session-Token": {hasty}}, "/api/v2/access/me"); resp.StatusCode != http.StatusOK {
+			break
+		}
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); resp.StatusCode != http.StatusTooManyRequests || err != nil || seconds < 1 {
+		t.Errorf("over REST: %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+	}
+	must(t, client.WhoAmI, calm, &insightsv1.WhoAmIRequest{})
+}
