@@ -146,10 +146,10 @@ func TestActivityShape(t *testing.T) {
 			params.Set(name, strings.Replace(*value, "2022", "2023", 1))
 		}
 	}
-	resp, answer := r.fetch(t, http.Header{http.CanonicalHeaderKey(v.Request.Header): {owner}}, v.Request.Path+"?"+params.Encode())
+	status, _, answer := r.fetch(t, http.Header{http.CanonicalHeaderKey(v.Request.Header): {owner}}, v.Request.Path+"?"+params.Encode())
 	var body map[string]any
-	if err := json.Unmarshal(answer, &body); err != nil || resp.StatusCode != 200 {
-		t.Fatal(resp.Status, err, body)
+	if err := json.Unmarshal(answer, &body); err != nil || status != 200 {
+		t.Fatal(status, err, body)
 	}
 	step := body["activity"].([]any)[0].(map[string]any)
 	wantKeys(t, v.Response["activity"].([]any)[0].(map[string]any), step)

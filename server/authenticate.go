@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"strings"
@@ -37,36 +38,62 @@ func principalOf(ctx context.Context) access.Principal {
 type authenticator struct {
 	store    *store.Store
 	logger   *slog.Logger
+	issuer   *tokenVerifier // nil: only own tokens count
 	handlers sync.WaitGroup // of streams; those that were ended early take a moment to notice
 
 	mu      sync.Mutex
-	known   map[string]authentication // by token id
+	known   map[[32]byte]authentication // by the hash of the credential
 	streams map[*openStream]struct{}
 }
 
-// authentication is an answer of the store. The hash keeps a wrong secret from meeting the answer for the right one.
+// authentication is an answer of the store.
 type authentication struct {
-	hash      [32]byte
 	principal access.Principal
 	until     time.Time
 }
 
-// openStream is a call that outlives its authentication.
-type openStream struct {
-	token   access.Token
-	caller  *atomic.Pointer[access.Principal]
-	revoked chan error // receives why the stream must end
+// credential is what a call shows: an own token, or one of the issuer.
+type credential struct {
+	token access.Token
+	jwt   secretText
 }
 
-func newAuthenticator(s *store.Store, logger *slog.Logger) *authenticator {
-	return &authenticator{store: s, logger: logger, known: map[string]authentication{}, streams: map[*openStream]struct{}{}}
+// secretText is a text that is never printed.
+type secretText string
+
+// String hides it from logs.
+func (secretText) String() string { return "(secret)" }
+
+// GoString hides it from %#v.
+func (s secretText) GoString() string { return s.String() }
+
+func (c credential) hash() [32]byte {
+	if c.jwt != "" {
+		return sha256.Sum256([]byte(c.jwt))
+	}
+	return [32]byte(c.token.Hash())
+}
+
+// openStream is a call that outlives its authentication.
+type openStream struct {
+	credential credential
+	caller     *atomic.Pointer[access.Principal]
+	revoked    chan error // receives why the stream must end
+}
+
+func newAuthenticator(c Config) *authenticator {
+	a := &authenticator{store: c.Store, logger: c.Logger, known: map[[32]byte]authentication{}, streams: map[*openStream]struct{}{}}
+	if c.OIDC != nil {
+		a.issuer = newTokenVerifier(*c.OIDC, c.Clock)
+	}
+	return a
 }
 
 // credentialHeaders are where a token may be, over gRPC and REST alike.
 var credentialHeaders = []string{"authorization", "coder-session-token", "session-token"}
 
-// credential reads the one token of a call.
-func credential(ctx context.Context) (access.Token, error) {
+// credentialOf reads the one token of a call.
+func (a *authenticator) credentialOf(ctx context.Context) (credential, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	var found []string
 	for _, header := range credentialHeaders {
@@ -74,7 +101,7 @@ func credential(ctx context.Context) (access.Token, error) {
 			if header == "authorization" {
 				scheme, token, ok := strings.Cut(value, " ")
 				if !ok || !strings.EqualFold(scheme, "Bearer") {
-					return access.Token{}, access.ErrMalformedToken
+					return credential{}, access.ErrMalformedToken
 				}
 				value = token
 			}
@@ -82,21 +109,25 @@ func credential(ctx context.Context) (access.Token, error) {
 		}
 	}
 	if len(found) != 1 {
-		return access.Token{}, store.ErrUnauthenticated // none, or several that need not agree
+		return credential{}, store.ErrUnauthenticated // none, or several that need not agree
 	}
-	return access.ParseToken(found[0])
+	if a.issuer != nil && isJWT(found[0]) {
+		return credential{jwt: secretText(found[0])}, nil
+	}
+	token, err := access.ParseToken(found[0])
+	return credential{token: token}, err
 }
 
-// authenticate finds the principal behind a token, from memory if it was asked for a moment ago.
-func (a *authenticator) authenticate(ctx context.Context, token access.Token) (access.Principal, error) {
-	hash := [32]byte(token.Hash())
+// authenticate finds the principal behind a credential, from memory if it was asked for a moment ago.
+func (a *authenticator) authenticate(ctx context.Context, c credential) (access.Principal, error) {
+	hash := c.hash()
 	a.mu.Lock()
-	known, ok := a.known[token.ID()]
+	known, ok := a.known[hash]
 	a.mu.Unlock()
-	if ok && known.hash == hash && time.Now().Before(known.until) {
+	if ok && time.Now().Before(known.until) {
 		return known.principal, nil
 	}
-	p, err := a.store.Authenticate(ctx, token)
+	p, err := a.ask(ctx, c)
 	if err != nil {
 		return access.Principal{}, err
 	}
@@ -105,21 +136,33 @@ func (a *authenticator) authenticate(ctx context.Context, token access.Token) (a
 	if len(a.known) >= maxAuthentications {
 		clear(a.known)
 	}
-	a.known[token.ID()] = authentication{hash, p, time.Now().Add(authenticationTTL)}
+	a.known[hash] = authentication{p, time.Now().Add(authenticationTTL)}
 	return p, nil
+}
+
+// ask finds the principal behind a credential.
+func (a *authenticator) ask(ctx context.Context, c credential) (access.Principal, error) {
+	if c.jwt == "" {
+		return a.store.Authenticate(ctx, c.token)
+	}
+	user, err := a.issuer.verify(ctx, string(c.jwt))
+	if err != nil {
+		return access.Principal{}, err
+	}
+	return a.store.User(ctx, user)
 }
 
 // enter puts the caller into the context of a call.
 func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream, error) {
-	token, err := credential(ctx)
+	shown, err := a.credentialOf(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := a.authenticate(ctx, token)
+	p, err := a.authenticate(ctx, shown)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &openStream{token: token, caller: &atomic.Pointer[access.Principal]{}, revoked: make(chan error, 1)}
+	s := &openStream{credential: shown, caller: &atomic.Pointer[access.Principal]{}, revoked: make(chan error, 1)}
 	s.caller.Store(&p)
 	return context.WithValue(ctx, callerKey{}, s.caller), s, nil
 }
@@ -212,7 +255,7 @@ func (a *authenticator) checkStreams(ctx context.Context) {
 	for s := range a.streams {
 		open = append(open, s)
 		if s.caller.Load().Kind == access.KindAgent {
-			agents = append(agents, s.token.ID())
+			agents = append(agents, s.credential.token.ID())
 		}
 	}
 	a.mu.Unlock()
@@ -224,12 +267,12 @@ func (a *authenticator) checkStreams(ctx context.Context) {
 	}
 	for _, s := range open {
 		if s.caller.Load().Kind == access.KindAgent {
-			if !valid[s.token.ID()] {
+			if !valid[s.credential.token.ID()] {
 				s.end(store.ErrUnauthenticated)
 			}
 			continue
 		}
-		p, err := a.authenticate(ctx, s.token)
+		p, err := a.authenticate(ctx, s.credential)
 		switch {
 		case errors.Is(err, store.ErrUnauthenticated):
 			s.end(err)

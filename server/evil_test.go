@@ -176,8 +176,8 @@ func checkWords(t *testing.T, question, text string) {
 
 func (q evilQuestion) get(t *testing.T, r *running, owner, query string) (int, string) {
 	t.Helper()
-	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
-	return resp.StatusCode, string(text)
+	status, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
+	return status, string(text)
 }
 
 func (q evilQuestion) evilGRPC(t *testing.T, r *running, owner string, field protoreflect.FieldDescriptor, value string) {

@@ -101,17 +101,17 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	readStatusVector(t).apply(t, p.running)
 	ask := func(token, path string, params url.Values) (status int, body any) {
 		t.Helper()
-		resp, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
+		status, header, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
 		if err := json.Unmarshal(text, &body); err != nil {
 			t.Fatalf("%s: %v: %s", path, err, text)
 		}
-		if got := resp.Header.Get("Content-Type"); got != "application/json; charset=utf-8" {
+		if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 			t.Errorf("%s: Content-Type %s", path, got)
 		}
-		if got := resp.Header.Get("Cache-Control"); got != "private" && path != "/openapi.json" {
+		if got := header.Get("Cache-Control"); got != "private" && path != "/openapi.json" {
 			t.Errorf("%s: Cache-Control %s", path, got)
 		}
-		return resp.StatusCode, body
+		return status, body
 	}
 	_, document := ask("", "/openapi.json", nil)
 	var d openAPI

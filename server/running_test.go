@@ -103,15 +103,15 @@ func (r *running) getInto(t testing.TB, token, path string, params url.Values, a
 
 func (r *running) getJSON(t testing.TB, token, path string, params url.Values, body any) (status int) {
 	t.Helper()
-	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
+	status, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
 	if err := json.Unmarshal(text, body); err != nil {
 		t.Fatalf("%s %s: %v: %s", path, params.Encode(), err, text)
 	}
-	return resp.StatusCode
+	return status
 }
 
-// fetch makes any GET request and returns the response, whose body it has read.
-func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (*http.Response, []byte) {
+// fetch makes any GET request and returns what came back.
+func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (status int, answered http.Header, text []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -125,11 +125,10 @@ func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if text, err = io.ReadAll(resp.Body); err != nil {
 		t.Fatal(err)
 	}
-	return resp, text
+	return resp.StatusCode, resp.Header, text
 }
 
 // must makes a unary call that has to succeed.

@@ -45,6 +45,7 @@ type Config struct {
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
+	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
 	RateLimit         int              // unary calls per second of one principal; for a moment twice as many; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
@@ -54,6 +55,11 @@ type Config struct {
 func (c Config) validate() error {
 	if c.Store == nil || c.Logger == nil {
 		return errors.New("server needs a store and a logger")
+	}
+	if c.OIDC != nil {
+		if err := c.OIDC.validate(); err != nil {
+			return err
+		}
 	}
 	if c.RateLimit < 0 {
 		return errors.New("server needs a rate limit that is not negative")
@@ -105,7 +111,7 @@ func New(c Config) (*Server, error) {
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	s := &Server{
 		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
-		authenticate: newAuthenticator(c.Store, c.Logger),
+		authenticate: newAuthenticator(c),
 	}
 	m.registry.MustRegister(calls, s.insights)
 	authorize := &authorizer{store: c.Store}

@@ -19,12 +19,12 @@ import (
 // list asks for a bare list over REST and returns the names in it.
 func (r *running) list(t testing.TB, token, path string) (names []string) {
 	t.Helper()
-	resp, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+	status, header, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 	items := []struct{ Name string }{{"not a list"}}
-	if err := json.Unmarshal(text, &items); err != nil || resp.StatusCode != 200 || items == nil {
-		t.Fatalf("%s: %s, %v, %v", path, resp.Status, items, err)
+	if err := json.Unmarshal(text, &items); err != nil || status != 200 || items == nil {
+		t.Fatalf("%s: %d, %v, %v", path, status, items, err)
 	}
-	if cache := resp.Header.Get("Cache-Control"); cache != "private" {
+	if cache := header.Get("Cache-Control"); cache != "private" {
 		t.Errorf("Cache-Control: %s", cache)
 	}
 	for _, i := range items {

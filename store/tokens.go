@@ -117,6 +117,18 @@ func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) error {
 	return nil
 }
 
+// User is a person who showed in another way who they are, with all that they hold. ErrUnauthenticated covers every reason to
+// turn them away.
+func (s *Store) User(ctx context.Context, id uuid.UUID) (access.Principal, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	p := access.Principal{Kind: access.KindUser, ID: id}
+	if err := s.userPrincipal(ctx, &p); err != nil {
+		return access.Principal{}, err
+	}
+	return p, nil
+}
+
 // agentPrincipal is an agent that still exists; it may report for itself and nothing else.
 func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 	var alive int64

@@ -29,14 +29,19 @@ const (
 	// RoleControlPlane keeps the catalog, reports events and usage of any agent and age, and creates agents' tokens:
 	// everywhere, or in the one organization that it is bound to.
 	RoleControlPlane Role = "control-plane"
-	// RoleViewInsights and those that follow are made of one permission each: who needs another set than the roles above
-	// have gets several of them. They bind where the permission can be limited.
-	RoleViewInsights          Role = "view-insights"
+	// RoleViewInsights is ViewInsights alone. This role and those that follow are made of one permission each: who needs
+	// another set than the roles above have gets several of them. They bind where the permission can be limited.
+	RoleViewInsights Role = "view-insights"
+	// RoleViewInsightsAggregate is ViewInsightsAggregate alone.
 	RoleViewInsightsAggregate Role = "view-insights-aggregate"
-	RoleReadUsers             Role = "read-users"
-	RoleManageAccess          Role = "manage-access"
-	RoleManagePrivacy         Role = "manage-privacy"
-	RoleReadAudit             Role = "read-audit"
+	// RoleReadUsers is ReadUsers alone.
+	RoleReadUsers Role = "read-users"
+	// RoleManageAccess is ManageAccess alone.
+	RoleManageAccess Role = "manage-access"
+	// RoleManagePrivacy is ManagePrivacy alone.
+	RoleManagePrivacy Role = "manage-privacy"
+	// RoleReadAudit is ReadAudit alone.
+	RoleReadAudit Role = "read-audit"
 	// RoleAgent reports the usage of one agent. Only principals of KindAgent hold it, and they hold no other role.
 	RoleAgent Role = "agent"
 )

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+)
+
+// OIDC says whose JSON web tokens are accepted as those of users. Issuer and Audience are both needed: a token that was
+// meant for another service must not let anyone in here.
+type OIDC struct {
+	Issuer    string // URL of the issuer; https unless it is on loopback
+	Audience  string // what the token must be meant for
+	UserClaim string // the claim that holds the user's id in the catalog; empty: sub
+}
+
+func (o OIDC) validate() error {
+	u, err := url.Parse(o.Issuer)
+	switch {
+	case err != nil || u.Host == "":
+		return fmt.Errorf("OIDC issuer %q is no URL", o.Issuer)
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		return fmt.Errorf("OIDC issuer %q must be https", o.Issuer)
+	case o.Audience == "":
+		return errors.New("OIDC needs an audience")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool { return host == "localhost" || host == "127.0.0.1" || host == "::1" }
+
+// Bounds of tokens of an issuer.
+const (
+	maxJWT        = 8 << 10
+	jwtLeeway     = 30 * time.Second
+	issuerTimeout = 10 * time.Second
+	issuerPause   = time.Second // between questions to an issuer about keys, however many unknown ones callers name
+)
+
+// jwtAlgorithms are those by which an issuer may sign: with keys of its own, never with a shared secret, never not at all.
+var jwtAlgorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
+
+// tokenVerifier checks the tokens of one issuer. It asks for the issuer's keys when it first needs them and whenever a token
+// names one that it does not know.
+type tokenVerifier struct {
+	config OIDC
+	clock  func() time.Time
+	client *http.Client
+
+	mu       sync.Mutex
+	verifier *oidc.IDTokenVerifier
+	retry    time.Time // not asked before, after a failure
+}
+
+func newTokenVerifier(c OIDC, clock func() time.Time) *tokenVerifier {
+	transport := &pacedTransport{next: http.DefaultTransport}
+	return &tokenVerifier{config: c, clock: clock, client: &http.Client{Timeout: issuerTimeout, Transport: transport}}
+}
+
+// pacedTransport lets at most one question per second through to the issuer.
+type pacedTransport struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex
+	path map[string]time.Time // when each was last asked for
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (p *pacedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.mu.Lock()
+	last, asked := p.path[r.URL.Path]
+	early := asked && time.Since(last) < issuerPause
+	if !early {
+		if p.path == nil {
+			p.path = map[string]time.Time{}
+		}
+		p.path[r.URL.Path] = time.Now()
+	}
+	p.mu.Unlock()
+	if early {
+		return nil, errors.New("the issuer was asked a moment ago")
+	}
+	return p.next.RoundTrip(r)
+}
+
+// isJWT is whether a credential has the form of a JSON web token.
+func isJWT(text string) bool { return len(text) <= maxJWT && strings.Count(text, ".") == 2 }
+
+// verify returns the user that a token speaks for. Whatever is wrong with it is store.ErrUnauthenticated.
+func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID, err error) {
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, v.client), issuerTimeout)
+	defer cancel()
+	verifier, err := v.ready(ctx)
+	if err != nil {
+		return uuid.Nil, unavailable(err)
+	}
+	token, err := verifier.Verify(ctx, text)
+	if err != nil {
+		return uuid.Nil, store.ErrUnauthenticated
+	}
+	claims := map[string]any{}
+	if err := token.Claims(&claims); err != nil {
+		return uuid.Nil, store.ErrUnauthenticated
+	}
+	if _, number := claims["exp"].(float64); !number {
+		return uuid.Nil, store.ErrUnauthenticated // the library takes text as well
+	}
+	claim := "sub"
+	if v.config.UserClaim != "" {
+		claim = v.config.UserClaim
+	}
+	id, _ := claims[claim].(string)
+	if user, err = parseID(id); err != nil {
+		return uuid.Nil, store.ErrUnauthenticated
+	}
+	return user, nil
+}
+
+// ready finds out about the issuer once. An issuer that does not answer is asked again a moment later.
+func (v *tokenVerifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.verifier != nil {
+		return v.verifier, nil
+	}
+	if time.Now().Before(v.retry) {
+		return nil, errors.New("the OIDC issuer did not answer a moment ago")
+	}
+	// The keys are fetched with this context, long after the call that is the first to need them.
+	provider, err := oidc.NewProvider(context.WithoutCancel(ctx), v.config.Issuer)
+	if err != nil {
+		v.retry = time.Now().Add(issuerPause)
+		return nil, fmt.Errorf("ask OIDC issuer %s: %w", v.config.Issuer, err)
+	}
+	v.verifier = provider.Verifier(&oidc.Config{
+		ClientID: v.config.Audience, SupportedSigningAlgs: jwtAlgorithms,
+		Now: func() time.Time { return v.clock().Add(-jwtLeeway) },
+	})
+	return v.verifier, nil
+}
