@@ -90,18 +90,22 @@ func distinct(rows []OpenRow) []OpenRow {
 	return out
 }
 
+// conflictPatience is how long a call tries again when others are in its way: longer than a busy disk needs to sync what they
+// commit.
+const conflictPatience = 10 * time.Second
+
 // retryConflicts runs f again when another transaction was in its way.
 func retryConflicts(ctx context.Context, f func() error) error {
-	const attempts = 10
+	begin := time.Now()
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || !errors.Is(err, ErrConflict) || attempt == attempts {
+		if err == nil || !errors.Is(err, ErrConflict) || time.Since(begin) > conflictPatience {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
-		case <-time.After(rand.N(time.Duration(attempt) * 10 * time.Millisecond)):
+		case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
 		}
 	}
 }
