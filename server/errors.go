@@ -23,6 +23,7 @@ import (
 const (
 	messageInvalidValues   = "Query parameters have invalid values."
 	messageInvalidValue    = "Query parameter has invalid value."
+	messageInvalidFields   = "The body has fields with invalid values."
 	messageNotFound        = "Resource not found or you do not have access to this resource"
 	messageForbidden       = "Forbidden."
 	messageUnauthenticated = "A valid token is needed."

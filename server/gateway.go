@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -59,6 +61,7 @@ func newGateway(c Config) (*gateway, error) {
 			return metadata.Pairs(callerAddressKey, clientAddress(r, c.TrustedProxies))
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(), // a form that is posted is no question
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
@@ -87,7 +90,7 @@ func newGateway(c Config) (*gateway, error) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json; this build has no page.")
 	})
-	g.Handler = mux
+	g.Handler = canonicalPaths(mux)
 	return g, nil
 }
 
@@ -155,16 +158,35 @@ func passHeader(name string) (string, bool) {
 	return name, slices.Contains([]string{"coder-session-token", "session-token", "traceparent", "x-request-id"}, name)
 }
 
-// limitRequest refuses what the API never needs.
+// canonicalPaths lets each path be written in one way only, so that nothing in front of the server and nothing behind it can
+// take a request for another one: without empty and dot segments, without a slash at the end, and without percent signs,
+// which no path of the server needs.
+func canonicalPaths(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.URL.EscapedPath() != path.Clean(r.URL.Path) {
+			writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limitRequest refuses what the API never needs. A page of another site can make a browser send a body, but not call it JSON
+// without asking first, and no answer of the server allows it.
 func limitRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "private") // answers depend on who asks
+		query, err := url.ParseQuery(r.URL.RawQuery)
 		switch {
-		case !utf8.ValidString(r.URL.Path):
-			writeErrorBody(w, http.StatusBadRequest, &insightsv1.Error{Message: "The path is not UTF-8."})
+		case err != nil:
+			writeErrorBody(w, http.StatusBadRequest, &insightsv1.Error{Message: "The query cannot be read."})
 			return
 		case r.Header.Get("Content-Encoding") != "":
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})
+			return
+		case r.ContentLength != 0 && !isJSON(r.Header):
+			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "The Content-Type of the body must be application/json."})
 			return
 		case r.ContentLength > maxMessage:
 			writeErrorBody(w, http.StatusRequestEntityTooLarge, &insightsv1.Error{Message: fmt.Sprintf("The body has %d bytes, at most %d.", r.ContentLength, maxMessage)})
@@ -172,8 +194,14 @@ func limitRequest(next http.Handler) http.Handler {
 		}
 		r.Header.Del("Grpc-Timeout") // deadlines are the server's
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), queryKey{}, r.URL.Query())))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), queryKey{}, query)))
 	})
+}
+
+// isJSON is whether a request says that its body is JSON.
+func isJSON(h http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && mediaType == "application/json"
 }
 
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {

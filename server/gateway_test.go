@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,18 @@ func TestGateway(t *testing.T) {
 		"extra slash":                  {path: "/api/v2/insights/templates/?" + week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
 		"later question":               {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 501},
 		"fractional offset":            {path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "must be a valid integer"},
-		"unknown field in a body":      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"planets":[]}`), status: 400, says: "planets"},
+		"form instead of a query":      {method: http.MethodPost, path: "/api/v2/insights/templates", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(week), status: 415},
+		"form":                         {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(`{"users":[]}`), status: 415, says: "application/json"},
+		"plain text":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain"}}, body: strings.NewReader(`{"users":[]}`), status: 415},
+		"no type":                      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {""}}, body: strings.NewReader(`{"users":[]}`), status: 415},
+		"type of two":                  {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain, application/json"}}, body: strings.NewReader(`{"users":[]}`), status: 415},
+		"JSON with its character set":  {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"Application/JSON; charset=UTF-8"}}, body: strings.NewReader(`{"users":[]}`), status: 200},
+		"query that cannot be read":    {path: "/api/v2/access/me?a;b", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "query"},
+		"head of a question":           {method: http.MethodHead, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405},
+		"head of the description":      {method: http.MethodHead, path: "/openapi.json", status: 200},
+		"cookie":                       {path: insights, header: http.Header{"Cookie": {"coder_session_token=" + owner + "; authorization=" + owner}}, status: 401},
+		"cookie beside a token":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Cookie": {"coder_session_token=tia_x"}}, status: 200},
+		"unknown field in a body":      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"planets":[]}`), status: 400, says: `"validations":[{"field":"planets"`},
 		"compressed body":              {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Encoding": {"gzip"}}, body: strings.NewReader("x"), status: 415},
 		"large body":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: bytes.NewReader(make([]byte, maxMessage+1)), status: 413},
 		"deadline from outside":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Grpc-Timeout": {"1n"}}, status: 200},
@@ -80,6 +92,9 @@ func TestGateway(t *testing.T) {
 			if req.Header == nil {
 				req.Header = http.Header{}
 			}
+			if c.body != nil && req.Header["Content-Type"] == nil {
+				req.Header.Set("Content-Type", "application/json")
+			}
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)
@@ -92,7 +107,10 @@ func TestGateway(t *testing.T) {
 			if resp.StatusCode != c.status || !strings.Contains(string(body), c.says) {
 				t.Errorf("%d %s; want %d with %q", resp.StatusCode, body, c.status, c.says)
 			}
-			if contentType := resp.Header.Get("Content-Type"); strings.HasPrefix(c.path, "/api/") && contentType != "application/json; charset=utf-8" {
+			if resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+				t.Error("a browser may guess what the answer is")
+			}
+			if contentType := resp.Header.Get("Content-Type"); c.method != http.MethodHead && strings.HasPrefix(c.path, "/api/") && contentType != "application/json; charset=utf-8" {
 				t.Errorf("content type %q", contentType)
 			}
 			for header := range resp.Header {
@@ -101,6 +119,85 @@ func TestGateway(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// However a path is written, it is the route that it names or it is refused; never is anyone sent elsewhere.
+func TestGatewayPaths(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	owner := r.token(t, access.RoleOwner, everywhere)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ask := func(method, path string) (int, http.Header) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.HTTPAddress(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, query, _ := strings.Cut(path, "?")
+		unescaped, err := url.PathUnescape(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.URL.Path, req.URL.RawPath, req.URL.RawQuery = unescaped, before, query
+		req.Header.Set("Coder-Session-Token", owner)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header
+	}
+	for _, path := range []string{"/api/v2/access/me", "/openapi.json", "/livez", "/"} {
+		if status, _ := ask(http.MethodGet, path); status != http.StatusOK {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	for _, path := range []string{
+		"//api/v2/access/me", "/api//v2/access/me", "/api/v2//access/me", "/api/v2/access//me", "/api/v2/access/me/", "/api/v2/access/me//", "/api/v2/access/me/.", "/api/v2/access/me/..",
+		"/./api/v2/access/me", "/api/./v2/access/me", "/api/v2/insights/../access/me", "/../api/v2/access/me", "/livez/../api/v2/access/me", "/api/v2/access/tokens/../me",
+		"/api/v2/access/%6de", "/%61pi/v2/access/me", "/api%2Fv2/access/me", "/api/v2%2faccess/me", "/api/v2/%2e/access/me", "/api/v2/insights/%2e%2e/access/me", "/api/v2/insights/%2E%2E/access/me",
+		"/api/v2/access/me%2F", "/api/v2/access/me%00", "/api/v2/access/me%20", "/api/v2/access/me%3Fx=1", "/api/v2/access/me%ff", "/api/v2/access/%256de",
+		"/api/v2/access/me;x=1", "/api/v2/access/ME", "/API/v2/access/me", "/api/v2/access/me:get", "/insights.v1.AccessService/WhoAmI", "/openapi.json/", "/livez/", "//livez", "/%6civez", "//evil.example/api/v2/access/me",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+			for _, query := range []string{"", "?a=1"} {
+				status, header := ask(method, path+query)
+				if status != http.StatusNotFound && status != http.StatusMethodNotAllowed || header.Get("Location") != "" {
+					t.Errorf("%s %s: %d, sent to %q", method, path+query, status, header.Get("Location"))
+				}
+			}
+		}
+	}
+}
+
+// No other site may read answers, whatever a browser asks on its behalf.
+func TestNoCrossOriginAccess(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	owner := r.token(t, access.RoleOwner, everywhere)
+	for _, origin := range []string{"null", "https://evil.example", "http://" + r.HTTPAddress(), "http://" + r.HTTPAddress() + ".evil.example", "http://user@" + r.HTTPAddress(), "*"} {
+		for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost} {
+			for _, path := range []string{"/api/v2/access/me", "/api/v2/catalog", "/api/v2/nothing", "/openapi.json", "/livez"} {
+				req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.HTTPAddress()+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header = http.Header{"Coder-Session-Token": {owner}, "Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"authorization"}}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				for header := range resp.Header {
+					if strings.HasPrefix(header, "Access-Control-") {
+						t.Errorf("%s %s from %s: header %s", method, path, origin, header)
+					}
+				}
+				if method == http.MethodOptions && resp.StatusCode < 400 {
+					t.Errorf("a question before the question to %s from %s: %d", path, origin, resp.StatusCode)
+				}
+			}
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 
 // jsonMarshaler writes messages the way that existing REST clients read them: proto names, 64-bit integers as numbers,
 // empty lists as [], unset messages as null, and nothing at all for an empty field that the contract marks so. Equal
-// messages have equal bytes. It reads what protojson reads, and refuses unknown fields.
+// messages have equal bytes. It reads what protojson reads, and refuses unknown and repeated
+// fields.
 type jsonMarshaler struct{}
 
 var _ runtime.Marshaler = jsonMarshaler{}
@@ -62,7 +63,10 @@ func (jsonMarshaler) Unmarshal(data []byte, v any) error {
 	if !ok {
 		return fmt.Errorf("read JSON: %T is no message", v)
 	}
-	return protojson.Unmarshal(data, m)
+	if err := protojson.Unmarshal(data, m); err != nil {
+		return explainJSON(data, err)
+	}
+	return nil
 }
 
 // NewDecoder implements [runtime.Marshaler].

@@ -140,6 +140,14 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 // explainRequest says what is wrong with a request that the gateway itself could not read.
 func explainRequest(ctx context.Context, body *insightsv1.Error, r *http.Request) {
 	body.Detail, body.Message = body.GetMessage(), "The request cannot be read."
+	if fault, ok := parseBodyFault(body.GetDetail()); ok {
+		body.Detail = fault.Detail
+		if fault.Field != "" {
+			body.Message, body.Detail = messageInvalidFields, ""
+			body.Validations = []*insightsv1.Validation{{Field: fault.Field, Detail: fault.Detail}}
+		}
+		return
+	}
 	name, ok := runtime.RPCMethod(ctx)
 	if !ok {
 		return
@@ -171,7 +179,6 @@ func writeErrorBody(w http.ResponseWriter, code int, body *insightsv1.Error) {
 		text = []byte(`{"message":"Internal error."}`)
 	}
 	w.Header().Set("Content-Type", jsonMarshaler{}.ContentType(nil))
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	_, _ = w.Write(text)
 }
