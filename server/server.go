@@ -37,6 +37,7 @@ type Config struct {
 	GRPCAddress       string           // host:port; port 0 takes a free one
 	HTTPAddress       string           // REST, OpenAPI and the page
 	PrometheusAddress string           // metrics at / and /metrics
+	PrometheusToken   string           // what scrapes must bear; empty: they need nothing
 	TLS               *tls.Config      // nil: plaintext
 	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
 	IngestMaxAhead    time.Duration    // how far in the future a report may be
@@ -125,7 +126,7 @@ func New(c Config) (*Server, error) {
 	if s.gateway, err = newGateway(c); err != nil {
 		return nil, err
 	}
-	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, m.handler())
+	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, requireToken(c.PrometheusToken, m.handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
 	return s, s.listen()
 }

@@ -52,6 +52,9 @@ func TestCommandLine(t *testing.T) {
 		"no id":                    {args: []string{"token", "create", database, "--agent=x"}, code: exitUsage, err: "--agent"},
 		"unknown token":            {args: []string{"token", "revoke", database, "nothing"}, code: exitError, err: "does not exist"},
 		"beyond loopback":          {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
+		"scrapes beyond loopback":  {args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure"},
+		"token file that is gone":  {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
+		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
 		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
 		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
 		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
@@ -123,11 +126,16 @@ func (p *program) wait(t *testing.T, expression string) []string {
 
 func get(t *testing.T, url, token string) (int, string) {
 	t.Helper()
+	return fetch(t, url, "Coder-Session-Token", token)
+}
+
+func fetch(t *testing.T, url, header, value string) (int, string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Coder-Session-Token", token)
+	req.Header.Set(header, value)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -143,8 +151,12 @@ func get(t *testing.T, url, token string) (int, string) {
 // From nothing to an answer: serve makes the database, token create lets in, token revoke puts out.
 func TestServe(t *testing.T) {
 	t.Parallel()
-	database := "--database=sqlite:" + filepath.Join(t.TempDir(), "new.db")
-	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0")
+	folder := t.TempDir()
+	database, scrapes := "--database=sqlite:"+filepath.Join(folder, "new.db"), filepath.Join(folder, "token")
+	if err := os.WriteFile(scrapes, []byte("for-scrapes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--prometheus-token-file="+scrapes)
 	at := p.wait(t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) protection=none usage_stats=true`)
 	code, token, errs := command(t, nil, "token", "create", database, "--role", "owner")
 	if code != exitOK || !regexp.MustCompile(`^tia_\w+\n$`).MatchString(token) {
@@ -169,8 +181,10 @@ func TestServe(t *testing.T) {
 			t.Fatal("a revoked token still lets in after 5 s")
 		}
 	}
-	if status, body := get(t, "http://"+at[1]+"/metrics", ""); status != http.StatusOK || !strings.Contains(body, "go_goroutines") {
-		t.Errorf("metrics: %d %s", status, body)
+	for secret, want := range map[string]int{"for-scrapes": http.StatusOK, token: http.StatusUnauthorized} {
+		if status, body := fetch(t, "http://"+at[1]+"/metrics", "Authorization", "Bearer "+secret); status != want || strings.Contains(body, "go_goroutines") != (want == http.StatusOK) {
+			t.Errorf("metrics: %d, want %d: %s", status, want, body)
+		}
 	}
 	p.stop()
 	if code := <-p.stopped; code != exitOK {

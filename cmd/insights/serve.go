@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/template-insights/insights/server"
@@ -20,7 +21,7 @@ import (
 type addressFlags struct {
 	GRPCAddress       string `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
 	HTTPAddress       string `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
-	PrometheusAddress string `default:"127.0.0.1:2112" env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, without a token. Default: ${default}."`
+	PrometheusAddress string `default:"127.0.0.1:2112" env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: ${default}."`
 }
 
 // logFlags say what is logged.
@@ -51,6 +52,7 @@ type serveCommand struct {
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside; 0 is no limit. Default: ${default}."`
+	PrometheusToken  string         `name:"prometheus-token-file" env:"INSIGHTS_PROMETHEUS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token that scrapes must bear, needed beyond loopback: the credentials_file of Prometheus."`
 	OIDCIssuer       string         `name:"oidc-issuer" env:"INSIGHTS_OIDC_ISSUER" placeholder:"URL" help:"Accept JSON web tokens of this issuer as those of users."`
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
@@ -58,7 +60,7 @@ type serveCommand struct {
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
-	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS: only where something else protects the network, for tokens travel in the clear."`
+	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS, and for scrapes without a token: only where something else protects the network, for tokens travel in the clear."`
 	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed in logs."`
 	GRPCReflection   bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
 }
@@ -98,14 +100,38 @@ func (f serveCommand) config(c console) (server.Config, error) {
 	if config.TLS, err = f.tls(); err != nil {
 		return config, err
 	}
-	if config.TLS == nil && !f.Insecure {
-		for flag, address := range map[string]string{"--grpc-address": f.GRPCAddress, "--http-address": f.HTTPAddress} {
-			if !isLoopback(address) {
-				return config, usageError(fmt.Sprintf("%s %s is beyond loopback: set --tls-cert and --tls-key, or --insecure if the network is protected otherwise", flag, address))
-			}
+	if config.PrometheusToken, err = f.prometheusToken(); err != nil {
+		return config, err
+	}
+	for _, at := range []struct {
+		flag, address, needs string
+		met                  bool
+	}{
+		{"--grpc-address", f.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--http-address", f.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--prometheus-address", f.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != ""},
+	} {
+		if !at.met && !f.Insecure && !isLoopback(at.address) {
+			return config, usageError(fmt.Sprintf("%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs))
 		}
 	}
 	return config, nil
+}
+
+// prometheusToken reads the token that scrapes must bear, if a file names one.
+func (f serveCommand) prometheusToken() (string, error) {
+	if f.PrometheusToken == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(f.PrometheusToken)
+	if err != nil {
+		return "", fmt.Errorf("read --prometheus-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", fmt.Errorf("read --prometheus-token-file: %s is empty", f.PrometheusToken)
+	}
+	return token, nil
 }
 
 func isLoopback(address string) bool {
