@@ -38,8 +38,9 @@ func principalOf(ctx context.Context) access.Principal {
 type authenticator struct {
 	store    *store.Store
 	logger   *slog.Logger
-	issuer   *tokenVerifier // nil: only own tokens count
-	handlers sync.WaitGroup // of streams; those that were ended early take a moment to notice
+	issuer   *tokenVerifier    // nil: only own tokens count
+	failures *limiters[string] // by the network of the caller
+	handlers sync.WaitGroup    // of streams; those that were ended early take a moment to notice
 
 	mu      sync.Mutex
 	known   map[[32]byte]authentication // by the hash of the credential
@@ -82,7 +83,10 @@ type openStream struct {
 }
 
 func newAuthenticator(c Config) *authenticator {
-	a := &authenticator{store: c.Store, logger: c.Logger, known: map[[32]byte]authentication{}, streams: map[*openStream]struct{}{}}
+	a := &authenticator{
+		store: c.Store, logger: c.Logger, failures: newLimiters[string](c.RateLimit),
+		known: map[[32]byte]authentication{}, streams: map[*openStream]struct{}{},
+	}
 	if c.OIDC != nil {
 		a.issuer = newTokenVerifier(*c.OIDC, c.Clock)
 	}
@@ -152,19 +156,31 @@ func (a *authenticator) ask(ctx context.Context, c credential) (access.Principal
 	return a.store.User(ctx, user)
 }
 
-// enter puts the caller into the context of a call.
+// enter puts the caller into the context of a call. Who fails too often learns no longer why, but what is valid is let in
+// wherever it comes from: many agents may share the address of one that fails.
 func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream, error) {
-	shown, err := a.credentialOf(ctx)
-	if err != nil {
-		return nil, nil, err
+	shown, p, err := a.identify(ctx)
+	if errors.Is(err, store.ErrUnauthenticated) || errors.Is(err, access.ErrMalformedToken) {
+		if wait := a.failures.take(networkOf(callerAddress(ctx))); wait > 0 {
+			return nil, nil, tooMany(wait)
+		}
 	}
-	p, err := a.authenticate(ctx, shown)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &openStream{credential: shown, caller: &atomic.Pointer[access.Principal]{}, revoked: make(chan error, 1)}
 	s.caller.Store(&p)
 	return context.WithValue(ctx, callerKey{}, s.caller), s, nil
+}
+
+// identify finds the principal of a call by all that the call shows.
+func (a *authenticator) identify(ctx context.Context) (credential, access.Principal, error) {
+	shown, err := a.credentialOf(ctx)
+	if err != nil {
+		return shown, access.Principal{}, err
+	}
+	p, err := a.authenticate(ctx, shown)
+	return shown, p, err
 }
 
 func (a *authenticator) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

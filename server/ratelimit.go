@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,19 +14,63 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store/access"
 )
 
-// maxLimiters bounds the callers that are remembered; when there are more all begin anew.
-const maxLimiters = 100_000
+// Bounds of what one caller may ask.
+const (
+	maxLimiters  = 100_000 // callers that are remembered; when there are more all begin anew
+	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time
+	maxQueued    = 12      // questions of one principal that wait for those; more are refused
+)
 
-// rateLimiter lets each caller make so many unary calls per second, and for a moment twice as many. Streams are held back by
-// their windows.
-type rateLimiter struct {
+// limiters let each of many do something so many times per second, and for a moment twice as many.
+type limiters[K comparable] struct {
 	perSecond int // 0: no limit
 
-	mu      sync.Mutex
-	callers map[limitedCaller]*rate.Limiter
+	mu    sync.Mutex
+	known map[K]*rate.Limiter
+}
+
+func newLimiters[K comparable](perSecond int) *limiters[K] {
+	return &limiters[K]{perSecond: perSecond, known: map[K]*rate.Limiter{}}
+}
+
+// take counts one time, and returns 0, or how long to wait before it could be counted.
+func (l *limiters[K]) take(who K) time.Duration {
+	if l.perSecond == 0 {
+		return 0
+	}
+	r := l.of(who).Reserve()
+	wait := r.Delay()
+	if wait > 0 {
+		r.Cancel()
+	}
+	return wait
+}
+
+func (l *limiters[K]) of(who K) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limiter, known := l.known[who]
+	if !known {
+		if len(l.known) >= maxLimiters {
+			clear(l.known)
+		}
+		limiter = rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
+		l.known[who] = limiter
+	}
+	return limiter
+}
+
+// rateLimiter bounds how often each caller calls, and how many questions it has answered at once. Streams are held back by
+// their windows.
+type rateLimiter struct {
+	calls *limiters[limitedCaller]
+
+	mu     sync.Mutex
+	asking map[limitedCaller]*questions // of those who ask right now
 }
 
 // limitedCaller is whose calls are counted together: a principal with all its tokens.
@@ -33,39 +79,86 @@ type limitedCaller struct {
 	id   uuid.UUID
 }
 
-func newRateLimiter(perSecond int) *rateLimiter {
-	return &rateLimiter{perSecond: perSecond, callers: map[limitedCaller]*rate.Limiter{}}
+// questions are those of one caller.
+type questions struct {
+	open    int           // answered and waiting
+	answers chan struct{} // one for each that is being answered
 }
 
-func (l *rateLimiter) of(p access.Principal) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	caller := limitedCaller{p.Kind, p.ID}
-	limiter, known := l.callers[caller]
-	if !known {
-		if len(l.callers) >= maxLimiters {
-			clear(l.callers)
-		}
-		limiter = rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
-		l.callers[caller] = limiter
-	}
-	return limiter
+func newRateLimiter(perSecond int) *rateLimiter {
+	return &rateLimiter{calls: newLimiters[limitedCaller](perSecond), asking: map[limitedCaller]*questions{}}
 }
 
 func (l *rateLimiter) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if l.perSecond == 0 || isPublic(info.FullMethod) {
+	if isPublic(info.FullMethod) {
 		return handler(ctx, req)
 	}
-	r := l.of(principalOf(ctx)).Reserve()
-	if wait := r.Delay(); wait > 0 {
-		r.Cancel()
+	p := principalOf(ctx)
+	caller := limitedCaller{p.Kind, p.ID}
+	if wait := l.calls.take(caller); wait > 0 {
 		return nil, tooMany(wait)
 	}
+	if !strings.HasPrefix(info.FullMethod, "/"+insightsv1.InsightsService_ServiceDesc.ServiceName+"/") {
+		return handler(ctx, req)
+	}
+	q, ok := l.enter(caller)
+	if !ok {
+		return nil, tooMany(retryAfter)
+	}
+	defer l.leave(caller)
+	select {
+	case q.answers <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-q.answers }()
 	return handler(ctx, req)
+}
+
+// enter counts a question of a caller, unless too many wait.
+func (l *rateLimiter) enter(caller limitedCaller) (*questions, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.asking[caller]
+	if q == nil {
+		q = &questions{answers: make(chan struct{}, maxQuestions)}
+		l.asking[caller] = q
+	}
+	if q.open == maxQuestions+maxQueued {
+		return nil, false
+	}
+	q.open++
+	return q, true
+}
+
+func (l *rateLimiter) leave(caller limitedCaller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.asking[caller]
+	if q.open--; q.open == 0 {
+		delete(l.asking, caller)
+	}
 }
 
 // tooMany is the error for a caller who asks too often.
 func tooMany(wait time.Duration) error {
 	return newCallError(codes.ResourceExhausted, reasonTooMany, "Too many requests; wait a moment.", "", nil,
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
+}
+
+// networkOf is whose attempts from an address are counted together: an IPv4 address, or the 64 bits of an IPv6 address that
+// one customer of a provider has.
+func networkOf(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		port, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return address
+		}
+		ip = port.Addr()
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+		return netip.PrefixFrom(ip, 64).Masked().String()
+	}
+	return ip.String()
 }

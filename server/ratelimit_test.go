@@ -1,16 +1,24 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -58,4 +66,172 @@ func TestRateLimit(t *testing.T) {
 		t.Errorf("over REST: %d, Retry-After %q", code, header.Get("Retry-After"))
 	}
 	must(t, client.WhoAmI, calm, &insightsv1.WhoAmIRequest{})
+}
+
+// Of one principal a few questions are answered at a time, some more wait, and the rest is told to come back; others do not
+// notice, and neither do other calls of the same one.
+func TestQuestionsAtATime(t *testing.T) {
+	t.Parallel()
+	l := newRateLimiter(0)
+	began, end := make(chan struct{}), make(chan struct{})
+	ask := func(ctx context.Context, who uuid.UUID, method string) error {
+		caller := &atomic.Pointer[access.Principal]{}
+		caller.Store(&access.Principal{Kind: access.KindUser, ID: who})
+		_, err := l.unary(context.WithValue(ctx, callerKey{}, caller), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
+			began <- struct{}{}
+			<-end
+			return nil, nil
+		})
+		return err
+	}
+	const question = insightsv1.InsightsService_GetTemplateInsights_FullMethodName
+	greedy, calm := uuid.New(), uuid.New()
+	var asking sync.WaitGroup
+	errs := make(chan error, 100)
+	for range maxQuestions {
+		asking.Go(func() { errs <- ask(t.Context(), greedy, question) })
+		<-began
+	}
+	impatient, leave := context.WithCancel(t.Context())
+	for i := range maxQueued {
+		ctx := t.Context()
+		if i == 0 {
+			ctx = impatient
+		}
+		asking.Go(func() { errs <- ask(ctx, greedy, question) })
+	}
+	open := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if q := l.asking[limitedCaller{access.KindUser, greedy}]; q != nil {
+			return q.open
+		}
+		return 0
+	}
+	waitFor(t, 10*time.Second, "all to wait", func() bool { return open() == maxQuestions+maxQueued })
+	if err := ask(t.Context(), greedy, question); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("one question more: %v", err)
+	}
+	select {
+	case <-began:
+		t.Error("more questions are answered at a time")
+	default:
+	}
+	for who, method := range map[uuid.UUID]string{calm: question, greedy: insightsv1.AccessService_WhoAmI_FullMethodName} {
+		asking.Go(func() { errs <- ask(t.Context(), who, method) })
+		<-began
+	}
+	leave()
+	if err := <-errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("who does not wait any longer: %v", err)
+	}
+	if got := open(); got != maxQuestions+maxQueued-1 {
+		t.Errorf("%d questions are open then", got)
+	}
+	close(end)
+	for range maxQueued - 1 {
+		<-began
+	}
+	asking.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if len(l.asking) != 0 {
+		t.Errorf("%d callers are remembered in the end", len(l.asking))
+	}
+}
+
+// Who guesses tokens is held to a rate; a valid token passes from the same address, however many fail beside it.
+func TestFailedAuthentications(t *testing.T) {
+	t.Parallel()
+	const perSecond, tries = 50, 10_000
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	r := run(t, f.Database, storetest.Now, func(c *Config) { c.RateLimit, c.Logger = perSecond, slog.New(slog.DiscardHandler) })
+	tokens := make([]string, 4)
+	for i := range tokens {
+		secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens[i] = secrets[0].Reveal()
+	}
+	client := insightsv1.NewAccessServiceClient(r.conn)
+	begin := time.Now()
+	var guessing sync.WaitGroup
+	var told, held atomic.Int64
+	for n := range tokens {
+		guessing.Go(func() {
+			for i := range tries / len(tokens) {
+				guess := "tia_x"
+				if i%10 == 0 {
+					guess = access.NewToken().Reveal()
+				}
+				_, err := client.WhoAmI(as(t.Context(), guess), &insightsv1.WhoAmIRequest{})
+				switch status.Code(err) {
+				case codes.Unauthenticated:
+					told.Add(1)
+				case codes.ResourceExhausted:
+					held.Add(1)
+				default:
+					t.Errorf("a guess: %v", err)
+				}
+				if i == 1000 {
+					if _, err := client.WhoAmI(as(t.Context(), tokens[n]), &insightsv1.WhoAmIRequest{}); err != nil {
+						t.Errorf("a valid token: %v", err)
+					}
+				}
+			}
+		})
+	}
+	guessing.Wait()
+	most := 2*perSecond + int64(time.Since(begin).Seconds()*perSecond) + 1
+	if told.Load() < 2*perSecond || told.Load() > most || told.Load()+held.Load() != tries {
+		t.Errorf("of %d guesses %d were told why, want %d to %d; %d were held back", tries, told.Load(), 2*perSecond, most, held.Load())
+	}
+	code, header, _ := r.fetch(t, http.Header{"Coder-Session-Token": {"tia_x"}}, "/api/v2/access/me")
+	if code != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
+		t.Errorf("a guess over REST: %d, Retry-After %q", code, header.Get("Retry-After"))
+	}
+	if code, _, _ := r.fetch(t, http.Header{"Coder-Session-Token": {tokens[0]}}, "/api/v2/access/me"); code != http.StatusOK {
+		t.Errorf("a valid token over REST: %d", code)
+	}
+	stream, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(as(t.Context(), "tia_x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a guess on a stream: %v", err)
+	}
+}
+
+// What is remembered of callers is bounded.
+func TestLimitersAreBounded(t *testing.T) {
+	t.Parallel()
+	l := newLimiters[int](1)
+	for i := range maxLimiters + 1 {
+		if wait := l.take(i); wait > 0 {
+			t.Fatalf("caller %d waits %v at the first time", i, wait)
+		}
+		if i == maxLimiters-1 && len(l.known) != maxLimiters {
+			t.Errorf("%d of %d callers are remembered", len(l.known), maxLimiters)
+		}
+	}
+	if len(l.known) != 1 {
+		t.Errorf("%d callers are remembered beyond the bound", len(l.known))
+	}
+}
+
+func TestNetworkOf(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"198.51.100.1:5": "198.51.100.1", "198.51.100.1": "198.51.100.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "2001:db8:1:2:ffff::1": "2001:db8:1:2::/64",
+		"[::ffff:198.51.100.1]:5": "198.51.100.1", "fe80::1%eth0": "fe80::/64", "": "", "unknown": "unknown",
+	} {
+		if got := networkOf(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
 }

@@ -47,7 +47,7 @@ type Config struct {
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
 	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
-	RateLimit         int              // unary calls per second of one principal; for a moment twice as many; zero: no limit
+	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed

@@ -51,7 +51,7 @@ type serveCommand struct {
 	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside; 0 is no limit. Default: ${default}."`
+	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
 	PrometheusToken  string         `name:"prometheus-token-file" env:"INSIGHTS_PROMETHEUS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token that scrapes must bear, needed beyond loopback: the credentials_file of Prometheus."`
 	OIDCIssuer       string         `name:"oidc-issuer" env:"INSIGHTS_OIDC_ISSUER" placeholder:"URL" help:"Accept JSON web tokens of this issuer as those of users."`
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
@@ -61,7 +61,7 @@ type serveCommand struct {
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
 	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS, and for scrapes without a token: only where something else protects the network, for tokens travel in the clear."`
-	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed in logs."`
+	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed, in logs and where addresses are counted."`
 	GRPCReflection   bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
 }
 
