@@ -180,7 +180,10 @@ func (a *authenticator) identify(ctx context.Context) (credential, access.Princi
 		return shown, access.Principal{}, err
 	}
 	p, err := a.authenticate(ctx, shown)
-	return shown, p, err
+	if err != nil {
+		return shown, p, err
+	}
+	return shown, p, checkCertificate(ctx, p)
 }
 
 func (a *authenticator) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

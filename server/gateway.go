@@ -58,7 +58,7 @@ func newGateway(c Config) (*gateway, error) {
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
-			return metadata.Pairs(callerAddressKey, clientAddress(r, c.TrustedProxies))
+			return metadata.MD{callerAddressKey: {clientAddress(r, c.TrustedProxies)}, callerAgentKey: certificateAgents(r.TLS)}
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(), // a form that is posted is no question

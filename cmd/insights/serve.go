@@ -59,7 +59,7 @@ type serveCommand struct {
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
-	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then."`
+	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then. One for spiffe://DOMAIN/agent/ID lets in that agent's tokens only."`
 	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS, and for scrapes without a token: only where something else protects the network, for tokens travel in the clear."`
 	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed, in logs and where addresses are counted."`
 	GRPCReflection   bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`

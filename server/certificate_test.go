@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// authority signs certificates of clients.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	pair, _ := selfSigned(t)
+	certificate, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority{certificate, pair.PrivateKey.(*ecdsa.PrivateKey)}
+}
+
+// sign makes the certificate of a client with names, valid for so long from now on.
+func (a authority) sign(t *testing.T, valid time.Duration, names ...string) []tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(valid),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, name := range names {
+		uri, err := url.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template.URIs = append(template.URIs, uri)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+}
+
+// Where clients need certificates, one that names an agent lets in that agent's tokens and no others, on every way in.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	certificate, pool := selfSigned(t)
+	clients, others := newAuthority(t), newAuthority(t)
+	accepted := x509.NewCertPool()
+	accepted.AddCert(clients.certificate)
+	r := run(t, f.Database, storetest.Now, func(c *Config) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: accepted, ClientAuth: tls.RequireAndVerifyClientCert}
+	})
+	a, b := f.Agents[0][0], f.Agents[0][1]
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: a}, {PrincipalKind: access.KindAgent, PrincipalID: b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenA, tokenB, owner := secrets[0].Reveal(), secrets[1].Reveal(), r.token(t, access.RoleOwner, everywhere)
+	nameA, nameB := "spiffe://company.example/agent/"+a.String(), "spiffe://company.example/agent/"+b.String()
+	for name, c := range map[string]struct {
+		certificates []tls.Certificate
+		token        string
+		want         codes.Code // Unavailable: no connection
+	}{
+		"everything right":               {clients.sign(t, time.Hour, nameA), tokenA, codes.OK},
+		"other domain":                   {clients.sign(t, time.Hour, "spiffe://other/agent/"+a.String()), tokenA, codes.OK},
+		"one of two agents":              {clients.sign(t, time.Hour, nameB, nameA), tokenA, codes.OK},
+		"names beside":                   {clients.sign(t, time.Hour, "https://company.example/agent/"+b.String(), "spiffe://company.example/ns/default/sa/x", nameA), tokenA, codes.OK},
+		"no names, an agent":             {clients.sign(t, time.Hour), tokenA, codes.OK},
+		"no names, an owner":             {clients.sign(t, time.Hour), owner, codes.OK},
+		"no certificate":                 {nil, tokenA, codes.Unavailable},
+		"of another authority":           {others.sign(t, time.Hour, nameA), tokenA, codes.Unavailable},
+		"expired":                        {clients.sign(t, -time.Hour, nameA), tokenA, codes.Unavailable},
+		"names another agent":            {clients.sign(t, time.Hour, nameB), tokenA, codes.Unauthenticated},
+		"of one agent, token of other":   {clients.sign(t, time.Hour, nameA), tokenB, codes.Unauthenticated},
+		"of an agent, token of an owner": {clients.sign(t, time.Hour, nameA), owner, codes.Unauthenticated},
+		"names an unknown agent":         {clients.sign(t, time.Hour, "spiffe://company.example/agent/"+uuid.NewString()), tokenA, codes.Unauthenticated},
+		"names an agent by a nickname":   {clients.sign(t, time.Hour, "spiffe://company.example/agent/a"), tokenA, codes.Unauthenticated},
+		"names no agent where one goes":  {clients.sign(t, time.Hour, "spiffe://company.example/agent/"), tokenA, codes.Unauthenticated},
+		"more behind the id":             {clients.sign(t, time.Hour, nameA+"/x"), tokenA, codes.Unauthenticated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := &tls.Config{RootCAs: pool, Certificates: c.certificates}
+			conn, err := grpc.NewClient(r.GRPCAddress(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			// What the gateway says of certificates is not believed from anyone else.
+			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(as(t.Context(), c.token), callerAgentKey, a.String(), callerAgentKey, b.String()), time.Minute)
+			defer cancel()
+			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); status.Code(err) != c.want {
+				t.Errorf("gRPC: %v, want %v", err, c.want)
+			}
+			if c.token != owner {
+				stream, err := insightsv1.NewIngestServiceClient(conn).StreamStats(ctx)
+				if err == nil {
+					_, err = stream.Recv()
+				}
+				if status.Code(err) != c.want {
+					t.Errorf("stream: %v, want %v", err, c.want)
+				}
+			}
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+			defer client.CloseIdleConnections()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.HTTPAddress()+"/api/v2/access/me", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = http.Header{"Authorization": {"Bearer " + c.token}, "Insights-Caller-Agent": {a.String(), b.String()}, "Grpc-Metadata-Insights-Caller-Agent": {a.String(), b.String()}}
+			resp, err := client.Do(req)
+			if err != nil {
+				if c.want != codes.Unavailable {
+					t.Errorf("REST: %v", err)
+				}
+				return
+			}
+			defer resp.Body.Close()
+			if want := map[codes.Code]int{codes.OK: 200, codes.Unauthenticated: 401}[c.want]; resp.StatusCode != want {
+				t.Errorf("REST: %d, want %d", resp.StatusCode, want)
+			}
+		})
+	}
+}
+
+// A certificate that nobody verified says nothing.
+func TestUnverifiedCertificate(t *testing.T) {
+	t.Parallel()
+	signer := newAuthority(t)
+	pair := signer.sign(t, time.Hour, "spiffe://company.example/agent/x")[0]
+	certificate, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
+	if got := certificateAgents(state); got != nil {
+		t.Errorf("it names %v", got)
+	}
+	state.VerifiedChains = [][]*x509.Certificate{{certificate, signer.certificate}}
+	if got := certificateAgents(state); len(got) != 1 {
+		t.Errorf("verified it names %v", got)
+	}
+}
