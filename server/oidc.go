@@ -41,8 +41,8 @@ func isLoopback(host string) bool { return host == "localhost" || host == "127.0
 
 // Bounds of tokens of an issuer.
 const (
-	maxJWT        = 8 << 10
-	jwtLeeway     = 30 * time.Second
+	maxJWT        = 8 << 10          // bytes
+	jwtLeeway     = 30 * time.Second // by which the issuer's clock may differ, in both directions
 	issuerTimeout = 10 * time.Second
 	issuerPause   = time.Second // between questions to an issuer about keys, however many unknown ones callers name
 )
@@ -96,7 +96,8 @@ func (p *pacedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // isJWT is whether a credential has the form of a JSON web token.
 func isJWT(text string) bool { return len(text) <= maxJWT && strings.Count(text, ".") == 2 }
 
-// verify returns the user that a token speaks for. Whatever is wrong with it is store.ErrUnauthenticated.
+// verify returns the user that a token speaks for. Whatever is wrong with it is store.ErrUnauthenticated. The token must be
+// meant for this service, alone or among others; who asked the issuer for it (azp) does not matter.
 func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID, err error) {
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, v.client), issuerTimeout)
 	defer cancel()
@@ -112,8 +113,8 @@ func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID
 	if err := token.Claims(&claims); err != nil {
 		return uuid.Nil, store.ErrUnauthenticated
 	}
-	if _, number := claims["exp"].(float64); !number {
-		return uuid.Nil, store.ErrUnauthenticated // the library takes text as well
+	if !v.timely(claims) {
+		return uuid.Nil, store.ErrUnauthenticated
 	}
 	claim := "sub"
 	if v.config.UserClaim != "" {
@@ -124,6 +125,27 @@ func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID
 		return uuid.Nil, store.ErrUnauthenticated
 	}
 	return user, nil
+}
+
+// timely is whether a token counts now, give or take the leeway, by all the times that it holds. It must hold its end. The
+// library would take text for numbers, be patient for five minutes with a token that is not valid yet, and not look at when
+// it was issued.
+func (v *tokenVerifier) timely(claims map[string]any) bool {
+	now := v.clock()
+	end, ok := claims["exp"].(float64)
+	if !ok || float64(now.Add(-jwtLeeway).Unix()) >= end {
+		return false
+	}
+	for _, name := range []string{"nbf", "iat"} {
+		claim, given := claims[name]
+		if !given {
+			continue
+		}
+		if begin, ok := claim.(float64); !ok || begin > float64(now.Add(jwtLeeway).Unix()) {
+			return false
+		}
+	}
+	return true
 }
 
 // ready finds out about the issuer once. An issuer that does not answer is asked again a moment later.
@@ -144,7 +166,7 @@ func (v *tokenVerifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error
 	}
 	v.verifier = provider.Verifier(&oidc.Config{
 		ClientID: v.config.Audience, SupportedSigningAlgs: jwtAlgorithms,
-		Now: func() time.Time { return v.clock().Add(-jwtLeeway) },
+		SkipExpiryCheck: true, // timely looks at all times alike
 	})
 	return v.verifier, nil
 }

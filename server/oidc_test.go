@@ -123,7 +123,8 @@ func TestIssuerTokens(t *testing.T) {
 		t.Fatalf("a good token: %d %s", status, text)
 	}
 	for name, claims := range map[string]map[string]any{
-		"one of several audiences": with("aud", []string{"other", "insights"}), "within the leeway": with("exp", now-20), "a leap ahead": with("nbf", now+20), "in the other header": good,
+		"one of several audiences": with("aud", []string{"other", "insights"}), "in the other header": good, "asked for by another client": with("azp", "grafana"),
+		"ended within the leeway": with("exp", now-29), "begins within the leeway": with("nbf", now+30), "issued within the leeway": with("iat", now+30), "long ago": with("iat", 1), "end with a fraction": with("exp", float64(now)+0.5),
 	} {
 		token := sign(t, jose.RS256, key, claims)
 		header := bearer(token)
@@ -176,8 +177,9 @@ func TestIssuerTokens(t *testing.T) {
 	}
 	for name, claims := range map[string]map[string]any{
 		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"), "no audience": with("aud", nil), "empty audience": with("aud", []string{}),
-		"audience of the wrong type": with("aud", 1), "expired": with("exp", now-31), "expired for ever": with("exp", 1), "no expiry": with("exp", nil), "expiry as text": with("exp", fmt.Sprint(now+60)),
-		"negative expiry": with("exp", -1), "not yet": with("nbf", now+3600), "no user": with("sub", nil), "unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"),
+		"audience of the wrong type": with("aud", 1), "expired": with("exp", now-30), "expired for ever": with("exp", 1), "no expiry": with("exp", nil), "expiry as text": with("exp", fmt.Sprint(now+60)),
+		"negative expiry": with("exp", -1), "not yet": with("nbf", now+31), "far ahead": with("nbf", now+3600), "begin as text": with("nbf", fmt.Sprint(now)), "no begin at all": with("nbf", []int{}),
+		"issued in the future": with("iat", now+31), "issued at some text": with("iat", "now"), "no user": with("sub", nil), "unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"),
 		"user of the wrong type": with("sub", 5), "user as a list": with("sub", []string{user.String()}), "user with blanks": with("sub", " "+user.String()), "user with more": with("sub", user.String()+"x"),
 		"no user id at all": with("sub", ""), "nobody": with("sub", uuid.Nil.String()),
 	} {
