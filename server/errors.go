@@ -38,6 +38,7 @@ const (
 	reasonForbidden       = "FORBIDDEN"
 	reasonNotFound        = "NOT_FOUND"
 	reasonTooMany         = "TOO_MANY_REQUESTS"
+	reasonTooLarge        = "TOO_LARGE"
 	reasonUnavailable     = "UNAVAILABLE"
 	reasonInternal        = "INTERNAL"
 )

@@ -152,10 +152,30 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 	return client.String()
 }
 
-// passHeader lets through what the interceptors read. Authorization is passed by the gateway itself.
+// passHeader lets through what the interceptors read. The library passes on some more by itself.
 func passHeader(name string) (string, bool) {
 	name = strings.ToLower(name)
 	return name, slices.Contains([]string{"coder-session-token", "session-token", "traceparent", "x-request-id"}, name)
+}
+
+// passedByItself are the headers that the library passes on.
+var passedByItself = []string{"Authorization", "X-Forwarded-For", "X-Forwarded-Host"}
+
+// maxPassed bounds the headers that the gateway passes on, as gRPC counts them; what it adds itself is less than the rest.
+const maxPassed = maxGRPCHeader - 4<<10
+
+// passedSize is how gRPC counts the headers that the gateway passes on.
+func passedSize(r *http.Request) int {
+	size := len(r.Host)
+	for name, values := range r.Header {
+		if _, ok := passHeader(name); !ok && !slices.Contains(passedByItself, name) {
+			continue
+		}
+		for _, value := range values {
+			size += len(name) + len(value) + 32
+		}
+	}
+	return size
 }
 
 // canonicalPaths lets each path be written in one way only, so that nothing in front of the server and nothing behind it can
@@ -181,6 +201,9 @@ func limitRequest(next http.Handler) http.Handler {
 		switch {
 		case err != nil:
 			writeErrorBody(w, http.StatusBadRequest, &insightsv1.Error{Message: "The query cannot be read."})
+			return
+		case passedSize(r) > maxPassed:
+			writeErrorBody(w, http.StatusRequestHeaderFieldsTooLarge, &insightsv1.Error{Message: "The headers are too large."})
 			return
 		case r.Header.Get("Content-Encoding") != "":
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})

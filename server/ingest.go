@@ -3,13 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -37,9 +37,10 @@ type ingest struct {
 	seen      agentsSeen
 	senders   sync.WaitGroup // of all streams
 
-	mu       sync.Mutex
-	streams  map[*agentStream]struct{}
-	draining bool
+	mu           sync.Mutex
+	streams      map[*agentStream]struct{}
+	agentStreams map[uuid.UUID]int // by agent
+	draining     bool
 }
 
 func newIngest(c Config, m *metrics) *ingest {
@@ -47,14 +48,14 @@ func newIngest(c Config, m *metrics) *ingest {
 		config: c, store: c.Store, logger: c.Logger, clock: c.Clock, metrics: m,
 		directory: c.Store.NewDirectory(),
 		committer: newCommitter(c.Store, c.Logger, m),
-		streams:   map[*agentStream]struct{}{},
+		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
 	}
 }
 
 // checkSize holds agents and proxies to small messages.
 func checkSize(p access.Principal, message proto.Message) error {
 	if size := proto.Size(message); size > maxAgentMessage && !p.Holds(access.IngestAny) {
-		return status.Errorf(codes.ResourceExhausted, "message has %d bytes, at most %d", size, maxAgentMessage)
+		return newCallError(codes.ResourceExhausted, reasonTooLarge, fmt.Sprintf("The message has %d bytes, at most %d.", size, maxAgentMessage), "", nil)
 	}
 	return nil
 }

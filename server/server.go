@@ -48,6 +48,7 @@ type Config struct {
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
 	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
+	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
@@ -62,8 +63,8 @@ func (c Config) validate() error {
 			return err
 		}
 	}
-	if c.RateLimit < 0 {
-		return errors.New("server needs a rate limit that is not negative")
+	if c.RateLimit < 0 || c.MaxConnections < 0 {
+		return errors.New("server needs limits of calls and connections that are not negative")
 	}
 	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
@@ -76,7 +77,9 @@ func (c Config) validate() error {
 
 // Limits of connections.
 const (
-	maxHeaderBytes = 16 << 10
+	maxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
+	maxGRPCHeader  = 24 << 10        // bytes, 32 more for each header
+	maxCalls       = 100             // calls and streams that are open on one connection; further ones wait
 	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second
 )
@@ -135,7 +138,8 @@ func New(c Config) (*Server, error) {
 func (s *Server) transport() []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxHeaderListSize(maxGRPCHeader),
+		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -169,6 +173,7 @@ func (s *Server) listen() (err error) {
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
+		*l.listener = limitConnections(*l.listener, s.config.MaxConnections, s.config.Logger)
 	}
 	return nil
 }
@@ -186,7 +191,7 @@ func (s *Server) closeListeners() error {
 // newHTTPServer bounds what a client may hold open.
 func newHTTPServer(c Config, handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: handler, TLSConfig: c.TLS, MaxHeaderBytes: maxHeaderBytes,
+		Handler: handler, TLSConfig: c.TLS, MaxHeaderBytes: maxHTTPHeader,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -20,6 +21,10 @@ import (
 // by flow control.
 const streamWindow = 256
 
+// maxAgentStreams bounds the streams of one agent. It has one, and for a moment the broken ones before it: a dead connection
+// is noticed within 30 seconds.
+const maxAgentStreams = 8
+
 // maxRemembered bounds the rows that a stream remembers: many times what an agent has in a half hour. A stream that
 // carries more agents than fit writes some repeats again, which changes nothing.
 const maxRemembered = 256
@@ -29,6 +34,7 @@ const maxRemembered = 256
 type agentStream struct {
 	ingest *ingest
 	stream grpc.BidiStreamingServer[insightsv1.StreamStatsRequest, insightsv1.StreamStatsResponse]
+	agent  uuid.UUID     // whose stream it is; uuid.Nil: of a control plane, for many
 	slots  chan struct{} // one for each report that waits
 	failed context.CancelCauseFunc
 	ctx    context.Context //nolint:containedctx // of the call, ended early when an answer cannot be sent
@@ -56,10 +62,14 @@ type pendingReport struct {
 func (g *ingest) StreamStats(stream grpc.BidiStreamingServer[insightsv1.StreamStatsRequest, insightsv1.StreamStatsResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	s := &agentStream{ingest: g, stream: stream, ctx: ctx, failed: cancel, slots: make(chan struct{}, streamWindow)}
-	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.config.ReportInterval) })
-	g.join(s)
+	s := &agentStream{
+		ingest: g, stream: stream, ctx: ctx, failed: cancel, slots: make(chan struct{}, streamWindow), agent: principalOf(ctx).Agent,
+	}
+	if err := g.join(s); err != nil {
+		return err
+	}
 	defer g.leave(s)
+	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.config.ReportInterval) })
 	err := s.receive()
 	if errors.Is(err, io.EOF) {
 		err = s.finish()
@@ -71,15 +81,23 @@ func (g *ingest) StreamStats(stream grpc.BidiStreamingServer[insightsv1.StreamSt
 	return err // a sender that is held up by an agent that does not read ends with the stream
 }
 
-// join makes a stream known to drain; one that opens while the server drains is told at once.
-func (g *ingest) join(s *agentStream) {
+// join makes a stream known to drain; one that opens while the server drains is told at once. An agent that has too many
+// is asked to come back.
+func (g *ingest) join(s *agentStream) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if s.agent != uuid.Nil {
+		if g.agentStreams[s.agent] == maxAgentStreams {
+			return tooMany(retryAfter)
+		}
+		g.agentStreams[s.agent]++
+	}
 	g.streams[s] = struct{}{}
 	g.metrics.streams.Inc()
 	if g.draining {
 		s.sendDrain()
 	}
+	return nil
 }
 
 func (g *ingest) leave(s *agentStream) {
@@ -87,6 +105,12 @@ func (g *ingest) leave(s *agentStream) {
 	defer g.mu.Unlock()
 	delete(g.streams, s)
 	g.metrics.streams.Dec()
+	if s.agent == uuid.Nil {
+		return
+	}
+	if g.agentStreams[s.agent]--; g.agentStreams[s.agent] == 0 {
+		delete(g.agentStreams, s.agent)
+	}
 }
 
 // drain asks the agents of all streams to finish and to go elsewhere. It does not wait for them.

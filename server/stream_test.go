@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -95,6 +98,52 @@ func (c *company) minutes(t *testing.T, day time.Time) int64 {
 	return n
 }
 
+// An agent has a few streams and no more; when one ends there is room again. Others do not notice, and a control plane has as
+// many as its connections carry.
+func TestStreamsOfOneAgent(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	var last insightsv1.IngestService_StreamStatsClient
+	for range maxAgentStreams {
+		last = agentStreamOf(t, c, c.agents[0])
+	}
+	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(as(t.Context(), secrets[0].Reveal()), time.Minute)
+	defer cancel()
+	another := func() error {
+		stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.Recv()
+		return err
+	}
+	if err := another(); status.Code(err) != codes.ResourceExhausted || !slices.ContainsFunc(status.Convert(err).Details(), func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok }) {
+		t.Errorf("one stream more: %v", err)
+	}
+	agentStreamOf(t, c, c.agents[1])
+	controlPlane := as(t.Context(), c.token(t, access.RoleControlPlane, everywhere))
+	for range maxAgentStreams + 1 {
+		stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(controlPlane)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatalf("a stream of a control plane: %v", err)
+		}
+	}
+	if err := last.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.Recv(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	waitFor(t, 10*time.Second, "room for another stream", func() bool { return another() == nil })
+}
+
 // What is acknowledged is in the answers at once.
 func TestAcknowledgedIsAnswered(t *testing.T) {
 	t.Parallel()
@@ -153,12 +202,38 @@ func TestAgentReportsForItselfAlone(t *testing.T) {
 	if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a report for another agent: %v", err)
 	}
-	large := agentStreamOf(t, c, c.agents[0])
-	report := sessionAt(c.agents[0], 1, c.config.Clock())
-	report.DerpRegion = strings.Repeat("x", maxAgentMessage)
-	sendReports(t, large, report)
-	if _, err := large.Recv(); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a message above the limit: %v", err)
+}
+
+// Messages up to their limit are taken, whatever is wrong within; one byte more ends the call.
+func TestMessageSizes(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
+	sized := func(size int) *insightsv1.ReportStatsRequest {
+		report := sessionAt(c.agents[0], 1, c.config.Clock())
+		message := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
+		report.DerpRegion = strings.Repeat("x", size-proto.Size(message)-4) // of its own key and length
+		for proto.Size(message) < size {
+			report.DerpRegion += "x"
+		}
+		for proto.Size(message) > size {
+			report.DerpRegion = report.DerpRegion[1:]
+		}
+		return message
+	}
+	for _, size := range []int{maxAgentMessage - 1, maxAgentMessage, maxAgentMessage + 1} {
+		stream := agentStreamOf(t, c, c.agents[0])
+		sendReports(t, stream, sized(size).GetReports()...)
+		answer, err := stream.Recv()
+		if fits := size <= maxAgentMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("a message of an agent of %d bytes: %v, %v", size, answer, err)
+		}
+	}
+	for _, size := range []int{maxMessage - 1, maxMessage, maxMessage + 1} {
+		answer, err := insightsv1.NewIngestServiceClient(c.conn).ReportStats(as(t.Context(), controlPlane), sized(size))
+		if fits := size <= maxMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("a message of a control plane of %d bytes: %v, %v", size, answer, err)
+		}
 	}
 }
 

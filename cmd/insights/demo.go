@@ -52,15 +52,18 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	defer stop()
 	streaming := make(chan error, 1)
 	err = serve(ctx, config, func(srv *server.Server) error {
-		conn, err := grpc.NewClient(srv.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		connect := func() (*grpc.ClientConn, error) {
+			return grpc.NewClient(srv.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		}
+		conn, err := connect()
 		if err != nil {
 			return err
 		}
-		if err := d.start(ctx, conn, srv); err != nil {
-			return errors.Join(err, conn.Close())
+		if err := errors.Join(d.start(ctx, conn, srv), conn.Close()); err != nil {
+			return err
 		}
 		go func() {
-			streaming <- errors.Join(d.company.Stream(agents, conn, d.controlPlane, d.proxy, d.interval, config.Logger), conn.Close())
+			streaming <- d.company.Stream(agents, connect, d.controlPlane, d.proxy, d.interval, config.Logger)
 		}()
 		return nil
 	})

@@ -111,9 +111,14 @@ func firstRejection(rejected []*insightsv1.Rejection) error {
 	return fmt.Errorf("%d items rejected, the first: %s %d: %s", len(rejected), rejected[0].GetList(), rejected[0].GetIndex(), rejected[0].GetReason())
 }
 
-// Stream lets every agent report over a stream of its own, and the proxy report what it carries, until the context is
+// Stream lets every agent report over a connection of its own, and the proxy report what it carries, until the context is
 // done. The control plane's token gets the agents theirs.
-func (c *Company) Stream(ctx context.Context, conn *grpc.ClientConn, controlPlane, proxy string, interval time.Duration, logger *slog.Logger) error {
+func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlane, proxy string, interval time.Duration, logger *slog.Logger) error {
+	conn, err := connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	ids := make([]string, len(c.workspaces))
 	for i, w := range c.workspaces {
 		ids[i] = w.agent.String()
@@ -125,7 +130,12 @@ func (c *Company) Stream(ctx context.Context, conn *grpc.ClientConn, controlPlan
 	}
 	var work sync.WaitGroup
 	for i, w := range c.workspaces {
-		reporter := client.NewReporter(conn, issued.GetTokens()[i].GetSecret())
+		own, err := connect()
+		if err != nil {
+			return err
+		}
+		defer own.Close()
+		reporter := client.NewReporter(own, issued.GetTokens()[i].GetSecret())
 		work.Go(func() { _ = reporter.Run(ctx) }) // ends with the context
 		work.Go(func() {
 			every(ctx, interval, time.Duration(i)*interval/workspaces, func(at time.Time) {
