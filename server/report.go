@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -22,6 +21,7 @@ const (
 	maxReportInterval = 10 * time.Minute
 	maxMapEntries     = 64
 	maxStringBytes    = 128
+	maxLatency        = 10 * time.Minute
 	maxSessionLength  = 31 * 24 * time.Hour
 )
 
@@ -137,6 +137,14 @@ func checkGauges(r *insightsv1.AgentReport) *rejection {
 	if len(r.GetConnectionsByProto()) > maxMapEntries {
 		return invalidItem("connections_by_proto: %d entries, at most %d", len(r.GetConnectionsByProto()), maxMapEntries)
 	}
+	for name, n := range r.GetConnectionsByProto() {
+		if err := checkText(name); err != nil {
+			return invalidItem("connections_by_proto: name: %v", err)
+		}
+		if n < 0 {
+			return invalidItem("connections_by_proto: must not be negative, got %d", n)
+		}
+	}
 	for _, n := range []struct {
 		field string
 		value int64
@@ -153,8 +161,8 @@ func checkGauges(r *insightsv1.AgentReport) *rejection {
 			return invalidItem("%s: must not be negative, got %d", n.field, n.value)
 		}
 	}
-	if ms := r.GetConnectionMedianLatencyMs(); math.IsNaN(ms) || math.IsInf(ms, 0) {
-		return invalidItem("connection_median_latency_ms: must be a finite number")
+	if ms := r.GetConnectionMedianLatencyMs(); math.IsNaN(ms) || math.IsInf(ms, -1) || ms > float64(maxLatency.Milliseconds()) {
+		return invalidItem("connection_median_latency_ms: must be a finite number up to %d", maxLatency.Milliseconds())
 	}
 	return nil
 }
@@ -269,7 +277,7 @@ func checkText(s string) error {
 		return fmt.Errorf("%d bytes, at most %d", len(s), maxStringBytes)
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) {
+		if store.IsControl(r) {
 			return errors.New("control characters are not allowed")
 		}
 	}

@@ -36,11 +36,17 @@ func Family(app string) string {
 	return unknownSession
 }
 
+// IsControl is whether a character has no place in a name: control characters, and those that turn the direction of the
+// text around them, so that a name could look like another one.
+func IsControl(r rune) bool {
+	return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
+
 // NormalizeSessionName brings the name of a session app, as an agent sends it, into the form that is stored: no control
 // characters, no blanks around it, at most 64 code points, lower case, _ for -; an empty name is "unknown".
 func NormalizeSessionName(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if IsControl(r) {
 			return -1
 		}
 		return r
