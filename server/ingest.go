@@ -34,6 +34,7 @@ type ingest struct {
 	metrics   *metrics
 	directory *store.Directory
 	committer *committer
+	names     *appNames
 	seen      agentsSeen
 	senders   sync.WaitGroup // of all streams
 
@@ -48,6 +49,7 @@ func newIngest(c Config, m *metrics) *ingest {
 		config: c, store: c.Store, logger: c.Logger, clock: c.Clock, metrics: m,
 		directory: c.Store.NewDirectory(),
 		committer: newCommitter(c.Store, c.Logger, m),
+		names:     newAppNames(c.Store, c.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
 	}
 }
@@ -90,6 +92,16 @@ func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r age
 	return g.place(ctx, r.agent, r.collected, func(organization uuid.UUID) error {
 		return access.CheckStats(caller, r.agent, organization)
 	})
+}
+
+// reportRows are the rows of a report that has its place. What it says of the agent is noted.
+func (g *ingest) reportRows(r agentReport, p store.Placement) []store.OpenRow {
+	if !g.config.UsageStats {
+		return nil
+	}
+	g.seen.note(r)
+	r.apps = g.names.sessions(p, r.apps)
+	return r.rows(p)
 }
 
 // wait collects the outcomes of the items of a unary call, which settle in any order.
@@ -181,12 +193,7 @@ func (g *ingest) ReportStats(ctx context.Context, req *insightsv1.ReportStatsReq
 			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
 			continue
 		}
-		var rows []store.OpenRow
-		if g.config.UsageStats {
-			g.seen.note(r)
-			rows = r.rows(p)
-		}
-		items = append(items, item{"reports", i, rows})
+		items = append(items, item{"reports", i, g.reportRows(r, p)})
 	}
 	refused, err := g.commitAll(ctx, items)
 	if err != nil {
@@ -247,6 +254,9 @@ func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, messa
 	}
 	if !known {
 		return nil, unknownItem("user", s.user), nil
+	}
+	if s.app, err = g.names.app(ctx, p, s.app); err != nil {
+		return nil, nil, err
 	}
 	return s.rows(p.Template, subject), nil, nil
 }

@@ -116,7 +116,7 @@ func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) 
 		agent:     agent,
 		collected: collected,
 		minutes:   max(1, int64((interval+time.Minute-1)/time.Minute)),
-		apps:      slices.Collect(maps.Keys(open)),
+		apps:      slices.Sorted(maps.Keys(open)),
 		connected: r.GetConnectionCount() > 0,
 		latency:   max(0, r.GetConnectionMedianLatencyMs()),
 		version:   r.GetAgentVersion(),
@@ -219,7 +219,7 @@ func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 		s.app = terminalApp
 	case "path", "subdomain":
 		s.app = r.GetSlugOrPort()
-		if err := checkText(s.app); err != nil || s.app == "" || s.app == terminalApp {
+		if err := checkText(s.app); err != nil || s.app == "" || s.app == terminalApp || s.app == otherApp {
 			return s, invalidItem("slug_or_port: want 1 to %d bytes without control characters", maxStringBytes)
 		}
 	default:

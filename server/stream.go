@@ -174,11 +174,7 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		s.reject(number, rejected)
 		return nil
 	}
-	var rows []store.OpenRow
-	if g.config.UsageStats {
-		g.seen.note(r)
-		rows = s.news(r.rows(p))
-	}
+	rows := s.news(g.reportRows(r, p))
 	if len(rows) == 0 {
 		s.settle(number, r.collected, nil)
 		return nil

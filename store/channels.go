@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -80,6 +82,17 @@ func (s *Store) templateApps(ctx context.Context, x templateIndex) ([]TemplateAp
 		_, known := x.numbers[a.TemplateID]
 		return !known // a template younger than the index
 	}), nil
+}
+
+// DeclaresApp is whether an agent of a template ever declared an app with that slug.
+func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	var declared int64
+	if err := s.lookups.WithContext(ctx).Model(&TemplateApp{}).Where("template_id = ? AND slug = ?", template, slug).Count(&declared).Error; err != nil {
+		return false, fmt.Errorf("look for app of template %s: %w", template, err)
+	}
+	return declared > 0, nil
 }
 
 // of is the [minute.ChannelOf] of the question.
