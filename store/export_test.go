@@ -20,6 +20,12 @@ func (s *Store) ExecForTest(statement string, args ...any) error {
 	return s.writes.Exec(statement, args...).Error
 }
 
+// ReadSetting is a setting of the connections for questions.
+func (s *Store) ReadSetting(name string) (value string, err error) {
+	err = s.reads.Raw("SELECT current_setting(?)", name).Scan(&value).Error
+	return value, err
+}
+
 // HoldRows locks all rows of the present from when it closes held until release is closed.
 func (s *Store) HoldRows(held chan<- struct{}, release <-chan struct{}) error {
 	return s.writes.Transaction(func(tx *gorm.DB) error {

@@ -98,6 +98,17 @@ func TestMigrateAtOnce(t *testing.T) {
 	}
 }
 
+// Postgres ends questions that nobody waits for any more, and questions cannot write.
+func TestReadSettings(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, storetest.Postgres(t), storetest.Now)
+	for name, want := range map[string]string{"statement_timeout": "1min", "default_transaction_read_only": "on"} {
+		if got, err := s.ReadSetting(name); err != nil || got != want {
+			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
 // The database's word that it will never take a row is told apart from trouble that passes.
 func TestRefusedRow(t *testing.T) {
 	t.Parallel()

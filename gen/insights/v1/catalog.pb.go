@@ -25,7 +25,8 @@ const (
 )
 
 // ApplyCatalogRequest is a change of the catalog. Ids are UUIDs that the control plane chooses and never uses again. Names
-// have 1 to 128 bytes without control characters, other texts as many as they say.
+// have 1 to 128 bytes, without control characters and those that turn the direction of text (U+202A to U+202E, U+2066 to
+// U+2069); other texts have as many bytes as they say.
 type ApplyCatalogRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Organizations to write. New ones need a grant for the whole deployment.

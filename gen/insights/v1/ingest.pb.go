@@ -333,13 +333,13 @@ type AgentReport struct {
 	PeersDerp int64 `protobuf:"varint,7,opt,name=peers_derp,json=peersDerp,proto3" json:"peers_derp,omitempty"`
 	// Name of the preferred relay region. Empty: none.
 	DerpRegion string `protobuf:"bytes,8,opt,name=derp_region,json=derpRegion,proto3" json:"derp_region,omitempty"`
-	// Network flows seen during the interval by protocol name; at most 64 names.
+	// Network flows seen during the interval by protocol name, 0 or more; at most 64 names.
 	ConnectionsByProto map[string]int64 `protobuf:"bytes,9,rep,name=connections_by_proto,json=connectionsByProto,proto3" json:"connections_by_proto,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Distinct network flows seen during the interval. Above 0 in one report with a session it makes the session minutes of
 	// its half hour count, for that user and template; without one they do not.
 	ConnectionCount int64 `protobuf:"varint,10,opt,name=connection_count,json=connectionCount,proto3" json:"connection_count,omitempty"`
-	// Median round trip to the active peers in milliseconds, a finite number. 0 and below mean that nothing was measured. It
-	// belongs to the last minute of the report.
+	// Median round trip to the active peers in milliseconds, a finite number up to 600,000. 0 and below mean that nothing was
+	// measured. It belongs to the last minute of the report.
 	ConnectionMedianLatencyMs float64 `protobuf:"fixed64,11,opt,name=connection_median_latency_ms,json=connectionMedianLatencyMs,proto3" json:"connection_median_latency_ms,omitempty"`
 	// Packets received since the last report, 0 or more.
 	RxPackets int64 `protobuf:"varint,12,opt,name=rx_packets,json=rxPackets,proto3" json:"rx_packets,omitempty"`
@@ -349,9 +349,10 @@ type AgentReport struct {
 	TxPackets int64 `protobuf:"varint,14,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
 	// Bytes sent since the last report, 0 or more.
 	TxBytes int64 `protobuf:"varint,15,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
-	// Open sessions by app name, for example `{"vscode": 1, "ssh": 2}`. Names are normalised: control characters and outer
-	// blanks go, at most 64 characters stay, lower case, `-` becomes `_`, empty becomes `unknown`; equal names add up. Of more
-	// than 64 names the known and the most used stay and the others add up to `unknown`. Counts of 0 and below are dropped.
+	// Open sessions by app name, for example `{"vscode": 1, "ssh": 2}`. Names are normalised: characters that strings may not
+	// have and outer blanks go, at most 64 characters stay, lower case, `-` becomes `_`, empty becomes `unknown`; equal names
+	// add up. Of more than 64 names the known and the most used stay and the others add up to `unknown`. Counts of 0 and
+	// below are dropped.
 	SessionCounts map[string]int64 `protobuf:"bytes,16,rep,name=session_counts,json=sessionCounts,proto3" json:"session_counts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Open VS Code sessions; like the three fields below a form of older agents that is used only when `session_counts` is
 	// empty.
@@ -730,7 +731,7 @@ type AppSession struct {
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// `path`, `subdomain` or `terminal`.
 	AccessMethod string `protobuf:"bytes,3,opt,name=access_method,json=accessMethod,proto3" json:"access_method,omitempty"`
-	// The app's slug or the port as requested; required. Ignored for `terminal`.
+	// The app's slug or the port as requested; required, and neither `[terminal]` nor `[other]`. Ignored for `terminal`.
 	SlugOrPort string `protobuf:"bytes,4,opt,name=slug_or_port,json=slugOrPort,proto3" json:"slug_or_port,omitempty"`
 	// Begin of the session, inclusive.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`

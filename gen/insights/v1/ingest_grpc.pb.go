@@ -35,14 +35,19 @@ const (
 // and every write is a union, so anything may be sent again, in any order and over any RPC, without being counted twice.
 //
 // A message of an agent or proxy may have up to 256 KiB, one of the control plane 4 MiB; more gets RESOURCE_EXHAUSTED.
-// Strings have at most 128 bytes where nothing else is said, and no control characters. An item that breaks the rules of a
-// field is rejected for good, and its neighbours are not. A server that is switched off for usage acknowledges and stores
-// nothing.
+// Strings have at most 128 bytes where nothing else is said, and neither control characters nor those that turn the direction
+// of text (U+202A to U+202E, U+2066 to U+2069). An item that breaks the rules of a field is rejected for good, and its
+// neighbours are not. A server that is switched off for usage acknowledges and stores nothing.
+//
+// Names of apps are bounded, so that nobody can fill a template with made-up ones: in a day one server takes 500 that are new
+// to a template, and in a minute 64 from one agent. Names that the service knows and slugs that an agent declares are always
+// taken. Beyond that the minutes count under `unknown`, or as those of an app that no agent declares.
 type IngestServiceClient interface {
 	// StreamStats carries an agent's reports for as long as the agent lives. The server acknowledges cumulatively after each
 	// commit; a sender whose stream breaks opens another and resends what was not acknowledged. Callers are agents, each for
 	// itself: a report that names another agent ends the stream with PERMISSION_DENIED. A server that is busy stops reading,
-	// and flow control holds the sender back.
+	// and flow control holds the sender back. An agent may have 8 streams at a time, a connection 100; one more of an agent gets
+	// RESOURCE_EXHAUSTED with a google.rpc.RetryInfo, one more on a connection waits.
 	StreamStats(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamStatsRequest, StreamStatsResponse], error)
 	// ReportStats takes a batch of reports and answers when they are durable. An agent reports for itself, and a report that
 	// names another agent fails the call with PERMISSION_DENIED. The control plane reports for any agent within its grant and
@@ -115,14 +120,19 @@ func (c *ingestServiceClient) ReportEvents(ctx context.Context, in *ReportEvents
 // and every write is a union, so anything may be sent again, in any order and over any RPC, without being counted twice.
 //
 // A message of an agent or proxy may have up to 256 KiB, one of the control plane 4 MiB; more gets RESOURCE_EXHAUSTED.
-// Strings have at most 128 bytes where nothing else is said, and no control characters. An item that breaks the rules of a
-// field is rejected for good, and its neighbours are not. A server that is switched off for usage acknowledges and stores
-// nothing.
+// Strings have at most 128 bytes where nothing else is said, and neither control characters nor those that turn the direction
+// of text (U+202A to U+202E, U+2066 to U+2069). An item that breaks the rules of a field is rejected for good, and its
+// neighbours are not. A server that is switched off for usage acknowledges and stores nothing.
+//
+// Names of apps are bounded, so that nobody can fill a template with made-up ones: in a day one server takes 500 that are new
+// to a template, and in a minute 64 from one agent. Names that the service knows and slugs that an agent declares are always
+// taken. Beyond that the minutes count under `unknown`, or as those of an app that no agent declares.
 type IngestServiceServer interface {
 	// StreamStats carries an agent's reports for as long as the agent lives. The server acknowledges cumulatively after each
 	// commit; a sender whose stream breaks opens another and resends what was not acknowledged. Callers are agents, each for
 	// itself: a report that names another agent ends the stream with PERMISSION_DENIED. A server that is busy stops reading,
-	// and flow control holds the sender back.
+	// and flow control holds the sender back. An agent may have 8 streams at a time, a connection 100; one more of an agent gets
+	// RESOURCE_EXHAUSTED with a google.rpc.RetryInfo, one more on a connection waits.
 	StreamStats(grpc.BidiStreamingServer[StreamStatsRequest, StreamStatsResponse]) error
 	// ReportStats takes a batch of reports and answers when they are durable. An agent reports for itself, and a report that
 	// names another agent fails the call with PERMISSION_DENIED. The control plane reports for any agent within its grant and

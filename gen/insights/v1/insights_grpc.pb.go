@@ -42,7 +42,9 @@ const (
 //
 // InsightsService answers questions about what IngestService acknowledged, fresh to the last acknowledgement.
 //
-// A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field.
+// A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field. Of one
+// principal 4 questions are answered at a time and 12 more wait; a further one gets RESOURCE_EXHAUSTED with a
+// google.rpc.RetryInfo.
 type InsightsServiceClient interface {
 	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
 	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
@@ -180,7 +182,9 @@ func (c *insightsServiceClient) GetDiagnosis(ctx context.Context, in *GetDiagnos
 //
 // InsightsService answers questions about what IngestService acknowledged, fresh to the last acknowledgement.
 //
-// A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field.
+// A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field. Of one
+// principal 4 questions are answered at a time and 12 more wait; a further one gets RESOURCE_EXHAUSTED with a
+// google.rpc.RetryInfo.
 type InsightsServiceServer interface {
 	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
 	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)
