@@ -132,8 +132,8 @@ func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID
 // it was issued.
 func (v *tokenVerifier) timely(claims map[string]any) bool {
 	now := v.clock()
-	end, ok := claims["exp"].(float64)
-	if !ok || float64(now.Add(-jwtLeeway).Unix()) >= end {
+	end, ok := moment(claims["exp"])
+	if !ok || end <= float64(now.Add(-jwtLeeway).Unix()) {
 		return false
 	}
 	for _, name := range []string{"nbf", "iat"} {
@@ -141,11 +141,17 @@ func (v *tokenVerifier) timely(claims map[string]any) bool {
 		if !given {
 			continue
 		}
-		if begin, ok := claim.(float64); !ok || begin > float64(now.Add(jwtLeeway).Unix()) {
+		if begin, ok := moment(claim); !ok || begin > float64(now.Add(jwtLeeway).Unix()) {
 			return false
 		}
 	}
 	return true
+}
+
+// moment reads a claim that is a number of seconds since 1970, up to a time that calendars know.
+func moment(claim any) (seconds float64, ok bool) {
+	seconds, ok = claim.(float64)
+	return seconds, ok && seconds >= 0 && seconds < 1<<40
 }
 
 // ready finds out about the issuer once. An issuer that does not answer is asked again a moment later.

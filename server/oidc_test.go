@@ -179,7 +179,7 @@ func TestIssuerTokens(t *testing.T) {
 		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"), "no audience": with("aud", nil), "empty audience": with("aud", []string{}),
 		"audience of the wrong type": with("aud", 1), "expired": with("exp", now-30), "expired for ever": with("exp", 1), "no expiry": with("exp", nil), "expiry as text": with("exp", fmt.Sprint(now+60)),
 		"negative expiry": with("exp", -1), "not yet": with("nbf", now+31), "far ahead": with("nbf", now+3600), "begin as text": with("nbf", fmt.Sprint(now)), "no begin at all": with("nbf", []int{}),
-		"issued in the future": with("iat", now+31), "issued at some text": with("iat", "now"), "no user": with("sub", nil), "unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"),
+		"issued in the future": with("iat", now+31), "issued at some text": with("iat", "now"), "issued before 1970": with("iat", -1), "end beyond calendars": with("exp", 1e300), "begin beyond calendars": with("nbf", 1e300), "no user": with("sub", nil), "unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"),
 		"user of the wrong type": with("sub", 5), "user as a list": with("sub", []string{user.String()}), "user with blanks": with("sub", " "+user.String()), "user with more": with("sub", user.String()+"x"),
 		"no user id at all": with("sub", ""), "nobody": with("sub", uuid.Nil.String()),
 	} {

@@ -24,6 +24,23 @@ var evilNames = map[string]string{
 // goodNames are texts that a name may be, however odd.
 var goodNames = []string{"v2.30.1", strings.Repeat("a", maxStringBytes), strings.Repeat("\u00e4", maxStringBytes/2), "\u05e9\u05dc\u05d5\u05dd", "a b", "'; --", "<b>", "\u200d", "\U0001f600"}
 
+// checkLimits wants no rejection after the good changes of an item, and one that names the field after the bad ones.
+func checkLimits[C any](t *testing.T, good map[string]C, bad map[string]map[string]C, changed func(C) *rejection) {
+	t.Helper()
+	for name, change := range good {
+		if rejected := changed(change); rejected != nil {
+			t.Errorf("%s: %+v", name, *rejected)
+		}
+	}
+	for field, cases := range bad {
+		for name, change := range cases {
+			if rejected := changed(change); rejected == nil || !rejected.permanent || !strings.HasPrefix(rejected.reason, field) {
+				t.Errorf("%s, %s: %+v", field, name, rejected)
+			}
+		}
+	}
+}
+
 func TestReportLimits(t *testing.T) {
 	t.Parallel()
 	l := limits{storetest.Now.Add(-time.Hour), storetest.Now.Add(time.Minute)}
@@ -85,18 +102,7 @@ func TestReportLimits(t *testing.T) {
 		_, rejected := parseReport(r, l)
 		return rejected
 	}
-	for name, change := range good {
-		if rejected := changed(change); rejected != nil {
-			t.Errorf("%s: %+v", name, *rejected)
-		}
-	}
-	for field, cases := range bad {
-		for name, change := range cases {
-			if rejected := changed(change); rejected == nil || !rejected.permanent || !strings.HasPrefix(rejected.reason, field) {
-				t.Errorf("%s, %s: %+v", field, name, rejected)
-			}
-		}
-	}
+	checkLimits(t, good, bad, changed)
 }
 
 func TestSessionLimits(t *testing.T) {
@@ -133,16 +139,5 @@ func TestSessionLimits(t *testing.T) {
 		_, rejected := parseSession(s, l)
 		return rejected
 	}
-	for name, change := range good {
-		if rejected := changed(change); rejected != nil {
-			t.Errorf("%s: %+v", name, *rejected)
-		}
-	}
-	for field, cases := range bad {
-		for name, change := range cases {
-			if rejected := changed(change); rejected == nil || !rejected.permanent || !strings.HasPrefix(rejected.reason, field) {
-				t.Errorf("%s, %s: %+v", field, name, rejected)
-			}
-		}
-	}
+	checkLimits(t, good, bad, changed)
 }

@@ -110,12 +110,17 @@ func (r *running) getJSON(t testing.TB, token, path string, params url.Values, b
 	return status
 }
 
-// fetch makes any GET request and returns what came back.
+// fetch makes any GET request over REST and returns what came back.
 func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (status int, answered http.Header, text []byte) {
+	t.Helper()
+	return fetchFrom(t, r.HTTPAddress(), header, pathAndQuery)
+}
+
+func fetchFrom(t testing.TB, address string, header http.Header, pathAndQuery string) (status int, answered http.Header, text []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddress()+pathAndQuery, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+pathAndQuery, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

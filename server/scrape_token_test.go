@@ -1,7 +1,6 @@
 package server
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,24 +39,11 @@ func TestScrapeToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, path := range []string{"/metrics", "/"} {
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.server.PrometheusAddress()+path, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Header = c.header
-				resp, err := http.DefaultClient.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer resp.Body.Close()
-				body, err := io.ReadAll(resp.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
+				status, header, body := fetchFrom(t, c.server.PrometheusAddress(), c.header, path)
 				shown := strings.Contains(string(body), "go_goroutines")
-				asked := strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Bearer ")
-				if resp.StatusCode != c.status || shown != (c.status == 200) || asked != (c.status == 401) {
-					t.Errorf("%s: %d, metrics: %t, asked for a token: %t; want %d", path, resp.StatusCode, shown, asked, c.status)
+				asked := strings.HasPrefix(header.Get("WWW-Authenticate"), "Bearer ")
+				if status != c.status || shown != (c.status == 200) || asked != (c.status == 401) {
+					t.Errorf("%s: %d, metrics: %t, asked for a token: %t; want %d", path, status, shown, asked, c.status)
 				}
 			}
 		})
