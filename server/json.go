@@ -20,8 +20,7 @@ import (
 
 // jsonMarshaler writes messages the way that existing REST clients read them: proto names, 64-bit integers as numbers,
 // empty lists as [], unset messages as null, and nothing at all for an empty field that the contract marks so. Equal
-// messages have equal bytes. It reads what protojson reads, which has no unknown fields and
-// none twice.
+// messages have equal bytes. It reads what protojson reads: nothing with unknown fields or with one twice.
 type jsonMarshaler struct{}
 
 var _ runtime.Marshaler = jsonMarshaler{}
