@@ -142,7 +142,7 @@ func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest)
 	if p.Kind == access.KindUser {
 		answer.Username = p.Name
 	}
-	for _, g := range p.Grants() {
+	for _, g := range p.Grants {
 		answer.Grants = append(answer.Grants, &insightsv1.Grant{
 			Permission: string(g.Permission), OrganizationId: optionalID(g.Organization), TemplateId: optionalID(g.Template),
 		})

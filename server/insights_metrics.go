@@ -90,7 +90,7 @@ func (c *insightsCollector) refresh(ctx context.Context) error {
 	defer cancel()
 	// Metrics are about everything, whoever scrapes: they are read with the rights of an auditor, which is to see all
 	// insights and to change nothing.
-	system := access.Principal{Kind: access.KindService, Name: "metrics", Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
 	everything, err := access.Templates(system, access.ViewInsights, nil, nil)
 	if err != nil {
 		return fmt.Errorf("find what metrics may show: %w", err)

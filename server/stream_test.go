@@ -82,7 +82,7 @@ func settled(t *testing.T, stream insightsv1.IngestService_StreamStatsClient, se
 // minutes asks how long the company's person was active on a day.
 func (c *company) minutes(t *testing.T, day time.Time) int64 {
 	t.Helper()
-	auditor := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	auditor := access.Principal{Kind: access.KindService, ID: uuid.New()}.With(access.Binding{Role: access.RoleAuditor})
 	scope, err := access.Templates(auditor, access.ViewInsights, nil, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,9 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	case access.KindUser:
 		err = s.userPrincipal(ctx, &p)
 	default:
-		p.Bindings, err = s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
+		var own []access.Binding
+		own, err = s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
+		p = p.With(own...)
 	}
 	if err != nil {
 		return access.Principal{}, err
@@ -138,7 +140,8 @@ func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 	if alive == 0 {
 		return ErrUnauthenticated
 	}
-	p.Agent, p.Bindings = p.ID, []access.Binding{{Role: access.RoleAgent}}
+	p.Agent = p.ID
+	*p = p.With(access.Binding{Role: access.RoleAgent})
 	return nil
 }
 
@@ -162,7 +165,7 @@ func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 		return err
 	}
 	shared, err := s.bindings(ctx, KindGroup, groups)
-	p.Bindings = append(own, shared...)
+	*p = p.With(append(own, shared...)...)
 	return err
 }
 

@@ -19,15 +19,46 @@ const (
 	KindAgent Kind = "agent"
 )
 
-// Principal is who asks, with the roles that hold at this moment: its own and those of its groups. The zero value is
-// no one and holds nothing.
+// Principal is who asks, with what it may do at this moment. The zero value is no one and holds nothing.
 type Principal struct {
-	Kind     Kind
-	ID       uuid.UUID // the user's, service's or agent's
-	Name     string    // for people to read; decides nothing
-	Token    string    // id of the credential that it showed
-	Agent    uuid.UUID // the only agent that it may report for; KindAgent alone has one
-	Bindings []Binding
+	Kind   Kind
+	ID     uuid.UUID // the user's, service's or agent's
+	Name   string    // for people to read; decides nothing
+	Token  string    // id of the credential that it showed
+	Agent  uuid.UUID // the only agent that it may report for; KindAgent alone has one
+	Grants []Grant   // by permission, organization and template, each once; With makes them of roles
+}
+
+// Grant is a permission and where it is held: everywhere if it names neither an organization nor a template. An agent holds
+// what it is granted for itself alone.
+type Grant struct {
+	Permission   Permission
+	Organization uuid.UUID // uuid.Nil: not limited to one
+	Template     uuid.UUID // uuid.Nil: not limited to one
+}
+
+func (g Grant) everywhere() bool { return g.Organization == uuid.Nil && g.Template == uuid.Nil }
+
+// With returns the principal with the grants of its roles alone: its own and those of its groups. It is the only place where
+// bindings become rights. Agents and the agent role belong together: a stray binding makes no agent more, and no one else an
+// agent.
+func (p Principal) With(bindings ...Binding) Principal {
+	if p.Grants = nil; !p.known() {
+		return p
+	}
+	for _, b := range bindings {
+		if (p.Kind == KindAgent) != (b.Role == RoleAgent) {
+			continue
+		}
+		for _, perm := range grants[b.Role][b.level()] {
+			p.Grants = append(p.Grants, Grant{Permission: perm, Organization: b.Organization, Template: b.Template})
+		}
+	}
+	slices.SortFunc(p.Grants, func(a, b Grant) int {
+		return cmp.Or(cmp.Compare(a.Permission, b.Permission), compare(a.Organization, b.Organization), compare(a.Template, b.Template))
+	})
+	p.Grants = slices.Compact(p.Grants)
+	return p
 }
 
 // Holds says whether the principal has the permission at all, be it for the deployment, one organization, one template
@@ -36,66 +67,33 @@ func (p Principal) Holds(perm Permission) bool {
 	if perm == Authenticated {
 		return p.known()
 	}
-	return p.has(perm, func(Binding) bool { return true })
+	return p.has(perm, func(Grant) bool { return true })
 }
 
 // HoldsEverywhere says whether the principal has the permission for the whole deployment. An agent has none: what it
 // holds, it holds for itself.
 func (p Principal) HoldsEverywhere(perm Permission) bool {
-	return p.Kind != KindAgent && p.has(perm, func(b Binding) bool { return b.level() == deployment })
+	return p.Kind != KindAgent && p.has(perm, Grant.everywhere)
 }
 
 // HoldsIn says whether the principal has the permission for everything in that organization. uuid.Nil is no
 // organization: only who holds the permission everywhere has it there.
 func (p Principal) HoldsIn(perm Permission, organizationID uuid.UUID) bool {
-	return p.HoldsEverywhere(perm) || p.has(perm, func(b Binding) bool {
-		return b.level() == organization && b.Organization == organizationID
+	return p.HoldsEverywhere(perm) || organizationID != uuid.Nil && p.has(perm, func(g Grant) bool {
+		return g.Organization == organizationID
 	})
 }
 
 // holdsOn says whether the principal has the permission for a template of an organization.
 func (p Principal) holdsOn(perm Permission, templateID, organizationID uuid.UUID) bool {
-	return p.HoldsIn(perm, organizationID) || p.has(perm, func(b Binding) bool {
-		return b.level() == template && b.Template == templateID
+	return p.HoldsIn(perm, organizationID) || templateID != uuid.Nil && p.has(perm, func(g Grant) bool {
+		return g.Template == templateID
 	})
 }
 
-// Grant is a permission and where it is held: everywhere if it names neither an organization nor a template.
-type Grant struct {
-	Permission   Permission
-	Organization uuid.UUID // uuid.Nil: not limited to one
-	Template     uuid.UUID // uuid.Nil: not limited to one
-}
-
-// Grants lists what the principal holds and where, each once, by permission, organization and template; what is held
-// everywhere comes first of its permission. An agent holds what it lists for itself alone. Authenticated is not listed.
-func (p Principal) Grants() []Grant {
-	var list []Grant
-	for _, b := range p.Bindings {
-		for _, perm := range p.permissions(b) {
-			list = append(list, Grant{Permission: perm, Organization: b.Organization, Template: b.Template})
-		}
-	}
-	slices.SortFunc(list, func(a, b Grant) int {
-		return cmp.Or(cmp.Compare(a.Permission, b.Permission), compare(a.Organization, b.Organization), compare(a.Template, b.Template))
-	})
-	return slices.Compact(list)
-}
-
-// has says whether a binding that covers what is asked for gives the permission.
-func (p Principal) has(perm Permission, covers func(Binding) bool) bool {
-	return slices.ContainsFunc(p.Bindings, func(b Binding) bool {
-		return covers(b) && slices.Contains(p.permissions(b), perm)
-	})
-}
-
-// permissions returns what a binding gives to the principal. It is the only place where bindings become rights. Agents
-// and the agent role belong together: a stray binding makes no agent more, and no one else an agent.
-func (p Principal) permissions(b Binding) []Permission {
-	if !p.known() || (p.Kind == KindAgent) != (b.Role == RoleAgent) {
-		return nil
-	}
-	return grants[b.Role][b.level()]
+// has says whether the principal is granted the permission in a place that covers what is asked for.
+func (p Principal) has(perm Permission, covers func(Grant) bool) bool {
+	return p.known() && slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Permission == perm && covers(g) })
 }
 
 // known says whether the principal is of a kind that exists, and an agent is a certain one.

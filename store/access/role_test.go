@@ -1,7 +1,9 @@
 package access_test
 
 import (
+	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,39 +27,36 @@ var (
 	agentID = uuid.MustParse("00000000-0000-0000-0000-0000000000a9")
 )
 
-// columns are the permissions, in the order of rightsTable.
-var columns = []access.Permission{
-	"view_insights", "view_insights_aggregate", "read_users", "manage_access", "manage_privacy", "read_audit",
-	"apply_catalog", "ingest", "ingest_any", "read_own",
-}
+// rightsTable says which role may do what, and where: a row for each role and place, a cell for each permission.
+//
+//go:embed testdata/rights.txt
+var rightsTable string
 
-// rightsTable says who may do what. The second column is where the role is bound: to the deployment, to organization A
-// or to template a1. Rights: E everywhere, O in organization A, T on template a1, S for itself, - not at all. A role bound
-// to what is not listed here holds nothing.
-const rightsTable = `
-	                                          view aggr users acce priv audi cata inge iany own
-	owner                       deployment    E    E    E     E    E    E    E    -    -    E
-	template-admin              deployment    E    E    E     -    -    -    -    -    -    E
-	template-admin              template      T    T    -     -    -    -    -    -    -    T
-	auditor                     deployment    E    E    E     -    -    E    -    -    -    E
-	user-admin                  deployment    -    -    E     -    -    -    -    -    -    E
-	member                      deployment    -    -    -     -    -    -    -    -    -    E
-	organization-admin          organization  O    O    O     -    -    -    -    -    -    O
-	organization-template-admin organization  O    O    -     -    -    -    -    -    -    O
-	organization-auditor        organization  O    O    -     -    -    -    -    -    -    O
-	organization-user-admin     organization  -    -    O     -    -    -    -    -    -    O
-	proxy                       deployment    -    -    -     -    -    -    -    E    -    -
-	proxy                       organization  -    -    -     -    -    -    -    O    -    -
-	control-plane               deployment    -    -    -     -    -    -    E    E    E    -
-	control-plane               organization  -    -    -     -    -    -    O    O    O    -
-	agent                       deployment    -    -    -     -    -    -    -    S    -    -
-`
+// rights are the cells of rightsTable, as "EE-..." by role and place. columns are their permissions, in order.
+var rights, columns, roles = func() (map[string]string, []access.Permission, []access.Role) {
+	rights := map[string]string{}
+	var columns []access.Permission
+	var roles []access.Role
+	for line := range strings.Lines(rightsTable) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0 || fields[0] == "#":
+		case fields[0] == "role":
+			for _, name := range fields[2:] {
+				columns = append(columns, access.Permission(name))
+			}
+		default:
+			rights[fields[0]+" "+fields[1]] = strings.Join(fields[2:], "")
+			if role := access.Role(fields[0]); !slices.Contains(roles, role) {
+				roles = append(roles, role)
+			}
+		}
+	}
+	return rights, columns, roles
+}()
 
-var roles = []access.Role{
-	"owner", "template-admin", "auditor", "user-admin", "member",
-	"organization-admin", "organization-template-admin", "organization-auditor", "organization-user-admin",
-	"proxy", "control-plane", "agent", "", "Owner", "superuser",
-}
+// strangers are names that are no roles.
+var strangers = []access.Role{"", "Owner", "superuser"}
 
 // bound returns the binding of a role to a place of rightsTable.
 func bound(role access.Role, place string) access.Binding {
@@ -77,37 +76,22 @@ func bound(role access.Role, place string) access.Binding {
 
 // principal returns a principal with one binding, an agent for the agent role.
 func principal(b access.Binding) access.Principal {
-	p := access.Principal{Kind: access.KindService, ID: uuid.MustParse("00000000-0000-0000-0000-0000000000ff"), Bindings: []access.Binding{b}}
+	p := access.Principal{Kind: access.KindService, ID: uuid.MustParse("00000000-0000-0000-0000-0000000000ff")}
 	if b.Role == access.RoleAgent {
 		p.Kind, p.ID, p.Agent = access.KindAgent, agentID, agentID
 	}
-	return p
-}
-
-// rights returns the cells of rightsTable by role and place.
-func rights(t *testing.T) map[string]string {
-	t.Helper()
-	cells := map[string]string{}
-	for line := range strings.Lines(strings.TrimSpace(rightsTable)) {
-		fields := strings.Fields(line)
-		if fields[0] == "view" {
-			continue
-		}
-		if len(fields) != 2+len(columns) {
-			t.Fatalf("row %q has %d fields", line, len(fields))
-		}
-		cells[fields[0]+" "+fields[1]] = strings.Join(fields[2:], "")
-	}
-	return cells
+	return p.With(b)
 }
 
 func TestRights(t *testing.T) {
 	t.Parallel()
-	cells := rights(t)
+	if diff := cmp.Diff(access.AllRoles(), slices.Sorted(slices.Values(roles))); diff != "" {
+		t.Fatalf("roles (-granted +in the table):\n%s", diff)
+	}
 	seen := 0
-	for _, role := range roles {
+	for _, role := range slices.Concat(roles, strangers) {
 		for _, place := range []string{"deployment", "organization", "template", "organization and template"} {
-			row, listed := cells[string(role)+" "+place]
+			row, listed := rights[string(role)+" "+place]
 			if !listed {
 				row = strings.Repeat("-", len(columns))
 			} else {
@@ -125,8 +109,8 @@ func TestRights(t *testing.T) {
 			}
 		}
 	}
-	if seen != len(cells) {
-		t.Errorf("%d of %d rows were checked", seen, len(cells))
+	if seen != len(rights) {
+		t.Errorf("%d of %d rows were checked", seen, len(rights))
 	}
 }
 
@@ -162,7 +146,7 @@ func covers(p access.Principal, perm access.Permission, requested ...uuid.UUID) 
 
 func TestGrants(t *testing.T) {
 	t.Parallel()
-	p := access.Principal{Kind: access.KindUser, Bindings: []access.Binding{
+	bindings := []access.Binding{
 		{Role: access.RoleOrganizationAuditor, Organization: orgB},
 		{Role: access.RoleOrganizationUserAdmin, Organization: orgA},
 		{Role: access.RoleTemplateAdmin, Template: a1},
@@ -171,7 +155,8 @@ func TestGrants(t *testing.T) {
 		{Role: access.RoleOwner, Organization: orgA},
 		{Role: "superuser"},
 		{Role: access.RoleAgent},
-	}}
+	}
+	p := access.Principal{Kind: access.KindUser}.With(bindings...)
 	want := []access.Grant{
 		{Permission: "read_own"},
 		{Permission: "read_own", Template: a1},
@@ -183,14 +168,17 @@ func TestGrants(t *testing.T) {
 		{Permission: "view_insights_aggregate", Template: a1},
 		{Permission: "view_insights_aggregate", Organization: orgB},
 	}
-	if diff := cmp.Diff(want, p.Grants()); diff != "" {
+	if diff := cmp.Diff(want, p.Grants); diff != "" {
 		t.Errorf("grants (-want +got):\n%s", diff)
 	}
 	agent := principal(bound(access.RoleAgent, "deployment"))
-	if diff := cmp.Diff([]access.Grant{{Permission: "ingest"}}, agent.Grants()); diff != "" {
+	if diff := cmp.Diff([]access.Grant{{Permission: "ingest"}}, agent.Grants); diff != "" {
 		t.Errorf("grants of an agent (-want +got):\n%s", diff)
 	}
-	if got := (access.Principal{Bindings: p.Bindings}).Grants(); len(got) != 0 {
+	if diff := cmp.Diff(want[:1], p.With(access.Binding{Role: access.RoleMember}).Grants); diff != "" {
+		t.Errorf("other roles instead (-want +got):\n%s", diff)
+	}
+	if got := (access.Principal{}).With(bindings...).Grants; len(got) != 0 {
 		t.Errorf("no one is granted %v", got)
 	}
 }
@@ -224,19 +212,19 @@ func TestAuthenticated(t *testing.T) {
 // Rights follow the kind of the principal too: agents hold the agent role alone, and no one else holds it.
 func TestKinds(t *testing.T) {
 	t.Parallel()
-	owner := []access.Binding{{Role: access.RoleOwner}}
-	agent := []access.Binding{{Role: access.RoleAgent}}
+	owner := access.Binding{Role: access.RoleOwner}
+	agent := access.Binding{Role: access.RoleAgent}
 	for _, tt := range []struct {
 		name string
 		p    access.Principal
 		want []access.Permission
 	}{
-		{"agent with a stray owner role", access.Principal{Kind: access.KindAgent, Agent: agentID, Bindings: append(owner, agent...)}, []access.Permission{access.Ingest}},
-		{"agent that names no agent", access.Principal{Kind: access.KindAgent, Bindings: agent}, nil},
-		{"user with the agent role", access.Principal{Kind: access.KindUser, Agent: agentID, Bindings: agent}, nil},
-		{"service with the agent role", access.Principal{Kind: access.KindService, Agent: agentID, Bindings: agent}, nil},
-		{"unknown kind", access.Principal{Kind: "robot", Bindings: owner}, nil},
-		{"no kind", access.Principal{Bindings: owner}, nil},
+		{"agent with a stray owner role", access.Principal{Kind: access.KindAgent, Agent: agentID}.With(owner, agent), []access.Permission{access.Ingest}},
+		{"agent that names no agent", access.Principal{Kind: access.KindAgent}.With(agent), nil},
+		{"user with the agent role", access.Principal{Kind: access.KindUser, Agent: agentID}.With(agent), nil},
+		{"service with the agent role", access.Principal{Kind: access.KindService, Agent: agentID}.With(agent), nil},
+		{"unknown kind", access.Principal{Kind: "robot"}.With(owner), nil},
+		{"no kind", access.Principal{}.With(owner), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +252,7 @@ func TestUnknownPermission(t *testing.T) {
 
 func TestParseRole(t *testing.T) {
 	t.Parallel()
-	for _, role := range roles[:12] {
+	for _, role := range roles {
 		got, err := access.ParseRole(string(role))
 		if err != nil || got != role {
 			t.Errorf("ParseRole(%q) = %q, %v", role, got, err)

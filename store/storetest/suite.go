@@ -87,7 +87,7 @@ func NewFixture(t *testing.T, database string) *Fixture {
 	if f.Subject, err = f.Subjects(t.Context(), f.Users[:]); err != nil {
 		t.Fatal(err)
 	}
-	owner := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleOwner}}}
+	owner := access.Principal{Kind: access.KindService, ID: uuid.New()}.With(access.Binding{Role: access.RoleOwner})
 	if f.Everything, err = access.Templates(owner, access.ViewInsights, nil, nil); err != nil {
 		t.Fatal(err)
 	}

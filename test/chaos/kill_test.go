@@ -195,7 +195,7 @@ func checkTotals(t *testing.T, database string, fleet []*agent) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	auditor := access.Principal{Kind: access.KindService, ID: uuid.New(), Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	auditor := access.Principal{Kind: access.KindService, ID: uuid.New()}.With(access.Binding{Role: access.RoleAuditor})
 	everything, err := access.Templates(auditor, access.ViewInsights, nil, nil)
 	if err != nil {
 		t.Fatal(err)
