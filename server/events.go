@@ -147,8 +147,10 @@ func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (
 	if known.versions, err = g.store.VersionTemplates(ctx, versions); err != nil {
 		return known, err
 	}
-	for _, template := range known.workspaces {
-		templates = append(templates, template)
+	for _, of := range []map[uuid.UUID]uuid.UUID{known.workspaces, known.versions} {
+		for _, template := range of {
+			templates = append(templates, template)
+		}
 	}
 	if len(templates) > 0 {
 		known.organizations, err = g.store.OrganizationsOf(ctx, templates)
@@ -190,7 +192,7 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		return b, unknownItem("workspace", b.WorkspaceID)
 	}
 	of, known := k.versions[b.TemplateVersionID]
-	if !known {
+	if !known || !caller.HoldsIn(access.IngestAny, k.organizations[of]) {
 		return b, unknownItem("template version", b.TemplateVersionID)
 	}
 	if of != template {

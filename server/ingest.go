@@ -86,7 +86,7 @@ func (g *ingest) place(ctx context.Context, agent uuid.UUID, at time.Time, check
 // placeReport is place for the report of an agent by a caller.
 func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r agentReport) (store.Placement, *rejection, error) {
 	// Whether the agent exists is nobody's business who may not report for it.
-	if caller.Kind == access.KindAgent && caller.Agent != r.agent {
+	if caller.Agent != r.agent && !caller.Holds(access.IngestAny) {
 		return store.Placement{}, nil, access.ErrForbidden
 	}
 	return g.place(ctx, r.agent, r.collected, func(organization uuid.UUID) error {

@@ -201,16 +201,14 @@ func write[T any](a *applier, list string, items []T, key func(*T) any, check fu
 // writeBatch bounds the rows of one INSERT of the catalog.
 const writeBatch = 500
 
-// belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same.
+// belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is
+// not allowed looks like one that is not known.
 func (a *applier) belongs(what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID) (string, bool) {
-	if _, ok := parents[parent]; !ok {
+	if _, ok := parents[parent]; !ok || !a.authority.Organization(organization) {
 		return fmt.Sprintf("%s %s is not in the catalog", what, parent), false
 	}
-	if !a.authority.Organization(organization) {
-		return fmt.Sprintf("%s %s is not in the catalog", what, parent), true
-	}
 	if old, ok := known[id]; ok && old != parent {
-		return fmt.Sprintf("%s cannot change: it is %s", what, old), true
+		return what + " cannot change", true // which it is may be nobody's business
 	}
 	known[id] = parent
 	return "", false
@@ -338,7 +336,7 @@ func (a *applier) writeApps(c Catalog) error {
 		workspace, known := a.agents[x.AgentID]
 		template := a.workspaces[workspace]
 		if !known || !a.authority.Organization(a.templates[template]) {
-			return fmt.Sprintf("agent %s is not in the catalog", x.AgentID), known
+			return fmt.Sprintf("agent %s is not in the catalog", x.AgentID), false
 		}
 		newest = append(newest, TemplateApp{template, x.Slug, x.DisplayName, x.Icon, a.created[x.AgentID]})
 		return "", false

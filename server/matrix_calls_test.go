@@ -1,0 +1,481 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/gen/openapi"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// thing is what the table names: a template with what belongs to it, or an organization alone.
+type thing struct {
+	organization, template, version, workspace, agent uuid.UUID
+	token                                             string // id of a token of the agent
+}
+
+// neighbors are the two organizations of the table in a server.
+type neighbors struct {
+	*running
+	controlPlane string
+	owner        string // of all workspaces
+	things       map[string]thing
+}
+
+func newNeighbors(t *testing.T) *neighbors {
+	t.Helper()
+	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, nil), owner: uuid.NewString(), things: map[string]thing{
+		"A": {organization: organizationA}, "B": {organization: organizationB},
+	}}
+	w.controlPlane = w.token(t, access.RoleControlPlane, everywhere)
+	change := &insightsv1.ApplyCatalogRequest{
+		Organizations: []*insightsv1.Organization{{Id: organizationA.String(), Name: "A"}, {Id: organizationB.String(), Name: "B"}},
+		Users:         []*insightsv1.User{{Id: w.owner, Username: "ann", OrganizationIds: texts([]uuid.UUID{organizationA, organizationB})}},
+	}
+	contract := map[string]string{"gone": uuid.NewString()}
+	for id, name := range contractTemplates {
+		contract[name] = id
+	}
+	for name, id := range contract {
+		x := thing{organizationA, uuid.MustParse(id), uuid.New(), uuid.New(), uuid.New(), access.NewToken().ID()}
+		switch name {
+		case "b1":
+			x.organization = organizationB
+		case "unknown":
+			x.organization = uuid.New()
+			w.things[name] = x
+			continue
+		}
+		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: x.organization.String(), Name: name})
+		change.TemplateVersions = append(change.TemplateVersions, w.version(x))
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: x.workspace.String(), OwnerId: w.owner, TemplateId: id, Name: name})
+		change.Agents = append(change.Agents, &insightsv1.Agent{Id: x.agent.String(), WorkspaceId: x.workspace.String(), Name: "main"})
+		x.token = w.issue(t, store.Token{PrincipalKind: access.KindAgent, PrincipalID: x.agent}).ID()
+		w.things[name] = x
+	}
+	w.apply(t, w.controlPlane, change)
+	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Templates: []string{contract["gone"]}}})
+	var reports []*insightsv1.AgentReport
+	for _, name := range []string{"a1", "a2", "gone", "b1"} {
+		reports = append(reports, used(w.things[name], storetest.Now.Add(-24*time.Hour), 1))
+	}
+	w.reportStats(t, w.controlPlane, reports)
+	return w
+}
+
+// issue makes a token.
+func (r *running) issue(t testing.TB, token store.Token) access.Token {
+	t.Helper()
+	tokens, err := r.store.CreateTokens(t.Context(), []store.Token{token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens[0]
+}
+
+// grant gives a role.
+func (r *running) grant(t testing.TB, b store.RoleBinding) store.RoleBinding {
+	t.Helper()
+	b, err := r.store.GrantRole(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func used(x thing, at time.Time, sequence int) *insightsv1.AgentReport {
+	return &insightsv1.AgentReport{
+		AgentId: x.agent.String(), Sequence: uint64(sequence), CollectedAt: timestamppb.New(at), ConnectionCount: 1, ConnectionMedianLatencyMs: 5,
+		SessionCounts: map[string]int64{"ssh": 1},
+	}
+}
+
+func (w *neighbors) version(x thing) *insightsv1.TemplateVersion {
+	return &insightsv1.TemplateVersion{Id: x.version.String(), TemplateId: x.template.String(), Name: "v1"}
+}
+
+// about are the things that a scope of the table names.
+func (w *neighbors) about(scope string) []thing {
+	switch scope {
+	case "none":
+		return nil
+	case "mixed":
+		return []thing{w.things["a1"], w.things["b1"]}
+	default:
+		return []thing{w.things[scope]}
+	}
+}
+
+// templateIDs are the templates of things.
+func templatesOf(about []thing) (ids []string) {
+	for _, x := range about {
+		ids = append(ids, x.template.String())
+	}
+	return ids
+}
+
+// organizationOf is the organization of the first of things, if there is one.
+func organizationOf(about []thing) string {
+	if len(about) == 0 {
+		return ""
+	}
+	return about[0].organization.String()
+}
+
+// request is a valid request of an RPC about some things, and nil for an RPC that this test has never heard of.
+func (w *neighbors) request(t testing.TB, rpc string, about []thing) proto.Message {
+	const start, end = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
+	ids := templatesOf(about)
+	now := timestamppb.New(storetest.Now)
+	switch rpc {
+	case "GetTemplateInsights":
+		return &insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetUserActivity":
+		return &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetUserLatency":
+		return &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetDiagnosis":
+		return &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetTemplateDAUs":
+		return &insightsv1.GetTemplateDAUsRequest{TemplateId: strings.Join(ids, "")}
+	case "GetDeploymentDAUs":
+		return &insightsv1.GetDeploymentDAUsRequest{}
+	case "GetUserStatusCounts":
+		return &insightsv1.GetUserStatusCountsRequest{}
+	case "GetActivity":
+		return &insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 day", Org: organizationOf(about)}
+	case "ListTemplates":
+		return &insightsv1.ListTemplatesRequest{}
+	case "ListOrganizations":
+		return &insightsv1.ListOrganizationsRequest{}
+	case "WhoAmI":
+		return &insightsv1.WhoAmIRequest{}
+	case "CreateToken":
+		return &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: about[0].agent.String()}}
+	case "RevokeToken":
+		return &insightsv1.RevokeTokenRequest{TokenId: about[0].token}
+	case "ListTokens":
+		return &insightsv1.ListTokensRequest{PageSize: 1}
+	case "GrantRole":
+		return &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: "user", Id: w.owner}, Role: "template-admin", TemplateId: ids[0]}
+	case "RevokeRole":
+		binding := uuid.New()
+		if about[0] != w.things["unknown"] {
+			binding = w.grant(t, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleTemplateAdmin, TemplateID: about[0].template}).ID
+		}
+		return &insightsv1.RevokeRoleRequest{RoleBindingId: binding.String()}
+	case "ListRoleBindings":
+		return &insightsv1.ListRoleBindingsRequest{PageSize: 1}
+	case "ListAuditEvents":
+		return &insightsv1.ListAuditEventsRequest{PageSize: 1}
+	case "CreateAgentTokens":
+		req := &insightsv1.CreateAgentTokensRequest{}
+		for _, x := range about {
+			req.AgentIds = append(req.AgentIds, x.agent.String())
+		}
+		return req
+	case "ApplyCatalog":
+		req := &insightsv1.ApplyCatalogRequest{}
+		for _, x := range about {
+			req.TemplateVersions = append(req.TemplateVersions, w.version(x))
+		}
+		return req
+	case "ReportEvents":
+		req := &insightsv1.ReportEventsRequest{}
+		for _, x := range about {
+			req.Events = append(req.Events, &insightsv1.Event{At: now, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+				Id: x.version.String(), WorkspaceId: x.workspace.String(), TemplateVersionId: x.version.String(), Number: 1, Transition: "start", Status: "succeeded", CreatedAt: now,
+			}}})
+		}
+		return req
+	case "ReportStats", "StreamStats":
+		var reports []*insightsv1.AgentReport
+		for i, x := range about {
+			reports = append(reports, used(x, storetest.Now, i+1))
+		}
+		if rpc == "StreamStats" {
+			return &insightsv1.StreamStatsRequest{Reports: reports}
+		}
+		return &insightsv1.ReportStatsRequest{Reports: reports}
+	case "ReportAppSessions":
+		req := &insightsv1.ReportAppSessionsRequest{}
+		for _, x := range about {
+			req.Sessions = append(req.Sessions, &insightsv1.AppSession{
+				AgentId: x.agent.String(), UserId: w.owner, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), EndedAt: now,
+			})
+		}
+		return req
+	case "SetPrivacyMode":
+		return &insightsv1.SetPrivacyModeRequest{OrganizationId: organizationOf(about), Mode: "full"}
+	case "EraseUser":
+		return &insightsv1.EraseUserRequest{UserId: uuid.NewString()}
+	case "GetMyData":
+		return &insightsv1.GetMyDataRequest{}
+	case "Check", "Watch":
+		return &grpc_health_v1.HealthCheckRequest{}
+	case "List":
+		return &grpc_health_v1.HealthListRequest{}
+	}
+	t.Fatalf("no request for %s: the matrix does not cover it", rpc)
+	return nil
+}
+
+// answer is how a call ended: the outcome, what was answered, and everything that the caller can see of a refusal.
+type answer struct {
+	outcome  outcome
+	response proto.Message
+	text     string
+}
+
+// outcomeOf tells the outcomes by code. A request that names nothing may be invalid to those who are let in, and a service
+// that is not built yet says so.
+func outcomeOf(t testing.TB, err error, scope string) outcome {
+	t.Helper()
+	switch code := status.Code(err); {
+	case code == codes.OK, code == codes.Unimplemented, code == codes.InvalidArgument && scope == "none":
+		return allowed
+	case code == codes.Unauthenticated:
+		return unauthenticated
+	case code == codes.PermissionDenied:
+		return forbidden
+	case code == codes.NotFound:
+		return notFound
+	default:
+		t.Errorf("neither let in nor refused: %v", err)
+		return ""
+	}
+}
+
+// turnedAway returns the items that an answer turns away, without the ids that they name.
+func turnedAway(response proto.Message, about []thing) string {
+	field := response.ProtoReflect().Descriptor().Fields().ByName("rejected")
+	if field == nil || response.ProtoReflect().Get(field).List().Len() == 0 {
+		return ""
+	}
+	text, _ := protojson.Marshal(response)
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, text) // protojson varies its blanks
+	return anonymize(compact.String(), about)
+}
+
+// anonymize takes the ids of things out of a text.
+func anonymize(text string, about []thing) string {
+	for _, x := range about {
+		for _, id := range []uuid.UUID{x.organization, x.template, x.version, x.workspace, x.agent} {
+			text = strings.ReplaceAll(text, id.String(), "ID")
+		}
+	}
+	return text
+}
+
+// visible is all that a gRPC caller can see of an error.
+func visible(err error, header, trailer metadata.MD) string {
+	text, _ := proto.MarshalOptions{Deterministic: true}.Marshal(status.Convert(err).Proto())
+	return fmt.Sprintf("%s %v", text, metadata.Join(header, trailer)) // which of the two says it depends on what a stream said before
+}
+
+// callGRPC makes a call over gRPC, as a stream of one message if the RPC is one.
+func (w *neighbors) callGRPC(t testing.TB, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.New(headers)), time.Minute)
+	defer cancel()
+	name := fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response := kind.New().Interface()
+	var header, trailer metadata.MD
+	if method.IsStreamingServer() {
+		response, header, trailer, err = w.stream(ctx, method, name, req, response)
+	} else {
+		err = w.conn.Invoke(ctx, name, req, response, grpc.Header(&header), grpc.Trailer(&trailer))
+	}
+	a := answer{outcome: outcomeOf(t, err, scope), response: response, text: visible(err, header, trailer)}
+	if turned := turnedAway(response, w.about(scope)); a.outcome == allowed && turned != "" {
+		a.outcome, a.text = rejected, turned
+	}
+	return a
+}
+
+// stream sends one message and reads until the server says what became of it.
+func (w *neighbors) stream(ctx context.Context, method protoreflect.MethodDescriptor, name string, req, response proto.Message) (proto.Message, metadata.MD, metadata.MD, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := w.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: method.IsStreamingClient()}, name)
+	if err != nil {
+		return response, nil, nil, err
+	}
+	if err := stream.SendMsg(req); err != nil && err != io.EOF { //nolint:errorlint // io.EOF: RecvMsg says why
+		return response, nil, nil, err
+	}
+	_ = stream.CloseSend()
+	for {
+		next := response.ProtoReflect().New().Interface()
+		if err = stream.RecvMsg(next); err != nil {
+			break
+		}
+		proto.Merge(response, next)
+		if !method.IsStreamingClient() {
+			break // one answer is enough of a stream without an end
+		}
+	}
+	if err == io.EOF { //nolint:errorlint // it is never wrapped
+		err = nil
+	}
+	header, _ := stream.Header()
+	return response, header, stream.Trailer(), err
+}
+
+// route is where REST serves an RPC.
+type route struct {
+	verb, path string
+	list       bool // the answer is its one list
+}
+
+// routes are those of the description at /openapi.json, by RPC.
+func routes(t *testing.T) map[string]route {
+	t.Helper()
+	var document struct {
+		Paths map[string]map[string]struct {
+			OperationID string
+			Responses   map[string]struct{ Schema struct{ Type string } }
+		}
+	}
+	if err := json.Unmarshal(openapi.Document, &document); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]route{}
+	for path, verbs := range document.Paths {
+		for verb, operation := range verbs {
+			_, rpc, _ := strings.Cut(operation.OperationID, "_")
+			found[rpc] = route{strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array"}
+		}
+	}
+	return found
+}
+
+// httpRequest writes a request as REST has it; nil if REST cannot say it.
+func (w *neighbors) httpRequest(ctx context.Context, t testing.TB, to route, req proto.Message) *http.Request {
+	t.Helper()
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, query := to.path, url.Values{}
+	var body io.Reader
+	if to.verb == http.MethodPost {
+		body = bytes.NewReader(text)
+	} else {
+		var fields map[string]any
+		if err := json.Unmarshal(text, &fields); err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range fields {
+			if in := "{" + name + "}"; strings.Contains(path, in) {
+				path = strings.Replace(path, in, fmt.Sprint(value), 1)
+			} else if list, ok := value.([]any); ok {
+				for _, item := range list {
+					query.Add(name, fmt.Sprint(item))
+				}
+			} else {
+				query.Set(name, fmt.Sprint(value))
+			}
+		}
+		if strings.Contains(path, "{") {
+			return nil
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, to.verb, "http://"+w.HTTPAddress()+path+"?"+query.Encode(), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// restCodes are the statuses of REST as codes.
+var restCodes = map[int]codes.Code{
+	200: codes.OK, 400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound, 501: codes.Unimplemented,
+}
+
+// callREST makes a call over REST. It says false if REST cannot.
+func (w *neighbors) callREST(t testing.TB, to route, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string) (answer, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := w.httpRequest(ctx, t, to, req)
+	if r == nil {
+		return answer{}, false
+	}
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	body, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, known := restCodes[got.StatusCode]
+	if !known {
+		code = codes.Unknown
+	}
+	a := answer{outcome: outcomeOf(t, status.Error(code, string(body)), scope), text: fmt.Sprintf("%d %v %s", got.StatusCode, seen(got.Header), body)}
+	if got.StatusCode != http.StatusOK {
+		return a, true
+	}
+	if to.list { // the name of the list is not in the answer
+		body = fmt.Appendf(nil, `{%q: %s}`, method.Output().Fields().Get(0).Name(), body)
+	}
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.response = kind.New().Interface()
+	if err := protojson.Unmarshal(body, a.response); err != nil {
+		t.Fatalf("%s: %v: %s", method.FullName(), err, body)
+	}
+	if turned := turnedAway(a.response, w.about(scope)); turned != "" {
+		a.outcome, a.text = rejected, turned
+	}
+	return a, true
+}
+
+// seen are the headers of an answer but for the time of day.
+func seen(h http.Header) []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if name != "Date" {
+			lines = append(lines, fmt.Sprintf("%s: %s", name, h[name]))
+		}
+	}
+	return lines
+}
