@@ -435,21 +435,13 @@ func (w *neighbors) callREST(t testing.TB, to route, method protoreflect.MethodD
 	for name, value := range headers {
 		r.Header.Set(name, value)
 	}
-	got, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Body.Close()
-	body, err := io.ReadAll(got.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, known := restCodes[got.StatusCode]
+	httpStatus, answered, body := exchange(t, r)
+	code, known := restCodes[httpStatus]
 	if !known {
 		code = codes.Unknown
 	}
-	a := answer{outcome: outcomeOf(t, status.Error(code, string(body)), scope), text: fmt.Sprintf("%d %v %s", got.StatusCode, seen(got.Header), body)}
-	if got.StatusCode != http.StatusOK {
+	a := answer{outcome: outcomeOf(t, status.Error(code, string(body)), scope), text: fmt.Sprintf("%d %v %s", httpStatus, seen(answered), body)}
+	if httpStatus != http.StatusOK {
 		return a, true
 	}
 	if to.list { // the name of the list is not in the answer

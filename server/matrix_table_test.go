@@ -127,7 +127,9 @@ var (
 	templateA1    = uuid.MustParse("00000000-0000-0000-0000-000000000011")
 
 	sites = []site{
-		{"", "deployment", uuid.Nil, uuid.Nil}, {"A", "organization", organizationA, uuid.Nil}, {"B", "organization", organizationB, uuid.Nil},
+		{"", "deployment", uuid.Nil, uuid.Nil},
+		{"A", "organization", organizationA, uuid.Nil},
+		{"B", "organization", organizationB, uuid.Nil},
 		{"a1", "template", uuid.Nil, templateA1},
 	}
 )
@@ -136,7 +138,7 @@ var (
 type who struct {
 	name  string // as the table writes it
 	role  access.Role
-	site site
+	site  site
 	holds []access.Permission // by the table of rights
 	binds bool                // the role binds there; if not, it gives nothing
 }

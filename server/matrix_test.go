@@ -47,7 +47,9 @@ type caller struct {
 	only        string // the transport that they use; empty: all
 }
 
-func bearer(token string) map[string]string { return map[string]string{"authorization": "Bearer " + token} }
+func bearer(token string) map[string]string {
+	return map[string]string{"authorization": "Bearer " + token}
+}
 
 // callers are all kinds of principals with all roles, held in every way, and all ways to fail to be somebody.
 func (w *neighbors) callers(t *testing.T) []caller {

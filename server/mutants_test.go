@@ -64,21 +64,24 @@ type ruleCell struct {
 	req                proto.Message
 }
 
-// policy decides within the process what the server decides before a call begins.
+// policy is what the rules are held against within the process.
 type policy struct {
 	*neighbors
-	matrix    matrix
-	questions []ruleCell
-	everybody []somebody
+	matrix matrix
 }
 
-// differs asks one ruleCell of the table and says whether the answer is another than the table's.
+// called is the context of a call of a principal.
+func called(ctx context.Context, p access.Principal) context.Context {
+	caller := &atomic.Pointer[access.Principal]{}
+	caller.Store(&p)
+	return context.WithValue(ctx, callerKey{}, caller)
+}
+
+// differs asks about one cell and says how the answer differs from the table; empty: not at all.
 func (p *policy) differs(t *testing.T, r rules, x somebody, q ruleCell) string {
 	t.Helper()
-	caller := &atomic.Pointer[access.Principal]{}
-	caller.Store(&x.principal)
 	a := &authorizer{store: p.store, rules: r}
-	ctx, err := a.authorize(context.WithValue(t.Context(), callerKey{}, caller), q.method, q.req)
+	ctx, err := a.authorize(called(t.Context(), x.principal), q.method, q.req)
 	want, byRule := p.matrix[q.rpc].want(x.name, q.about)
 	if !byRule { // the rule lets in, and the call says no
 		want = allowed
@@ -133,10 +136,10 @@ func (p *policy) scope(name string, q ruleCell) []string {
 }
 
 // survives asks those questions that a change can have touched and says whether nobody noticed.
-func (p *policy) survives(t *testing.T, r rules, x []somebody, q []ruleCell) bool {
+func (p *policy) survives(t *testing.T, r rules, everybody []somebody, cells []ruleCell) bool {
 	t.Helper()
-	for _, x := range x {
-		for _, q := range q {
+	for _, x := range everybody {
+		for _, q := range cells {
 			if p.differs(t, r, x, q) != "" {
 				return false
 			}
@@ -184,23 +187,23 @@ func flipped(x somebody, permission access.Permission) somebody {
 // level flipped.
 func TestMutantsOfThePolicy(t *testing.T) {
 	t.Parallel()
-	p := &policy{neighbors: newNeighbors(t), matrix: readMatrix(t)}
-	var permissions []access.Permission
-	p.everybody, permissions = p.neighbors.everybody(t)
+	p := &policy{newNeighbors(t), readMatrix(t)}
+	everybody, permissions := p.everybody(t)
 	own, err := readRules(p.grpc.GetServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
+	var cells []ruleCell
 	byMethod := map[string][]ruleCell{}
 	for _, method := range slices.Sorted(maps.Keys(own)) {
 		rpc := method[strings.LastIndexByte(method, '/')+1:]
 		for _, about := range p.matrix[rpc].about {
 			byMethod[method] = append(byMethod[method], ruleCell{method, rpc, about, p.request(t, rpc, p.about(about))})
 		}
-		p.questions = append(p.questions, byMethod[method]...)
+		cells = append(cells, byMethod[method]...)
 	}
-	for _, x := range p.everybody {
-		for _, q := range p.questions {
+	for _, x := range everybody {
+		for _, q := range cells {
 			if wrong := p.differs(t, own, x, q); wrong != "" {
 				t.Error(wrong)
 			}
@@ -212,7 +215,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	t.Logf("%d cells: %d principals, %d RPCs", len(p.everybody)*len(p.questions), len(p.everybody), len(own))
+	t.Logf("%d cells: %d principals, %d RPCs", len(everybody)*len(cells), len(everybody), len(own))
 
 	generated, killed := 0, 0
 	for method, r := range own {
@@ -224,7 +227,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 		}
 		for name, mutant := range mutants {
 			generated++
-			if p.survives(t, mutant, p.everybody, byMethod[method]) {
+			if p.survives(t, mutant, everybody, byMethod[method]) {
 				t.Errorf("the rule of %s, %s: no cell notices", method, name)
 				continue
 			}
@@ -235,7 +238,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 
 	generated, killed = 0, 0
 	byGrants := 0 // noticed by what WhoAmI lists and by nothing else: no rule asks for the permission there
-	for _, x := range p.everybody {
+	for _, x := range everybody {
 		if x.role == "" || x.site.name == "B" { // A and B are one level
 			continue
 		}
@@ -243,7 +246,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 			generated++
 			mutant := flipped(x, permission)
 			switch {
-			case !p.survives(t, own, []somebody{mutant}, p.questions):
+			case !p.survives(t, own, []somebody{mutant}, cells):
 				killed++
 			case !slices.Equal(mutant.principal.Grants, x.grants()):
 				killed++

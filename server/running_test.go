@@ -125,6 +125,12 @@ func fetchFrom(t testing.TB, address string, header http.Header, pathAndQuery st
 		t.Fatal(err)
 	}
 	req.Header = header
+	return exchange(t, req)
+}
+
+// exchange makes any HTTP request and returns what came back.
+func exchange(t testing.TB, req *http.Request) (status int, answered http.Header, text []byte) {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

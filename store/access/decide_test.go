@@ -177,34 +177,42 @@ func naiveTemplates(p drawn, perm access.Permission, requested []uuid.UUID, cata
 func TestTemplatesAsNaive(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		p, catalog, requested := drawPrincipal(t), drawCatalog(t), drawRequest(t)
-		perm := rapid.SampledFrom(columns).Draw(t, "permission")
-		all, covered, found := naiveTemplates(p, perm, requested, catalog)
-		scope, err := access.Templates(p.Principal, perm, requested, catalog)
-		if !found {
-			if !errors.Is(err, access.ErrNotFound) || err.Error() != access.ErrNotFound.Error() { // nothing tells the misses apart
-				t.Fatalf("error %v, want ErrNotFound", err)
-			}
-			if scope.All() || len(scope.Templates()) != 0 {
-				t.Fatalf("a refused request got a scope: %v", scope)
-			}
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if scope.All() != all {
-			t.Fatalf("all: %t, want %t", scope.All(), all)
-		}
-		if templates := scope.Templates(); len(templates) != len(covered) {
-			t.Fatalf("covers %v, want %v", templates, covered)
-		}
-		for _, id := range someTemplates {
-			if scope.Contains(id) != (all || covered[id]) {
-				t.Fatalf("contains %v: %t, want %t", id, scope.Contains(id), all || covered[id])
+		p, catalog := drawPrincipal(t), drawCatalog(t)
+		requests := append(rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom(someTemplates), 1, 4), 1, 5).Draw(t, "requests"), nil)
+		for _, perm := range columns {
+			for _, requested := range requests {
+				compareTemplates(t, p, perm, requested, catalog)
 			}
 		}
 	})
+}
+
+func compareTemplates(t *rapid.T, p drawn, perm access.Permission, requested []uuid.UUID, catalog map[uuid.UUID]uuid.UUID) {
+	all, covered, found := naiveTemplates(p, perm, requested, catalog)
+	scope, err := access.Templates(p.Principal, perm, requested, catalog)
+	if !found {
+		if !errors.Is(err, access.ErrNotFound) || err.Error() != access.ErrNotFound.Error() { // nothing tells the misses apart
+			t.Fatalf("%s on %v: error %v, want ErrNotFound", perm, requested, err)
+		}
+		if scope.All() || len(scope.Templates()) != 0 {
+			t.Fatalf("%s on %v: a refused request got a scope: %v", perm, requested, scope)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%s on %v: %v", perm, requested, err)
+	}
+	if scope.All() != all {
+		t.Fatalf("%s on %v: all: %t, want %t", perm, requested, scope.All(), all)
+	}
+	if templates := scope.Templates(); len(templates) != len(covered) {
+		t.Fatalf("%s on %v: covers %v, want %v", perm, requested, templates, covered)
+	}
+	for _, id := range someTemplates {
+		if scope.Contains(id) != (all || covered[id]) {
+			t.Fatalf("%s on %v: contains %v: %t, want %t", perm, requested, id, scope.Contains(id), all || covered[id])
+		}
+	}
 }
 
 // Taking a binding away never gives a right.

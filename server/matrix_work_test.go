@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+)
+
+// Turning away costs the same work for what is unknown, forbidden and deleted elsewhere, so that no clock tells them apart: the
+// allocations differ by less than half of those of the cheapest question to the database, so that none asks one more. The
+// medians over REST are for orientation.
+func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
+	w := newNeighbors(t)
+	own, err := readRules(w.grpc.GetServiceInfo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := access.Principal{Kind: access.KindService, ID: uuid.New()}
+	lookup := testing.AllocsPerRun(100, func() {
+		if _, err := w.store.OrganizationsOf(t.Context(), []uuid.UUID{w.things["unknown"].template}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.store, w.config.Clock)
+	auditor := access.Binding{Role: access.RoleOrganizationAuditor, Organization: organizationA}
+	for _, tt := range []struct {
+		rpc     string
+		binding access.Binding
+		about   []string // the first is unknown
+		call    func(ctx context.Context, rpc string, about []thing) error
+	}{
+		{"GetTemplateInsights", auditor, []string{"unknown", "b1"}, nil},
+		{"GetUserActivity", auditor, []string{"unknown", "b1"}, nil},
+		{"GetUserLatency", access.Binding{Role: access.RoleOrganizationAdmin, Organization: organizationB}, []string{"unknown", "a1", "gone"}, nil},
+		{"GetDiagnosis", access.Binding{Role: access.RoleTemplateAdmin, Template: templateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
+		{"GetTemplateDAUs", access.Binding{Role: access.RoleViewInsights, Template: templateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
+		{"GetActivity", auditor, []string{"unknown", "B"}, nil},
+		{"CreateAgentTokens", access.Binding{Role: access.RoleControlPlane, Organization: organizationA}, []string{"unknown", "b1"}, func(ctx context.Context, rpc string, about []thing) error {
+			_, err := agentTokens.CreateAgentTokens(ctx, w.request(t, rpc, about).(*insightsv1.CreateAgentTokensRequest))
+			return err
+		}},
+	} {
+		ctx, call := called(t.Context(), service.With(tt.binding)), tt.call
+		if call == nil {
+			call = func(ctx context.Context, rpc string, about []thing) error {
+				_, err := rules.authorize(ctx, "/insights.v1.InsightsService/"+rpc, w.request(t, rpc, about))
+				return err
+			}
+		}
+		var unknown float64
+		for i, about := range tt.about {
+			things := w.about(about)
+			work := testing.AllocsPerRun(100, func() {
+				if err := call(ctx, tt.rpc, things); !errors.Is(err, access.ErrNotFound) {
+					t.Fatalf("%s about %s: %v", tt.rpc, about, err)
+				}
+			})
+			if i == 0 {
+				unknown = work
+			}
+			if math.Abs(work-unknown) >= lookup/2 {
+				t.Errorf("%s about %s takes %.0f allocations, about what is unknown %.0f; one question to the database takes %.0f", tt.rpc, about, work, unknown, lookup)
+			}
+		}
+	}
+	w.logMedians(t)
+}
+
+// logMedians asks by turns about what is unknown and what is somebody else's.
+func (w *neighbors) logMedians(t *testing.T) {
+	t.Helper()
+	token := w.token(t, access.RoleOrganizationAuditor, organizationA)
+	took := map[string][]time.Duration{}
+	for range 200 {
+		for _, about := range []string{"unknown", "b1"} {
+			begin := time.Now()
+			if code, body := w.get(t, token, "/api/v2/templates/"+w.things[about].template.String()+"/daus", nil); code != 404 {
+				t.Fatal(code, body)
+			}
+			took[about] = append(took[about], time.Since(begin))
+		}
+	}
+	for about, all := range took {
+		slices.Sort(all)
+		t.Logf("median of %d refusals about %s: %v", len(all), about, all[len(all)/2])
+	}
+}
