@@ -17,7 +17,7 @@ import (
 // Turning away costs the same work for what is unknown, forbidden and deleted elsewhere, so that no clock tells them apart: the
 // allocations differ by less than half of those of the cheapest question to the database, so that none asks one more. The
 // medians over REST are for orientation.
-func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole process
+func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other tests: allocations are those of the whole process
 	w := newNeighbors(t)
 	own, err := readRules(w.grpc.GetServiceInfo())
 	if err != nil {
