@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"testing"
@@ -36,7 +35,7 @@ type running struct {
 func run(t *testing.T, database string, now time.Time, change func(*Config)) *running {
 	t.Helper()
 	c := Config{
-		Store: storetest.Open(t, database, now), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Store: storetest.Open(t, database, now), Logger: watchLog(t, database),
 		Clock:       func() time.Time { return now },
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second,

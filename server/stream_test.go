@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -304,7 +303,7 @@ func TestDrain(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
 			s, err := New(Config{
-				Store: f.Store, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return storetest.Now },
+				Store: f.Store, Logger: watchLog(t, f.Database), Clock: func() time.Time { return storetest.Now },
 				GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 				IngestMaxAge: 24 * time.Hour, ReportInterval: 30 * time.Second, UsageStats: true,
 			})

@@ -101,9 +101,9 @@ func StartCluster(settings ...string) (*Cluster, error) {
 	return c, nil
 }
 
-// URL names a database of the cluster.
+// URL names a database of the cluster. Its password is not asked for, but must not show up anywhere.
 func (c *Cluster) URL(database string) string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.Port, database)
+	return fmt.Sprintf("postgres://postgres:correct-horse-battery@127.0.0.1:%d/%s?sslmode=disable", c.Port, database)
 }
 
 // PID is the process id of the server.
