@@ -104,7 +104,7 @@ func TestApplyCatalogConfined(t *testing.T) {
 	rejections(
 		t, answer.GetRejected(),
 		&insightsv1.Rejection{List: "organizations", Index: 0, Permanent: true},
-		&insightsv1.Rejection{List: "templates", Index: 0}, // as if the organization were unknown
+		&insightsv1.Rejection{List: "templates", Index: 0}, // as if the other organization did not exist
 		&insightsv1.Rejection{List: "users", Index: 0, Permanent: true},
 		&insightsv1.Rejection{List: "users", Index: 2, Permanent: true},
 	)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -121,12 +122,13 @@ type eventParents struct {
 	users         map[uuid.UUID][]uuid.UUID // to organizations
 	workspaces    map[uuid.UUID]uuid.UUID   // to template
 	versions      map[uuid.UUID]uuid.UUID   // to template
+	builds        map[uuid.UUID]uuid.UUID   // to workspace
 	organizations map[uuid.UUID]uuid.UUID   // of templates
 }
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
 func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (known eventParents, err error) {
-	var users, workspaces, versions, templates []uuid.UUID
+	var users, workspaces, versions, builds []uuid.UUID
 	add := func(list *[]uuid.UUID, text string) {
 		if id, err := parseID(text); err == nil {
 			*list = append(*list, id)
@@ -137,6 +139,7 @@ func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (
 		add(&users, e.GetUserStatus().GetUserId())
 		add(&workspaces, e.GetBuild().GetWorkspaceId())
 		add(&versions, e.GetBuild().GetTemplateVersionId())
+		add(&builds, e.GetBuild().GetId())
 	}
 	if known.users, err = g.store.UserOrganizations(ctx, users); err != nil {
 		return known, err
@@ -147,11 +150,10 @@ func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (
 	if known.versions, err = g.store.VersionTemplates(ctx, versions); err != nil {
 		return known, err
 	}
-	for _, of := range []map[uuid.UUID]uuid.UUID{known.workspaces, known.versions} {
-		for _, template := range of {
-			templates = append(templates, template)
-		}
+	if known.builds, err = g.store.BuildWorkspaces(ctx, builds); err != nil {
+		return known, err
 	}
+	templates := slices.AppendSeq(slices.Collect(maps.Values(known.workspaces)), maps.Values(known.versions))
 	if len(templates) > 0 {
 		known.organizations, err = g.store.OrganizationsOf(ctx, templates)
 	}
@@ -165,9 +167,7 @@ func (k eventParents) user(caller access.Principal, field, text string) (uuid.UU
 		return id, invalidItem("%s: %v", field, err)
 	}
 	organizations, known := k.users[id]
-	within := caller.HoldsEverywhere(access.IngestAny) ||
-		slices.ContainsFunc(organizations, func(o uuid.UUID) bool { return caller.HoldsIn(access.IngestAny, o) })
-	if !known || !within {
+	if !known || !caller.HoldsInAny(access.IngestAny, organizations) {
 		return id, unknownItem("user", id)
 	}
 	return id, nil
@@ -197,6 +197,9 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 	}
 	if of != template {
 		return b, invalidItem("build.template_version_id: %s belongs to another template than the workspace", b.TemplateVersionID)
+	}
+	if of, known := k.builds[b.ID]; known && of != b.WorkspaceID {
+		return b, invalidItem("build.id: it is that of a build of another workspace")
 	}
 	b.TemplateID, b.Number, b.Transition, b.Status = template, m.GetNumber(), m.GetTransition(), m.GetStatus()
 	switch {

@@ -85,7 +85,7 @@ func (g *ingest) place(ctx context.Context, agent uuid.UUID, at time.Time, check
 
 // placeReport is place for the report of an agent by a caller.
 func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r agentReport) (store.Placement, *rejection, error) {
-	// Whether the agent exists is nobody's business who may not report for it.
+	// Whether the agent exists is nobody's business who may not report for it, or for any.
 	if caller.Agent != r.agent && !caller.Holds(access.IngestAny) {
 		return store.Placement{}, nil, access.ErrForbidden
 	}
@@ -214,11 +214,15 @@ func (g *ingest) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAp
 	if caller.Kind == access.KindAgent {
 		return nil, access.ErrForbidden
 	}
+	visitors, err := g.visitors(ctx, caller, req.GetSessions())
+	if err != nil {
+		return nil, err
+	}
 	l := g.limits(caller.Holds(access.IngestAny))
 	var answer insightsv1.ReportAppSessionsResponse
 	var items []item
 	for i, message := range req.GetSessions() {
-		rows, rejected, err := g.sessionRows(ctx, caller, message, l)
+		rows, rejected, err := g.sessionRows(ctx, caller, visitors, message, l)
 		if err != nil {
 			return nil, err
 		}
@@ -237,7 +241,22 @@ func (g *ingest) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAp
 	return &answer, nil
 }
 
-func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, message *insightsv1.AppSession, l limits) ([]store.OpenRow, *rejection, error) {
+// visitors says which users the caller may report sessions of: those of its organizations. It is nil for a caller who is not
+// confined to any.
+func (g *ingest) visitors(ctx context.Context, caller access.Principal, sessions []*insightsv1.AppSession) (map[uuid.UUID][]uuid.UUID, error) {
+	if caller.HoldsEverywhere(access.Ingest) {
+		return nil, nil
+	}
+	var users []uuid.UUID
+	for _, s := range sessions {
+		if id, err := parseID(s.GetUserId()); err == nil { // what is no id is found out later
+			users = append(users, id)
+		}
+	}
+	return g.store.UserOrganizations(ctx, users)
+}
+
+func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, visitors map[uuid.UUID][]uuid.UUID, message *insightsv1.AppSession, l limits) ([]store.OpenRow, *rejection, error) {
 	s, rejected := parseSession(message, l)
 	if rejected != nil {
 		return nil, rejected, nil
@@ -247,6 +266,9 @@ func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, messa
 	})
 	if err != nil || rejected != nil {
 		return nil, rejected, err
+	}
+	if !caller.HoldsInAny(access.Ingest, visitors[s.user]) {
+		return nil, unknownItem("user", s.user), nil
 	}
 	subject, known, err := g.directory.Subject(ctx, s.user)
 	if err != nil {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,8 +26,7 @@ func (s *insightsService) GetUserStatusCounts(ctx context.Context, req *insights
 	}
 	caller := principalOf(ctx)
 	counts, err := s.store.StatusCounts(ctx, midnights, end, func(organizations []uuid.UUID) bool {
-		return caller.HoldsEverywhere(access.ReadUsers) ||
-			slices.ContainsFunc(organizations, func(o uuid.UUID) bool { return caller.HoldsIn(access.ReadUsers, o) })
+		return caller.HoldsInAny(access.ReadUsers, organizations)
 	})
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 type Person struct {
 	ID       uuid.UUID
 	Username string
-	Roles    []access.Role // ascending; members have none of their own
+	Roles    []access.Role // within the scope that was asked about, ascending; members have none of their own
 }
 
 // Active is the minutes of one user in one part of a window.
@@ -72,7 +72,7 @@ func (s *Store) Activity(ctx context.Context, scope access.Scope, windows []minu
 			}
 		}
 	}
-	return activity, s.addRoles(ctx, activity.People)
+	return activity, s.addRoles(ctx, scope, activity.People)
 }
 
 // countEach runs one counting pass for all windows.
@@ -103,14 +103,28 @@ func (s *Store) countEach(ctx context.Context, x templateIndex, windows []minute
 	return tallies, err
 }
 
-// addRoles looks up the roles that people hold themselves.
-func (s *Store) addRoles(ctx context.Context, people map[uuid.UUID]Person) error {
+// addRoles looks up the roles that people hold themselves: everywhere, or for the templates of a scope or their organizations.
+func (s *Store) addRoles(ctx context.Context, scope access.Scope, people map[uuid.UUID]Person) error {
+	if len(people) == 0 {
+		return nil
+	}
+	organizations, err := s.OrganizationsOf(ctx, scope.Templates())
+	if err != nil {
+		return err
+	}
+	within := map[uuid.UUID]bool{uuid.Nil: true}
+	for _, id := range organizations {
+		within[id] = true
+	}
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(people)), readBatch) {
 		var held []RoleBinding
 		if err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error; err != nil {
 			return fmt.Errorf("read roles of users: %w", err)
 		}
 		for _, b := range held {
+			if !scope.All() && (!within[b.OrganizationID] || b.TemplateID != uuid.Nil && !scope.Contains(b.TemplateID)) {
+				continue
+			}
 			p := people[b.PrincipalID]
 			if i, found := slices.BinarySearch(p.Roles, b.Role); !found {
 				p.Roles = slices.Insert(p.Roles, i, b.Role)

@@ -201,14 +201,14 @@ func write[T any](a *applier, list string, items []T, key func(*T) any, check fu
 // writeBatch bounds the rows of one INSERT of the catalog.
 const writeBatch = 500
 
-// belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is
-// not allowed looks like one that is not known.
+// belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is not
+// allowed looks like one that is not known, and one that cannot change is not named: it may be somebody else's.
 func (a *applier) belongs(what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID) (string, bool) {
 	if _, ok := parents[parent]; !ok || !a.authority.Organization(organization) {
 		return fmt.Sprintf("%s %s is not in the catalog", what, parent), false
 	}
 	if old, ok := known[id]; ok && old != parent {
-		return what + " cannot change", true // which it is may be nobody's business
+		return what + " cannot change", true
 	}
 	known[id] = parent
 	return "", false
@@ -246,6 +246,11 @@ func (a *applier) mayWriteUser(organizations []uuid.UUID) bool {
 	return !slices.ContainsFunc(organizations, func(id uuid.UUID) bool { return !a.authority.Organization(id) })
 }
 
+// mayNameUser says whether the caller may give a workspace to a user of these organizations: one that it may write is enough.
+func (a *applier) mayNameUser(organizations []uuid.UUID) bool {
+	return a.authority.Organization(uuid.Nil) || slices.ContainsFunc(organizations, a.authority.Organization)
+}
+
 func (a *applier) writeUsers(c Catalog) error {
 	return write(a, "users", c.Users, func(x *User) any { return x.ID }, func(x *User) (string, bool) {
 		old, known := a.users[x.ID]
@@ -265,11 +270,11 @@ func (a *applier) writeGroups(c Catalog) error {
 		return err
 	}
 	err = write(a, "groups", c.Groups, func(x *Group) any { return x.ID }, func(x *Group) (string, bool) {
-		if granted[x.ID] && !a.authority.ManageAccess {
-			return "group holds grants: changing its members needs manage_access", true
-		}
 		if reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, x.OrganizationID); reason != "" {
 			return reason, permanent
+		}
+		if granted[x.ID] && !a.authority.ManageAccess {
+			return "group holds grants: changing its members needs manage_access", true
 		}
 		written = append(written, x.ID)
 		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
@@ -314,7 +319,7 @@ func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
 
 func (a *applier) writeWorkspaces(c Catalog) error {
 	return write(a, "workspaces", c.Workspaces, func(x *Workspace) any { return x.ID }, func(x *Workspace) (string, bool) {
-		if _, known := a.users[x.OwnerID]; !known {
+		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
 		x.ChangedAt = At(time.Now())

@@ -38,6 +38,11 @@ func (s *Store) VersionTemplates(ctx context.Context, versions []uuid.UUID) (map
 	return parents(s.lookups.WithContext(ctx), "template_versions", "template_id", versions)
 }
 
+// BuildWorkspaces returns the workspace of each of the builds that are known.
+func (s *Store) BuildWorkspaces(ctx context.Context, builds []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	return parents(s.lookups.WithContext(ctx), "builds", "workspace_id", builds)
+}
+
 // UserOrganizations returns the organizations of each of the users that the catalog knows.
 func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
 	return organizationsOfUsers(s.lookups.WithContext(ctx), users)

@@ -84,6 +84,12 @@ func (p Principal) HoldsIn(perm Permission, organizationID uuid.UUID) bool {
 	})
 }
 
+// HoldsInAny says whether the principal has the permission everywhere or in one of the organizations: whether it reaches what
+// belongs to all of them, such as a user.
+func (p Principal) HoldsInAny(perm Permission, organizations []uuid.UUID) bool {
+	return p.HoldsEverywhere(perm) || slices.ContainsFunc(organizations, func(id uuid.UUID) bool { return p.HoldsIn(perm, id) })
+}
+
 // holdsOn says whether the principal has the permission for a template of an organization.
 func (p Principal) holdsOn(perm Permission, templateID, organizationID uuid.UUID) bool {
 	return p.HoldsIn(perm, organizationID) || templateID != uuid.Nil && p.has(perm, func(g Grant) bool {

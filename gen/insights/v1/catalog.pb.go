@@ -888,7 +888,7 @@ type Workspace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workspace, a UUID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The owner, a UUID of the catalog. Usage that agents report belongs to the owner at the time of arrival.
+	// The owner, a UUID of the catalog, of one of the caller's organizations. Usage that agents report belongs to the owner at the time of arrival.
 	OwnerId string `protobuf:"bytes,2,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
 	// The template, a UUID of the catalog.
 	TemplateId string `protobuf:"bytes,3,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`

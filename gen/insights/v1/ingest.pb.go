@@ -727,7 +727,7 @@ type AppSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The agent that serves the app, a UUID of the catalog.
 	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// The visitor, a UUID of the catalog.
+	// The visitor, a UUID of the catalog, of one of the caller's organizations.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// `path`, `subdomain` or `terminal`.
 	AccessMethod string `protobuf:"bytes,3,opt,name=access_method,json=accessMethod,proto3" json:"access_method,omitempty"`
@@ -1122,7 +1122,7 @@ func (x *LoginEvent) GetUserId() string {
 // Build is one build of a workspace as far as it has come. A later event with the same id replaces an earlier one.
 type Build struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The build, a UUID.
+	// The build, a UUID. It keeps its workspace for ever.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The workspace, a UUID of the catalog.
 	WorkspaceId string `protobuf:"bytes,2,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`

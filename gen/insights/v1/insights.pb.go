@@ -2750,7 +2750,7 @@ type ActivityUser struct {
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The username.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
-	// The user's roles.
+	// The user's roles that hold everywhere or for what the question is about.
 	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	// Always empty; pictures are not hashed here.
 	AvatarHash string `protobuf:"bytes,5,opt,name=avatar_hash,json=avatarHash,proto3" json:"avatar_hash,omitempty"`

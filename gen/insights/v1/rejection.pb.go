@@ -33,9 +33,9 @@ type Rejection struct {
 	// Why, in one sentence for people that names the field or the reference at fault. Programs decide by `permanent`.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// True: sending the item again is useless. It breaks a documented rule, lies outside the time limits, belongs to a
-	// workspace that was deleted before it, would change what never changes or what the caller's grants do not reach, or the
-	// database refuses it though not its neighbours. False: send it again later. It refers to something that the catalog does
-	// not hold yet.
+	// workspace that was deleted before it, would change what never changes or an organization that the caller's grants do not
+	// reach, or the database refuses it though not its neighbours. False: send it again later. It refers to something that the
+	// catalog does not hold yet; what the caller's grants do not reach looks the same.
 	Permanent     bool `protobuf:"varint,4,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
