@@ -192,6 +192,16 @@ func canonicalPaths(next http.Handler) http.Handler {
 	})
 }
 
+// lostOnTheWay is whether a credential has characters that metadata cannot hold. The gateway would leave it out, and one of two
+// credentials would pass for the only one.
+func lostOnTheWay(h http.Header) bool {
+	return slices.ContainsFunc(credentialHeaders, func(name string) bool {
+		return slices.ContainsFunc(h.Values(name), func(value string) bool {
+			return strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' })
+		})
+	})
+}
+
 // limitRequest refuses what the API never needs. A page of another site can make a browser send a body, but not call it JSON
 // without asking first, and no answer of the server allows it.
 func limitRequest(next http.Handler) http.Handler {
@@ -204,6 +214,9 @@ func limitRequest(next http.Handler) http.Handler {
 			return
 		case passedSize(r) > maxPassed:
 			writeErrorBody(w, http.StatusRequestHeaderFieldsTooLarge, &insightsv1.Error{Message: "The headers are too large."})
+			return
+		case lostOnTheWay(r.Header):
+			writeErrorBody(w, http.StatusUnauthorized, &insightsv1.Error{Message: messageUnauthenticated})
 			return
 		case r.Header.Get("Content-Encoding") != "":
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})

@@ -6,8 +6,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
@@ -74,15 +76,21 @@ func (i *issuer) rotate(t *testing.T, id string) jose.JSONWebKey {
 // sign makes a token.
 func sign(t *testing.T, algorithm jose.SignatureAlgorithm, key any, claims map[string]any) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := signer.Sign(text)
+	return signText(t, algorithm, key, text)
+}
+
+// signText makes a token of anything.
+func signText(t *testing.T, algorithm jose.SignatureAlgorithm, key any, payload []byte) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +183,27 @@ func TestIssuerTokens(t *testing.T) {
 		"key from elsewhere":      part(map[string]any{"alg": "RS256", "jku": i.URL + "/keys", "kid": "one"}) + "." + pieces[1] + "." + pieces[2],
 		"a very long one":         pieces[0] + "." + strings.Repeat("A", maxJWT) + "." + pieces[2],
 	}
+	for name, token := range forgedHeaders(t, key, part, pieces, with("iss", i.URL)) {
+		forged[name] = token
+	}
+	for name, payload := range map[string]string{
+		"claims are a list": "[]", "claims are a text": `"x"`, "claims are null": "null", "claims are no JSON": "{", "claims are empty": "", "no claims": "{}",
+	} {
+		forged[name] = signText(t, jose.RS256, key, []byte(payload))
+	}
+	for name, claims := range map[string]map[string]any{
+		"mail address only":  {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": true, "preferred_username": "user0"}, // Coder CVE-2026-55075
+		"verified as text":   {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": "true"},                              // Coder CVE-2026-55076
+		"issuer in capitals": with("iss", strings.ToUpper(i.URL)), "issuer with a blank": with("iss", i.URL+" "), "issuer as a list": with("iss", []string{i.URL}), "issuer with a port more": with("iss", i.URL+"0"),
+		"audience in capitals": with("aud", "INSIGHTS"), "audience with a blank": with("aud", "insights "), "audience as an object": with("aud", map[string]bool{"insights": true}),
+		"audience among types": with("aud", []any{1, "insights"}), "audience in another claim": {"iss": i.URL, "azp": "insights", "client_id": "insights", "sub": user.String(), "exp": now + 60},
+		"expiry is true": with("exp", true), "expiry as a list": with("exp", []int64{now + 60}), "begin as text": with("nbf", "now"), "begin beyond all": with("nbf", 1e300), "expiry beyond all": with("exp", 1e300),
+		"user as a URN": with("sub", "urn:uuid:"+user.String()), "user in braces": with("sub", "{"+user.String()+"}"), "user without hyphens": with("sub", strings.ReplaceAll(user.String(), "-", "")),
+		"user with a NUL": with("sub", user.String()+"\x00"), "user as an object": with("sub", map[string]string{"id": user.String()}), "user is true": with("sub", true),
+		"user in another claim": {"iss": i.URL, "aud": "insights", "Sub": user.String() + "x", "user_id": user.String(), "exp": now + 60},
+	} {
+		forged[name] = sign(t, jose.RS256, key, claims)
+	}
 	for name, claims := range map[string]map[string]any{
 		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"), "no audience": with("aud", nil), "empty audience": with("aud", []string{}),
 		"audience of the wrong type": with("aud", 1), "expired": with("exp", now-30), "expired for ever": with("exp", 1), "no expiry": with("exp", nil), "expiry as text": with("exp", fmt.Sprint(now+60)),
@@ -185,6 +214,10 @@ func TestIssuerTokens(t *testing.T) {
 	} {
 		forged[name] = sign(t, jose.RS256, key, claims)
 	}
+	if len(forged) < 60 {
+		t.Errorf("%d forged tokens only", len(forged))
+	}
+	t.Logf("%d forged tokens", len(forged))
 	want := ""
 	for name, token := range forged {
 		status, text := ask(bearer(token))
@@ -207,6 +240,54 @@ func TestIssuerTokens(t *testing.T) {
 	}
 	r.apply(t, r.token(t, access.RoleControlPlane, everywhere), &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}}})
 	waitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool { status, _ := ask(bearer(token)); return status == 401 })
+}
+
+// forgedHeaders are tokens with good claims of which the header lies.
+func forgedHeaders(t *testing.T, key jose.JSONWebKey, part func(any) string, pieces []string, good map[string]any) map[string]string {
+	t.Helper()
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := key.Public().Key.(*rsa.PublicKey)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypter, err := jose.NewEncrypter(jose.A128GCM, jose.Recipient{Algorithm: jose.RSA_OAEP, Key: public}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted, err := encrypter.Encrypt([]byte(strings.Join(pieces, ".")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested, err := encrypted.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := map[string]string{
+		"public key in PEM as a secret": sign(t, jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), good),
+		"public key in DER as a secret": sign(t, jose.HS384, der, good),
+		"id of the key as a secret":     sign(t, jose.HS256, append([]byte("one"), make([]byte, 32)...), good),
+		"a curve with the known id":     sign(t, jose.ES256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
+		"a signature of zeros":          part(map[string]string{"alg": "ES256", "kid": "one"}) + "." + pieces[1] + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 64)),
+		"an encrypted one":              nested,
+		"with padding":                  pieces[0] + "." + pieces[1] + "." + pieces[2] + "==",
+		"with a fourth part":            strings.Join(pieces, ".") + ".x",
+		"the standard alphabet":         pieces[0] + "." + pieces[1] + ".+/" + pieces[2][2:],
+		"a signature of its header":     pieces[0] + "." + pieces[1] + "." + pieces[0],
+		"two tokens":                    strings.Join(pieces, ".") + "," + strings.Join(pieces, "."),
+	}
+	for name, header := range map[string]map[string]any{
+		"no algorithm named": {"typ": "JWT"}, "algorithm in small letters": {"alg": "rs256"}, "NONE": {"alg": "NONE"}, "nOnE": {"alg": "nOnE"}, "an empty algorithm": {"alg": ""}, "algorithms as a list": {"alg": []string{"RS256"}},
+		"another digest": {"alg": "RS512"}, "another padding": {"alg": "PS256"}, "another family": {"alg": "EdDSA"}, "a secret's algorithm": {"alg": "HS256"}, "compressed": {"alg": "RS256", "zip": "DEF"},
+		"payload not encoded": {"alg": "RS256", "b64": false, "crit": []string{"b64"}}, "empty critical list": {"alg": "RS256", "crit": []string{}}, "id of the key as a number": {"alg": "RS256", "kid": 1},
+		"a key from a URL": {"alg": "RS256", "x5u": "https://evil.example/key"}, "a chain of its own": {"alg": "RS256", "x5c": []string{base64.StdEncoding.EncodeToString(der)}},
+	} {
+		forged[name] = part(header) + "." + pieces[1] + "." + pieces[2]
+	}
+	return forged
 }
 
 // waitFor asks again and again until something holds.

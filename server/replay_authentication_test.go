@@ -1,0 +1,347 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// Who steals the database has no token that lets them in, however it is written.
+func TestDatabaseHoldsNoToken(t *testing.T) {
+	t.Parallel()
+	database := storetest.SQLite(t)
+	first, err := storetest.Open(t, database, storetest.Now).FirstToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := storetest.NewFixture(t, database)
+	r := run(t, database, storetest.Now, nil)
+	admin := insightsv1.NewAccessServiceClient(r.conn)
+	tokens := []string{first.Reveal(), r.token(t, access.RoleProxy, everywhere)}
+	for kind, id := range map[string]string{"user": f.Users[0].String(), "service": uuid.NewString(), "agent": f.Agents[0][0].String()} {
+		req := &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id}, Name: "n"}
+		tokens = append(tokens, must(t, admin.CreateToken, first.Reveal(), req).GetSecret())
+	}
+	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	for _, made := range must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: texts(f.Agents[1][:])}).GetTokens() {
+		tokens = append(tokens, made.GetSecret())
+	}
+	tokens = append(tokens, controlPlane)
+	for _, token := range tokens { // all are used, and one of them is refused something
+		must(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{})
+		_ = codeOf(t, admin.ListAuditEvents, token, &insightsv1.ListAuditEventsRequest{})
+	}
+	path := strings.TrimPrefix(database, "sqlite:")
+	var dump []byte
+	for _, file := range []string{path, path + "-wal"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dump = append(dump, text...)
+	}
+	if found := findSecret(dump, ""); found != "" {
+		t.Errorf("the database holds %s", found)
+	}
+	for _, token := range tokens {
+		known, err := access.ParseToken(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(dump, []byte(known.ID())) || !bytes.Contains(dump, known.Hash()) {
+			t.Errorf("the dump is not one of the database: it lacks the token %s", known)
+		}
+		for _, whole := range []string{token, token[len(token)-52:], known.ID() + "_" + token[len(token)-52:]} {
+			for form, text := range encodings(whole) {
+				if bytes.Contains(dump, []byte(text)) {
+					t.Errorf("the database holds the token %s as %s", known, form)
+				}
+			}
+		}
+	}
+}
+
+// encodings are how a secret may be written.
+func encodings(secret string) map[string]string {
+	forms := map[string]string{
+		"text": secret, "hex": hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"backwards": string(func() []byte { b := []byte(secret); slices.Reverse(b); return b }()),
+	}
+	for offset := range 3 { // the encoding of a longer text holds one of these
+		part := secret[offset:]
+		part = part[:len(part)/3*3]
+		forms[fmt.Sprint("base64 from ", offset)] = base64.StdEncoding.EncodeToString([]byte(part))
+		forms[fmt.Sprint("base64 for URLs from ", offset)] = base64.URLEncoding.EncodeToString([]byte(part))
+	}
+	return forms
+}
+
+// A call shows one credential. With two of them nobody is let in, whichever comes first and whichever is good: what one part
+// of the way reads may not be what another one does.
+func TestTwoCredentials(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	good, other, bad := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleMember, everywhere), access.NewToken().Reveal()
+	forms := map[string]string{"Authorization": "Bearer ", "Coder-Session-Token": "", "Session-Token": ""}
+	pairs := 0
+	for first, prefix := range forms {
+		for second, secondPrefix := range forms {
+			for _, tokens := range [][2]string{{good, good}, {good, other}, {good, bad}, {bad, good}, {good, ""}, {"", good}, {good, "\u00e9"}, {"\u00e9", good}} {
+				pairs++
+				one, two := prefix+tokens[0], secondPrefix+tokens[1]
+				what := fmt.Sprintf("%s %.14q and %s %.14q", first, one, second, two)
+				code, text := r.raw(t, "GET /api/v2/access/me HTTP/1.1", first+": "+one, second+": "+two)
+				if code != http.StatusUnauthorized && code != http.StatusBadRequest {
+					t.Errorf("%s over REST: %d %s", what, code, text)
+				}
+				if strings.Contains(one+two, "\u00e9") {
+					continue // no gRPC client sends it
+				}
+				ctx := metadata.AppendToOutgoingContext(t.Context(), strings.ToLower(first), one, strings.ToLower(second), two)
+				_, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{})
+				if status.Code(err) != codes.Unauthenticated {
+					t.Errorf("%s over gRPC: %v", what, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d pairs", pairs)
+	// What the gateway library would turn into the same metadata is no credential at all, beside one or alone.
+	for name, lines := range map[string][]string{
+		"before": {"Grpc-Metadata-Authorization: Bearer " + good, "Authorization: Bearer " + other}, "after": {"Authorization: Bearer " + other, "Grpc-Metadata-Authorization: Bearer " + good},
+	} {
+		for range 20 { // the order in which the library sees them is left to chance
+			if code, text := r.raw(t, "GET /api/v2/access/role-bindings HTTP/1.1", lines...); code != http.StatusForbidden {
+				t.Fatalf("another credential as metadata, %s: %d %s", name, code, text)
+			}
+		}
+	}
+}
+
+// raw sends a REST call byte by byte as given, and returns the status and the body.
+func (r *running) raw(t *testing.T, request string, headers ...string) (int, string) {
+	t.Helper()
+	resp, body := r.rawResponse(t, request, headers...)
+	return resp.StatusCode, body
+}
+
+func (r *running) rawResponse(t *testing.T, request string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", r.HTTPAddress())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var body string
+	if n := len(headers); n > 0 && strings.HasPrefix(headers[n-1], "\r\n") {
+		headers, body = headers[:n-1], headers[n-1][2:]
+		headers = append(slices.Clone(headers), fmt.Sprint("Content-Length: ", len(body)))
+	}
+	lines := append([]string{request, "Host: insights.example", "Connection: close"}, headers...)
+	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
+		t.Fatal(err)
+	}
+	verb, _, _ := strings.Cut(request, " ")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: verb})
+	if err != nil {
+		t.Fatalf("%.200q %.200q: %v", request, headers, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// Guessing tokens keeps nobody out: neither the agents nor the one whose token's public part is known.
+func TestGuessingTokensLocksNobodyOut(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	r := run(t, f.Database, storetest.Now, func(c *Config) { c.RateLimit = 1000 })
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := secrets[0].Reveal()
+	public := token[:len(token)-52]
+	stream := r.streamReporter(t, token, "")
+	if err := stream.report(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	guess := func() string {
+		fresh := access.NewToken().Reveal()
+		return public + fresh[len(fresh)-52:]
+	}
+	const guessers, guesses = 4, 150
+	var wrong sync.WaitGroup
+	var left atomic.Int32
+	left.Store(guessers)
+	for n := range guessers {
+		wrong.Go(func() {
+			defer left.Add(-1)
+			for range guesses {
+				shown := guess()
+				if n%2 == 0 {
+					shown = access.NewToken().Reveal()
+				}
+				_, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(as(t.Context(), shown), &insightsv1.WhoAmIRequest{})
+				if status.Code(err) != codes.Unauthenticated {
+					t.Errorf("a guess: %v", err)
+				}
+			}
+		})
+	}
+	reports := 0
+	for left.Load() > 0 {
+		if err := stream.report(t.Context()); err != nil {
+			t.Fatalf("after %d reports: %v", reports, err)
+		}
+		must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, token, &insightsv1.WhoAmIRequest{})
+		reports++
+	}
+	wrong.Wait()
+	t.Logf("%d reports were taken beside %d guesses", reports, guessers*guesses)
+	if reports == 0 {
+		t.Error("no report was taken meanwhile")
+	}
+}
+
+// A token that is made for somebody without rights gives none (GHSA-3rw9-wmc8-8948).
+func TestTokensOfTheSuspendedAndGone(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	r := run(t, f.Database, storetest.Now, nil)
+	owner, admin := r.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(r.conn)
+	r.apply(t, owner, &insightsv1.ApplyCatalogRequest{
+		Users:   []*insightsv1.User{{Id: f.Users[0].String(), Username: "x", Status: "suspended"}},
+		Deleted: &insightsv1.DeletedItems{Users: []string{f.Users[1].String()}, Agents: []string{f.Agents[0][0].String()}},
+	})
+	for name, who := range map[string]*insightsv1.Principal{
+		"suspended user": {Kind: "user", Id: f.Users[0].String()}, "deleted user": {Kind: "user", Id: f.Users[1].String()}, "deleted agent": {Kind: "agent", Id: f.Agents[0][0].String()},
+	} {
+		if who.GetKind() == "user" {
+			must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "owner"})
+		}
+		token := must(t, admin.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: who}).GetSecret()
+		if got := codeOf(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{}); got != codes.Unauthenticated {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// authority signs certificates in tests.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	self, _ := selfSigned(t)
+	certificate, err := x509.ParseCertificate(self.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{certificate, self.PrivateKey.(*ecdsa.PrivateKey)}
+}
+
+// issue makes the certificate of a client.
+func (a *authority) issue(t *testing.T, until time.Time) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// Where clients need a certificate, a token alone opens nothing.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	certificate, pool := selfSigned(t)
+	clients := newAuthority(t)
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: x509.NewCertPool(), ClientAuth: tls.RequireAndVerifyClientCert}
+		c.TLS.ClientCAs.AddCert(clients.certificate)
+	})
+	owner := r.token(t, access.RoleOwner, everywhere)
+	for name, c := range map[string]struct {
+		shown []tls.Certificate
+		in    bool
+	}{
+		"of the authority":     {[]tls.Certificate{clients.issue(t, time.Now().Add(time.Hour))}, true},
+		"none":                 {nil, false},
+		"of another authority": {[]tls.Certificate{newAuthority(t).issue(t, time.Now().Add(time.Hour))}, false},
+		"expired":              {[]tls.Certificate{clients.issue(t, time.Now().Add(-time.Minute))}, false},
+		"self-signed":          {[]tls.Certificate{certificate}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := &tls.Config{RootCAs: pool, Certificates: c.shown}
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+			defer client.CloseIdleConnections()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+r.HTTPAddress()+"/api/v2/access/me", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+owner)
+			resp, err := client.Do(req)
+			if err == nil {
+				defer resp.Body.Close()
+			}
+			if in := err == nil && resp.StatusCode == http.StatusOK; in != c.in {
+				t.Errorf("REST: %v %v", resp, err)
+			}
+			conn, err := grpc.NewClient(r.GRPCAddress(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			ctx, cancel := context.WithTimeout(as(t.Context(), owner), 10*time.Second)
+			defer cancel()
+			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); (err == nil) != c.in {
+				t.Errorf("gRPC: %v", err)
+			}
+		})
+	}
+}
