@@ -190,7 +190,7 @@ func (s *canaryServer) inspect(t *testing.T, x tenant, token ...string) (string,
 // do not show, unless they are told to, is people and their workspaces.
 func (s *canaryServer) checkMetrics(t *testing.T, other tenant) {
 	t.Helper()
-	if err := s.Server.insights.refresh(t.Context()); err != nil {
+	if err := s.insights.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, text := scrape(t, s.prometheus.Handler, "")
@@ -542,8 +542,16 @@ func takeOverBuild(own, other tenant) *insightsv1.ReportEventsRequest {
 func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
 	const start, end = "2023-08-10T00:00:00Z", "2023-08-15T13:00:00Z"
 	for _, templates := range [][]string{
-		nil, {own.id("template", 0)}, {own.id("template", 1)}, {own.id("template", 2)}, {own.id("template", 0), own.id("template", 1)},
-		{other.id("template", 0)}, {own.id("template", 1), other.id("template", 0)}, {nowhere}, {own.id("template", 1), nowhere}, {"x"},
+		nil,
+		{own.id("template", 0)},
+		{own.id("template", 1)},
+		{own.id("template", 2)},
+		{own.id("template", 0), own.id("template", 1)},
+		{other.id("template", 0)},
+		{own.id("template", 1), other.id("template", 0)},
+		{nowhere},
+		{own.id("template", 1), nowhere},
+		{"x"},
 	} {
 		add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName, &insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, TemplateIds: templates, Interval: "day"})
 		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, TemplateIds: templates})

@@ -121,7 +121,7 @@ func TestTwoCredentials(t *testing.T) {
 				pairs++
 				one, two := prefix+tokens[0], secondPrefix+tokens[1]
 				what := fmt.Sprintf("%s %.14q and %s %.14q", first, one, second, two)
-				code, text := r.raw(t, "GET /api/v2/access/me HTTP/1.1", first+": "+one, second+": "+two)
+				code, text := raw(t, r.HTTPAddress(), "GET /api/v2/access/me HTTP/1.1", first+": "+one, second+": "+two)
 				if code != http.StatusUnauthorized && code != http.StatusBadRequest {
 					t.Errorf("%s over REST: %d %s", what, code, text)
 				}
@@ -142,23 +142,24 @@ func TestTwoCredentials(t *testing.T) {
 		"before": {"Grpc-Metadata-Authorization: Bearer " + good, "Authorization: Bearer " + other}, "after": {"Authorization: Bearer " + other, "Grpc-Metadata-Authorization: Bearer " + good},
 	} {
 		for range 20 { // the order in which the library sees them is left to chance
-			if code, text := r.raw(t, "GET /api/v2/access/role-bindings HTTP/1.1", lines...); code != http.StatusForbidden {
+			if code, text := raw(t, r.HTTPAddress(), "GET /api/v2/access/role-bindings HTTP/1.1", lines...); code != http.StatusForbidden {
 				t.Fatalf("another credential as metadata, %s: %d %s", name, code, text)
 			}
 		}
 	}
 }
 
-// raw sends a REST call byte by byte as given, and returns the status and the body.
-func (r *running) raw(t *testing.T, request string, headers ...string) (int, string) {
+// raw sends a call over HTTP byte by byte as given, and returns the status and the body. What begins with an empty line among the
+// headers is the body.
+func raw(t *testing.T, address, request string, headers ...string) (status int, text string) {
 	t.Helper()
-	resp, body := r.rawResponse(t, request, headers...)
-	return resp.StatusCode, body
+	status, _, text = rawWithHeader(t, address, request, headers...)
+	return status, text
 }
 
-func (r *running) rawResponse(t *testing.T, request string, headers ...string) (*http.Response, string) {
+func rawWithHeader(t *testing.T, address, request string, headers ...string) (status int, header http.Header, text string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", r.HTTPAddress())
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,12 +167,13 @@ func (r *running) rawResponse(t *testing.T, request string, headers ...string) (
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	var body string
-	if n := len(headers); n > 0 && strings.HasPrefix(headers[n-1], "\r\n") {
-		headers, body = headers[:n-1], headers[n-1][2:]
-		headers = append(slices.Clone(headers), fmt.Sprint("Content-Length: ", len(body)))
+	lines, body := []string{request, "Host: insights.example", "Connection: close"}, ""
+	for _, h := range headers {
+		if content, ok := strings.CutPrefix(h, "\r\n"); ok {
+			h, body = fmt.Sprint("Content-Length: ", len(content)), content
+		}
+		lines = append(lines, h)
 	}
-	lines := append([]string{request, "Host: insights.example", "Connection: close"}, headers...)
 	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
 		t.Fatal(err)
 	}
@@ -181,11 +183,11 @@ func (r *running) rawResponse(t *testing.T, request string, headers ...string) (
 		t.Fatalf("%.200q %.200q: %v", request, headers, err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(text)
+	return resp.StatusCode, resp.Header, string(answer)
 }
 
 // Guessing tokens keeps nobody out: neither the agents nor the one whose token's public part is known.

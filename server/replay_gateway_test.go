@@ -42,7 +42,7 @@ type arrival struct {
 }
 
 // probe is a gateway in front of a server that notes what arrives.
-func probe(t *testing.T) (r *running, arrivals chan arrival) {
+func probe(t *testing.T) (address string, arrivals chan arrival) {
 	t.Helper()
 	g, err := newGateway(Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -69,7 +69,7 @@ func probe(t *testing.T) (r *running, arrivals chan arrival) {
 			t.Error(err)
 		}
 	})
-	return &running{Server: &Server{httpListener: web.Listener}}, arrivals
+	return web.Listener.Addr().String(), arrivals
 }
 
 // spellings are headers that some gateways pass on, as they may be spelt.
@@ -92,10 +92,10 @@ func spellings() (headers []string) {
 // forwarded, which nobody reads.
 func TestHeadersThatArrive(t *testing.T) {
 	t.Parallel()
-	r, arrivals := probe(t)
+	address, arrivals := probe(t)
 	ask := func(headers ...string) (metadata.MD, bool) {
 		t.Helper()
-		if code, text := r.raw(t, "GET /api/v2/templates HTTP/1.1", headers...); code != http.StatusOK {
+		if code, text := raw(t, address, "GET /api/v2/templates HTTP/1.1", headers...); code != http.StatusOK {
 			t.Fatalf("%q: %d %s", headers, code, text)
 		}
 		a := <-arrivals
@@ -140,7 +140,7 @@ func TestHeadersThatArrive(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"X-Request-Id\u00e9: a", "X-Request-Id : a", "X-Request-Id: a\x00b", "Insights-Caller-Address"} {
-		if code, text := r.raw(t, "GET /api/v2/templates HTTP/1.1", line); code != http.StatusBadRequest {
+		if code, text := raw(t, address, "GET /api/v2/templates HTTP/1.1", line); code != http.StatusBadRequest {
 			t.Errorf("%q: %d %s", line, code, text)
 		}
 	}
@@ -177,7 +177,7 @@ func TestPathTricks(t *testing.T) {
 		last := path[strings.LastIndex(path, "/")+1:]
 		for who, token := range callers {
 			header := "Coder-Session-Token: " + token
-			code, text := r.raw(t, "GET "+plain+" HTTP/1.1", header)
+			code, text := raw(t, r.HTTPAddress(), "GET "+plain+" HTTP/1.1", header)
 			for _, spelt := range []string{
 				"/" + path, strings.ReplaceAll(path, "/", "//"), strings.Replace(path, "/v2", "/./v2", 1), strings.Replace(path, "/v2", "/v2/../v2", 1),
 				strings.Replace(path, "/v2", "/x/%2e%2e/v2", 1), strings.Replace(path, "/v2", "/%2e/v2", 1), strings.Replace(path, "/v2", "/..%2fapi/v2", 1),
@@ -191,12 +191,11 @@ func TestPathTricks(t *testing.T) {
 				if !strings.Contains(spelt, "?") {
 					spelt = target(spelt)
 				}
-				resp, body := r.rawResponse(t, "GET "+spelt+" HTTP/1.1", header)
-				location := resp.Header.Get("Location")
-				same := resp.StatusCode == code && body == text
-				sent := resp.StatusCode/100 == 3 && strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//")
-				if !same && !sent && resp.StatusCode/100 != 4 {
-					t.Errorf("%s as %s: %d %.200s; the plain one: %d", spelt, who, resp.StatusCode, body, code)
+				got, answered, body := rawWithHeader(t, r.HTTPAddress(), "GET "+spelt+" HTTP/1.1", header)
+				location := answered.Get("Location")
+				sent := got/100 == 3 && strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//")
+				if same := got == code && body == text; !same && !sent && got/100 != 4 {
+					t.Errorf("%s as %s: %d %.200s; the plain one: %d", spelt, who, got, body, code)
 				}
 			}
 			for _, verb := range []string{"HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "POST", "DELETE", "get", "GETX", "CONNECT"} {
@@ -204,9 +203,9 @@ func TestPathTricks(t *testing.T) {
 					if plain == "/api/v2/access/role-bindings" && verb == "POST" {
 						continue // is another route
 					}
-					resp, body := r.rawResponse(t, verb+" "+plain+" HTTP/1.1", header, override, "Content-Type: application/x-www-form-urlencoded")
-					if resp.StatusCode/100 != 4 && resp.StatusCode != http.StatusNotImplemented {
-						t.Errorf("%s %s with %s as %s: %d %.200s", verb, plain, override, who, resp.StatusCode, body)
+					got, body := raw(t, r.HTTPAddress(), verb+" "+plain+" HTTP/1.1", header, override, "Content-Type: application/x-www-form-urlencoded")
+					if got/100 != 4 && got != http.StatusNotImplemented {
+						t.Errorf("%s %s with %s as %s: %d %.200s", verb, plain, override, who, got, body)
 					}
 				}
 			}
@@ -331,7 +330,7 @@ func TestAmbiguousBodies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Now()
-			code, text := r.raw(t, "POST /api/v2/access/role-bindings HTTP/1.1", "Coder-Session-Token: "+owner, "Content-Type: application/json", "\r\n"+body)
+			code, text := raw(t, r.HTTPAddress(), "POST /api/v2/access/role-bindings HTTP/1.1", "Coder-Session-Token: "+owner, "Content-Type: application/json", "\r\n"+body)
 			if code/100 != 4 || len(text) > 2000 {
 				t.Errorf("%d %.300s", code, text)
 			}
@@ -352,17 +351,19 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 	database, log := storetest.SQLite(t), &logBuffer{}
 	r := run(t, database, storetest.Now, func(c *Config) { c.Logger = watchLog(t, database, log) })
 	owner := "Coder-Session-Token: " + r.token(t, access.RoleOwner, everywhere)
-	want, wantText := r.rawResponse(t, "GET /api/v2/access/me HTTP/1.1", owner)
-	want.Header.Del("Date")
+	ask := func(headers ...string) string {
+		code, header, text := rawWithHeader(t, r.HTTPAddress(), "GET /api/v2/access/me HTTP/1.1", append(headers, owner)...)
+		header.Del("Date")
+		return fmt.Sprint(code, header, text)
+	}
+	want := ask()
 	for _, line := range []string{
 		"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /x", "X-Forwarded-Server: evil.example",
 		"Forwarded: for=203.0.113.9;host=evil.example", "X-Real-Ip: 203.0.113.9", "True-Client-Ip: 203.0.113.9", "X-Original-Url: /api/v2/access/audit-events", "X-Rewrite-Url: /api/v2/access/audit-events",
 		"X-Original-Method: DELETE", "X-Http-Method-Override: DELETE", "X-Forwarded-User: owner", "Remote-User: owner", "Via: 1.1 evil.example", "Origin: https://evil.example",
 	} {
-		got, text := r.rawResponse(t, "GET /api/v2/access/me HTTP/1.1", owner, line)
-		got.Header.Del("Date")
-		if got.StatusCode != want.StatusCode || text != wantText || !cmp.Equal(want.Header, got.Header) {
-			t.Errorf("%s: %d %s\n%s", line, got.StatusCode, text, cmp.Diff(want.Header, got.Header))
+		if diff := cmp.Diff(want, ask(line)); diff != "" {
+			t.Errorf("%s (-without +with):\n%s", line, diff)
 		}
 	}
 	for _, line := range log.all() {
@@ -478,8 +479,8 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 		for _, method := range []string{fmt.Sprint("/insights.v1.AccessService/Method", i), fmt.Sprintf("/service%d/WhoAmI", i), insightsv1.AccessService_WhoAmI_FullMethodName} {
 			_ = r.conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}) // how it ends does not matter
 		}
-		r.raw(t, fmt.Sprintf("VERB%d /api/v2/path%d HTTP/1.1", i, i), fmt.Sprint("User-Agent: agent ", i), "Coder-Session-Token: "+owner)
-		r.raw(t, fmt.Sprintf("GET /metrics%d HTTP/1.1", i))
+		raw(t, r.HTTPAddress(), fmt.Sprintf("VERB%d /api/v2/path%d HTTP/1.1", i, i), fmt.Sprint("User-Agent: agent ", i), "Coder-Session-Token: "+owner)
+		raw(t, r.HTTPAddress(), fmt.Sprintf("GET /metrics%d HTTP/1.1", i))
 	}
 	ask(0) // the first call of a method with an outcome makes its series
 	want := names()
@@ -501,8 +502,7 @@ func TestNothingForDevelopersIsServed(t *testing.T) {
 		for _, path := range []string{
 			"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/debug/events", "/config", "/env", "/api/v2/debug/pprof/", "/-/reload", "/.git/config", "/swagger", "/admin",
 		} {
-			at := &running{Server: &Server{httpListener: addressed{address}}}
-			if code, text := at.raw(t, "GET "+path+" HTTP/1.1", "Coder-Session-Token: "+owner); code != http.StatusNotFound {
+			if code, text := raw(t, address, "GET "+path+" HTTP/1.1", "Coder-Session-Token: "+owner); code != http.StatusNotFound {
 				t.Errorf("%s on %s: %d %.200s", path, address, code, text)
 			}
 		}
@@ -515,18 +515,6 @@ func TestNothingForDevelopersIsServed(t *testing.T) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
-}
-
-// addressed is a listener of which only the address is known.
-type addressed struct{ address string }
-
-func (a addressed) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (a addressed) Close() error              { return nil }
-
-// Addr implements [net.Listener].
-func (a addressed) Addr() net.Addr {
-	found, _ := net.ResolveTCPAddr("tcp", a.address)
-	return found
 }
 
 // Page tokens that were tampered with are refused or lead to a page like any other; they never break anything (SpiceDB
