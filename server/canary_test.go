@@ -1,17 +1,12 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +21,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"github.com/template-insights/insights/gen/openapi"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
@@ -52,7 +45,8 @@ func TestCanary(t *testing.T) {
 			own.sam = append(own.sam, other.id("organization", 0))
 			other.sam = own.sam
 			beside := newCanaryServer(t, open(t), own, other)
-			inspector, before := beside.inspect(t, other)
+			inspector := beside.token(t, access.RoleOrganizationAdmin, uuid.MustParse(other.id("organization", 0)))
+			before := beside.inspect(t, other, inspector)
 			quiet := len(beside.log.all())
 
 			t.Run("script", func(t *testing.T) {
@@ -75,8 +69,7 @@ func TestCanary(t *testing.T) {
 				}
 			}
 			beside.checkMetrics(t, other)
-			_, after := beside.inspect(t, other, inspector)
-			if diff := cmp.Diff(before, after); diff != "" {
+			if diff := cmp.Diff(before, beside.inspect(t, other, inspector)); diff != "" {
 				t.Errorf("what others see of their organization changed:\n%s", diff)
 			}
 		})
@@ -142,7 +135,7 @@ type canaryServer struct {
 	log     *logBuffer
 	routes  map[string]route
 	rest    bool // whether the script comes over REST as well
-	callers []caller
+	callers []canaryCaller
 	answers []canaryAnswer
 }
 
@@ -165,25 +158,22 @@ func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant
 	return s
 }
 
-// inspect is what those who may see of a tenant. The token that it is asked with is made unless there is one.
-func (s *canaryServer) inspect(t *testing.T, x tenant, token ...string) (string, string) {
+// inspect is what somebody who may sees of a tenant.
+func (s *canaryServer) inspect(t *testing.T, x tenant, token string) string {
 	t.Helper()
-	if len(token) == 0 {
-		token = []string{s.token(t, access.RoleOrganizationAdmin, uuid.MustParse(x.id("organization", 0)))}
-	}
 	var seen strings.Builder
 	window := "?start_time=2023-08-01T00:00:00Z&end_time=2023-08-15T13:00:00Z"
 	for _, path := range []string{
 		"/api/v2/templates", "/api/v2/organizations", "/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window,
 		"/api/v2/insights/user-latency" + window, "/api/v2/insights/user-status-counts", "/api/v2/insights/diagnosis" + window,
 	} {
-		status, _, text := s.fetch(t, http.Header{"Coder-Session-Token": {token[0]}}, path)
+		status, _, text := s.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 		fmt.Fprintln(&seen, path, status, strings.ReplaceAll(string(text), "},", "},\n"))
 	}
-	if found := findCanary(seen.String(), x); found == "" {
+	if findCanary(seen.String(), x) == "" {
 		t.Error("who may does not see the canary either")
 	}
-	return token[0], seen.String()
+	return seen.String()
 }
 
 // checkMetrics: metrics are for the operator, and by contract they show the names of all templates and organizations. What they
@@ -229,7 +219,7 @@ func (s *canaryServer) run(t *testing.T, script []canaryCall) {
 	}
 }
 
-func (s *canaryServer) note(c caller, transport string, call canaryCall, answer ...any) {
+func (s *canaryServer) note(c canaryCaller, transport string, call canaryCall, answer ...any) {
 	question, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(call.request)
 	if err != nil {
 		question = []byte(err.Error())
@@ -241,7 +231,7 @@ func (s *canaryServer) note(c caller, transport string, call canaryCall, answer 
 var newSecrets = regexp.MustCompile(`"token_id":"[a-z2-7]{10}","secret":"[^"]+"`)
 
 // callGRPC asks for a list page by page.
-func (s *canaryServer) callGRPC(t *testing.T, c caller, call canaryCall) {
+func (s *canaryServer) callGRPC(t *testing.T, c canaryCaller, call canaryCall) {
 	ctx, cancel := context.WithTimeout(as(t.Context(), c.token), time.Minute)
 	defer cancel()
 	answer := s.newAnswer(t, call.method)
@@ -294,30 +284,15 @@ func (s *canaryServer) nextPage(t *testing.T, call canaryCall, answer protorefle
 }
 
 // callREST does the same over REST.
-func (s *canaryServer) callREST(t *testing.T, c caller, call canaryCall) {
-	req := s.routes[call.method].request(t, "http://"+s.HTTPAddress(), call.request)
+func (s *canaryServer) callREST(t *testing.T, c canaryCaller, call canaryCall) {
+	req := s.routes[call.method].request(t.Context(), t, "http://"+s.HTTPAddress(), call.request)
 	if req == nil {
 		return
 	}
 	req.Header.Set("Coder-Session-Token", c.token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Header.Del("Date")
-	header := slices.Sorted(maps.Keys(resp.Header))
-	for i, name := range header {
-		header[i] += "=" + strings.Join(resp.Header[name], ",")
-	}
-	if strings.HasSuffix(call.method, "CreateAgentTokens") {
-		resp.ContentLength, header, body = 0, nil, newSecrets.ReplaceAll(body, nil)
-	}
-	s.note(c, "REST", call, resp.Status, header, resp.Trailer, string(body))
+	code, header, body := exchange(t, req)
+	header.Del("Date")
+	s.note(c, "REST", call, code, header, string(newSecrets.ReplaceAll(body, nil))) // maps are printed in order
 	var page struct {
 		Token string `json:"next_page_token"`
 	}
@@ -329,7 +304,7 @@ func (s *canaryServer) callREST(t *testing.T, c caller, call canaryCall) {
 }
 
 // stream sends each report of the script over a stream of its own, and notes what is rejected and how it ends.
-func (s *canaryServer) stream(t *testing.T, c caller, script []canaryCall) {
+func (s *canaryServer) stream(t *testing.T, c canaryCaller, script []canaryCall) {
 	for _, call := range script {
 		reports, ok := call.request.(*insightsv1.ReportStatsRequest)
 		if !ok {
@@ -360,77 +335,6 @@ func (s *canaryServer) stream(t *testing.T, c caller, script []canaryCall) {
 			rejected, acknowledged = append(rejected, answer.GetRejected()...), answer.GetAcknowledgedSequence()
 		}
 	}
-}
-
-// route is the REST form of an RPC.
-type route struct{ verb, path string }
-
-// readRoutes reads the REST form of every RPC from the description of the API.
-func readRoutes(t *testing.T) map[string]route {
-	t.Helper()
-	var description struct {
-		Paths map[string]map[string]struct {
-			OperationID string `json:"operationId"`
-		}
-	}
-	if err := json.Unmarshal(openapi.Document, &description); err != nil {
-		t.Fatal(err)
-	}
-	routes := map[string]route{}
-	for path, verbs := range description.Paths {
-		for verb, operation := range verbs {
-			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = route{strings.ToUpper(verb), path}
-		}
-	}
-	return routes
-}
-
-// request writes a message as a REST call; nil if its path cannot be filled in.
-func (r route) request(t *testing.T, server string, m proto.Message) *http.Request {
-	t.Helper()
-	path, query := r.path, url.Values{}
-	var body io.Reader
-	if r.verb == http.MethodPost {
-		text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body = bytes.NewReader(text)
-	} else {
-		addParams(query, "", m.ProtoReflect())
-		for name := range query {
-			if field := "{" + name + "}"; strings.Contains(path, field) {
-				path = strings.Replace(path, field, url.PathEscape(query.Get(name)), 1)
-				query.Del(name)
-			}
-		}
-	}
-	if strings.Contains(path, "{") {
-		return nil
-	}
-	req, err := http.NewRequestWithContext(t.Context(), r.verb, server+path+"?"+query.Encode(), body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return req
-}
-
-// addParams writes a message as parameters of a query.
-func addParams(query url.Values, prefix string, m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		name := prefix + string(f.Name())
-		switch {
-		case f.IsList():
-			for i := range v.List().Len() {
-				query.Add(name, v.List().Get(i).String())
-			}
-		case f.Message() != nil:
-			addParams(query, name+".", v.Message())
-		default:
-			query.Set(name, v.String())
-		}
-		return true
-	})
 }
 
 // canaryScript is everything that a caller of one tenant can ask, also about the other one as far as its ids can be guessed, and

@@ -178,12 +178,12 @@ var canaryRoles = []access.Role{
 	access.RoleViewInsights, access.RoleViewInsightsAggregate, access.RoleReadUsers, access.RoleManageAccess, access.RoleManagePrivacy, access.RoleReadAudit,
 }
 
-// caller is someone with a token.
-type caller struct{ name, token string }
+// canaryCaller is someone with a token.
+type canaryCaller struct{ name, token string }
 
 // callers makes everyone who is of the tenant alone: an agent, services with each role that binds to its organization or to
 // one of its templates, a member, and two people who hold a role by themselves and by their group.
-func (x tenant) callers(t *testing.T, r *running) (callers []caller) {
+func (x tenant) callers(t *testing.T, r *running) (callers []canaryCaller) {
 	t.Helper()
 	add := func(name string, token store.Token, bindings ...store.RoleBinding) {
 		for _, b := range bindings {
@@ -196,7 +196,7 @@ func (x tenant) callers(t *testing.T, r *running) (callers []caller) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		callers = append(callers, caller{name, secrets[0].Reveal()})
+		callers = append(callers, canaryCaller{name, secrets[0].Reveal()})
 	}
 	id := func(kind string, number int) uuid.UUID { return uuid.MustParse(x.id(kind, number)) }
 	for i, role := range canaryRoles {

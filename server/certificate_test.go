@@ -98,6 +98,7 @@ func TestClientCertificates(t *testing.T) {
 		"no names, an owner":             {clients.sign(t, time.Hour), owner, codes.OK},
 		"no certificate":                 {nil, tokenA, codes.Unavailable},
 		"of another authority":           {others.sign(t, time.Hour, nameA), tokenA, codes.Unavailable},
+		"signed by itself":               {[]tls.Certificate{certificate}, tokenA, codes.Unavailable},
 		"expired":                        {clients.sign(t, -time.Hour, nameA), tokenA, codes.Unavailable},
 		"names another agent":            {clients.sign(t, time.Hour, nameB), tokenA, codes.Unauthenticated},
 		"of one agent, token of other":   {clients.sign(t, time.Hour, nameA), tokenB, codes.Unauthenticated},

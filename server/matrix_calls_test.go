@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +26,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
-	"github.com/template-insights/insights/gen/openapi"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -352,72 +350,6 @@ func (w *neighbors) stream(ctx context.Context, method protoreflect.MethodDescri
 	return response, header, stream.Trailer(), err
 }
 
-// route is where REST serves an RPC.
-type route struct {
-	verb, path string
-	list       bool // the answer is its one list
-}
-
-// routes are those of the description at /openapi.json, by RPC.
-func routes(t *testing.T) map[string]route {
-	t.Helper()
-	var document struct {
-		Paths map[string]map[string]struct {
-			OperationID string
-			Responses   map[string]struct{ Schema struct{ Type string } }
-		}
-	}
-	if err := json.Unmarshal(openapi.Document, &document); err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]route{}
-	for path, verbs := range document.Paths {
-		for verb, operation := range verbs {
-			_, rpc, _ := strings.Cut(operation.OperationID, "_")
-			found[rpc] = route{strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array"}
-		}
-	}
-	return found
-}
-
-// httpRequest writes a request as REST has it; nil if REST cannot say it.
-func (w *neighbors) httpRequest(ctx context.Context, t testing.TB, to route, req proto.Message) *http.Request {
-	t.Helper()
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, query := to.path, url.Values{}
-	var body io.Reader
-	if to.verb == http.MethodPost {
-		body = bytes.NewReader(text)
-	} else {
-		var fields map[string]any
-		if err := json.Unmarshal(text, &fields); err != nil {
-			t.Fatal(err)
-		}
-		for name, value := range fields {
-			if in := "{" + name + "}"; strings.Contains(path, in) {
-				path = strings.Replace(path, in, fmt.Sprint(value), 1)
-			} else if list, ok := value.([]any); ok {
-				for _, item := range list {
-					query.Add(name, fmt.Sprint(item))
-				}
-			} else {
-				query.Set(name, fmt.Sprint(value))
-			}
-		}
-		if strings.Contains(path, "{") {
-			return nil
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, to.verb, "http://"+w.HTTPAddress()+path+"?"+query.Encode(), body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // restCodes are the statuses of REST as codes.
 var restCodes = map[int]codes.Code{
 	200: codes.OK, 400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound, 501: codes.Unimplemented,
@@ -428,7 +360,7 @@ func (w *neighbors) callREST(t testing.TB, to route, method protoreflect.MethodD
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r := w.httpRequest(ctx, t, to, req)
+	r := to.request(ctx, t, "http://"+w.HTTPAddress(), req)
 	if r == nil {
 		return answer{}, false
 	}

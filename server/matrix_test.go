@@ -151,7 +151,7 @@ func (r *refusals) check(t *testing.T, kind, cell, text string) {
 func TestAccessMatrix(t *testing.T) {
 	t.Parallel()
 	m, w := readMatrix(t), newNeighbors(t)
-	all, rest := w.callers(t), routes(t)
+	all, rest := w.callers(t), readRoutes(t)
 	methods := servedMethods(t, w.grpc.GetServiceInfo())
 	for rpc := range m {
 		if !slices.ContainsFunc(methods, func(d protoreflect.MethodDescriptor) bool { return string(d.Name()) == rpc }) {
@@ -171,7 +171,7 @@ func TestAccessMatrix(t *testing.T) {
 					}
 					for _, scope := range s.about {
 						want, _ := s.want(c.who, scope)
-						to, overREST := rest[rpc]
+						to, overREST := rest[fmt.Sprintf("/%s/%s", method.Parent().FullName(), rpc)]
 						if c.only != "REST" || !overREST {
 							got := w.callGRPC(t, method, c.headers, w.request(t, rpc, w.about(scope)), scope)
 							w.checkCell(t, r, m, cell{c, method, scope, "gRPC"}, want, got)

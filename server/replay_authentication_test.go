@@ -3,17 +3,10 @@ package server
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -25,9 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -263,87 +254,5 @@ func TestTokensOfTheSuspendedAndGone(t *testing.T) {
 		if got := codeOf(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{}); got != codes.Unauthenticated {
 			t.Errorf("%s: %v", name, got)
 		}
-	}
-}
-
-// authority signs certificates in tests.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	self, _ := selfSigned(t)
-	certificate, err := x509.ParseCertificate(self.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{certificate, self.PrivateKey.(*ecdsa.PrivateKey)}
-}
-
-// issue makes the certificate of a client.
-func (a *authority) issue(t *testing.T, until time.Time) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// Where clients need a certificate, a token alone opens nothing.
-func TestClientCertificates(t *testing.T) {
-	t.Parallel()
-	certificate, pool := selfSigned(t)
-	clients := newAuthority(t)
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) {
-		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: x509.NewCertPool(), ClientAuth: tls.RequireAndVerifyClientCert}
-		c.TLS.ClientCAs.AddCert(clients.certificate)
-	})
-	owner := r.token(t, access.RoleOwner, everywhere)
-	for name, c := range map[string]struct {
-		shown []tls.Certificate
-		in    bool
-	}{
-		"of the authority":     {[]tls.Certificate{clients.issue(t, time.Now().Add(time.Hour))}, true},
-		"none":                 {nil, false},
-		"of another authority": {[]tls.Certificate{newAuthority(t).issue(t, time.Now().Add(time.Hour))}, false},
-		"expired":              {[]tls.Certificate{clients.issue(t, time.Now().Add(-time.Minute))}, false},
-		"self-signed":          {[]tls.Certificate{certificate}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			config := &tls.Config{RootCAs: pool, Certificates: c.shown}
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
-			defer client.CloseIdleConnections()
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+r.HTTPAddress()+"/api/v2/access/me", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("Authorization", "Bearer "+owner)
-			resp, err := client.Do(req)
-			if err == nil {
-				defer resp.Body.Close()
-			}
-			if in := err == nil && resp.StatusCode == http.StatusOK; in != c.in {
-				t.Errorf("REST: %v %v", resp, err)
-			}
-			conn, err := grpc.NewClient(r.GRPCAddress(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(as(t.Context(), owner), 10*time.Second)
-			defer cancel()
-			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); (err == nil) != c.in {
-				t.Errorf("gRPC: %v", err)
-			}
-		})
 	}
 }
