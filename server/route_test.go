@@ -71,6 +71,9 @@ func (r route) request(ctx context.Context, t testing.TB, server string, m proto
 	if err != nil {
 		t.Fatal(err)
 	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	return req
 }
 
