@@ -118,7 +118,8 @@ func compareAnswers(t *testing.T, want, got []canaryAnswer) {
 			t.Errorf("an answer tells of others: %.300s, beside them %.300s (-alone +beside them):\n%s", a.question, b.question, cmp.Diff(a.text, b.text))
 		}
 		if a.question != b.question {
-			t.Fatal("from here on the questions differ")
+			t.Error("from here on the questions differ")
+			break
 		}
 	}
 	if differ > most {
