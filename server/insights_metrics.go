@@ -6,12 +6,10 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -24,17 +22,27 @@ const (
 	insightsTimeout = 30 * time.Second // of one refresh
 )
 
-// The three families have the names and labels that existing dashboards and alerts know from Coder.
+// The three families have the names and labels that existing dashboards and alerts know from Coder. What falls on the same
+// labels, such as a template and its deleted namesake, is added up.
 var (
-	activeUsersDesc = prometheus.NewDesc("coderd_insights_templates_active_users",
-		"Users with any activity in a template during the last five minutes.",
-		[]string{"template_name", "organization_name"}, nil)
-	usageSecondsDesc = prometheus.NewDesc("coderd_insights_applications_usage_seconds",
-		"Time that users of a template spent in an application during the last five minutes, in seconds, added up over users.",
-		[]string{"template_name", "application_name", "slug", "organization_name"}, nil)
-	parametersDesc = prometheus.NewDesc("coderd_insights_parameters",
-		"Workspaces whose newest build of the last five minutes used this value of a template parameter.",
-		[]string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"}, nil)
+	activeUsersFamily = &family{
+		name:   "coderd_insights_templates_active_users",
+		help:   "Users with any activity in a template during the last five minutes.",
+		kind:   gaugeFamily,
+		labels: []string{"template_name", "organization_name"},
+	}
+	usageSecondsFamily = &family{
+		name:   "coderd_insights_applications_usage_seconds",
+		help:   "Time that users of a template spent in an application during the last five minutes, in seconds, added up over users.",
+		kind:   gaugeFamily,
+		labels: []string{"template_name", "application_name", "slug", "organization_name"},
+	}
+	parametersFamily = &family{
+		name:   "coderd_insights_parameters",
+		help:   "Workspaces whose newest build of the last five minutes used this value of a template parameter.",
+		kind:   gaugeFamily,
+		labels: []string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"},
+	}
 )
 
 // insightsCollector shows the insights of the last five minutes as gauges. Its owner refreshes them in the background;
@@ -44,26 +52,22 @@ type insightsCollector struct {
 	clock    func() time.Time
 	logger   *slog.Logger
 	every    time.Duration
-	snapshot atomic.Pointer[[]prometheus.Metric]
+	snapshot atomic.Pointer[samples]
 }
 
 func newInsightsCollector(s *store.Store, clock func() time.Time, logger *slog.Logger) *insightsCollector {
 	return &insightsCollector{store: s, clock: clock, logger: logger, every: insightsEvery}
 }
 
-// Describe implements [prometheus.Collector].
-func (c *insightsCollector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- activeUsersDesc
-	descs <- usageSecondsDesc
-	descs <- parametersDesc
+// families implements [producer].
+func (c *insightsCollector) families() []*family {
+	return []*family{activeUsersFamily, usageSecondsFamily, parametersFamily}
 }
 
-// Collect implements [prometheus.Collector].
-func (c *insightsCollector) Collect(metrics chan<- prometheus.Metric) {
+// produce implements [producer].
+func (c *insightsCollector) produce(p *metricsPage) {
 	if snapshot := c.snapshot.Load(); snapshot != nil {
-		for _, m := range *snapshot {
-			metrics <- m
-		}
+		snapshot.produce(p, c.families())
 	}
 }
 
@@ -113,56 +117,30 @@ func (c *insightsCollector) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g := gauges{}
-	g.addTemplates(templates, names)
-	g.addParameters(parameters, names)
-	snapshot := g.metrics()
+	snapshot := samples{}
+	addTemplates(snapshot, templates, names)
+	addParameters(snapshot, parameters, names)
 	c.snapshot.Store(&snapshot)
 	return nil
 }
 
-// series is one gauge: its family, and its label values joined by a byte that no valid label value holds.
-type series struct {
-	desc   *prometheus.Desc
-	labels string
-}
-
-const labelSeparator = "\xff"
-
-// gauges are the series of a snapshot. What falls on the same labels, such as a template and its deleted namesake, is
-// added up: the same series twice would fail the whole scrape.
-type gauges map[series]float64
-
-func (g gauges) add(desc *prometheus.Desc, value float64, labels ...string) {
-	for i, l := range labels {
-		labels[i] = labelValue(l)
-	}
-	g[series{desc, strings.Join(labels, labelSeparator)}] += value
-}
-
-// labelValue keeps a name that is no valid label value from failing the scrape. The formats need UTF-8, and readers of
-// the text take a NUL byte for the end.
-func labelValue(name string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(name, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-func (g gauges) addTemplates(templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {
+func addTemplates(to samples, templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {
 	for id, insights := range templates {
 		name := names[id]
-		g.add(activeUsersDesc, float64(insights.ActiveUsers), name.Template, name.Organization)
+		to.add(activeUsersFamily, float64(insights.ActiveUsers), name.Template, name.Organization)
 		for _, app := range insights.Apps {
 			slug := app.Slug
 			if app.Builtin {
 				slug = ""
 			}
-			g.add(usageSecondsDesc, float64(app.Minutes*60), name.Template, app.DisplayName, slug, name.Organization)
+			to.add(usageSecondsFamily, float64(app.Minutes*60), name.Template, app.DisplayName, slug, name.Organization)
 		}
 	}
 }
 
 // addParameters shows a count in full with every template of its definition, but once per name. A sensitive parameter
 // is left out: its values are never shown, and a count without the value says nothing.
-func (g gauges) addParameters(parameters []store.ParameterUsage, names map[uuid.UUID]store.TemplateName) {
+func addParameters(to samples, parameters []store.ParameterUsage, names map[uuid.UUID]store.TemplateName) {
 	for _, p := range parameters {
 		if p.Definition.Sensitive {
 			continue
@@ -175,16 +153,8 @@ func (g gauges) addParameters(parameters []store.ParameterUsage, names map[uuid.
 			}
 			shown[name] = true
 			for _, v := range p.Values {
-				g.add(parametersDesc, float64(v.Count), name.Template, p.Definition.Name, p.Definition.Type, v.Value, name.Organization)
+				to.add(parametersFamily, float64(v.Count), name.Template, p.Definition.Name, p.Definition.Type, v.Value, name.Organization)
 			}
 		}
 	}
-}
-
-func (g gauges) metrics() []prometheus.Metric {
-	metrics := make([]prometheus.Metric, 0, len(g))
-	for s, value := range g {
-		metrics = append(metrics, prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, value, strings.Split(s.labels, labelSeparator)...))
-	}
-	return metrics
 }

@@ -12,8 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -28,7 +26,7 @@ var insightsNow = time.Date(2023, 8, 15, 12, 5, 0, 0, time.UTC)
 type insightsFixture struct {
 	*store.Store
 	collector *insightsCollector
-	registry  *prometheus.Registry
+	page      *exposition
 	log       *bytes.Buffer
 	owner     uuid.UUID
 	users     map[string]int64 // name to subject
@@ -36,9 +34,9 @@ type insightsFixture struct {
 
 func newInsightsFixture(t testing.TB, database string, now time.Time) *insightsFixture {
 	t.Helper()
-	f := &insightsFixture{Store: storetest.Open(t, database, now), registry: prometheus.NewPedanticRegistry(), log: &bytes.Buffer{}, users: map[string]int64{}}
+	f := &insightsFixture{Store: storetest.Open(t, database, now), log: &bytes.Buffer{}, users: map[string]int64{}}
 	f.collector = newInsightsCollector(f.Store, func() time.Time { return now }, slog.New(slog.NewTextHandler(f.log, nil)))
-	f.registry.MustRegister(f.collector)
+	f.page = pageOf(f.collector)
 	f.owner = uuid.New()
 	f.apply(t, store.Catalog{Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}}})
 	return f
@@ -132,24 +130,14 @@ func (f *insightsFixture) refresh(t testing.TB) {
 	}
 }
 
-// gather returns the series of the collector, as a scrape shows them, in the form name{label="value", ...}.
+// gather returns the series of the collector, as a scrape shows them, in the form {name="value", ...}.
 func (f *insightsFixture) gather(t testing.TB) map[string]float64 {
 	t.Helper()
-	families, err := f.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			l := map[string]string{}
-			for _, p := range m.GetLabel() {
-				l[p.GetName()] = p.GetValue()
-			}
-			if m.GetGauge() == nil {
-				t.Errorf("%s is no gauge", family.GetName())
-			}
-			got[seriesName(family.GetName(), l)] = m.GetGauge().GetValue()
+	contentType, body := scrape(t, f.page, "text/plain")
+	got, types := parseMetrics(t, contentType, body)
+	for name, kind := range types {
+		if kind != model.MetricTypeGauge {
+			t.Errorf("%s is a %s", name, kind)
 		}
 	}
 	return got
@@ -258,9 +246,8 @@ func TestInsightsOddNames(t *testing.T) {
 		want[usersSeries("line\nfeed", shown)]++
 	}
 	f.refresh(t)
-	handler := promhttp.HandlerFor(f.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	for _, accept := range []string{"text/plain", openMetrics} {
-		contentType, body := scrape(t, handler, accept)
+		contentType, body := scrape(t, f.page, accept)
 		got, _ := parseMetrics(t, contentType, body)
 		for s := range got {
 			if strings.Contains(s, "usage_seconds") {

@@ -1,20 +1,9 @@
 package server
 
 import (
-	"net/http"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-)
-
-// Bounds of the scrapes. A scrape reads memory only, so what exceeds them is a client that does not read its answer, or
-// too many of them.
-const (
-	maxScrapes    = 8 // at a time; the next one gets 503
-	scrapeTimeout = 10 * time.Second
 )
 
 // rejectCause says why an item was not stored, as the label reason of insights_ingest_rejected_total shows it.
@@ -33,9 +22,11 @@ const (
 var rejectCauses = []rejectCause{causeInvalid, causeTooOld, causeTooNew, causeUnknown, causeDeleted, causeRefused}
 
 // metrics is what the server tells Prometheus about itself. It has a registry of its own, so that several servers live
-// in one process and nothing gets in by being imported.
+// in one process and nothing gets in by being imported. Families with many series are not in it: they are producers of
+// the page.
 type metrics struct {
 	registry *prometheus.Registry
+	page     *exposition
 
 	reports       prometheus.Counter
 	rejected      map[rejectCause]prometheus.Counter
@@ -49,7 +40,7 @@ type metrics struct {
 	foldSeconds prometheus.Histogram
 }
 
-func newMetrics() *metrics {
+func newMetrics(seriesBudget int) *metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -58,7 +49,7 @@ func newMetrics() *metrics {
 	)
 	factory := promauto.With(registry)
 	m := &metrics{
-		registry: registry,
+		registry: registry, page: newExposition(registry, seriesBudget),
 		reports: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_reports_total",
 			Help: "Reports, app sessions and events that were acknowledged: they are durable.",
@@ -115,19 +106,4 @@ func (m *metrics) watchQueue(length func() int) {
 		Name: "insights_ingest_queue_length",
 		Help: "Reports that wait for a commit now; senders wait when the queue is full.",
 	}, func() float64 { return float64(length()) }))
-}
-
-// handler serves the registry at / and /metrics: OpenMetrics to who asks for it, the classic text format to the others.
-func (m *metrics) handler() http.Handler {
-	scrape := promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		Registry:                            m.registry,
-		MaxRequestsInFlight:                 maxScrapes,
-		Timeout:                             scrapeTimeout,
-		EnableOpenMetrics:                   true,
-		EnableOpenMetricsTextCreatedSamples: true,
-	}))
-	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", scrape)
-	mux.Handle("GET /metrics", scrape)
-	return mux
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
@@ -94,7 +94,7 @@ func parseMetrics(t testing.TB, contentType, body string) (samples map[string]fl
 
 func TestMetricsHandler(t *testing.T) {
 	t.Parallel()
-	handler := newMetrics().handler()
+	handler := newMetrics(DefaultSeriesBudget).page.handler()
 	const text = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 	for name, c := range map[string]struct {
 		method, path, accept, encoding string
@@ -156,10 +156,10 @@ func TestMetricsHandler(t *testing.T) {
 // TestMetricsFirstScrape: what may be counted later is there from the start, so that a rate sees its first step.
 func TestMetricsFirstScrape(t *testing.T) {
 	t.Parallel()
-	m := newMetrics()
+	m := newMetrics(DefaultSeriesBudget)
 	waiting := 0
 	m.watchQueue(func() int { return waiting })
-	contentType, body := scrape(t, m.handler(), "")
+	contentType, body := scrape(t, m.page.handler(), "")
 	samples, _ := parseMetrics(t, contentType, body)
 	for _, name := range []string{
 		"insights_ingest_reports_total", "insights_ingest_rows_total", "insights_ingest_commit_seconds_count", "insights_ingest_lag_seconds_count",
@@ -187,7 +187,7 @@ func TestMetricsFirstScrape(t *testing.T) {
 	waiting = 7
 	m.reject(causeTooOld)
 	m.reject(causeTooOld)
-	contentType, body = scrape(t, m.handler(), "")
+	contentType, body = scrape(t, m.page.handler(), "")
 	samples, _ = parseMetrics(t, contentType, body)
 	if got := samples[rejected("too_old")]; got != 2 {
 		t.Errorf("rejected as too old: %v, want 2", got)
@@ -200,7 +200,7 @@ func TestMetricsFirstScrape(t *testing.T) {
 // busyMetrics is a registry in which every family has series.
 func busyMetrics(t testing.TB) *metrics {
 	t.Helper()
-	m := newMetrics()
+	m := newMetrics(DefaultSeriesBudget)
 	m.watchQueue(func() int { return 3 })
 	for _, c := range rejectCauses {
 		m.reject(c)
@@ -217,14 +217,15 @@ func busyMetrics(t testing.TB) *metrics {
 	template := f.template(t, f.organization(t, "coder"), "kubernetes")
 	f.use(t, template, "ann", "vscode")
 	f.build(t, template, insightsParameter{name: "region", kind: "string", value: "eu"})
-	m.registry.MustRegister(f.collector)
+	m.page.mustAdd(f.collector)
 	f.refresh(t)
 	return m
 }
 
 func TestMetricsLint(t *testing.T) {
 	t.Parallel()
-	problems, err := testutil.GatherAndLint(busyMetrics(t).registry)
+	_, body := scrape(t, busyMetrics(t).page.handler(), "text/plain")
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestMetricsPromtool(t *testing.T) {
 	if err != nil {
 		t.Fatal("promtool is not installed: on Debian, apt-get install prometheus")
 	}
-	_, body := scrape(t, busyMetrics(t).handler(), "text/plain")
+	_, body := scrape(t, busyMetrics(t).page.handler(), "text/plain")
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = strings.NewReader(body)
 	check.WaitDelay = 10 * time.Second
@@ -251,7 +252,7 @@ func TestMetricsPromtool(t *testing.T) {
 // TestMetricsFormats: both formats say the same of the families that are ours.
 func TestMetricsFormats(t *testing.T) {
 	t.Parallel()
-	handler := busyMetrics(t).handler()
+	handler := busyMetrics(t).page.handler()
 	foreign := func(series string, _ float64) bool {
 		return !strings.Contains(series, `"insights_`) && !strings.Contains(series, `"coderd_`)
 	}

@@ -50,6 +50,7 @@ type Config struct {
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
+	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: DefaultSeriesBudget
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
 }
@@ -65,6 +66,9 @@ func (c Config) validate() error {
 	}
 	if c.RateLimit < 0 || c.MaxConnections < 0 {
 		return errors.New("server needs limits of calls and connections that are not negative")
+	}
+	if c.SeriesBudget < 0 {
+		return errors.New("server needs a series budget that is not negative")
 	}
 	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
@@ -111,13 +115,17 @@ func New(c Config) (*Server, error) {
 	if c.IDEApps == nil {
 		c.IDEApps = DefaultIDEApps
 	}
-	m := newMetrics()
+	if c.SeriesBudget == 0 {
+		c.SeriesBudget = DefaultSeriesBudget
+	}
+	m := newMetrics(c.SeriesBudget)
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	s := &Server{
 		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
 		authenticate: newAuthenticator(c),
 	}
-	m.registry.MustRegister(calls, s.insights)
+	m.registry.MustRegister(calls)
+	m.page.mustAdd(s.insights)
 	authorize := &authorizer{store: c.Store}
 	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, newRateLimiter(c.RateLimit), authorize))...)...)
 	s.register()
@@ -129,7 +137,7 @@ func New(c Config) (*Server, error) {
 	if s.gateway, err = newGateway(c); err != nil {
 		return nil, err
 	}
-	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, requireToken(c.PrometheusToken, m.handler()))
+	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
 	return s, s.listen()
 }

@@ -1,0 +1,376 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+)
+
+// pageOf is a metrics page of these producers alone.
+func pageOf(producers ...producer) *exposition {
+	e := newExposition(prometheus.NewRegistry(), DefaultSeriesBudget)
+	e.registry = prometheus.NewRegistry() // what the page tells of itself is left out
+	for _, p := range producers {
+		e.mustAdd(p)
+	}
+	return e
+}
+
+// scripted is a producer that writes what a test says.
+type scripted struct {
+	samples
+
+	order []*family
+	begin func() // of each rendering
+}
+
+func (s scripted) families() []*family { return s.order }
+
+func (s scripted) produce(p *metricsPage) {
+	if s.begin != nil {
+		s.begin()
+	}
+	s.samples.produce(p, s.order)
+}
+
+// one is a producer of one family.
+func one(f *family, all ...sample) scripted {
+	return scripted{samples: samples{f: all}, order: []*family{f}}
+}
+
+func TestExpositionText(t *testing.T) {
+	t.Parallel()
+	newest := func(values []float64) float64 { return values[len(values)-1] }
+	for name, c := range map[string]struct {
+		family     family
+		samples    []sample
+		text, open string // open: the same as text
+	}{
+		"gauge": {
+			family:  family{name: "g", help: "A \"gauge\".\nTwo \\ lines.", kind: gaugeFamily, labels: []string{"b", "a"}},
+			samples: []sample{{2.5, []string{"2", "x"}}, {1e9, []string{"1", "y"}}},
+			text:    "# HELP g A \"gauge\".\\nTwo \\\\ lines.\n# TYPE g gauge\ng{b=\"1\",a=\"y\"} 1e+09\ng{b=\"2\",a=\"x\"} 2.5\n",
+			open:    "# HELP g A \\\"gauge\\\".\\nTwo \\\\ lines.\n# TYPE g gauge\ng{b=\"1\",a=\"y\"} 1e+09\ng{b=\"2\",a=\"x\"} 2.5\n",
+		},
+		"no labels": {
+			family:  family{name: "g", help: "H.", kind: gaugeFamily},
+			samples: []sample{{0, nil}},
+			text:    "# HELP g H.\n# TYPE g gauge\ng 0\n",
+		},
+		"odd values": {
+			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
+			samples: []sample{{math.NaN(), []string{"1"}}, {math.Inf(1), []string{"2"}}, {math.Inf(-1), []string{"3"}}},
+			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"1\"} NaN\ng{l=\"2\"} +Inf\ng{l=\"3\"} -Inf\n",
+		},
+		"odd labels": {
+			family: family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
+			samples: []sample{
+				{1, []string{""}}, {2, []string{"a\"b\\c\nd\r\te"}}, {3, []string{"cut \xe2\x98 short"}}, {4, []string{"nul \x00"}}, {5, []string{"snow ☃"}},
+			},
+			text: "# HELP g H.\n# TYPE g gauge\ng{l=\"\"} 1\ng{l=\"a\\\"b\\\\c\\nd\r\te\"} 2\ng{l=\"cut \uFFFD short\"} 3\ng{l=\"nul \uFFFD\"} 4\ng{l=\"snow ☃\"} 5\n",
+		},
+		"counter": {
+			family:  family{name: "c_total", help: "H.", kind: counterFamily, labels: []string{"l"}},
+			samples: []sample{{1, []string{"b"}}, {2, []string{"a"}}, {4, []string{"b"}}},
+			text:    "# HELP c_total H.\n# TYPE c_total counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 5\n",
+			open:    "# HELP c H.\n# TYPE c counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 5\n",
+		},
+		"counter that does not say so": {
+			family:  family{name: "c", help: "H.", kind: counterFamily},
+			samples: []sample{{1, nil}},
+			text:    "# HELP c H.\n# TYPE c counter\nc 1\n",
+			open:    "# HELP c H.\n# TYPE c unknown\nc 1\n",
+		},
+		"equal gauges": {
+			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
+			samples: []sample{{1, []string{"z"}}, {2, []string{"a"}}, {3, []string{"z"}}},
+			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"a\"} 2\ng{l=\"z\"} 4\n",
+		},
+		"equal gauges, the newest counts": {
+			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}, combine: newest},
+			samples: []sample{{9, []string{"z"}}, {2, []string{"a"}}, {3, []string{"z"}}, {1, []string{"z"}}},
+			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"a\"} 2\ng{l=\"z\"} 1\n",
+		},
+		"histogram": {
+			family:  family{name: "h", help: "H.", kind: histogramFamily, labels: []string{"l"}, buckets: []float64{0.5, 1, 1e9}},
+			samples: []sample{{3, []string{"a"}}, {0.5, []string{"a"}}, {2e9, []string{"a"}}, {0.75, []string{"b"}}},
+			text: "# HELP h H.\n# TYPE h histogram\n" +
+				"h_bucket{l=\"a\",le=\"0.5\"} 1\nh_bucket{l=\"a\",le=\"1\"} 1\nh_bucket{l=\"a\",le=\"1e+09\"} 2\nh_bucket{l=\"a\",le=\"+Inf\"} 3\nh_sum{l=\"a\"} 2.0000000035e+09\nh_count{l=\"a\"} 3\n" +
+				"h_bucket{l=\"b\",le=\"0.5\"} 0\nh_bucket{l=\"b\",le=\"1\"} 1\nh_bucket{l=\"b\",le=\"1e+09\"} 1\nh_bucket{l=\"b\",le=\"+Inf\"} 1\nh_sum{l=\"b\"} 0.75\nh_count{l=\"b\"} 1\n",
+			open: "# HELP h H.\n# TYPE h histogram\n" +
+				"h_bucket{l=\"a\",le=\"0.5\"} 1\nh_bucket{l=\"a\",le=\"1.0\"} 1\nh_bucket{l=\"a\",le=\"1e+09\"} 2\nh_bucket{l=\"a\",le=\"+Inf\"} 3\nh_sum{l=\"a\"} 2.0000000035e+09\nh_count{l=\"a\"} 3\n" +
+				"h_bucket{l=\"b\",le=\"0.5\"} 0\nh_bucket{l=\"b\",le=\"1.0\"} 1\nh_bucket{l=\"b\",le=\"1e+09\"} 1\nh_bucket{l=\"b\",le=\"+Inf\"} 1\nh_sum{l=\"b\"} 0.75\nh_count{l=\"b\"} 1\n",
+		},
+		"histogram without labels": {
+			family:  family{name: "h", help: "H.", kind: histogramFamily, buckets: []float64{1}},
+			samples: []sample{{3, nil}},
+			text:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
+			open:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1.0\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
+		},
+		"no series": {family: family{name: "g", help: "H.", kind: gaugeFamily}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			page := pageOf(one(&c.family, c.samples...))
+			contentType, body := scrape(t, page, "text/plain")
+			if diff := cmp.Diff(c.text, body); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+			text, _ := parseMetrics(t, contentType, body)
+			want := c.text
+			if c.open != "" {
+				want = c.open
+			}
+			contentType, body = scrape(t, page, openMetrics)
+			if diff := cmp.Diff(want+"# EOF\n", body); diff != "" {
+				t.Errorf("OpenMetrics (-want +got):\n%s", diff)
+			}
+			if c.open == "" || c.family.kind != counterFamily || strings.HasSuffix(c.family.name, "_total") {
+				open, _ := parseMetrics(t, contentType, body)
+				if diff := cmp.Diff(text, open, cmp.Comparer(sameValue)); diff != "" {
+					t.Errorf("OpenMetrics says something else than the text (-text +open):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// sameValue also takes NaN for itself.
+func sameValue(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// TestExpositionBudget: of a family with too many label sets those that sort first stay, whatever their order was, and
+// the rest is counted.
+func TestExpositionBudget(t *testing.T) {
+	t.Parallel()
+	big := &family{name: "big", help: "H.", kind: gaugeFamily, labels: []string{"l"}}
+	exact := &family{name: "exact", help: "H.", kind: histogramFamily, labels: []string{"l"}, buckets: []float64{1}}
+	all := samples{}
+	for i := range 10 {
+		all.add(big, 1, fmt.Sprint((i*7)%10))
+		all.add(big, 1, fmt.Sprint(i))
+		all.add(exact, 1, fmt.Sprint(i%4))
+	}
+	registry := prometheus.NewRegistry()
+	e := newExposition(registry, 4)
+	e.mustAdd(scripted{samples: all, order: []*family{big, exact}})
+	for scrapes := 1; scrapes <= 2; scrapes++ {
+		contentType, body := scrape(t, e, "text/plain")
+		got, _ := parseMetrics(t, contentType, body)
+		want := map[string]float64{
+			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "big"}):   float64(6 * scrapes),
+			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "exact"}): 0,
+		}
+		for i := range 4 {
+			want[seriesName("big", map[string]string{"l": fmt.Sprint(i)})] = 2
+			want[seriesName("exact_count", map[string]string{"l": fmt.Sprint(i)})] = []float64{3, 3, 2, 2}[i]
+		}
+		maps.DeleteFunc(got, func(series string, _ float64) bool {
+			return strings.Contains(series, "_bucket") || strings.Contains(series, "_sum") || strings.Contains(series, "promhttp")
+		})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("scrape %d (-want +got):\n%s", scrapes, diff)
+		}
+	}
+}
+
+// TestExpositionOnly: name[] chooses families of producers and of the registry.
+func TestExpositionOnly(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(DefaultSeriesBudget)
+	a, b := &family{name: "a", help: "H.", kind: gaugeFamily}, &family{name: "b", help: "H.", kind: gaugeFamily}
+	m.page.mustAdd(scripted{samples: samples{a: {{1, nil}}, b: {{2, nil}}}, order: []*family{a, b}})
+	for query, want := range map[string][]string{
+		"name[]=a":                         {"a"},
+		"name[]=b&name[]=a&name[]=b":       {"a", "b"},
+		"name[]=b&name[]=go_goroutines":    {"b", "go_goroutines"},
+		"name[]=insights_ingest_rows":      nil,
+		"name[]=insights_ingest_streams":   {"insights_ingest_streams"},
+		"name[]=nobody+knows&name[]=a%20b": {"a", "b"},
+	} {
+		w := httptest.NewRecorder()
+		m.page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics?"+query, nil))
+		_, types := parseMetrics(t, w.Header().Get("Content-Type"), w.Body.String())
+		if got := slices.Sorted(maps.Keys(types)); !slices.Equal(got, want) {
+			t.Errorf("%s: families %v, want %v", query, got, want)
+		}
+	}
+}
+
+// TestExpositionShared: scrapes that arrive while a page of their form is on its way get that page; those of another form
+// wait for their turn, and one more than is enough is turned away.
+func TestExpositionShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		renderings := 0
+		p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, sample{1, nil})
+		p.begin = func() {
+			renderings++ // the race detector sees two at a time
+			<-proceed
+		}
+		e := pageOf(p)
+		ask := func(accept string) *httptest.ResponseRecorder {
+			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			r.Header.Set("Accept", accept)
+			w := httptest.NewRecorder()
+			e.ServeHTTP(w, r)
+			return w
+		}
+		var scrapes sync.WaitGroup
+		for i := range maxScrapes {
+			scrapes.Go(func() {
+				if w := ask([]string{"text/plain", openMetrics}[i%2]); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\ng 1\n") {
+					t.Errorf("a scrape got status %d: %s", w.Code, w.Body)
+				}
+			})
+		}
+		synctest.Wait()
+		if renderings != 1 {
+			t.Errorf("%d renderings at a time", renderings)
+		}
+		if w := ask("text/plain"); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("one scrape more than is enough: status %d", w.Code)
+		}
+		close(proceed)
+		scrapes.Wait()
+		if renderings != 2 {
+			t.Errorf("%d renderings for two forms", renderings)
+		}
+		if w := ask("text/plain"); w.Code != http.StatusOK || renderings != 3 {
+			t.Errorf("the next scrape: status %d, %d renderings", w.Code, renderings)
+		}
+	})
+}
+
+// TestExpositionPanic: a producer that fails takes its scrape with it, and nothing else.
+func TestExpositionPanic(t *testing.T) {
+	t.Parallel()
+	fail := true
+	p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, sample{1, nil})
+	p.begin = func() {
+		if fail {
+			panic("producer")
+		}
+	}
+	e := pageOf(p)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is lost")
+			}
+		}()
+		e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	}()
+	fail = false
+	contentType, body := scrape(t, e, "text/plain")
+	if _, types := parseMetrics(t, contentType, body); types["g"] != model.MetricTypeGauge {
+		t.Errorf("after a panic:\n%s", body)
+	}
+}
+
+type brokenCollector struct{}
+
+var brokenDesc = prometheus.NewDesc("broken", "H.", nil, nil)
+
+func (brokenCollector) Describe(descs chan<- *prometheus.Desc) { descs <- brokenDesc }
+
+func (brokenCollector) Collect(metrics chan<- prometheus.Metric) {
+	metrics <- prometheus.NewInvalidMetric(brokenDesc, errors.New("broken"))
+}
+
+// TestExpositionGatherError: a family of the registry that fails is counted, and the page comes without it.
+func TestExpositionGatherError(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(DefaultSeriesBudget)
+	m.registry.MustRegister(brokenCollector{})
+	_, _ = scrape(t, m.page, "text/plain")
+	contentType, body := scrape(t, m.page, "text/plain")
+	got, types := parseMetrics(t, contentType, body)
+	if got[seriesName("promhttp_metric_handler_errors_total", map[string]string{"cause": "gathering"})] < 1 || types["broken"] != "" || types["go_goroutines"] == "" {
+		t.Errorf("with a broken family:\n%s", body)
+	}
+}
+
+// TestExpositionMustAdd: two producers of one family cannot both be added, and a producer cannot forget a label.
+func TestExpositionMustAdd(t *testing.T) {
+	t.Parallel()
+	f := &family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}}
+	for name, mistake := range map[string]func(){
+		"same family":    func() { pageOf(one(f), one(f)) },
+		"no label value": func() { scrape(t, pageOf(one(f, sample{1, nil})), "") },
+		"one too many":   func() { scrape(t, pageOf(one(f, sample{1, []string{"a", "b"}})), "") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			mistake()
+		}()
+	}
+}
+
+func TestAcceptsGzip(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]bool{
+		"":                      false,
+		"gzip":                  true,
+		"deflate, gzip;q=0.5":   true,
+		"br, gzip ; q=0":        false,
+		"gzip;q=0.000, deflate": false,
+		"gzip;q=1":              true,
+		"identity":              false,
+		"xgzip":                 false,
+	} {
+		if got := acceptsGzip(http.Header{"Accept-Encoding": {header}}); got != want {
+			t.Errorf("Accept-Encoding %q: %v, want %v", header, got, want)
+		}
+	}
+}
+
+// BenchmarkExposition compares a page of 10 families for 100,000 agents with the same page from the client library.
+func BenchmarkExposition(b *testing.B) {
+	const agents = 100_000
+	var families []*family
+	for i := range 10 {
+		families = append(families, &family{name: fmt.Sprintf("agents_family_%d", i), help: "H.", kind: gaugeFamily, labels: []string{"agent_name", "username", "workspace_name"}})
+	}
+	all := samples{}
+	registry := prometheus.NewRegistry()
+	for _, f := range families {
+		vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: f.name, Help: f.help}, f.labels)
+		registry.MustRegister(vec)
+		for i := range agents {
+			labels := []string{"main", fmt.Sprintf("user-%06d", i), fmt.Sprintf("workspace-%d", i%7)}
+			all.add(f, float64(i)*1.7, labels...)
+			vec.WithLabelValues(labels...).Set(float64(i) * 1.7)
+		}
+	}
+	library := newExposition(prometheus.NewRegistry(), DefaultSeriesBudget)
+	library.registry = registry
+	for name, e := range map[string]*exposition{"producer": pageOf(scripted{samples: all, order: families}), "registry": library} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				page, err := e.render(pageForm{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(len(page)), "gzip-bytes")
+			}
+		})
+	}
+}

@@ -1,0 +1,284 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// familyKind is the type of a family, as both formats spell it.
+type familyKind string
+
+const (
+	counterFamily   familyKind = "counter"
+	gaugeFamily     familyKind = "gauge"
+	histogramFamily familyKind = "histogram"
+)
+
+// family describes a family of the metrics page that may have too many series for a registry. Its series are held by a
+// producer and written straight to the page.
+type family struct {
+	name    string
+	help    string
+	kind    familyKind
+	labels  []string  // in the order in which the producer gives their values
+	buckets []float64 // upper bounds of a histogram, rising, without the infinite one
+
+	// combine says what becomes of gauges that fall on the same labels; nil adds them up. Counters always add up, and
+	// values of a histogram are its observations.
+	combine func(values []float64) float64
+}
+
+// producer holds the series of some families in memory, or in a snapshot of the database.
+type producer interface {
+	// families are those that the producer may write now, whether or not they have series.
+	families() []*family
+	// produce writes those of the families that have series, each with one call of [metricsPage.family]. Scrapes wait for it:
+	// it must read memory only.
+	produce(p *metricsPage)
+}
+
+// samples are the series of a snapshot by family: what a producer keeps that refreshes in the background.
+type samples map[*family][]sample
+
+type sample struct {
+	value  float64
+	labels []string
+}
+
+func (s samples) add(f *family, value float64, labels ...string) {
+	s[f] = append(s[f], sample{value, labels})
+}
+
+// produce writes the samples of the families in their order.
+func (s samples) produce(p *metricsPage, families []*family) {
+	for _, f := range families {
+		p.family(f, func(to *series) {
+			for _, one := range s[f] {
+				to.add(one.value, one.labels...)
+			}
+		})
+	}
+}
+
+// metricsPage is a metrics page that is being written, in one of the two formats.
+type metricsPage struct {
+	out         io.Writer
+	openMetrics bool
+	only        map[string]bool // the families that are asked for; empty: all
+	budget      int             // label sets of one family that are written
+	dropped     func(family string, labelSets int)
+
+	series series
+	text   []byte // not yet written
+	err    error  // of out
+}
+
+// flushAt is how much text is collected before it is written.
+const flushAt = 64 << 10
+
+// series collects the samples of one family. They are kept as the text of their labels, one after the other: a family of
+// 100,000 series is two allocations that the next family uses again.
+type series struct {
+	family  *family
+	text    []byte
+	entries []seriesEntry
+	sorted  bool // as they came
+	run     []float64
+}
+
+type seriesEntry struct {
+	start, end int // of the labels in the text
+	value      float64
+}
+
+// wants says whether a family is asked for.
+func (p *metricsPage) wants(name string) bool { return len(p.only) == 0 || p.only[name] }
+
+// family writes a family with the series that fill adds. Without any, or when nobody asked for it, nothing is written.
+func (p *metricsPage) family(f *family, fill func(*series)) {
+	if !p.wants(f.name) {
+		return
+	}
+	s := &p.series
+	s.family, s.text, s.entries, s.sorted = f, s.text[:0], s.entries[:0], true
+	fill(s)
+	if len(s.entries) == 0 {
+		return
+	}
+	s.sort()
+	p.writeHeader(f)
+	written := 0
+	s.runs(func(labels []byte, values []float64) {
+		if written++; written > p.budget {
+			return
+		}
+		p.writeSeries(f, labels, values)
+		if len(p.text) >= flushAt {
+			p.flush()
+		}
+	})
+	p.flush()
+	if written > p.budget {
+		p.dropped(f.name, written-p.budget)
+	}
+}
+
+// add adds a sample: the value of a counter or gauge, or one observation of a histogram. There is one label value for
+// each label of the family; what the formats cannot hold of it is replaced.
+func (s *series) add(value float64, labels ...string) { s.addWith("", value, labels...) }
+
+// addWith is add with further labels as text, in the form that [appendLabel] gives them.
+func (s *series) addWith(further string, value float64, labels ...string) {
+	if len(labels) != len(s.family.labels) {
+		panic(fmt.Sprintf("%s has the labels %v, not %d", s.family.name, s.family.labels, len(labels)))
+	}
+	start := len(s.text)
+	for i, name := range s.family.labels {
+		s.text = appendLabel(s.text, start, name, labels[i])
+	}
+	if further != "" && len(s.text) > start {
+		s.text = append(s.text, ',')
+	}
+	s.text = append(s.text, further...)
+	if n := len(s.entries); s.sorted && n > 0 {
+		last := s.entries[n-1]
+		s.sorted = bytes.Compare(s.text[last.start:last.end], s.text[start:]) <= 0
+	}
+	s.entries = append(s.entries, seriesEntry{start, len(s.text), value})
+}
+
+// sort brings equal labels together, in the order in which they came.
+func (s *series) sort() {
+	if s.sorted {
+		return
+	}
+	slices.SortFunc(s.entries, func(a, b seriesEntry) int {
+		if order := bytes.Compare(s.text[a.start:a.end], s.text[b.start:b.end]); order != 0 {
+			return order
+		}
+		return a.start - b.start
+	})
+}
+
+// runs calls f with the values of each label set, in the order of the labels.
+func (s *series) runs(f func(labels []byte, values []float64)) {
+	for i := 0; i < len(s.entries); {
+		labels := s.text[s.entries[i].start:s.entries[i].end]
+		s.run = s.run[:0]
+		for ; i < len(s.entries) && bytes.Equal(labels, s.text[s.entries[i].start:s.entries[i].end]); i++ {
+			s.run = append(s.run, s.entries[i].value)
+		}
+		f(labels, s.run)
+	}
+}
+
+func (p *metricsPage) flush() {
+	if p.err == nil {
+		_, p.err = p.out.Write(p.text)
+	}
+	p.text = p.text[:0]
+}
+
+// writeHeader writes help and type. OpenMetrics calls a counter by its name without _total and knows no other counters.
+func (p *metricsPage) writeHeader(f *family) {
+	name, kind, help := f.name, string(f.kind), textHelp.Replace(f.help)
+	if p.openMetrics {
+		help = labelText.Replace(f.help)
+		if f.kind == counterFamily {
+			base, ok := strings.CutSuffix(name, "_total")
+			if name = base; !ok {
+				kind = "unknown"
+			}
+		}
+	}
+	p.text = fmt.Appendf(p.text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+func (p *metricsPage) writeSeries(f *family, labels []byte, values []float64) {
+	switch {
+	case f.kind == histogramFamily:
+		p.writeHistogram(f, labels, values)
+	case len(values) == 1:
+		p.writeLine(f.name, "", labels, "", values[0])
+	case f.kind == gaugeFamily && f.combine != nil:
+		p.writeLine(f.name, "", labels, "", f.combine(values))
+	default:
+		p.writeLine(f.name, "", labels, "", total(values))
+	}
+}
+
+func (p *metricsPage) writeHistogram(f *family, labels []byte, observations []float64) {
+	slices.Sort(observations)
+	count := 0
+	for _, bound := range f.buckets {
+		for count < len(observations) && observations[count] <= bound {
+			count++
+		}
+		p.writeLine(f.name, "_bucket", labels, p.bound(bound), float64(count))
+	}
+	p.writeLine(f.name, "_bucket", labels, "+Inf", float64(len(observations)))
+	p.writeLine(f.name, "_sum", labels, "", total(observations))
+	p.writeLine(f.name, "_count", labels, "", float64(len(observations)))
+}
+
+// bound is the value of the label le: OpenMetrics wants it to look like a number with a fraction.
+func (p *metricsPage) bound(b float64) string {
+	text := strconv.FormatFloat(b, 'g', -1, 64)
+	if p.openMetrics && !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return text
+}
+
+// writeLine writes one sample; le is the upper bound of a bucket.
+func (p *metricsPage) writeLine(name, suffix string, labels []byte, le string, value float64) {
+	b := append(append(p.text, name...), suffix...)
+	if len(labels) > 0 || le != "" {
+		b = append(b, '{')
+		start := len(b)
+		b = append(b, labels...)
+		if le != "" {
+			b = appendLabel(b, start, "le", le)
+		}
+		b = append(b, '}')
+	}
+	b = strconv.AppendFloat(append(b, ' '), value, 'g', -1, 64)
+	p.text = append(b, '\n')
+}
+
+// textHelp escapes help for the text format; labelText escapes labels, and help for OpenMetrics. Readers of the text take
+// a NUL byte for the end.
+var (
+	textHelp  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+	labelText = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`, "\x00", "\uFFFD")
+)
+
+// appendLabel adds a label to labels that begin at start. A value that is not valid UTF-8 has U+FFFD in its place.
+func appendLabel(b []byte, start int, name, value string) []byte {
+	if len(b) > start {
+		b = append(b, ',')
+	}
+	b = append(b, name...)
+	b = append(b, '=', '"')
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			value = labelText.Replace(strings.ToValidUTF8(value, "\uFFFD"))
+			break
+		}
+	}
+	b = append(b, value...)
+	return append(b, '"')
+}
+
+func total(values []float64) float64 {
+	t := 0.0
+	for _, v := range values {
+		t += v
+	}
+	return t
+}
