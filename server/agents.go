@@ -32,7 +32,7 @@ func (a *agentsSeen) note(r agentReport) {
 	for _, seen := range []struct {
 		is bool
 		at *store.Instant
-	}{{true, &s.LastSeenAt}, {r.direct, &s.DirectAt}, {r.relayed, &s.RelayedAt}} {
+	}{{true, &s.LastSeenAt}, {r.direct > 0, &s.DirectAt}, {r.relayed > 0, &s.RelayedAt}} {
 		if seen.is && at.After(seen.at.Time) {
 			*seen.at = at
 		}
@@ -40,7 +40,7 @@ func (a *agentsSeen) note(r agentReport) {
 	if r.region != "" {
 		s.DERPRegion = r.region
 	}
-	if len(r.apps) > 0 {
+	if len(r.sessions) > 0 {
 		s.LegacySessions = &r.legacy
 	}
 	a.states[r.agent] = s

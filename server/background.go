@@ -26,6 +26,9 @@ func (g *ingest) run(ctx context.Context) {
 	work.Go(func() { g.committer.run(ctx) })
 	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
 	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
+	if g.stats != nil {
+		work.Go(func() { g.every(ctx, agentStatsEvery, "read names of agents", g.stats.refresh) })
+	}
 	work.Go(func() { g.foldForEver(ctx) })
 	work.Go(func() { g.expireForEver(ctx) })
 	work.Wait()

@@ -130,21 +130,24 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 
 // add adds a sample: the value of a counter or gauge, or one observation of a histogram. There is one label value for
 // each label of the family; what the formats cannot hold of it is replaced.
-func (s *series) add(value float64, labels ...string) { s.addWith("", value, labels...) }
-
-// addWith is add with further labels as text, in the form that [appendLabel] gives them.
-func (s *series) addWith(further string, value float64, labels ...string) {
+func (s *series) add(value float64, labels ...string) {
 	if len(labels) != len(s.family.labels) {
 		panic(fmt.Sprintf("%s has the labels %v, not %d", s.family.name, s.family.labels, len(labels)))
 	}
+	s.addWith("", value, labels...)
+}
+
+// addWith adds a sample with values of the first labels of its family, and the other labels as text, in the form that
+// [appendLabel] gives them.
+func (s *series) addWith(others string, value float64, labels ...string) {
 	start := len(s.text)
-	for i, name := range s.family.labels {
-		s.text = appendLabel(s.text, start, name, labels[i])
+	for i, value := range labels {
+		s.text = appendLabel(s.text, start, s.family.labels[i], value)
 	}
-	if further != "" && len(s.text) > start {
+	if others != "" && len(s.text) > start {
 		s.text = append(s.text, ',')
 	}
-	s.text = append(s.text, further...)
+	s.text = append(s.text, others...)
 	if n := len(s.entries); s.sorted && n > 0 {
 		last := s.entries[n-1]
 		s.sorted = bytes.Compare(s.text[last.start:last.end], s.text[start:]) <= 0

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +38,7 @@ type ingest struct {
 	committer *committer
 	names     *appNames
 	seen      agentsSeen
+	stats     *agentStats    // nil: not shown
 	senders   sync.WaitGroup // of all streams
 
 	mu           sync.Mutex
@@ -45,12 +48,27 @@ type ingest struct {
 }
 
 func newIngest(c Config, m *metrics) *ingest {
-	return &ingest{
+	g := &ingest{
 		config: c, store: c.Store, logger: c.Logger, clock: c.Clock, metrics: m,
 		directory: c.Store.NewDirectory(),
 		committer: newCommitter(c.Store, c.Logger, m),
 		names:     newAppNames(c.Store, c.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
+	}
+	if c.CollectAgentStats {
+		g.stats = newAgentStats(c, m)
+		m.page.mustAdd(g.stats)
+	}
+	return g
+}
+
+// note keeps what a report says about its agent. The stream is nil when it came in a unary call.
+func (g *ingest) note(r *agentReport, s *agentStream) {
+	if g.config.UsageStats {
+		g.seen.note(*r)
+	}
+	if g.stats != nil {
+		g.stats.note(r, s)
 	}
 }
 
@@ -94,14 +112,12 @@ func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r age
 	})
 }
 
-// reportRows are the rows of a report that has its place. What it says of the agent is noted.
+// reportRows are the rows of a report that has its place.
 func (g *ingest) reportRows(r agentReport, p store.Placement) []store.OpenRow {
 	if !g.config.UsageStats {
 		return nil
 	}
-	g.seen.note(r)
-	r.apps = g.names.sessions(p, r.apps)
-	return r.rows(p)
+	return r.rows(p, g.names.sessions(p, slices.Sorted(maps.Keys(r.sessions))))
 }
 
 // wait collects the outcomes of the items of a unary call, which settle in any order.
@@ -193,6 +209,7 @@ func (g *ingest) ReportStats(ctx context.Context, req *insightsv1.ReportStatsReq
 			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
 			continue
 		}
+		g.note(&r, nil)
 		items = append(items, item{"reports", i, g.reportRows(r, p)})
 	}
 	refused, err := g.commitAll(ctx, items)

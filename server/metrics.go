@@ -35,6 +35,8 @@ type metrics struct {
 	lagSeconds    prometheus.Histogram
 	streams       prometheus.Gauge
 
+	forwarded map[forwardedCause]prometheus.Counter // series that are left out
+
 	foldPages   prometheus.Counter
 	foldRows    prometheus.Counter
 	foldSeconds prometheus.Histogram
@@ -54,7 +56,8 @@ func newMetrics(seriesBudget int) *metrics {
 			Name: "insights_ingest_reports_total",
 			Help: "Reports, app sessions and events that were acknowledged: they are durable.",
 		}),
-		rejected: map[rejectCause]prometheus.Counter{},
+		rejected:  map[rejectCause]prometheus.Counter{},
+		forwarded: map[forwardedCause]prometheus.Counter{},
 		rows: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_rows_total",
 			Help: "Usage rows that were merged into the database, before rows of one key are united.",
@@ -94,11 +97,21 @@ func newMetrics(seriesBudget int) *metrics {
 	for _, cause := range rejectCauses {
 		m.rejected[cause] = rejected.WithLabelValues(string(cause))
 	}
+	forwarded := factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "insights_agent_series_dropped_total",
+		Help: "Series forwarded by agents that are not shown, by reason. The reports that carried them count.",
+	}, []string{"reason"})
+	for _, cause := range forwardedCauses {
+		m.forwarded[cause] = forwarded.WithLabelValues(string(cause))
+	}
 	return m
 }
 
 // reject counts one item that was not taken.
 func (m *metrics) reject(cause rejectCause) { m.rejected[cause].Inc() }
+
+// dropForwarded counts series of agents that are not shown.
+func (m *metrics) dropForwarded(cause forwardedCause, n int) { m.forwarded[cause].Add(float64(n)) }
 
 // watchQueue shows how many reports wait for a commit. The queue is asked at each scrape, which costs senders nothing.
 func (m *metrics) watchQueue(length func() int) {

@@ -3,9 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,17 +65,21 @@ func (l limits) check(field string, at time.Time) *rejection {
 
 // agentReport is a valid report in the service's own terms.
 type agentReport struct {
-	agent     uuid.UUID
-	collected time.Time
-	minutes   int64    // how many, up to that of collected
-	apps      []string // with open sessions, normalised
-	connected bool
-	latency   float64 // milliseconds; 0: not measured
-	version   string
-	legacy    bool // the sessions came in the older fields
-	direct    bool // it reaches peers directly
-	relayed   bool // it reaches peers through a relay
-	region    string
+	agent       uuid.UUID
+	collected   time.Time
+	interval    time.Duration    // 0: not said
+	minutes     int64            // how many, up to that of collected
+	sessions    map[string]int64 // open ones by app, normalised
+	connections int64
+	latency     float64 // milliseconds; 0: not measured
+	version     string
+	legacy      bool  // the sessions came in the older fields
+	direct      int64 // peers reached directly
+	relayed     int64 // peers reached through a relay
+	region      string
+	rxBytes     int64
+	txBytes     int64
+	metrics     []*insightsv1.Metric // not checked yet
 }
 
 // parseReport checks a report against the rules of the contract.
@@ -113,17 +115,21 @@ func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) 
 	}
 	open, _ := store.NormalizeSessions(sessions)
 	return agentReport{
-		agent:     agent,
-		collected: collected,
-		minutes:   max(1, int64((interval+time.Minute-1)/time.Minute)),
-		apps:      slices.Sorted(maps.Keys(open)),
-		connected: r.GetConnectionCount() > 0,
-		latency:   max(0, r.GetConnectionMedianLatencyMs()),
-		version:   r.GetAgentVersion(),
-		legacy:    legacy,
-		direct:    r.GetPeersP2P() > 0,
-		relayed:   r.GetPeersDerp() > 0,
-		region:    r.GetDerpRegion(),
+		agent:       agent,
+		collected:   collected,
+		interval:    interval,
+		minutes:     max(1, int64((interval+time.Minute-1)/time.Minute)),
+		sessions:    open,
+		connections: r.GetConnectionCount(),
+		latency:     max(0, r.GetConnectionMedianLatencyMs()),
+		version:     r.GetAgentVersion(),
+		legacy:      legacy,
+		direct:      r.GetPeersP2P(),
+		relayed:     r.GetPeersDerp(),
+		region:      r.GetDerpRegion(),
+		rxBytes:     r.GetRxBytes(),
+		txBytes:     r.GetTxBytes(),
+		metrics:     r.GetMetrics(),
 	}, nil
 }
 
@@ -167,12 +173,12 @@ func checkGauges(r *insightsv1.AgentReport) *rejection {
 	return nil
 }
 
-// rows are the half hours that a report touches.
-func (r agentReport) rows(p store.Placement) []store.OpenRow {
+// rows are the half hours that a report touches, with these sessions open.
+func (r agentReport) rows(p store.Placement, sessions []string) []store.OpenRow {
 	last := r.collected.Unix() / 60
-	rows := make([]store.OpenRow, 0, len(r.apps)+1)
-	for _, app := range r.apps {
-		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connected}, last-r.minutes+1, last)
+	rows := make([]store.OpenRow, 0, len(sessions)+1)
+	for _, app := range sessions {
+		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connections > 0}, last-r.minutes+1, last)
 	}
 	if r.latency > 0 {
 		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Connection, Bins: []byte{minute.Bin(r.latency)}}, last, last)

@@ -50,6 +50,8 @@ type Config struct {
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
+	CollectAgentStats bool             // show the present of the agents that report here as metrics
+	AgentStatsBy      []string         // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: DefaultSeriesBudget
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
@@ -66,6 +68,9 @@ func (c Config) validate() error {
 	}
 	if c.RateLimit < 0 || c.MaxConnections < 0 {
 		return errors.New("server needs limits of calls and connections that are not negative")
+	}
+	if err := checkAggregation(c.AgentStatsBy); err != nil {
+		return err
 	}
 	if c.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")

@@ -101,6 +101,9 @@ func (g *ingest) join(s *agentStream) error {
 }
 
 func (g *ingest) leave(s *agentStream) {
+	if caller := principalOf(s.stream.Context()); g.stats != nil && caller.Kind == access.KindAgent {
+		g.stats.leave(caller.Agent, s)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.streams, s)
@@ -174,6 +177,7 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		s.reject(number, rejected)
 		return nil
 	}
+	g.note(&r, s)
 	rows := s.news(g.reportRows(r, p))
 	if len(rows) == 0 {
 		s.settle(number, r.collected, nil)

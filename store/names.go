@@ -34,3 +34,34 @@ func (s *Store) TemplateNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UU
 	}
 	return names, nil
 }
+
+// AgentName is what people call an agent, its workspace, the workspace's owner and its template.
+type AgentName struct {
+	Agent     string
+	Workspace string
+	Username  string
+	Template  string
+}
+
+// AgentNames returns the names of agents. Unknown ids are absent, and so is an agent that was deleted or whose workspace
+// was.
+func (s *Store) AgentNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]AgentName, error) {
+	names := make(map[uuid.UUID]AgentName, len(ids))
+	for batch := range slices.Chunk(ids, readBatch) {
+		var found []struct {
+			ID uuid.UUID
+			AgentName
+		}
+		err := s.reads.WithContext(ctx).Raw(`SELECT agents.id, agents.name AS agent, workspaces.name AS workspace, users.username, templates.name AS template
+			FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN users ON users.id = workspaces.owner_id
+			JOIN templates ON templates.id = workspaces.template_id
+			WHERE agents.id IN ? AND agents.deleted_at = 0 AND workspaces.deleted_at = 0`, batch).Scan(&found).Error
+		if err != nil {
+			return nil, fmt.Errorf("read names of agents: %w", err)
+		}
+		for _, f := range found {
+			names[f.ID] = f.AgentName
+		}
+	}
+	return names, nil
+}

@@ -46,7 +46,7 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(demoSeed, time.Now())}
 	config := server.Config{
 		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, Reflection: true,
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, Reflection: true,
 	}
 	agents, stop := context.WithCancel(ctx)
 	defer stop()

@@ -58,6 +58,9 @@ type serveCommand struct {
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
+	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
+	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
+	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then. One for spiffe://DOMAIN/agent/ID lets in that agent's tokens only."`
@@ -96,6 +99,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
 		OIDC: f.oidc(), UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget,
 	}
 	var err error
 	if config.TLS, err = f.tls(); err != nil {

@@ -113,6 +113,35 @@ func directoryFollows(t *testing.T, f *Fixture) {
 	}
 }
 
+// agentNames: names are those of the catalog now; what was deleted has none.
+func agentNames(t *testing.T, f *Fixture) {
+	names := func() map[uuid.UUID]store.AgentName {
+		t.Helper()
+		got, err := f.AgentNames(t.Context(), []uuid.UUID{f.Agents[0][0], f.Agents[1][0], f.Agents[1][1], uuid.New()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	want := map[uuid.UUID]store.AgentName{
+		f.Agents[0][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template0"},
+		f.Agents[1][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template1"},
+		f.Agents[1][1]: {Agent: "main", Workspace: "w", Username: "user1", Template: "template1"},
+	}
+	if diff := cmp.Diff(want, names()); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	f.apply(t, store.Catalog{
+		Templates:  []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
+		Users:      []store.User{{ID: f.Users[0], Username: "married", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}}},
+		Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "moved"}},
+		Deleted:    store.Deleted{Agents: []uuid.UUID{f.Agents[1][0]}, Workspaces: []uuid.UUID{f.Workspaces[1][1]}},
+	})
+	want = map[uuid.UUID]store.AgentName{f.Agents[0][0]: {Agent: "main", Workspace: "moved", Username: "married", Template: "renamed"}}
+	if diff := cmp.Diff(want, names()); diff != "" {
+		t.Errorf("after changes (-want +got):\n%s", diff)
+	}
+}
 func newestApp(t *testing.T, f *Fixture) {
 	newer := uuid.New()
 	f.apply(t, store.Catalog{

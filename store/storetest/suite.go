@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"catalog stays in its organization": catalogConfined,
 		"directory follows the catalog":     directoryFollows,
 		"app takes its newest definition":   newestApp,
+		"agents are called by their names":  agentNames,
 		"parameters of latest builds":       parametersOfLatestBuilds,
 		"parameters of newest versions":     parametersOfNewestVersions,
 		"tokens":                            tokens,
