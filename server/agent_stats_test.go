@@ -33,9 +33,14 @@ type agentStatsFixture struct {
 	stats   *agentStats
 }
 
-func newAgentStatsFixture(t *testing.T, by ...string) *agentStatsFixture {
+func newAgentStatsFixture(t *testing.T) *agentStatsFixture {
 	t.Helper()
-	f := &agentStatsFixture{Fixture: storetest.NewFixture(t, storetest.SQLite(t)), now: storetest.Now, metrics: newMetrics(DefaultSeriesBudget)}
+	return agentStatsOf(storetest.NewFixture(t, storetest.SQLite(t)))
+}
+
+// agentStatsOf is a fixture over a catalog that tests may share.
+func agentStatsOf(catalog *storetest.Fixture, by ...string) *agentStatsFixture {
+	f := &agentStatsFixture{Fixture: catalog, now: storetest.Now, metrics: newMetrics(DefaultSeriesBudget)}
 	f.config = Config{Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by}
 	f.stats = newAgentStats(f.config, f.metrics)
 	return f
@@ -187,6 +192,7 @@ func TestAgentStatsBytes(t *testing.T) {
 
 func TestAgentStatsAggregation(t *testing.T) {
 	t.Parallel()
+	catalog := storetest.NewFixture(t, storetest.SQLite(t))
 	const sessions, latency, scripts = "coderd_agentstats_session_count_ssh", "coderd_agentstats_connection_median_latency_seconds", "agent_scripts_executed_total"
 	type labels = map[string]string
 	success := func(l labels) labels {
@@ -217,7 +223,7 @@ func TestAgentStatsAggregation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newAgentStatsFixture(t, c.by...)
+			f := agentStatsOf(catalog, c.by...)
 			for i, agents := range f.Agents {
 				for j, agent := range agents {
 					n := i*3 + j // 0 to 5
@@ -413,6 +419,7 @@ func metric(name, kind string, value float64, labels ...string) *insightsv1.Metr
 // TestForwarded: what can be shown is, and what cannot is counted and harms nothing.
 func TestForwarded(t *testing.T) {
 	t.Parallel()
+	catalog := storetest.NewFixture(t, storetest.SQLite(t))
 	long := strings.Repeat("l", 129)
 	many := metric("agent_x", "gauge", 1)
 	for i := range 33 {
@@ -470,7 +477,7 @@ func TestForwarded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newAgentStatsFixture(t)
+			f := agentStatsOf(catalog)
 			agent := f.Agents[0][0]
 			if c.before != nil {
 				r := f.report(agent)

@@ -57,6 +57,9 @@ func TestCommandLine(t *testing.T) {
 		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
 		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
 		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
+		"aggregation of nothing":   {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError, err: "none stands alone"},
+		"aggregation by others":    {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color"},
+		"negative budget":          {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
 		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
 	} {
 		t.Run(name, func(t *testing.T) {

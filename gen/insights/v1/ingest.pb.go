@@ -363,7 +363,10 @@ type AgentReport struct {
 	SessionCountReconnectingPty int64 `protobuf:"varint,19,opt,name=session_count_reconnecting_pty,json=sessionCountReconnectingPty,proto3" json:"session_count_reconnecting_pty,omitempty"`
 	// Open SSH sessions.
 	SessionCountSsh int64 `protobuf:"varint,20,opt,name=session_count_ssh,json=sessionCountSsh,proto3" json:"session_count_ssh,omitempty"`
-	// Series for the metrics endpoint. They do not touch usage, and a server that exposes none drops them.
+	// Series for the metrics endpoint, at most 100. They take the place of those that the agent reported before, and an agent
+	// that reports none keeps its last. A series that breaks a rule of its fields, has a name or label of the service itself, or
+	// the name of a family of another type is left out; the report counts. They do not touch usage, and a server that exposes
+	// none drops them.
 	Metrics       []*Metric `protobuf:"bytes,21,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -553,9 +556,9 @@ type Metric struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// `counter` or `gauge`.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// The value.
+	// The value, a finite number; that of a counter 0 or more.
 	Value float64 `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
-	// The labels by name, at most 32; names match `[a-zA-Z_][a-zA-Z0-9_]*`.
+	// The labels by name, at most 32; names match `[a-zA-Z_][a-zA-Z0-9_]*`. One with an empty value is as good as none.
 	Labels        map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
