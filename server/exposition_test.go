@@ -53,11 +53,7 @@ func one(f *family, all ...sample) scripted {
 func TestExpositionText(t *testing.T) {
 	t.Parallel()
 	newest := func(values []float64) float64 { return values[len(values)-1] }
-	for name, c := range map[string]struct {
-		family     family
-		samples    []sample
-		text, open string // open: the same as text
-	}{
+	for name, c := range map[string]expositionCase{
 		"gauge": {
 			family:  family{name: "g", help: "A \"gauge\".\nTwo \\ lines.", kind: gaugeFamily, labels: []string{"b", "a"}},
 			samples: []sample{{2.5, []string{"2", "x"}}, {1e9, []string{"1", "y"}}},
@@ -119,7 +115,8 @@ func TestExpositionText(t *testing.T) {
 			text:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
 			open:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1.0\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
 		},
-		"no series": {family: family{name: "g", help: "H.", kind: gaugeFamily}},
+		"equal gauges among many": manySeries(3 * maxFew),
+		"no series":               {family: family{name: "g", help: "H.", kind: gaugeFamily}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,6 +142,29 @@ func TestExpositionText(t *testing.T) {
 			}
 		})
 	}
+}
+
+// expositionCase is a family with its samples and what becomes of them.
+type expositionCase struct {
+	family     family
+	samples    []sample
+	text, open string // open: the same as text
+}
+
+// manySeries is a family of n label sets in some order, each of them twice.
+func manySeries(n int) expositionCase {
+	c := expositionCase{family: family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}}, text: "# HELP g H.\n# TYPE g gauge\n"}
+	for i := range 2 * n {
+		c.samples = append(c.samples, sample{float64(i), []string{fmt.Sprintf("%06d", i*7919%n)}})
+	}
+	values := make([]float64, n)
+	for i := range 2 * n {
+		values[i*7919%n] += float64(i)
+	}
+	for i, value := range values {
+		c.text += fmt.Sprintf("g{l=\"%06d\"} %v\n", i, value)
+	}
+	return c
 }
 
 // sameValue also takes NaN for itself.
@@ -341,27 +361,33 @@ func TestAcceptsGzip(t *testing.T) {
 	}
 }
 
-// BenchmarkExposition compares a page of 10 families for 100,000 agents with the same page from the client library.
+// BenchmarkExposition compares a page of 10 families for 100,000 agents with the same page from the client library, and with
+// one that is added up by template.
 func BenchmarkExposition(b *testing.B) {
 	const agents = 100_000
-	var families []*family
+	var families, added []*family
 	for i := range 10 {
 		families = append(families, &family{name: fmt.Sprintf("agents_family_%d", i), help: "H.", kind: gaugeFamily, labels: []string{"agent_name", "username", "workspace_name"}})
 	}
-	all := samples{}
+	all, byTemplate := samples{}, samples{}
 	registry := prometheus.NewRegistry()
 	for _, f := range families {
+		few := &family{name: f.name, help: f.help, kind: f.kind, labels: []string{"template_name"}}
+		added = append(added, few)
 		vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: f.name, Help: f.help}, f.labels)
 		registry.MustRegister(vec)
 		for i := range agents {
 			labels := []string{"main", fmt.Sprintf("user-%06d", i), fmt.Sprintf("workspace-%d", i%7)}
 			all.add(f, float64(i)*1.7, labels...)
+			byTemplate.add(few, float64(i)*1.7, fmt.Sprintf("template-%d", i%50))
 			vec.WithLabelValues(labels...).Set(float64(i) * 1.7)
 		}
 	}
 	library := newExposition(prometheus.NewRegistry(), DefaultSeriesBudget)
 	library.registry = registry
-	for name, e := range map[string]*exposition{"producer": pageOf(scripted{samples: all, order: families}), "registry": library} {
+	for name, e := range map[string]*exposition{
+		"producer": pageOf(scripted{samples: all, order: families}), "producer by template": pageOf(scripted{samples: byTemplate, order: added}), "registry": library,
+	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -82,14 +82,19 @@ type metricsPage struct {
 const flushAt = 64 << 10
 
 // series collects the samples of one family. They are kept as the text of their labels, one after the other: a family of
-// 100,000 series is two allocations that the next family uses again.
+// 100,000 series is two allocations that the next family uses again. While a family that adds up has few label sets, each
+// is kept once: that is what a family of many agents that is added up by template comes to.
 type series struct {
 	family  *family
 	text    []byte
 	entries []seriesEntry
-	sorted  bool // as they came
+	sorted  bool           // as they came
+	few     map[string]int // label sets to entries; nil: not kept once
 	run     []float64
 }
+
+// maxFew bounds the label sets that are kept once.
+const maxFew = 1024
 
 type seriesEntry struct {
 	start, end int // of the labels in the text
@@ -105,7 +110,10 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 		return
 	}
 	s := &p.series
-	s.family, s.text, s.entries, s.sorted = f, s.text[:0], s.entries[:0], true
+	s.family, s.text, s.entries, s.sorted, s.few = f, s.text[:0], s.entries[:0], true, nil
+	if f.kind == counterFamily || f.kind == gaugeFamily && f.combine == nil {
+		s.few = map[string]int{}
+	}
 	fill(s)
 	if len(s.entries) == 0 {
 		return
@@ -148,6 +156,18 @@ func (s *series) addWith(others string, value float64, labels ...string) {
 		s.text = append(s.text, ',')
 	}
 	s.text = append(s.text, others...)
+	if s.few != nil {
+		if i, ok := s.few[string(s.text[start:])]; ok {
+			s.entries[i].value += value
+			s.text = s.text[:start]
+			return
+		}
+		if len(s.few) == maxFew {
+			s.few = nil
+		} else {
+			s.few[string(s.text[start:])] = len(s.entries)
+		}
+	}
 	if n := len(s.entries); s.sorted && n > 0 {
 		last := s.entries[n-1]
 		s.sorted = bytes.Compare(s.text[last.start:last.end], s.text[start:]) <= 0

@@ -43,25 +43,39 @@ type AgentName struct {
 	Template  string
 }
 
-// AgentNames returns the names of agents. Unknown ids are absent, and so is an agent that was deleted or whose workspace
-// was.
+// AgentNames returns the names of agents, all as of one moment. Unknown ids are absent, and so is an agent that was deleted
+// or whose workspace was.
 func (s *Store) AgentNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]AgentName, error) {
+	query := `SELECT agents.id, agents.name, workspaces.name, users.username, templates.name
+		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN users ON users.id = workspaces.owner_id
+		JOIN templates ON templates.id = workspaces.template_id WHERE agents.deleted_at = 0 AND workspaces.deleted_at = 0`
+	var arguments []any
+	if len(ids) <= readBatch { // reading the names of all is quicker than looking for more
+		query += " AND agents.id IN ?"
+		arguments = append(arguments, ids)
+	}
+	wanted := make(map[uuid.UUID]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	rows, err := s.reads.WithContext(ctx).Raw(query, arguments...).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("read names of agents: %w", err)
+	}
+	defer rows.Close()
 	names := make(map[uuid.UUID]AgentName, len(ids))
-	for batch := range slices.Chunk(ids, readBatch) {
-		var found []struct {
-			ID uuid.UUID
-			AgentName
-		}
-		err := s.reads.WithContext(ctx).Raw(`SELECT agents.id, agents.name AS agent, workspaces.name AS workspace, users.username, templates.name AS template
-			FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN users ON users.id = workspaces.owner_id
-			JOIN templates ON templates.id = workspaces.template_id
-			WHERE agents.id IN ? AND agents.deleted_at = 0 AND workspaces.deleted_at = 0`, batch).Scan(&found).Error
-		if err != nil {
+	for rows.Next() {
+		var id uuid.UUID
+		var n AgentName
+		if err := rows.Scan(&id, &n.Agent, &n.Workspace, &n.Username, &n.Template); err != nil {
 			return nil, fmt.Errorf("read names of agents: %w", err)
 		}
-		for _, f := range found {
-			names[f.ID] = f.AgentName
+		if wanted[id] {
+			names[id] = n
 		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read names of agents: %w", err)
 	}
 	return names, nil
 }

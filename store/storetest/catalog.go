@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,11 +116,20 @@ func directoryFollows(t *testing.T, f *Fixture) {
 
 // agentNames: names are those of the catalog now; what was deleted has none.
 func agentNames(t *testing.T, f *Fixture) {
+	ids := []uuid.UUID{f.Agents[0][0], f.Agents[1][0], f.Agents[1][1], uuid.New()}
+	many := slices.Clone(ids)
+	for range 10_000 {
+		many = append(many, uuid.New())
+	}
 	names := func() map[uuid.UUID]store.AgentName {
 		t.Helper()
-		got, err := f.AgentNames(t.Context(), []uuid.UUID{f.Agents[0][0], f.Agents[1][0], f.Agents[1][1], uuid.New()})
+		got, err := f.AgentNames(t.Context(), ids)
 		if err != nil {
 			t.Fatal(err)
+		}
+		among, err := f.AgentNames(t.Context(), many)
+		if diff := cmp.Diff(got, among); err != nil || diff != "" {
+			t.Errorf("names among many: %v (-few +many):\n%s", err, diff)
 		}
 		return got
 	}

@@ -120,8 +120,8 @@ func newFleet(ctx context.Context, st *store.Store, s sizes) ([]uuid.UUID, strin
 		user, workspace := uuid.New(), uuid.New()
 		agents[i] = uuid.New()
 		c.Users = append(c.Users, store.User{ID: user, Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID})
-		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace})
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID, Name: fmt.Sprint("workspace-", i%3)})
+		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace, Name: "main"})
 	}
 	refusals, err := st.ApplyCatalog(ctx, c, anyone)
 	if err != nil || len(refusals) > 0 {

@@ -33,6 +33,7 @@ type sizes struct {
 	Users     int           // of the questions
 	Templates int
 	Workdays  int
+	Scrapes   int // over which memory must not grow
 }
 
 func main() {
@@ -43,7 +44,7 @@ func main() {
 		}
 		return
 	}
-	s := sizes{Window: 16, WarmUp: 5 * time.Second, Templates: 50, Workdays: 22}
+	s := sizes{Window: 16, WarmUp: 5 * time.Second, Templates: 50, Workdays: 22, Scrapes: 100}
 	flag.IntVar(&s.Agents, "agents", 100_000, "distinct agents that report")
 	flag.IntVar(&s.Streams, "streams", 1000, "streams that carry their reports")
 	flag.DurationVar(&s.Length, "time", 20*time.Second, "length of each measurement of ingest")
@@ -77,7 +78,7 @@ func measure(ctx context.Context, s sizes) (_ *table, err error) {
 	begin := time.Now()
 	t := &table{sizes: s}
 	for _, d := range []database{{name: "Postgres", cluster: cluster}, {name: "SQLite", folder: folder}} {
-		for _, part := range []func(context.Context, *table, database, sizes) error{measureIngest, measureQuestions} {
+		for _, part := range []func(context.Context, *table, database, sizes) error{measureIngest, measureQuestions, measureScrapes} {
 			if err := part(ctx, t, d, s); err != nil {
 				return nil, fmt.Errorf("%s: %w", d.name, err)
 			}
@@ -123,14 +124,14 @@ type serverProcess struct {
 	addresses
 }
 
-// startServer runs this program again as a server.
-func startServer(ctx context.Context, database string) (*serverProcess, error) {
+// startServer runs this program again as a server, with more variables in its environment.
+func startServer(ctx context.Context, database string, variables ...string) (*serverProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &serverProcess{Cmd: exec.CommandContext(ctx, program)}
-	p.Env = append(os.Environ(), databaseVariable+"="+database)
+	p.Env = append(append(os.Environ(), databaseVariable+"="+database), variables...)
 	p.Stderr = os.Stderr
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -163,19 +164,21 @@ func serve(database string) error {
 		return err
 	}
 	defer s.Close()
-	srv, err := server.New(server.Config{
+	config := server.Config{
 		Store: s, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
-	})
+	}
+	collectAgentStats(ctx, &config)
+	srv, err := server.New(config)
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(addresses{srv.GRPCAddress(), srv.HTTPAddress()}); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(addresses{srv.GRPCAddress(), srv.HTTPAddress(), srv.PrometheusAddress()}); err != nil {
 		return err
 	}
 	return srv.Run(ctx)
 }
 
 // addresses are where a server listens.
-type addresses struct{ GRPC, HTTP string }
+type addresses struct{ GRPC, HTTP, Prometheus string }

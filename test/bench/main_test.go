@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 func TestBench(t *testing.T) {
 	t.Parallel()
 	found, err := measure(t.Context(), sizes{
-		Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4, Workdays: 3,
+		Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4, Workdays: 3, Scrapes: 3,
 	})
 	if err != nil {
 		t.Fatal(err)

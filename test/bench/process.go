@@ -58,3 +58,13 @@ func treeTime(pid int) time.Duration {
 	}
 	return total
 }
+
+// processMemory is a line of /proc/PID/status about the memory of a process, in MiB.
+func processMemory(pid int, line string) float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	var kib float64
+	if _, rest, ok := bytes.Cut(text, []byte(line)); ok {
+		_, _ = fmt.Sscan(string(rest), &kib)
+	}
+	return kib / 1024
+}
