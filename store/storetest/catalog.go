@@ -152,6 +152,7 @@ func agentNames(t *testing.T, f *Fixture) {
 		t.Errorf("after changes (-want +got):\n%s", diff)
 	}
 }
+
 func newestApp(t *testing.T, f *Fixture) {
 	newer := uuid.New()
 	f.apply(t, store.Catalog{
