@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/access"
 )
 
 // latestBuilds are the builds with the highest number of each workspace among those created in [start, end).
@@ -45,8 +46,44 @@ func (s *Store) versionsOf(ctx context.Context, builds []Build) (map[uuid.UUID]T
 	return versions, nil
 }
 
-// RecordBuilds keeps builds. A build that is known already is written over: events may be repeated, and a later one
-// knows more. Values of sensitive parameters are never kept.
+// EndedBuilds counts the builds of workspaces of one name that ended in one way.
+type EndedBuilds struct {
+	WorkspaceName
+	Version    string // name of the template version; empty if it is not in the catalog
+	Transition string
+	Status     string // succeeded, failed or canceled
+	Builds     int64
+}
+
+// EndedBuilds counts all builds that ended, of deleted workspaces too; names are left out whose workspaces were all deleted
+// before since.
+func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.Time) ([]EndedBuilds, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	condition, args := x.whereColumn("workspaces.template_id", "1 = 1")
+	var ended []EndedBuilds
+	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, ended.transition, ended.status,
+			CAST(SUM(ended.builds) AS bigint) AS builds
+		FROM (SELECT workspace_id, template_version_id, transition, status, COUNT(*) AS builds FROM builds
+			WHERE status IN ('succeeded', 'failed', 'canceled') GROUP BY workspace_id, template_version_id, transition, status) AS ended
+		JOIN workspaces ON workspaces.id = ended.workspace_id `+namesOfWorkspaces+`
+		LEFT JOIN template_versions ON template_versions.id = ended.template_version_id
+		WHERE `+condition+` GROUP BY organizations.name, templates.name, users.username, workspaces.name, COALESCE(template_versions.name, ''),
+			ended.transition, ended.status `+shownSince, append(args, At(since), At(since))...).Scan(&ended).Error
+	if err != nil {
+		return nil, fmt.Errorf("count builds: %w", err)
+	}
+	return ended, nil
+}
+
+// BuildWorkspaces returns the workspace of each of the builds that are known.
+func (s *Store) BuildWorkspaces(ctx context.Context, builds []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	return parents(s.lookups.WithContext(ctx), "builds", "workspace_id", builds)
+}
+
+// RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if len(builds) == 0 {
 		return nil
@@ -55,30 +92,48 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if err != nil {
 		return err
 	}
-	kept := make([]Build, 0, len(builds))
-	position := map[uuid.UUID]int{}
-	for _, b := range builds {
+	builds = slices.Clone(builds)
+	for i, b := range builds {
 		b.Parameters = slices.Clone(b.Parameters)
-		for i, p := range b.Parameters {
+		for j, p := range b.Parameters {
 			for _, d := range versions[b.TemplateVersionID].Parameters {
 				if d.Name == p.Name && d.Sensitive {
-					b.Parameters[i].Value = ""
+					b.Parameters[j].Value = ""
 				}
 			}
 		}
-		if i, again := position[b.ID]; again {
-			kept[i] = b
-			continue
-		}
-		position[b.ID] = len(kept)
-		kept = append(kept, b)
+		builds[i] = b
 	}
-	slices.SortFunc(kept, func(a, b Build) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
-	err = retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(kept, writeBatch).Error)
+	return recordNewest(ctx, s, "builds", builds, func(b Build) (uuid.UUID, Instant) { return b.ID, b.At })
+}
+
+// recordNewest keeps the newest event of each id in a table. Events may be repeated and come in any order: an older one
+// changes nothing, and of two of one moment the later to come counts.
+func recordNewest[E any](ctx context.Context, s *Store, table string, events []E, key func(E) (uuid.UUID, Instant)) error {
+	newest := make(map[uuid.UUID]E, len(events))
+	for _, e := range events {
+		id, at := key(e)
+		if known, again := newest[id]; again {
+			if _, knownAt := key(known); knownAt.After(at.Time) {
+				continue
+			}
+		}
+		newest[id] = e
+	}
+	// In the order of their ids, so that two writers wait for each other instead of deadlocking.
+	kept := slices.SortedFunc(maps.Values(newest), func(a, b E) int {
+		idA, _ := key(a)
+		idB, _ := key(b)
+		return slices.Compare(idA[:], idB[:])
 	})
-	if err != nil {
-		return fmt.Errorf("record builds: %w", err)
+	unlessOlder := clause.OnConflict{UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "excluded.at >= " + table + ".at"}}}}
+	for batch := range slices.Chunk(kept, writeBatch) {
+		err := retryConflicts(ctx, func() error {
+			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(unlessOlder).Create(&batch).Error)
+		})
+		if err != nil {
+			return fmt.Errorf("record %s: %w", table, err)
+		}
 	}
 	return nil
 }

@@ -118,6 +118,7 @@ type TemplateApp struct {
 // Build is one build of a workspace, with the value of each parameter.
 type Build struct {
 	ID                uuid.UUID
+	At                Instant // of the event that says so
 	WorkspaceID       uuid.UUID
 	TemplateID        uuid.UUID // of the workspace
 	TemplateVersionID uuid.UUID

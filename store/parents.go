@@ -48,6 +48,19 @@ func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[u
 	return organizationsOfUsers(s.lookups.WithContext(ctx), users)
 }
 
+// OrganizationNames returns the name of each organization of the catalog.
+func (s *Store) OrganizationNames(ctx context.Context) (map[uuid.UUID]string, error) {
+	var all []Organization
+	if err := s.lookups.WithContext(ctx).Select("id", "name").Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("read organizations: %w", err)
+	}
+	names := make(map[uuid.UUID]string, len(all))
+	for _, o := range all {
+		names[o.ID] = o.Name
+	}
+	return names, nil
+}
+
 // readBatch bounds the ids of one IN list.
 const readBatch = 5000
 

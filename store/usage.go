@@ -57,10 +57,15 @@ func (x templateIndex) withLogins() templateIndex {
 
 // where adds the templates of the question to a statement that ends in a condition.
 func (x templateIndex) where(condition string, args ...any) (string, []any) {
+	return x.whereColumn("template_id", condition, args...)
+}
+
+// whereColumn is where for a statement of several tables: it says which column holds the template.
+func (x templateIndex) whereColumn(column, condition string, args ...any) (string, []any) {
 	if x.all {
 		return condition, args
 	}
-	return condition + " AND template_id IN ?", append(args, x.ids)
+	return condition + " AND " + column + " IN ?", append(args, x.ids)
 }
 
 // of maps indexes back to ids.

@@ -1,0 +1,319 @@
+package storetest
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+)
+
+// after is a moment some seconds after Now.
+func after(seconds int) store.Instant { return store.At(Now.Add(time.Duration(seconds) * time.Second)) }
+
+// newestEvents: whatever the order and however often they come, the newest event of a thing is what is known of it.
+func newestEvents(t *testing.T, f *Fixture) {
+	job, build := uuid.New(), uuid.New()
+	steps := []struct{ status, lifecycle string }{{"pending", "created"}, {"running", "starting"}, {"failed", "ready"}}
+	second := Open(t, f.Database, Now)
+	for round := range 10 {
+		for _, i := range append(rand.Perm(len(steps)), rand.Perm(len(steps))...) {
+			s, at := []*store.Store{f.Store, second}[rand.IntN(2)], after(i)
+			err := s.RecordAgentConditions(t.Context(), []store.AgentCondition{
+				{AgentID: f.Agents[0][0], At: at, Status: "connected", LifecycleState: steps[i].lifecycle, AppHealth: map[string]string{"ide": steps[i].lifecycle}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.RecordJobs(t.Context(), []store.Job{{ID: job, At: at, OrganizationID: f.Organization, Provisioner: "terraform", Status: steps[i].status, StartedAt: after(1), FinishedAt: after(3)}}); err != nil {
+				t.Fatal(err)
+			}
+			err = s.RecordBuilds(t.Context(), []store.Build{
+				{ID: build, At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: steps[i].status},
+				{ID: build, At: after(-1), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: "older in the same batch"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		agent := f.agent(t, f.Agents[0][0])
+		workspaces, err := f.LiveWorkspaces(t.Context(), f.Everything)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(workspaces, func(w store.LiveWorkspace) bool { return w.Status != "" })
+		timings, err := f.JobTimings(t.Context(), []float64{1, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if agent.LifecycleState != "ready" || agent.AppHealth["ide"] != "ready" || i < 0 || workspaces[i].Status != "failed" {
+			t.Errorf("round %d: agent %+v, workspaces %+v", round, agent, workspaces)
+		}
+		want := []store.JobTimings{{Provisioner: "terraform", Status: "failed", Distribution: store.Distribution{Count: 1, Sum: 2, Below: []int64{0, 1}}}}
+		if diff := gocmp.Diff(want, timings); diff != "" {
+			t.Errorf("round %d: job timings (-want +got):\n%s", round, diff)
+		}
+	}
+}
+
+// agent finds an agent among the living.
+func (f *Fixture) agent(t testing.TB, id uuid.UUID) store.LiveAgent {
+	t.Helper()
+	agents, err := f.LiveAgents(t.Context(), f.Everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(agents, func(a store.LiveAgent) bool { return a.ID == id })
+	if i < 0 {
+		t.Fatalf("agent %s does not live", id)
+	}
+	return agents[i]
+}
+
+// controlPlaneSeries: the last value of the same labels counts, and what is no longer reported is forgotten.
+func controlPlaneSeries(t *testing.T, f *Fixture) {
+	second := Open(t, f.Database, Now)
+	record := func(s *store.Store, expired time.Time, series ...store.ControlPlaneSeries) {
+		t.Helper()
+		if err := s.RecordControlPlaneSeries(t.Context(), series, expired); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain, labeled := store.ControlPlaneSeries{Name: "users", Labels: "{}"}, store.ControlPlaneSeries{Name: "calls", Labels: `{"name":"x"}`}
+	with := func(s store.ControlPlaneSeries, value float64, at store.Instant) store.ControlPlaneSeries {
+		s.Value, s.ReportedAt = value, at
+		return s
+	}
+	record(f.Store, Now, with(plain, 1, after(0)), with(labeled, 2.5, after(0)), with(plain, 3, after(0)))
+	for name, c := range map[string]struct {
+		since time.Time
+		want  []store.ControlPlaneSeries
+	}{
+		"all":          {Now, []store.ControlPlaneSeries{with(labeled, 2.5, after(0)), with(plain, 3, after(0))}},
+		"none so late": {Now.Add(time.Second), []store.ControlPlaneSeries{}},
+	} {
+		got, err := second.ControlPlaneSeries(t.Context(), c.since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	record(second, after(1).Time, with(plain, 4, after(2)))
+	got, err := f.ControlPlaneSeries(t.Context(), time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff([]store.ControlPlaneSeries{with(plain, 4, after(2))}, got); diff != "" {
+		t.Errorf("after the other expired (-want +got):\n%s", diff)
+	}
+}
+
+// liveOnes: a workspace without agents lives, what is deleted does not, and the highest build number tells.
+func liveOnes(t *testing.T, f *Fixture) {
+	old, newest, bare := uuid.New(), uuid.New(), uuid.New()
+	f.apply(t, store.Catalog{
+		Versions:   []store.TemplateVersion{{ID: old, TemplateID: f.Templates[0], Name: "v1"}, {ID: newest, TemplateID: f.Templates[0], Name: "v2"}},
+		Workspaces: []store.Workspace{{ID: bare, OwnerID: f.Users[2], TemplateID: f.Templates[0], Name: "bare"}},
+		Apps:       []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s"}, {AgentID: f.Agents[0][1], Slug: "ide"}},
+		Deleted:    store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][1]}, Agents: []uuid.UUID{f.Agents[0][2]}},
+	})
+	build := func(number int64, version uuid.UUID, status string) store.Build {
+		return store.Build{ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number, Transition: "start", Status: status}
+	}
+	if err := f.RecordBuilds(t.Context(), []store.Build{build(9, old, "failed"), build(10, newest, "running"), build(10, newest, "running")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: after(1), LastSeenAt: after(2)}}); err != nil {
+		t.Fatal(err)
+	}
+	auditor := access.Principal{Kind: access.KindService, Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	only, err := access.Templates(auditor, access.ViewInsights, f.Templates[:1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	workspaces, err := f.LiveWorkspaces(t.Context(), only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(user, workspace string) store.WorkspaceName {
+		return store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: user, Workspace: workspace}
+	}
+	slices.SortFunc(workspaces, func(a, b store.LiveWorkspace) int {
+		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Workspace, b.Workspace))
+	})
+	want := []store.LiveWorkspace{
+		{WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running", Agents: 1},
+		{WorkspaceName: name("user2", "bare")},
+		{WorkspaceName: name("user2", "w")},
+	}
+	if diff := gocmp.Diff(want, workspaces); diff != "" {
+		t.Errorf("workspaces (-want +got):\n%s", diff)
+	}
+	agents, err := f.LiveAgents(t.Context(), only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff([]store.LiveAgent{{ID: f.Agents[0][0], WorkspaceName: name("user0", "w"), Agent: "main", LastSeenAt: after(2)}}, agents); diff != "" {
+		t.Errorf("agents (-want +got):\n%s", diff)
+	}
+	apps, err := f.LiveApps(t.Context(), only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(apps[f.Agents[0][0]], func(a, b store.App) int { return strings.Compare(a.Slug, b.Slug) })
+	declared := map[uuid.UUID][]store.App{f.Agents[0][0]: {{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s", DisplayName: "k9s"}}}
+	if diff := gocmp.Diff(declared, apps); diff != "" {
+		t.Errorf("apps (-want +got):\n%s", diff)
+	}
+	if all, err := f.LiveWorkspaces(t.Context(), f.Everything); err != nil || len(all) != 6 {
+		t.Errorf("workspaces of everything: %d, %v", len(all), err)
+	}
+}
+
+// firstConnections: an agent counts once, however often and wherever it is noted, and a name's count never falls.
+func firstConnections(t *testing.T, f *Fixture) {
+	made := Now.Add(-time.Hour) // as the fixture says
+	second := Open(t, f.Database, Now)
+	touch := func(s *store.Store, agent uuid.UUID, wait time.Duration) {
+		t.Helper()
+		at := store.At(made.Add(wait))
+		if err := s.TouchAgents(t.Context(), []store.AgentState{{AgentID: agent, FirstConnectedAt: at, LastSeenAt: at}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bounds := []float64{1, 10, 30}
+	ask := func(since time.Time) (spread []store.FirstConnections, skewed int64) {
+		t.Helper()
+		spread, skewed, err := second.FirstConnections(t.Context(), f.Everything, bounds, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return spread, skewed
+	}
+	again := uuid.New()
+	unknown := uuid.New()
+	f.apply(t, store.Catalog{Agents: []store.Agent{
+		{ID: again, WorkspaceID: f.Workspaces[0][0], Name: "main", CreatedAt: store.At(made)},
+		{ID: unknown, WorkspaceID: f.Workspaces[0][0], Name: "main"}, // nobody knows when it was made
+	}})
+	for i := range 3 {
+		touch(f.Store, f.Agents[0][0], 10*time.Second+time.Duration(i)*time.Minute)
+		touch(second, f.Agents[0][0], 20*time.Minute)
+	}
+	touch(f.Store, again, 30001*time.Millisecond)
+	touch(f.Store, unknown, time.Second)
+	touch(f.Store, f.Agents[1][1], -time.Second)
+	want := []store.FirstConnections{{
+		WorkspaceName: store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: "user0", Workspace: "w"},
+		Agent:         "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}},
+	}}
+	got, skewed := ask(Now)
+	if diff := gocmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" || skewed != 1 {
+		t.Errorf("%d skewed, the others (-want +got):\n%s", skewed, diff)
+	}
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}, Agents: []uuid.UUID{again}}})
+	if got, _ := ask(Now); gocmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)) != "" {
+		t.Errorf("of a workspace that was just deleted: %+v", got)
+	}
+	if got, _ := ask(after(1).Time); len(got) != 0 {
+		t.Errorf("of a workspace that was deleted long ago: %+v", got)
+	}
+	next, agent := uuid.New(), uuid.New()
+	f.apply(t, store.Catalog{
+		Workspaces: []store.Workspace{{ID: next, OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "w"}},
+		Agents:     []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: store.At(made)}},
+	})
+	touch(f.Store, agent, time.Second)
+	if got, _ := ask(after(1).Time); len(got) != 1 || got[0].Count != 3 {
+		t.Errorf("of the next workspace of the name: %+v, want the three of both", got)
+	}
+}
+
+// endedBuilds: each build that ended counts once, by the names of today.
+func endedBuilds(t *testing.T, f *Fixture) {
+	version := uuid.New()
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Name: "v1"}}})
+	var builds []store.Build
+	for i, status := range []string{"succeeded", "succeeded", "failed", "canceled", "running", "pending", "canceling"} {
+		builds = append(builds, store.Build{
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: int64(i), Transition: "start", Status: status,
+		})
+	}
+	for range 2 {
+		if err := f.RecordBuilds(t.Context(), builds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(since time.Time) []store.EndedBuilds {
+		t.Helper()
+		ended, err := f.EndedBuilds(t.Context(), f.Everything, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(ended, func(a, b store.EndedBuilds) int { return strings.Compare(a.Status, b.Status) })
+		return ended
+	}
+	name := store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "renamed"}, Owner: "user0", Workspace: "w"}
+	want := []store.EndedBuilds{
+		{WorkspaceName: name, Version: "v1", Transition: "start", Status: "canceled", Builds: 1},
+		{WorkspaceName: name, Version: "v1", Transition: "start", Status: "failed", Builds: 1},
+		{WorkspaceName: name, Version: "v1", Transition: "start", Status: "succeeded", Builds: 2},
+	}
+	f.apply(t, store.Catalog{Templates: []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}}})
+	if diff := gocmp.Diff(want, ask(Now)); diff != "" {
+		t.Errorf("ended builds (-want +got):\n%s", diff)
+	}
+	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}}})
+	if diff := gocmp.Diff(want, ask(Now)); diff != "" {
+		t.Errorf("just after the workspace was deleted (-want +got):\n%s", diff)
+	}
+	if got := ask(after(1).Time); len(got) != 0 {
+		t.Errorf("long after the workspace was deleted: %+v", got)
+	}
+}
+
+// jobs: what runs, what ran and how long.
+func jobs(t *testing.T, f *Fixture) {
+	var list []store.Job
+	add := func(provisioner, status string, begin, end store.Instant) {
+		list = append(list, store.Job{ID: uuid.New(), OrganizationID: f.Organization, Provisioner: provisioner, Status: status, StartedAt: begin, FinishedAt: end})
+	}
+	add("terraform", "succeeded", after(0), after(10))
+	add("terraform", "succeeded", after(0), after(600))
+	add("terraform", "succeeded", store.Instant{}, after(600)) // nobody knows when it began
+	add("terraform", "failed", after(5), after(4))             // clocks differ
+	add("echo", "running", after(0), store.Instant{})
+	add("echo", "canceling", after(0), store.Instant{})
+	if err := f.RecordJobs(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	timings, err := f.JobTimings(t.Context(), []float64{1, 10, 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []store.JobTimings{{Provisioner: "terraform", Status: "succeeded", Distribution: store.Distribution{Count: 2, Sum: 610, Below: []int64{0, 1, 1}}}}
+	if diff := gocmp.Diff(want, timings); diff != "" {
+		t.Errorf("timings (-want +got):\n%s", diff)
+	}
+	running, err := f.RunningJobs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(map[string]int64{"terraform": 0, "echo": 1}, running); diff != "" {
+		t.Errorf("running (-want +got):\n%s", diff)
+	}
+	organizations, err := f.JobOrganizations(t.Context(), []uuid.UUID{list[0].ID, uuid.New()})
+	if err != nil || organizations[list[0].ID] != f.Organization || len(organizations) != 1 {
+		t.Errorf("organizations: %v, %v", organizations, err)
+	}
+}
