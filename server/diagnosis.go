@@ -135,7 +135,7 @@ func (s *insightsService) expired(start time.Time, retention time.Duration) bool
 
 // findings explains what an answer found, the most telling first.
 func (s *insightsService) findings(ctx context.Context, q question, o observed) ([]*insightsv1.Finding, error) {
-	d := diagnosis{config: s.config, q: q, observed: o, online: max(5*time.Minute, 3*s.config.ReportInterval)}
+	d := diagnosis{config: s.config, q: q, observed: o, online: s.config.onlineWithin()}
 	var err error
 	if d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online)); err != nil {
 		return nil, err

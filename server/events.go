@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,23 +20,31 @@ const (
 	maxParameterBytes  = 8 << 10
 )
 
+// Words that events hold. Builds are jobs, so both have the same statuses.
 var (
-	transitions   = []string{"start", "stop", "delete"}
-	buildStatuses = []string{"pending", "running", "succeeded", "failed", "canceling", "canceled"}
-	userStatuses  = []string{"active", "dormant", "suspended"}
+	transitions     = []string{"start", "stop", "delete"}
+	jobStatuses     = []string{"pending", "running", "succeeded", "failed", "canceling", "canceled"}
+	jobTypes        = []string{"template_version_import", "template_version_dry_run", "workspace_build"}
+	userStatuses    = []string{"active", "dormant", "suspended"}
+	agentStatuses   = []string{"connecting", "connected", "disconnected", "timeout"}
+	lifecycleStates = []string{"created", "starting", "start_timeout", "start_error", "ready", "shutting_down", "shutdown_timeout", "shutdown_error", "off"}
+	appHealths      = []string{"disabled", "initializing", "healthy", "unhealthy"}
 )
 
-// eventBatch is what the events of one request come to.
+// eventBatch is what one request comes to.
 type eventBatch struct {
-	logins   []item
-	builds   []store.Build
-	statuses []store.UserStatusChange
-	rejected []*insightsv1.Rejection
+	logins     []item
+	builds     []store.Build
+	conditions []store.AgentCondition
+	statuses   []store.UserStatusChange
+	jobs       []store.Job
+	series     []store.ControlPlaneSeries
+	rejected   []*insightsv1.Rejection
 }
 
 // ReportEvents implements [insightsv1.IngestServiceServer].
 func (g *ingest) ReportEvents(ctx context.Context, req *insightsv1.ReportEventsRequest) (*insightsv1.ReportEventsResponse, error) {
-	known, err := g.eventParents(ctx, req.GetEvents())
+	known, err := g.eventParents(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -52,16 +59,28 @@ func (g *ingest) ReportEvents(ctx context.Context, req *insightsv1.ReportEventsR
 			batch.rejected = append(batch.rejected, g.reject("events", i, rejected))
 		}
 	}
+	now := g.clock()
 	for i, m := range req.GetMetrics() {
-		batch.rejected = append(batch.rejected, g.reject("metrics", i, invalidItem("name: family %q is not taken", m.GetName())))
+		series, rejected := known.series(caller, m, now)
+		if rejected != nil {
+			batch.rejected = append(batch.rejected, g.reject("metrics", i, rejected))
+			continue
+		}
+		batch.series = append(batch.series, series)
 	}
-	if g.config.UsageStats {
-		if err := g.store.RecordBuilds(ctx, batch.builds); err != nil {
+	if !g.config.UsageStats {
+		batch.builds = nil
+	}
+	for _, record := range []func() error{
+		func() error { return g.store.RecordBuilds(ctx, batch.builds) },
+		func() error { return g.store.RecordAgentConditions(ctx, batch.conditions) },
+		func() error { return g.store.RecordStatusChanges(ctx, batch.statuses) },
+		func() error { return g.store.RecordJobs(ctx, batch.jobs) },
+		func() error { return g.store.RecordControlPlaneSeries(ctx, batch.series, now.Add(-seriesLifetime)) },
+	} {
+		if err := record(); err != nil {
 			return nil, err
 		}
-	}
-	if err := g.store.RecordStatusChanges(ctx, batch.statuses); err != nil {
-		return nil, err
 	}
 	refused, err := g.commitAll(ctx, batch.logins)
 	if err != nil {
@@ -101,7 +120,23 @@ func (g *ingest) takeEvent(ctx context.Context, b *eventBatch, i int, e *insight
 		if rejected != nil {
 			return rejected, nil
 		}
+		build.At = store.At(at)
 		b.builds = append(b.builds, build)
+	case *insightsv1.Event_Agent:
+		condition, rejected := parseAgentEvent(kind.Agent)
+		if rejected == nil {
+			_, rejected, err = g.place(ctx, condition.AgentID, at, func(organization uuid.UUID) error {
+				if !caller.HoldsIn(access.IngestAny, organization) {
+					return access.ErrNotFound
+				}
+				return nil
+			})
+		}
+		if rejected != nil || err != nil {
+			return rejected, err
+		}
+		condition.At = store.At(at)
+		b.conditions = append(b.conditions, condition)
 	case *insightsv1.Event_UserStatus:
 		user, rejected := known.user(caller, "user_status.user_id", kind.UserStatus.GetUserId())
 		if rejected != nil {
@@ -111,35 +146,45 @@ func (g *ingest) takeEvent(ctx context.Context, b *eventBatch, i int, e *insight
 			return invalidItem("user_status.status: must be one of %v", userStatuses), nil
 		}
 		b.statuses = append(b.statuses, store.UserStatusChange{UserID: user, At: store.At(at), Status: kind.UserStatus.GetStatus()})
+	case *insightsv1.Event_Job:
+		job, rejected := known.job(caller, kind.Job)
+		if rejected != nil {
+			return rejected, nil
+		}
+		job.At = store.At(at)
+		b.jobs = append(b.jobs, job)
 	default:
 		return invalidItem("kind: this kind of event is not taken"), nil
 	}
 	return nil, nil
 }
 
-// eventParents is what the catalog knows of everything that the events of a request name.
+// eventParents is what is known of everything that the events and series of a request name.
 type eventParents struct {
 	users         map[uuid.UUID][]uuid.UUID // to organizations
 	workspaces    map[uuid.UUID]uuid.UUID   // to template
 	versions      map[uuid.UUID]uuid.UUID   // to template
+	templates     map[uuid.UUID]uuid.UUID   // to organization
 	builds        map[uuid.UUID]uuid.UUID   // to workspace
-	organizations map[uuid.UUID]uuid.UUID   // of templates
+	jobs          map[uuid.UUID]uuid.UUID   // to organization
+	organizations map[uuid.UUID]string      // to name
 }
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
-func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (known eventParents, err error) {
-	var users, workspaces, versions, builds []uuid.UUID
+func (g *ingest) eventParents(ctx context.Context, req *insightsv1.ReportEventsRequest) (known eventParents, err error) {
+	var users, workspaces, versions, builds, jobs []uuid.UUID
 	add := func(list *[]uuid.UUID, text string) {
 		if id, err := parseID(text); err == nil {
 			*list = append(*list, id)
 		}
 	}
-	for _, e := range events {
+	for _, e := range req.GetEvents() {
 		add(&users, e.GetLogin().GetUserId())
 		add(&users, e.GetUserStatus().GetUserId())
 		add(&workspaces, e.GetBuild().GetWorkspaceId())
 		add(&versions, e.GetBuild().GetTemplateVersionId())
 		add(&builds, e.GetBuild().GetId())
+		add(&jobs, e.GetJob().GetId())
 	}
 	if known.users, err = g.store.UserOrganizations(ctx, users); err != nil {
 		return known, err
@@ -153,9 +198,17 @@ func (g *ingest) eventParents(ctx context.Context, events []*insightsv1.Event) (
 	if known.builds, err = g.store.BuildWorkspaces(ctx, builds); err != nil {
 		return known, err
 	}
+	if known.jobs, err = g.store.JobOrganizations(ctx, jobs); err != nil {
+		return known, err
+	}
 	templates := slices.AppendSeq(slices.Collect(maps.Values(known.workspaces)), maps.Values(known.versions))
 	if len(templates) > 0 {
-		known.organizations, err = g.store.OrganizationsOf(ctx, templates)
+		if known.templates, err = g.store.OrganizationsOf(ctx, templates); err != nil {
+			return known, err
+		}
+	}
+	if len(jobs) > 0 || len(req.GetMetrics()) > 0 {
+		known.organizations, err = g.store.OrganizationNames(ctx)
 	}
 	return known, err
 }
@@ -188,11 +241,11 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		}
 	}
 	template, known := k.workspaces[b.WorkspaceID]
-	if !known || !caller.HoldsIn(access.IngestAny, k.organizations[template]) {
+	if !known || !caller.HoldsIn(access.IngestAny, k.templates[template]) {
 		return b, unknownItem("workspace", b.WorkspaceID)
 	}
 	of, known := k.versions[b.TemplateVersionID]
-	if !known || !caller.HoldsIn(access.IngestAny, k.organizations[of]) {
+	if !known || !caller.HoldsIn(access.IngestAny, k.templates[of]) {
 		return b, unknownItem("template version", b.TemplateVersionID)
 	}
 	if of != template {
@@ -207,10 +260,11 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		return b, invalidItem("build.number: must be 1 or more")
 	case !slices.Contains(transitions, b.Transition):
 		return b, invalidItem("build.transition: must be one of %v", transitions)
-	case !slices.Contains(buildStatuses, b.Status):
-		return b, invalidItem("build.status: must be one of %v", buildStatuses)
+	case !slices.Contains(jobStatuses, b.Status):
+		return b, invalidItem("build.status: must be one of %v", jobStatuses)
 	}
-	if rejected := buildTimes(&b, m); rejected != nil {
+	var rejected *rejection
+	if b.CreatedAt, b.StartedAt, b.FinishedAt, rejected = parseJobTimes("build", m); rejected != nil {
 		return b, rejected
 	}
 	if len(m.GetParameters()) > maxBuildParameters {
@@ -228,25 +282,81 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 	return b, nil
 }
 
-func buildTimes(b *store.Build, m *insightsv1.Build) *rejection {
-	created, err := parseTime(m.GetCreatedAt())
-	if err != nil {
-		return invalidItem("build.created_at: %v", err)
-	}
-	b.CreatedAt = store.At(created)
+// parseJobTimes reads when a build or job was asked for, began and ended; the latter two are zero as long as they did not.
+func parseJobTimes(kind string, m interface {
+	GetCreatedAt() *timestamppb.Timestamp
+	GetStartedAt() *timestamppb.Timestamp
+	GetFinishedAt() *timestamppb.Timestamp
+},
+) (created, started, finished store.Instant, rejected *rejection) {
 	for _, t := range []struct {
-		field string
-		from  *timestamppb.Timestamp
-		to    *store.Instant
-	}{{"started_at", m.GetStartedAt(), &b.StartedAt}, {"finished_at", m.GetFinishedAt(), &b.FinishedAt}} {
-		if t.from == nil {
+		field    string
+		from     *timestamppb.Timestamp
+		required bool
+		to       *store.Instant
+	}{{"created_at", m.GetCreatedAt(), true, &created}, {"started_at", m.GetStartedAt(), false, &started}, {"finished_at", m.GetFinishedAt(), false, &finished}} {
+		if t.from == nil && !t.required {
 			continue
 		}
-		var at time.Time
-		if at, err = parseTime(t.from); err != nil {
-			return invalidItem("build.%s: %v", t.field, err)
+		at, err := parseTime(t.from)
+		if err != nil {
+			return created, started, finished, invalidItem("%s.%s: %v", kind, t.field, err)
 		}
 		*t.to = store.At(at)
 	}
-	return nil
+	return created, started, finished, nil
+}
+
+// parseAgentEvent checks an event of an agent against the rules of the contract.
+func parseAgentEvent(m *insightsv1.AgentEvent) (c store.AgentCondition, rejected *rejection) {
+	var err error
+	if c.AgentID, err = parseID(m.GetAgentId()); err != nil {
+		return c, invalidItem("agent.agent_id: %v", err)
+	}
+	c.Status, c.LifecycleState, c.AppHealth = m.GetStatus(), m.GetLifecycleState(), m.GetAppHealth()
+	switch {
+	case !slices.Contains(agentStatuses, c.Status):
+		return c, invalidItem("agent.status: must be one of %v", agentStatuses)
+	case !slices.Contains(lifecycleStates, c.LifecycleState):
+		return c, invalidItem("agent.lifecycle_state: must be one of %v", lifecycleStates)
+	case len(c.AppHealth) > maxMapEntries:
+		return c, invalidItem("agent.app_health: %d entries, at most %d", len(c.AppHealth), maxMapEntries)
+	}
+	for slug, health := range c.AppHealth {
+		if err := checkText(slug); err != nil || slug == "" {
+			return c, invalidItem("agent.app_health: want slugs of 1 to %d bytes without control characters", maxStringBytes)
+		}
+		if !slices.Contains(appHealths, health) {
+			return c, invalidItem("agent.app_health: must be one of %v", appHealths)
+		}
+	}
+	return c, nil
+}
+
+// job checks a job against the rules of the contract, the catalog and the caller's grant.
+func (k eventParents) job(caller access.Principal, m *insightsv1.JobEvent) (j store.Job, rejected *rejection) {
+	var err error
+	if j.ID, err = parseID(m.GetId()); err != nil {
+		return j, invalidItem("job.id: %v", err)
+	}
+	if j.OrganizationID, err = parseID(m.GetOrganizationId()); err != nil {
+		return j, invalidItem("job.organization_id: %v", err)
+	}
+	if _, known := k.organizations[j.OrganizationID]; !known || !caller.HoldsIn(access.IngestAny, j.OrganizationID) {
+		return j, unknownItem("organization", j.OrganizationID)
+	}
+	if organization, known := k.jobs[j.ID]; known && organization != j.OrganizationID {
+		return j, invalidItem("job.organization_id: the job belongs to another organization")
+	}
+	j.Provisioner, j.Type, j.Status = m.GetProvisioner(), m.GetType(), m.GetStatus()
+	switch {
+	case checkText(j.Provisioner) != nil || j.Provisioner == "":
+		return j, invalidItem("job.provisioner: want 1 to %d bytes without control characters", maxStringBytes)
+	case !slices.Contains(jobTypes, j.Type):
+		return j, invalidItem("job.type: must be one of %v", jobTypes)
+	case !slices.Contains(jobStatuses, j.Status):
+		return j, invalidItem("job.status: must be one of %v", jobStatuses)
+	}
+	j.CreatedAt, j.StartedAt, j.FinishedAt, rejected = parseJobTimes("job", m)
+	return j, rejected
 }

@@ -62,6 +62,7 @@ func newGateway(c Config) (*gateway, error) {
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(), // a form that is posted is no question
+		runtime.WithMiddlewares(noteRoute),
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)

@@ -92,12 +92,9 @@ func (c *insightsCollector) run(ctx context.Context) {
 func (c *insightsCollector) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, insightsTimeout)
 	defer cancel()
-	// Metrics are about everything, whoever scrapes: they are read with the rights of an auditor, which is to see all
-	// insights and to change nothing.
-	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
-	everything, err := access.Templates(system, access.ViewInsights, nil, nil)
+	everything, err := metricsScope()
 	if err != nil {
-		return fmt.Errorf("find what metrics may show: %w", err)
+		return err
 	}
 	now := c.clock()
 	start := now.Add(-insightsWindow)
@@ -122,6 +119,17 @@ func (c *insightsCollector) refresh(ctx context.Context) error {
 	addParameters(snapshot, parameters, names)
 	c.snapshot.Store(&snapshot)
 	return nil
+}
+
+// metricsScope is what metrics are about: everything, whoever scrapes. They are read with the rights of an auditor, which
+// is to see all insights and to change nothing.
+func metricsScope() (access.Scope, error) {
+	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
+	everything, err := access.Templates(system, access.ViewInsights, nil, nil)
+	if err != nil {
+		return everything, fmt.Errorf("find what metrics may show: %w", err)
+	}
+	return everything, nil
 }
 
 func addTemplates(to samples, templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {

@@ -27,6 +27,7 @@ var rejectCauses = []rejectCause{causeInvalid, causeTooOld, causeTooNew, causeUn
 type metrics struct {
 	registry *prometheus.Registry
 	page     *exposition
+	api      *apiMetrics
 
 	reports       prometheus.Counter
 	rejected      map[rejectCause]prometheus.Counter
@@ -51,7 +52,7 @@ func newMetrics(seriesBudget int) *metrics {
 	)
 	factory := promauto.With(registry)
 	m := &metrics{
-		registry: registry, page: newExposition(registry, seriesBudget),
+		registry: registry, page: newExposition(registry, seriesBudget), api: newAPIMetrics(registry),
 		reports: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_reports_total",
 			Help: "Reports, app sessions and events that were acknowledged: they are durable.",

@@ -36,7 +36,7 @@ type Config struct {
 	Clock             func() time.Time // nil: time.Now
 	GRPCAddress       string           // host:port; port 0 takes a free one
 	HTTPAddress       string           // REST, OpenAPI and the page
-	PrometheusAddress string           // metrics at / and /metrics
+	PrometheusAddress string           // metrics at / and /metrics; empty: nowhere
 	PrometheusToken   string           // what scrapes must bear; empty: they need nothing
 	TLS               *tls.Config      // nil: plaintext
 	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
@@ -53,9 +53,19 @@ type Config struct {
 	CollectAgentStats bool             // show the present of the agents that report here as metrics
 	AgentStatsBy      []string         // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: DefaultSeriesBudget
+	MetricsCompat     []string         // whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
 }
+
+// Sets of further names and labels of metrics, for dashboards that need them.
+const (
+	CompatSeed  = "seed"  // labels of the older documentation: action and owner_email, which holds the username
+	CompatCoder = "coder" // names that Coder gives its metrics today and the documentation does not
+)
+
+// onlineWithin is how long ago an agent that is online reported at most.
+func (c Config) onlineWithin() time.Duration { return max(5*time.Minute, 3*c.ReportInterval) }
 
 func (c Config) validate() error {
 	if c.Store == nil || c.Logger == nil {
@@ -74,6 +84,11 @@ func (c Config) validate() error {
 	}
 	if c.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")
+	}
+	for _, compat := range c.MetricsCompat {
+		if compat != CompatSeed && compat != CompatCoder {
+			return fmt.Errorf("server knows metrics that are compatible with %s and %s, not with %q", CompatSeed, CompatCoder, compat)
+		}
 	}
 	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
@@ -100,6 +115,7 @@ type Server struct {
 	health       *health.Server
 	ingest       *ingest
 	insights     *insightsCollector
+	deployment   *deploymentCollector
 	authenticate *authenticator
 	gateway      *gateway
 	http         *http.Server
@@ -127,10 +143,11 @@ func New(c Config) (*Server, error) {
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	s := &Server{
 		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
-		authenticate: newAuthenticator(c),
+		deployment: newDeploymentCollector(c, m.registry), authenticate: newAuthenticator(c),
 	}
 	m.registry.MustRegister(calls)
 	m.page.mustAdd(s.insights)
+	m.page.mustAdd(s.deployment)
 	authorize := &authorizer{store: c.Store}
 	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, newRateLimiter(c.RateLimit), authorize))...)...)
 	s.register()
@@ -142,7 +159,7 @@ func New(c Config) (*Server, error) {
 	if s.gateway, err = newGateway(c); err != nil {
 		return nil, err
 	}
-	s.http, s.prometheus = newHTTPServer(c, s.gateway), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
+	s.http, s.prometheus = newHTTPServer(c, m.api.instrument(s.gateway)), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
 	return s, s.listen()
 }
@@ -183,6 +200,9 @@ func (s *Server) listen() (err error) {
 	}{
 		{"gRPC", s.config.GRPCAddress, &s.grpcListener}, {"HTTP", s.config.HTTPAddress, &s.httpListener}, {"Prometheus", s.config.PrometheusAddress, &s.prometheusListener},
 	} {
+		if l.listener == &s.prometheusListener && l.address == "" {
+			continue
+		}
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
@@ -216,8 +236,13 @@ func (s *Server) GRPCAddress() string { return s.grpcListener.Addr().String() }
 // HTTPAddress is where REST is served.
 func (s *Server) HTTPAddress() string { return s.httpListener.Addr().String() }
 
-// PrometheusAddress is where metrics are served.
-func (s *Server) PrometheusAddress() string { return s.prometheusListener.Addr().String() }
+// PrometheusAddress is where metrics are served; empty: nowhere.
+func (s *Server) PrometheusAddress() string {
+	if s.prometheusListener == nil {
+		return ""
+	}
+	return s.prometheusListener.Addr().String()
+}
 
 // Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
 // taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
@@ -225,14 +250,20 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	for _, owned := range []func(context.Context){s.ingest.run, s.insights.run, s.authenticate.watch, s.watchHealth} {
-		work.Go(func() { owned(background) })
+	owned := []func(context.Context){s.ingest.run, s.authenticate.watch, s.watchHealth}
+	if s.prometheusListener != nil {
+		owned = append(owned, s.insights.run, s.deployment.run)
+	}
+	for _, run := range owned {
+		work.Go(func() { run(background) })
 	}
 	serving, failed := errgroup.WithContext(ctx)
 	serving.Go(func() error { return serveGRPC(s.grpc, s.grpcListener) })
 	serving.Go(func() error { return serveGRPC(s.grpc, s.gateway.listener) })
 	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
-	serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
+	if s.prometheusListener != nil {
+		serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
+	}
 	<-failed.Done()
 	s.stop(context.WithoutCancel(ctx))
 	err := serving.Wait()

@@ -69,6 +69,7 @@ func (g *ingest) StreamStats(stream grpc.BidiStreamingServer[insightsv1.StreamSt
 		return err
 	}
 	defer g.leave(s)
+	defer g.metrics.api.openStream()()
 	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.config.ReportInterval) })
 	err := s.receive()
 	if errors.Is(err, io.EOF) {

@@ -78,11 +78,6 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	return ended, nil
 }
 
-// BuildWorkspaces returns the workspace of each of the builds that are known.
-func (s *Store) BuildWorkspaces(ctx context.Context, builds []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.lookups.WithContext(ctx), "builds", "workspace_id", builds)
-}
-
 // RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if len(builds) == 0 {

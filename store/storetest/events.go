@@ -136,7 +136,7 @@ func liveOnes(t *testing.T, f *Fixture) {
 	if err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: after(1), LastSeenAt: after(2)}}); err != nil {
 		t.Fatal(err)
 	}
-	auditor := access.Principal{Kind: access.KindService, Bindings: []access.Binding{{Role: access.RoleAuditor}}}
+	auditor := access.Principal{Kind: access.KindService}.With(access.Binding{Role: access.RoleAuditor})
 	only, err := access.Templates(auditor, access.ViewInsights, f.Templates[:1], nil)
 	if err != nil {
 		t.Fatal(err)

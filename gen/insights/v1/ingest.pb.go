@@ -554,7 +554,8 @@ type Metric struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The series' name, matching `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// `counter` or `gauge`.
+	// `counter` or `gauge`; of the control plane also `histogram`, for the series of one: those whose names end in `_bucket`,
+	// with the label `le`, `_sum` and `_count`.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The value, a finite number; that of a counter 0 or more.
 	Value float64 `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
@@ -822,8 +823,10 @@ type ReportEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events, in any order.
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Series of the families that belong to the control plane. Families are allowed by name; series of others are rejected
-	// for good.
+	// Series of the families that belong to the control plane, with exactly the labels of the family. Families are allowed by
+	// name; series of others are rejected for good. A family with the label `organization_name` is about an organization
+	// within the caller's grant; any other needs a grant everywhere. Of the same labels the last value counts, on every server,
+	// and it is shown for 10 minutes: repeat it before.
 	Metrics       []*Metric `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -928,8 +931,8 @@ func (x *ReportEventsResponse) GetRejected() []*Rejection {
 	return nil
 }
 
-// Event is something that happened at one time. The same event sent twice is stored once. A kind that the server does not
-// take is rejected for good.
+// Event is something that happened at one time. The same event sent twice is stored once, and one that comes late never
+// overwrites what a later one said. A kind that the server does not take is rejected for good.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it happened; not after the server's future limit, of any age.
@@ -1122,7 +1125,8 @@ func (x *LoginEvent) GetUserId() string {
 	return ""
 }
 
-// Build is one build of a workspace as far as it has come. A later event with the same id replaces an earlier one.
+// Build is one build of a workspace as far as it has come. A later event with the same id replaces an earlier one; the
+// workspace stays the same.
 type Build struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The build, a UUID. It keeps its workspace for ever.
@@ -1304,7 +1308,7 @@ func (x *BuildParameter) GetValue() string {
 	return ""
 }
 
-// AgentEvent is the state of an agent from the time of the event on.
+// AgentEvent is the whole state of an agent from the time of the event on.
 type AgentEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The agent, a UUID of the catalog.
@@ -1314,7 +1318,8 @@ type AgentEvent struct {
 	// `created`, `starting`, `start_timeout`, `start_error`, `ready`, `shutting_down`, `shutdown_timeout`, `shutdown_error` or
 	// `off`.
 	LifecycleState string `protobuf:"bytes,3,opt,name=lifecycle_state,json=lifecycleState,proto3" json:"lifecycle_state,omitempty"`
-	// Health of its apps by slug: `disabled`, `initializing`, `healthy` or `unhealthy`.
+	// Health of its apps by slug: `disabled`, `initializing`, `healthy` or `unhealthy`; at most 64. An app that is not named
+	// counts as `disabled`, which is without a health check.
 	AppHealth     map[string]string `protobuf:"bytes,4,rep,name=app_health,json=appHealth,proto3" json:"app_health,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1433,7 +1438,8 @@ func (x *UserStatusEvent) GetStatus() string {
 	return ""
 }
 
-// JobEvent is a provisioner job as far as it has come. A later event with the same id replaces an earlier one.
+// JobEvent is a provisioner job as far as it has come. A later event with the same id replaces an earlier one; the
+// organization stays the same.
 type JobEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job, a UUID.

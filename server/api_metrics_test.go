@@ -1,0 +1,158 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// apiSeries are the series of REST and streams as a scrape shows them, without the durations, which nobody can foresee.
+func (r *running) apiSeries(t *testing.T) map[string]float64 {
+	t.Helper()
+	contentType, body := scrape(t, r.prometheus.Handler, "text/plain")
+	samples, _ := parseMetrics(t, contentType, body)
+	ours := map[string]float64{}
+	for series, value := range samples {
+		if strings.HasPrefix(series, `{__name__="coderd_api_`) && !strings.Contains(series, `_sum"`) && !strings.Contains(series, `_bucket"`) && !strings.Contains(series, "active_users") {
+			ours[series] = value
+		}
+	}
+	return ours
+}
+
+func TestAPIMetrics(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	owner := r.token(t, access.RoleOwner, everywhere)
+	header := http.Header{"Coder-Session-Token": {owner}}
+	for range 50 { // what callers choose freely
+		r.fetch(t, header, "/api/v2/templates/"+uuid.NewString()+"/daus")
+		r.fetch(t, header, "/api/v2/"+uuid.NewString())
+		r.fetch(t, header, "/"+uuid.NewString())
+	}
+	r.fetch(t, header, "/api/v2/insights/daus?tz_offset=0")
+	r.fetch(t, header, "/api/v2/insights/daus?nonsense=1")
+	r.fetch(t, nil, "/livez")
+	r.fetch(t, nil, "/")
+	for i := range 20 {
+		req, err := http.NewRequestWithContext(t.Context(), fmt.Sprintf("BREW%d", i), "http://"+r.HTTPAddress()+"/api/v2/insights/daus", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	want := seriesOf(t, `coderd_api_concurrent_requests 0
+		coderd_api_concurrent_websockets 0
+		coderd_api_websocket_durations_seconds_count{path="/insights.v1.IngestService/StreamStats"} 0
+		coderd_api_requests_processed_total{code="200",method="GET",path="/api/v2/templates/{template_id}/daus"} 50
+		coderd_api_request_latencies_seconds_count{method="GET",path="/api/v2/templates/{template_id}/daus"} 50
+		coderd_api_requests_processed_total{code="404",method="GET",path="other"} 100
+		coderd_api_request_latencies_seconds_count{method="GET",path="other"} 100
+		coderd_api_requests_processed_total{code="200",method="GET",path="/api/v2/insights/daus"} 1
+		coderd_api_requests_processed_total{code="400",method="GET",path="/api/v2/insights/daus"} 1
+		coderd_api_request_latencies_seconds_count{method="GET",path="/api/v2/insights/daus"} 2
+		coderd_api_requests_processed_total{code="200",method="GET",path="/livez"} 1
+		coderd_api_request_latencies_seconds_count{method="GET",path="/livez"} 1
+		coderd_api_requests_processed_total{code="200",method="GET",path="/"} 1
+		coderd_api_request_latencies_seconds_count{method="GET",path="/"} 1
+		coderd_api_requests_processed_total{code="405",method="other",path="other"} 20
+		coderd_api_request_latencies_seconds_count{method="other",path="other"} 20
+		`)
+	if diff := cmp.Diff(want, r.apiSeries(t)); diff != "" {
+		t.Errorf("series (-want +got):\n%s", diff)
+	}
+}
+
+// The streams of agents are the websockets.
+func TestAPIMetricsOfStreams(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	stream, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(as(t.Context(), r.token(t, access.RoleControlPlane, everywhere)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	count := seriesName("coderd_api_websocket_durations_seconds_count", map[string]string{"path": "/insights.v1.IngestService/StreamStats"})
+	open := seriesName("coderd_api_concurrent_websockets", nil)
+	eventually(t, "the stream is open", func() bool { return r.apiSeries(t)[open] == 1 })
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream has ended", func() bool { got := r.apiSeries(t); return got[open] == 0 && got[count] == 1 })
+}
+
+// A request is counted while it lasts, whatever its handler does, and the connection's own abilities stay reachable.
+func TestInstrument(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m := newAPIMetrics(registry)
+	value := func(name string) float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == name {
+				return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		return -1
+	}
+	handler := m.instrument(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if got := value("coderd_api_concurrent_requests"); got != 1 {
+			t.Errorf("%v requests at a time, want 1", got)
+		}
+		w.WriteHeader(http.StatusEarlyHints)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is gone")
+			}
+		}()
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	}()
+	if got := []float64{value("coderd_api_concurrent_requests"), value("coderd_api_requests_processed_total")}; !slices.Equal(got, []float64{0, 1}) {
+		t.Errorf("requests at a time and in all: %v, want 0 and 1", got)
+	}
+}
+
+// Without an address there is no metrics page.
+func TestWithoutPrometheus(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.PrometheusAddress = "" })
+	if got := r.PrometheusAddress(); got != "" {
+		t.Errorf("metrics are at %s", got)
+	}
+	if status, _, _ := r.fetch(t, nil, "/livez"); status != http.StatusOK {
+		t.Errorf("the rest does not work: %d", status)
+	}
+}
