@@ -45,8 +45,8 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(demoSeed, time.Now())}
 	config := server.Config{
-		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, Reflection: true,
+		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
 	}
 	agents, stop := context.WithCancel(ctx)
 	defer stop()

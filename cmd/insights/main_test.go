@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/storetest"
@@ -60,6 +61,7 @@ func TestCommandLine(t *testing.T) {
 		"aggregation of nothing":   {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError, err: "none stands alone"},
 		"aggregation by others":    {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color"},
 		"negative budget":          {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
+		"unknown compatibility":    {args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat"},
 		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,6 +69,37 @@ func TestCommandLine(t *testing.T) {
 			code, out, errs := command(t, c.environment, c.args...)
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs, c.err) {
 				t.Errorf("code %d, want %d\nout: %s\nerr: %s\nwant %q and %q", code, c.code, out, errs, c.out, c.err)
+			}
+		})
+	}
+}
+
+// The switch or an address enables metrics; without either they are where they have always been.
+func TestPrometheusFlags(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"nothing":                         {nil, "127.0.0.1:2112"},
+		"switch":                          {[]string{"--prometheus-enable"}, "127.0.0.1:2112"},
+		"switch with a value":             {[]string{"--prometheus-enable=true"}, "127.0.0.1:2112"},
+		"address":                         {[]string{"--prometheus-address=127.0.0.1:9"}, "127.0.0.1:9"},
+		"switched off":                    {[]string{"--prometheus-enable=false"}, ""},
+		"an address in spite of a switch": {[]string{"--prometheus-enable=false", "--prometheus-address=127.0.0.1:9"}, "127.0.0.1:9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var line commandLine
+			parser, err := kong.New(&line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := parser.Parse(append([]string{"serve"}, c.args...)); err != nil {
+				t.Fatal(err)
+			}
+			if got := line.Serve.prometheus(); got != c.want {
+				t.Errorf("metrics at %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -21,7 +21,16 @@ import (
 type addressFlags struct {
 	GRPCAddress       string `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
 	HTTPAddress       string `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
-	PrometheusAddress string `default:"127.0.0.1:2112" env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: ${default}."`
+	PrometheusAddress string `env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: 127.0.0.1:2112."`
+	PrometheusEnable  bool   `default:"true" env:"INSIGHTS_PROMETHEUS_ENABLE,CODER_PROMETHEUS_ENABLE" help:"false serves no metrics, unless an address says where. Default: ${default}."`
+}
+
+// prometheus is where metrics are served: an address enables them as much as the switch does. Empty is nowhere.
+func (f addressFlags) prometheus() string {
+	if f.PrometheusAddress == "" && f.PrometheusEnable {
+		return "127.0.0.1:2112"
+	}
+	return f.PrometheusAddress
 }
 
 // logFlags say what is logged.
@@ -61,6 +70,7 @@ type serveCommand struct {
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
 	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
+	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then. One for spiffe://DOMAIN/agent/ID lets in that agent's tokens only."`
@@ -96,10 +106,10 @@ func (f serveCommand) oidc() *server.OIDC {
 func (f serveCommand) config(c console) (server.Config, error) {
 	config := server.Config{
 		Logger:      f.logger(c.err),
-		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.PrometheusAddress,
+		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
 		OIDC: f.oidc(), UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
-		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget,
+		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 	}
 	var err error
 	if config.TLS, err = f.tls(); err != nil {
@@ -114,7 +124,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 	}{
 		{"--grpc-address", f.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
 		{"--http-address", f.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--prometheus-address", f.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != ""},
+		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != "" || config.PrometheusAddress == ""},
 	} {
 		if !at.met && !f.Insecure && !isLoopback(at.address) {
 			return config, usageError(fmt.Sprintf("%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs))
