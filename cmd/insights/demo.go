@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,7 +64,11 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 			return err
 		}
 		go func() {
-			streaming <- d.company.Stream(agents, connect, d.controlPlane, d.proxy, d.interval, config.Logger)
+			var watching sync.WaitGroup
+			watching.Go(func() { d.company.Watch(agents, "http://"+srv.HTTPAddress(), d.owner, d.interval, config.Logger) })
+			err := d.company.Stream(agents, connect, d.controlPlane, d.proxy, d.interval, config.Logger)
+			watching.Wait()
+			streaming <- err
 		}()
 		return nil
 	})
@@ -82,7 +87,7 @@ type demo struct {
 	company  *fleet.Company
 	started  bool
 
-	controlPlane, proxy string // tokens
+	controlPlane, proxy, owner string // tokens
 }
 
 // start loads the company's past and says how to look at it.
@@ -132,6 +137,11 @@ func (d *demo) welcome(ctx context.Context, srv *server.Server) error {
 			return err
 		}
 	}
+	d.owner = tokens[0]
+	metrics := "off"
+	if address := srv.PrometheusAddress(); address != "" {
+		metrics = "http://" + address + "/metrics"
+	}
 	today := time.Now().UTC().Truncate(24 * time.Hour)
 	window := fmt.Sprintf("start_time=%s&end_time=%s", today.AddDate(0, 0, -7).Format(time.RFC3339), today.Format(time.RFC3339))
 	_, err := fmt.Fprintf(d.console.out, `
@@ -140,7 +150,7 @@ Template Insights is running. Stop it with Ctrl-C.
   REST     http://%[1]s
   OpenAPI  http://%[1]s/openapi.json
   gRPC     %[2]s
-  metrics  http://%[3]s/metrics
+  metrics  %[3]s
 
 Tokens
   owner                         %[4]s
@@ -152,6 +162,6 @@ Try
   curl -H 'Coder-Session-Token: %[4]s' 'http://%[1]s/api/v2/insights/user-activity?%[8]s'
   curl -H 'Coder-Session-Token: %[6]s' 'http://%[1]s/api/v2/insights/user-latency?%[8]s&template_ids=%[9]s'
 
-`, srv.HTTPAddress(), srv.GRPCAddress(), srv.PrometheusAddress(), tokens[0], template.GetName(), tokens[1], tokens[2], window, template.GetId())
+`, srv.HTTPAddress(), srv.GRPCAddress(), metrics, tokens[0], template.GetName(), tokens[1], tokens[2], window, template.GetId())
 	return err
 }

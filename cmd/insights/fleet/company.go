@@ -25,8 +25,8 @@ const (
 type Company struct {
 	// Catalog is all that the control plane knows.
 	Catalog *insightsv1.ApplyCatalogRequest
-	// Builds are the events of the last month.
-	Builds []*insightsv1.Event
+	// Events are those of the last month: builds, their jobs, and what became of the agents.
+	Events []*insightsv1.Event
 
 	workspaces []*workspace
 	random     *rand.Rand
@@ -36,7 +36,9 @@ type Company struct {
 // workspace is where one person works, with the habits of that person.
 type workspace struct {
 	id, owner, agent uuid.UUID
+	organization     string // of its template
 	version          *insightsv1.TemplateVersion
+	builds           int64 // so far
 	seed             uint64
 	zone             time.Duration // local time minus UTC
 	editor           string        // session app that the person prefers
@@ -150,7 +152,7 @@ func (c *Company) addWorkspace(i int) {
 	template, version := c.Catalog.GetTemplates()[n], c.Catalog.GetTemplateVersions()[n]
 	owner := c.Catalog.GetUsers()[i%users]
 	w := &workspace{
-		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), version: version, seed: c.random.Uint64(),
+		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), organization: template.GetOrganizationId(), version: version, seed: c.random.Uint64(),
 		zone:   []time.Duration{0, time.Hour, 2 * time.Hour, -5 * time.Hour, 330 * time.Minute}[c.random.IntN(5)],
 		editor: editors[c.random.IntN(len(editors))], diligence: 0.4 + 0.6*c.random.Float64(), restless: i%20 == 0,
 		latency: 8 + 60*c.random.ExpFloat64(),
@@ -163,27 +165,28 @@ func (c *Company) addWorkspace(i int) {
 	c.Catalog.Workspaces = append(c.Catalog.Workspaces, &insightsv1.Workspace{
 		Id: w.id.String(), OwnerId: owner.GetId(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1), CreatedAt: created,
 	})
-	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: created})
+	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: c.agentCreated(w)})
 	for _, slug := range apps {
 		c.Catalog.Apps = append(c.Catalog.Apps, &insightsv1.App{AgentId: w.agent.String(), Slug: slug, DisplayName: appNames[slug], Icon: "/icon/" + slug + ".svg"})
 	}
 	c.workspaces = append(c.workspaces, w)
-	for number, age := range []time.Duration{25, 11, 2} {
-		c.addBuild(w, int64(number+1), c.now.Add(-age*24*time.Hour-time.Duration(c.random.IntN(1000))*time.Minute))
+	c.Events = append(c.Events, w.ready(apps, c.now))
+	for _, age := range []time.Duration{25, 11, 2} {
+		w.builds++
+		at := c.now.Add(-age*24*time.Hour - time.Duration(c.random.IntN(1000))*time.Minute)
+		p := c.provision(w, w.builds, at)
+		p.begin(at.Add(time.Second))
+		p.end(at.Add(time.Duration(20+c.random.IntN(100))*time.Second), "succeeded")
+		c.Events = append(c.Events, p.events(at)...)
 	}
 }
 
-func (c *Company) addBuild(w *workspace, number int64, at time.Time) {
-	b := &insightsv1.Build{
-		Id: c.id().String(), WorkspaceId: w.id.String(), TemplateVersionId: w.version.GetId(), Number: number,
-		Transition: "start", Status: "succeeded", CreatedAt: timestamppb.New(at), StartedAt: timestamppb.New(at.Add(time.Second)), FinishedAt: timestamppb.New(at.Add(time.Minute)),
+// agentCreated is when the agent of a workspace was made: some seconds before its first report.
+func (c *Company) agentCreated(w *workspace) *timestamppb.Timestamp {
+	first := c.now
+	for r := range c.history(w) {
+		first = r.GetCollectedAt().AsTime()
+		break
 	}
-	for _, p := range w.version.GetParameters() {
-		value := p.GetDefaultValue()
-		if options := p.GetOptions(); len(options) > 0 && w.seed>>number%3 == 0 {
-			value = options[int(w.seed>>8%uint64(len(options)))].GetValue()
-		}
-		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: p.GetName(), Value: value})
-	}
-	c.Builds = append(c.Builds, &insightsv1.Event{At: timestamppb.New(at), Kind: &insightsv1.Event_Build{Build: b}})
+	return timestamppb.New(first.Add(-time.Duration(5+w.seed%200) * time.Second))
 }

@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -21,7 +23,7 @@ const (
 	loadTimeout = 5 * time.Minute // of all that is loaded
 )
 
-// Load tells a server all that the company knows at its moment: catalog, builds and the month behind it. The token is a
+// Load tells a server all that the company knows at its moment: catalog, events and the month behind it. The token is a
 // control plane's.
 func (c *Company) Load(ctx context.Context, conn *grpc.ClientConn, token string) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
@@ -35,7 +37,7 @@ func (c *Company) Load(ctx context.Context, conn *grpc.ClientConn, token string)
 		return err
 	}
 	ingest := insightsv1.NewIngestServiceClient(conn)
-	events, err := ingest.ReportEvents(ctx, &insightsv1.ReportEventsRequest{Events: c.Builds})
+	events, err := ingest.ReportEvents(ctx, &insightsv1.ReportEventsRequest{Events: c.Events})
 	if err != nil {
 		return fmt.Errorf("report events: %w", err)
 	}
@@ -111,9 +113,9 @@ func firstRejection(rejected []*insightsv1.Rejection) error {
 	return fmt.Errorf("%d items rejected, the first: %s %d: %s", len(rejected), rejected[0].GetList(), rejected[0].GetIndex(), rejected[0].GetReason())
 }
 
-// Stream lets every agent report over a connection of its own, and the proxy report what it carries, until the context is
-// done. The control plane's token gets the agents theirs.
-func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlane, proxy string, interval time.Duration, logger *slog.Logger) error {
+// Stream lets every agent report over a connection of its own, the proxy report what it carries and the control plane what
+// happens, until the context is done. The control plane's token gets the agents theirs.
+func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlaneToken, proxyToken string, interval time.Duration, logger *slog.Logger) error {
 	conn, err := connect()
 	if err != nil {
 		return err
@@ -124,7 +126,7 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 		ids[i] = w.agent.String()
 	}
 	issued, err := insightsv1.NewAccessServiceClient(conn).CreateAgentTokens(
-		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+controlPlane), &insightsv1.CreateAgentTokensRequest{AgentIds: ids})
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+controlPlaneToken), &insightsv1.CreateAgentTokensRequest{AgentIds: ids})
 	if err != nil {
 		return fmt.Errorf("create agent tokens: %w", err)
 	}
@@ -139,23 +141,76 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 		work.Go(func() { _ = reporter.Run(ctx) }) // ends with the context
 		work.Go(func() {
 			every(ctx, interval, time.Duration(i)*interval/workspaces, func(at time.Time) {
-				_ = reporter.Report(ctx, w.report(at, interval)) // ends with the context
+				report := w.report(at, interval)
+				report.Metrics = c.forwarded(w, at)
+				_ = reporter.Report(ctx, report) // ends with the context
 			})
 		})
 	}
-	work.Go(func() {
-		authorized := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+proxy)
-		every(ctx, interval, 0, func(at time.Time) {
-			call, cancel := context.WithTimeout(authorized, callTimeout)
-			defer cancel()
-			sessions := c.AppSessions(at.Add(-2*interval), at)
-			if _, err := insightsv1.NewIngestServiceClient(conn).ReportAppSessions(call, &insightsv1.ReportAppSessionsRequest{Sessions: sessions}); err != nil && ctx.Err() == nil {
-				logger.WarnContext(ctx, "proxy reports app sessions", "error", err)
-			}
+	ingest := insightsv1.NewIngestServiceClient(conn)
+	control := &controlPlane{company: c}
+	for _, service := range []struct {
+		name, token string
+		report      func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error)
+	}{
+		{"proxy", proxyToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
+			answer, err := ingest.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{Sessions: c.AppSessions(at.Add(-2*interval), at)})
+			return answer.GetRejected(), err
+		}},
+		{"control plane", controlPlaneToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
+			answer, err := ingest.ReportEvents(ctx, control.report(at))
+			return answer.GetRejected(), err
+		}},
+	} {
+		work.Go(func() {
+			authorized := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+service.token)
+			every(ctx, interval, 0, func(at time.Time) {
+				call, cancel := context.WithTimeout(authorized, callTimeout)
+				defer cancel()
+				rejected, err := service.report(call, at)
+				if err == nil {
+					err = firstRejection(rejected)
+				}
+				if err != nil && ctx.Err() == nil {
+					logger.WarnContext(ctx, "service reports", "service", service.name, "error", err)
+				}
+			})
 		})
-	})
+	}
 	work.Wait()
 	return nil
+}
+
+// Watch asks for the insights of the last day over REST, as the page of somebody does who leaves it open, until the context
+// is done.
+func (c *Company) Watch(ctx context.Context, url, token string, interval time.Duration, logger *slog.Logger) {
+	every(ctx, interval, 0, func(at time.Time) {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		if err := ask(call, url, token, at); err != nil && ctx.Err() == nil {
+			logger.WarnContext(ctx, "watch insights", "error", err)
+		}
+	})
+}
+
+func ask(ctx context.Context, url, token string, at time.Time) error {
+	day := at.UTC().Truncate(24 * time.Hour)
+	window := "?start_time=" + day.AddDate(0, 0, -1).Format(time.RFC3339) + "&end_time=" + day.Format(time.RFC3339)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v2/insights/templates"+window, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Coder-Session-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask for insights: %s", resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }
 
 // every calls f at once after a delay, and then again and again.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"iter"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -74,27 +75,50 @@ func (w *workspace) latencyAt(at time.Time) float64 {
 	return w.latency * math.Exp(0.3*r.NormFloat64())
 }
 
-// report is what the agent of a workspace says at a moment about the interval before it.
+// report is what the agent of a workspace says at a moment about the interval before it. One in five cannot reach its peers
+// but through a relay as well.
 func (w *workspace) report(at time.Time, interval time.Duration) *insightsv1.AgentReport {
 	r := &insightsv1.AgentReport{AgentId: w.agent.String(), CollectedAt: timestamppb.New(at), Interval: durationpb.New(interval), AgentVersion: "v2.30.1"}
 	if r.SessionCounts = w.sessions(at); len(r.SessionCounts) > 0 {
-		r.ConnectionCount, r.PeersP2P, r.ConnectionMedianLatencyMs = 3, 1, w.latencyAt(at)
+		r.ConnectionCount, r.PeersP2P, r.ConnectionMedianLatencyMs, r.DerpRegion = 3, 1, w.latencyAt(at), "Frankfurt"
 		r.RxBytes, r.TxBytes = 120_000, 480_000
+		if w.seed%5 == 0 {
+			r.PeersDerp = 1
+		}
 	}
 	return r
+}
+
+// forwarded are the series that the agent of a workspace forwards: how its startup script went, and how many scripts it ran,
+// one of them every ten minutes.
+func (c *Company) forwarded(w *workspace, at time.Time) []*insightsv1.Metric {
+	success := map[string]string{"success": "true"}
+	return []*insightsv1.Metric{
+		{Name: "coderd_agentstats_startup_script_seconds", Type: "gauge", Value: float64(3 + w.seed%90), Labels: success},
+		{Name: "agent_scripts_executed_total", Type: "counter", Value: 1 + float64(at.Sub(c.now.Add(-month))/(10*time.Minute)), Labels: success},
+	}
 }
 
 // historyInterval is what one report of the past covers.
 const historyInterval = 10 * time.Minute
 
+// history are the reports of a workspace with sessions during the last month.
+func (c *Company) history(w *workspace) iter.Seq[*insightsv1.AgentReport] {
+	return func(yield func(*insightsv1.AgentReport) bool) {
+		for at := c.now.Add(-month).Truncate(historyInterval).Add(historyInterval - time.Second); at.Before(c.now); at = at.Add(historyInterval) {
+			if r := w.report(at, historyInterval); len(r.GetSessionCounts()) > 0 && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
 // History calls f with the reports of the last month, workspace by workspace.
 func (c *Company) History(f func(*insightsv1.AgentReport) error) error {
 	for _, w := range c.workspaces {
-		for at := c.now.Add(-month).Truncate(historyInterval).Add(historyInterval - time.Second); at.Before(c.now); at = at.Add(historyInterval) {
-			if r := w.report(at, historyInterval); len(r.GetSessionCounts()) > 0 {
-				if err := f(r); err != nil {
-					return err
-				}
+		for r := range c.history(w) {
+			if err := f(r); err != nil {
+				return err
 			}
 		}
 	}
