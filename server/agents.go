@@ -29,6 +29,9 @@ func (a *agentsSeen) note(r agentReport) {
 		s.Version = r.version
 	}
 	at := store.At(r.collected)
+	if at.Before(s.FirstConnectedAt.Time) { // reports of the past come in any order
+		s.FirstConnectedAt = at
+	}
 	for _, seen := range []struct {
 		is bool
 		at *store.Instant

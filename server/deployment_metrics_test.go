@@ -49,7 +49,8 @@ func newDeployment(t *testing.T, database string, change func(*Config)) *deploym
 			{Id: d.version, TemplateId: d.golang, Name: "v1"}, {Id: d.published, TemplateId: d.golang, Name: "v2"},
 		},
 		Workspaces: []*insightsv1.Workspace{
-			{Id: d.dev, OwnerId: d.ann, TemplateId: d.golang, Name: "dev"}, {Id: d.bare, OwnerId: d.bob, TemplateId: d.other, Name: "bare"},
+			{Id: d.dev, OwnerId: d.ann, TemplateId: d.golang, Name: "dev"},
+			{Id: d.bare, OwnerId: d.bob, TemplateId: d.other, Name: "bare"},
 			{Id: d.gone, OwnerId: d.bob, TemplateId: d.golang, Name: "dev"},
 		},
 		Agents: []*insightsv1.Agent{
@@ -428,8 +429,10 @@ func TestDistributions(t *testing.T) {
 		who string
 		store.Distribution
 	}{
-		{"z", store.Distribution{Count: 1, Sum: 0, Below: []int64{1, 1}}}, {`a"`, store.Distribution{Count: 3, Sum: 9, Below: []int64{1, 2}}},
-		{"m", store.Distribution{Count: 1, Sum: 5, Below: []int64{0, 0}}}, {`a"`, store.Distribution{Count: 1, Sum: 1, Below: []int64{0, 1}}},
+		{"z", store.Distribution{Count: 1, Sum: 0, Below: []int64{1, 1}}},
+		{`a"`, store.Distribution{Count: 3, Sum: 9, Below: []int64{1, 2}}},
+		{"m", store.Distribution{Count: 1, Sum: 5, Below: []int64{0, 0}}},
+		{`a"`, store.Distribution{Count: 1, Sum: 1, Below: []int64{0, 1}}},
 	} {
 		s.addDistribution(f, one.Distribution, one.who)
 	}
