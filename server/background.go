@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -55,6 +56,23 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 			g.logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
 		}
 		cancel()
+	}
+}
+
+// keepFresh refreshes metrics of one kind at once and then again and again, until the context is done. When a refresh fails
+// the values of the one before stay.
+func keepFresh(ctx context.Context, interval time.Duration, logger *slog.Logger, of string, refresh func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := refresh(ctx); err != nil && ctx.Err() == nil {
+			logger.WarnContext(ctx, "metrics keep their old values", "of", of, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 

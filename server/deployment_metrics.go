@@ -160,21 +160,9 @@ func (c *deploymentCollector) produce(p *metricsPage) {
 	}
 }
 
-// run refreshes at once and then again and again, until the context is done. When a refresh fails the values of the one
-// before stay.
+// run keeps the snapshot fresh until the context is done.
 func (c *deploymentCollector) run(ctx context.Context) {
-	ticker := time.NewTicker(deploymentEvery)
-	defer ticker.Stop()
-	for {
-		if err := c.refresh(ctx); err != nil && ctx.Err() == nil {
-			c.logger.WarnContext(ctx, "metrics of the deployment keep their old values", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	keepFresh(ctx, deploymentEvery, c.logger, "deployment", c.refresh)
 }
 
 // refresh replaces the snapshot by one of the present.

@@ -71,21 +71,9 @@ func (c *insightsCollector) produce(p *metricsPage) {
 	}
 }
 
-// run refreshes at once and then every 15 seconds, until the context is done. When a refresh fails the values of the one
-// before stay.
+// run keeps the snapshot fresh until the context is done.
 func (c *insightsCollector) run(ctx context.Context) {
-	ticker := time.NewTicker(c.every)
-	defer ticker.Stop()
-	for {
-		if err := c.refresh(ctx); err != nil && ctx.Err() == nil {
-			c.logger.WarnContext(ctx, "insights metrics keep their old values", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	keepFresh(ctx, c.every, c.logger, "insights", c.refresh)
 }
 
 // refresh replaces the snapshot by one of the present.

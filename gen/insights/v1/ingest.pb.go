@@ -823,8 +823,8 @@ type ReportEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events, in any order.
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Series of the families that belong to the control plane, with exactly the labels of the family. Families are allowed by
-	// name; series of others are rejected for good. A family with the label `organization_name` is about an organization
+	// Series of the families that belong to the control plane, with exactly the labels of the family, empty ones too. Families
+	// are allowed by name; series of others are rejected for good. A family with the label `organization_name` is about an organization
 	// within the caller's grant; any other needs a grant everywhere. Of the same labels the last value counts, on every server,
 	// and it is shown for 10 minutes: repeat it before.
 	Metrics       []*Metric `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
