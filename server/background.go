@@ -60,18 +60,18 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 }
 
 // keepFresh refreshes metrics of one kind at once and then again and again, until the context is done. When a refresh fails
-// the values of the one before stay.
+// the values of the one before stay. A refresh that takes long is followed by a pause nine times as long, so that the
+// database has other things to do.
 func keepFresh(ctx context.Context, interval time.Duration, logger *slog.Logger, of string, refresh func(context.Context) error) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
 	for {
+		begin := time.Now()
 		if err := refresh(ctx); err != nil && ctx.Err() == nil {
 			logger.WarnContext(ctx, "metrics keep their old values", "of", of, "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(max(interval, 9*time.Since(begin))):
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 const (
 	deploymentEvery   = 30 * time.Second
-	deploymentTimeout = 30 * time.Second // of one refresh
+	deploymentTimeout = 2 * time.Minute // of one refresh
 
 	// Counters and histograms of workspaces are shown for that long after the last workspace of the name was deleted, so
 	// that Prometheus sees their last steps. What they show are counts over rows that are kept for ever: they do not fall.
@@ -111,6 +111,7 @@ type deploymentCollector struct {
 	store    *store.Store
 	config   Config
 	logger   *slog.Logger
+	seed     bool // with the labels of CompatSeed
 	builds   *family
 	seconds  []prometheus.Histogram // of reading about agents, under each of its names
 	snapshot atomic.Pointer[deploymentSnapshot]
@@ -122,7 +123,8 @@ type deploymentSnapshot struct {
 }
 
 func newDeploymentCollector(c Config, registry prometheus.Registerer) *deploymentCollector {
-	d := &deploymentCollector{store: c.Store, config: c, logger: c.Logger, builds: newWorkspaceBuildsFamily(slices.Contains(c.MetricsCompat, CompatSeed))}
+	d := &deploymentCollector{store: c.Store, config: c, logger: c.Logger, seed: slices.Contains(c.MetricsCompat, CompatSeed)}
+	d.builds = newWorkspaceBuildsFamily(d.seed)
 	names := []string{"coderd_metrics_collector_agents_execution_seconds"}
 	if slices.Contains(c.MetricsCompat, CompatCoder) {
 		names = append(names, "coderd_prometheusmetrics_agents_execution_seconds")
@@ -268,8 +270,11 @@ func (c *deploymentCollector) readBuilds(ctx context.Context, everything access.
 		return err
 	}
 	for _, e := range ended {
-		labels := []string{e.Owner, e.Workspace, e.Template, e.Version, e.Transition, endStatuses[e.Status], e.Organization, e.Transition, e.Owner}
-		s.add(c.builds, float64(e.Builds), labels[:len(c.builds.labels)]...)
+		labels := []string{e.Owner, e.Workspace, e.Template, e.Version, e.Transition, endStatuses[e.Status], e.Organization}
+		if c.seed {
+			labels = append(labels, e.Transition, e.Owner)
+		}
+		s.add(c.builds, float64(e.Builds), labels...)
 	}
 	return nil
 }
