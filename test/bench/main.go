@@ -122,6 +122,7 @@ const databaseVariable = "BENCH_DATABASE"
 type serverProcess struct {
 	*exec.Cmd
 	addresses
+	says *json.Decoder // of its standard output
 }
 
 // startServer runs this program again as a server, with more variables in its environment.
@@ -140,7 +141,8 @@ func startServer(ctx context.Context, database string, variables ...string) (*se
 	if err := p.Start(); err != nil {
 		return nil, err
 	}
-	if err := json.NewDecoder(out).Decode(&p.addresses); err != nil {
+	p.says = json.NewDecoder(out)
+	if err := p.says.Decode(&p.addresses); err != nil {
 		return nil, errors.Join(fmt.Errorf("start server: %w", err), p.stop())
 	}
 	return p, nil
