@@ -38,6 +38,7 @@ type Config struct {
 	HTTPAddress       string           // REST, OpenAPI and the page
 	PrometheusAddress string           // metrics at / and /metrics; empty: nowhere
 	PrometheusToken   string           // what scrapes must bear; empty: they need nothing
+	PprofAddress      string           // profiles of the program, without a token; empty: nowhere
 	TLS               *tls.Config      // nil: plaintext
 	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
 	IngestMaxAhead    time.Duration    // how far in the future a report may be
@@ -120,8 +121,9 @@ type Server struct {
 	gateway      *gateway
 	http         *http.Server
 	prometheus   *http.Server
+	pprof        *http.Server // nil: profiles are not served
 
-	grpcListener, httpListener, prometheusListener net.Listener
+	grpcListener, httpListener, prometheusListener, pprofListener net.Listener
 }
 
 // New puts a server together and listens, so that the addresses are known, but answers nobody yet. It fails if an RPC has
@@ -161,6 +163,10 @@ func New(c Config) (*Server, error) {
 	}
 	s.http, s.prometheus = newHTTPServer(c, m.api.instrument(s.gateway)), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
+	if c.PprofAddress != "" {
+		s.pprof = newHTTPServer(c, pprofHandler())
+		s.pprof.TLSConfig = nil
+	}
 	return s, s.listen()
 }
 
@@ -197,10 +203,12 @@ func (s *Server) listen() (err error) {
 	for _, l := range []struct {
 		name, address string
 		listener      *net.Listener
+		optional      bool
 	}{
-		{"gRPC", s.config.GRPCAddress, &s.grpcListener}, {"HTTP", s.config.HTTPAddress, &s.httpListener}, {"Prometheus", s.config.PrometheusAddress, &s.prometheusListener},
+		{"gRPC", s.config.GRPCAddress, &s.grpcListener, false}, {"HTTP", s.config.HTTPAddress, &s.httpListener, false},
+		{"Prometheus", s.config.PrometheusAddress, &s.prometheusListener, true}, {"pprof", s.config.PprofAddress, &s.pprofListener, true},
 	} {
-		if l.listener == &s.prometheusListener && l.address == "" {
+		if l.optional && l.address == "" {
 			continue
 		}
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
@@ -213,7 +221,7 @@ func (s *Server) listen() (err error) {
 
 func (s *Server) closeListeners() error {
 	var errs []error
-	for _, l := range []net.Listener{s.grpcListener, s.httpListener, s.prometheusListener} {
+	for _, l := range []net.Listener{s.grpcListener, s.httpListener, s.prometheusListener, s.pprofListener} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -244,6 +252,14 @@ func (s *Server) PrometheusAddress() string {
 	return s.prometheusListener.Addr().String()
 }
 
+// PprofAddress is where profiles are served; empty if nowhere.
+func (s *Server) PprofAddress() string {
+	if s.pprof == nil {
+		return ""
+	}
+	return s.pprofListener.Addr().String()
+}
+
 // Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
 // taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
 func (s *Server) Run(ctx context.Context) error {
@@ -263,6 +279,9 @@ func (s *Server) Run(ctx context.Context) error {
 	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
 	if s.prometheusListener != nil {
 		serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
+	}
+	if s.pprof != nil {
+		serving.Go(func() error { return serveHTTP(s.pprof, s.pprofListener) })
 	}
 	<-failed.Done()
 	s.stop(context.WithoutCancel(ctx))
@@ -300,8 +319,8 @@ func (s *Server) stop(ctx context.Context) {
 	defer cancel()
 	cut := context.AfterFunc(ctx, s.grpc.Stop)
 	defer cut()
-	for _, server := range []*http.Server{s.http, s.prometheus} {
-		if server.Shutdown(ctx) != nil {
+	for _, server := range []*http.Server{s.http, s.prometheus, s.pprof} {
+		if server != nil && server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
 	}

@@ -56,6 +56,7 @@ func TestCommandLine(t *testing.T) {
 		"scrapes beyond loopback":  {args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure"},
 		"token file that is gone":  {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
 		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
+		"profiles beyond loopback": {args: []string{"serve", database, "--insecure", "--pprof-address=0.0.0.0:0"}, code: exitUsage, err: "--pprof-address"},
 		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
 		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
 		"aggregation of nothing":   {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError, err: "none stands alone"},
@@ -192,8 +193,8 @@ func TestServe(t *testing.T) {
 	if err := os.WriteFile(scrapes, []byte("for-scrapes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--prometheus-token-file="+scrapes)
-	at := p.wait(t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) protection=none usage_stats=true`)
+	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--prometheus-token-file="+scrapes, "--pprof-address=localhost:0")
+	at := p.wait(t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) pprof=(\S+) protection=none usage_stats=true`)
 	code, token, errs := command(t, nil, "token", "create", database, "--role", "owner")
 	if code != exitOK || !regexp.MustCompile(`^tia_\w+\n$`).MatchString(token) {
 		t.Fatalf("token create: %d %q %s", code, token, errs)
@@ -216,11 +217,22 @@ func TestServe(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a revoked token still lets in after 5 s")
 		}
+		select {
+		case <-p.stopped:
+			t.Fatal("the server ended")
+		case <-time.After(100 * time.Millisecond): // each call is a line of the log, and nobody reads it meanwhile
+		}
 	}
 	for secret, want := range map[string]int{"for-scrapes": http.StatusOK, token: http.StatusUnauthorized} {
 		if status, body := fetch(t, "http://"+at[1]+"/metrics", "Authorization", "Bearer "+secret); status != want || strings.Contains(body, "go_goroutines") != (want == http.StatusOK) {
 			t.Errorf("metrics: %d, want %d: %s", status, want, body)
 		}
+	}
+	if status, body := get(t, "http://"+at[2]+"/debug/pprof/goroutine?debug=1", ""); status != http.StatusOK || !strings.Contains(body, "server.(*Server).Run") {
+		t.Errorf("profile: %d %.300s", status, body)
+	}
+	if status, _ := get(t, "http://"+at[1]+"/debug/pprof/", ""); status != http.StatusNotFound {
+		t.Errorf("profiles beside the metrics: %d", status)
 	}
 	p.stop()
 	if code := <-p.stopped; code != exitOK {

@@ -53,6 +53,7 @@ type serveCommand struct {
 	databaseFlag
 	addressFlags
 	logFlags
+	PprofAddress     string         `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
 	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
@@ -106,10 +107,13 @@ func (f serveCommand) oidc() *server.OIDC {
 func (f serveCommand) config(c console) (server.Config, error) {
 	config := server.Config{
 		Logger:      f.logger(c.err),
-		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
+		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
 		OIDC: f.oidc(), UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
+	}
+	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
+		return config, usageError(fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress))
 	}
 	var err error
 	if config.TLS, err = f.tls(); err != nil {
@@ -214,5 +218,5 @@ func logStart(ctx context.Context, config server.Config, s *server.Server) {
 		}
 	}
 	config.Logger.InfoContext(ctx, "serving", "database", config.Store.String(), "grpc", s.GRPCAddress(), "http", s.HTTPAddress(),
-		"prometheus", s.PrometheusAddress(), "protection", protection, "usage_stats", config.UsageStats, "reflection", config.Reflection)
+		"prometheus", s.PrometheusAddress(), "pprof", s.PprofAddress(), "protection", protection, "usage_stats", config.UsageStats, "reflection", config.Reflection)
 }
