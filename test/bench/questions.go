@@ -1,43 +1,60 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/test/bench/baseline"
 )
 
-// rounds is how often each question is asked; the median counts.
+// rounds is how often each question is asked; the medians count.
 const rounds = 5
 
-// days are the UTC days that the questions are about, the last of them yesterday.
-const days = 30
+// ask asks a question. What it returns turns the result into an answer, outside of the measurement.
+type ask func(context.Context) (func() (answer, error), error)
 
-// measureQuestions builds a month of a company and asks about it over REST.
+// question is put to the service, to the baseline and to the limit in turn. Each but the service may be absent.
+type question struct {
+	what      string
+	goal      string
+	reference float64 // seconds of the baseline in calibrationReference's table; 0: not in it
+	tolerance float64 // relative, of what the baseline says
+	ours      ask
+	baseline  ask
+	limit     ask
+}
+
+// measureQuestions builds a month of a company, asks about it, and compares the answers. The baseline takes part on Postgres.
 func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err error) {
 	name, st, err := d.create(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	m, err := newMonth(ctx, st, s)
+	m := newMonth(s)
+	p, err := newPages(ctx, d, name, st, m)
 	if err != nil {
 		return err
 	}
-	if err := m.fill(ctx, t, d, name, st); err != nil {
+	defer func() { err = errors.Join(err, p.db.Close()) }()
+	var r *rollups
+	if d.cluster != nil {
+		if r, err = newRollups(ctx, d, m); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.db.Close(context.WithoutCancel(ctx))) }()
+	}
+	whole, first, err := fill(ctx, t, p, r)
+	if err != nil {
 		return err
 	}
 	token, err := newToken(ctx, st, access.RoleOwner)
@@ -49,261 +66,215 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, child.stop()) }()
-	q := &questions{base: "http://" + child.HTTP, token: token}
-	first := today().Add(-days * 24 * time.Hour).Format(time.RFC3339)
-	window := url.Values{"start_time": {first}, "end_time": {today().Format(time.RFC3339)}}
-	with := func(name, value string) url.Values {
-		v := url.Values{name: {value}}
-		for k, x := range window {
-			v[k] = x
-		}
-		return v
+	from, to := today().Add(-days*24*time.Hour), today()
+	c := newClient(child, token, from, to)
+	one := c.with(url.Values{"template_ids": {m.templates[0].String()}})
+	list := []question{
+		{what: "template insights, 30 days", goal: "≥ 100 × baseline", reference: 8.81, ours: c.asking(insightsPath, readInsights(pickBuiltin)), limit: whole.insights()},
+		{what: "users per day", goal: "≥ 40 × baseline", reference: 3.19, ours: c.with(url.Values{"interval": {"day"}, "sections": {"interval_reports"}}).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay()},
+		{what: "user activity", goal: "≥ 200 × baseline", reference: 14.8, ours: c.asking(activityPath, readActivity), limit: whole.activity()},
+		{what: "user latency", goal: "≥ 12 × baseline", reference: 3.68, tolerance: 0.06, ours: c.asking(latencyPath, readLatency), limit: whole.latency()},
+		{what: "custom apps with launches", goal: "≥ 100 × baseline", reference: 8.06, ours: c.asking(insightsPath, readInsights(pickApps)), limit: whole.apps()},
+		{what: "values of parameters", ours: c.asking(insightsPath, readInsights(pickParameters))},
+		{what: "template insights, one template", goal: "≤ 20", ours: one.asking(insightsPath, readInsights(pickBuiltin)), limit: first.insights()},
+		{what: "user activity, one template", goal: "≤ 20", ours: one.asking(activityPath, readActivity), limit: first.activity()},
+		{what: "user latency, one template", goal: "≤ 20", tolerance: 0.06, ours: one.asking(latencyPath, readLatency), limit: first.latency()},
 	}
-	month, err := q.median(ctx, "/api/v2/insights/templates", window)
-	if err != nil {
+	calibrate := func(context.Context) error { return nil }
+	if r != nil {
+		w := baseline.Window{Start: from, End: to}
+		w1 := baseline.Window{Start: from, End: to, Templates: []uuid.UUID{m.templates[0]}}
+		for i, a := range []ask{r.insights(w), r.perDay(w), r.activity(w), r.latency(w), r.apps(w), r.parameters(w), r.insights(w1), r.activity(w1), r.latency(w1)} {
+			list[i].baseline = a
+		}
+		calibrate = func(ctx context.Context) error { return r.db.Calibrate(ctx, w) }
+	}
+	if err := askAll(ctx, t, d, list, calibrate); err != nil {
 		return err
 	}
-	daily := with("interval", "day")
-	daily.Set("sections", "interval_reports")
-	t.add(d, "template insights, 30 days, custom apps with launches in them", month, "ms", "≥ 100 × baseline (8.8 s in design 2: ≤ 88)")
-	for _, x := range []struct {
-		what, path string
-		params     url.Values
-		goal       string
-	}{
-		{"users per day", "/api/v2/insights/templates", daily, "≥ 40 × baseline (3.2 s: ≤ 80)"},
-		{"user activity", "/api/v2/insights/user-activity", window, "≥ 200 × baseline (14.8 s: ≤ 74)"},
-		{"user latency", "/api/v2/insights/user-latency", window, "≥ 12 × baseline (3.7 s: ≤ 308)"},
-		{"template insights of one template of 50", "/api/v2/insights/templates", with("template_ids", m.templates[0].String()), "≤ 20"},
-		{"user activity of one template of 50", "/api/v2/insights/user-activity", with("template_ids", m.templates[0].String()), "≤ 20"},
-	} {
-		ms, err := q.median(ctx, x.path, x.params)
+	return measureTogether(ctx, t, d, p, c)
+}
+
+// fill writes the month everywhere: the newest day the long way, which is measured, and the others straight away. It returns
+// the limit for all templates and that for the first one alone.
+func fill(ctx context.Context, t *table, p *pages, r *rollups) (whole, first bound, err error) {
+	all, one := newLimitBuilder(p.sizes), newLimitBuilder(p.sizes)
+	for i, day := range slices.Backward(p.workdays()) {
+		rows := p.rows(day)
+		if i == 0 {
+			err = p.fold(ctx, t, day, rows)
+		} else {
+			err = p.insert(ctx, day, rows)
+		}
+		if err == nil && r != nil {
+			err = r.fill(ctx, t, day, rows, i == len(p.workdays())-1)
+		}
+		if err != nil {
+			return whole, first, err
+		}
+		for template := range rows {
+			all.add(template, rows[template])
+		}
+		one.add(0, rows[0])
+	}
+	d, userDays := p.database, float64(p.sizes.Users*(p.sizes.Workdays-1))
+	usage, latency := float64(p.written.usage)/userDays, float64(p.written.latency)/userDays
+	t.add(d, "pages", float64(p.written.pages), "", "")
+	t.add(d, "rows in them", float64(p.written.rows), "", "")
+	t.add(d, "usage per user and day", usage, "bytes", "≤ 250")
+	t.add(d, "latency per user and day", latency, "bytes", "≤ 600")
+	if r != nil {
+		if err := r.db.Settle(ctx); err != nil {
+			return whole, first, err
+		}
+		size, err := r.db.Size(ctx)
+		if err != nil {
+			return whole, first, err
+		}
+		t.put(figure{
+			Database: d.name, What: "usage and latency per user and day", Unit: "bytes",
+			Value: usage + latency, Baseline: float64(size) / float64(p.sizes.Users*p.sizes.Workdays),
+		})
+	}
+	return bound{all.build(), p.month}, bound{one.build(), p.month}, nil
+}
+
+// fill writes a day; the first one also the long way.
+func (r *rollups) fill(ctx context.Context, t *table, day int32, rows [][]minute.Row, first bool) error {
+	if first {
+		c, err := r.rollUp(ctx, day, rows)
 		if err != nil {
 			return err
 		}
-		t.add(d, x.what, ms, "ms", x.goal)
+		t.beside(r.database, cpuPerReport, float64(c.cpu.Nanoseconds())/1000)
+		t.beside(r.database, walPerReport, c.wal)
 	}
-	if err := repeat(ctx, d, name); err != nil {
-		return err
-	}
-	again, err := q.median(ctx, "/api/v2/insights/templates", window)
-	if err != nil {
-		return err
-	}
-	t.add(d, "the same 30 days with ten times the history", again/month, "×", "≤ 1.1")
-	return nil
+	return r.insert(ctx, rows)
 }
 
-func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
+// calibrationReference is how long, in seconds, counting the users of each day took the baseline where the figures of the
+// design were measured (its table of section 2: 3.5 million half hours, 2 cores, PostgreSQL 15). The time of the calibration
+// here, divided by it, is how much slower this machine is. The calibration is the least that this question can be, and so at
+// most as slow as the original: the scale errs on the side of a quick baseline.
+const calibrationReference = 3.19
 
-// month is a company whose month the questions are about.
-type month struct {
-	sizes     sizes
-	templates []uuid.UUID
-	subjects  []int64
-}
+// allowed is how much slower than the scaled reference the baseline may be and still count in full.
+const allowed = 1.3
 
-var editors = []string{"vscode", "vscode", "cursor", "jetbrains", "ssh"}
-
-var slugs = []string{"code-server", "jupyter", "filebrowser"}
-
-func newMonth(ctx context.Context, st *store.Store, s sizes) (*month, error) {
-	m := &month{sizes: s}
-	organization := uuid.New()
-	c := store.Catalog{Organizations: []store.Organization{{ID: organization, Name: "acme"}}}
-	users := make([]uuid.UUID, s.Users)
-	for i := range users {
-		users[i] = uuid.New()
-		c.Users = append(c.Users, store.User{ID: users[i], Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
-	}
-	for i := range s.Templates {
-		id, workspace, agent := uuid.New(), uuid.New(), uuid.New()
-		m.templates = append(m.templates, id)
-		c.Templates = append(c.Templates, store.Template{ID: id, OrganizationID: organization, Name: fmt.Sprint("template-", i)})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: users[0], TemplateID: id})
-		c.Agents = append(c.Agents, store.Agent{ID: agent, WorkspaceID: workspace})
-		for _, slug := range slugs {
-			c.Apps = append(c.Apps, store.App{AgentID: agent, Slug: slug, DisplayName: slug})
-		}
-	}
-	refusals, err := st.ApplyCatalog(ctx, c, anyone)
-	if err != nil || len(refusals) > 0 {
-		return nil, fmt.Errorf("apply catalog: %d refusals: %w", len(refusals), err)
-	}
-	for batch := range slices.Chunk(users, 5000) {
-		subjects, err := st.Subjects(ctx, batch)
-		if err != nil {
-			return nil, err
-		}
-		for _, subject := range subjects {
-			m.subjects = append(m.subjects, subject)
-		}
-	}
-	return m, nil
-}
-
-// rows are what the people of one template did on one day: about eight hours in one editor with breaks, now and then
-// another app, and a latency in each minute.
-func (m *month) rows(template int, day int32) []minute.Row {
-	r := rand.New(rand.NewPCG(uint64(template), uint64(day)))
-	var rows []minute.Row
-	for i := template; i < len(m.subjects); i += m.sizes.Templates {
-		row := minute.Row{Subject: m.subjects[i]}
-		latency, begin := 60+i%80, day*minute.HalfHoursPerDay+14+int32(r.IntN(6))
-		for row.HalfHour = begin; row.HalfHour < begin+17; row.HalfHour++ {
-			if r.IntN(12) == 0 {
-				continue // a break
-			}
-			used := minute.Mask(1<<30 - 1)
-			if r.IntN(4) == 0 {
-				used &= minute.Mask(1<<(1+r.IntN(30)) - 1)
-			}
-			editor := row
-			editor.Kind, editor.App, editor.Minutes, editor.Connected = minute.Session, editors[i%len(editors)], used, true
-			rows = append(rows, editor)
-			if r.IntN(4) == 0 {
-				app := row
-				app.Kind, app.App, app.Minutes = minute.App, slugs[i%len(slugs)], used&minute.Mask(r.Uint32()&(1<<30-1))
-				if app.Minutes != 0 {
-					rows = append(rows, app)
-				}
-			}
-			connection := row
-			connection.Kind, connection.Minutes, connection.Bins = minute.Connection, used, make([]byte, used.Count())
-			for b := range connection.Bins {
-				connection.Bins[b] = byte(latency + int(3*r.NormFloat64()))
-			}
-			rows = append(rows, connection)
-		}
-	}
-	return minute.Normalize(rows)
-}
-
-// fill writes the month: the last working day through merging and folding, which is measured, and the others as pages.
-func (m *month) fill(ctx context.Context, t *table, d database, name string, st *store.Store) error {
-	db, err := d.open(name)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	last := int32(today().Unix()/86400) - 1
-	var usage, latency, rows, pages int
-	for back := range int32(m.sizes.Workdays) {
-		day := last - back - back/5*2 // two days off after five
-		if back == 0 {
-			if err := m.foldDay(ctx, t, d, st, day); err != nil {
-				return err
-			}
-			continue
-		}
-		for template, id := range m.templates {
-			all := m.rows(template, day)
-			page, err := minute.EncodePage(day, all)
-			if err != nil {
-				return err
-			}
-			if err := insertPage(ctx, db, d, id, day, page); err != nil {
-				return err
-			}
-			usage, latency, rows, pages = usage+len(page.Usage), latency+len(page.Latency), rows+len(all), pages+1
-		}
-	}
-	userDays := float64(m.sizes.Users * (m.sizes.Workdays - 1))
-	t.add(d, "pages", float64(pages), "", "")
-	t.add(d, "rows in them", float64(rows), "", "")
-	t.add(d, "usage per user and day", float64(usage)/userDays, "bytes", "≤ 250")
-	t.add(d, "latency per user and day", float64(latency)/userDays, "bytes", "≤ 600")
-	return nil
-}
-
-// open opens a database beside the store, for what the store has no reason to offer.
-func (d database) open(name string) (*sql.DB, error) {
-	if d.cluster != nil {
-		return sql.Open("pgx", name)
-	}
-	return sql.Open("sqlite", "file:"+strings.TrimPrefix(name, "sqlite:")+"?_pragma=busy_timeout(10000)")
-}
-
-func insertPage(ctx context.Context, db *sql.DB, d database, template uuid.UUID, day int32, p minute.Page) error {
-	statement := "INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)"
-	if d.cluster != nil {
-		statement = "INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES ($1, $2, 1, $3, $4)"
-	}
-	_, err := db.ExecContext(ctx, statement, template, day, p.Usage, p.Latency)
-	return err
-}
-
-// repeat copies the month nine times into the past.
-func repeat(ctx context.Context, d database, name string) error {
-	db, err := d.open(name)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	for n := 1; n < 10; n++ {
-		_, err := db.ExecContext(ctx, fmt.Sprintf("INSERT INTO usage_day SELECT template_id, day - %d, version, usage, latency FROM usage_day WHERE day > %d",
-			n*31, today().Unix()/86400-31))
-		if err != nil {
-			return fmt.Errorf("copy the month: %w", err)
-		}
-	}
-	return nil
-}
-
-// foldDay merges a day as it comes in and measures its folding.
-func (m *month) foldDay(ctx context.Context, t *table, d database, st *store.Store, day int32) error {
-	var open []store.OpenRow
-	for template, id := range m.templates {
-		for _, r := range m.rows(template, day) {
-			open = append(open, store.OpenRow{Template: id, Row: r})
-		}
-	}
-	if err := st.Merge(ctx, open); err != nil {
-		return err
-	}
-	begin := time.Now()
-	report, err := st.Fold(ctx)
-	if err != nil {
-		return err
-	}
-	t.add(d, fmt.Sprintf("folding a day of %d people, %d rows", m.sizes.Users, report.Rows), time.Since(begin).Seconds(), "s", "0.29 in design 2")
-	return nil
-}
-
-// questions asks over REST.
-type questions struct{ base, token string }
-
-// median asks a question several times and returns the median time in milliseconds.
-func (q *questions) median(ctx context.Context, path string, params url.Values) (float64, error) {
-	var times []float64
+// askAll asks all questions in turn, round by round, and fails when answers differ.
+func askAll(ctx context.Context, t *table, d database, list []question, calibrate func(context.Context) error) error {
+	ours, theirs, limits := make([][]float64, len(list)), make([][]float64, len(list)), make([][]float64, len(list))
+	var calibrations []float64
 	for range rounds {
 		begin := time.Now()
-		if err := q.ask(ctx, path, params); err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+		if err := calibrate(ctx); err != nil {
+			return fmt.Errorf("calibrate: %w", err)
 		}
-		times = append(times, float64(time.Since(begin).Microseconds())/1000)
+		calibrations = append(calibrations, time.Since(begin).Seconds())
+		for i, q := range list {
+			said, err := q.ours.measure(ctx, &ours[i])
+			if err != nil {
+				return fmt.Errorf("%s: %w", q.what, err)
+			}
+			for _, other := range []struct {
+				name      string
+				ask       ask
+				times     *[]float64
+				tolerance float64
+			}{{"the baseline", q.baseline, &theirs[i], q.tolerance}, {"the limit", q.limit, &limits[i], 1e-9}} {
+				if other.ask == nil {
+					continue
+				}
+				says, err := other.ask.measure(ctx, other.times)
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", q.what, other.name, err)
+				}
+				if difference := says.differs(said, other.tolerance); difference != "" {
+					return fmt.Errorf("%s: our answer is not that of %s: %s", q.what, other.name, difference)
+				}
+			}
+		}
 	}
-	slices.Sort(times)
-	return times[len(times)/2], nil
-}
-
-func (q *questions) ask(ctx context.Context, path string, params url.Values) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.base+path+"?"+params.Encode(), nil)
-	if err != nil {
-		return err
+	scale := median(calibrations) / calibrationReference
+	for i, q := range list {
+		f := figure{Database: d.name, What: q.what, Value: 1000 * median(ours[i]), Unit: "ms", Goal: q.goal, Baseline: 1000 * median(theirs[i]), Limit: 1000 * median(limits[i])}
+		if most := 1000 * allowed * scale * q.reference; q.reference > 0 && f.Baseline > most {
+			f.Note = fmt.Sprintf("the baseline took %s ms, of which %s count", show(f.Baseline), show(most))
+			f.Baseline = most
+		}
+		if q.baseline == nil {
+			f.Goal = onlyAbsolute(f.Goal)
+		}
+		t.put(f)
 	}
-	req.Header.Set("Coder-Session-Token", q.token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK || len(body) < 1000 {
-		return fmt.Errorf("status %d: %.200s", resp.StatusCode, body)
+	if d.cluster != nil {
+		t.add(d, "calibration of the baseline, here by design", scale, "×", "")
 	}
 	return nil
+}
+
+// measure asks, notes the seconds, and returns the answer.
+func (a ask) measure(ctx context.Context, times *[]float64) (answer, error) {
+	begin := time.Now()
+	read, err := a(ctx)
+	if err != nil {
+		return nil, err
+	}
+	*times = append(*times, time.Since(begin).Seconds())
+	says, err := read()
+	if err == nil && len(says) == 0 {
+		err = errors.New("the answer is empty")
+	}
+	return says, err
+}
+
+// median of times; 0 without any.
+func median(times []float64) float64 {
+	if len(times) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[len(sorted)/2]
+}
+
+// measureTogether asks for template insights and user activity at once, as a page that shows both does, and then for template
+// insights with ten times the history.
+func measureTogether(ctx context.Context, t *table, d database, p *pages, c *client) error {
+	var both, month, longer []float64
+	for range rounds {
+		begin := time.Now()
+		failures := make(chan error, 2)
+		for _, path := range []string{insightsPath, activityPath} {
+			go func() {
+				_, err := c.get(ctx, path)
+				failures <- err
+			}()
+		}
+		if err := errors.Join(<-failures, <-failures); err != nil {
+			return err
+		}
+		both = append(both, time.Since(begin).Seconds())
+		if err := c.time(ctx, insightsPath, &month); err != nil {
+			return err
+		}
+	}
+	t.add(d, "template insights and user activity at once", 1000*median(both), "ms", "≤ 150")
+	if err := p.repeat(ctx, 1, 10); err != nil {
+		return err
+	}
+	for range rounds {
+		if err := c.time(ctx, insightsPath, &longer); err != nil {
+			return err
+		}
+	}
+	t.add(d, "the same 30 days with ten times the history", median(longer)/cmp.Or(median(month), 1), "×", "≤ 1.1")
+	return nil
+}
+
+// time asks and notes the seconds.
+func (c *client) time(ctx context.Context, path string, times *[]float64) error {
+	begin := time.Now()
+	_, err := c.get(ctx, path)
+	*times = append(*times, time.Since(begin).Seconds())
+	return err
 }
