@@ -34,7 +34,21 @@ type sizes struct {
 	Templates int
 	Workdays  int
 	Scrapes   int // over which memory must not grow
+	Idle      int // agents that hold a connection and do nothing
+
+	// Of growth, ascending:
+	Histories      []int // months
+	TemplateCounts []int
+	StreamCounts   []int
 }
+
+// parts of a run.
+type parts []func(context.Context, *table, database, sizes) error
+
+var (
+	usual = parts{measureIngest, measureQuestions, measureScrapes, measureIdle}
+	large = parts{measureGrowth} // on Postgres
+)
 
 func main() {
 	if database := os.Getenv(databaseVariable); database != "" {
@@ -44,49 +58,95 @@ func main() {
 		}
 		return
 	}
-	s := sizes{Window: 16, WarmUp: 5 * time.Second, Templates: 50, Workdays: 22, Scrapes: 100}
+	s := sizes{
+		Window: 16, WarmUp: 5 * time.Second, Templates: 50, Workdays: 22, Scrapes: 100, Idle: 10_000,
+		Histories: []int{1, 10, 50}, TemplateCounts: []int{1, 100, 10_000}, StreamCounts: []int{1, 100, 10_000},
+	}
 	flag.IntVar(&s.Agents, "agents", 100_000, "distinct agents that report")
 	flag.IntVar(&s.Streams, "streams", 1000, "streams that carry their reports")
-	flag.DurationVar(&s.Length, "time", 20*time.Second, "length of each measurement of ingest")
+	flag.DurationVar(&s.Length, "time", 20*time.Second, "length of each measurement of ingest, and of a profile")
 	flag.IntVar(&s.Users, "users", 10_000, "people whose month the questions are about")
-	output := flag.String("o", "", "write the figures as JSON to this file as well")
+	growth := flag.Bool("large", false, "measure what grows with histories, templates and streams instead")
+	output := flag.String("out", "", "write the figures as JSON to this file as well")
+	earlier := flag.String("compare", "", "show the figures of this file, which an earlier run wrote, beside the new ones")
+	ingestProfile := flag.String("profile-ingest", "", "measure nothing; write profiles of a server that takes reports to this file")
+	queryProfile := flag.String("profile-query", "", "measure nothing; write profiles of a server that answers questions to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	table, err := measure(ctx, s)
-	stop()
-	if err == nil {
-		err = table.write(os.Stdout, *output)
+	var err error
+	switch {
+	case *ingestProfile != "":
+		err = onPostgres(func(d database) error { return profileIngest(ctx, d, s, *ingestProfile) })
+	case *queryProfile != "":
+		err = onPostgres(func(d database) error { return profileQuery(ctx, d, s, *queryProfile) })
+	default:
+		err = report(ctx, s, *growth, *output, *earlier)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// measure runs everything, on each database by itself so that they do not share the machine.
-func measure(ctx context.Context, s sizes) (_ *table, err error) {
-	folder, err := os.MkdirTemp("", "insights-bench-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	cluster, err := storetest.StartCluster("shared_buffers=512MB", "max_wal_size=4GB")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	begin := time.Now()
+// report measures and shows what was found.
+func report(ctx context.Context, s sizes, growth bool, output, earlier string) error {
 	t := &table{sizes: s}
-	for _, d := range []database{{name: "Postgres", cluster: cluster}, {name: "SQLite", folder: folder}} {
-		for _, part := range []func(context.Context, *table, database, sizes) error{measureIngest, measureQuestions, measureScrapes} {
-			if err := part(ctx, t, d, s); err != nil {
-				return nil, fmt.Errorf("%s: %w", d.name, err)
-			}
-			runtime.GC()
+	if earlier != "" {
+		if err := t.read(earlier); err != nil {
+			return fmt.Errorf("read the figures to compare with: %w", err)
 		}
 	}
-	t.took = time.Since(begin)
-	return t, nil
+	measure := measure
+	if growth {
+		measure = measureLarge
+	}
+	if err := measure(ctx, t); err != nil {
+		return err
+	}
+	return t.write(os.Stdout, output)
+}
+
+// onPostgres lets f use a Postgres of its own, whose settings are the defaults but for sizes.
+func onPostgres(f func(database) error) (err error) {
+	cluster, err := storetest.StartCluster("shared_buffers=512MB", "max_wal_size=4GB")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	return f(database{name: "Postgres", cluster: cluster})
+}
+
+// measure runs the usual parts, on each database by itself so that they do not share the machine.
+func measure(ctx context.Context, t *table) (err error) {
+	folder, err := os.MkdirTemp("", "insights-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	begin := time.Now()
+	defer func() { t.took = time.Since(begin) }()
+	if err := onPostgres(func(d database) error { return usual.measure(ctx, t, d) }); err != nil {
+		return err
+	}
+	return usual.measure(ctx, t, database{name: "SQLite", folder: folder})
+}
+
+// measureLarge runs what grows, on Postgres.
+func measureLarge(ctx context.Context, t *table) error {
+	begin := time.Now()
+	defer func() { t.took = time.Since(begin) }()
+	return onPostgres(func(d database) error { return large.measure(ctx, t, d) })
+}
+
+func (p parts) measure(ctx context.Context, t *table, d database) error {
+	for _, part := range p {
+		if err := part(ctx, t, d, t.sizes); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		runtime.GC()
+	}
+	return nil
 }
 
 // database is one of the kinds of databases; each part of the benchmark gets a fresh one.
@@ -115,8 +175,11 @@ func (d database) create(ctx context.Context) (name string, s *store.Store, err 
 	return name, s, err
 }
 
-// A process with this variable is the server under measurement.
-const databaseVariable = "BENCH_DATABASE"
+// A process with the first variable is the server under measurement; with the second one it makes a certificate and serves TLS.
+const (
+	databaseVariable = "BENCH_DATABASE"
+	tlsVariable      = "BENCH_TLS"
+)
 
 // serverProcess is a server in a process of its own.
 type serverProcess struct {
@@ -168,19 +231,29 @@ func serve(database string) error {
 	defer s.Close()
 	config := server.Config{
 		Store: s, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
+		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0", PprofAddress: "127.0.0.1:0",
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
 	}
 	collectAgentStats(ctx, &config)
+	var a addresses
+	if os.Getenv(tlsVariable) != "" {
+		if config.TLS, a.Certificate, err = selfSigned(); err != nil {
+			return err
+		}
+	}
 	srv, err := server.New(config)
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(addresses{srv.GRPCAddress(), srv.HTTPAddress(), srv.PrometheusAddress()}); err != nil {
+	a.GRPC, a.HTTP, a.Prometheus, a.Pprof = srv.GRPCAddress(), srv.HTTPAddress(), srv.PrometheusAddress(), srv.PprofAddress()
+	if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
 		return err
 	}
 	return srv.Run(ctx)
 }
 
 // addresses are where a server listens.
-type addresses struct{ GRPC, HTTP, Prometheus string }
+type addresses struct {
+	GRPC, HTTP, Prometheus, Pprof string
+	Certificate                   []byte // PEM; empty without TLS
+}

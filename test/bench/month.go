@@ -18,6 +18,9 @@ const days = 30
 
 func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 
+// windowStart is where the 30 days of the questions begin; they end with today.
+func windowStart() time.Time { return today().Add(-days * 24 * time.Hour) }
+
 // month is a company and its last month: what it did is the same for all who are compared, and is chosen so that they have to
 // agree. Nobody is in two templates in one half hour, where the baseline adds minutes and we unite them, and days are those
 // of UTC.
@@ -74,9 +77,6 @@ func uuids(n int) []uuid.UUID {
 }
 
 func username(user int) string { return fmt.Sprintf("user-%05d", user) }
-
-// built is when the workspaces were built.
-func (m *month) built() time.Time { return today().Add(-days * 24 * time.Hour) }
 
 // workdays are the days on which the company works, the newest first: two off after five.
 func (m *month) workdays() []int32 {
@@ -146,14 +146,14 @@ func (m *month) apply(ctx context.Context, st *store.Store) ([]int64, error) {
 		}
 		for _, w := range m.places[i] {
 			template := m.templates[w.template]
-			c.Workspaces = append(c.Workspaces, store.Workspace{ID: w.id, OwnerID: id, TemplateID: template, CreatedAt: store.At(m.built())})
-			c.Agents = append(c.Agents, store.Agent{ID: w.agent, WorkspaceID: w.id, CreatedAt: store.At(m.built())})
+			c.Workspaces = append(c.Workspaces, store.Workspace{ID: w.id, OwnerID: id, TemplateID: template, CreatedAt: store.At(windowStart())})
+			c.Agents = append(c.Agents, store.Agent{ID: w.agent, WorkspaceID: w.id, CreatedAt: store.At(windowStart())})
 			for _, slug := range slugs {
 				c.Apps = append(c.Apps, store.App{AgentID: w.agent, Slug: slug, DisplayName: slug})
 			}
 			builds = append(builds, store.Build{
 				ID: w.build, WorkspaceID: w.id, TemplateID: template, TemplateVersionID: m.versions[w.template], Number: 1, Transition: "start", Status: "succeeded",
-				CreatedAt: store.At(m.built()), Parameters: values,
+				CreatedAt: store.At(windowStart()), Parameters: values,
 			})
 		}
 	}

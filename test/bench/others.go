@@ -129,7 +129,7 @@ func (b bound) apps() ask {
 func (b bound) perDay() ask {
 	return at(b.limit.perDay, func(list []limitDay, a answer) {
 		for i, d := range list {
-			a.add(today().Add(time.Duration(i-days)*24*time.Hour).Format(time.RFC3339), b.named(d.templates), float64(d.users))
+			a.add(windowStart().Add(time.Duration(i)*24*time.Hour).Format(time.RFC3339), b.named(d.templates), float64(d.users))
 		}
 	})
 }

@@ -13,27 +13,31 @@ import (
 	"github.com/google/uuid"
 )
 
-// client asks the service over REST about a window.
+// client asks the service over REST about the month.
 type client struct {
-	base, token string
-	window      url.Values
+	server *serverProcess
+	token  string
+	params url.Values
 }
 
-func newClient(p *serverProcess, token string, from, to time.Time) *client {
-	return &client{base: "http://" + p.HTTP, token: token, window: url.Values{"start_time": {from.Format(time.RFC3339)}, "end_time": {to.Format(time.RFC3339)}}}
+func newClient(p *serverProcess, token string) *client {
+	return &client{p, token, url.Values{"start_time": {windowStart().Format(time.RFC3339)}, "end_time": {today().Format(time.RFC3339)}}}
 }
+
+// perDay asks for nothing but users per day.
+var perDay = url.Values{"interval": {"day"}, "sections": {"interval_reports"}}
 
 // with returns a client that sends further parameters.
 func (c *client) with(params url.Values) *client {
 	with := *c
-	with.window = maps.Clone(c.window)
-	maps.Copy(with.window, params)
+	with.params = maps.Clone(c.params)
+	maps.Copy(with.params, params)
 	return &with
 }
 
 // get asks and returns the body of the answer.
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+"?"+c.window.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.server.HTTP+path+"?"+c.params.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}

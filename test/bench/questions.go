@@ -66,12 +66,11 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, child.stop()) }()
-	from, to := today().Add(-days*24*time.Hour), today()
-	c := newClient(child, token, from, to)
+	c := newClient(child, token)
 	one := c.with(url.Values{"template_ids": {m.templates[0].String()}})
 	list := []question{
 		{what: "template insights, 30 days", goal: "≥ 100 × baseline", reference: 8.81, ours: c.asking(insightsPath, readInsights(pickBuiltin)), limit: whole.insights()},
-		{what: "users per day", goal: "≥ 40 × baseline", reference: 3.19, ours: c.with(url.Values{"interval": {"day"}, "sections": {"interval_reports"}}).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay()},
+		{what: "users per day", goal: "≥ 40 × baseline", reference: 3.19, ours: c.with(perDay).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay()},
 		{what: "user activity", goal: "≥ 200 × baseline", reference: 14.8, ours: c.asking(activityPath, readActivity), limit: whole.activity()},
 		{what: "user latency", goal: "≥ 12 × baseline", reference: 3.68, tolerance: 0.06, ours: c.asking(latencyPath, readLatency), limit: whole.latency()},
 		{what: "custom apps with launches", goal: "≥ 100 × baseline", reference: 8.06, ours: c.asking(insightsPath, readInsights(pickApps)), limit: whole.apps()},
@@ -82,8 +81,9 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err e
 	}
 	calibrate := func(context.Context) error { return nil }
 	if r != nil {
-		w := baseline.Window{Start: from, End: to}
-		w1 := baseline.Window{Start: from, End: to, Templates: []uuid.UUID{m.templates[0]}}
+		w := baseline.Window{Start: windowStart(), End: today()}
+		w1 := w
+		w1.Templates = []uuid.UUID{m.templates[0]}
 		for i, a := range []ask{r.insights(w), r.perDay(w), r.activity(w), r.latency(w), r.apps(w), r.parameters(w), r.insights(w1), r.activity(w1), r.latency(w1)} {
 			list[i].baseline = a
 		}

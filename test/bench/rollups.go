@@ -55,13 +55,13 @@ func (r *rollups) apply(ctx context.Context) error {
 		add(&baseline.Users, id, username(i), "")
 		for _, w := range r.places[i] {
 			add(&baseline.Workspaces, w.id, id, r.templates[w.template])
-			add(&baseline.Builds, w.build, w.id, r.versions[w.template], 1, r.built())
+			add(&baseline.Builds, w.build, w.id, r.versions[w.template], 1, windowStart())
 			add(&baseline.Agents, w.agent, w.build)
 			for p := range parameters {
 				add(&baseline.BuildParameters, w.build, parameters[p].Name, chosen(i, p))
 			}
 			for _, slug := range slugs {
-				add(&baseline.Apps, w.agent, slug, slug, "", r.built())
+				add(&baseline.Apps, w.agent, slug, slug, "", windowStart())
 			}
 		}
 	}
@@ -282,7 +282,7 @@ func sameHalfHours(got, want []baseline.HalfHour) error {
 	for i := range got {
 		g, w := got[i], want[i]
 		near := (g.MedianLatency == nil) == (w.MedianLatency == nil) &&
-			(g.MedianLatency == nil || math.Abs(float64(*g.MedianLatency/ *w.MedianLatency)-1) < 1e-6)
+			(g.MedianLatency == nil || math.Abs(float64(*g.MedianLatency / *w.MedianLatency)-1) < 1e-6)
 		g.MedianLatency, w.MedianLatency = nil, nil
 		if !near || !reflect.DeepEqual(g, w) {
 			return fmt.Errorf("the rollup made half hour %+v, want %+v", got[i], want[i])
