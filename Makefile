@@ -54,8 +54,24 @@ property: ## Compare answers with a naive reference for 20,000 random companies 
 	PROPERTY_RUNS=20000 go test -count=1 -timeout=1h -run=TestProperties -v ./server | grep -v '^=== '
 
 .PHONY: bench
-bench: ## Measure ingest and queries on this machine, beside the goals.
-	go run ./test/bench
+bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-compare FILE' shows an earlier bench.json beside.
+	go run ./test/bench -out bench.json $(BENCH)
+
+.PHONY: bench-large
+bench-large: ## Measure what grows with longer histories, more templates and more streams.
+	go run ./test/bench -large -out bench-large.json $(BENCH)
+
+.PHONY: profile-ingest
+profile-ingest: ## Profile a server that takes reports; the files are ingest.pprof and ingest.allocs.pprof.
+	go run ./test/bench -profile-ingest ingest.pprof
+	go tool pprof -top -nodecount=40 ingest.pprof
+	go tool pprof -top -nodecount=40 -sample_index=alloc_objects ingest.allocs.pprof
+
+.PHONY: profile-query
+profile-query: ## Profile a server that answers questions; the files are query.pprof and query.allocs.pprof.
+	go run ./test/bench -profile-query query.pprof
+	go tool pprof -top -nodecount=40 query.pprof
+	go tool pprof -top -nodecount=40 -sample_index=alloc_space query.allocs.pprof
 
 .PHONY: clean
 clean: ## Remove what was built.
