@@ -205,8 +205,10 @@ func (s *Server) listen() (err error) {
 		listener      *net.Listener
 		optional      bool
 	}{
-		{"gRPC", s.config.GRPCAddress, &s.grpcListener, false}, {"HTTP", s.config.HTTPAddress, &s.httpListener, false},
-		{"Prometheus", s.config.PrometheusAddress, &s.prometheusListener, true}, {"pprof", s.config.PprofAddress, &s.pprofListener, true},
+		{"gRPC", s.config.GRPCAddress, &s.grpcListener, false},
+		{"HTTP", s.config.HTTPAddress, &s.httpListener, false},
+		{"Prometheus", s.config.PrometheusAddress, &s.prometheusListener, true},
+		{"pprof", s.config.PprofAddress, &s.pprofListener, true},
 	} {
 		if l.optional && l.address == "" {
 			continue

@@ -39,7 +39,7 @@ func BenchmarkReport(b *testing.B) {
 	if err != nil || len(refused) > 0 {
 		b.Fatal(err, refused)
 	}
-	caller := access.Principal{Kind: access.KindAgent, ID: agent, Agent: agent, Bindings: []access.Binding{{Role: access.RoleAgent}}}
+	caller := access.Principal{Kind: access.KindAgent, ID: agent, Agent: agent}.With(access.Binding{Role: access.RoleAgent})
 	message := func(at time.Time) []byte {
 		report := sessionAt(agent.String(), 1, at)
 		report.ConnectionMedianLatencyMs, report.RxBytes, report.TxBytes = 20, 1000, 2000
@@ -61,7 +61,7 @@ func BenchmarkReport(b *testing.B) {
 			g := newIngest(Config{
 				Store: st, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
 				IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, UsageStats: true,
-			}, newMetrics())
+			}, newMetrics(DefaultSeriesBudget))
 			ctx, cancel := context.WithCancelCause(b.Context())
 			s := &agentStream{ingest: g, stream: unheard{}, ctx: ctx, failed: cancel, slots: make(chan struct{}, streamWindow)}
 			take := func(text []byte) {

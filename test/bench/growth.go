@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
-
-	"github.com/template-insights/insights/store/access"
 )
 
 // measureGrowth asks the same questions of longer histories and of more templates, and streams over more streams.
@@ -21,7 +18,7 @@ func measureGrowth(ctx context.Context, t *table, d database, s sizes) error {
 
 // growHistory asks about the same 30 days of longer and longer histories.
 func growHistory(ctx context.Context, t *table, d database, s sizes) error {
-	return withMonth(ctx, d, s, func(p *pages, c *client) error {
+	return withMonth(ctx, d, s, insertAll, func(p *pages, c *client) error {
 		months := 1
 		for _, n := range s.Histories {
 			if err := p.repeat(ctx, months, n); err != nil {
@@ -40,7 +37,7 @@ func growHistory(ctx context.Context, t *table, d database, s sizes) error {
 func growTemplates(ctx context.Context, t *table, d database, s sizes) error {
 	for _, n := range s.TemplateCounts {
 		s.Templates = n
-		err := withMonth(ctx, d, s, func(p *pages, c *client) error {
+		err := withMonth(ctx, d, s, insertAll, func(p *pages, c *client) error {
 			return c.timeAll(ctx, t, d, fmt.Sprintf("%d templates", n), p.month)
 		})
 		if err != nil {
@@ -48,35 +45,6 @@ func growTemplates(ctx context.Context, t *table, d database, s sizes) error {
 		}
 	}
 	return nil
-}
-
-// withMonth builds a month, starts a server on it, and lets f ask.
-func withMonth(ctx context.Context, d database, s sizes, f func(*pages, *client) error) (err error) {
-	name, st, err := d.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	p, err := newPages(ctx, d, name, st, newMonth(s))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.db.Close()) }()
-	for _, day := range p.workdays() {
-		if err := p.insert(ctx, day, p.rows(day)); err != nil {
-			return err
-		}
-	}
-	token, err := newToken(ctx, st, access.RoleOwner)
-	if err != nil {
-		return err
-	}
-	child, err := startServer(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, child.stop()) }()
-	return f(p, newClient(child, token))
 }
 
 // timeAll asks the questions in turn, round by round, and notes the medians.

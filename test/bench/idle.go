@@ -27,43 +27,35 @@ import (
 
 // measureIdle holds a TLS connection with an open stream for each of many agents. What the server needs for them does not
 // depend on the database.
-func measureIdle(ctx context.Context, t *table, d database, s sizes) (err error) {
+func measureIdle(ctx context.Context, t *table, d database, s sizes) error {
 	if d.cluster == nil {
 		return nil
 	}
-	name, st, err := d.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	fleet := s
-	fleet.Agents = s.Idle
-	agents, _, err := newFleet(ctx, st, fleet)
-	if err != nil {
-		return err
-	}
-	tokens := make([]store.Token, len(agents))
-	for i, agent := range agents {
-		tokens[i] = store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent}
-	}
-	secrets, err := st.CreateTokens(ctx, tokens)
-	if err != nil {
-		return err
-	}
-	child, err := startServer(ctx, name, tlsVariable+"=1")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, child.stop()) }()
-	before := processMemory(child.Process.Pid, "VmRSS:")
-	closeAll, err := holdStreams(ctx, child.addresses, secrets)
-	if err != nil {
-		return errors.Join(err, closeAll())
-	}
-	time.Sleep(s.WarmUp) // until the handshakes are forgotten
-	t.add(d, "resident memory without agents", before, "MiB", "")
-	t.add(d, fmt.Sprintf("resident memory with %d idle TLS agents", s.Idle), processMemory(child.Process.Pid, "VmRSS:"), "MiB", "≤ 450")
-	return closeAll()
+	return d.with(ctx, func(name string, st *store.Store) error {
+		s.Agents = s.Idle
+		agents, _, err := newFleet(ctx, st, s)
+		if err != nil {
+			return err
+		}
+		tokens := make([]store.Token, len(agents))
+		for i, agent := range agents {
+			tokens[i] = store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent}
+		}
+		secrets, err := st.CreateTokens(ctx, tokens)
+		if err != nil {
+			return err
+		}
+		return withServer(ctx, name, func(child *serverProcess) error {
+			before := processMemory(child.Process.Pid, "VmRSS:")
+			closeAll, err := holdStreams(ctx, child.addresses, secrets)
+			if err == nil {
+				time.Sleep(s.WarmUp) // until the handshakes are forgotten
+				t.add(d, "resident memory without agents", before, "MiB", "")
+				t.add(d, fmt.Sprintf("resident memory with %d idle TLS agents", s.Idle), processMemory(child.Process.Pid, "VmRSS:"), "MiB", "≤ 450")
+			}
+			return errors.Join(err, closeAll())
+		}, tlsVariable+"=1")
+	})
 }
 
 // holdStreams opens a connection and a stream for each token, and returns when the server has answered on all of them.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -69,27 +68,21 @@ func (l *load) measureFull(ctx context.Context, t *table, d database) error {
 }
 
 // withLoad starts a server on a fresh database with a fleet, and lets f stream.
-func withLoad(ctx context.Context, d database, s sizes, f func(*load) error) (err error) {
-	name, st, err := d.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	agents, token, err := newFleet(ctx, st, s)
-	if err != nil {
-		return err
-	}
-	child, err := startServer(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, child.stop()) }()
-	l := &load{sizes: s, name: name, store: st, server: child, agents: agents, token: token}
-	// What the server has to learn about an agent at its first report is not what is measured.
-	if err := l.introduce(ctx); err != nil {
-		return err
-	}
-	return f(l)
+func withLoad(ctx context.Context, d database, s sizes, f func(*load) error) error {
+	return d.with(ctx, func(name string, st *store.Store) error {
+		agents, token, err := newFleet(ctx, st, s)
+		if err != nil {
+			return err
+		}
+		return withServer(ctx, name, func(child *serverProcess) error {
+			l := &load{sizes: s, name: name, store: st, server: child, agents: agents, token: token}
+			// What the server has to learn about an agent at its first report is not what is measured.
+			if err := l.introduce(ctx); err != nil {
+				return err
+			}
+			return f(l)
+		})
+	})
 }
 
 // cpu is the processor time of the database's processes.

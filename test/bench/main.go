@@ -175,6 +175,24 @@ func (d database) create(ctx context.Context) (name string, s *store.Store, err 
 	return name, s, err
 }
 
+// with lets f use a fresh database.
+func (d database) with(ctx context.Context, f func(name string, st *store.Store) error) error {
+	name, st, err := d.create(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(name, st), st.Close())
+}
+
+// withServer lets f use a server in a process of its own, with more variables in its environment.
+func withServer(ctx context.Context, database string, f func(*serverProcess) error, variables ...string) error {
+	p, err := startServer(ctx, database, variables...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(p), p.stop())
+}
+
 // A process with the first variable is the server under measurement; with the second one it makes a certificate and serves TLS.
 const (
 	databaseVariable = "BENCH_DATABASE"
@@ -188,7 +206,7 @@ type serverProcess struct {
 	says *json.Decoder // of its standard output
 }
 
-// startServer runs this program again as a server, with more variables in its environment.
+// startServer runs this program again as a server.
 func startServer(ctx context.Context, database string, variables ...string) (*serverProcess, error) {
 	program, err := os.Executable()
 	if err != nil {

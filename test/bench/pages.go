@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -24,14 +25,36 @@ type pages struct {
 	written  struct{ usage, latency, rows, pages int }
 }
 
-// newPages puts a company into a store, without its month.
-func newPages(ctx context.Context, d database, name string, st *store.Store, m *month) (*pages, error) {
-	subjects, err := m.apply(ctx, st)
-	if err != nil {
-		return nil, err
+// withMonth puts a company into a fresh database, lets one function fill in its month, and another ask a server about it.
+func withMonth(ctx context.Context, d database, s sizes, fill func(context.Context, *pages) error, f func(*pages, *client) error) error {
+	return d.with(ctx, func(name string, st *store.Store) (err error) {
+		p := &pages{month: newMonth(s), database: d, store: st}
+		if p.subjects, err = p.apply(ctx, st); err != nil {
+			return err
+		}
+		if p.db, err = d.open(name); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.db.Close()) }()
+		if err := fill(ctx, p); err != nil {
+			return fmt.Errorf("fill in the month: %w", err)
+		}
+		token, err := newToken(ctx, st, access.RoleOwner)
+		if err != nil {
+			return err
+		}
+		return withServer(ctx, name, func(child *serverProcess) error { return f(p, newClient(child, token)) })
+	})
+}
+
+// insertAll fills in the month straight away.
+func insertAll(ctx context.Context, p *pages) error {
+	for _, day := range p.workdays() {
+		if err := p.insert(ctx, day, p.rows(day)); err != nil {
+			return err
+		}
 	}
-	db, err := d.open(name)
-	return &pages{month: m, database: d, store: st, subjects: subjects, db: db}, err
+	return nil
 }
 
 // open opens a database without the store.

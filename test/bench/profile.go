@@ -25,7 +25,7 @@ func profileIngest(ctx context.Context, d database, s sizes, file string) error 
 
 // profileQuery writes profiles of the server while it answers questions one after the other.
 func profileQuery(ctx context.Context, d database, s sizes, file string) error {
-	return withMonth(ctx, d, s, func(_ *pages, c *client) error {
+	return withMonth(ctx, d, s, insertAll, func(_ *pages, c *client) error {
 		return profile(ctx, c.server, s.Length, file, func(ctx context.Context) error {
 			for end := time.Now().Add(s.Length); time.Now().Before(end); {
 				for _, path := range []string{insightsPath, activityPath, latencyPath} {

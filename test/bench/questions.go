@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/test/bench/baseline"
 )
@@ -34,40 +33,32 @@ type question struct {
 }
 
 // measureQuestions builds a month of a company, asks about it, and compares the answers. The baseline takes part on Postgres.
-func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err error) {
-	name, st, err := d.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	m := newMonth(s)
-	p, err := newPages(ctx, d, name, st, m)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.db.Close()) }()
+func measureQuestions(ctx context.Context, t *table, d database, s sizes) error {
+	var whole, first bound
 	var r *rollups
-	if d.cluster != nil {
-		if r, err = newRollups(ctx, d, m); err != nil {
+	err := withMonth(ctx, d, s, func(ctx context.Context, p *pages) (err error) {
+		if d.cluster != nil {
+			if r, err = newRollups(ctx, d, p.month); err != nil {
+				return err
+			}
+		}
+		whole, first, err = fill(ctx, t, p, r)
+		return err
+	}, func(p *pages, c *client) error {
+		if err := askAll(ctx, t, d, p.questions(c, whole, first, r), r.calibrate); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, r.db.Close(context.WithoutCancel(ctx))) }()
+		return measureTogether(ctx, t, d, p, c)
+	})
+	if r != nil {
+		err = errors.Join(err, r.db.Close(context.WithoutCancel(ctx)))
 	}
-	whole, first, err := fill(ctx, t, p, r)
-	if err != nil {
-		return err
-	}
-	token, err := newToken(ctx, st, access.RoleOwner)
-	if err != nil {
-		return err
-	}
-	child, err := startServer(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, child.stop()) }()
-	c := newClient(child, token)
-	one := c.with(url.Values{"template_ids": {m.templates[0].String()}})
+	return err
+}
+
+// questions are all that is asked, of all templates or of the first one. Without rollups the baseline is not asked.
+func (p *pages) questions(c *client, whole, first bound, r *rollups) []question {
+	one := c.with(url.Values{"template_ids": {p.templates[0].String()}})
 	list := []question{
 		{what: "template insights, 30 days", goal: "≥ 100 × baseline", reference: 8.81, ours: c.asking(insightsPath, readInsights(pickBuiltin)), limit: whole.insights()},
 		{what: "users per day", goal: "≥ 40 × baseline", reference: 3.19, ours: c.with(perDay).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay()},
@@ -79,20 +70,15 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) (err e
 		{what: "user activity, one template", goal: "≤ 20", ours: one.asking(activityPath, readActivity), limit: first.activity()},
 		{what: "user latency, one template", goal: "≤ 20", tolerance: 0.06, ours: one.asking(latencyPath, readLatency), limit: first.latency()},
 	}
-	calibrate := func(context.Context) error { return nil }
 	if r != nil {
 		w := baseline.Window{Start: windowStart(), End: today()}
 		w1 := w
-		w1.Templates = []uuid.UUID{m.templates[0]}
+		w1.Templates = []uuid.UUID{p.templates[0]}
 		for i, a := range []ask{r.insights(w), r.perDay(w), r.activity(w), r.latency(w), r.apps(w), r.parameters(w), r.insights(w1), r.activity(w1), r.latency(w1)} {
 			list[i].baseline = a
 		}
-		calibrate = func(ctx context.Context) error { return r.db.Calibrate(ctx, w) }
 	}
-	if err := askAll(ctx, t, d, list, calibrate); err != nil {
-		return err
-	}
-	return measureTogether(ctx, t, d, p, c)
+	return list
 }
 
 // fill writes the month everywhere: the newest day the long way, which is measured, and the others straight away. It returns
@@ -160,6 +146,14 @@ const calibrationReference = 3.19
 
 // allowed is how much slower than the scaled reference the baseline may be and still count in full.
 const allowed = 1.3
+
+// calibrate runs the calibration; without rollups there is nothing to calibrate.
+func (r *rollups) calibrate(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
+	return r.db.Calibrate(ctx, baseline.Window{Start: windowStart(), End: today()})
+}
 
 // askAll asks all questions in turn, round by round, and fails when answers differ.
 func askAll(ctx context.Context, t *table, d database, list []question, calibrate func(context.Context) error) error {

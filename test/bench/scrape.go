@@ -28,6 +28,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
 )
 
 // A server with this variable shows agent stats by the labels that are its value, or in full.
@@ -64,33 +65,28 @@ func collectAgentStats(ctx context.Context, c *server.Config) {
 
 // measureScrapes scrapes servers to which all agents report: one that shows all labels, and one that adds up by template.
 // The database has no part in a scrape, so one kind is enough.
-func measureScrapes(ctx context.Context, t *table, d database, s sizes) (err error) {
+func measureScrapes(ctx context.Context, t *table, d database, s sizes) error {
 	if d.cluster == nil {
 		return nil
 	}
-	name, st, err := d.create(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	agents, token, err := newFleet(ctx, st, s)
-	if err != nil {
-		return err
-	}
-	for _, by := range []struct{ label, goal string }{{inFull, "≤ 5"}, {"template_name", "≤ 1"}} {
-		if err := measureScrape(ctx, t, d, name, agents, token, by.label, by.goal); err != nil {
-			return fmt.Errorf("scrape by %s: %w", by.label, err)
+	return d.with(ctx, func(name string, st *store.Store) error {
+		agents, token, err := newFleet(ctx, st, s)
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		for _, by := range []struct{ label, goal string }{{inFull, "≤ 5"}, {"template_name", "≤ 1"}} {
+			err := withServer(ctx, name, func(child *serverProcess) error {
+				return measureScrape(ctx, t, d, child, agents, token, by.label, by.goal)
+			}, agentStatsVariable+"="+by.label)
+			if err != nil {
+				return fmt.Errorf("scrape by %s: %w", by.label, err)
+			}
+		}
+		return nil
+	})
 }
 
-func measureScrape(ctx context.Context, t *table, d database, name string, agents []uuid.UUID, token, by, goal string) (err error) {
-	child, err := startServer(ctx, name, agentStatsVariable+"="+by)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, child.stop()) }()
+func measureScrape(ctx context.Context, t *table, d database, child *serverProcess, agents []uuid.UUID, token, by, goal string) error {
 	if err := reportOnce(ctx, child, agents, token); err != nil {
 		return err
 	}
