@@ -1,24 +1,33 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
+
+// subjectRow is the number of a user.
+type subjectRow struct {
+	UserID  uuid.UUID
+	Subject int64
+}
+
+// TableName implements the naming of GORM.
+func (subjectRow) TableName() string { return "subjects" }
 
 // Subjects returns the numbers under which the usage of users is kept; a user seen for the first time gets a random
 // one, from 1 on. It does not ask whether the users exist.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	subjects := make(map[uuid.UUID]int64, len(users))
 	read := func(tx *gorm.DB) error {
-		var found []struct {
-			UserID  uuid.UUID
-			Subject int64
-		}
+		var found []subjectRow
 		if err := tx.Raw(`SELECT user_id, subject FROM subjects WHERE user_id IN ?`, users).Scan(&found).Error; err != nil {
 			return err
 		}
@@ -32,15 +41,16 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		if err := read(tx); err != nil || len(subjects) == len(users) {
 			return s.dialect.classify(err)
 		}
+		var fresh []subjectRow
 		for _, user := range users {
-			if _, known := subjects[user]; known {
-				continue
+			if _, known := subjects[user]; !known {
+				fresh = append(fresh, subjectRow{user, 1 + rand.Int64N(math.MaxInt64)})
 			}
-			// No conflict target: a number that is taken already is not given twice either.
-			err := tx.Exec(`INSERT INTO subjects (user_id, subject) VALUES (?, ?) ON CONFLICT DO NOTHING`, user, 1+rand.Int64N(math.MaxInt64)).Error
-			if err != nil {
-				return s.dialect.classify(err)
-			}
+		}
+		slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
+		// No conflict target: a number that is taken already is not given twice either.
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error; err != nil {
+			return s.dialect.classify(err)
 		}
 		if err := read(tx); err != nil {
 			return s.dialect.classify(err)

@@ -114,15 +114,18 @@ func newFleet(ctx context.Context, st *store.Store, s sizes) ([]uuid.UUID, strin
 	for i := range s.Templates {
 		c.Templates = append(c.Templates, store.Template{ID: uuid.New(), OrganizationID: organization, Name: fmt.Sprint("template-", i)})
 	}
-	agents := make([]uuid.UUID, s.Agents)
-	for i := range agents {
-		user, workspace := uuid.New(), uuid.New()
-		agents[i] = uuid.New()
+	users, agents := uuids(s.Agents), uuids(s.Agents)
+	for i, user := range users {
+		workspace := uuid.New()
 		c.Users = append(c.Users, store.User{ID: user, Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
 		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID, Name: fmt.Sprint("workspace-", i%3)})
 		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace, Name: "main"})
 	}
 	if err := applyCatalog(ctx, st, c); err != nil {
+		return nil, "", err
+	}
+	// Not at their first report: on SQLite a commit for each of them takes its time.
+	if _, err := subjectsOf(ctx, st, users); err != nil {
 		return nil, "", err
 	}
 	token, err := newToken(ctx, st, access.RoleControlPlane)

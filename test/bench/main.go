@@ -101,10 +101,8 @@ func report(ctx context.Context, s sizes, growth bool, output, earlier string) e
 	if growth {
 		measure = measureLarge
 	}
-	if err := measure(ctx, t); err != nil {
-		return err
-	}
-	return t.write(os.Stdout, output)
+	// What was found before an error is worth its time.
+	return errors.Join(measure(ctx, t), t.write(os.Stdout, output))
 }
 
 // onPostgres lets f use a Postgres of its own, whose settings are the defaults but for sizes.

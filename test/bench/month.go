@@ -165,8 +165,13 @@ func (m *month) apply(ctx context.Context, st *store.Store) ([]int64, error) {
 			return nil, err
 		}
 	}
-	subjects := make([]int64, 0, len(m.users))
-	for batch := range slices.Chunk(m.users, 5000) {
+	return subjectsOf(ctx, st, m.users)
+}
+
+// subjectsOf are the subjects of users, in their order.
+func subjectsOf(ctx context.Context, st *store.Store, users []uuid.UUID) ([]int64, error) {
+	subjects := make([]int64, 0, len(users))
+	for batch := range slices.Chunk(users, 5000) {
 		known, err := st.Subjects(ctx, batch)
 		if err != nil {
 			return nil, err

@@ -78,7 +78,7 @@ func (t *table) add(d database, what string, value float64, unit, goal string) {
 // put notes a figure with all that belongs to it.
 func (t *table) put(f figure) {
 	t.figures = append(t.figures, f)
-	fmt.Fprintf(os.Stderr, "%s: %s: %s %s\n", f.Database, f.What, show(f.Value), f.Unit)
+	fmt.Fprintf(os.Stderr, "%s: %s: %s %s (baseline %s, limit %s)\n", f.Database, f.What, show(f.Value), f.Unit, show(f.Baseline), show(f.Limit))
 }
 
 // beside notes what the baseline has for a figure that is known already.
