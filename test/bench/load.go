@@ -99,7 +99,7 @@ func (l *load) stream(ctx context.Context, prepare func(*stream)) (*outcome, err
 		}
 	}
 	streams.Wait()
-	l.rounds.Store(rounds.Load() + 2) // on a fresh minute
+	l.rounds.Store((rounds.Load()/2 + 1) * 2) // on a minute that nobody has reported yet
 	select {
 	case err := <-failures:
 		return nil, fmt.Errorf("stream: %w", err)
