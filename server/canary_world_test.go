@@ -106,14 +106,15 @@ func (x tenant) catalog() *insightsv1.ApplyCatalogRequest {
 }
 
 // reports are sessions of every agent, also in the last five minutes. Those of the two tenants overlap, and so do those of the
-// person who works for both.
+// person who works for both. Two agents of one person in one template measure the same: of two latencies of a minute the earlier
+// commit would stay, which is left to chance.
 func (x tenant) reports() (reports []*insightsv1.AgentReport) {
 	for agent := range tenantWorkspaces {
 		for _, from := range []time.Duration{-4 * time.Minute, -26 * time.Hour, -49 * time.Hour, -100 * time.Hour} {
 			for m := range time.Duration(3 + len(x.word)%3) {
 				reports = append(reports, &insightsv1.AgentReport{
 					AgentId: x.id("agent", agent), CollectedAt: timestamppb.New(storetest.Now.Add(from + m*time.Minute)), AgentVersion: x.name("version", agent),
-					PeersDerp: 1, DerpRegion: x.name("region", agent), ConnectionCount: int64(agent % 2), ConnectionMedianLatencyMs: float64(10 + len(x.word) + agent),
+					PeersDerp: 1, DerpRegion: x.name("region", agent), ConnectionCount: int64(agent % 2), ConnectionMedianLatencyMs: float64(10 + len(x.word) + agent%3),
 					SessionCounts: map[string]int64{"vscode": 1, x.name("editor", agent): 1},
 				})
 			}

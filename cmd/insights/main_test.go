@@ -231,7 +231,7 @@ func TestServe(t *testing.T) {
 	if status, body := get(t, "http://"+at[2]+"/debug/pprof/goroutine?debug=1", ""); status != http.StatusOK || !strings.Contains(body, "server.(*Server).Run") {
 		t.Errorf("profile: %d %.300s", status, body)
 	}
-	if status, _ := get(t, "http://"+at[1]+"/debug/pprof/", ""); status != http.StatusNotFound {
+	if status, _ := fetch(t, "http://"+at[1]+"/debug/pprof/", "Authorization", "Bearer for-scrapes"); status != http.StatusNotFound {
 		t.Errorf("profiles beside the metrics: %d", status)
 	}
 	p.stop()
