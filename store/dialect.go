@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"gorm.io/driver/postgres"
@@ -16,8 +17,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// dialect is what differs between the databases: how to connect, the source of the merge statement, how a transaction
-// yields, and what an error means.
+// dialect is what differs between the databases: how to connect, the source of the merge statement, how pages are
+// read without a copy of each, how a transaction yields, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -25,6 +26,8 @@ type dialect interface {
 	goose() (goose.Dialect, string, []goose.ProviderOption, error)
 	// merge unions rows, sorted and distinct, into usage_open in one transaction.
 	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
+	// pages calls f for each row of a query for a template, a day and a page. The bytes are good until f returns.
+	pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error
 	// yield makes the transaction give way when it must wait for a lock.
 	yield(tx *gorm.DB) error
 	classify(err error) error

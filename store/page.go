@@ -1,9 +1,13 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/minute"
 )
@@ -26,4 +30,56 @@ func (p pageRow) rows() ([]minute.Row, error) {
 		return nil, fmt.Errorf("page of %s: %w", p.key(), err)
 	}
 	return rows, nil
+}
+
+func (postgresDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error {
+	pool, err := query.DB()
+	if err != nil {
+		return err
+	}
+	ctx, statement := query.Statement.Context, query.Statement
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(driver any) error {
+		rows, err := driver.(*stdlib.Conn).Conn().Query(ctx, statement.SQL.String(), statement.Vars...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var template uuid.UUID
+			var day int32
+			var page pgtype.DriverBytes
+			if err := rows.Scan(&template, &day, &page); err != nil {
+				return err
+			}
+			if err := f(template, day, page); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+func (sqliteDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error {
+	rows, err := query.Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var template uuid.UUID
+		var day int32
+		var page sql.RawBytes
+		if err := rows.Scan(&template, &day, &page); err != nil {
+			return err
+		}
+		if err := f(template, day, page); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }

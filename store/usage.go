@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 
@@ -85,8 +84,8 @@ const (
 	latencyColumn pageColumn = "latency"
 )
 
-// eachDay calls f for every UTC day of the window, in order, with all that is known of it. It reads the rows of the
-// present first and the pages after: a fold between the two shows the same bits twice, which is once.
+// eachDay calls f for every UTC day of the window, in order, with all that is known of it, which is good until f returns. It
+// reads the rows of the present first and the pages after: a fold between the two shows the same bits twice, which is once.
 func (s *Store) eachDay(ctx context.Context, x templateIndex, w minute.Window, column pageColumn, f func(day int32, templates []usageDay) error) error {
 	first, last := w.Days()
 	if first > last || len(x.ids) == 0 {
@@ -96,25 +95,38 @@ func (s *Store) eachDay(ctx context.Context, x templateIndex, w minute.Window, c
 	if err != nil {
 		return fmt.Errorf("read usage rows: %w", err)
 	}
-	pages, err := s.openPages(ctx, x, first, last, column)
+	next, pages := first, []usageDay(nil) // the day that is being read, and its pages so far
+	until := func(day int32) error {
+		for ; next < day; next++ {
+			if templates := joinOpen(pages, open[next]); len(templates) > 0 {
+				if err := f(next, templates); err != nil {
+					return err
+				}
+			}
+			pages = pages[:0]
+		}
+		return nil
+	}
+	condition, args := x.where("day >= ? AND day <= ?", first, last)
+	query := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, `+string(column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...)
+	err = s.dialect.pages(query, func(template uuid.UUID, day int32, page []byte) error {
+		number, ok := x.numbers[template]
+		if !ok || len(page) == 0 {
+			return nil
+		}
+		if err := until(day); err != nil {
+			return err
+		}
+		// The memory of the day before is used again.
+		pages = slices.Grow(pages, 1)[:len(pages)+1]
+		u := &pages[len(pages)-1]
+		u.template, u.page, u.open = number, append(u.page[:0], page...), nil
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("read usage pages: %w", err)
 	}
-	defer pages.rows.Close()
-	for day := first; day <= last; day++ {
-		templates, err := pages.day(day)
-		if err != nil {
-			return fmt.Errorf("read usage pages: %w", err)
-		}
-		templates = joinOpen(templates, open[day])
-		if len(templates) == 0 {
-			continue
-		}
-		if err := f(day, templates); err != nil {
-			return err
-		}
-	}
-	return nil
+	return until(last + 1)
 }
 
 // openDays reads the rows of the present by day and template.
@@ -141,57 +153,6 @@ func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32
 		days[day][template] = append(days[day][template], r.Row)
 	}
 	return days, nil
-}
-
-// pageCursor streams pages in order of their days; the pages of one day are in memory at a time.
-type pageCursor struct {
-	x      templateIndex
-	rows   *sql.Rows
-	nextOf int32 // day of next
-	next   *usageDay
-	done   bool
-}
-
-func (s *Store) openPages(ctx context.Context, x templateIndex, first, last int32, column pageColumn) (*pageCursor, error) {
-	condition, args := x.where("day >= ? AND day <= ?", first, last)
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, `+string(column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...).Rows()
-	if err != nil {
-		return nil, err
-	}
-	return &pageCursor{x: x, rows: rows}, nil
-}
-
-// day returns the pages of a day. Days are asked for in ascending order.
-func (c *pageCursor) day(day int32) ([]usageDay, error) {
-	var out []usageDay
-	for {
-		if c.next == nil && !c.done {
-			if err := c.advance(); err != nil {
-				return nil, err
-			}
-		}
-		if c.done || c.nextOf > day {
-			return out, nil
-		}
-		out, c.next = append(out, *c.next), nil
-	}
-}
-
-func (c *pageCursor) advance() error {
-	for c.rows.Next() {
-		var template uuid.UUID
-		var u usageDay
-		if err := c.rows.Scan(&template, &c.nextOf, &u.page); err != nil {
-			return err
-		}
-		number, ok := c.x.numbers[template]
-		if ok && len(u.page) > 0 {
-			u.template, c.next = number, &u
-			return nil
-		}
-	}
-	c.done = true
-	return c.rows.Err()
 }
 
 // joinOpen puts the rows of the present beside the pages of the same templates, in order of the templates.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -14,8 +15,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// ReadUsage returns the table of a usage file. It shares memory with the file, which must not change. A file that is
-// damaged, of another version or of another day is an error.
+// ReadUsage returns the table of a usage file. But for the names of apps it shares memory with the file, which must not change
+// as long as the table is used. A file that is damaged, of another version or of another day is an error.
 func ReadUsage(day int32, usage []byte) (*Table, error) {
 	t := &Table{day: day}
 	if err := read(day, usage, t.fill); err != nil {
@@ -24,8 +25,8 @@ func ReadUsage(day int32, usage []byte) (*Table, error) {
 	return t, nil
 }
 
-// ReadLatency returns the table of a latency file. It shares memory with the file, which must not change. A file that is
-// damaged, of another version or of another day is an error.
+// ReadLatency returns the table of a latency file. It shares memory with the file, which must not change as long as the table is
+// used. A file that is damaged, of another version or of another day is an error.
 func ReadLatency(day int32, latency []byte) (*LatencyTable, error) {
 	t := &LatencyTable{day: day, offsets: []int32{0}}
 	if err := read(day, latency, t.fill); err != nil {
@@ -125,7 +126,7 @@ func (t *Table) fillApps(apps *array.Dictionary) error {
 	}
 	t.apps = make([]string, names.Len())
 	for i := range t.apps {
-		t.apps[i] = names.Value(i)
+		t.apps[i] = strings.Clone(names.Value(i)) // a name may outlive the file
 	}
 	switch index := apps.Indices().(type) {
 	case *array.Uint8:
