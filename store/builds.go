@@ -13,28 +13,31 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// latestBuilds are the builds with the highest number of each workspace among those created in [start, end).
-func (s *Store) latestBuilds(ctx context.Context, x templateIndex, start, end time.Time) ([]Build, error) {
-	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
-	var builds []Build
-	if err := s.reads.WithContext(ctx).Where(condition, args...).Order("workspace_id, number").Find(&builds).Error; err != nil {
-		return nil, fmt.Errorf("read builds: %w", err)
-	}
-	latest := builds[:0]
-	for i, b := range builds {
-		if i+1 == len(builds) || builds[i+1].WorkspaceID != b.WorkspaceID {
-			latest = append(latest, b)
-		}
-	}
-	return latest, nil
+// choice is a number of workspaces whose latest builds chose the same.
+type choice struct {
+	TemplateID        uuid.UUID
+	TemplateVersionID uuid.UUID
+	Parameters        []BuildParameter `gorm:"serializer:json"`
+	Workspaces        int64
 }
 
-func (s *Store) versionsOf(ctx context.Context, builds []Build) (map[uuid.UUID]TemplateVersion, error) {
-	versions := map[uuid.UUID]TemplateVersion{}
-	for _, b := range builds {
-		versions[b.TemplateVersionID] = TemplateVersion{}
+// latestChoices are what the builds with the highest number of each workspace, among those created in [start, end), chose.
+func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
+	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
+	var choices []choice
+	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM
+		(SELECT template_id, template_version_id, parameters, ROW_NUMBER() OVER (PARTITION BY workspace_id ORDER BY number DESC) AS age
+		FROM builds WHERE `+condition+`) AS builds WHERE age = 1 GROUP BY template_id, template_version_id, parameters`, args...).Scan(&choices).Error
+	if err != nil {
+		return nil, fmt.Errorf("read builds: %w", err)
 	}
-	for batch := range slices.Chunk(slices.Collect(maps.Keys(versions)), readBatch) {
+	return choices, nil
+}
+
+// versionsOf are the versions with these ids that are known.
+func (s *Store) versionsOf(ctx context.Context, ids map[uuid.UUID]bool) (map[uuid.UUID]TemplateVersion, error) {
+	versions := make(map[uuid.UUID]TemplateVersion, len(ids))
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(ids)), readBatch) {
 		var found []TemplateVersion
 		if err := s.reads.WithContext(ctx).Where("id IN ?", batch).Find(&found).Error; err != nil {
 			return nil, fmt.Errorf("read template versions: %w", err)
@@ -83,7 +86,11 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if len(builds) == 0 {
 		return nil
 	}
-	versions, err := s.versionsOf(ctx, builds)
+	ids := map[uuid.UUID]bool{}
+	for _, b := range builds {
+		ids[b.TemplateVersionID] = true
+	}
+	versions, err := s.versionsOf(ctx, ids)
 	if err != nil {
 		return err
 	}

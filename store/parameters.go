@@ -47,15 +47,15 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	if err != nil {
 		return nil, err
 	}
-	builds, err := s.latestBuilds(ctx, x, start, end)
+	choices, err := s.latestChoices(ctx, x, start, end)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.parameterGroups(ctx, builds)
+	groups, err := s.parameterGroups(ctx, choices)
 	if err != nil {
 		return nil, err
 	}
-	newest, err := s.newestParameters(ctx, builds)
+	newest, err := s.newestParameters(ctx, choices)
 	if err != nil {
 		return nil, err
 	}
@@ -68,28 +68,32 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	return usage, nil
 }
 
-// parameterGroups groups workspaces, each shown by its latest build, by the definitions of their parameters.
-func (s *Store) parameterGroups(ctx context.Context, builds []Build) (map[string]*parameterGroup, error) {
-	versions, err := s.versionsOf(ctx, builds)
+// parameterGroups groups workspaces by the definitions of their parameters.
+func (s *Store) parameterGroups(ctx context.Context, choices []choice) (map[string]*parameterGroup, error) {
+	ids := map[uuid.UUID]bool{}
+	for _, c := range choices {
+		ids[c.TemplateVersionID] = true
+	}
+	versions, err := s.versionsOf(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	groups := map[string]*parameterGroup{}
-	for _, b := range builds {
+	for _, c := range choices {
 		values := map[string]string{}
-		for _, p := range b.Parameters {
+		for _, p := range c.Parameters {
 			values[p.Name] = p.Value
 		}
-		for _, p := range versions[b.TemplateVersionID].Parameters {
+		for _, p := range versions[c.TemplateVersionID].Parameters {
 			key := parameterKey(p)
 			g := groups[key]
 			if g == nil {
 				g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}}
 				groups[key] = g
 			}
-			g.templates[b.TemplateID] = true
+			g.templates[c.TemplateID] = true
 			if value, ok := values[p.Name]; ok {
-				g.values[value]++
+				g.values[value] += c.Workspaces
 			}
 		}
 	}
@@ -106,12 +110,12 @@ func parameterKey(p Parameter) string {
 	return strings.Join([]string{p.Name, p.Type, p.DisplayName, p.Description, string(options), sensitive}, "\x00")
 }
 
-// newestParameters are the parameters that the newest version of each template of the builds asks for. Of versions that are
+// newestParameters are the parameters that the newest version of each template of the choices asks for. Of versions that are
 // equally old all count.
-func (s *Store) newestParameters(ctx context.Context, builds []Build) (map[uuid.UUID][]Parameter, error) {
+func (s *Store) newestParameters(ctx context.Context, choices []choice) (map[uuid.UUID][]Parameter, error) {
 	newest := map[uuid.UUID][]Parameter{}
-	for _, b := range builds {
-		newest[b.TemplateID] = nil
+	for _, c := range choices {
+		newest[c.TemplateID] = nil
 	}
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(newest)), readBatch) {
 		var found []TemplateVersion
