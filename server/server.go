@@ -181,7 +181,8 @@ func (s *Server) transport() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 	if s.config.TLS != nil {
-		options = append(options, grpc.Creds(gatewayCredentials{credentials.NewTLS(s.config.TLS)}))
+		// TLS buffers whole records itself, so a large buffer behind it would only take memory of each idle connection.
+		options = append(options, grpc.Creds(gatewayCredentials{credentials.NewTLS(s.config.TLS)}), grpc.ReadBufferSize(4<<10))
 	}
 	return options
 }
