@@ -3,65 +3,108 @@ package server
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
 )
 
-// agentsSeen collects what reports say about the agents themselves until it is written, once a minute.
+// Bounds of what is written about agents.
+const (
+	touchAfter = 2 * time.Minute // reports later than this are written if they say nothing but that the agent is there
+	touchBatch = 1000            // agents written at a time; what a deadline cuts off is written at the next turn
+)
+
+// agentsSeen keeps what reports say about the agents themselves, and how much of it is still to be written.
 type agentsSeen struct {
 	mu     sync.Mutex
-	states map[uuid.UUID]store.AgentState
+	states map[uuid.UUID]*agentSeen
+}
+
+// agentSeen is one agent.
+type agentSeen struct {
+	store.AgentState
+	changed  bool          // in more than the times
+	reported bool          // since the last turn of writing
+	written  store.Instant // LastSeenAt at the last turn that took it
 }
 
 func (a *agentsSeen) note(r agentReport) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.states == nil {
-		a.states = map[uuid.UUID]store.AgentState{}
-	}
-	s, known := a.states[r.agent]
-	if !known {
-		s = store.AgentState{AgentID: r.agent, FirstConnectedAt: store.At(r.collected)}
-	}
-	if r.version != "" {
-		s.Version = r.version
+		a.states = map[uuid.UUID]*agentSeen{}
 	}
 	at := store.At(r.collected)
+	s := a.states[r.agent]
+	if s == nil {
+		s = &agentSeen{AgentState: store.AgentState{AgentID: r.agent, FirstConnectedAt: at}, changed: true}
+		a.states[r.agent] = s
+	}
+	s.reported = true
+	if r.version != "" && r.version != s.Version {
+		s.Version, s.changed = r.version, true
+	}
 	if at.Before(s.FirstConnectedAt.Time) { // reports of the past come in any order
-		s.FirstConnectedAt = at
+		s.FirstConnectedAt, s.changed = at, true
 	}
 	for _, seen := range []struct {
 		is bool
 		at *store.Instant
 	}{{true, &s.LastSeenAt}, {r.direct > 0, &s.DirectAt}, {r.relayed > 0, &s.RelayedAt}} {
 		if seen.is && at.After(seen.at.Time) {
+			s.changed = s.changed || seen.at.IsZero()
 			*seen.at = at
 		}
 	}
-	if r.region != "" {
-		s.DERPRegion = r.region
+	if r.region != "" && r.region != s.DERPRegion {
+		s.DERPRegion, s.changed = r.region, true
 	}
-	if len(r.sessions) > 0 {
-		s.LegacySessions = &r.legacy
+	if len(r.sessions) > 0 && (s.LegacySessions == nil || *s.LegacySessions != r.legacy) {
+		legacy := r.legacy // not a pointer into the report, which would stay with it
+		s.LegacySessions, s.changed = &legacy, true
 	}
-	a.states[r.agent] = s
 }
 
-// take empties the collection.
-func (a *agentsSeen) take() []store.AgentState {
+// due are the agents to be written now: those that changed, those that were last written long ago, and those that fell
+// silent. Agents of which everything is written and that are silent are forgotten.
+func (a *agentsSeen) due() []store.AgentState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	states := make([]store.AgentState, 0, len(a.states))
-	for _, s := range a.states {
-		states = append(states, s)
+	var due []store.AgentState
+	for id, s := range a.states {
+		ahead := s.LastSeenAt.Sub(s.written.Time)
+		switch {
+		case s.changed || ahead >= touchAfter || !s.reported && ahead > 0:
+			due = append(due, s.AgentState)
+			s.changed, s.written = false, s.LastSeenAt
+		case !s.reported:
+			delete(a.states, id)
+		}
+		s.reported = false
 	}
-	clear(a.states)
-	return states
+	return due
 }
 
-// touchAgents writes what was collected. If it fails the agents' next reports say the same again.
+// again makes agents due that could not be written.
+func (a *agentsSeen) again(states []store.AgentState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range states {
+		a.states[s.AgentID].changed = true
+	}
+}
+
+// touchAgents writes what is due.
 func (g *ingest) touchAgents(ctx context.Context) error {
-	return g.store.TouchAgents(ctx, g.seen.take())
+	for due := g.seen.due(); len(due) > 0; {
+		batch := due[:min(len(due), touchBatch)]
+		if err := g.store.TouchAgents(ctx, batch); err != nil {
+			g.seen.again(due)
+			return err
+		}
+		due = due[len(batch):]
+	}
+	return nil
 }
