@@ -49,18 +49,7 @@ func (postgresDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int3
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
-			var template uuid.UUID
-			var day int32
-			var page pgtype.DriverBytes
-			if err := rows.Scan(&template, &day, &page); err != nil {
-				return err
-			}
-			if err := f(template, day, page); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return eachPage[pgtype.DriverBytes](rows, f)
 	})
 }
 
@@ -70,10 +59,20 @@ func (sqliteDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int32,
 		return err
 	}
 	defer rows.Close()
+	return eachPage[sql.RawBytes](rows, f)
+}
+
+// eachPage calls f for each row; Bytes is the type that the driver fills with a reference to its own memory.
+func eachPage[Bytes ~[]byte](rows interface {
+	Next() bool
+	Scan(into ...any) error
+	Err() error
+}, f func(template uuid.UUID, day int32, page []byte) error,
+) error {
 	for rows.Next() {
 		var template uuid.UUID
 		var day int32
-		var page sql.RawBytes
+		var page Bytes
 		if err := rows.Scan(&template, &day, &page); err != nil {
 			return err
 		}
