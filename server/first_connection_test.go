@@ -76,19 +76,23 @@ func TestFirstConnectionsOnce(t *testing.T) {
 
 	balanced := manual.NewBuilderWithScheme("replicas")
 	balanced.InitialState(addresses)
-	conn, err := grpc.NewClient("replicas:///", grpc.WithResolvers(balanced), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
-	if err != nil {
-		t.Fatal(err)
+	conns := make([]*grpc.ClientConn, 12) // so many that one replica alone could hold all streams
+	for i := range conns {
+		var err error
+		conns[i], err = grpc.NewClient("replicas:///", grpc.WithResolvers(balanced), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conns[i].Close()
 	}
-	defer conn.Close()
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	running, stopReporting := context.WithCancel(ctx)
 	var reporting sync.WaitGroup
 	reporters := make([]*client.Reporter, fleetSize)
 	for i := range reporters {
-		reporters[i] = client.NewReporter(conn, secrets[i].Reveal())
+		reporters[i] = client.NewReporter(conns[i%len(conns)], secrets[i].Reveal())
 		reporting.Go(func() { _ = reporters[i].Run(running) }) // ends with the context
 	}
 	// Everybody reports, and again during and after each restart; later reports say nothing new of the first connection.

@@ -21,8 +21,9 @@ import (
 	"github.com/template-insights/insights/store"
 )
 
-// connections carry the streams; a connection of its own for each would measure the kernel.
-const connections = 16
+// connections carry the streams; a connection of its own for each would measure the kernel, and the server takes a hundred on
+// one.
+func (s sizes) connections() int { return max(16, s.Streams/50) }
 
 // load is a fleet of agents whose time advances by 30 s with each of their reports, however quickly they come.
 type load struct {
@@ -80,13 +81,13 @@ func (l *load) stream(ctx context.Context, prepare func(*stream)) (*outcome, err
 	var streams sync.WaitGroup
 	start := l.rounds.Load()
 	var rounds atomic.Int64
-	for c := range connections {
+	for c := range l.sizes.connections() {
 		conn, err := grpc.NewClient(l.server.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			return nil, err
 		}
 		defer conn.Close()
-		for i := c; i < l.sizes.Streams; i += connections {
+		for i := c; i < l.sizes.Streams; i += l.sizes.connections() {
 			streams.Go(func() {
 				s := &stream{load: l, outcome: o, first: i, round: start}
 				prepare(s)

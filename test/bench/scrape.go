@@ -151,7 +151,7 @@ func reportOnce(ctx context.Context, p *serverProcess, agents []uuid.UUID, token
 	ingest := insightsv1.NewIngestServiceClient(conn)
 	// What the server has to look up at an agent's first report takes most of the time.
 	sending, ctx := errgroup.WithContext(ctx)
-	sending.SetLimit(connections)
+	sending.SetLimit(16)
 	for batch := range slices.Chunk(agents, 100) {
 		sending.Go(func() error {
 			req := &insightsv1.ReportStatsRequest{}
