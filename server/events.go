@@ -252,7 +252,7 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		return b, invalidItem("build.template_version_id: %s belongs to another template than the workspace", b.TemplateVersionID)
 	}
 	if of, known := k.builds[b.ID]; known && of != b.WorkspaceID {
-		return b, invalidItem("build.id: it is that of a build of another workspace")
+		return b, invalidItem("build.workspace_id: the build belongs to another workspace")
 	}
 	b.TemplateID, b.Number, b.Transition, b.Status = template, m.GetNumber(), m.GetTransition(), m.GetStatus()
 	switch {
