@@ -21,7 +21,7 @@ build: ## Build bin/insights.
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: lint
 lint: ## Check code and contract without running them.
