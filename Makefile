@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUF := go tool -modfile=tools/go.mod buf
+GENERATED := gen scripts/metricsdocgen/generated_metrics docs/admin/integrations/prometheus.md
 GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
@@ -38,10 +39,18 @@ generate: ## Generate gen/ from api/.
 	  '// Document is the description of the REST API in OpenAPI 2.' '//' '//go:embed insights.swagger.json' 'var Document []byte' \
 	  > gen/openapi/document.go
 
+.PHONY: scripts/metricsdocgen/generated_metrics
+scripts/metricsdocgen/generated_metrics: # The families of metrics that the code defines.
+	go run ./scripts/metricsdocgen/scanner -metrics scripts/metricsdocgen/metrics -out $@ server
+
+.PHONY: docs/admin/integrations/prometheus.md
+docs/admin/integrations/prometheus.md: scripts/metricsdocgen/generated_metrics # The table of metrics in the documentation.
+	go run ./scripts/metricsdocgen -metrics scripts/metricsdocgen/metrics -generated-metrics $< -doc $@
+
 .PHONY: verify-generated
-verify-generated: generate ## Fail if gen/ is not what api/ says.
-	@git diff --exit-code -- gen
-	@untracked=$$(git ls-files --others --exclude-standard -- gen); \
+verify-generated: generate docs/admin/integrations/prometheus.md ## Fail if gen/ is not what api/ says, or the table of metrics not what the code says.
+	@git diff --exit-code -- $(GENERATED)
+	@untracked=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
 	if [[ -n $$untracked ]]; then echo "not committed:" $$untracked >&2; exit 1; fi
 
 .PHONY: breaking

@@ -161,6 +161,7 @@ func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwa
 		if len(f.byName) >= maxForwardedFamilies {
 			return nil, forwardedLimit
 		}
+		//metricsdocgen:skip names are those that agents choose
 		of = &forwardedFamily{agentFamily: aggregated(&family{name: name, kind: kind, labels: agentLabels, help: "Forwarded by agents."}, f.by)}
 		f.byName[nameOf(name)] = of
 	}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// describedFamily is what the documentation says of a family.
+type describedFamily struct {
+	Kind   string
+	Labels string // ascending, with blanks between them
+}
+
+// The metrics page of a server, the two files of metrics and the table of the documentation tell of the same families.
+func TestMetricsDocs(t *testing.T) {
+	t.Parallel()
+	static, scanned := readDescribed(t, "../scripts/metricsdocgen/metrics"), readDescribed(t, "../scripts/metricsdocgen/generated_metrics")
+	documented := documentedFamilies(t)
+
+	t.Run("files", func(t *testing.T) {
+		t.Parallel()
+		merged := maps.Clone(scanned)
+		maps.Copy(merged, static)
+		if diff := cmp.Diff(merged, documented); diff != "" {
+			t.Errorf("the documentation is not what the files say (-files +documentation):\n%s", diff)
+		}
+	})
+	t.Run("every name and label", func(t *testing.T) {
+		t.Parallel()
+		if diff := cmp.Diff(liveFamilies(t, CompatSeed, CompatCoder), documented); diff != "" {
+			t.Errorf("the documentation is not what a server shows (-server +documentation):\n%s", diff)
+		}
+	})
+	t.Run("scan", func(t *testing.T) {
+		t.Parallel()
+		live := liveFamilies(t)
+		maps.DeleteFunc(live, func(name string, _ describedFamily) bool {
+			_, found := scanned[name]
+			_, kept := static[name]
+			return kept && !found
+		})
+		if diff := cmp.Diff(live, scanned); diff != "" {
+			t.Errorf("the scan is not what a server shows (-server +scan):\n%s", diff)
+		}
+	})
+}
+
+// liveFamilies are those that a server may show.
+func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
+	t.Helper()
+	r := run(t, storetest.SQLite(t), time.Now(), func(c *Config) { c.CollectAgentStats, c.MetricsCompat = true, compat })
+	r.get(t, "", "/api/v2/templates", nil) // families of the registry have no labels before their first series
+	all := map[string]describedFamily{}
+	page := r.ingest.metrics.page
+	for _, f := range page.families() {
+		all[f.name] = describedFamily{string(f.kind), strings.Join(slices.Sorted(slices.Values(f.labels)), " ")}
+	}
+	registered, err := page.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range registered {
+		all[f.GetName()] = described(f)
+	}
+	return all
+}
+
+func described(f *dto.MetricFamily) describedFamily {
+	names := map[string]bool{}
+	for _, m := range f.GetMetric() {
+		for _, l := range m.GetLabel() {
+			names[l.GetName()] = true
+		}
+	}
+	return describedFamily{strings.ToLower(f.GetType().String()), strings.Join(slices.Sorted(maps.Keys(names)), " ")}
+}
+
+func readDescribed(t *testing.T, path string) map[string]describedFamily {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	all := map[string]describedFamily{}
+	for name, f := range families {
+		all[name] = described(f)
+	}
+	return all
+}
+
+// documentedFamilies reads the table of the documentation, whose names ascend.
+func documentedFamilies(t *testing.T) map[string]describedFamily {
+	t.Helper()
+	text, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, last := map[string]describedFamily{}, ""
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "| "), " |\n"), " | ")
+		if len(cells) != 4 {
+			t.Fatalf("row %q has %d cells", line, len(cells))
+		}
+		name := strings.Trim(cells[0], "`")
+		if name <= last {
+			t.Errorf("%s stands behind %s", name, last)
+		}
+		last = name
+		all[name] = describedFamily{cells[1], strings.ReplaceAll(cells[3], "`", "")}
+	}
+	return all
+}
