@@ -3,6 +3,7 @@ package server
 import (
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -54,6 +56,54 @@ func TestMetricsDocs(t *testing.T) {
 			t.Errorf("the scan is not what a server shows (-server +scan):\n%s", diff)
 		}
 	})
+}
+
+var (
+	promqlBlock     = regexp.MustCompile("(?s)```promql\n(.*?)```")
+	histogramSuffix = regexp.MustCompile("_(bucket|sum|count)$")
+)
+
+// Prometheus reads every question of the documentation, and it is about documented families and labels of theirs.
+func TestMetricsDocsQuestions(t *testing.T) {
+	t.Parallel()
+	documented := documentedFamilies(t)
+	blocks := promqlBlock.FindAllStringSubmatch(metricsDocs(t), -1)
+	if len(blocks) == 0 {
+		t.Fatal("the documentation has no questions")
+	}
+	for _, block := range blocks {
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(block[1])
+		if err != nil {
+			t.Errorf("%v:\n%s", err, block[1])
+			continue
+		}
+		for _, selectors := range parser.ExtractSelectors(expr) {
+			var name string
+			var labels []string
+			for _, selector := range selectors {
+				if selector.Name == model.MetricNameLabel {
+					name = selector.Value
+				} else {
+					labels = append(labels, selector.Name)
+				}
+			}
+			f, found := documented[name]
+			if !found {
+				f, found = documented[histogramSuffix.ReplaceAllString(name, "")]
+				found = found && f.Kind == string(histogramFamily)
+			}
+			has := strings.Fields(f.Labels + " le")
+			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+				if aggregate, ok := node.(*parser.AggregateExpr); ok {
+					labels = append(labels, aggregate.Grouping...)
+				}
+				return nil
+			})
+			if unknown := slices.DeleteFunc(labels, func(label string) bool { return slices.Contains(has, label) }); !found || len(unknown) > 0 {
+				t.Errorf("family %s is documented: %t; without the labels %v:\n%s", name, found, unknown, block[1])
+			}
+		}
+	}
 }
 
 // liveFamilies are those that a server may show.
@@ -107,12 +157,9 @@ func readDescribed(t *testing.T, path string) map[string]describedFamily {
 // documentedFamilies reads the table of the documentation, whose names ascend.
 func documentedFamilies(t *testing.T) map[string]describedFamily {
 	t.Helper()
-	text, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, table, _ := strings.Cut(metricsDocs(t), "<!-- Code generated")
 	all, last := map[string]describedFamily{}, ""
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(table) {
 		if !strings.HasPrefix(line, "| `") {
 			continue
 		}
@@ -128,4 +175,13 @@ func documentedFamilies(t *testing.T) map[string]describedFamily {
 		all[name] = describedFamily{cells[1], strings.ReplaceAll(cells[3], "`", "")}
 	}
 	return all
+}
+
+func metricsDocs(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
