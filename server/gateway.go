@@ -145,7 +145,7 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && isTrusted(client); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		if err != nil || hop.Zone() != "" { // a zone is text, and means something on the proxy's machine only
 			break
 		}
 		client = hop.Unmap()

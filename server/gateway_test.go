@@ -227,6 +227,7 @@ func TestClientAddress(t *testing.T) {
 		"behind two proxies":   {"10.0.0.1:5", "203.0.113.9, 10.2.2.2", "203.0.113.9"},
 		"a claim before them":  {"10.0.0.1:5", "192.0.2.1, 203.0.113.9, 10.2.2.2", "203.0.113.9"},
 		"nonsense":             {"10.0.0.1:5", "unknown", "10.0.0.1"},
+		"an address in a zone": {"10.0.0.1:5", "fe80::1%\u00e4", "10.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

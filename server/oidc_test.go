@@ -37,7 +37,7 @@ type issuer struct {
 	asked int // how often for keys
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t testing.TB) *issuer {
 	t.Helper()
 	i := &issuer{}
 	mux := http.NewServeMux()
@@ -74,7 +74,7 @@ func (i *issuer) rotate(t *testing.T, id string) jose.JSONWebKey {
 }
 
 // sign makes a token.
-func sign(t *testing.T, algorithm jose.SignatureAlgorithm, key any, claims map[string]any) string {
+func sign(t testing.TB, algorithm jose.SignatureAlgorithm, key, claims any) string {
 	t.Helper()
 	text, err := json.Marshal(claims)
 	if err != nil {
@@ -84,7 +84,7 @@ func sign(t *testing.T, algorithm jose.SignatureAlgorithm, key any, claims map[s
 }
 
 // signText makes a token of anything.
-func signText(t *testing.T, algorithm jose.SignatureAlgorithm, key any, payload []byte) string {
+func signText(t testing.TB, algorithm jose.SignatureAlgorithm, key any, payload []byte) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {

@@ -176,9 +176,10 @@ func checkGauges(r *insightsv1.AgentReport) *rejection {
 // rows are the half hours that a report touches, with these sessions open.
 func (r agentReport) rows(p store.Placement, sessions []string) []store.OpenRow {
 	last := r.collected.Unix() / 60
+	first := max(0, last-r.minutes+1) // nothing is from before 1970
 	rows := make([]store.OpenRow, 0, len(sessions)+1)
 	for _, app := range sessions {
-		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connections > 0}, last-r.minutes+1, last)
+		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connections > 0}, first, last)
 	}
 	if r.latency > 0 {
 		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Connection, Bins: []byte{minute.Bin(r.latency)}}, last, last)
@@ -248,7 +249,8 @@ func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 	if started.Before(l.oldest) {
 		started = l.oldest
 	}
-	s.first, s.last = started.Unix()/60, ended.Add(-time.Microsecond).Unix()/60
+	const minuteMicros = 60_000_000
+	s.first, s.last = started.Unix()/60, (ended.UnixMicro()+minuteMicros-1)/minuteMicros-1 // up to the end, not with it
 	return s, nil
 }
 

@@ -165,10 +165,11 @@ func wrongClock(field string, hour int, got time.Time) error {
 	return invalidParam(field, "must have the clock set to %02d:00:00, got %s", hour, got.Format(time.RFC3339))
 }
 
-// beginsDay says whether t, a full second, is a midnight, or the first moment of a day on which the zone skips midnight.
+// beginsDay says whether t, a full second, is a midnight, or the first moment of a day on which the zone skips midnight. (A
+// zone whose clock goes back from just after midnight shows the evening before once more: that is no begin.)
 func beginsDay(t time.Time) bool {
-	hour, minute, second := t.Clock()
-	return hour == 0 && minute == 0 && second == 0 || dayOf(t.Add(-time.Second)) != dayOf(t)
+	year, month, day := t.Date()
+	return t.Format(time.TimeOnly) == "00:00:00" || t.Equal(minute.StartOfDay(year, month, day, t.Location()))
 }
 
 // dayOf numbers the days of the calendar that t's location shows.

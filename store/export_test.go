@@ -3,9 +3,14 @@ package store
 import "gorm.io/gorm"
 
 // AfterWrite calls f after every statement of the writing pool.
-func (s *Store) AfterWrite(f func()) error {
+func (s *Store) AfterWrite(f func()) error { return after(s.writes, f) }
+
+// AfterRead calls f after every statement of the reading pool.
+func (s *Store) AfterRead(f func()) error { return after(s.reads, f) }
+
+func after(db *gorm.DB, f func()) error {
 	after := func(*gorm.DB) { f() }
-	callbacks := s.writes.Callback()
+	callbacks := db.Callback()
 	if err := callbacks.Raw().After("*").Register("test", after); err != nil {
 		return err
 	}

@@ -63,6 +63,83 @@ func TestStoppedFoldLosesNothing(t *testing.T) {
 	}
 }
 
+// Two folds of one page at once: the one that read it before the other wrote it gives way, and nothing is lost.
+func TestFoldBesideFold(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.Postgres(t))
+	other := storetest.Open(t, f.Database, storetest.Now.Add(-6*time.Hour)) // half hours from 10 on are too young for it
+	completed, folded := false, 0
+	for stop := 1; !completed; stop++ {
+		if stop > 10 {
+			t.Fatal("the fold never completes")
+		}
+		f.MustMerge(t, f.Row(0, 0, 18, 1<<stop))
+		folder := storetest.Open(t, f.Database, storetest.Now)
+		statements := 0
+		if err := folder.AfterWrite(func() {
+			if statements++; statements == stop {
+				f.MustMerge(t, f.Row(0, 1, int32(stop-1), 1)) // of the same page
+				report, err := other.Fold(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				folded += report.Rows
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := folder.Fold(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		completed = statements < stop
+		for _, u := range f.Ask(t).Activity {
+			want := int64(stop)
+			if completed && u.UserID == f.Users[1] {
+				want-- // the other fold had no turn
+			}
+			if u.Minutes != want {
+				t.Errorf("beside statement %d: %s has %d minutes, want %d", stop, u.Username, u.Minutes, want)
+			}
+		}
+	}
+	if folded < 2 {
+		t.Errorf("the other fold had %d turns", folded)
+	}
+}
+
+// A fold between any two statements of a question changes nothing of its answer.
+func TestFoldBesideQuestion(t *testing.T) {
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			for stop, folded := 1, true; folded; stop++ {
+				folded = false
+				f.MustMerge(t, f.Row(0, 0, 18, 1<<stop))
+				reader := storetest.Open(t, f.Database, storetest.Now)
+				statements := 0
+				if err := reader.AfterRead(func() {
+					if statements++; statements == stop {
+						report, err := f.Fold(t.Context())
+						folded = err == nil && report.Rows == 1
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+				day := storetest.Now.Truncate(24 * time.Hour)
+				users, err := reader.UserActivity(t.Context(), f.Everything, minute.NewWindow(day, day.Add(24*time.Hour)))
+				if err != nil || len(users) != 1 || users[0].Minutes != int64(stop) {
+					t.Errorf("folded after statement %d of the question: %+v, %v; want %d minutes", stop, users, err, stop)
+				}
+				if stop == 1 && !folded {
+					t.Error("nothing was folded")
+				}
+			}
+		})
+	}
+}
+
 // A fold gives way to a transaction that holds one of its rows, and the rows stay.
 func TestFoldGivesWay(t *testing.T) {
 	t.Parallel()
