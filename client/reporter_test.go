@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,13 +31,13 @@ import (
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
 // serve runs a server until stop is called.
-func serve(t *testing.T, database, address string) (at string, stop func()) {
+func serve(t *testing.T, database, address string) (srv *server.Server, stop func()) {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := server.New(server.Config{
+	srv, err = server.New(server.Config{
 		Store: s, Logger: slog.New(slog.DiscardHandler), Clock: clock,
 		GRPCAddress: address, HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 		IngestMaxAge: 24 * time.Hour, ReportInterval: 45 * time.Second, UsageStats: true,
@@ -56,7 +58,7 @@ func serve(t *testing.T, database, address string) (at string, stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	return srv.GRPCAddress(), stop
+	return srv, stop
 }
 
 func clock() time.Time { return storetest.Now }
@@ -117,7 +119,13 @@ func (p *proxy) cut() {
 // startReporter runs a reporter of the fixture's first agent until the test ends.
 func startReporter(t *testing.T, f *storetest.Fixture, address string, agent uuid.UUID) *client.Reporter {
 	t.Helper()
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: agent}})
+	return runReporter(t, f, address, store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent})
+}
+
+// runReporter runs a reporter with a token until the test ends.
+func runReporter(t *testing.T, f *storetest.Fixture, address string, token store.Token) *client.Reporter {
+	t.Helper()
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{token})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,8 +181,8 @@ func wantMinutes(t *testing.T, f *storetest.Fixture, r *client.Reporter, want in
 func TestReporterSurvivesCuts(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	address, _ := serve(t, f.Database, "127.0.0.1:0")
-	p := newProxy(t, address)
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	p := newProxy(t, srv.GRPCAddress())
 	r := startReporter(t, f, p.Addr().String(), f.Agents[0][0])
 	for i := range 600 {
 		report(t, r, f.Agents[0][0], i)
@@ -191,13 +199,13 @@ func TestReporterSurvivesCuts(t *testing.T) {
 func TestReporterGoesToTheNextServer(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	address, stop := serve(t, f.Database, "127.0.0.1:0")
-	r := startReporter(t, f, address, f.Agents[0][0])
+	srv, stop := serve(t, f.Database, "127.0.0.1:0")
+	r := startReporter(t, f, srv.GRPCAddress(), f.Agents[0][0])
 	for i := range 200 {
 		report(t, r, f.Agents[0][0], i)
 		if i == 100 {
 			stop() // it drains: the reporter lets go, and finds the next one
-			serve(t, f.Database, address)
+			serve(t, f.Database, srv.GRPCAddress())
 		}
 	}
 	wantMinutes(t, f, r, 200)
@@ -207,14 +215,68 @@ func TestReporterGoesToTheNextServer(t *testing.T) {
 func TestReporterDropsWhatIsRejectedForGood(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	address, _ := serve(t, f.Database, "127.0.0.1:0")
-	r := startReporter(t, f, address, f.Agents[0][0])
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	r := startReporter(t, f, srv.GRPCAddress(), f.Agents[0][0])
 	permanent := &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now.Add(-48 * time.Hour))}
 	if err := r.Report(t.Context(), permanent); err != nil { // too old: settled without being stored
 		t.Fatal(err)
 	}
 	report(t, r, f.Agents[0][0], 1)
 	wantMinutes(t, f, r, 1)
+}
+
+// A report that may succeed later waits before it is sent again, however much happens meanwhile.
+func TestReporterPausesAfterRejection(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	id := uuid.New()
+	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane}); err != nil {
+		t.Fatal(err)
+	}
+	r := runReporter(t, f, srv.GRPCAddress(), store.Token{PrincipalKind: access.KindService, PrincipalID: id})
+	report(t, r, uuid.New(), 0) // of an agent that the catalog may learn of
+	begin := time.Now()
+	for i := range 100 {
+		report(t, r, f.Agents[0][0], i)
+		waitForMinutes(t, f, int64(i+1))
+	}
+	rejected := rejections(t, srv)
+	if most := 1 + int(time.Since(begin)/(5*time.Second)); rejected < 1 || rejected > most {
+		t.Errorf("the report was sent and rejected %d times in %v, want at most %d", rejected, time.Since(begin), most)
+	}
+}
+
+// waitForMinutes asks until so many minutes are stored.
+func waitForMinutes(t *testing.T, f *storetest.Fixture, want int64) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		if users := f.Ask(t).Activity; len(users) > 0 && users[0].Minutes == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d minutes are not stored after a minute", want)
+		}
+	}
+}
+
+// rejections is how many reports a server has rejected because it does not know the agent.
+func rejections(t *testing.T, srv *server.Server) (n int) {
+	t.Helper()
+	resp, err := http.Get("http://" + srv.PrometheusAddress() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), `insights_ingest_rejected_total{reason="unknown_agent"} `)
+	if _, err := fmt.Sscan(rest, &n); !found || err != nil {
+		t.Fatalf("no count of rejections: %v", err)
+	}
+	return n
 }
 
 // Report waits while too much is not settled, and gives up with its context.

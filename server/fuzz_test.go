@@ -103,6 +103,8 @@ func minutesBetween(first, last int64) (minutes []int64) {
 func FuzzReport(f *testing.F) {
 	report := sessionAt(fuzzAgent, 1, storetest.Now)
 	f.Add(wire(f, report))
+	report.Interval = durationpb.New(61 * time.Second)
+	f.Add(wire(f, report))
 	report.Interval, report.ConnectionMedianLatencyMs = durationpb.New(10*time.Minute), 12.5
 	f.Add(wire(f, report))
 	report.CollectedAt = timestamppb.New(time.Unix(59, 999_999_999))
@@ -803,7 +805,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"aud":"insights","exp":1e300,"sub":"` + fuzzAgent + `"}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		text = strings.ReplaceAll(text, "ISS", good["iss"].(string))
-		token := sign(t, jose.ES256, key, json.RawMessage(text))
+		token := signText(t, jose.ES256, key, []byte(text))
 		if !isJWT(token) {
 			return
 		}

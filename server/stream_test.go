@@ -183,6 +183,9 @@ func TestStreamRejects(t *testing.T) {
 		t.Errorf("rejections (-want +got):\n%s", diff)
 	}
 	sendReports(t, stream, sessionAt(agent, 7, now), sessionAt(agent, 7, now))
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		if _, err := stream.Recv(); err != nil {
 			if status.Code(err) != codes.InvalidArgument {

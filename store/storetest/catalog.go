@@ -321,6 +321,13 @@ func subjectsOnce(t *testing.T, f *Fixture) {
 			t.Errorf("two askers got different subjects:\n%s", diff)
 		}
 	}
+	owners := map[int64]uuid.UUID{}
+	for user, subject := range answers[0] {
+		if other, taken := owners[subject]; taken || subject < 1 {
+			t.Errorf("subject %d is that of %s and of %s", subject, user, other)
+		}
+		owners[subject] = user
+	}
 }
 
 // Values and options are seen in the light of what the newest versions offer.

@@ -25,6 +25,7 @@ var Now = time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
 func Run(t *testing.T, open func(testing.TB) string) {
 	for name, test := range map[string]func(*testing.T, *Fixture){
 		"merge is union":                    mergeIsUnion,
+		"gate and latencies come apart":     gateAndLatenciesApart,
 		"fold changes no answer":            foldChangesNoAnswer,
 		"folders and writers at once":       foldersAndWriters,
 		"catalog keeps what belongs":        catalogKeepsParents,
@@ -193,6 +194,35 @@ func mergeIsUnion(t *testing.T, f *Fixture) {
 		if diff := cmp.Diff(want, f.Ask(t)); diff != "" {
 			t.Fatalf("resending changed the answer (-first +again):\n%s", diff)
 		}
+	}
+}
+
+// gateAndLatenciesApart: what reports say one after the other about one half hour is united in the database.
+func gateAndLatenciesApart(t *testing.T, f *Fixture) {
+	behindGate := func(minutes minute.Mask) store.OpenRow {
+		r := f.Row(0, 0, 18, minutes)
+		r.Connected = false
+		return r
+	}
+	for i, step := range []struct {
+		row  store.OpenRow
+		want int64
+	}{
+		{behindGate(0b1), 0}, {f.Row(0, 0, 18, 0b1), 1}, {behindGate(0b10), 2}, {behindGate(0b1), 2}, {f.Row(0, 0, 18, 0b100), 3},
+		{f.latency(0, 0, 18, 0b1, 100), 3}, {f.latency(0, 0, 18, 0b11, 200, 210), 3}, {f.latency(0, 0, 18, 0b1, 250), 3},
+	} {
+		f.MustMerge(t, step.row)
+		var got int64
+		if users := f.Ask(t).Activity; len(users) > 0 {
+			got = users[0].Minutes
+		}
+		if got != step.want {
+			t.Errorf("after row %d: %d minutes, want %d", i, got, step.want)
+		}
+	}
+	u := f.Ask(t).Latency[0]
+	if want := (minute.BinValue(100) + minute.BinValue(210)) / 2; u.Samples != 2 || u.P50 != want {
+		t.Errorf("%d samples, P50 %v; want the first of each of two minutes, P50 %v", u.Samples, u.P50, want)
 	}
 }
 

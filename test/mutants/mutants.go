@@ -1,0 +1,377 @@
+package main
+
+// mutant is a bug that somebody might make, and the test that has to notice.
+type mutant struct {
+	name    string // what goes wrong
+	file    string // in the module
+	old     string // what stands there, exactly once
+	mutated string // what stands there instead
+	pkg     string // of the test
+	test    string // also a part of one: TestSQLite/retention
+}
+
+// mutants are the planted bugs, in the order in which a report travels through the code.
+var mutants = []mutant{
+	// Taking reports.
+	{
+		"minutes of an interval are rounded down", "server/report.go",
+		"max(1, int64((interval+time.Minute-1)/time.Minute))", "max(1, int64(interval/time.Minute))",
+		"server", "FuzzReport",
+	},
+	{
+		"a report reaches back before 1970", "server/report.go",
+		"first := max(0, last-r.minutes+1)", "first := last - r.minutes + 1",
+		"server", "FuzzReport",
+	},
+	{
+		"a latency belongs to the first minute of its interval", "server/report.go",
+		"Bins: []byte{minute.Bin(r.latency)}}, last, last)", "Bins: []byte{minute.Bin(r.latency)}}, first, first)",
+		"server", "FuzzReport",
+	},
+	{
+		"an app session includes the minute at which it ends", "server/report.go",
+		"(ended.UnixMicro()+minuteMicros-1)/minuteMicros-1 //", "ended.UnixMicro()/minuteMicros //",
+		"server", "FuzzAppSession",
+	},
+	{
+		"reports from the future are taken", "server/report.go",
+		"case at.After(l.newest):", "case at.After(l.newest.AddDate(100, 0, 0)):",
+		"server", "TestStreamRejects",
+	},
+	{
+		"reports of any age are taken", "server/report.go",
+		"case at.Before(l.oldest):", "case at.Before(l.oldest.AddDate(-100, 0, 0)):",
+		"server", "TestStreamRejects",
+	},
+	{
+		"an agent that the catalog does not know yet is turned away for good", "server/report.go",
+		`is not in the catalog", what, id), false}`, `is not in the catalog", what, id), true}`,
+		"server", "TestUnknownAndDeletedAgents",
+	},
+	{
+		"an agent reports for another", "server/ingest.go",
+		"if caller.Kind == access.KindAgent && caller.Agent != r.agent {", "if caller.Kind == access.KindAgent && caller.Agent == uuid.Nil {",
+		"server", "TestAgentReportsForItselfAlone",
+	},
+	{
+		"a rejected report is acknowledged as stored", "server/stream.go",
+		"		s.reject(number, rejected)\n", "		s.settle(number, r.collected, nil)\n",
+		"server", "TestStreamRejects",
+	},
+	{
+		"a sequence that does not rise is taken", "server/stream.go",
+		"if message.GetSequence() <= sequence {", "if message.GetSequence() < sequence {",
+		"server", "TestStreamRejects",
+	},
+	{
+		"agents are not told that the server stops", "server/server.go",
+		"	s.ingest.drain()\n", "",
+		"server", "TestDrain",
+	},
+	{
+		"a stream takes a connection for known that it only saw the session of", "server/stream.go",
+		" || r.Connected && !known.Connected {", " {",
+		"server", "TestStreamRemembersOnlyWhatIsStored",
+	},
+	{
+		"a stream remembers minutes of another half hour", "server/stream.go",
+		"if c.HalfHour == r.HalfHour && c.Subject", "if c.Subject",
+		"server", "TestStreamRemembersOnlyWhatIsStored",
+	},
+
+	// Making them durable.
+	{
+		"acknowledged before the commit", "server/commit.go",
+		"	err := c.merge(ctx, rows)\n", "	for _, e := range batch {\n		e.settle(nil)\n	}\n	batch = nil\n	err := c.merge(ctx, rows)\n",
+		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
+	},
+	{
+		"acknowledged although the commit failed", "server/commit.go",
+		"	return c.store.Merge(ctx, rows)\n", "	_ = c.store.Merge(ctx, rows)\n	return nil\n",
+		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
+	},
+	{
+		"a failed commit is not tried again", "server/commit.go",
+		"if err == nil || errors.Is(err, store.ErrRefused) {", "if err == nil || err != nil {",
+		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
+	},
+	{
+		"acknowledged although the database refused it", "server/commit.go",
+		"		e.settle(err)\n	}\n}\n", "		e.settle(nil)\n	}\n}\n",
+		"server", "TestPoisonReport",
+	},
+	{
+		"one poison report fails its neighbours", "server/commit.go",
+		"if errors.Is(err, store.ErrRefused) && len(batch) > 1 {", "if errors.Is(err, store.ErrRefused) && len(batch) > 1<<20 {",
+		"server", "TestPoisonReport",
+	},
+	{
+		"minutes are replaced, not united", "store/merge.go",
+		"minutes = usage_open.minutes | excluded.minutes,", "minutes = excluded.minutes,",
+		"store", "TestSQLite/gate_and_latencies_come_apart",
+	},
+	{
+		"a connection is forgotten", "store/merge.go",
+		"connected = usage_open.connected OR excluded.connected,", "connected = excluded.connected,",
+		"store", "TestPostgres/gate_and_latencies_come_apart",
+	},
+	{
+		"a later latency counts", "store/merge.go",
+		"ELSE usage_open.latencies || excluded.latencies END", "ELSE excluded.latencies || usage_open.latencies END",
+		"store", "TestSQLite/gate_and_latencies_come_apart",
+	},
+	{
+		"a late connection is not written", "store/merge.go",
+		" OR excluded.connected > usage_open.connected`", "`",
+		"store", "TestSQLite/gate_and_latencies_come_apart",
+	},
+	{
+		"a user gets the number of another", "store/subjects.go",
+		"subjects[f.UserID] = f.Subject", "subjects[f.UserID] = found[0].Subject",
+		"store", "TestSQLite/subjects_are_given_once",
+	},
+
+	// Folding.
+	{
+		"half hours that are not over are folded", "store/fold.go",
+		"s.clock().Add(-foldAge).Unix()", "s.clock().Unix()",
+		"store", "TestSQLite/fold_changes_no_answer",
+	},
+	{
+		"rows of the day are deleted that were not folded", "store/fold.go",
+		"rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ? RETURNING `+openColumns, template, halfHours))",
+		"rows, err := openRows(tx.Raw(`SELECT `+openColumns+` FROM usage_open WHERE template_id = ? AND half_hour IN ?`, template, halfHours))\n" +
+			"		tx.Exec(`DELETE FROM usage_open WHERE template_id = ? AND half_hour / 48 = ?`, template, day)",
+		"store", "TestSQLite/fold_changes_no_answer",
+	},
+	{
+		"folding is not a transaction", "store/fold.go",
+		"	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {\n",
+		"	apart := func(f func(*gorm.DB) error) error { return f(s.writes.WithContext(ctx)) }\n	err := apart(func(tx *gorm.DB) error {\n",
+		"store", "TestStoppedFoldLosesNothing/sqlite",
+	},
+	{
+		"a page is written over a newer one", "store/fold.go",
+		"		WHERE usage_day.version = excluded.version - 1`", "		WHERE usage_day.version <> 0`",
+		"store", "TestFoldBesideFold",
+	},
+	{
+		"a conflict of pages is no error", "store/fold.go",
+		"if written.RowsAffected == 0 {", "if written.RowsAffected < 0 {",
+		"store", "TestFoldBesideFold",
+	},
+	{
+		"a page forgets what it had", "store/fold.go",
+		"minute.Union(earlier, minute.Normalize(later))", "minute.Union(earlier[:0], minute.Normalize(later))",
+		"store", "TestSQLite/fold_changes_no_answer",
+	},
+	{
+		"a late latency wins over the page's", "store/fold.go",
+		"minute.Union(earlier, minute.Normalize(later))", "minute.Union(minute.Normalize(later), earlier)",
+		"store", "TestSQLite/fold_changes_no_answer",
+	},
+	{
+		"a fold waits for whoever holds its rows", "store/dialect.go",
+		`return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error`, `return tx.Exec("SET LOCAL lock_timeout = '60s'").Error`,
+		"store", "TestFoldGivesWay",
+	},
+	{
+		"retention takes a day too many", "store/retention.go",
+		"`DELETE FROM usage_day WHERE day < ?`", "`DELETE FROM usage_day WHERE day <= ?`",
+		"store", "TestSQLite/retention",
+	},
+
+	// Counting.
+	{
+		"pages are read before rows", "store/usage.go",
+		"	open, err := s.openDays(ctx, x, first, last, column)\n	if err != nil {\n		return fmt.Errorf(\"read usage rows: %w\", err)\n	}\n" +
+			"	pages, err := s.openPages(ctx, x, first, last, column)\n	if err != nil {\n		return fmt.Errorf(\"read usage pages: %w\", err)\n	}\n	defer pages.rows.Close()\n",
+		"	pages, err := s.openPages(ctx, x, first, last, column)\n	if err != nil {\n		return err\n	}\n	defer pages.rows.Close()\n" +
+			"	open, err := s.openDays(ctx, x, first, last, column)\n	if err != nil {\n		return err\n	}\n",
+		"store", "TestFoldBesideQuestion/sqlite",
+	},
+	{
+		"a template without a page is left out", "store/usage.go",
+		"		pages = append(pages, usageDay{template: template, open: rows})\n", "		_ = rows\n",
+		"store", "TestSQLite/merge_is_union",
+	},
+	{
+		"the last day of a window is lost when it is not whole", "store/minute/window.go",
+		"int32(floorDiv(w.End-1, minutesPerDay))", "int32(floorDiv(w.End, minutesPerDay)) - 1",
+		"store/minute", "TestNewWindow",
+	},
+	{
+		"the minute at which a window ends is in it", "store/minute/calendar.go",
+		"b := min(max(to-start, a), MinutesPerHalfHour)", "b := min(max(to-start+1, a), MinutesPerHalfHour)",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"at the end of a window the wrong side counts", "store/minute/calendar.go",
+		"		masks[i] = 1<<b - 1<<a\n", "		masks[i] = 1<<b - 1<<a\n		if 0 < b && b < MinutesPerHalfHour {\n			masks[i] = fullMask &^ (1<<b - 1)\n		}\n",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"an interval that begins with the next day is cut into this one", "store/minute/calendar.go",
+		"			c.next = i + 1\n", "			c.next = i + 2\n",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"the gate is that of a row, not of its half hour", "store/minute/count.go",
+		"kind == Session && open>>half&1 == 0", "kind == Session && open&0|t.connectedBit(i) == 0",
+		"store/minute", "TestCounterRules",
+	},
+	{
+		"there is no gate", "store/minute/count.go",
+		"kind == Session && open>>half&1 == 0", "kind == Session && open>>half&1 > 1",
+		"store/minute", "TestCounterRules",
+	},
+	{
+		"every half hour is a launch", "store/minute/count.go",
+		"starts := in.used &^ (in.used << 1)", "starts := in.used",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"a run of half hours ends at midnight", "store/minute/count.go",
+		"} else if l.last == first-1 {", "} else if l.last == first {",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"a user in two templates counts twice", "store/minute/count.go",
+		"		c.inTemplate.unionInto(&c.inAny)\n		c.inTemplate.drain()\n", "		c.inTemplate.unionInto(&c.inAny)\n		u.minutes += c.inTemplate.drain()\n",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"uniting rows keeps the later minutes only", "store/minute/row.go",
+		"	earlier.Minutes |= later.Minutes\n", "	earlier.Minutes = later.Minutes\n",
+		"store/minute", "TestUnion",
+	},
+	{
+		"percentiles take the nearest sample", "store/minute/percentile.go",
+		"return a + (b-a)*(at-float64(below))", "return a + 0*b",
+		"store/minute", "TestPercentile",
+	},
+	{
+		"a minute's last latency counts", "store/minute/latency.go",
+		"m&bit == 0 {\n			m |= bit\n", "m&bit <= bit {\n			m |= bit\n",
+		"store/minute", "FuzzParseLatencies",
+	},
+	{
+		"a day begins where the clock repeats an evening", "server/window.go",
+		`|| t.Equal(minute.StartOfDay(year, month, day, t.Location()))`, `|| t.Equal(minute.StartOfDay(year, month, day, t.Location())) || dayOf(t.Add(-time.Second)) != dayOf(t)`,
+		"server", "FuzzQuestion",
+	},
+	{
+		"values of sensitive parameters are shown", "store/parameters.go",
+		"	if u.Definition.Sensitive {\n", "	if u.Definition.Sensitive && len(now) < 0 {\n",
+		"store", "TestSQLite/parameters_of_newest_versions",
+	},
+	{
+		"values of sensitive parameters are kept", "store/builds.go",
+		"if d.Name == p.Name && d.Sensitive {", "if d.Name == p.Name && d.Sensitive && d.Type == \"\" {",
+		"store", "TestSQLite/parameters_of_latest_builds",
+	},
+
+	// Who may what.
+	{
+		"the access rule is not asked when a stream opens", "server/authorize.go",
+		"!ok || !principalOf(stream.Context()).Holds(r.permission) {", "!ok || r.permission == \"\" {",
+		"server", "TestEveryRPCIsClosed",
+	},
+	{
+		"the access rule is not asked for the messages of a stream", "server/authorize.go",
+		"	_, err := s.authorizer.authorize(s.Context(), s.method, m)\n	return err\n", "	return nil\n",
+		"server", "TestStreamFollowsItsRoles",
+	},
+	{
+		"an RPC without a rule is served", "server/authorize.go",
+		`return rule{}, errors.New("there is none")`, `return rule{permission: access.Authenticated}, nil`,
+		"server", "TestRPCWithoutRuleStopsTheStart",
+	},
+	{
+		"the organization of a template is not looked at", "store/access/decide.go",
+		"if !exists || !p.holdsOn(perm, id, organizationID) {", "if !exists || !p.Holds(perm) {",
+		"store/access", "TestContract",
+	},
+	{
+		"who may see no template sees all", "store/access/decide.go",
+		"		return Scope{}, ErrNotFound\n	}\n	return scopeOf(templates), nil\n", "		return Scope{all: true}, nil\n	}\n	return scopeOf(templates), nil\n",
+		"store/access", "TestContract",
+	},
+	{
+		"an empty scope covers everything", "store/access/scope.go",
+		"	return s.all\n", "	return s.all || len(s.templates) == 0\n",
+		"store/access", "TestZeroScopeCoversNothing",
+	},
+	{
+		"an agent's role works for others", "store/access/principal.go",
+		"if !p.known() || (p.Kind == KindAgent) != (b.Role == RoleAgent) {", "if !p.known() {",
+		"store/access", "TestRights",
+	},
+	{
+		"a token with another secret verifies", "store/access/token.go",
+		"subtle.ConstantTimeCompare(t.Hash(), hash) == 1", "subtle.ConstantTimeCompare(t.Hash()[:1], hash[:min(1, len(hash))]) == 1",
+		"store/access", "FuzzParseToken",
+	},
+	{
+		"expired tokens count", "store/tokens.go",
+		"expired := !found.ExpiresAt.IsZero() && !now.Before(found.ExpiresAt.Time)", "expired := !found.ExpiresAt.IsZero() && now.IsZero()",
+		"store", "TestSQLite/tokens",
+	},
+	{
+		"revoked tokens count", "store/tokens.go",
+		"|| expired || !found.RevokedAt.IsZero() {", "|| expired {",
+		"store", "TestSQLite/tokens",
+	},
+	{
+		"a stream outlives its token", "store/tokens.go",
+		"tokens.revoked_at = 0 AND (tokens.expires_at", "(tokens.expires_at",
+		"server", "TestRevokedTokenEndsItsStream",
+	},
+	{
+		"the first of several credentials counts", "server/authenticate.go",
+		"if len(found) != 1 {", "if len(found) == 0 {",
+		"server", "FuzzCredential",
+	},
+	{
+		"the issuer's tokens for another service count", "server/oidc.go",
+		"ClientID: v.config.Audience,", "SkipClientIDCheck: true,",
+		"server", "TestIssuerTokens",
+	},
+	{
+		"the issuer's tokens never expire", "server/oidc.go",
+		"ClientID: v.config.Audience,", "ClientID: v.config.Audience, SkipExpiryCheck: true,",
+		"server", "TestIssuerTokens",
+	},
+	{
+		"a client says where it calls from", "server/gateway.go",
+		`"traceparent", "x-request-id"}, name)`, `"traceparent", "x-request-id", callerAddressKey}, name)`,
+		"server", "FuzzHeader",
+	},
+	{
+		"the first address that a proxy names is believed", "server/gateway.go",
+		"for i := len(hops) - 1; i >= 0 && isTrusted(client); i-- {", "for i := 0; i < len(hops) && isTrusted(client); i++ {",
+		"server", "TestClientAddress",
+	},
+	{
+		"a page token of another list is taken", "server/paginate.go",
+		" || token.Question != p.question {", " {",
+		"server", "FuzzPageToken",
+	},
+
+	// The agent's side.
+	{
+		"a rejected report is sent again at once", "client/reporter.go",
+		"time.Now().Add(rejectPause)", "time.Now()",
+		"client", "TestReporterPausesAfterRejection",
+	},
+	{
+		"what was not acknowledged is not sent again", "client/reporter.go",
+		"case q.sequence == 0 || q.sequence > answer.GetAcknowledgedSequence():", "case q.sequence == 0:",
+		"client", "TestReporterSurvivesCuts",
+	},
+	{
+		"what waits is taken for settled", "client/reporter.go",
+		"case q.sequence == 0 || q.sequence > answer.GetAcknowledgedSequence():", "case q.sequence > answer.GetAcknowledgedSequence():",
+		"client", "TestReporterSurvivesCuts",
+	},
+}
