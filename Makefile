@@ -62,6 +62,18 @@ breaking: ## Fail if the contract breaks what the branch main promises.
 property: ## Compare answers with a naive reference for 20,000 random companies on SQLite and 2,000 on Postgres.
 	PROPERTY_RUNS=20000 go test -count=1 -timeout=1h -run=TestProperties -v ./server | grep -v '^=== '
 
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (30s), one after the other, and add up the executions. TARGETS limits it to some.
+	scripts/fuzz.sh
+
+.PHONY: mutants
+mutants: ## Plant bugs one by one and fail unless the tests notice each. MUTANTS limits it to some.
+	go run ./test/mutants -run '$(MUTANTS)'
+
+.PHONY: gate
+gate: ## Check for known vulnerabilities, licenses and a repeatable build. GOVULNDB names another database.
+	scripts/gate.sh
+
 .PHONY: bench
 bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-compare FILE' shows an earlier bench.json beside.
 	go run ./test/bench -out bench.json $(BENCH)

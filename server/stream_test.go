@@ -199,10 +199,12 @@ func TestStreamRejects(t *testing.T) {
 func TestAgentReportsForItselfAlone(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	stream := agentStreamOf(t, c, c.agents[0])
-	sendReports(t, stream, sessionAt(c.agents[1], 1, c.config.Clock()))
-	if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("a report for another agent: %v", err)
+	for name, agent := range map[string]string{"another agent": c.agents[1], "an agent that does not exist": uuid.NewString()} {
+		stream := agentStreamOf(t, c, c.agents[0])
+		sendReports(t, stream, sessionAt(agent, 1, c.config.Clock()))
+		if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("a report for %s: %v", name, err)
+		}
 	}
 }
 

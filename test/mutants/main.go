@@ -47,7 +47,7 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	l := laboratory{root: root, folder: folder, healthy: map[string]error{}}
+	l := newLaboratory(root, folder)
 	planted, survived := 0, 0
 	for _, m := range mutants {
 		if !match.MatchString(m.name) {
@@ -96,7 +96,13 @@ func (m mutant) mutate(root string) ([]byte, error) {
 // laboratory is where tests meet mutants.
 type laboratory struct {
 	root, folder string
-	healthy      map[string]error // what the tests say without a bug, by package and test
+	healthy      map[string]error  // what the tests say without a bug, by package and test
+	built        int               // test programs
+	programs     map[string]string // without a bug, by package
+}
+
+func newLaboratory(root, folder string) *laboratory {
+	return &laboratory{root: root, folder: folder, healthy: map[string]error{}, programs: map[string]string{}}
 }
 
 // plant returns nil if the test of a mutant passes without its bug and fails with it.
@@ -107,7 +113,7 @@ func (l *laboratory) plant(ctx context.Context, m mutant) error {
 	}
 	key := m.pkg + " " + m.test
 	if _, known := l.healthy[key]; !known {
-		l.healthy[key] = l.try(ctx, m, "")
+		l.healthy[key] = l.tryHealthy(ctx, m)
 	}
 	if err := l.healthy[key]; err != nil {
 		return fmt.Errorf("the test fails without it: %w", err)
@@ -120,8 +126,13 @@ func (l *laboratory) plant(ctx context.Context, m mutant) error {
 	if err := errors.Join(os.WriteFile(mutated, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
 		return err
 	}
+	program, err := l.build(ctx, m.pkg, overlay)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(program)
 	var failed *failedTestError
-	switch err := l.try(ctx, m, overlay); {
+	switch err := l.try(ctx, m, program); {
 	case errors.As(err, &failed):
 		return nil
 	case err != nil:
@@ -135,19 +146,35 @@ type failedTestError struct{ output string }
 
 func (e *failedTestError) Error() string { return "the test fails:\n" + e.output }
 
-// try builds the tests of a mutant's package, with an overlay if there is one, and runs the one that is named.
-func (l *laboratory) try(ctx context.Context, m mutant, overlay string) error {
-	binary := filepath.Join(l.folder, "mutant.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, "./"+m.pkg)
+// tryHealthy runs the test of a mutant without its bug.
+func (l *laboratory) tryHealthy(ctx context.Context, m mutant) (err error) {
+	if l.programs[m.pkg] == "" {
+		if l.programs[m.pkg], err = l.build(ctx, m.pkg, ""); err != nil {
+			return err
+		}
+	}
+	return l.try(ctx, m, l.programs[m.pkg])
+}
+
+// build makes the test program of a package, with an overlay if there is one.
+func (l *laboratory) build(ctx context.Context, pkg, overlay string) (program string, err error) {
+	l.built++
+	program = filepath.Join(l.folder, fmt.Sprintf("%d.test", l.built))
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-s -w", "-overlay", overlay, "-o", program, "./"+pkg)
 	build.Dir = l.root
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
+	return program, nil
+}
+
+// try runs the test of a mutant.
+func (l *laboratory) try(ctx context.Context, m mutant, program string) error {
 	var parts []string
 	for part := range strings.SplitSeq(m.test, "/") {
 		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	test := exec.CommandContext(ctx, binary, "-test.count=1", "-test.v", "-test.timeout="+testTimeout.String(), "-test.run="+strings.Join(parts, "/"))
+	test := exec.CommandContext(ctx, program, "-test.count=1", "-test.v", "-test.timeout="+testTimeout.String(), "-test.run="+strings.Join(parts, "/"))
 	test.Dir = filepath.Join(l.root, m.pkg)
 	out, err := test.CombinedOutput()
 	name, _, _ := strings.Cut(m.test, "/")

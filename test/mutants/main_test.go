@@ -5,7 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Every mutant still fits the code, and its test is still there.
 func TestTableFits(t *testing.T) {
@@ -58,7 +62,7 @@ func TestPlant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := laboratory{root: root, folder: t.TempDir(), healthy: map[string]error{}}
+	l := newLaboratory(root, t.TempDir())
 	caught := mutant{"an empty scope covers everything", "store/access/scope.go", "	return s.all\n", "	return s.all || len(s.templates) == 0\n", "store/access", "TestZeroScopeCoversNothing"}
 	if err := l.plant(t.Context(), caught); err != nil {
 		t.Errorf("%s: %v", caught.name, err)

@@ -49,7 +49,7 @@ var mutants = []mutant{
 		"server", "TestUnknownAndDeletedAgents",
 	},
 	{
-		"an agent reports for another", "server/ingest.go",
+		"an agent learns which agents there are", "server/ingest.go",
 		"if caller.Kind == access.KindAgent && caller.Agent != r.agent {", "if caller.Kind == access.KindAgent && caller.Agent == uuid.Nil {",
 		"server", "TestAgentReportsForItselfAlone",
 	},
