@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"database/sql"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -27,8 +26,10 @@ type alarm struct {
 }
 
 func newAlarm(words string) alarm {
-	return alarm{slog.NewTextHandler(io.Discard, nil), words, make(chan struct{}, 1)}
+	return alarm{slog.DiscardHandler, words, make(chan struct{}, 1)}
 }
+
+func (alarm) Enabled(context.Context, slog.Level) bool { return true }
 
 func (a alarm) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, a.words) {
@@ -103,9 +104,12 @@ func TestStreamRemembersOnlyWhatIsStored(t *testing.T) {
 		want        int64
 	}{
 		{storetest.Now, 0, 0}, // behind the gate
-		{storetest.Now, 1, 1}, {storetest.Now, 1, 1}, {storetest.Now, 0, 1},
+		{storetest.Now, 1, 1},
+		{storetest.Now, 1, 1},
+		{storetest.Now, 0, 1},
 		{storetest.Now.Add(time.Minute), 0, 2},
-		{storetest.Now.Add(-time.Hour), 1, 3}, {storetest.Now.Add(-time.Hour + time.Minute), 0, 4}, // an older half hour
+		{storetest.Now.Add(-time.Hour), 1, 3},
+		{storetest.Now.Add(-time.Hour + time.Minute), 0, 4}, // an older half hour
 		{storetest.Now.Add(2 * time.Minute), 0, 5},
 	} {
 		report := sessionAt(agent, uint64(i+1), step.at)

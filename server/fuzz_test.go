@@ -926,9 +926,25 @@ func FuzzClientAddress(f *testing.F) {
 // Whatever the headers of a REST call are: the server sees what it reads and nothing else, and the call is not lost.
 func FuzzHeader(f *testing.F) {
 	for _, header := range [][2]string{
-		{"Coder-Session-Token", "x"}, {"Session-Token", "\u00e4"}, {"Authorization", "Bearer x"}, {"Authorization", "\xff"}, {"Grpc-Metadata-Authorization", "x"}, {"Grpc-Timeout", "1n"},
-		{"Grpc-Metadata-Insights-Caller-Address", "1.2.3.4"}, {"Insights-Caller-Address", "1.2.3.4"}, {"X-Forwarded-For", "fe80::1%\u00e4"}, {"X-Forwarded-For", "\x01"}, {"X-Forwarded-Host", "\u00e4"},
-		{"X-Request-Id", "\x7f"}, {"Traceparent", "00-0-0-01"}, {"Traceparent-Bin", "!"}, {"Host", "a b"}, {"X-Http-Method-Override", "POST"}, {"Content-Encoding", "gzip"}, {"te", "x"}, {":authority", "x"},
+		{"Coder-Session-Token", "x"},
+		{"Session-Token", "\u00e4"},
+		{"Authorization", "Bearer x"},
+		{"Authorization", "\xff"},
+		{"Grpc-Metadata-Authorization", "x"},
+		{"Grpc-Timeout", "1n"},
+		{"Grpc-Metadata-Insights-Caller-Address", "1.2.3.4"},
+		{"Insights-Caller-Address", "1.2.3.4"},
+		{"X-Forwarded-For", "fe80::1%\u00e4"},
+		{"X-Forwarded-For", "\x01"},
+		{"X-Forwarded-Host", "\u00e4"},
+		{"X-Request-Id", "\x7f"},
+		{"Traceparent", "00-0-0-01"},
+		{"Traceparent-Bin", "!"},
+		{"Host", "a b"},
+		{"X-Http-Method-Override", "POST"},
+		{"Content-Encoding", "gzip"},
+		{"te", "x"},
+		{":authority", "x"},
 	} {
 		f.Add(header[0], header[1])
 	}

@@ -87,7 +87,7 @@ func FuzzForgedColumns(f *testing.F) {
 				usage.connected[i/8] |= 1 << (i % 8)
 			}
 			usage.halfHour, usage.kind, usage.narrow, usage.minutes = append(usage.halfHour, half), append(usage.kind, kind), append(usage.narrow, app), append(usage.minutes, minutes)
-			latency.blocks.push(subject)
+			latency.push(subject)
 			latency.halfHour, latency.minutes = append(latency.halfHour, half), append(latency.minutes, minutes)
 			latency.bins = append(latency.bins, bins[:min(len(bins), int(app))]...)
 			latency.offsets = append(latency.offsets, int32(len(latency.bins)))

@@ -208,8 +208,14 @@ func gateAndLatenciesApart(t *testing.T, f *Fixture) {
 		row  store.OpenRow
 		want int64
 	}{
-		{behindGate(0b1), 0}, {f.Row(0, 0, 18, 0b1), 1}, {behindGate(0b10), 2}, {behindGate(0b1), 2}, {f.Row(0, 0, 18, 0b100), 3},
-		{f.latency(0, 0, 18, 0b1, 100), 3}, {f.latency(0, 0, 18, 0b11, 200, 210), 3}, {f.latency(0, 0, 18, 0b1, 250), 3},
+		{behindGate(0b1), 0},
+		{f.Row(0, 0, 18, 0b1), 1},
+		{behindGate(0b10), 2},
+		{behindGate(0b1), 2},
+		{f.Row(0, 0, 18, 0b100), 3},
+		{f.latency(0, 0, 18, 0b1, 100), 3},
+		{f.latency(0, 0, 18, 0b11, 200, 210), 3},
+		{f.latency(0, 0, 18, 0b1, 250), 3},
 	} {
 		f.MustMerge(t, step.row)
 		var got int64
