@@ -235,7 +235,8 @@ func TestReporterPausesAfterRejection(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runReporter(t, f, srv.GRPCAddress(), store.Token{PrincipalKind: access.KindService, PrincipalID: id})
-	report(t, r, uuid.New(), 0) // of an agent that the catalog may learn of
+	late := uuid.New() // an agent that the catalog learns of later
+	report(t, r, late, 0)
 	begin := time.Now()
 	for i := range 100 {
 		report(t, r, f.Agents[0][0], i)
@@ -244,6 +245,15 @@ func TestReporterPausesAfterRejection(t *testing.T) {
 	rejected := rejections(t, srv)
 	if most := 1 + int(time.Since(begin)/(5*time.Second)); rejected < 1 || rejected > most {
 		t.Errorf("the report was sent and rejected %d times in %v, want at most %d", rejected, time.Since(begin), most)
+	}
+	c := store.Catalog{Agents: []store.Agent{{ID: late, WorkspaceID: f.Workspaces[0][1], Name: "late"}}}
+	refusals, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }})
+	if err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+	wantMinutes(t, f, r, 100)
+	if users := f.Ask(t).Activity; len(users) != 2 || users[1].UserID != f.Users[1] || users[1].Minutes != 1 {
+		t.Errorf("in the end: %+v; want the late report too", users)
 	}
 }
 

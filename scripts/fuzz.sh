@@ -14,7 +14,7 @@ while read -r package; do
     for target in $(cd "$folder" && cat ./*_test.go | sed -n 's/^func \(Fuzz[A-Za-z]*\)(f \*testing\.F).*/\1/p' | sort | grep -E -- "${TARGETS:-.}" || true); do
         targets=$((targets + 1))
         result=ok
-        if ! go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30s}" "$folder" >"$log" 2>&1; then
+        if ! go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30s}" -fuzzminimizetime 100x "$folder" >"$log" 2>&1; then
             result=FAILED
             failed+=("$target")
             cat "$log"

@@ -420,7 +420,7 @@ var restQuestions = []proto.Message{
 func FuzzQuery(f *testing.F) {
 	for i := range restQuestions {
 		for _, query := range []string{
-			week, "template_ids=a,,b&template_ids=%20c", "page_size=1&page_token=", "page_size=0x1", "tz_offset=-3", "tz_offset=5.5", "interval=day&interval=week", "foo=1", "=", "%ff=1", "search=%ff",
+			week, "template_ids=a,,b&template_ids=%20c", "page_size=1&page_token=", "page_size=0x1", "page_size=", "tz_offset=-3", "tz_offset=5.5", "interval=day&interval=week", "foo=1", "=", "%ff=1", "search=%ff",
 			"template_ids[a]=1", "principal.kind=PRINCIPAL_KIND_USER", "principal.kind=9", "principal.id=x&principal.id=y", "start_time.seconds=1", "sections=report,interval_reports", "timezone", "startTime=1",
 			"role_binding.role=x", "role_binding.principal.kind=x", "since=1", "at=2023-08-15T12:00:00Z",
 		} {

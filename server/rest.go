@@ -39,8 +39,11 @@ func (queryParser) Parse(target proto.Message, query url.Values, bound *utilitie
 	}
 	split := url.Values{}
 	for name, values := range query {
-		if f := queryField(target.ProtoReflect().Descriptor(), name); f.IsList() {
+		switch f := queryField(target.ProtoReflect().Descriptor(), name); {
+		case f.IsList():
 			values = splitList(values)
+		case f.Kind() == protoreflect.Int32Kind && values[0] == "":
+			continue // as if it were not there
 		}
 		if len(values) > 0 {
 			split[name] = values

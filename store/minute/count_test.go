@@ -176,6 +176,7 @@ var anyWindow = rapid.Custom(func(t *rapid.T) Window {
 		minute := rapid.OneOf(
 			rapid.Int64Range(-1500, most),
 			rapid.Map(rapid.Int64Range(-50, most/30), func(half int64) int64 { return half * 30 }),
+			rapid.Map(rapid.Int64Range(-1, most/1440*120+60), func(n int64) int64 { return n/120*1440 + n%120 - 60 }), // within an hour of a midnight
 		).Draw(t, label)
 		return time.Unix(firstDay*86_400+minute*60-rapid.Int64Range(0, 59).Draw(t, "seconds"), 0).In(zone)
 	}

@@ -16,7 +16,7 @@ const firstDay = -1
 func anyRow(days int32) *rapid.Generator[Row] {
 	return rapid.Custom(func(t *rapid.T) Row {
 		r := Row{
-			HalfHour: rapid.Int32Range(firstDay*HalfHoursPerDay, (firstDay+days)*HalfHoursPerDay-1).Draw(t, "half hour"),
+			HalfHour: anyHalfHour(days).Draw(t, "half hour"),
 			Subject:  rapid.SampledFrom([]int64{-7, 0, 3, 1 << 40}).Draw(t, "subject"),
 			Kind:     Kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")),
 			Minutes:  rapid.OneOf(rapid.Just(Mask(0)), rapid.Just(fullMask), rapid.Custom(anyMask)).Draw(t, "minutes"),
@@ -34,6 +34,15 @@ func anyRow(days int32) *rapid.Generator[Row] {
 			}
 		}
 		return r
+	})
+}
+
+// anyHalfHour draws any half hour of some days, and often one of the first and the last, so that runs and edges occur.
+func anyHalfHour(days int32) *rapid.Generator[int32] {
+	return rapid.Custom(func(t *rapid.T) int32 {
+		day := rapid.Int32Range(firstDay, firstDay+days-1).Draw(t, "day")
+		ofDay := rapid.OneOf(rapid.Int32Range(0, HalfHoursPerDay-1), rapid.SampledFrom([]int32{0, 1, 2, 45, 46, 47}))
+		return day*HalfHoursPerDay + ofDay.Draw(t, "half hour of the day")
 	})
 }
 

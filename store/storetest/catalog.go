@@ -198,6 +198,15 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)
 	}
+	// What was sensitive when the workspaces were built is not there to be shown later.
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{{Name: "secret", Type: "string"}}}}})
+	if got, err = f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	want = []store.ParameterUsage{{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string"}, Values: []store.ParameterValue{{Value: "", Count: 3}}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parameters, no longer sensitive (-want +got):\n%s", diff)
+	}
 }
 
 func tokens(t *testing.T, f *Fixture) {

@@ -211,7 +211,7 @@ var mutants = []mutant{
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
-		"an interval that begins with the next day is cut into this one", "store/minute/calendar.go",
+		"an interval that goes on the next day is lost", "store/minute/calendar.go",
 		"			c.next = i + 1\n", "			c.next = i + 2\n",
 		"store/minute", "TestCounterAgainstReference",
 	},
@@ -289,7 +289,7 @@ var mutants = []mutant{
 	},
 	{
 		"the organization of a template is not looked at", "store/access/decide.go",
-		"if !exists || !p.holdsOn(perm, id, organizationID) {", "if !exists || !p.Holds(perm) {",
+		"if !exists || !p.holdsOn(perm, id, organizationID) {", "if !exists || !p.holdsOn(perm, id, organizationID) && !p.Holds(perm) {",
 		"store/access", "TestContract",
 	},
 	{
@@ -305,7 +305,7 @@ var mutants = []mutant{
 	{
 		"an agent's role works for others", "store/access/principal.go",
 		"if !p.known() || (p.Kind == KindAgent) != (b.Role == RoleAgent) {", "if !p.known() {",
-		"store/access", "TestRights",
+		"store/access", "TestKinds",
 	},
 	{
 		"a token with another secret verifies", "store/access/token.go",
@@ -372,6 +372,6 @@ var mutants = []mutant{
 	{
 		"what waits is taken for settled", "client/reporter.go",
 		"case q.sequence == 0 || q.sequence > answer.GetAcknowledgedSequence():", "case q.sequence > answer.GetAcknowledgedSequence():",
-		"client", "TestReporterSurvivesCuts",
+		"client", "TestReporterPausesAfterRejection",
 	},
 }
