@@ -710,6 +710,8 @@ func FuzzCredential(f *testing.F) {
 	f.Add("Bearer "+token, "", "")
 	f.Add("", token, "")
 	f.Add("", "", token)
+	f.Add("Bearer "+token, token, "")
+	f.Add("", token, token)
 	f.Add("bearer  "+token, "", "")
 	f.Add("Basic "+token, "", token)
 	f.Add("Bearer a.b.c", "", "")

@@ -213,7 +213,7 @@ var mutants = []mutant{
 	{
 		"an interval that goes on the next day is lost", "store/minute/calendar.go",
 		"			c.next = i + 1\n", "			c.next = i + 2\n",
-		"store/minute", "TestCounterAgainstReference",
+		"store/minute", "TestCounterRules",
 	},
 	{
 		"the gate is that of a row, not of its half hour", "store/minute/count.go",
