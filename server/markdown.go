@@ -1,13 +1,15 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
 	"html"
 	"strings"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
+	renderer "github.com/yuin/goldmark/renderer/html"
 	"github.com/yuin/goldmark/text"
-	"github.com/yuin/goldmark/util"
 )
 
 // plainText is what a reader of Markdown sees, without its marks: blocks on lines of their own, links and pictures as
@@ -41,7 +43,12 @@ func shown(n *ast.Text, source []byte) string {
 	value := n.Value(source)
 	text := string(value)
 	if _, code := n.Parent().(*ast.CodeSpan); !code {
-		text = html.UnescapeString(string(util.UnescapePunctuations(value)))
+		// By way of HTML, because what is an escape and what an entity is decided from left to right.
+		var page bytes.Buffer
+		w := bufio.NewWriter(&page)
+		renderer.DefaultWriter.Write(w, value)
+		_ = w.Flush() // a buffer takes everything
+		text = html.UnescapeString(page.String())
 	}
 	switch {
 	case n.HardLineBreak():

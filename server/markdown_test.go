@@ -15,6 +15,7 @@ func TestPlainText(t *testing.T) {
 		"```sh\nmake *all*\n```\nthen":                                  "make *all*\nthen",
 		"hard  \nbreak":                                                 "hard\nbreak",
 		"5 &lt; 6 &amp; \\*not slanted\\*":                              "5 < 6 & *not slanted*",
+		"/?a=1&copy=2 \\&amp;":                                          "/?a=1&copy=2 &amp;",
 		"<b>bold</b> <script>alert(1)</script>":                         "bold alert(1)",
 		"<script>alert(1)</script>":                                     "",
 		"a < b":                                                         "a < b",
