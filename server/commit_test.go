@@ -122,10 +122,20 @@ func TestStreamRemembersOnlyWhatIsStored(t *testing.T) {
 	}
 }
 
-// The access rule of a stream is that of every message on it: a role that is taken back ends it, whatever the message holds.
+// Who may not send cannot open a stream, and the access rule is that of every message on it: a role that is taken back ends
+// it, whatever the message holds.
 func TestStreamFollowsItsRoles(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	member, end := context.WithTimeout(as(t.Context(), r.token(t, access.RoleMember, everywhere)), time.Minute)
+	defer end()
+	closed, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(member)
+	if err == nil {
+		_, err = closed.Recv()
+	}
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a stream of a member: %v", err)
+	}
 	id := uuid.New()
 	binding, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane})
 	if err != nil {
