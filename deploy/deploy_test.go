@@ -1,0 +1,459 @@
+// Package deploy holds what operators start the service with. Its tests hold the files against each other, and against a
+// running server and a Prometheus that scrapes it.
+package deploy
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// readYAML reads a file into a value.
+func readYAML(t *testing.T, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, into); err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+}
+
+// program finds a program that the tests need.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is not installed: on Debian, apt-get install prometheus", name)
+	}
+	return path
+}
+
+// The operator scrapes what the monitor selects by the labels of a service and the name of a port of it, in its namespace.
+func TestServiceMonitorSelectsService(t *testing.T) {
+	t.Parallel()
+	type metadata struct {
+		Namespace string
+		Labels    map[string]string
+	}
+	var service struct {
+		Metadata metadata
+		Spec     struct {
+			ClusterIP string `yaml:"clusterIP"`
+			Selector  map[string]string
+			Ports     []struct {
+				Name       string
+				Port       int
+				TargetPort int `yaml:"targetPort"`
+			}
+		}
+	}
+	var monitor struct {
+		Metadata metadata
+		Spec     struct {
+			JobLabel string `yaml:"jobLabel"`
+			Selector struct {
+				MatchLabels map[string]string `yaml:"matchLabels"`
+			}
+			Endpoints []struct{ Port string }
+		}
+	}
+	readYAML(t, "kubernetes/service.yaml", &service)
+	readYAML(t, "kubernetes/servicemonitor.yaml", &monitor)
+	if service.Metadata.Namespace == "" || service.Metadata.Namespace != monitor.Metadata.Namespace {
+		t.Errorf("service in %q, monitor in %q", service.Metadata.Namespace, monitor.Metadata.Namespace)
+	}
+	if len(monitor.Spec.Selector.MatchLabels) == 0 {
+		t.Error("the monitor selects everything")
+	}
+	for label, want := range monitor.Spec.Selector.MatchLabels {
+		if got := service.Metadata.Labels[label]; got != want {
+			t.Errorf("the monitor wants a service with %s %q, it has %q", label, want, got)
+		}
+	}
+	if len(service.Spec.Ports) != 1 || len(monitor.Spec.Endpoints) != 1 || service.Spec.Ports[0].Name != monitor.Spec.Endpoints[0].Port {
+		t.Errorf("the service has the ports %v, the monitor scrapes %v", service.Spec.Ports, monitor.Spec.Endpoints)
+	}
+	for _, port := range service.Spec.Ports {
+		if port.Port != 2112 || port.TargetPort != 2112 {
+			t.Errorf("port %+v, want 2112", port)
+		}
+	}
+	if service.Spec.ClusterIP != "None" || len(service.Spec.Selector) == 0 {
+		t.Errorf("cluster IP %q and selector %v: not headless, or without pods", service.Spec.ClusterIP, service.Spec.Selector)
+	}
+	if job := service.Metadata.Labels[monitor.Spec.JobLabel]; job != scrapeConfig(t).ScrapeConfigs[0].JobName {
+		t.Errorf("the job is called %q in Kubernetes only", job)
+	}
+}
+
+// prometheusConfig is what the tests read of prometheus.yml.
+type prometheusConfig struct {
+	ScrapeConfigs []struct {
+		JobName       string                       `yaml:"job_name"`
+		StaticConfigs []struct{ Targets []string } `yaml:"static_configs"`
+	} `yaml:"scrape_configs"`
+}
+
+func scrapeConfig(t *testing.T) prometheusConfig {
+	t.Helper()
+	var c prometheusConfig
+	readYAML(t, "prometheus/prometheus.yml", &c)
+	if len(c.ScrapeConfigs) != 1 || len(c.ScrapeConfigs[0].StaticConfigs) != 1 || len(c.ScrapeConfigs[0].StaticConfigs[0].Targets) != 1 {
+		t.Fatalf("want one job with one target, got %+v", c)
+	}
+	return c
+}
+
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool := program(t, "promtool")
+	for _, args := range [][]string{
+		{"check", "config", "prometheus/prometheus.yml"},
+		{"check", "rules", "prometheus/alerts.yml"},
+		{"test", "rules", "prometheus/alerts_test.yml"},
+	} {
+		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// Each alert has a test in which it fires: promtool does not ask for one.
+func TestAlertsAreTested(t *testing.T) {
+	t.Parallel()
+	var tests struct {
+		Tests []struct {
+			Alerts []struct {
+				Name     string           `yaml:"alertname"`
+				Expected []map[string]any `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	readYAML(t, "prometheus/alerts_test.yml", &tests)
+	fires := map[string]bool{}
+	for _, test := range tests.Tests {
+		for _, a := range test.Alerts {
+			fires[a.Name] = fires[a.Name] || len(a.Expected) > 0
+		}
+	}
+	for _, a := range alerts(t) {
+		if !fires[a.Alert] {
+			t.Errorf("no test lets %s fire", a.Alert)
+		}
+	}
+}
+
+// alert is what the tests read of an alert rule.
+type alert struct{ Alert, Expr string }
+
+func alerts(t *testing.T) []alert {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []alert }
+	}
+	readYAML(t, "prometheus/alerts.yml", &file)
+	var all []alert
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	if len(all) == 0 {
+		t.Fatal("no alerts")
+	}
+	return all
+}
+
+// The services of the compose file find their files, each other, and settings that the server has.
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	var compose struct {
+		Services map[string]struct {
+			Build       struct{ Context, Dockerfile string }
+			Environment map[string]string
+			Volumes     []string
+		}
+	}
+	readYAML(t, "compose.yaml", &compose)
+	for name, service := range compose.Services {
+		for _, volume := range service.Volumes {
+			if from, _, _ := strings.Cut(volume, ":"); strings.HasPrefix(from, ".") {
+				if _, err := os.Stat(from); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	}
+	insights := compose.Services["insights"]
+	if _, err := os.Stat(filepath.Join(insights.Build.Context, insights.Build.Dockerfile)); err != nil {
+		t.Errorf("the image of the server: %v", err)
+	}
+	_, port, _ := strings.Cut(insights.Environment["INSIGHTS_PROMETHEUS_ADDRESS"], ":")
+	if got := scrapeConfig(t).ScrapeConfigs[0].StaticConfigs[0].Targets[0]; got != "insights:"+port {
+		t.Errorf("Prometheus scrapes %s, the server listens on port %q of insights", got, port)
+	}
+	// The program refuses variables that set no flag.
+	version := exec.CommandContext(t.Context(), build(t), "version")
+	for name, value := range insights.Environment {
+		version.Env = append(version.Env, name+"="+value)
+	}
+	if out, err := version.CombinedOutput(); err != nil {
+		t.Errorf("with the environment of the compose file: %v\n%s", err, out)
+	}
+	var sources struct{ Datasources []struct{ URL, Type string } }
+	readYAML(t, "grafana/provisioning/datasources/prometheus.yaml", &sources)
+	if len(sources.Datasources) != 1 || sources.Datasources[0].URL != "http://prometheus:9090" || sources.Datasources[0].Type != "prometheus" {
+		t.Errorf("data sources: %+v", sources.Datasources)
+	}
+	var providers struct {
+		Providers []struct{ Options struct{ Path string } }
+	}
+	readYAML(t, "grafana/provisioning/dashboards/insights.yaml", &providers)
+	if len(providers.Providers) != 1 || !slices.Contains(compose.Services["grafana"].Volumes, "./grafana:"+providers.Providers[0].Options.Path+":ro") {
+		t.Errorf("Grafana looks for dashboards at %+v, the compose file mounts %v", providers.Providers, compose.Services["grafana"].Volumes)
+	}
+}
+
+// build builds the program.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "insights")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../cmd/insights").CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	return path
+}
+
+// patience is how long the tests wait for programs and for data, on a busy machine.
+const patience = 4 * time.Minute
+
+// run starts a program that ends with the test, and waits for a line of its output. It returns what the expression's group
+// matched.
+func run(t *testing.T, expression, path string, args ...string) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	command := exec.CommandContext(ctx, path, args...)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = 30 * time.Second
+	r, w := io.Pipe()
+	command.Stdout, command.Stderr = w, w
+	if err := command.Start(); err != nil {
+		stop()
+		t.Fatal(err)
+	}
+	found, read := make(chan string, 1), make(chan struct{})
+	var seen strings.Builder // whoever waited for read may look
+	go func() {
+		defer close(read)
+		re, waiting := regexp.MustCompile(expression), true
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if waiting {
+				fmt.Fprintln(&seen, lines.Text())
+				if groups := re.FindStringSubmatch(lines.Text()); groups != nil {
+					waiting = false
+					found <- groups[1]
+				}
+			}
+		}
+	}()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = command.Wait() // a signal ends it
+		_ = w.Close()
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+		<-read
+	})
+	select {
+	case group := <-found:
+		return group
+	case <-ended:
+	case <-time.After(patience):
+		stop()
+		<-ended
+	}
+	<-read
+	t.Fatalf("%s ended, or was ended after %v, without %q:\n%s", filepath.Base(path), patience, expression, seen.String())
+	return ""
+}
+
+// dashboard is what the tests read of a dashboard.
+type dashboard struct {
+	UID, Title string
+	Panels     []struct {
+		Title   string
+		Targets []struct{ Expr, LegendFormat string }
+	}
+}
+
+// question is an expression that must find data.
+type question struct {
+	of, expr string
+	labels   []string // that series must have, for the legend
+}
+
+var (
+	inLegend = regexp.MustCompile(`\{\{(\w+)\}\}`)
+	selector = regexp.MustCompile(`\w+\{[^}]*\}`)
+)
+
+// questions are the expressions of all panels, and the selectors of all alerts: alerts themselves find nothing when all
+// is well.
+func questions(t *testing.T) []question {
+	t.Helper()
+	// Grafana fills in its variables: all templates, and a window of some scrapes.
+	variables := strings.NewReplacer("$__rate_interval", "15s", "$template", ".*")
+	var all []question
+	for _, path := range []string{"grafana/insights.json", "grafana/operations.json"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d dashboard
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("read %s: %v", path, err)
+		}
+		if d.UID == "" || len(d.Panels) == 0 {
+			t.Errorf("%s has no uid or no panels", path)
+		}
+		for _, p := range d.Panels {
+			if len(p.Targets) == 0 {
+				t.Errorf("%s: %s shows nothing", path, p.Title)
+			}
+			for _, target := range p.Targets {
+				q := question{of: d.Title + ": " + p.Title, expr: variables.Replace(target.Expr)}
+				for _, label := range inLegend.FindAllStringSubmatch(target.LegendFormat, -1) {
+					q.labels = append(q.labels, label[1])
+				}
+				all = append(all, q)
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		found := selector.FindAllString(a.Expr, -1)
+		if len(found) == 0 {
+			t.Errorf("%s selects nothing", a.Alert)
+		}
+		for _, s := range found {
+			all = append(all, question{of: a.Alert, expr: s})
+		}
+	}
+	return all
+}
+
+// ask asks Prometheus and says what the answer lacks.
+func (q question) ask(t *testing.T, prometheus string) (lacks string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheus+"/api/v1/query?"+url.Values{"query": {q.expr}}.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string
+		Data  struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatalf("%s: %v", q.of, err)
+	}
+	if answer.Error != "" {
+		t.Fatalf("%s: %s: %s", q.of, q.expr, answer.Error)
+	}
+	numbers, labels := 0, map[string]bool{}
+	for _, series := range answer.Data.Result {
+		for label := range series.Metric {
+			labels[label] = true
+		}
+		text, _ := series.Value[1].(string)
+		if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) {
+			numbers++
+		}
+	}
+	for _, label := range q.labels {
+		if !labels[label] {
+			return fmt.Sprintf("no label %s, which the legend shows, in %d series", label, len(answer.Data.Result))
+		}
+	}
+	if numbers == 0 {
+		return fmt.Sprintf("no number in %d series", len(answer.Data.Result))
+	}
+	return ""
+}
+
+// A Prometheus with our configuration, but for the target and the pace, scrapes a demo: each panel has data, and each alert
+// looks at series that there are.
+func TestPrometheusFindsData(t *testing.T) {
+	t.Parallel()
+	binary := program(t, "prometheus")
+	metrics := run(t, `metrics\s+http://(\S+)/metrics`, build(t), "demo",
+		"--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s")
+
+	folder := t.TempDir()
+	for _, name := range []string{"prometheus.yml", "alerts.yml"} {
+		text, err := os.ReadFile(filepath.Join("prometheus", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := strings.NewReplacer(scrapeConfig(t).ScrapeConfigs[0].StaticConfigs[0].Targets[0], metrics, "interval: 15s", "interval: 1s").Replace(string(text))
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(here), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prometheus := "http://" + run(t, `msg="Listening on" address=(\S+)`, binary,
+		"--config.file="+filepath.Join(folder, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(folder, "data"), "--web.listen-address=127.0.0.1:0")
+
+	open := questions(t)
+	t.Logf("%d expressions", len(open))
+	for deadline := time.Now().Add(patience); ; {
+		var lacking []string
+		open = slices.DeleteFunc(open, func(q question) bool {
+			lacks := q.ask(t, prometheus)
+			if lacks != "" {
+				lacking = append(lacking, fmt.Sprintf("%s: %s: %s", q.of, q.expr, lacks))
+			}
+			return lacks == ""
+		})
+		if len(open) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("without data after %v:\n%s", patience, strings.Join(lacking, "\n"))
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(time.Second):
+		}
+	}
+}
