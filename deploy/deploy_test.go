@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -231,11 +232,18 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// build builds the program.
+// building lets one test build at a time, so that the next one finds everything compiled.
+var building sync.Mutex
+
+// build builds the program as make build does.
 func build(t *testing.T) string {
 	t.Helper()
+	building.Lock()
+	defer building.Unlock()
 	path := filepath.Join(t.TempDir(), "insights")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../cmd/insights").CombinedOutput(); err != nil {
+	command := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "../cmd/insights")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
 	return path
