@@ -184,10 +184,7 @@ var mutants = []mutant{
 	// Counting.
 	{
 		"pages are read before rows", "store/usage.go",
-		"	open, err := s.openDays(ctx, x, first, last, column)\n	if err != nil {\n		return fmt.Errorf(\"read usage rows: %w\", err)\n	}\n" +
-			"	pages, err := s.openPages(ctx, x, first, last, column)\n	if err != nil {\n		return fmt.Errorf(\"read usage pages: %w\", err)\n	}\n	defer pages.rows.Close()\n",
-		"	pages, err := s.openPages(ctx, x, first, last, column)\n	if err != nil {\n		return err\n	}\n	defer pages.rows.Close()\n" +
-			"	open, err := s.openDays(ctx, x, first, last, column)\n	if err != nil {\n		return err\n	}\n",
+		"		for ; next < day; next++ {\n", "		if open, err = s.openDays(ctx, x, first, last, column); err != nil {\n			return err\n		}\n		for ; next < day; next++ {\n",
 		"store", "TestFoldBesideQuestion/sqlite",
 	},
 	{
