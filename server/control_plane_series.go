@@ -78,14 +78,6 @@ var controlPlaneFamilies = []*family{
 	},
 }
 
-// Series of a histogram beside its buckets.
-const (
-	bucketSuffix = "_bucket"
-	sumSuffix    = "_sum"
-	countSuffix  = "_count"
-	boundLabel   = "le" // of a bucket
-)
-
 // controlPlaneFamily finds the family of a series, and for that of a histogram what part of it the series is.
 func controlPlaneFamily(series string) (f *family, suffix string) {
 	for _, f := range controlPlaneFamilies {

@@ -3,7 +3,9 @@ package server
 import (
 	"maps"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +223,14 @@ func TestDeploymentMetrics(t *testing.T) {
 			if diff := cmp.Diff(seriesOf(t, today), r.deploymentSeries(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
+			_, body := scrape(t, r.prometheus.Handler, openMetrics)
+			for family, began := range map[string]time.Duration{firstConnectionFamily.name: time.Minute, jobTimingsFamily.name: time.Minute, "coderd_workspace_builds": time.Hour} {
+				want := strconv.FormatFloat(float64(storetest.Now.Add(-began).UnixMilli())/1000, 'g', -1, 64)
+				lines := regexp.MustCompile(`(?m)^`+family+`_created\{.*\} (.*)$`).FindAllStringSubmatch(body, -1)
+				if len(lines) == 0 || slices.ContainsFunc(lines, func(line []string) bool { return line[1] != want }) {
+					t.Errorf("%s: want %s to have begun at %s, got %q", name, family, want, lines)
+				}
+			}
 		}
 		// Who comes the day after finds what lasts, and nothing of the workspace that is gone.
 		tomorrow := run(t, database, storetest.Now.Add(25*time.Hour), nil)
@@ -430,9 +440,9 @@ func TestDistributions(t *testing.T) {
 		store.Distribution
 	}{
 		{"z", store.Distribution{Count: 1, Sum: 0, Below: []int64{1, 1}}},
-		{`a"`, store.Distribution{Count: 3, Sum: 9, Below: []int64{1, 2}}},
+		{`a"`, store.Distribution{Count: 3, Sum: 9, Below: []int64{1, 2}, Since: store.At(time.Unix(20, 0))}},
 		{"m", store.Distribution{Count: 1, Sum: 5, Below: []int64{0, 0}}},
-		{`a"`, store.Distribution{Count: 1, Sum: 1, Below: []int64{0, 1}}},
+		{`a"`, store.Distribution{Count: 1, Sum: 1, Below: []int64{0, 1}, Since: store.At(time.Unix(10, 5e8))}},
 	} {
 		s.addDistribution(f, one.Distribution, one.who)
 	}
@@ -458,6 +468,9 @@ func TestDistributions(t *testing.T) {
 			`)
 		if diff := cmp.Diff(want, whole); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", accept, diff)
+		}
+		if created := "waits_seconds_created{who=\"a\\\"\"} 10.5\n"; strings.Contains(body, created) != (accept == openMetrics) || strings.Count(body, createdSuffix) > 1 {
+			t.Errorf("%s: want %q in OpenMetrics alone, and nothing of what began nobody knows when:\n%s", accept, created, body)
 		}
 	}
 	if dropped := testutil.ToFloat64(page.dropped.WithLabelValues(f.name)); dropped != 2 {

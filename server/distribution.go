@@ -13,8 +13,7 @@ type distributionSeries struct {
 	store.Distribution
 }
 
-// distributions writes a histogram, as [metricsPage.family] does with one of observations. Distributions with the same
-// labels add up; they have the same bounds then.
+// distributions writes a histogram. Distributions with the same labels add up; they have the same bounds then.
 func (p *metricsPage) distributions(f *family, all []distributionSeries) {
 	if !p.wants(f.name) || len(all) == 0 {
 		return
@@ -25,10 +24,10 @@ func (p *metricsPage) distributions(f *family, all []distributionSeries) {
 	written := 0
 	var labels []byte
 	for i := 0; i < len(all); {
-		d, first := all[i], i
+		d, since, first := all[i], millis(all[i].Since.Time), i
 		d.Below = slices.Clone(d.Below)
 		for i++; i < len(all) && slices.Equal(all[i].labels, all[first].labels); i++ {
-			d.Count, d.Sum = d.Count+all[i].Count, d.Sum+all[i].Sum
+			d.Count, d.Sum, since = d.Count+all[i].Count, d.Sum+all[i].Sum, earlier(since, millis(all[i].Since.Time))
 			for b, n := range all[i].Below {
 				d.Below[b] += n
 			}
@@ -41,11 +40,12 @@ func (p *metricsPage) distributions(f *family, all []distributionSeries) {
 			labels = appendLabel(labels, 0, name, d.labels[l])
 		}
 		for b, n := range d.Below {
-			p.writeLine(f.name, "_bucket", labels, p.bound(d.bounds[b]), float64(n))
+			p.writeLine(f.name, bucketSuffix, labels, p.bound(d.bounds[b]), float64(n))
 		}
-		p.writeLine(f.name, "_bucket", labels, "+Inf", float64(d.Count))
-		p.writeLine(f.name, "_sum", labels, "", d.Sum)
-		p.writeLine(f.name, "_count", labels, "", float64(d.Count))
+		p.writeLine(f.name, bucketSuffix, labels, "+Inf", float64(d.Count))
+		p.writeLine(f.name, sumSuffix, labels, "", d.Sum)
+		p.writeLine(f.name, countSuffix, labels, "", float64(d.Count))
+		p.writeCreated(f.name, labels, since)
 		if len(p.text) >= flushAt {
 			p.flush()
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,64 +57,56 @@ func TestExpositionText(t *testing.T) {
 	for name, c := range map[string]expositionCase{
 		"gauge": {
 			family:  family{name: "g", help: "A \"gauge\".\nTwo \\ lines.", kind: gaugeFamily, labels: []string{"b", "a"}},
-			samples: []sample{{2.5, []string{"2", "x"}}, {1e9, []string{"1", "y"}}},
+			samples: []sample{of(2.5, "2", "x"), of(1e9, "1", "y")},
 			text:    "# HELP g A \"gauge\".\\nTwo \\\\ lines.\n# TYPE g gauge\ng{b=\"1\",a=\"y\"} 1e+09\ng{b=\"2\",a=\"x\"} 2.5\n",
 			open:    "# HELP g A \\\"gauge\\\".\\nTwo \\\\ lines.\n# TYPE g gauge\ng{b=\"1\",a=\"y\"} 1e+09\ng{b=\"2\",a=\"x\"} 2.5\n",
 		},
 		"no labels": {
 			family:  family{name: "g", help: "H.", kind: gaugeFamily},
-			samples: []sample{{0, nil}},
+			samples: []sample{of(0)},
 			text:    "# HELP g H.\n# TYPE g gauge\ng 0\n",
 		},
 		"odd values": {
 			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
-			samples: []sample{{math.NaN(), []string{"1"}}, {math.Inf(1), []string{"2"}}, {math.Inf(-1), []string{"3"}}},
+			samples: []sample{of(math.NaN(), "1"), of(math.Inf(1), "2"), of(math.Inf(-1), "3")},
 			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"1\"} NaN\ng{l=\"2\"} +Inf\ng{l=\"3\"} -Inf\n",
 		},
 		"odd labels": {
 			family: family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
 			samples: []sample{
-				{1, []string{""}}, {2, []string{"a\"b\\c\nd\r\te"}}, {3, []string{"cut \xe2\x98 short"}}, {4, []string{"nul \x00"}}, {5, []string{"snow ☃"}},
+				of(1, ""), of(2, "a\"b\\c\nd\r\te"), of(3, "cut \xe2\x98 short"), of(4, "nul \x00"), of(5, "snow ☃"),
 			},
 			text: "# HELP g H.\n# TYPE g gauge\ng{l=\"\"} 1\ng{l=\"a\\\"b\\\\c\\nd\r\te\"} 2\ng{l=\"cut \uFFFD short\"} 3\ng{l=\"nul \uFFFD\"} 4\ng{l=\"snow ☃\"} 5\n",
 		},
 		"counter": {
 			family:  family{name: "c_total", help: "H.", kind: counterFamily, labels: []string{"l"}},
-			samples: []sample{{1, []string{"b"}}, {2, []string{"a"}}, {4, []string{"b"}}},
+			samples: []sample{of(1, "b"), of(2, "a"), of(4, "b")},
 			text:    "# HELP c_total H.\n# TYPE c_total counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 5\n",
 			open:    "# HELP c H.\n# TYPE c counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 5\n",
 		},
+		"counter that began": {
+			family: family{name: "c_total", help: "H.", kind: counterFamily, labels: []string{"l"}},
+			samples: []sample{
+				of(1, "b").from(time.UnixMilli(2000)), of(2, "a").from(time.UnixMilli(1_700_000_000_125)), of(4, "b").from(time.UnixMilli(1000)), of(8, "b"), of(16, "c"),
+			},
+			text: "# HELP c_total H.\n# TYPE c_total counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 13\nc_total{l=\"c\"} 16\n",
+			open: "# HELP c H.\n# TYPE c counter\nc_total{l=\"a\"} 2\nc_created{l=\"a\"} 1.700000000125e+09\nc_total{l=\"b\"} 13\nc_created{l=\"b\"} 1\nc_total{l=\"c\"} 16\n",
+		},
 		"counter that does not say so": {
 			family:  family{name: "c", help: "H.", kind: counterFamily},
-			samples: []sample{{1, nil}},
+			samples: []sample{of(1)},
 			text:    "# HELP c H.\n# TYPE c counter\nc 1\n",
 			open:    "# HELP c H.\n# TYPE c unknown\nc 1\n",
 		},
 		"equal gauges": {
 			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}},
-			samples: []sample{{1, []string{"z"}}, {2, []string{"a"}}, {3, []string{"z"}}},
+			samples: []sample{of(1, "z"), of(2, "a"), of(3, "z")},
 			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"a\"} 2\ng{l=\"z\"} 4\n",
 		},
 		"equal gauges, the newest counts": {
 			family:  family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}, combine: newest},
-			samples: []sample{{9, []string{"z"}}, {2, []string{"a"}}, {3, []string{"z"}}, {1, []string{"z"}}},
+			samples: []sample{of(9, "z"), of(2, "a"), of(3, "z"), of(1, "z")},
 			text:    "# HELP g H.\n# TYPE g gauge\ng{l=\"a\"} 2\ng{l=\"z\"} 1\n",
-		},
-		"histogram": {
-			family:  family{name: "h", help: "H.", kind: histogramFamily, labels: []string{"l"}, buckets: []float64{0.5, 1, 1e9}},
-			samples: []sample{{3, []string{"a"}}, {0.5, []string{"a"}}, {2e9, []string{"a"}}, {0.75, []string{"b"}}},
-			text: "# HELP h H.\n# TYPE h histogram\n" +
-				"h_bucket{l=\"a\",le=\"0.5\"} 1\nh_bucket{l=\"a\",le=\"1\"} 1\nh_bucket{l=\"a\",le=\"1e+09\"} 2\nh_bucket{l=\"a\",le=\"+Inf\"} 3\nh_sum{l=\"a\"} 2.0000000035e+09\nh_count{l=\"a\"} 3\n" +
-				"h_bucket{l=\"b\",le=\"0.5\"} 0\nh_bucket{l=\"b\",le=\"1\"} 1\nh_bucket{l=\"b\",le=\"1e+09\"} 1\nh_bucket{l=\"b\",le=\"+Inf\"} 1\nh_sum{l=\"b\"} 0.75\nh_count{l=\"b\"} 1\n",
-			open: "# HELP h H.\n# TYPE h histogram\n" +
-				"h_bucket{l=\"a\",le=\"0.5\"} 1\nh_bucket{l=\"a\",le=\"1.0\"} 1\nh_bucket{l=\"a\",le=\"1e+09\"} 2\nh_bucket{l=\"a\",le=\"+Inf\"} 3\nh_sum{l=\"a\"} 2.0000000035e+09\nh_count{l=\"a\"} 3\n" +
-				"h_bucket{l=\"b\",le=\"0.5\"} 0\nh_bucket{l=\"b\",le=\"1.0\"} 1\nh_bucket{l=\"b\",le=\"1e+09\"} 1\nh_bucket{l=\"b\",le=\"+Inf\"} 1\nh_sum{l=\"b\"} 0.75\nh_count{l=\"b\"} 1\n",
-		},
-		"histogram without labels": {
-			family:  family{name: "h", help: "H.", kind: histogramFamily, buckets: []float64{1}},
-			samples: []sample{{3, nil}},
-			text:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
-			open:    "# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1.0\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n",
 		},
 		"equal gauges among many": manySeries(3 * maxFew),
 		"no series":               {family: family{name: "g", help: "H.", kind: gaugeFamily}},
@@ -144,6 +137,15 @@ func TestExpositionText(t *testing.T) {
 	}
 }
 
+// of makes a sample.
+func of(value float64, labels ...string) sample { return sample{value: value, labels: labels} }
+
+// from says when a counter was 0.
+func (s sample) from(at time.Time) sample {
+	s.since = at
+	return s
+}
+
 // expositionCase is a family with its samples and what becomes of them.
 type expositionCase struct {
 	family     family
@@ -155,7 +157,7 @@ type expositionCase struct {
 func manySeries(n int) expositionCase {
 	c := expositionCase{family: family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}}, text: "# HELP g H.\n# TYPE g gauge\n"}
 	for i := range 2 * n {
-		c.samples = append(c.samples, sample{float64(i), []string{fmt.Sprintf("%06d", i*7919%n)}})
+		c.samples = append(c.samples, of(float64(i), fmt.Sprintf("%06d", i*7919%n)))
 	}
 	values := make([]float64, n)
 	for i := range 2 * n {
@@ -175,7 +177,7 @@ func sameValue(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN
 func TestExpositionBudget(t *testing.T) {
 	t.Parallel()
 	big := &family{name: "big", help: "H.", kind: gaugeFamily, labels: []string{"l"}}
-	exact := &family{name: "exact", help: "H.", kind: histogramFamily, labels: []string{"l"}, buckets: []float64{1}}
+	exact := &family{name: "exact_total", help: "H.", kind: counterFamily, labels: []string{"l"}}
 	all := samples{}
 	for i := range 10 {
 		all.add(big, 1, fmt.Sprint((i*7)%10))
@@ -189,15 +191,15 @@ func TestExpositionBudget(t *testing.T) {
 		contentType, body := scrape(t, e, "text/plain")
 		got, _ := parseMetrics(t, contentType, body)
 		want := map[string]float64{
-			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "big"}):   float64(6 * scrapes),
-			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "exact"}): 0,
+			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "big"}):         float64(6 * scrapes),
+			seriesName("insights_metrics_series_dropped_total", map[string]string{"family": "exact_total"}): 0,
 		}
 		for i := range 4 {
 			want[seriesName("big", map[string]string{"l": fmt.Sprint(i)})] = 2
-			want[seriesName("exact_count", map[string]string{"l": fmt.Sprint(i)})] = []float64{3, 3, 2, 2}[i]
+			want[seriesName("exact_total", map[string]string{"l": fmt.Sprint(i)})] = []float64{3, 3, 2, 2}[i]
 		}
 		maps.DeleteFunc(got, func(series string, _ float64) bool {
-			return strings.Contains(series, "_bucket") || strings.Contains(series, "_sum") || strings.Contains(series, "promhttp")
+			return strings.Contains(series, "promhttp")
 		})
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("scrape %d (-want +got):\n%s", scrapes, diff)
@@ -210,7 +212,7 @@ func TestExpositionOnly(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(DefaultSeriesBudget)
 	a, b := &family{name: "a", help: "H.", kind: gaugeFamily}, &family{name: "b", help: "H.", kind: gaugeFamily}
-	m.page.mustAdd(scripted{samples: samples{a: {{1, nil}}, b: {{2, nil}}}, order: []*family{a, b}})
+	m.page.mustAdd(scripted{samples: samples{a: {of(1)}, b: {of(2)}}, order: []*family{a, b}})
 	for query, want := range map[string][]string{
 		"name[]=a":                         {"a"},
 		"name[]=b&name[]=a&name[]=b":       {"a", "b"},
@@ -235,7 +237,7 @@ func TestExpositionShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proceed := make(chan struct{})
 		renderings := 0
-		p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, sample{1, nil})
+		p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, of(1))
 		p.begin = func() {
 			renderings++ // the race detector sees two at a time
 			<-proceed
@@ -278,7 +280,7 @@ func TestExpositionShared(t *testing.T) {
 func TestExpositionPanic(t *testing.T) {
 	t.Parallel()
 	fail := true
-	p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, sample{1, nil})
+	p := one(&family{name: "g", help: "H.", kind: gaugeFamily}, of(1))
 	p.begin = func() {
 		if fail {
 			panic("producer")
@@ -329,8 +331,8 @@ func TestExpositionMustAdd(t *testing.T) {
 	f := &family{name: "g", help: "H.", kind: gaugeFamily, labels: []string{"l"}}
 	for name, mistake := range map[string]func(){
 		"same family":    func() { pageOf(one(f), one(f)) },
-		"no label value": func() { scrape(t, pageOf(one(f, sample{1, nil})), "") },
-		"one too many":   func() { scrape(t, pageOf(one(f, sample{1, []string{"a", "b"}})), "") },
+		"no label value": func() { scrape(t, pageOf(one(f, of(1))), "") },
+		"one too many":   func() { scrape(t, pageOf(one(f, of(1, "a", "b"))), "") },
 	} {
 		func() {
 			defer func() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -19,6 +20,16 @@ const (
 	histogramFamily familyKind = "histogram"
 )
 
+// Suffixes of series.
+const (
+	totalSuffix   = "_total"   // of a counter
+	createdSuffix = "_created" // of when a counter or histogram began, in seconds of the Unix epoch
+	bucketSuffix  = "_bucket"  // of a histogram
+	sumSuffix     = "_sum"
+	countSuffix   = "_count"
+	boundLabel    = "le" // of a bucket
+)
+
 // family describes a family of the metrics page that may have too many series for a registry. Its series are held by a
 // producer and written straight to the page.
 type family struct {
@@ -28,8 +39,7 @@ type family struct {
 	labels  []string  // in the order in which the producer gives their values
 	buckets []float64 // upper bounds of a histogram, rising, without the infinite one
 
-	// combine says what becomes of gauges that fall on the same labels; nil adds them up. Counters always add up, and
-	// values of a histogram are its observations.
+	// combine says what becomes of gauges that fall on the same labels; nil adds them up. Counters always add up.
 	combine func(values []float64) float64
 }
 
@@ -37,8 +47,8 @@ type family struct {
 type producer interface {
 	// families are those that the producer may write now, whether or not they have series.
 	families() []*family
-	// produce writes those of the families that have series, each with one call of [metricsPage.family]. Scrapes wait for it:
-	// it must read memory only.
+	// produce writes those of the families that have series, each with one call of [metricsPage.family], or of
+	// [metricsPage.distributions] if it is a histogram. Scrapes wait for it: it must read memory only.
 	produce(p *metricsPage)
 }
 
@@ -48,10 +58,16 @@ type samples map[*family][]sample
 type sample struct {
 	value  float64
 	labels []string
+	since  time.Time // a counter was 0 then; zero: nobody knows
 }
 
 func (s samples) add(f *family, value float64, labels ...string) {
-	s[f] = append(s[f], sample{value, labels})
+	s.addSince(time.Time{}, f, value, labels...)
+}
+
+// addSince adds a counter that was 0 at a moment.
+func (s samples) addSince(since time.Time, f *family, value float64, labels ...string) {
+	s[f] = append(s[f], sample{value, labels, since})
 }
 
 // produce writes the samples of the families in their order.
@@ -59,7 +75,7 @@ func (s samples) produce(p *metricsPage, families []*family) {
 	for _, f := range families {
 		p.family(f, func(to *series) {
 			for _, one := range s[f] {
-				to.add(one.value, one.labels...)
+				to.add(one.value, one.labels...).zeroAt(one.since)
 			}
 		})
 	}
@@ -99,6 +115,7 @@ const maxFew = 1024
 type seriesEntry struct {
 	start, end int // of the labels in the text
 	value      float64
+	since      int64 // in milliseconds of the Unix epoch: when a counter was 0; 0: nobody knows
 }
 
 // wants says whether a family is asked for.
@@ -121,11 +138,14 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 	s.sort()
 	p.writeHeader(f)
 	written := 0
-	s.runs(func(labels []byte, values []float64) {
+	s.runs(func(labels []byte, values []float64, since int64) {
 		if written++; written > p.budget {
 			return
 		}
-		p.writeSeries(f, labels, values)
+		p.writeLine(f.name, "", labels, "", f.combined(values))
+		if f.kind == counterFamily {
+			p.writeCreated(strings.TrimSuffix(f.name, totalSuffix), labels, since)
+		}
 		if len(p.text) >= flushAt {
 			p.flush()
 		}
@@ -136,18 +156,18 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 	}
 }
 
-// add adds a sample: the value of a counter or gauge, or one observation of a histogram. There is one label value for
-// each label of the family; what the formats cannot hold of it is replaced.
-func (s *series) add(value float64, labels ...string) {
+// add adds the value of a counter or gauge. There is one label value for each label of the family; what the formats
+// cannot hold of it is replaced.
+func (s *series) add(value float64, labels ...string) *seriesEntry {
 	if len(labels) != len(s.family.labels) {
 		panic(fmt.Sprintf("%s has the labels %v, not %d", s.family.name, s.family.labels, len(labels)))
 	}
-	s.addWith("", value, labels...)
+	return s.addWith("", value, labels...)
 }
 
 // addWith adds a sample with values of the first labels of its family, and the other labels as text, in the form that
 // [appendLabel] gives them.
-func (s *series) addWith(others string, value float64, labels ...string) {
+func (s *series) addWith(others string, value float64, labels ...string) *seriesEntry {
 	start := len(s.text)
 	for i, value := range labels {
 		s.text = appendLabel(s.text, start, s.family.labels[i], value)
@@ -160,7 +180,7 @@ func (s *series) addWith(others string, value float64, labels ...string) {
 		if i, ok := s.few[string(s.text[start:])]; ok {
 			s.entries[i].value += value
 			s.text = s.text[:start]
-			return
+			return &s.entries[i]
 		}
 		if len(s.few) == maxFew {
 			s.few = nil
@@ -172,7 +192,27 @@ func (s *series) addWith(others string, value float64, labels ...string) {
 		last := s.entries[n-1]
 		s.sorted = bytes.Compare(s.text[last.start:last.end], s.text[start:]) <= 0
 	}
-	s.entries = append(s.entries, seriesEntry{start, len(s.text), value})
+	s.entries = append(s.entries, seriesEntry{start: start, end: len(s.text), value: value})
+	return &s.entries[len(s.entries)-1]
+}
+
+// zeroAt notes when a counter was 0; the zero time says that nobody knows.
+func (e *seriesEntry) zeroAt(at time.Time) { e.since = earlier(e.since, millis(at)) }
+
+// millis counts from the Unix epoch; the zero time is 0.
+func millis(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMilli()
+}
+
+// earlier returns the earlier of two instants, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // sort brings equal labels together, in the order in which they came.
@@ -188,15 +228,16 @@ func (s *series) sort() {
 	})
 }
 
-// runs calls f with the values of each label set, in the order of the labels.
-func (s *series) runs(f func(labels []byte, values []float64)) {
+// runs calls f with the values of each label set, and when their sum was 0, in the order of the labels.
+func (s *series) runs(f func(labels []byte, values []float64, since int64)) {
 	for i := 0; i < len(s.entries); {
 		labels := s.text[s.entries[i].start:s.entries[i].end]
 		s.run = s.run[:0]
+		since := int64(0)
 		for ; i < len(s.entries) && bytes.Equal(labels, s.text[s.entries[i].start:s.entries[i].end]); i++ {
-			s.run = append(s.run, s.entries[i].value)
+			s.run, since = append(s.run, s.entries[i].value), earlier(since, s.entries[i].since)
 		}
-		f(labels, s.run)
+		f(labels, s.run, since)
 	}
 }
 
@@ -213,7 +254,7 @@ func (p *metricsPage) writeHeader(f *family) {
 	if p.openMetrics {
 		help = labelText.Replace(f.help)
 		if f.kind == counterFamily {
-			base, ok := strings.CutSuffix(name, "_total")
+			base, ok := strings.CutSuffix(name, totalSuffix)
 			if name = base; !ok {
 				kind = "unknown"
 			}
@@ -222,31 +263,23 @@ func (p *metricsPage) writeHeader(f *family) {
 	p.text = fmt.Appendf(p.text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-func (p *metricsPage) writeSeries(f *family, labels []byte, values []float64) {
-	switch {
-	case f.kind == histogramFamily:
-		p.writeHistogram(f, labels, values)
-	case len(values) == 1:
-		p.writeLine(f.name, "", labels, "", values[0])
-	case f.kind == gaugeFamily && f.combine != nil:
-		p.writeLine(f.name, "", labels, "", f.combine(values))
-	default:
-		p.writeLine(f.name, "", labels, "", total(values))
+// combined is the value of a label set on which these values fall.
+func (f *family) combined(values []float64) float64 {
+	if len(values) > 1 && f.kind == gaugeFamily && f.combine != nil {
+		return f.combine(values)
 	}
+	total := 0.0
+	for _, v := range values {
+		total += v
+	}
+	return total
 }
 
-func (p *metricsPage) writeHistogram(f *family, labels []byte, observations []float64) {
-	slices.Sort(observations)
-	count := 0
-	for _, bound := range f.buckets {
-		for count < len(observations) && observations[count] <= bound {
-			count++
-		}
-		p.writeLine(f.name, "_bucket", labels, p.bound(bound), float64(count))
+// writeCreated writes when a counter or the counts of a histogram were 0, which OpenMetrics has a place for.
+func (p *metricsPage) writeCreated(name string, labels []byte, since int64) {
+	if p.openMetrics && since != 0 {
+		p.writeLine(name, createdSuffix, labels, "", float64(since)/1000)
 	}
-	p.writeLine(f.name, "_bucket", labels, "+Inf", float64(len(observations)))
-	p.writeLine(f.name, "_sum", labels, "", total(observations))
-	p.writeLine(f.name, "_count", labels, "", float64(len(observations)))
 }
 
 // bound is the value of the label le: OpenMetrics wants it to look like a number with a fraction.
@@ -296,12 +329,4 @@ func appendLabel(b []byte, start int, name, value string) []byte {
 	}
 	b = append(b, value...)
 	return append(b, '"')
-}
-
-func total(values []float64) float64 {
-	t := 0.0
-	for _, v := range values {
-		t += v
-	}
-	return t
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -469,6 +470,10 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
+	// What the server reads in the background comes with the first refresh.
+	if err := errors.Join(r.insights.refresh(t.Context()), r.deployment.refresh(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 	names := func() []string {
 		contentType, body := scrape(t, r.prometheus.Handler, "")
 		samples, _ := parseMetrics(t, contentType, body)

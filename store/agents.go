@@ -79,7 +79,7 @@ func (s *Store) FirstConnections(ctx context.Context, scope access.Scope, bounds
 	if err := db.Raw(`SELECT COUNT(*)`+from+`WHERE `+condition, args...).Scan(&skewed).Error; err != nil {
 		return nil, 0, fmt.Errorf("count skewed first connections: %w", err)
 	}
-	columns, args := distribution("agent_states.first_connected_at - agents.created_at", bounds)
+	columns, args := distribution("agents.created_at", "agent_states.first_connected_at", bounds)
 	condition, args = x.whereColumn("workspaces.template_id", "agents.created_at > 0 AND agent_states.first_connected_at >= agents.created_at", args...)
 	rows, err := db.Raw(`SELECT `+workspaceNames+`, agents.name, `+columns+from+namesOfWorkspaces+`WHERE `+condition+`
 		GROUP BY organizations.name, templates.name, users.username, workspaces.name, agents.name `+shownSince, append(args, At(since), At(since))...).Rows()

@@ -56,6 +56,7 @@ type EndedBuilds struct {
 	Transition string
 	Status     string // succeeded, failed or canceled
 	Builds     int64
+	Since      Instant // when the first of them was created: none had ended before
 }
 
 // EndedBuilds counts all builds that ended, of deleted workspaces too; names are left out whose workspaces were all deleted
@@ -68,8 +69,8 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	condition, args := x.whereColumn("workspaces.template_id", "1 = 1")
 	var ended []EndedBuilds
 	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, ended.transition, ended.status,
-			CAST(SUM(ended.builds) AS bigint) AS builds
-		FROM (SELECT workspace_id, template_version_id, transition, status, COUNT(*) AS builds FROM builds
+			CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
+		FROM (SELECT workspace_id, template_version_id, transition, status, COUNT(*) AS builds, MIN(created_at) AS since FROM builds
 			WHERE status IN ('succeeded', 'failed', 'canceled') GROUP BY workspace_id, template_version_id, transition, status) AS ended
 		JOIN workspaces ON workspaces.id = ended.workspace_id `+namesOfWorkspaces+`
 		LEFT JOIN template_versions ON template_versions.id = ended.template_version_id

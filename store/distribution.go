@@ -10,17 +10,19 @@ type Distribution struct {
 	Count int64
 	Sum   float64
 	Below []int64 // per bound: how many values are at most that
+	Since Instant // there was no value before that; zero: nobody knows
 }
 
 func newDistribution(bounds []float64) Distribution {
 	return Distribution{Below: make([]int64, len(bounds))}
 }
 
-// distribution is the columns of a statement that spread a difference of instants, or another number of microseconds,
-// over bounds, and the arguments that they take.
-func distribution(micros string, bounds []float64) (columns string, args []any) {
+// distribution is the columns of a statement that spread the time from one instant to a later one over bounds, and the
+// arguments that they take.
+func distribution(from, to string, bounds []float64) (columns string, args []any) {
+	micros := to + ` - ` + from
 	var text strings.Builder
-	text.WriteString(`COUNT(*), CAST(SUM(` + micros + `) AS double precision)`)
+	text.WriteString(`COUNT(*), CAST(SUM(` + micros + `) AS double precision), MIN(` + from + `)`)
 	for _, b := range bounds {
 		text.WriteString(`, SUM(CASE WHEN ` + micros + ` <= ? THEN 1 ELSE 0 END)`)
 		args = append(args, int64(b*float64(time.Second/time.Microsecond)))
@@ -30,7 +32,7 @@ func distribution(micros string, bounds []float64) (columns string, args []any) 
 
 // scan reads the columns that name what is spread, and then those of [distribution].
 func (d *Distribution) scan(row interface{ Scan(...any) error }, names ...any) error {
-	to := append(names, &d.Count, &d.Sum)
+	to := append(names, &d.Count, &d.Sum, &d.Since)
 	for i := range d.Below {
 		to = append(to, &d.Below[i])
 	}

@@ -40,7 +40,7 @@ type JobTimings struct {
 // JobTimings returns how long jobs ran that have a begin and an end, within bounds in ascending order.
 func (s *Store) JobTimings(ctx context.Context, bounds []float64) ([]JobTimings, error) {
 	var timings []JobTimings
-	columns, args := distribution("finished_at - started_at", bounds)
+	columns, args := distribution("started_at", "finished_at", bounds)
 	rows, err := s.reads.WithContext(ctx).Raw(`SELECT provisioner, status, `+columns+` FROM jobs
 		WHERE status IN ('succeeded', 'failed', 'canceled') AND started_at > 0 AND finished_at >= started_at
 		GROUP BY provisioner, status ORDER BY provisioner, status`, args...).Rows()

@@ -130,14 +130,18 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 	if err != nil {
 		return fmt.Errorf("create agent tokens: %w", err)
 	}
-	var work sync.WaitGroup
-	for i, w := range c.workspaces {
+	reporters := make([]*client.Reporter, len(c.workspaces))
+	for i := range reporters {
 		own, err := connect()
 		if err != nil {
 			return err
 		}
 		defer own.Close()
-		reporter := client.NewReporter(own, issued.GetTokens()[i].GetSecret())
+		reporters[i] = client.NewReporter(own, issued.GetTokens()[i].GetSecret())
+	}
+	var work sync.WaitGroup
+	for i, w := range c.workspaces {
+		reporter := reporters[i]
 		work.Go(func() { _ = reporter.Run(ctx) }) // ends with the context
 		work.Go(func() {
 			every(ctx, interval, time.Duration(i)*interval/workspaces, func(at time.Time) {
