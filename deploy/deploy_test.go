@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -321,12 +322,32 @@ type question struct {
 }
 
 var (
-	inLegend = regexp.MustCompile(`\{\{(\w+)\}\}`)
-	selector = regexp.MustCompile(`\w+\{[^}]*\}`)
+	inLegend    = regexp.MustCompile(`\{\{(\w+)\}\}`)
+	promqlBlock = regexp.MustCompile("(?s)```promql\n(.*?)```")
 )
 
-// questions are the expressions of all panels, and the selectors of all alerts: alerts themselves find nothing when all
-// is well.
+// selectors are questions for what an expression selects. The expression itself may find nothing: an alert when all is
+// well, a rate when nothing happened yet.
+func selectors(t *testing.T, of, expr string) []question {
+	t.Helper()
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", of, err)
+	}
+	all := []question{{of: of, expr: "(" + expr + ") or vector(0)"}} // it is no error
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok {
+			all = append(all, question{of: of, expr: s.String()})
+		}
+		return nil
+	})
+	if len(all) == 1 {
+		t.Errorf("%s selects nothing", of)
+	}
+	return all
+}
+
+// questions are the expressions of all panels, and the selectors of all alerts and of the examples in the documentation.
 func questions(t *testing.T) []question {
 	t.Helper()
 	// Grafana fills in its variables: all templates, and a window of some scrapes.
@@ -358,13 +379,18 @@ func questions(t *testing.T) []question {
 		}
 	}
 	for _, a := range alerts(t) {
-		found := selector.FindAllString(a.Expr, -1)
-		if len(found) == 0 {
-			t.Errorf("%s selects nothing", a.Alert)
-		}
-		for _, s := range found {
-			all = append(all, question{of: a.Alert, expr: s})
-		}
+		all = append(all, selectors(t, a.Alert, a.Expr)...)
+	}
+	docs, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := promqlBlock.FindAllStringSubmatch(string(docs), -1)
+	if len(examples) == 0 {
+		t.Error("the documentation has no examples")
+	}
+	for _, e := range examples {
+		all = append(all, selectors(t, "documentation", e[1])...)
 	}
 	return all
 }
