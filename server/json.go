@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +8,9 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -30,30 +32,28 @@ func (jsonMarshaler) ContentType(any) string { return "application/json; charset
 
 // Marshal implements [runtime.Marshaler]. The value is a message or a list of messages.
 func (jsonMarshaler) Marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
 	if m, ok := v.(proto.Message); ok {
-		err := writeMessage(&b, m.ProtoReflect())
-		return b.Bytes(), err
+		return appendMessage(nil, m.ProtoReflect())
 	}
 	list := reflect.ValueOf(v)
 	if list.Kind() != reflect.Slice {
 		return nil, fmt.Errorf("write JSON: %T is no message", v)
 	}
-	b.WriteByte('[')
+	b := []byte{'['}
 	for i := range list.Len() {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
 		m, ok := list.Index(i).Interface().(proto.Message)
 		if !ok {
 			return nil, fmt.Errorf("write JSON: %T is no list of messages", v)
 		}
-		if err := writeMessage(&b, m.ProtoReflect()); err != nil {
+		var err error
+		if b, err = appendMessage(b, m.ProtoReflect()); err != nil {
 			return nil, err
 		}
 	}
-	b.WriteByte(']')
-	return b.Bytes(), nil
+	return append(b, ']'), nil
 }
 
 // Unmarshal implements [runtime.Marshaler].
@@ -94,118 +94,133 @@ func (j jsonMarshaler) NewEncoder(w io.Writer) runtime.Encoder {
 	})
 }
 
-func writeMessage(b *bytes.Buffer, m protoreflect.Message) error {
+// jsonField is a field and what is looked up once to write it.
+type jsonField struct {
+	descriptor protoreflect.FieldDescriptor
+	key        string // the name as JSON, and a colon
+	omitEmpty  bool   // an empty field is left out
+}
+
+// jsonFields holds the []jsonField of each descriptor of a message: lists have many messages, and looking at options is
+// slow.
+var jsonFields sync.Map
+
+func fieldsOf(m protoreflect.MessageDescriptor) []jsonField {
+	if known, ok := jsonFields.Load(m); ok {
+		return known.([]jsonField)
+	}
+	fields := make([]jsonField, m.Fields().Len())
+	for i := range fields {
+		f := m.Fields().Get(i)
+		omit := proto.GetExtension(f.Options(), insightsv1.E_OmitEmpty).(bool)
+		fields[i] = jsonField{f, string(appendString(nil, string(f.Name()))) + ":", omit || f.ContainingOneof() != nil && !f.HasOptionalKeyword()}
+	}
+	jsonFields.Store(m, fields)
+	return fields
+}
+
+func appendMessage(b []byte, m protoreflect.Message) ([]byte, error) {
 	switch m.Descriptor().FullName() {
 	case "google.protobuf.Timestamp", "google.protobuf.Duration": // strings, in the form that protojson gives them
 		text, err := protojson.Marshal(m.Interface())
-		b.Write(text)
-		return err
+		return append(b, text...), err
 	}
-	b.WriteByte('{')
-	fields := m.Descriptor().Fields()
+	b = append(b, '{')
 	first := true
-	for i := range fields.Len() {
-		f := fields.Get(i)
-		if !m.Has(f) && (omitEmpty(f) || f.ContainingOneof() != nil && !f.HasOptionalKeyword()) {
+	for _, f := range fieldsOf(m.Descriptor()) {
+		if f.omitEmpty && !m.Has(f.descriptor) {
 			continue
 		}
 		if !first {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
 		first = false
-		writeString(b, string(f.Name()))
-		b.WriteByte(':')
-		if err := writeField(b, f, m); err != nil {
-			return fmt.Errorf("write JSON of %s: %w", f.FullName(), err)
+		var err error
+		if b, err = appendField(append(b, f.key...), f.descriptor, m); err != nil {
+			return nil, fmt.Errorf("write JSON of %s: %w", f.descriptor.FullName(), err)
 		}
 	}
-	b.WriteByte('}')
-	return nil
+	return append(b, '}'), nil
 }
 
-// omitEmpty is whether the contract leaves an empty field out.
-func omitEmpty(f protoreflect.FieldDescriptor) bool {
-	return proto.GetExtension(f.Options(), insightsv1.E_OmitEmpty).(bool)
-}
-
-func writeField(b *bytes.Buffer, f protoreflect.FieldDescriptor, m protoreflect.Message) error {
+func appendField(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Message) (_ []byte, err error) {
 	switch {
 	case f.IsList():
 		list := m.Get(f).List()
-		b.WriteByte('[')
+		b = append(b, '[')
 		for i := range list.Len() {
 			if i > 0 {
-				b.WriteByte(',')
+				b = append(b, ',')
 			}
-			if err := writeValue(b, f, list.Get(i)); err != nil {
-				return err
+			if b, err = appendValue(b, f, list.Get(i)); err != nil {
+				return nil, err
 			}
 		}
-		b.WriteByte(']')
-		return nil
+		return append(b, ']'), nil
 	case f.IsMap():
-		return writeMap(b, f, m.Get(f).Map())
+		return appendMap(b, f, m.Get(f).Map())
 	case f.HasPresence() && !m.Has(f):
-		b.WriteString("null")
-		return nil
+		return append(b, "null"...), nil
 	}
-	return writeValue(b, f, m.Get(f))
+	return appendValue(b, f, m.Get(f))
 }
 
-func writeMap(b *bytes.Buffer, f protoreflect.FieldDescriptor, entries protoreflect.Map) error {
+func appendMap(b []byte, f protoreflect.FieldDescriptor, entries protoreflect.Map) (_ []byte, err error) {
 	var keys []protoreflect.MapKey
 	entries.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
 		keys = append(keys, k)
 		return true
 	})
-	slices.SortFunc(keys, func(x, y protoreflect.MapKey) int { return bytes.Compare([]byte(x.String()), []byte(y.String())) })
-	b.WriteByte('{')
+	slices.SortFunc(keys, func(x, y protoreflect.MapKey) int { return strings.Compare(x.String(), y.String()) })
+	b = append(b, '{')
 	for i, k := range keys {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		writeString(b, k.String())
-		b.WriteByte(':')
-		if err := writeValue(b, f.MapValue(), entries.Get(k)); err != nil {
-			return err
+		b = append(appendString(b, k.String()), ':')
+		if b, err = appendValue(b, f.MapValue(), entries.Get(k)); err != nil {
+			return nil, err
 		}
 	}
-	b.WriteByte('}')
-	return nil
+	return append(b, '}'), nil
 }
 
-func writeValue(b *bytes.Buffer, f protoreflect.FieldDescriptor, v protoreflect.Value) error {
+func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) ([]byte, error) {
 	switch f.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return writeMessage(b, v.Message())
+		return appendMessage(b, v.Message())
 	case protoreflect.StringKind:
-		writeString(b, v.String())
+		return appendString(b, v.String()), nil
 	case protoreflect.BytesKind:
 		text, err := json.Marshal(v.Bytes())
-		b.Write(text)
-		return err
+		return append(b, text...), err
 	case protoreflect.BoolKind:
-		b.WriteString(strconv.FormatBool(v.Bool()))
+		return strconv.AppendBool(b, v.Bool()), nil
 	case protoreflect.EnumKind:
 		value := f.Enum().Values().ByNumber(v.Enum())
 		if value == nil {
-			b.WriteString(strconv.Itoa(int(v.Enum())))
-			return nil
+			return strconv.AppendInt(b, int64(v.Enum()), 10), nil
 		}
-		writeString(b, string(value.Name()))
+		return appendString(b, string(value.Name())), nil
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
 		if math.IsNaN(v.Float()) || math.IsInf(v.Float(), 0) {
-			return fmt.Errorf("%v is no JSON number", v.Float())
+			return nil, fmt.Errorf("%v is no JSON number", v.Float())
 		}
-		b.WriteString(strconv.FormatFloat(v.Float(), 'g', -1, 64))
-	default: // integers
-		b.WriteString(v.String())
+		return strconv.AppendFloat(b, v.Float(), 'g', -1, 64), nil
+	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
+		return strconv.AppendUint(b, v.Uint(), 10), nil
+	default: // signed integers
+		return strconv.AppendInt(b, v.Int(), 10), nil
 	}
-	return nil
 }
 
-// writeString writes text as JSON that is safe inside HTML as well.
-func writeString(b *bytes.Buffer, s string) {
-	text, _ := json.Marshal(s) // a string cannot fail
-	b.Write(text)
+// appendString appends text as JSON that is safe inside HTML as well.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string cannot fail
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }

@@ -73,9 +73,20 @@ func cutPeople[U any](users []U, req peopleRequest, of func(U) store.UserUsage, 
 	if part := strings.ToLower(req.GetSearch()); part != "" {
 		users = slices.DeleteFunc(users, func(u U) bool { return !strings.Contains(strings.ToLower(of(u).Username), part) })
 	}
-	slices.SortFunc(users, func(a, b U) int { return at(a).compare(at(b)) })
-	page.total = len(users)
-	page.users, page.next, err = paginate(users, req, 0, at)
+	type placed struct {
+		at   position
+		user U
+	}
+	list := make([]placed, len(users))
+	for i, u := range users {
+		list[i] = placed{at(u), u}
+	}
+	slices.SortFunc(list, func(a, b placed) int { return a.at.compare(b.at) })
+	page.total = len(list)
+	list, page.next, err = paginate(list, req, 0, func(p placed) position { return p.at })
+	for _, p := range list {
+		page.users = append(page.users, p.user)
+	}
 	return page, err
 }
 
