@@ -57,7 +57,7 @@ func newestEvents(t *testing.T, f *Fixture) {
 		if agent.LifecycleState != "ready" || agent.AppHealth["ide"] != "ready" || i < 0 || workspaces[i].Status != "failed" {
 			t.Errorf("round %d: agent %+v, workspaces %+v", round, agent, workspaces)
 		}
-		want := []store.JobTimings{{Provisioner: "terraform", Status: "failed", Distribution: store.Distribution{Count: 1, Sum: 2, Below: []int64{0, 1}}}}
+		want := []store.JobTimings{{Provisioner: "terraform", Status: "failed", Distribution: store.Distribution{Count: 1, Sum: 2, Below: []int64{0, 1}, Since: after(1)}}}
 		if diff := gocmp.Diff(want, timings); diff != "" {
 			t.Errorf("round %d: job timings (-want +got):\n%s", round, diff)
 		}
@@ -215,7 +215,7 @@ func firstConnections(t *testing.T, f *Fixture) {
 	touch(f.Store, f.Agents[1][1], -time.Second)
 	want := []store.FirstConnections{{
 		WorkspaceName: store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: "user0", Workspace: "w"},
-		Agent:         "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}},
+		Agent:         "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}, Since: store.At(made)},
 	}}
 	got, skewed := ask(Now)
 	if diff := gocmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" || skewed != 1 {
@@ -301,7 +301,7 @@ func jobs(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []store.JobTimings{{Provisioner: "terraform", Status: "succeeded", Distribution: store.Distribution{Count: 2, Sum: 610, Below: []int64{0, 1, 1}}}}
+	want := []store.JobTimings{{Provisioner: "terraform", Status: "succeeded", Distribution: store.Distribution{Count: 2, Sum: 610, Below: []int64{0, 1, 1}, Since: after(0)}}}
 	if diff := gocmp.Diff(want, timings); diff != "" {
 		t.Errorf("timings (-want +got):\n%s", diff)
 	}
