@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"gorm.io/driver/postgres"
@@ -26,8 +25,8 @@ type dialect interface {
 	goose() (goose.Dialect, string, []goose.ProviderOption, error)
 	// merge unions rows, sorted and distinct, into usage_open in one transaction.
 	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
-	// pages calls f for each row of a query for a template, a day and a page. The bytes are good until f returns.
-	pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error
+	// pages calls f for each row of a query for a template, a day, a version and a page.
+	pages(query *gorm.DB, f pageFunc) error
 	// yield makes the transaction give way when it must wait for a lock.
 	yield(tx *gorm.DB) error
 	classify(err error) error
@@ -79,8 +78,12 @@ func (d postgresDialect) dsn(parameters map[string]string) string {
 }
 
 func (d postgresDialect) writePool() pool {
-	// Whatever the database's default is: an acknowledged report is on disk.
-	dsn := d.dsn(map[string]string{"synchronous_commit": "on", "application_name": "insights", "connect_timeout": "10"})
+	dsn := d.dsn(map[string]string{
+		"synchronous_commit": "on", // whatever the database's default is: an acknowledged report is on disk
+		// A merge looks up each of its rows by the key, in their order. Plans that read the whole table may look cheaper while it is small.
+		"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
+		"application_name": "insights", "connect_timeout": "10",
+	})
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 
