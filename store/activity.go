@@ -82,11 +82,7 @@ func (s *Store) countEach(ctx context.Context, x templateIndex, windows []minute
 		counters[i] = minute.NewCounter(w, len(x.ids), channelOf)
 	}
 	whole := minute.Window{Start: windows[0].Start, End: windows[len(windows)-1].End}
-	err := s.eachDay(ctx, x, whole, usageColumn, func(day int32, templates []usageDay) error {
-		sources, err := usageSources(x, day, templates)
-		if err != nil {
-			return err
-		}
+	err := eachDay(ctx, s, x, whole, usageTables, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, w := range windows {
 			if first, last := w.Days(); first <= day && day <= last {
 				if err := counters[i].Add(day, sources); err != nil {

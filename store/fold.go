@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -105,6 +107,9 @@ func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []Ope
 	page, err := minute.EncodePage(day, minute.Union(earlier, minute.Normalize(later)))
 	if err != nil {
 		return fmt.Errorf("encode page: %w", err)
+	}
+	if old.Version == 0 { // a page is new: its version must be none of one that was here before and is gone
+		old.Version = rand.Int64N(math.MaxInt64 / 2)
 	}
 	written := tx.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (template_id, day) DO UPDATE SET version = excluded.version, usage = excluded.usage, latency = excluded.latency

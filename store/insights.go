@@ -116,16 +116,12 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 		return nil, err
 	}
 	counters := map[int]*minute.Counter{}
-	err = s.eachDay(ctx, x, w, usageColumn, func(day int32, templates []usageDay) error {
-		for _, u := range templates {
-			table, err := u.table(x, day)
-			if err != nil {
-				return err
+	err = eachDay(ctx, s, x, w, usageTables, func(day int32, sources []minute.Source[*minute.Table]) error {
+		for i, source := range sources {
+			if counters[source.Template] == nil {
+				counters[source.Template] = minute.NewCounter(w, len(x.ids), channels.of)
 			}
-			if counters[u.template] == nil {
-				counters[u.template] = minute.NewCounter(w, len(x.ids), channels.of)
-			}
-			if err := counters[u.template].Add(day, []minute.Source{{Template: u.template, Table: table}}); err != nil {
+			if err := counters[source.Template].Add(day, sources[i:i+1]); err != nil {
 				return err
 			}
 		}

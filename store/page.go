@@ -32,7 +32,10 @@ func (p pageRow) rows() ([]minute.Row, error) {
 	return rows, nil
 }
 
-func (postgresDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error {
+// pageFunc takes one part of a page. The bytes are good until it returns.
+type pageFunc func(template uuid.UUID, day int32, version int64, page []byte) error
+
+func (postgresDialect) pages(query *gorm.DB, f pageFunc) error {
 	pool, err := query.DB()
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func (postgresDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int3
 	})
 }
 
-func (sqliteDialect) pages(query *gorm.DB, f func(template uuid.UUID, day int32, page []byte) error) error {
+func (sqliteDialect) pages(query *gorm.DB, f pageFunc) error {
 	rows, err := query.Rows()
 	if err != nil {
 		return err
@@ -67,16 +70,17 @@ func eachPage[Bytes ~[]byte](rows interface {
 	Next() bool
 	Scan(into ...any) error
 	Err() error
-}, f func(template uuid.UUID, day int32, page []byte) error,
+}, f pageFunc,
 ) error {
 	for rows.Next() {
 		var template uuid.UUID
 		var day int32
+		var version int64
 		var page Bytes
-		if err := rows.Scan(&template, &day, &page); err != nil {
+		if err := rows.Scan(&template, &day, &version, &page); err != nil {
 			return err
 		}
-		if err := f(template, day, page); err != nil {
+		if err := f(template, day, version, page); err != nil {
 			return err
 		}
 	}

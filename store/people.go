@@ -97,7 +97,7 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 		}
 		return err
 	})
-	passes.Go(func() error { return s.countLatency(ctx, x, w, counter) })
+	passes.Go(func() error { return eachDay(ctx, s, x, w, latencyTables, counter.Add) })
 	if err := passes.Wait(); err != nil {
 		return nil, err
 	}
@@ -110,21 +110,6 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 		return cmp.Or(cmp.Compare(b.P95, a.P95), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, nil
-}
-
-// countLatency runs one counting pass over the latencies of a window.
-func (s *Store) countLatency(ctx context.Context, x templateIndex, w minute.Window, counter *minute.LatencyCounter) error {
-	return s.eachDay(ctx, x, w, latencyColumn, func(day int32, templates []usageDay) error {
-		sources := make([]minute.LatencySource, len(templates))
-		for i, u := range templates {
-			table, err := u.latencyTable(x, day)
-			if err != nil {
-				return err
-			}
-			sources[i] = minute.LatencySource{Template: u.template, Table: table}
-		}
-		return counter.Add(day, sources)
-	})
 }
 
 // usersOf are the users of a tally and, in the same order, what was counted of them. A subject without a person is left

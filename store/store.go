@@ -16,6 +16,8 @@ type Options struct {
 	Database string
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
+	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
+	PageCache int
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -25,6 +27,7 @@ type Store struct {
 	writes  *gorm.DB // merging, folding, changes of catalog and access
 	lookups *gorm.DB // what ingest and authentication need to know; they wait for neither of the others
 	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
+	pages   *pageCache
 }
 
 // Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
@@ -46,7 +49,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dialect: d, clock: o.Clock}
+	s := &Store{dialect: d, clock: o.Clock, pages: newPageCache(o.PageCache)}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

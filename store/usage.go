@@ -11,13 +11,6 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// usageDay is what one template has of one UTC day: the page, and the rows of the present.
-type usageDay struct {
-	template int // index
-	page     []byte
-	open     []minute.Row
-}
-
 // templateIndex numbers the templates of a question in ascending order of their ids.
 type templateIndex struct {
 	ids     []uuid.UUID
@@ -84,58 +77,113 @@ const (
 	latencyColumn pageColumn = "latency"
 )
 
-// eachDay calls f for every UTC day of the window, in order, with all that is known of it, which is good until f returns. It
-// reads the rows of the present first and the pages after: a fold between the two shows the same bits twice, which is once.
-func (s *Store) eachDay(ctx context.Context, x templateIndex, w minute.Window, column pageColumn, f func(day int32, templates []usageDay) error) error {
+// table is what one template has of one day in one part of its page: a [*minute.Table] or a [*minute.LatencyTable].
+type table interface {
+	Rows() []minute.Row
+	Size() int
+}
+
+// tables is where the tables of one part come from.
+type tables[T table] struct {
+	column pageColumn
+	open   string // the condition on rows of the present
+	read   func(day int32, page []byte) (T, error)
+	of     func(day int32, rows []minute.Row) T
+}
+
+var (
+	usageTables   = tables[*minute.Table]{usageColumn, "kind <> 2", minute.ReadUsage, minute.TableOf}
+	latencyTables = tables[*minute.LatencyTable]{latencyColumn, "kind = 2", minute.ReadLatency, minute.LatencyTableOf}
+)
+
+// eachDay calls f for every UTC day of the window, in order, with all that is known of it. It reads the rows of the present
+// first and the pages after: a fold between the two shows the same bits twice, which is once.
+func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.Window, of tables[T], f func(day int32, sources []minute.Source[T]) error) error {
 	first, last := w.Days()
 	if first > last || len(x.ids) == 0 {
 		return nil
 	}
-	open, err := s.openDays(ctx, x, first, last, column)
+	open, err := s.openDays(ctx, x, first, last, of.open)
 	if err != nil {
 		return fmt.Errorf("read usage rows: %w", err)
 	}
-	next, pages := first, []usageDay(nil) // the day that is being read, and its pages so far
+	cached, missing, err := cachedDays(ctx, s, x, first, last, of)
+	if err != nil {
+		return fmt.Errorf("read versions of usage pages: %w", err)
+	}
+	next, pages := first, []minute.Source[T](nil) // the day that is being read, and its pages so far
 	until := func(day int32) error {
 		for ; next < day; next++ {
-			if templates := joinOpen(pages, open[next]); len(templates) > 0 {
-				if err := f(next, templates); err != nil {
+			known, whole := cached[next]
+			if !whole {
+				known, pages = pages, nil
+			}
+			delete(cached, next)
+			if sources := of.join(next, known, open[next]); len(sources) > 0 {
+				if err := f(next, sources); err != nil {
 					return err
 				}
 			}
-			pages = pages[:0]
 		}
 		return nil
 	}
-	condition, args := x.where("day >= ? AND day <= ?", first, last)
-	query := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, `+string(column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...)
-	err = s.dialect.pages(query, func(template uuid.UUID, day int32, page []byte) error {
-		number, ok := x.numbers[template]
-		if !ok || len(page) == 0 {
+	if len(missing) > 0 {
+		condition, args := x.where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
+		query := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...)
+		err = s.dialect.pages(query, func(template uuid.UUID, day int32, version int64, page []byte) error {
+			number, ok := x.numbers[template]
+			if _, whole := cached[day]; !ok || whole {
+				return nil
+			}
+			if err := until(day); err != nil {
+				return err
+			}
+			t, err := of.read(day, slices.Clone(page))
+			if err != nil {
+				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, template, day, err)
+			}
+			s.pages.put(pageKey{template, day, version, of.column}, t)
+			pages = append(pages, minute.Source[T]{Template: number, Table: t})
 			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read usage pages: %w", err)
 		}
-		if err := until(day); err != nil {
-			return err
-		}
-		// The memory of the day before is used again.
-		pages = slices.Grow(pages, 1)[:len(pages)+1]
-		u := &pages[len(pages)-1]
-		u.template, u.page, u.open = number, append(u.page[:0], page...), nil
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read usage pages: %w", err)
 	}
 	return until(last + 1)
 }
 
-// openDays reads the rows of the present by day and template.
-func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32, column pageColumn) (map[int32]map[int][]minute.Row, error) {
-	kinds := "kind <> 2"
-	if column == latencyColumn {
-		kinds = "kind = 2"
+// cachedDays returns the days of which all pages are in the cache, and in order those of which some are missing.
+func cachedDays[T table](ctx context.Context, s *Store, x templateIndex, first, last int32, of tables[T]) (cached map[int32][]minute.Source[T], missing []int32, err error) {
+	condition, args := x.where("day >= ? AND day <= ?", first, last)
+	rows, err := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, version FROM usage_day WHERE `+condition+` ORDER BY day`, args...).Rows()
+	if err != nil {
+		return nil, nil, err
 	}
-	condition, args := x.where("half_hour >= ? AND half_hour < ? AND "+kinds, first*minute.HalfHoursPerDay, (last+1)*minute.HalfHoursPerDay)
+	defer rows.Close()
+	cached = map[int32][]minute.Source[T]{}
+	for rows.Next() {
+		key := pageKey{column: of.column}
+		if err := rows.Scan(&key.template, &key.day, &key.version); err != nil {
+			return nil, nil, err
+		}
+		number, ok := x.numbers[key.template]
+		if !ok || len(missing) > 0 && missing[len(missing)-1] == key.day {
+			continue // a template younger than the index, or a day that has to be read anyway
+		}
+		if t, ok := s.pages.get(key).(T); ok {
+			cached[key.day] = append(cached[key.day], minute.Source[T]{Template: number, Table: t})
+			continue
+		}
+		delete(cached, key.day)
+		missing = append(missing, key.day)
+	}
+	return cached, missing, rows.Err()
+}
+
+// openDays reads the rows of the present that a condition chooses, by day and template.
+func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32, chosen string) (map[int32]map[int][]minute.Row, error) {
+	condition, args := x.where("half_hour >= ? AND half_hour < ? AND "+chosen, first*minute.HalfHoursPerDay, (last+1)*minute.HalfHoursPerDay)
 	rows, err := openRows(s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...))
 	if err != nil {
 		return nil, err
@@ -155,72 +203,27 @@ func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32
 	return days, nil
 }
 
-// joinOpen puts the rows of the present beside the pages of the same templates, in order of the templates.
-func joinOpen(pages []usageDay, open map[int][]minute.Row) []usageDay {
-	at := make(map[int]int, len(pages))
+// join unites pages with the rows of the present, in order of the templates. Of a minute the page's latency counts, because
+// it is the earlier one.
+func (of tables[T]) join(day int32, pages []minute.Source[T], open map[int][]minute.Row) []minute.Source[T] {
 	for i, p := range pages {
-		at[p.template] = i
+		if rows, ok := open[p.Template]; ok {
+			pages[i].Table = of.of(day, minute.Union(p.Table.Rows(), minute.Normalize(rows)))
+			delete(open, p.Template)
+		}
 	}
 	for template, rows := range open {
-		if i, ok := at[template]; ok {
-			pages[i].open = rows
-			continue
-		}
-		pages = append(pages, usageDay{template: template, open: rows})
+		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, minute.Normalize(rows))})
 	}
-	slices.SortFunc(pages, func(a, b usageDay) int { return a.template - b.template })
+	slices.SortFunc(pages, func(a, b minute.Source[T]) int { return a.Template - b.Template })
 	return pages
-}
-
-// table is the usage of a template on a day, ready to be counted.
-func (u usageDay) table(x templateIndex, day int32) (*minute.Table, error) {
-	page, err := minute.ReadUsage(day, u.page)
-	if err != nil {
-		return nil, fmt.Errorf("usage page of template %s, day %d: %w", x.ids[u.template], day, err)
-	}
-	if len(u.open) == 0 {
-		return page, nil
-	}
-	return minute.TableOf(day, minute.Union(page.Rows(), minute.Normalize(u.open))), nil
-}
-
-// latencyTable is the same for latencies; of a minute the page's sample counts, because it is the earlier one.
-func (u usageDay) latencyTable(x templateIndex, day int32) (*minute.LatencyTable, error) {
-	page, err := minute.ReadLatency(day, u.page)
-	if err != nil {
-		return nil, fmt.Errorf("latency page of template %s, day %d: %w", x.ids[u.template], day, err)
-	}
-	if len(u.open) == 0 {
-		return page, nil
-	}
-	return minute.LatencyTableOf(day, minute.Union(page.Rows(), minute.Normalize(u.open))), nil
 }
 
 // count runs one counting pass over the usage of a window.
 func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf) (minute.Tally, error) {
 	counter := minute.NewCounter(w, len(x.ids), channelOf)
-	err := s.eachDay(ctx, x, w, usageColumn, func(day int32, templates []usageDay) error {
-		sources, err := usageSources(x, day, templates)
-		if err != nil {
-			return err
-		}
-		return counter.Add(day, sources)
-	})
-	if err != nil {
+	if err := eachDay(ctx, s, x, w, usageTables, counter.Add); err != nil {
 		return minute.Tally{}, err
 	}
 	return counter.Tally(), nil
-}
-
-// usageSources are the tables of a day, ready to be counted.
-func usageSources(x templateIndex, day int32, templates []usageDay) ([]minute.Source, error) {
-	sources := make([]minute.Source, len(templates))
-	for i, u := range templates {
-		table, err := u.table(x, day)
-		if err != nil {
-			return nil, err
-		}
-		sources[i] = minute.Source{Template: u.template, Table: table}
-	}
-	return sources, nil
 }

@@ -39,7 +39,7 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		f.Database = "sqlite:" + filepath.Join(folder, "insights.db")
 	}
-	s, err := databaseFlag{f.Database}.open(ctx)
+	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: 64 << 20})
 	if err != nil {
 		return err
 	}

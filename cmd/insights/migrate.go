@@ -20,10 +20,15 @@ type migrateCommand struct {
 // Run migrates the database.
 func (m migrateCommand) Run(ctx context.Context) error { return store.Migrate(ctx, m.options()) }
 
-// open migrates a database if it has to and opens it.
+// open opens the database for a command that asks nothing of usage.
 func (f databaseFlag) open(ctx context.Context) (*store.Store, error) {
-	if err := store.Migrate(ctx, f.options()); err != nil {
+	return openDatabase(ctx, f.options())
+}
+
+// openDatabase migrates a database if it has to and opens it.
+func openDatabase(ctx context.Context, o store.Options) (*store.Store, error) {
+	if err := store.Migrate(ctx, o); err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, f.options())
+	return store.Open(ctx, o)
 }

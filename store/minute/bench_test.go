@@ -52,10 +52,10 @@ func BenchmarkCounter(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			c := NewCounter(w, benchTemplates, benchChannel)
-			sources := make([]Source, benchTemplates)
+			sources := make([]Source[*Table], benchTemplates)
 			for d := range month {
 				for t := range sources {
-					sources[t] = Source{t, read(d, t)}
+					sources[t] = Source[*Table]{t, read(d, t)}
 				}
 				if err := c.Add(int32(d), sources); err != nil {
 					b.Fatal(err)
@@ -88,14 +88,14 @@ func BenchmarkLatencyCounter(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c := NewLatencyCounter(w)
-		sources := make([]LatencySource, benchTemplates)
+		sources := make([]Source[*LatencyTable], benchTemplates)
 		for d := range month {
 			for t := range sources {
 				table, err := ReadLatency(int32(d), month[d][t].Latency)
 				if err != nil {
 					b.Fatal(err)
 				}
-				sources[t] = LatencySource{t, table}
+				sources[t] = Source[*LatencyTable]{t, table}
 			}
 			if err := c.Add(int32(d), sources); err != nil {
 				b.Fatal(err)

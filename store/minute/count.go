@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// Source is the usage of one template on one day.
-type Source struct {
+// Source is what one template has of one day: a [*Table] of usage, or a [*LatencyTable].
+type Source[T any] struct {
 	// Template is the caller's index of the template.
 	Template int
 	// Table holds the rows.
-	Table *Table
+	Table T
 }
 
 // ChannelOf names the channel in which an app of a kind, Session, App or Login, is counted when it is used in a template,
@@ -45,7 +45,7 @@ type Counter struct {
 	calendar  calendar
 
 	// Of the day:
-	sources []Source
+	sources []Source[*Table]
 	lookups [][]int32 // per source, kind and app: the channel
 	blocks  []block   // the first is unused: 0 ends a chain
 	today   []int32   // users, in the order of their appearance
@@ -115,7 +115,7 @@ func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 }
 
 // Add counts a day. The sources are all of that day, at most one per template, and days come in ascending order.
-func (c *Counter) Add(day int32, sources []Source) error {
+func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 	if err := c.calendar.turn(day); err != nil {
 		return fmt.Errorf("count usage: %w", err)
 	}
@@ -134,7 +134,7 @@ func (c *Counter) Add(day int32, sources []Source) error {
 }
 
 // collect finds the users of the day and chains the blocks of each.
-func (c *Counter) collect(sources []Source) {
+func (c *Counter) collect(sources []Source[*Table]) {
 	c.sources = sources
 	c.lookups = c.lookups[:0]
 	c.blocks = append(c.blocks[:0], block{})

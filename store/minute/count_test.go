@@ -15,9 +15,9 @@ import (
 func tallyOf(tb rapid.TB, w Window, templates [][]Row, channels int, channelOf ChannelOf) Tally {
 	c := NewCounter(w, len(templates), channelOf)
 	for day, sources := range daysOf(templates, TableOf) {
-		var list []Source
+		var list []Source[*Table]
 		for template, table := range sources {
-			list = append(list, Source{template, table})
+			list = append(list, Source[*Table]{template, table})
 		}
 		if err := c.Add(day, list); err != nil {
 			tb.Fatalf("add day %d: %v", day, err)
@@ -277,7 +277,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 		asked[fmt.Sprint(template, kind, app)]++
 		return 0, NoChannel
 	})
-	if err := c.Add(0, []Source{{0, TableOf(0, rows)}}); err != nil {
+	if err := c.Add(0, []Source[*Table]{{0, TableOf(0, rows)}}); err != nil {
 		t.Fatal(err)
 	}
 	for app, times := range asked {
@@ -296,20 +296,20 @@ func TestCounterRefuses(t *testing.T) {
 	tests := []struct {
 		name    string
 		day     int32
-		sources []Source
+		sources []Source[*Table]
 	}{
 		{"the same day again", 5, nil},
 		{"a day before", 4, nil},
-		{"a table of another day", 6, []Source{{0, empty(7)}}},
-		{"a template twice", 6, []Source{{1, empty(6)}, {1, empty(6)}}},
-		{"an unknown template", 6, []Source{{2, empty(6)}}},
-		{"a negative template", 6, []Source{{-1, empty(6)}}},
+		{"a table of another day", 6, []Source[*Table]{{0, empty(7)}}},
+		{"a template twice", 6, []Source[*Table]{{1, empty(6)}, {1, empty(6)}}},
+		{"an unknown template", 6, []Source[*Table]{{2, empty(6)}}},
+		{"a negative template", 6, []Source[*Table]{{-1, empty(6)}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := NewCounter(window(0, 20_000), 2, nil)
-			if err := c.Add(5, []Source{{0, empty(5)}, {1, empty(5)}}); err != nil {
+			if err := c.Add(5, []Source[*Table]{{0, empty(5)}, {1, empty(5)}}); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.Add(tt.day, tt.sources); err == nil {

@@ -4,14 +4,6 @@ import (
 	"fmt"
 )
 
-// LatencySource is the latencies of one template on one day.
-type LatencySource struct {
-	// Template is the caller's index of the template.
-	Template int
-	// Table holds the rows.
-	Table *LatencyTable
-}
-
 // LatencyCounter collects latency samples in one pass over the days of a window: one per template, subject and minute.
 type LatencyCounter struct {
 	calendar calendar
@@ -29,7 +21,7 @@ func NewLatencyCounter(w Window) *LatencyCounter {
 
 // Add takes the samples of a day. The sources are all of that day, at most one per template, and days come in ascending
 // order.
-func (c *LatencyCounter) Add(day int32, sources []LatencySource) error {
+func (c *LatencyCounter) Add(day int32, sources []Source[*LatencyTable]) error {
 	if err := c.calendar.turn(day); err != nil {
 		return fmt.Errorf("count latencies: %w", err)
 	}

@@ -10,9 +10,9 @@ import (
 func latencyCounterOf(tb rapid.TB, w Window, templates [][]Row) *LatencyCounter {
 	c := NewLatencyCounter(w)
 	for day, tables := range daysOf(templates, LatencyTableOf) {
-		var sources []LatencySource
+		var sources []Source[*LatencyTable]
 		for template, table := range tables {
-			sources = append(sources, LatencySource{template, table})
+			sources = append(sources, Source[*LatencyTable]{template, table})
 		}
 		if err := c.Add(day, sources); err != nil {
 			tb.Fatalf("add day %d: %v", day, err)
@@ -79,7 +79,7 @@ func TestLatencyCounterRefuses(t *testing.T) {
 	if err := c.Add(5, nil); err == nil {
 		t.Error("the same day again: no error")
 	}
-	if err := c.Add(6, []LatencySource{{0, LatencyTableOf(7, nil)}}); err == nil {
+	if err := c.Add(6, []Source[*LatencyTable]{{0, LatencyTableOf(7, nil)}}); err == nil {
 		t.Error("a table of another day: no error")
 	}
 }

@@ -34,6 +34,9 @@ func (b *blocks) push(subject int64) {
 	b.ends[len(b.ends)-1]++
 }
 
+// size is about how much memory the subjects hold, with the column that they came from.
+func (b *blocks) size() int { return 12*len(b.subjects) + 2*b.rows() }
+
 // rows returns the number of rows.
 func (b *blocks) rows() int {
 	if len(b.ends) == 0 {
@@ -103,6 +106,9 @@ func (t *Table) app(row int) int {
 // connectedBit returns 1 for a connected session and 0 for any other row.
 func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3] >> (row & 7) & 1) }
 
+// Size is about how much memory the table holds, in bytes.
+func (t *Table) Size() int { return t.blocks.size() + 7*len(t.minutes) }
+
 // Rows returns the rows of the table, sorted.
 func (t *Table) Rows() []Row {
 	out := make([]Row, 0, t.rows())
@@ -149,6 +155,9 @@ func LatencyTableOf(day int32, rows []Row) *LatencyTable {
 	}
 	return t
 }
+
+// Size is about how much memory the table holds, in bytes.
+func (t *LatencyTable) Size() int { return t.blocks.size() + 9*len(t.minutes) + len(t.bins) }
 
 // Rows returns the rows of the table, sorted. Their bins share memory with the table.
 func (t *LatencyTable) Rows() []Row {

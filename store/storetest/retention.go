@@ -70,4 +70,10 @@ func retention(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	want("after another fold", 8, 6)
+	// The page of a day that begins again is another one, whatever is remembered of the first.
+	f.MustMerge(t, on(4, f.Row(0, 0, 20, 0b1)))
+	if _, err := f.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want("a day that began again", 9, 6)
 }

@@ -102,10 +102,10 @@ func NewFixture(t *testing.T, database string) *Fixture {
 	return f
 }
 
-// Open opens a store whose clock stands still, and closes it with the test.
+// Open opens a store whose clock stands still and whose page cache is small, and closes it with the test.
 func Open(t testing.TB, database string, now time.Time) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return now }})
+	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return now }, PageCache: 16 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -240,7 +240,7 @@ func (p *serverProcess) cpu() time.Duration { return processTime(p.Process.Pid) 
 func serve(database string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := store.Open(ctx, store.Options{Database: database})
+	s, err := store.Open(ctx, store.Options{Database: database, PageCache: 256 << 20})
 	if err != nil {
 		return err
 	}

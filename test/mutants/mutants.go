@@ -122,7 +122,7 @@ var mutants = []mutant{
 	},
 	{
 		"a late connection is not written", "store/merge.go",
-		" OR excluded.connected > usage_open.connected`", "`",
+		" OR excluded.connected > usage_open.connected)`", ")`",
 		"store", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
@@ -184,12 +184,17 @@ var mutants = []mutant{
 	// Counting.
 	{
 		"pages are read before rows", "store/usage.go",
-		"		for ; next < day; next++ {\n", "		if open, err = s.openDays(ctx, x, first, last, column); err != nil {\n			return err\n		}\n		for ; next < day; next++ {\n",
+		"		for ; next < day; next++ {\n", "		if open, err = s.openDays(ctx, x, first, last, of.open); err != nil {\n			return err\n		}\n		for ; next < day; next++ {\n",
 		"store", "TestFoldBesideQuestion/sqlite",
 	},
 	{
+		"a page that begins again is taken for the one before", "store/fold.go",
+		"		old.Version = rand.Int64N(math.MaxInt64 / 2)\n", "		old.Version += rand.Int64N(1)\n",
+		"store", "TestSQLite/retention",
+	},
+	{
 		"a template without a page is left out", "store/usage.go",
-		"		pages = append(pages, usageDay{template: template, open: rows})\n", "		_ = rows\n",
+		"		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, minute.Normalize(rows))})\n", "		_ = rows\n",
 		"store", "TestSQLite/merge_is_union",
 	},
 	{
