@@ -275,7 +275,7 @@ func (c *deploymentCollector) readBuilds(ctx context.Context, everything access.
 		if c.seed {
 			labels = append(labels, e.Transition, e.Owner)
 		}
-		s.addSince(e.Since.Time, c.builds, float64(e.Builds), labels...)
+		s.add(c.builds, float64(e.Builds), labels...).zeroAt(e.Since.Time)
 	}
 	return nil
 }

@@ -48,7 +48,11 @@ func (s scripted) produce(p *metricsPage) {
 
 // one is a producer of one family.
 func one(f *family, all ...sample) scripted {
-	return scripted{samples: samples{f: all}, order: []*family{f}}
+	p := scripted{samples: samples{}, order: []*family{f}}
+	for _, s := range all {
+		p.add(f, s.value, s.labels...).zeroAt(s.since)
+	}
+	return p
 }
 
 func TestExpositionText(t *testing.T) {
@@ -137,6 +141,13 @@ func TestExpositionText(t *testing.T) {
 	}
 }
 
+// sample is what a test adds to a family.
+type sample struct {
+	value  float64
+	labels []string
+	since  time.Time // a counter was 0 then
+}
+
 // of makes a sample.
 func of(value float64, labels ...string) sample { return sample{value: value, labels: labels} }
 
@@ -212,7 +223,10 @@ func TestExpositionOnly(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(DefaultSeriesBudget)
 	a, b := &family{name: "a", help: "H.", kind: gaugeFamily}, &family{name: "b", help: "H.", kind: gaugeFamily}
-	m.page.mustAdd(scripted{samples: samples{a: {of(1)}, b: {of(2)}}, order: []*family{a, b}})
+	both := samples{}
+	both.add(a, 1)
+	both.add(b, 2)
+	m.page.mustAdd(scripted{samples: both, order: []*family{a, b}})
 	for query, want := range map[string][]string{
 		"name[]=a":                         {"a"},
 		"name[]=b&name[]=a&name[]=b":       {"a", "b"},
@@ -363,15 +377,35 @@ func TestAcceptsGzip(t *testing.T) {
 	}
 }
 
+// adding is a producer that adds its samples anew for each page.
+type adding struct {
+	order []*family
+	fill  func(*series)
+}
+
+func (a adding) families() []*family { return a.order }
+
+func (a adding) produce(p *metricsPage) {
+	for _, f := range a.order {
+		p.family(f, a.fill)
+	}
+}
+
 // BenchmarkExposition compares a page of 10 families for 100,000 agents with the same page from the client library, and with
 // one that is added up by template.
 func BenchmarkExposition(b *testing.B) {
 	const agents = 100_000
+	names, templates := make([][]string, agents), make([]string, 50)
+	for i := range names {
+		names[i] = []string{"main", fmt.Sprintf("user-%06d", i), fmt.Sprintf("workspace-%d", i%7)}
+	}
+	for i := range templates {
+		templates[i] = fmt.Sprintf("template-%d", i)
+	}
 	var families, added []*family
 	for i := range 10 {
 		families = append(families, &family{name: fmt.Sprintf("agents_family_%d", i), help: "H.", kind: gaugeFamily, labels: []string{"agent_name", "username", "workspace_name"}})
 	}
-	all, byTemplate := samples{}, samples{}
 	registry := prometheus.NewRegistry()
 	for _, f := range families {
 		few := &family{name: f.name, help: f.help, kind: f.kind, labels: []string{"template_name"}}
@@ -379,16 +413,23 @@ func BenchmarkExposition(b *testing.B) {
 		vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: f.name, Help: f.help}, f.labels)
 		registry.MustRegister(vec)
 		for i := range agents {
-			labels := []string{"main", fmt.Sprintf("user-%06d", i), fmt.Sprintf("workspace-%d", i%7)}
-			all.add(f, float64(i)*1.7, labels...)
-			byTemplate.add(few, float64(i)*1.7, fmt.Sprintf("template-%d", i%50))
-			vec.WithLabelValues(labels...).Set(float64(i) * 1.7)
+			vec.WithLabelValues(names[i]...).Set(float64(i) * 1.7)
 		}
 	}
 	library := newExposition(prometheus.NewRegistry(), DefaultSeriesBudget)
 	library.registry = registry
 	for name, e := range map[string]*exposition{
-		"producer": pageOf(scripted{samples: all, order: families}), "producer by template": pageOf(scripted{samples: byTemplate, order: added}), "registry": library,
+		"producer": pageOf(adding{families, func(to *series) {
+			for i := range agents {
+				to.add(float64(i)*1.7, names[i]...)
+			}
+		}}),
+		"producer by template": pageOf(adding{added, func(to *series) {
+			for i := range agents {
+				to.add(float64(i)*1.7, templates[i%len(templates)])
+			}
+		}}),
+		"registry": library,
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

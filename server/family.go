@@ -53,31 +53,23 @@ type producer interface {
 }
 
 // samples are the series of a snapshot by family: what a producer keeps that refreshes in the background.
-type samples map[*family][]sample
+type samples map[*family]*series
 
-type sample struct {
-	value  float64
-	labels []string
-	since  time.Time // a counter was 0 then; zero: nobody knows
-}
-
-func (s samples) add(f *family, value float64, labels ...string) {
-	s.addSince(time.Time{}, f, value, labels...)
-}
-
-// addSince adds a counter that was 0 at a moment.
-func (s samples) addSince(since time.Time, f *family, value float64, labels ...string) {
-	s[f] = append(s[f], sample{value, labels, since})
+// add adds a sample to a family, as [series.add] does.
+func (s samples) add(f *family, value float64, labels ...string) *seriesEntry {
+	if s[f] == nil {
+		s[f] = &series{}
+		s[f].begin(f)
+	}
+	return s[f].add(value, labels...)
 }
 
 // produce writes the samples of the families in their order.
 func (s samples) produce(p *metricsPage, families []*family) {
 	for _, f := range families {
-		p.family(f, func(to *series) {
-			for _, one := range s[f] {
-				to.add(one.value, one.labels...).zeroAt(one.since)
-			}
-		})
+		if s[f] != nil && p.wants(f.name) {
+			p.write(s[f])
+		}
 	}
 }
 
@@ -126,16 +118,18 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 	if !p.wants(f.name) {
 		return
 	}
-	s := &p.series
-	s.family, s.text, s.entries, s.sorted, s.few = f, s.text[:0], s.entries[:0], true, nil
-	if f.kind == counterFamily || f.kind == gaugeFamily && f.combine == nil {
-		s.few = map[string]int{}
-	}
-	fill(s)
+	p.series.begin(f)
+	fill(&p.series)
+	p.write(&p.series)
+}
+
+// write writes the series of a family, if there are any.
+func (p *metricsPage) write(s *series) {
 	if len(s.entries) == 0 {
 		return
 	}
 	s.sort()
+	f := s.family
 	p.writeHeader(f)
 	written := 0
 	s.runs(func(labels []byte, values []float64, since int64) {
@@ -153,6 +147,14 @@ func (p *metricsPage) family(f *family, fill func(*series)) {
 	p.flush()
 	if written > p.budget {
 		p.dropped(f.name, written-p.budget)
+	}
+}
+
+// begin makes room for the series of a family.
+func (s *series) begin(f *family) {
+	s.family, s.text, s.entries, s.sorted, s.few = f, s.text[:0], s.entries[:0], true, nil
+	if f.kind == counterFamily || f.kind == gaugeFamily && f.combine == nil {
+		s.few = map[string]int{}
 	}
 }
 
@@ -220,6 +222,7 @@ func (s *series) sort() {
 	if s.sorted {
 		return
 	}
+	s.sorted = true
 	slices.SortFunc(s.entries, func(a, b seriesEntry) int {
 		if order := bytes.Compare(s.text[a.start:a.end], s.text[b.start:b.end]); order != 0 {
 			return order

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
@@ -102,11 +103,18 @@ func (q question) intervalReports(intervals []store.Interval, interval string) [
 
 // templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
 func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
-	insights, err := s.store.TemplateInsights(ctx, scopeOf(ctx), q.window)
-	if err != nil {
-		return nil, nil, err
-	}
-	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
+	var insights store.TemplateInsights
+	var parameters []store.ParameterUsage
+	reading, both := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		insights, err = s.store.TemplateInsights(both, scopeOf(ctx), q.window)
+		return err
+	})
+	reading.Go(func() (err error) {
+		parameters, err = s.store.ParameterUsage(both, scopeOf(ctx), q.start, q.end)
+		return err
+	})
+	err := reading.Wait()
 	if err != nil {
 		return nil, nil, err
 	}
