@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -41,6 +44,20 @@ func (g *ingest) run(ctx context.Context) {
 	}
 }
 
+// errPanicked means that a piece of work ended in a panic.
+var errPanicked = errors.New("panic")
+
+// contain turns a panic of a piece of work into an error, with the stack: what works for everyone must outlive what one
+// report, row or page does to it.
+func contain(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v: %s", errPanicked, p, debug.Stack())
+		}
+	}()
+	return work()
+}
+
 // every calls f again and again; what fails is logged and tried at the next turn.
 func (g *ingest) every(ctx context.Context, interval time.Duration, doing string, f func(context.Context) error) {
 	ticker := time.NewTicker(interval)
@@ -52,7 +69,7 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 		case <-ticker.C:
 		}
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
-		if err := f(try); err != nil && ctx.Err() == nil {
+		if err := contain(func() error { return f(try) }); err != nil && ctx.Err() == nil {
 			g.logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
 		}
 		cancel()
@@ -65,7 +82,7 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 func keepFresh(ctx context.Context, interval time.Duration, logger *slog.Logger, of string, refresh func(context.Context) error) {
 	for {
 		begin := time.Now()
-		if err := refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := contain(func() error { return refresh(ctx) }); err != nil && ctx.Err() == nil {
 			logger.WarnContext(ctx, "metrics keep their old values", "of", of, "error", err)
 		}
 		select {
@@ -81,7 +98,11 @@ func (g *ingest) foldForEver(ctx context.Context) {
 	for {
 		wait := foldEvery
 		begin := time.Now()
-		report, err := g.store.Fold(ctx)
+		var report store.FoldReport
+		err := contain(func() (err error) {
+			report, err = g.store.Fold(ctx)
+			return err
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -113,8 +134,12 @@ func (g *ingest) expireForEver(ctx context.Context) {
 	for {
 		wait := expireEvery
 		try, cancel := context.WithTimeout(ctx, expireTimeout)
-		expired, err := g.store.Expire(try, store.Horizons{
-			Usage: horizon(g.config.UsageRetention), Latency: horizon(g.config.LatencyRetention), Audit: horizon(g.config.AuditRetention),
+		var expired int64
+		err := contain(func() (err error) {
+			expired, err = g.store.Expire(try, store.Horizons{
+				Usage: horizon(g.config.UsageRetention), Latency: horizon(g.config.LatencyRetention), Audit: horizon(g.config.AuditRetention),
+			})
+			return err
 		})
 		cancel()
 		if ctx.Err() != nil {

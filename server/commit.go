@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/template-insights/insights/store"
 )
 
@@ -15,6 +17,7 @@ const (
 	commitRows    = 1000                  // rows that start a commit at once
 	commitWait    = 20 * time.Millisecond // how long the first row waits for company
 	commitQueue   = 8192                  // entries that wait; then senders wait
+	commitRoom    = 64 << 10              // rows of all entries that are not settled; then senders wait
 	commitWorkers = 2                     // commits at a time: one computes while the other waits for the disk
 	commitTimeout = 30 * time.Second      // of one try
 )
@@ -35,11 +38,14 @@ type committer struct {
 	logger  *slog.Logger
 	metrics *metrics
 	queue   chan entry
+	room    *semaphore.Weighted
 	stopped chan struct{}
 }
 
 func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
-	c := &committer{store: s, logger: logger, metrics: m, queue: make(chan entry, commitQueue), stopped: make(chan struct{})}
+	c := &committer{
+		store: s, logger: logger, metrics: m, queue: make(chan entry, commitQueue), room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
+	}
 	m.watchQueue(func() int { return len(c.queue) })
 	return c
 }
@@ -47,17 +53,29 @@ func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
 // submit hands an entry over, waiting while the queue is full. An error means that it was not taken and settle will not
 // be called.
 func (c *committer) submit(ctx context.Context, e entry) error {
+	size := int64(min(len(e.rows), commitRoom))
+	if err := c.room.Acquire(ctx, size); err != nil {
+		return err
+	}
 	select {
 	case <-c.stopped:
+		c.room.Release(size)
 		return errStopped
 	default:
+	}
+	settle := e.settle
+	e.settle = func(err error) {
+		c.room.Release(size)
+		settle(err)
 	}
 	select {
 	case c.queue <- e:
 		return nil
 	case <-ctx.Done():
+		c.room.Release(size)
 		return ctx.Err()
 	case <-c.stopped:
+		c.room.Release(size)
 		return errStopped
 	}
 }
@@ -136,7 +154,7 @@ func (c *committer) commit(ctx context.Context, batch []entry) {
 		rows = append(rows, e.rows...)
 	}
 	err := c.merge(ctx, rows)
-	if errors.Is(err, store.ErrRefused) && len(batch) > 1 {
+	if isFault(err) && len(batch) > 1 {
 		half := len(batch) / 2
 		c.commit(ctx, batch[:half])
 		c.commit(ctx, batch[half:])
@@ -150,15 +168,19 @@ func (c *committer) commit(ctx context.Context, batch []entry) {
 	}
 }
 
-// merge tries until the rows are durable, the database refuses them, or the server stops.
+// isFault is whether the rows are at fault for an error, so that trying them again is useless.
+func isFault(err error) bool { return errors.Is(err, store.ErrRefused) || errors.Is(err, errPanicked) }
+
+// merge tries until the rows are durable, turn out to be at fault, or the server stops.
 func (c *committer) merge(ctx context.Context, rows []store.OpenRow) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		begin := time.Now()
 		err := c.mergeOnce(ctx, rows)
 		c.metrics.commitSeconds.Observe(time.Since(begin).Seconds())
-		if err == nil || errors.Is(err, store.ErrRefused) {
+		if err == nil || isFault(err) {
 			return err
 		}
+		c.metrics.commitFailures.Inc()
 		c.logger.WarnContext(ctx, "commit of usage rows will be tried again", "rows", len(rows), "error", err)
 		select {
 		case <-ctx.Done():
@@ -173,5 +195,5 @@ func (c *committer) merge(ctx context.Context, rows []store.OpenRow) error {
 func (c *committer) mergeOnce(ctx context.Context, rows []store.OpenRow) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	return c.store.Merge(ctx, rows)
+	return contain(func() error { return c.store.Merge(ctx, rows) })
 }

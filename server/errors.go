@@ -139,6 +139,8 @@ func callErrorOf(err error) error {
 		return newCallError(codes.Canceled, reasonUnavailable, "The call was canceled.", "", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return newCallError(codes.DeadlineExceeded, reasonUnavailable, "The call took too long.", "", err)
+	case store.Unavailable(err):
+		return unavailable(err)
 	}
 	if s, ok := status.FromError(err); ok {
 		return &callError{s, nil}
@@ -158,6 +160,9 @@ func (e *internalError) Unwrap() error { return e.cause }
 
 // mapError logs what the caller must not see and returns what it may.
 func mapError(ctx context.Context, logger *slog.Logger, method string, err error) error {
+	if known := new(callError); !errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = unavailable(err) // a deadline of ours and not of the caller: the database does not answer
+	}
 	mapped := callErrorOf(err)
 	var internal *internalError
 	if errors.As(mapped, &internal) {

@@ -19,10 +19,12 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// Bounds of messages. The control plane sends batches, agents and proxies do not.
+// Bounds of messages and of unary calls. The control plane sends batches, agents and proxies do not.
 const (
 	maxAgentMessage = 256 << 10
 	maxMessage      = 4 << 20
+	maxPortion      = 10_000           // rows that one call commits at a time
+	commitPatience  = 10 * time.Second // that a call waits for its commit before its caller is asked to try again
 )
 
 // ingest is the IngestService: it checks what comes in, and the committer makes it durable.
@@ -142,11 +144,13 @@ func (w *wait) settle(i int, err error) {
 }
 
 // commitAll makes the rows of the items of a unary call durable and adds what the database refused to the rejections.
-// It fails when it cannot tell: then the caller sends everything again, which changes nothing.
+// It fails when it cannot tell, or not soon: then the caller sends everything again, which changes nothing.
 func (g *ingest) commitAll(ctx context.Context, items []item) ([]*insightsv1.Rejection, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
 	w := newWait(len(items))
 	for i, it := range items {
 		if len(it.rows) == 0 || !g.config.UsageStats {
@@ -160,7 +164,7 @@ func (g *ingest) commitAll(ctx context.Context, items []item) ([]*insightsv1.Rej
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, unavailable(ctx.Err())
 	}
 	var rejected []*insightsv1.Rejection
 	for i, err := range w.outcomes {
@@ -238,6 +242,13 @@ func (g *ingest) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAp
 	l := g.limits(caller.Holds(access.IngestAny))
 	var answer insightsv1.ReportAppSessionsResponse
 	var items []item
+	rowsOfItems := 0
+	commit := func() error {
+		refused, err := g.commitAll(ctx, items)
+		answer.Rejected = append(answer.Rejected, refused...)
+		items, rowsOfItems = items[:0], 0
+		return err
+	}
 	for i, message := range req.GetSessions() {
 		rows, rejected, err := g.sessionRows(ctx, caller, visitors, message, l)
 		if err != nil {
@@ -248,12 +259,16 @@ func (g *ingest) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAp
 			continue
 		}
 		items = append(items, item{"sessions", i, rows})
+		// A long session is many rows, so those of a large message are not all made at once.
+		if rowsOfItems += len(rows); rowsOfItems >= maxPortion {
+			if err := commit(); err != nil {
+				return nil, err
+			}
+		}
 	}
-	refused, err := g.commitAll(ctx, items)
-	if err != nil {
+	if err := commit(); err != nil {
 		return nil, err
 	}
-	answer.Rejected = append(answer.Rejected, refused...)
 	answer.Acknowledged = uint32(len(req.GetSessions()) - len(answer.Rejected))
 	return &answer, nil
 }

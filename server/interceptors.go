@@ -55,7 +55,11 @@ const callTimeout = time.Minute
 func limitUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return handler(ctx, req)
+	answer, err := handler(ctx, req)
+	if ctx.Err() != nil {
+		err = callErrorOf(err)
+	}
+	return answer, err
 }
 
 // passStream leaves streams alone: they live as long as their agents, what they ask of the database has deadlines of its

@@ -29,12 +29,13 @@ type metrics struct {
 	page     *exposition
 	api      *apiMetrics
 
-	reports       prometheus.Counter
-	rejected      map[rejectCause]prometheus.Counter
-	rows          prometheus.Counter
-	commitSeconds prometheus.Histogram
-	lagSeconds    prometheus.Histogram
-	streams       prometheus.Gauge
+	reports        prometheus.Counter
+	rejected       map[rejectCause]prometheus.Counter
+	rows           prometheus.Counter
+	commitSeconds  prometheus.Histogram
+	commitFailures prometheus.Counter
+	lagSeconds     prometheus.Histogram
+	streams        prometheus.Gauge
 
 	forwarded map[forwardedCause]prometheus.Counter // series that are left out
 
@@ -67,6 +68,10 @@ func newMetrics(seriesBudget int) *metrics {
 			Name:    "insights_ingest_commit_seconds",
 			Help:    "Duration of one try to commit a batch of usage rows, failed tries included.",
 			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		}),
+		commitFailures: factory.NewCounter(prometheus.CounterOpts{
+			Name: "insights_ingest_commit_failures_total",
+			Help: "Tries to commit a batch of usage rows that failed and are repeated: the database does not answer, is full or may not be written.",
 		}),
 		lagSeconds: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:    "insights_ingest_lag_seconds",

@@ -43,6 +43,7 @@ type Config struct {
 	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
 	IngestMaxAhead    time.Duration    // how far in the future a report may be
 	ReportInterval    time.Duration    // what agents are told
+	MaxStreamAge      time.Duration    // after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
@@ -91,6 +92,9 @@ func (c Config) validate() error {
 			return fmt.Errorf("server knows metrics that are compatible with %s and %s, not with %q", CompatSeed, CompatCoder, compat)
 		}
 	}
+	if c.MaxStreamAge < 0 {
+		return errors.New("server needs a stream age that is not negative")
+	}
 	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
 		return errors.New("server needs retentions that are not negative")
 	}
@@ -107,6 +111,9 @@ const (
 	maxCalls       = 100             // calls and streams that are open on one connection; further ones wait
 	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second
+
+	streamBytes     = 64 << 10 // that may be on their way on one stream before they are read
+	connectionBytes = 1 << 20  // and on one connection before they are received
 )
 
 // Server listens for gRPC, REST and scrapes. Make it with New, then Run it once.
@@ -177,7 +184,13 @@ func (s *Server) transport() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxGRPCHeader),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		// Of a stream that is not read no more than this waits in memory.
+		grpc.StaticStreamWindowSize(streamBytes),
+		grpc.StaticConnWindowSize(connectionBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second,
+			MaxConnectionAge: connectionAge(s.config.MaxStreamAge), MaxConnectionAgeGrace: s.config.MaxStreamAge,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 	if s.config.TLS != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/failpoint"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -71,6 +73,10 @@ func (g *ingest) StreamStats(stream grpc.BidiStreamingServer[insightsv1.StreamSt
 	defer g.leave(s)
 	defer g.metrics.api.openStream()()
 	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.config.ReportInterval) })
+	if g.config.MaxStreamAge > 0 {
+		old := time.AfterFunc(streamAge(g.config.MaxStreamAge), s.sendDrain)
+		defer old.Stop()
+	}
 	err := s.receive()
 	if errors.Is(err, io.EOF) {
 		err = s.finish()
@@ -126,6 +132,14 @@ func (g *ingest) drain() {
 		s.sendDrain()
 	}
 }
+
+// connectionAge is when a connection is closed to new streams. It is before the streams on it are asked to end, so that their
+// agents reconnect, to a new server perhaps, instead of coming back on the same connection. gRPC adds up to a tenth either way.
+func connectionAge(streamAge time.Duration) time.Duration { return streamAge * 3 / 4 }
+
+// streamAge is when a stream is asked to end: up to a tenth before or after its age, so that those of one restart do not all
+// come back at once.
+func streamAge(age time.Duration) time.Duration { return age*9/10 + rand.N(age/5+1) }
 
 func (s *agentStream) sendDrain() {
 	s.send(func(a *insightsv1.StreamStatsResponse) { a.Drain = true })
@@ -296,6 +310,7 @@ func (s *agentStream) sendAll() {
 		s.answer.Rejected, s.answer.ReportInterval = nil, nil
 		s.unsent = false
 		s.mu.Unlock()
+		failpoint.Hit(failpoint.BeforeAcknowledgement)
 		if err := s.stream.Send(answer); err != nil {
 			s.failed(err)
 			return // with sending still set: nothing can be sent any more

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"strings"
 
@@ -58,6 +61,34 @@ var (
 	// ErrConflict means another transaction was in the way; asking again at once may succeed.
 	ErrConflict = errors.New("transaction gave way to another")
 )
+
+// Unavailable reports whether an error means that the database cannot do its work for now: it does not answer, is full, starts
+// or stops, may not be written, or is busy. The same call may succeed later.
+func Unavailable(err error) bool {
+	var network net.Error
+	if errors.Is(err, ErrConflict) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	var connect *pgconn.ConnectError
+	var postgres *pgconn.PgError
+	var sqlite *sqlitedriver.Error
+	switch {
+	case errors.As(err, &connect):
+		return true
+	case errors.As(err, &postgres):
+		switch postgres.Code[:2] {
+		case "08", "53", "57", "58": // connection, resources, operator, system
+			return true
+		}
+		return postgres.Code == "25006" || postgres.Code == "42501" // read-only, no privilege
+	case errors.As(err, &sqlite):
+		switch sqlite.Code() & 0xff {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
+			return true
+		}
+	}
+	return false
+}
 
 type postgresDialect struct{ url *url.URL }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 
+	"github.com/template-insights/insights/store/failpoint"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -34,7 +35,9 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 		TemplateID uuid.UUID
 		HalfHour   int32
 	}
-	err := s.writes.WithContext(ctx).Raw(`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end).Scan(&due).Error
+	search, cancel := context.WithTimeout(ctx, foldTimeout)
+	err := s.writes.WithContext(search).Raw(`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end).Scan(&due).Error
+	cancel()
 	if err != nil {
 		return report, fmt.Errorf("look for usage rows to fold: %w", s.dialect.classify(err))
 	}
@@ -84,8 +87,12 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 		if taken = len(rows); taken == 0 {
 			return nil // another server folded them
 		}
+		failpoint.Hit(failpoint.FoldTaken)
 		return s.unionPage(tx, template, day, rows)
 	})
+	if err == nil {
+		failpoint.Hit(failpoint.FoldCommitted)
+	}
 	return taken, s.dialect.classify(err)
 }
 
@@ -96,6 +103,7 @@ func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []Ope
 	if err != nil {
 		return fmt.Errorf("read page: %w", err)
 	}
+	failpoint.Hit(failpoint.FoldRead)
 	earlier, err := old.rows()
 	if err != nil {
 		return err
@@ -121,6 +129,7 @@ func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []Ope
 	if written.RowsAffected == 0 {
 		return fmt.Errorf("write page: version %d is no longer the newest: %w", old.Version, ErrConflict)
 	}
+	failpoint.Hit(failpoint.FoldWritten)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 
+	"github.com/template-insights/insights/store/failpoint"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -70,6 +71,7 @@ func (s *Store) Merge(ctx context.Context, rows []OpenRow) error {
 			if err != nil {
 				return fmt.Errorf("merge %d usage rows: %w", len(batch), err)
 			}
+			failpoint.Hit(failpoint.AfterCommit)
 		}
 	}
 	return nil
@@ -135,6 +137,7 @@ func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) e
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.BeforeCommit)
 	_, err = raw.ExecContext(ctx, mergePostgres, halfHours, templates, subjects, kinds, apps, minutes, connected, latencies)
 	return err
 }
@@ -160,5 +163,6 @@ func (sqliteDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) err
 			return err
 		}
 	}
+	failpoint.Hit(failpoint.BeforeCommit)
 	return tx.Commit()
 }

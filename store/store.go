@@ -71,7 +71,8 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 // Deadlines of the calls that callers cannot be trusted to bound.
 const (
 	lookupTimeout = 10 * time.Second
-	foldTimeout   = time.Minute // of one page
+	touchTimeout  = time.Second
+	foldTimeout   = time.Minute // of one page, or of the search for all that are due
 )
 
 // pool is one set of connections to a database.

@@ -105,18 +105,19 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	if err != nil {
 		return access.Principal{}, err
 	}
-	return p, s.touchToken(ctx, found, now)
+	s.touchToken(ctx, found, now)
+	return p, nil
 }
 
-// touchToken notes the use of a token, at most once a minute.
-func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) error {
+// touchToken notes the use of a token, at most once a minute, if the database takes it: whoever has a valid token may ask while
+// nothing can be written.
+func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) {
 	if now.Sub(t.LastUsedAt.Time) < time.Minute {
-		return nil
+		return
 	}
-	if err := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", t.ID).Update("last_used_at", At(now)).Error; err != nil {
-		return fmt.Errorf("note use of token: %w", err)
-	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
+	defer cancel()
+	_ = s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", t.ID).Update("last_used_at", At(now)).Error
 }
 
 // User is a person who showed in another way who they are, with all that they hold. ErrUnauthenticated covers every reason to

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +57,7 @@ type serveCommand struct {
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
 	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
+	MaxStreamAge     time.Duration  `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
 	UsageStats       string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
 	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
@@ -74,7 +74,7 @@ type serveCommand struct {
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
 	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
 	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
-	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback."`
+	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback. This file and those of the next two flags are read again when they change."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then. One for spiffe://DOMAIN/agent/ID lets in that agent's tokens only."`
 	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS, and for scrapes without a token: only where something else protects the network, for tokens travel in the clear."`
@@ -110,7 +110,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 	config := server.Config{
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
-		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval,
+		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
 		OIDC: f.oidc(), UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 	}
@@ -118,7 +118,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		return config, usageError(fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress))
 	}
 	var err error
-	if config.TLS, err = f.tls(); err != nil {
+	if config.TLS, err = f.tls(config.Logger); err != nil {
 		return config, err
 	}
 	if config.PrometheusToken, err = f.prometheusToken(); err != nil {
@@ -164,30 +164,15 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// tls reads the certificates; nil without any.
-func (f serveCommand) tls() (*tls.Config, error) {
+// tls follows the files of the certificates; nil without any.
+func (f serveCommand) tls(logger *slog.Logger) (*tls.Config, error) {
 	if f.TLSCert == "" && f.TLSKey == "" && f.TLSClientCA == "" {
 		return nil, nil
 	}
 	if f.TLSCert == "" || f.TLSKey == "" {
 		return nil, usageError("TLS needs both --tls-cert and --tls-key")
 	}
-	pair, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("read --tls-cert and --tls-key: %w", err)
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	if f.TLSClientCA != "" {
-		text, err := os.ReadFile(f.TLSClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("read --tls-client-ca: %w", err)
-		}
-		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !config.ClientCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read --tls-client-ca: %s holds no certificate", f.TLSClientCA)
-		}
-	}
-	return config, nil
+	return server.TLSFiles{Certificate: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA}.Config(logger)
 }
 
 // serve runs a server until the context is done. It calls started when the server can be reached.
