@@ -283,7 +283,9 @@ func (s *agentStream) changed() {
 	s.senders.Add(1)
 	s.ingest.senders.Go(func() {
 		defer s.senders.Done()
-		s.sendAll()
+		if err := contain(s.sendAll); err != nil {
+			s.failed(err)
+		}
 	})
 }
 
@@ -294,14 +296,15 @@ func (s *agentStream) close() {
 	s.closed = true
 }
 
-// sendAll sends answers until there is nothing more to say; what happens while it sends becomes one answer.
-func (s *agentStream) sendAll() {
+// sendAll sends answers until there is nothing more to say; what happens while it sends becomes one answer. After an error it
+// counts as sending for ever: nothing can be sent any more.
+func (s *agentStream) sendAll() error {
 	for {
 		s.mu.Lock()
 		if !s.unsent {
 			s.sending = false
 			s.mu.Unlock()
-			return
+			return nil
 		}
 		answer := &insightsv1.StreamStatsResponse{
 			AcknowledgedSequence: s.answer.AcknowledgedSequence, Rejected: s.answer.Rejected,
@@ -312,8 +315,7 @@ func (s *agentStream) sendAll() {
 		s.mu.Unlock()
 		failpoint.Hit(failpoint.BeforeAcknowledgement)
 		if err := s.stream.Send(answer); err != nil {
-			s.failed(err)
-			return // with sending still set: nothing can be sent any more
+			return err
 		}
 		for range answer.Rejected {
 			<-s.slots

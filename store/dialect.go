@@ -120,7 +120,7 @@ func (d postgresDialect) writePool() pool {
 
 func (d postgresDialect) readPool() pool {
 	// Questions have deadlines of their own; this one is for those of a server that was killed.
-	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s", "application_name": "insights reads", "connect_timeout": "10"})
+	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s", "application_name": "insights-reads", "connect_timeout": "10"})
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +32,8 @@ type Cluster struct {
 	Port int
 
 	folder  string
+	as      *syscall.Credential
+	command []string
 	server  *exec.Cmd
 	stopped chan struct{}
 	number  atomic.Int64
@@ -38,7 +41,10 @@ type Cluster struct {
 
 // StartCluster creates and starts a PostgreSQL server with the given settings (name=value). It needs the server
 // programs of PostgreSQL, and runs them as the user postgres when the caller is root.
-func StartCluster(settings ...string) (*Cluster, error) {
+func StartCluster(settings ...string) (*Cluster, error) { return StartClusterIn("", settings...) }
+
+// StartClusterIn is StartCluster with the files of the server in a folder of the caller's, which the server's user can enter.
+func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
 	bin, err := findPostgres()
 	if err != nil {
 		return nil, err
@@ -47,11 +53,11 @@ func StartCluster(settings ...string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "insights-postgres-")
+	folder, err := os.MkdirTemp(parent, "insights-postgres-")
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{folder: folder, stopped: make(chan struct{})}
+	c := &Cluster{folder: folder, as: as}
 	if as != nil {
 		if err := os.Chown(folder, int(as.Uid), int(as.Gid)); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(folder))
@@ -67,38 +73,117 @@ func StartCluster(settings ...string) (*Cluster, error) {
 	if c.Port, err = freePort(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	args := []string{"-D", data, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + folder, "-c", "max_connections=200"}
+	c.command = []string{filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + folder, "-c", "max_connections=200"}
 	for _, s := range settings {
-		args = append(args, "-c", s)
+		c.command = append(c.command, "-c", s)
 	}
-	c.server = exec.Command(filepath.Join(bin, "postgres"), args...)
-	c.server.Dir = folder
-	// The server goes down with this process, even if that is killed.
-	c.server.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGQUIT}
-	log, err := os.Create(filepath.Join(folder, "log"))
-	if err != nil {
+	if err := c.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	c.server.Stdout, c.server.Stderr = log, log
+	return c, nil
+}
+
+// Start starts a server that has ended, and waits until it answers.
+func (c *Cluster) Start() error {
+	server, stopped := exec.Command(c.command[0], c.command[1:]...), make(chan struct{})
+	server.Dir = c.folder
+	// The server goes down with this process, even if that is killed.
+	server.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Pdeathsig: syscall.SIGQUIT}
+	log, err := os.OpenFile(filepath.Join(c.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	server.Stdout, server.Stderr = log, log
 	started := make(chan error, 1)
 	go func() {
 		// The death signal is bound to the thread that started the child, so the thread has to live as long.
 		runtime.LockOSThread()
-		err := c.server.Start()
+		err := server.Start()
 		started <- err
 		if err == nil {
-			_ = c.server.Wait()
+			_ = server.Wait()
 		}
-		close(c.stopped)
+		close(stopped)
 		_ = log.Close()
 	}()
 	if err := <-started; err != nil {
-		return nil, errors.Join(fmt.Errorf("start postgres: %w", err), os.RemoveAll(folder))
+		return fmt.Errorf("start postgres: %w", err)
 	}
+	c.server, c.stopped = server, stopped
 	if err := c.waitReady(); err != nil {
-		return nil, errors.Join(err, c.Stop())
+		return errors.Join(err, c.end(syscall.SIGQUIT))
 	}
-	return c, nil
+	return nil
+}
+
+// Kill ends the server and all its processes at once and waits until they are gone: only then it can be started again.
+func (c *Cluster) Kill() error {
+	if err := c.server.Process.Signal(syscall.SIGSTOP); err != nil { // no new ones
+		return err
+	}
+	children := c.Backends()
+	for _, pid := range append(children, c.PID()) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	<-c.stopped
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		left := slices.DeleteFunc(slices.Clone(children), func(pid int) bool {
+			_, state := process(pid)
+			return state == "" || state == "Z"
+		})
+		if len(left) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v of postgres do not end", left)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// Shutdown ends the server: fast, or immediately, as after a crash.
+func (c *Cluster) Shutdown(immediately bool) error {
+	if immediately {
+		return c.end(syscall.SIGQUIT)
+	}
+	return c.end(syscall.SIGINT)
+}
+
+// end sends the server a signal and waits until it has ended.
+func (c *Cluster) end(how syscall.Signal) error {
+	_ = c.server.Process.Signal(how)
+	select {
+	case <-c.stopped:
+		return nil
+	case <-time.After(20 * time.Second):
+		_ = c.server.Process.Signal(syscall.SIGQUIT)
+		<-c.stopped
+		return fmt.Errorf("postgres did not end after signal %v", how)
+	}
+}
+
+// Backends are the processes of the server but for the first.
+func (c *Cluster) Backends() []int {
+	var children []int
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(filepath.Base(entry)); err == nil {
+			if parent, _ := process(pid); parent == c.PID() {
+				children = append(children, pid)
+			}
+		}
+	}
+	return children
+}
+
+// process is what /proc says of a process: its parent and its state; 0 and empty when there is none.
+func process(pid int) (parent int, state string) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ") // the name before it may hold blanks
+	_, _ = fmt.Sscan(rest, &state, &parent)
+	return parent, state
 }
 
 // URL names a database of the cluster. Its password is not asked for, but must not show up anywhere.
@@ -111,14 +196,7 @@ func (c *Cluster) PID() int { return c.server.Process.Pid }
 
 // Stop shuts the server down, whoever is connected, and removes its folder.
 func (c *Cluster) Stop() error {
-	_ = c.server.Process.Signal(syscall.SIGINT)
-	select {
-	case <-c.stopped:
-	case <-time.After(20 * time.Second):
-		_ = c.server.Process.Signal(syscall.SIGQUIT)
-		<-c.stopped
-	}
-	return os.RemoveAll(c.folder)
+	return errors.Join(c.end(syscall.SIGINT), os.RemoveAll(c.folder))
 }
 
 func (c *Cluster) waitReady() error {

@@ -1,29 +1,40 @@
+// Package chaos breaks the service on purpose and holds its answers against ledgers that agents keep outside of it. Servers
+// run in processes of their own; the flags below turn the short forms that every test run has into campaigns.
 package chaos
 
 import (
-	"context"
+	"flag"
 	"fmt"
-	"log/slog"
+	"math/rand/v2"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/template-insights/insights/server"
-	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// A child of the test program with these variables is the server under test.
-const (
-	databaseVariable = "CHAOS_DATABASE"
-	addressVariable  = "CHAOS_ADDRESS"
+// Sizes of the campaigns. The defaults are the short forms.
+var (
+	seed          = flag.Uint64("seed", 0, "begin of all random choices, as a failed run printed it; 0: another one each time")
+	kills         = flag.Int("kills", 6, "kills of the server, on each database")
+	postgresKills = flag.Int("postgres-kills", 4, "kills and shutdowns of Postgres")
+	hits          = flag.Int("hits", 2, "times that a server stops at each failpoint, on each database")
+	cuts          = flag.Int("cuts", 10, "connections to the database that are cut at a commit")
+	outage        = flag.Duration("outage", 5*time.Second, "length of an outage of the database under load")
+	fills         = flag.Int("fills", 2, "times that the disk is full")
+	deliveries    = flag.Int("deliveries", 50_000, "reports that are delivered twice, late and in disorder")
+	rolls         = flag.Int("rolls", 1, "rolling restarts of three replicas")
+	migrations    = flag.Int("migrations", 2, "times that three replicas migrate an empty database at once, on each database")
+	rotations     = flag.Int("rotations", 2, "times that the certificate changes")
+	idle          = flag.Int("idle", 150, "agents that are connected and say nothing")
+	sockets       = flag.Int("sockets", 300, "connections that never say what they want")
+	resets        = flag.Int("resets", 5000, "calls that are reset as soon as they are made")
+	comings       = flag.Int("comings", 150, "agents that come and go in each of the ways to go")
 )
 
 func TestMain(m *testing.M) {
-	if database := os.Getenv(databaseVariable); database != "" {
-		if err := serve(database, os.Getenv(addressVariable)); err != nil {
+	if isServer() {
+		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, "serve:", err)
 			os.Exit(1)
 		}
@@ -32,22 +43,28 @@ func TestMain(m *testing.M) {
 	os.Exit(storetest.Main(m))
 }
 
-// serve is the real server with its defaults, until it is told to stop or killed.
-func serve(database, address string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	s, err := store.Open(ctx, store.Options{Database: database})
-	if err != nil {
-		return err
+// newRandom makes the choices of a test, and tells how to make them again.
+func newRandom(t *testing.T) *rand.Rand {
+	t.Helper()
+	n := *seed
+	if n == 0 {
+		n = rand.Uint64()
 	}
-	defer s.Close()
-	srv, err := server.New(server.Config{
-		Store: s, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-		GRPCAddress: address, HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
-	})
-	if err != nil {
-		return err
+	t.Logf("replay with -run='^%s$' -seed=%d", t.Name(), n)
+	return rand.New(rand.NewPCG(n, 0))
+}
+
+// databases are the kinds of databases.
+var databases = map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres}
+
+// onBoth runs a test on both.
+func onBoth(t *testing.T, test func(t *testing.T, database string)) {
+	t.Helper()
+	t.Parallel()
+	for name, open := range databases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
 	}
-	return srv.Run(ctx)
 }

@@ -1,0 +1,183 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// A disk that is full takes nothing: nothing is acknowledged, callers are asked to try again, questions are answered, and work
+// goes on as soon as there is room. The database is whole in the end.
+func TestDiskFullSQLite(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	config := newServerConfig(t, "sqlite:"+filepath.Join(folder, "insights.db"))
+	config.Migrate, config.Tmpfs, config.TmpfsSize = true, folder, "16m"
+	// The file system is the server's own, so that nobody needs to be root; others see it through /proc.
+	attributes := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		attributes.Cloneflags = syscall.CLONE_NEWUSER
+		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	p := startServerIn(t, config, attributes)
+	p.awaitReady(t, true)
+	seen := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "root", folder)
+	f := newFleet(t, "sqlite:"+filepath.Join(seen, "insights.db"), 8)
+	fillDisk(t, f, p, seen)
+	db := openTables(t, f.database)
+	defer db.Close()
+	each(t, db, "PRAGMA integrity_check", func(scan func(...any) error) error {
+		var verdict string
+		err := scan(&verdict)
+		if verdict != "ok" {
+			t.Errorf("integrity: %s", verdict)
+		}
+		return err
+	})
+	p.stop(t)
+}
+
+// The same with Postgres, whose tables are on a small file system of their own.
+func TestDiskFullPostgres(t *testing.T) {
+	t.Parallel()
+	folder, err := os.MkdirTemp("", "insights-full-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=32m,mode=0777"); err != nil {
+		if !errors.Is(err, syscall.EPERM) {
+			t.Fatal(err)
+		}
+		t.Log("no file system may be mounted here: Postgres says by itself that the disk is full")
+		diskFullByTrigger(t)
+		return
+	}
+	defer func() {
+		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	cluster, database := durableCluster(t)
+	small := filepath.Join(folder, "small")
+	if err := errors.Join(os.Mkdir(small, 0o700), chownLike(small, cluster)); err != nil {
+		t.Fatal(err)
+	}
+	name := database[strings.LastIndex(database, "/")+1 : strings.Index(database, "?")]
+	for _, statement := range []string{"CREATE TABLESPACE small LOCATION '" + small + "'", "ALTER DATABASE " + name + " SET TABLESPACE small"} {
+		if err := cluster.Exec(t.Context(), "postgres", statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFleet(t, database, 8)
+	p := startServer(t, newServerConfig(t, database))
+	p.awaitReady(t, true)
+	fillDisk(t, f, p, folder)
+	p.stop(t)
+}
+
+// chownLike gives a folder to whom a cluster runs as.
+func chownLike(folder string, c *storetest.Cluster) error {
+	info, err := os.Stat(filepath.Join("/proc", strconv.Itoa(c.PID())))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(folder, int(owner.Uid), int(owner.Gid))
+}
+
+// fillDisk fills the disk of a database under load, and frees it again, so many times.
+func fillDisk(t *testing.T, f *fleet, p *process, folder string) {
+	t.Helper()
+	load := f.report(t, manner{address: p.GRPC})
+	ballast := filepath.Join(folder, "ballast")
+	for i := range *fills {
+		f.awaitAcks(t, 100)
+		failures := p.metric(t, "insights_ingest_commit_failures_total")
+		file, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What is left is eaten up again and again, until a commit finds nothing.
+		await(t, "a commit that finds no room", func() bool {
+			for size := 1 << 20; size >= 512; {
+				if n, err := file.Write(make([]byte, size)); err != nil || n < size {
+					size /= 2
+				}
+			}
+			return p.metric(t, "insights_ingest_commit_failures_total") > failures+2
+		})
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.mustAsk(t, p.GRPC)
+		if i == 0 {
+			f.checkNoRoom(t, p)
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		took := f.awaitAcks(t, 1)
+		t.Logf("acknowledges again %v after there is room", took.Round(time.Millisecond))
+		if took > 5*time.Second {
+			t.Errorf("acknowledges again after %v, want at most 5 s", took)
+		}
+	}
+	load.stop()
+	f.check(t, p.GRPC)
+}
+
+// checkNoRoom makes a unary call that would have to store something.
+func (f *fleet) checkNoRoom(t *testing.T, p *process) {
+	t.Helper()
+	conn := dial(t, p.GRPC)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, report := f.agents[0].think()
+	_, err := f.reportOnce(ctx, insightsv1.NewIngestServiceClient(conn), report)
+	if status.Code(err) != codes.Unavailable || len(status.Convert(err).Details()) < 2 {
+		t.Errorf("report without room: %v, want Unavailable and when to retry", err)
+	}
+}
+
+// diskFullByTrigger lets Postgres say that it has no room.
+func diskFullByTrigger(t *testing.T) {
+	t.Helper()
+	database := storetest.Postgres(t)
+	f := newFleet(t, database, 8)
+	p := startServer(t, newServerConfig(t, database))
+	load := f.report(t, manner{address: p.GRPC})
+	db := openTables(t, database)
+	defer db.Close()
+	exec := func(statements ...string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), strings.Join(statements, ";")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.awaitAcks(t, 100)
+	exec("CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$",
+		"CREATE TRIGGER full BEFORE INSERT ON usage_open FOR EACH STATEMENT EXECUTE FUNCTION full()")
+	await(t, "a commit that finds no room", func() bool { return p.metric(t, "insights_ingest_commit_failures_total") > 2 })
+	f.mustAsk(t, p.GRPC)
+	f.checkNoRoom(t, p)
+	exec("DROP TRIGGER full ON usage_open")
+	f.awaitAcks(t, 1)
+	load.stop()
+	f.check(t, p.GRPC)
+	p.stop(t)
+}

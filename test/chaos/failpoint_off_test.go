@@ -1,0 +1,5 @@
+//go:build !failpoints
+
+package chaos
+
+func armFailpoint(serverConfig) {}
