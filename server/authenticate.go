@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +46,7 @@ type authenticator struct {
 
 	mu      sync.Mutex
 	known   map[[32]byte]authentication // by the hash of the credential
+	used    map[string]struct{}         // ids of tokens whose use is not noted yet
 	streams map[*openStream]struct{}
 }
 
@@ -85,7 +88,7 @@ type openStream struct {
 func newAuthenticator(c Config) *authenticator {
 	a := &authenticator{
 		store: c.Store, logger: c.Logger, failures: newLimiters[string](c.RateLimit),
-		known: map[[32]byte]authentication{}, streams: map[*openStream]struct{}{},
+		known: map[[32]byte]authentication{}, used: map[string]struct{}{}, streams: map[*openStream]struct{}{},
 	}
 	if c.OIDC != nil {
 		a.issuer = newTokenVerifier(*c.OIDC, c.Clock)
@@ -141,6 +144,9 @@ func (a *authenticator) authenticate(ctx context.Context, c credential) (access.
 		clear(a.known)
 	}
 	a.known[hash] = authentication{p, time.Now().Add(authenticationTTL)}
+	if p.Token != "" {
+		a.used[p.Token] = struct{}{}
+	}
 	return p, nil
 }
 
@@ -238,16 +244,34 @@ func (s *streamWithContext) Context() context.Context { return s.ctx }
 
 // watch checks the tokens of open streams again and again until the context is done.
 func (a *authenticator) watch(ctx context.Context) {
-	ticker := time.NewTicker(authenticationTTL)
+	ticker, note := time.NewTicker(authenticationTTL), time.NewTicker(touchEvery)
 	defer ticker.Stop()
+	defer note.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			a.noteUse(context.WithoutCancel(ctx))
 			return
 		case <-ticker.C:
 			a.forget()
 			a.checkStreams(ctx)
+		case <-note.C:
+			a.noteUse(ctx)
 		}
+	}
+}
+
+// noteUse writes down which tokens were used, all at once: a thousand agents that come back together do not make a thousand
+// transactions, and whoever has a valid token gets in while nothing can be written.
+func (a *authenticator) noteUse(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	a.mu.Lock()
+	ids := slices.Collect(maps.Keys(a.used))
+	clear(a.used)
+	a.mu.Unlock()
+	if err := a.store.TouchTokens(ctx, ids); err != nil {
+		a.logger.WarnContext(ctx, "note use of tokens", "error", err)
 	}
 }
 

@@ -230,7 +230,7 @@ func limitRequest(next http.Handler) http.Handler {
 			return
 		}
 		r.Header.Del("Grpc-Timeout") // deadlines are the server's
-		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
+		r.Body = &partsReader{ReadCloser: http.MaxBytesReader(w, r.Body, maxMessage)}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), queryKey{}, query)))
 	})
 }

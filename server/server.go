@@ -181,6 +181,7 @@ func New(c Config) (*Server, error) {
 func (s *Server) transport() []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.ForceServerCodecV2(newPartsCodec()),
 		grpc.MaxHeaderListSize(maxGRPCHeader),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),

@@ -20,8 +20,8 @@ import (
 )
 
 // streamWindow bounds the reports of one stream that wait for their commit. A sender that is further ahead is held back
-// by flow control.
-const streamWindow = 256
+// by flow control, so that none fills the queue before the others: an agent reports twice a minute.
+const streamWindow = 32
 
 // maxAgentStreams bounds the streams of one agent. It has one, and for a moment the broken ones before it: a dead connection
 // is noticed within 30 seconds.

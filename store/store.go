@@ -71,7 +71,6 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 // Deadlines of the calls that callers cannot be trusted to bound.
 const (
 	lookupTimeout = 10 * time.Second
-	touchTimeout  = time.Second
 	foldTimeout   = time.Minute // of one page, or of the search for all that are due
 )
 

@@ -105,19 +105,19 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	if err != nil {
 		return access.Principal{}, err
 	}
-	s.touchToken(ctx, found, now)
 	return p, nil
 }
 
-// touchToken notes the use of a token, at most once a minute, if the database takes it: whoever has a valid token may ask while
-// nothing can be written.
-func (s *Store) touchToken(ctx context.Context, t Token, now time.Time) {
-	if now.Sub(t.LastUsedAt.Time) < time.Minute {
-		return
+// TouchTokens notes that tokens were used now, unless that was noted within the last minute.
+func (s *Store) TouchTokens(ctx context.Context, ids []string) error {
+	now := s.clock()
+	for batch := range slices.Chunk(ids, readBatch) {
+		err := s.writes.WithContext(ctx).Model(&Token{}).Where("id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute))).Update("last_used_at", At(now)).Error
+		if err != nil {
+			return fmt.Errorf("note use of tokens: %w", err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
-	defer cancel()
-	_ = s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", t.ID).Update("last_used_at", At(now)).Error
+	return nil
 }
 
 // User is a person who showed in another way who they are, with all that they hold. ErrUnauthenticated covers every reason to
