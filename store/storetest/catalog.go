@@ -235,6 +235,21 @@ func tokens(t *testing.T, f *Fixture) {
 	if _, err := f.Authenticate(t.Context(), access.NewToken()); !errors.Is(err, store.ErrUnauthenticated) {
 		t.Errorf("unknown token: %v", err)
 	}
+	later := Open(t, f.Database, Now.Add(30*time.Second))
+	for _, s := range []*store.Store{f.Store, later} {
+		if err := s.TouchTokens(t.Context(), []string{user.Token}); err != nil {
+			t.Error(err)
+		}
+	}
+	listed, err := f.Tokens(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range listed {
+		if used := token.LastUsedAt.Equal(Now); used != (token.ID == user.Token) { // the second time was too soon to be noted
+			t.Errorf("token %s was last used at %v", token.Name, token.LastUsedAt)
+		}
+	}
 	for range 2 {
 		if err := f.RevokeToken(t.Context(), secrets[0].ID()); err != nil {
 			t.Error(err)

@@ -1,0 +1,22 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// A panic becomes an error that says where; an error stays what it is.
+func TestContain(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("failed")
+	if err := contain(func() error { return failed }); !errors.Is(err, failed) || errors.Is(err, errPanicked) {
+		t.Errorf("an error: %v", err)
+	}
+	if err := contain(func() error { panic("at the disco") }); !errors.Is(err, errPanicked) || !strings.Contains(err.Error(), "at the disco") || !strings.Contains(err.Error(), "background_test.go") {
+		t.Errorf("a panic: %v", err)
+	}
+	if err := contain(func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
