@@ -292,8 +292,9 @@ var shared struct {
 	cluster *Cluster
 }
 
-// Main runs the tests of a package, makes sure that no goroutine is left of them, and stops what they shared. A package that uses Postgres calls it from TestMain.
-func Main(m *testing.M) int {
+// Main runs the tests of a package, makes sure that no goroutine is left of them but those of the options, and stops what they
+// shared. A package that uses Postgres calls it from TestMain.
+func Main(m *testing.M, left ...goleak.Option) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
@@ -304,7 +305,7 @@ func Main(m *testing.M) int {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-	if err := goleak.Find(); err != nil {
+	if err := goleak.Find(left...); err != nil {
 		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
 		code = 1
 	}

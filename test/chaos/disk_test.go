@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,28 +16,66 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
+
+// mountSmall mounts a file system of so many MiB for the test; ok is false where nobody may.
+func mountSmall(t *testing.T, size string) (folder string, ok bool) {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "insights-small-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	switch err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "mode=0777,size="+size); {
+	case errors.Is(err, syscall.EPERM):
+		return "", false
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return folder, true
+}
+
+// again runs a test once more, in a process that may mount what it likes because nobody else sees it.
+func again(t *testing.T) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-fills="+strconv.Itoa(*fills))
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := child.CombinedOutput()
+	t.Logf("in a namespace of its own:\n%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
 
 // A disk that is full takes nothing: nothing is acknowledged, callers are asked to try again, questions are answered, and work
 // goes on as soon as there is room. The database is whole in the end.
 func TestDiskFullSQLite(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	config := newServerConfig(t, "sqlite:"+filepath.Join(folder, "insights.db"))
-	config.Migrate, config.Tmpfs, config.TmpfsSize = true, folder, "16m"
-	// The file system is the server's own, so that nobody needs to be root; others see it through /proc.
-	attributes := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if os.Getuid() != 0 {
-		attributes.Cloneflags = syscall.CLONE_NEWUSER
-		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	folder, ok := mountSmall(t, "16m")
+	if !ok {
+		again(t)
+		return
 	}
-	p := startServerIn(t, config, attributes)
+	database := "sqlite:" + filepath.Join(folder, "insights.db")
+	if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {
+		t.Fatal(err)
+	}
+	f := newFleet(t, database, 8)
+	p := startServer(t, newServerConfig(t, database))
 	p.awaitReady(t, true)
-	seen := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "root", folder)
-	f := newFleet(t, "sqlite:"+filepath.Join(seen, "insights.db"), 8)
-	fillDisk(t, f, p, seen)
+	fillDisk(t, f, p, folder)
+	p.stop(t)
 	db := openTables(t, f.database)
 	defer db.Close()
 	each(t, db, "PRAGMA integrity_check", func(scan func(...any) error) error {
@@ -47,30 +86,17 @@ func TestDiskFullSQLite(t *testing.T) {
 		}
 		return err
 	})
-	p.stop(t)
 }
 
 // The same with Postgres, whose tables are on a small file system of their own.
 func TestDiskFullPostgres(t *testing.T) {
 	t.Parallel()
-	folder, err := os.MkdirTemp("", "insights-full-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=32m,mode=0777"); err != nil {
-		if !errors.Is(err, syscall.EPERM) {
-			t.Fatal(err)
-		}
-		t.Log("no file system may be mounted here: Postgres says by itself that the disk is full")
+	folder, ok := mountSmall(t, "32m")
+	if !ok {
+		t.Log("nothing may be mounted here: Postgres says by itself that the disk is full")
 		diskFullByTrigger(t)
 		return
 	}
-	defer func() {
-		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
 	cluster, database := durableCluster(t)
 	small := filepath.Join(folder, "small")
 	if err := errors.Join(os.Mkdir(small, 0o700), chownLike(small, cluster)); err != nil {
@@ -140,18 +166,22 @@ func fillDisk(t *testing.T, f *fleet, p *process, folder string) {
 	f.check(t, p.GRPC)
 }
 
-// checkNoRoom makes a unary call that would have to store something.
+// checkNoRoom makes unary calls that would have to store something.
 func (f *fleet) checkNoRoom(t *testing.T, p *process) {
 	t.Helper()
 	conn := dial(t, p.GRPC)
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, report := f.agents[0].think()
-	_, err := f.reportOnce(ctx, insightsv1.NewIngestServiceClient(conn), report)
-	if status.Code(err) != codes.Unavailable || len(status.Convert(err).Details()) < 2 {
-		t.Errorf("report without room: %v, want Unavailable and when to retry", err)
-	}
+	ingest := insightsv1.NewIngestServiceClient(conn)
+	await(t, "a report that needs room", func() bool { // what the database has left within its files goes first
+		_, report := f.agents[0].think()
+		_, err := f.reportOnce(ctx, ingest, report)
+		if err != nil && (status.Code(err) != codes.Unavailable || len(status.Convert(err).Details()) < 2) {
+			t.Fatalf("report without room: %v, want Unavailable and when to retry", err)
+		}
+		return err != nil
+	})
 }
 
 // diskFullByTrigger lets Postgres say that it has no room.

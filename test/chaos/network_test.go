@@ -22,13 +22,12 @@ func TestBadNetwork(t *testing.T) {
 	proxy := newProxy(t, p.GRPC)
 	load := f.report(t, manner{address: proxy.Listen})
 	f.awaitAll(t)
+	proxy.add(t, "slicer", toServer, map[string]any{"average_size": 64, "size_variation": 32, "delay": 50})
+	proxy.add(t, "latency", fromServer, map[string]any{"latency": 20 + random.IntN(80), "jitter": 20})
+	proxy.add(t, "bandwidth", toServer, map[string]any{"rate": 200})
 	for range *kills {
-		proxy.add(t, "slicer", toServer, map[string]any{"average_size": 64, "size_variation": 32, "delay": 50})
-		proxy.add(t, "latency", fromServer, map[string]any{"latency": 20 + random.IntN(80), "jitter": 20})
-		proxy.add(t, "bandwidth", toServer, map[string]any{"rate": 200})
 		f.awaitAcks(t, 100)
 		proxy.Stop() // cuts all connections, whatever is on its way
-		proxy.heal()
 		if err := proxy.Start(); err != nil {
 			t.Fatal(err)
 		}

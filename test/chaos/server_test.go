@@ -36,10 +36,7 @@ type serverConfig struct {
 	Prometheus   string
 	TLS          server.TLSFiles
 	MaxStreamAge time.Duration
-	Migrate      bool   // bring the schema up to date first
-	OnlyMigrate  bool   // and end then
-	Tmpfs        string // a folder on which the child mounts a file system of its own
-	TmpfsSize    string // of that size
+	OnlyMigrate  bool // bring the schema up to date and end
 
 	Point  failpoint.Point // where the child does Action when it comes there for the Pass-th time
 	Action string          // "kill" or "panic"
@@ -61,17 +58,10 @@ func serve() error {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if c.Tmpfs != "" {
-		if err := syscall.Mount("tmpfs", c.Tmpfs, "tmpfs", 0, "size="+c.TmpfsSize); err != nil {
-			return fmt.Errorf("mount: %w", err)
-		}
-	}
 	armFailpoint(c)
 	options := store.Options{Database: c.Database}
-	if c.Migrate || c.OnlyMigrate {
-		if err := store.Migrate(ctx, options); err != nil || c.OnlyMigrate {
-			return err
-		}
+	if c.OnlyMigrate {
+		return store.Migrate(ctx, options)
 	}
 	s, err := store.Open(ctx, options)
 	if err != nil {
@@ -115,11 +105,6 @@ func newServerConfig(t *testing.T, database string) serverConfig {
 // startServer starts a server without waiting for it.
 func startServer(t *testing.T, c serverConfig) *process {
 	t.Helper()
-	return startServerIn(t, c, &syscall.SysProcAttr{})
-}
-
-func startServerIn(t *testing.T, c serverConfig, attributes *syscall.SysProcAttr) *process {
-	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +116,6 @@ func startServerIn(t *testing.T, c serverConfig, attributes *syscall.SysProcAttr
 	defer log.Close()
 	p := &process{serverConfig: c, cmd: exec.Command(os.Args[0]), log: log.Name(), began: time.Now()}
 	p.cmd.Env = append(os.Environ(), serverVariable+"="+string(text))
-	p.cmd.SysProcAttr = attributes
 	p.cmd.Stderr = log
 	if _, err := p.cmd.StdinPipe(); err != nil { // open as long as this program lives
 		t.Fatal(err)
