@@ -20,7 +20,7 @@ var (
 	seed          = flag.Uint64("seed", 0, "begin of all random choices, as a failed run printed it; 0: another one each time")
 	kills         = flag.Int("kills", 5, "kills of the server, on each database")
 	postgresKills = flag.Int("postgres-kills", 4, "kills and shutdowns of Postgres")
-	hits          = flag.Int("hits", 2, "times that a server stops at each failpoint, on each database")
+	hits          = flag.Int("hits", 1, "times that a server stops at each failpoint, on each database")
 	cuts          = flag.Int("cuts", 10, "connections to the database that are cut at a commit")
 	outage        = flag.Duration("outage", 5*time.Second, "length of an outage of the database under load")
 	fills         = flag.Int("fills", 2, "times that the disk is full")
@@ -42,8 +42,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// Tests wait for processes more than they compute, so more of them run at a time than there are processors, unless told.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		if err := parallel.Value.Set("6"); err != nil {
+			panic(err)
+		}
+	}
 	// The proxy's library leaves some of a connection behind that was cut while it had something to carry.
-	os.Exit(storetest.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")))
+	os.Exit(storetest.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/stream.(*ChanWriter).Write")))
 }
 
 // newRandom makes the choices of a test, and tells how to make them again.

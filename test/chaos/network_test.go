@@ -107,7 +107,7 @@ func TestNoisyNeighbors(t *testing.T) {
 	if len(beside) == 0 || len(besideAll) == 0 || len(others.take()) == 0 {
 		t.Error("somebody was not heard at all")
 	}
-	p.checkMemory(t)
+	p.checkMemory(t, faultMemory)
 	f.check(t, p.GRPC)
 	p.stop(t)
 }

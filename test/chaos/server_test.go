@@ -241,11 +241,17 @@ const patience = 90 * time.Second
 // await waits until something holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	awaitWithin(t, patience, what, holds)
+}
+
+// awaitWithin is await for what takes longer.
+func awaitWithin(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
 	for !holds() {
 		select {
 		case <-deadline:
-			t.Fatalf("%v without: %s", patience, what)
+			t.Fatalf("%v without: %s", limit, what)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
