@@ -79,6 +79,7 @@ KILLS ?= 150
 POSTGRES_KILLS ?= 60
 DELIVERIES ?= 5000000
 ROLLS ?= 20
+IDLE ?= 8000
 CHAOS := go test -tags failpoints -count=1 -v -timeout=2h ./test/chaos
 
 .PHONY: chaos
@@ -89,7 +90,7 @@ chaos: ## Break everything for half an hour: kills, outages, full disks, repeats
 	$(CHAOS) -run='^TestReplay$$/^postgres$$' -deliveries=$(DELIVERIES)
 	$(CHAOS) -run='^TestRollingRestart$$' -rolls=$(ROLLS)
 	$(CHAOS) -run='^TestOutage$$' -outage=10m
-	$(CHAOS) -run='^TestIdleAgents$$' -idle=8000
+	$(CHAOS) -run='^TestIdleAgents$$' -idle=$(IDLE)
 	$(CHAOS) -run='^Test(DiskFull|MigrationRace|CertificateRotation|RapidReset|SilentConnections|ComeAndGo|HugeMessages|NoisyNeighbors|BadNetwork)' \
 	  -fills=20 -migrations=60 -rotations=20 -resets=1000000 -sockets=5000 -comings=2000 -kills=20 -parallel=1
 

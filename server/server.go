@@ -188,7 +188,6 @@ func (s *Server) transport() []grpc.ServerOption {
 		grpc.ConnectionTimeout(10 * time.Second),
 		// What an idle connection holds counts ten thousand times.
 		grpc.ReadBufferSize(readBuffer),
-		grpc.SharedWriteBuffer(true),
 		// Of a stream that is not read no more than this waits in memory.
 		grpc.StaticStreamWindowSize(streamBytes),
 		grpc.StaticConnWindowSize(connectionBytes),

@@ -86,8 +86,12 @@ func rapidReset(ctx context.Context, address string, most int) (sent int, err er
 	for id := uint32(1); sent < most; id, sent = id+2, sent+1 {
 		block.Reset()
 		for _, h := range []hpack.HeaderField{
-			{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/insights.v1.IngestService/StreamStats"}, {Name: ":authority", Value: address},
-			{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
+			{Name: ":method", Value: "POST"},
+			{Name: ":scheme", Value: "http"},
+			{Name: ":path", Value: "/insights.v1.IngestService/StreamStats"},
+			{Name: ":authority", Value: address},
+			{Name: "content-type", Value: "application/grpc"},
+			{Name: "te", Value: "trailers"},
 		} {
 			if err := encoder.WriteField(h); err != nil {
 				return sent, err

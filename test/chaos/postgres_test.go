@@ -139,14 +139,16 @@ func TestRandomErrors(t *testing.T) {
 	f := newFleet(t, database, 8)
 	db := openTables(t, database)
 	defer db.Close()
-	for _, statement := range []string{`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	for _, statement := range []string{
+		`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		CASE floor(random() * 12)
 		WHEN 0 THEN RAISE EXCEPTION 'serialization' USING ERRCODE = '40001';
 		WHEN 1 THEN RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200';
 		WHEN 2 THEN RAISE EXCEPTION 'of no kind' USING ERRCODE = 'P0001';
 		WHEN 3 THEN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100';
 		ELSE NULL; END CASE; RETURN NULL; END $$`,
-		"CREATE TRIGGER fail AFTER INSERT OR DELETE ON usage_open FOR EACH STATEMENT EXECUTE FUNCTION fail()"} {
+		"CREATE TRIGGER fail AFTER INSERT OR DELETE ON usage_open FOR EACH STATEMENT EXECUTE FUNCTION fail()",
+	} {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
