@@ -74,25 +74,9 @@ mutants: ## Plant bugs one by one and fail unless the tests notice each. MUTANTS
 gate: ## Check for known vulnerabilities, licenses and a repeatable build. GOVULNDB names another database.
 	scripts/gate.sh
 
-# Sizes of the campaigns of make chaos; what each means, and how many more there are, says: go test ./test/chaos -args -help
-KILLS ?= 150
-POSTGRES_KILLS ?= 60
-DELIVERIES ?= 5000000
-ROLLS ?= 20
-IDLE ?= 8000
-CHAOS := go test -tags failpoints -count=1 -v -timeout=2h ./test/chaos
-
 .PHONY: chaos
-chaos: ## Break everything for half an hour: kills, outages, full disks, repeats, restarts, hostile clients.
-	$(CHAOS) -run='^TestKillServer' -kills=$(KILLS)
-	$(CHAOS) -run='^TestKillPostgres$$' -postgres-kills=$(POSTGRES_KILLS)
-	$(CHAOS) -run='^Test(KillAtFailpoints|PanicAtFailpoints|CutAtCommit)$$' -hits=20 -cuts=100
-	$(CHAOS) -run='^TestReplay$$/^postgres$$' -deliveries=$(DELIVERIES)
-	$(CHAOS) -run='^TestRollingRestart$$' -rolls=$(ROLLS)
-	$(CHAOS) -run='^TestOutage$$' -outage=10m
-	$(CHAOS) -run='^TestIdleAgents$$' -idle=$(IDLE)
-	$(CHAOS) -run='^Test(DiskFull|MigrationRace|CertificateRotation|RapidReset|SilentConnections|ComeAndGo|HugeMessages|NoisyNeighbors|BadNetwork)' \
-	  -fills=20 -migrations=60 -rotations=20 -resets=1000000 -sockets=5000 -comings=2000 -kills=20 -parallel=1
+chaos: ## Break everything for about an hour: processes, databases, networks, disks, clients. CHAOS limits it to some campaigns.
+	scripts/chaos.sh
 
 .PHONY: bench
 bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-compare FILE' shows an earlier bench.json beside.

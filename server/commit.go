@@ -16,7 +16,6 @@ import (
 const (
 	commitRows    = 1000                  // rows that start a commit at once
 	commitWait    = 20 * time.Millisecond // how long the first row waits for company
-	commitQueue   = 8192                  // entries that wait; then senders wait
 	commitRoom    = 64 << 10              // rows of all entries that are not settled; then senders wait
 	commitWorkers = 2                     // commits at a time: one computes while the other waits for the disk
 	commitTimeout = 30 * time.Second      // of one try
@@ -44,14 +43,14 @@ type committer struct {
 
 func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
 	c := &committer{
-		store: s, logger: logger, metrics: m, queue: make(chan entry, commitQueue), room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
+		store: s, logger: logger, metrics: m, queue: make(chan entry, commitRoom), room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
 	}
 	m.watchQueue(func() int { return len(c.queue) })
 	return c
 }
 
-// submit hands an entry over, waiting while the queue is full. An error means that it was not taken and settle will not
-// be called.
+// submit hands an entry over that has a row at least, waiting while there is no room. An error means that it was not taken and
+// settle will not be called.
 func (c *committer) submit(ctx context.Context, e entry) error {
 	size := int64(min(len(e.rows), commitRoom))
 	if err := c.room.Acquire(ctx, size); err != nil {
@@ -68,16 +67,8 @@ func (c *committer) submit(ctx context.Context, e entry) error {
 		c.room.Release(size)
 		settle(err)
 	}
-	select {
-	case c.queue <- e:
-		return nil
-	case <-ctx.Done():
-		c.room.Release(size)
-		return ctx.Err()
-	case <-c.stopped:
-		c.room.Release(size)
-		return errStopped
-	}
+	c.queue <- e // does not wait: it holds an entry for every row that there is room for
+	return nil
 }
 
 // run commits until the context is done, and then what is still queued.

@@ -91,6 +91,38 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 	}
 }
 
+// Who submits is held back while there is no room, until others are settled. An entry of more rows than there is ever room for
+// comes alone.
+func TestCommitterHoldsBack(t *testing.T) {
+	t.Parallel()
+	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(0)) // nobody commits
+	submit := func(rows int) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		return c.submit(ctx, entry{make([]store.OpenRow, rows), func(error) {}})
+	}
+	for range 2 {
+		for _, rows := range []int{1, commitRoom - 1} {
+			if err := submit(rows); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := submit(1); err == nil {
+			t.Error("one row more is taken")
+		}
+		for range 2 {
+			(<-c.queue).settle(nil)
+		}
+		if err := submit(2*commitRoom); err != nil {
+			t.Fatal(err)
+		}
+		if err := submit(1); err == nil {
+			t.Error("one row is taken beside too many")
+		}
+		(<-c.queue).settle(nil)
+	}
+}
+
 // What a stream remembers saves writing, but never a bit that is new: a connection that is seen late opens the gate.
 func TestStreamRemembersOnlyWhatIsStored(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func limitUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler g
 	defer cancel()
 	answer, err := handler(ctx, req)
 	if ctx.Err() != nil {
-		err = callErrorOf(err)
+		err = callErrorOf(err) // here, where it is known that the deadline is the call's and not one of the database's
 	}
 	return answer, err
 }

@@ -7,11 +7,22 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
+
+// What is compressed is refused and not decompressed: small on the wire is small in memory.
+func TestNothingIsDecompressed(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"gzip", "deflate", "snappy", "zstd"} {
+		if encoding.GetCompressor(name) != nil {
+			t.Errorf("something brings %s: messages would be decompressed before their parts are counted", name)
+		}
+	}
+}
 
 // Messages of too many parts are refused on the wire, at whatever depth the parts are; others are decoded as ever.
 func TestMessageParts(t *testing.T) {

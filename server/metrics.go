@@ -123,6 +123,6 @@ func (m *metrics) dropForwarded(cause forwardedCause, n int) { m.forwarded[cause
 func (m *metrics) watchQueue(length func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "insights_ingest_queue_length",
-		Help: "Reports that wait for a commit now; senders wait when the queue is full.",
+		Help: "Reports that wait for a commit now; senders wait while there is no room.",
 	}, func() float64 { return float64(length()) }))
 }

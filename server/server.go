@@ -112,7 +112,6 @@ const (
 	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second
 
-	readBuffer      = 8 << 10  // of one connection
 	streamBytes     = 64 << 10 // that may be on their way on one stream before they are read
 	connectionBytes = 1 << 20  // and on one connection before they are received
 )
@@ -186,8 +185,6 @@ func (s *Server) transport() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxGRPCHeader),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),
-		// What an idle connection holds counts ten thousand times.
-		grpc.ReadBufferSize(readBuffer),
 		// Of a stream that is not read no more than this waits in memory.
 		grpc.StaticStreamWindowSize(streamBytes),
 		grpc.StaticConnWindowSize(connectionBytes),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -76,11 +77,8 @@ func Unavailable(err error) bool {
 	case errors.As(err, &connect):
 		return true
 	case errors.As(err, &postgres):
-		switch postgres.Code[:2] {
-		case "08", "53", "57", "58": // connection, resources, operator, system
-			return true
-		}
-		return postgres.Code == "25006" || postgres.Code == "42501" // read-only, no privilege
+		// Connection, resources, operator, system; read-only, no privilege.
+		return slices.ContainsFunc([]string{"08", "53", "57", "58", "25006", "42501"}, func(class string) bool { return strings.HasPrefix(postgres.Code, class) })
 	case errors.As(err, &sqlite):
 		switch sqlite.Code() & 0xff {
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:

@@ -32,14 +32,15 @@ const minutesPerApp = 6000
 
 // agent streams reports, resends what was not acknowledged after its stream broke, and writes both down.
 type agent struct {
-	number int // in its fleet
-	id     uuid.UUID
-	owner  uuid.UUID
-	token  string
-	first  int64 // minute of the first report
-	ledger *ledger
-	acked  *atomic.Int64 // of the whole fleet
-	delays *delays
+	number    int // in its fleet
+	id        uuid.UUID
+	owner     uuid.UUID
+	workspace uuid.UUID
+	token     string
+	first     int64 // minute of the first report
+	ledger    *ledger
+	acked     *atomic.Int64 // of the whole fleet
+	delays    *delays
 
 	mu       sync.Mutex
 	made     int              // reports thought of so far
@@ -290,7 +291,7 @@ func (a *agent) acknowledge(n int) {
 	delete(a.open, n)
 }
 
-// delays collects how long acknowledgements took.
+// delays collects how long something took each time.
 type delays struct {
 	mu   sync.Mutex
 	list []time.Duration
@@ -302,20 +303,25 @@ func (d *delays) add(took time.Duration) {
 	d.list = append(d.list, took)
 }
 
-// take empties the collection and returns it in order.
-func (d *delays) take() []time.Duration {
+// take empties the collection and returns what was in it.
+func (d *delays) take() *delays {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := d.list
+	taken := &delays{list: d.list}
 	d.list = nil
-	slices.Sort(list)
-	return list
+	return taken
 }
 
-// quantile of a list in order.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
+// String is the number of delays and how they are spread.
+func (d *delays) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.list) == 0 {
+		return "none"
 	}
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Round(100 * time.Microsecond)
+	slices.Sort(d.list)
+	quantile := func(q float64) time.Duration {
+		return d.list[min(len(d.list)-1, int(q*float64(len(d.list))))].Round(100 * time.Microsecond)
+	}
+	return fmt.Sprintf("%d, p50 %v, p99 %v, max %v", len(d.list), quantile(0.5), quantile(0.99), quantile(1))
 }

@@ -32,7 +32,8 @@ type fleet struct {
 	acked        atomic.Int64
 	delays       delays
 	database     string
-	auditor      string // token
+	version      uuid.UUID // of the only template
+	auditor      string    // token
 	controlPlane string
 }
 
@@ -45,21 +46,21 @@ func newFleet(t *testing.T, database string, agents int) *fleet {
 	}
 	defer s.Close()
 	organization, template := uuid.New(), uuid.New()
+	f := &fleet{ledger: newLedger(t), database: database, version: uuid.New()}
 	c := store.Catalog{
 		Organizations: []store.Organization{{ID: organization, Name: "acme"}},
 		Templates:     []store.Template{{ID: template, OrganizationID: organization, Name: "docker"}},
+		Versions:      []store.TemplateVersion{{ID: f.version, TemplateID: template, Name: "first"}},
 	}
-	f := &fleet{ledger: newLedger(t), database: database}
 	var tokens []store.Token
 	for i := range agents {
 		a := &agent{
-			number: i, id: uuid.New(), owner: uuid.New(), open: map[int]struct{}{}, ledger: f.ledger, acked: &f.acked, delays: &f.delays,
+			number: i, id: uuid.New(), owner: uuid.New(), workspace: uuid.New(), open: map[int]struct{}{}, ledger: f.ledger, acked: &f.acked, delays: &f.delays,
 			first: time.Now().Add(-6*24*time.Hour).Unix() / 60,
 		}
-		workspace := uuid.New()
 		c.Users = append(c.Users, store.User{ID: a.owner, Username: fmt.Sprint("user", i), Kind: "human", Status: "active"})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: a.owner, TemplateID: template})
-		c.Agents = append(c.Agents, store.Agent{ID: a.id, WorkspaceID: workspace})
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: a.workspace, OwnerID: a.owner, TemplateID: template})
+		c.Agents = append(c.Agents, store.Agent{ID: a.id, WorkspaceID: a.workspace, CreatedAt: store.At(time.Unix(a.first*60, 0))})
 		tokens = append(tokens, store.Token{PrincipalKind: access.KindAgent, PrincipalID: a.id})
 		f.agents = append(f.agents, a)
 	}
@@ -108,15 +109,58 @@ func (f *fleet) reportAs(t *testing.T, agents []*agent, m manner) *load {
 			}
 		})
 	}
+	return &load{stop: endOnce(t, stop, &running, cancel)}
+}
+
+// endOnce returns what ends work well: it closes stop and waits for the work, and cancels it when that takes too long. At the
+// latest this happens when the test ends, and at once if it failed.
+func endOnce(t *testing.T, stop chan struct{}, work *sync.WaitGroup, cancel context.CancelFunc) func() {
+	t.Helper()
 	end := sync.OnceFunc(func() {
 		close(stop)
 		late := time.AfterFunc(patience, cancel)
-		running.Wait()
+		work.Wait()
 		late.Stop()
 		cancel()
 	})
-	t.Cleanup(end)
-	return &load{stop: end}
+	t.Cleanup(func() {
+		if t.Failed() {
+			cancel()
+		}
+		end()
+	})
+	return end
+}
+
+// asControlPlane makes a call that of the control plane.
+func (f *fleet) asControlPlane(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+f.controlPlane)
+}
+
+// reportOnce makes the unary call of the control plane for reports of agents.
+func (f *fleet) reportOnce(ctx context.Context, client insightsv1.IngestServiceClient, reports ...*insightsv1.AgentReport) (*insightsv1.ReportStatsResponse, error) {
+	return client.ReportStats(f.asControlPlane(ctx), &insightsv1.ReportStatsRequest{Reports: reports})
+}
+
+// always is so many tries that a call comes through in the end.
+const always = 1000
+
+// retried makes a call again while the server is unavailable, as its clients are asked to, so many times at most.
+func retried(ctx context.Context, tries int, retries *atomic.Int64, call func() error) error {
+	wait := 50 * time.Millisecond
+	for try := 1; ; try++ {
+		err := call()
+		if status.Code(err) != codes.Unavailable || try == tries {
+			return err
+		}
+		retries.Add(1)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+			wait = min(2*wait, 200*time.Millisecond)
+		}
+	}
 }
 
 // awaitAcks waits for so many more acknowledgements and returns how long they took.
@@ -127,11 +171,29 @@ func (f *fleet) awaitAcks(t *testing.T, n int64) time.Duration {
 	return time.Since(begin)
 }
 
-// awaitAll waits until every agent got an acknowledgement: then all streams are open and every agent is known.
+// recovery is how long it may take at most until work goes on after a fault, on a machine that does other things as well.
+const recovery = 30 * time.Second
+
+// awaitRecovery waits until something is acknowledged again after a fault that ended just now.
+func (f *fleet) awaitRecovery(t *testing.T, from string) time.Duration {
+	t.Helper()
+	took := f.awaitAcks(t, 1)
+	t.Logf("%s: acknowledges again after %v", from, took.Round(time.Millisecond))
+	if took > recovery {
+		t.Errorf("%s: acknowledges again after %v", from, took)
+	}
+	return took
+}
+
+// awaitAll waits until every agent got one more acknowledgement: then all streams are open and the server knows every agent.
 func (f *fleet) awaitAll(t *testing.T) {
 	t.Helper()
+	before := make([]int64, len(f.agents))
+	for i, a := range f.agents {
+		before[i] = a.settled.Load()
+	}
 	await(t, "an acknowledgement for every agent", func() bool {
-		return !slices.ContainsFunc(f.agents, func(a *agent) bool { return a.settled.Load() == 0 })
+		return !slices.ContainsFunc(f.agents, func(a *agent) bool { return a.settled.Load() == before[a.number] })
 	})
 }
 
@@ -214,7 +276,7 @@ func (f *fleet) checkAnswers(t *testing.T, address string, stored []map[int]stru
 	for _, u := range users.GetReport().GetUsers() {
 		seconds[u.GetUserId()] = u.GetSeconds()
 	}
-	apps, launches := map[string]int64{}, int64(0)
+	apps, launches, differ := map[string]int64{}, int64(0), 0
 	for i, a := range f.agents {
 		minutes, halfHours := map[int64]struct{}{}, map[int64]struct{}{}
 		for n := range stored[i] {
@@ -228,6 +290,7 @@ func (f *fleet) checkAnswers(t *testing.T, address string, stored []map[int]stru
 			}
 		}
 		if got := seconds[a.owner.String()]; got != int64(len(minutes))*60 {
+			differ++
 			t.Errorf("answer: %d seconds of %s, the database has %d", got, a.owner, len(minutes)*60)
 		}
 	}
@@ -240,11 +303,14 @@ func (f *fleet) checkAnswers(t *testing.T, address string, stored []map[int]stru
 		got[app.GetName()] = app.GetSeconds()
 	}
 	if diff := cmp.Diff(apps, got); diff != "" {
+		differ++
 		t.Errorf("seconds of apps (-database +answer):\n%s", diff)
 	}
 	if usage.GetTimesUsed() != launches {
+		differ++
 		t.Errorf("answer: %d launches, the database has %d", usage.GetTimesUsed(), launches)
 	}
+	t.Logf("the server's answers beside what is stored: the minutes of %d users and of %d apps, and %d launches, %d differ", len(f.agents), len(apps), launches, differ)
 }
 
 // openTables opens a database past the store.
@@ -261,16 +327,37 @@ func openTables(t *testing.T, database string) *sql.DB {
 	return db
 }
 
-// stored reads the reports of each agent whose bits are in the tables, past the code under test but for the page format, and
-// counts session bits that belong to no report.
+// stored reads the reports of each agent whose bits are in the tables and counts session bits that belong to no report.
 func (f *fleet) stored(t *testing.T) (reports []map[int]struct{}, stray int) {
+	t.Helper()
+	reports = make([]map[int]struct{}, len(f.agents))
+	for i := range reports {
+		reports[i] = map[int]struct{}{}
+	}
+	f.eachBit(t, func(kind minute.Kind, a *agent, b bit) {
+		if kind != minute.Session {
+			return
+		}
+		if a != nil {
+			if n, ok := a.reportOf(b); ok {
+				reports[a.number][n] = struct{}{}
+				return
+			}
+		}
+		stray++
+	})
+	return reports, stray
+}
+
+// eachBit reads the bits of all kinds that are in the tables, past the code under test but for the page format, with the agent
+// whose owner they are of, if there is one. While a fold is at work it may show a bit twice.
+func (f *fleet) eachBit(t *testing.T, see func(minute.Kind, *agent, bit)) {
 	t.Helper()
 	db := openTables(t, f.database)
 	defer db.Close()
 	agents := map[uuid.UUID]*agent{}
-	reports = make([]map[int]struct{}, len(f.agents))
-	for i, a := range f.agents {
-		agents[a.owner], reports[i] = a, map[int]struct{}{}
+	for _, a := range f.agents {
+		agents[a.owner] = a
 	}
 	owners := map[int64]*agent{}
 	each(t, db, "SELECT user_id, subject FROM subjects", func(scan func(...any) error) error {
@@ -281,22 +368,9 @@ func (f *fleet) stored(t *testing.T) (reports []map[int]struct{}, stray int) {
 		return err
 	})
 	add := func(r minute.Row) {
-		if r.Kind != minute.Session {
-			return
-		}
 		for m := range int64(minute.MinutesPerHalfHour) {
-			if r.Minutes>>m&1 == 0 {
-				continue
-			}
-			a := owners[r.Subject]
-			if a == nil {
-				stray++
-				continue
-			}
-			if n, ok := a.reportOf(bit{r.App, int64(r.HalfHour)*minute.MinutesPerHalfHour + m}); ok {
-				reports[a.number][n] = struct{}{}
-			} else {
-				stray++
+			if r.Minutes>>m&1 == 1 {
+				see(r.Kind, owners[r.Subject], bit{r.App, int64(r.HalfHour)*minute.MinutesPerHalfHour + m})
 			}
 		}
 	}
@@ -319,7 +393,6 @@ func (f *fleet) stored(t *testing.T) (reports []map[int]struct{}, stray int) {
 		}
 		return err
 	})
-	return reports, stray
 }
 
 func each(t *testing.T, db *sql.DB, query string, f func(scan func(...any) error) error) {

@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"crypto/tls"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -54,34 +53,30 @@ func TestIdleAgents(t *testing.T) {
 	live := p.metric(t, "go_memstats_next_gc_bytes") / 2 / 1024 // what the last collection found in use
 	t.Logf("%d agents connected in %v: %d MiB, %.1f KiB for each, %.1f in use; %.1f %% of a core", len(f.agents), connected.Round(time.Millisecond),
 		now, float64(now-empty)*1024/float64(len(f.agents)), live/float64(len(f.agents)), 100*used.Seconds()/watched.Seconds())
-	f.wake(ctx, t, reporters) // the first time everyone is looked up
-	awake := f.wake(ctx, t, reporters)
-	t.Logf("all report at once: p50 %v, p99 %v, max %v", quantile(awake, 0.5), quantile(awake, 0.99), quantile(awake, 1))
+	t.Logf("all report at once, for the first time: acknowledged after %v", f.wake(ctx, t, reporters))
+	some := reporters[:min(1000, len(reporters))]
+	t.Logf("some report at once, later: acknowledged after %v", f.wake(ctx, t, some))
 	p.kill()
 	p = startServer(t, config)
-	back := f.wake(ctx, t, reporters)
-	t.Logf("server killed and started again, all have reported: 50 %% after %v, 99 %% after %v, 100 %% after %v", quantile(back, 0.5), quantile(back, 0.99), quantile(back, 1))
-	if back[len(back)-1] > time.Minute {
-		t.Errorf("the last was back after %v", back[len(back)-1])
-	}
+	t.Logf("the server was killed and started again, all report: acknowledged after %v", f.wake(ctx, t, reporters))
 	cancel()
 	running.Wait()
 	p.checkMemory(t, faultMemory+int(agentMemory*float64(len(f.agents))))
 	stored, stray := f.stored(t)
 	v := judge(f.ledger.read(t, len(f.agents)), stored)
-	if !v.clean() || stray > 0 || v.acked != 3*len(f.agents) {
+	if !v.clean() || stray > 0 || v.acked != 2*len(f.agents)+len(some) {
 		t.Errorf("%v, %d stray", v, stray)
 	}
 	t.Log(v)
 	p.stop(t)
 }
 
-// wake lets every agent report once, at the same time, and returns how long it took each until it was acknowledged, in order.
-func (f *fleet) wake(ctx context.Context, t *testing.T, reporters []*client.Reporter) []time.Duration {
+// wake lets the agents of reporters report once, all at the same time, and returns how long it took each until it was acknowledged.
+func (f *fleet) wake(ctx context.Context, t *testing.T, reporters []*client.Reporter) *delays {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	took := make([]time.Duration, len(reporters))
+	var took delays
 	var waking sync.WaitGroup
 	begin := time.Now()
 	for i, r := range reporters {
@@ -96,10 +91,9 @@ func (f *fleet) wake(ctx context.Context, t *testing.T, reporters []*client.Repo
 				return
 			}
 			f.ledger.note(wasAcked, i, n)
-			took[i] = time.Since(begin)
+			took.add(time.Since(begin))
 		})
 	}
 	waking.Wait()
-	slices.Sort(took)
-	return took
+	return &took
 }

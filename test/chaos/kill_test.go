@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"slices"
 	"testing"
 	"time"
 )
@@ -12,22 +11,26 @@ func TestKillServer(t *testing.T) {
 		random := newRandom(t)
 		f := newFleet(t, database, 16)
 		config := newServerConfig(t, database)
-		load := f.report(t, manner{address: config.GRPC})
-		var first []time.Duration
+		load, events := f.report(t, manner{address: config.GRPC}), f.tell(t, config.GRPC)
+		var first delays
+		memory := 0
 		for range *kills {
 			p := startServer(t, config)
 			f.awaitAcks(t, 1)
-			first = append(first, time.Since(p.began))
-			<-time.After(time.Duration(random.Int64N(int64(500 * time.Millisecond)))) // any moment is as good as another
+			first.add(time.Since(p.began))
+			<-time.After(time.Duration(random.Int64N(int64(time.Second)))) // any moment is as good as another
+			_, most := p.memory()
+			memory = max(memory, most)
 			p.kill()
 		}
 		p := startServer(t, config)
+		f.awaitAll(t)
+		events.stop()
 		load.stop()
 		v := f.check(t, config.GRPC)
 		p.stop(t)
-		slices.Sort(first)
-		t.Logf("%d kills, %d streams, %d resent; from the start of a process to the first acknowledgement: p50 %v, p99 %v",
-			*kills, f.streams(), f.resent(), quantile(first, 0.5), quantile(first, 0.99))
+		events.check(t)
+		t.Logf("%d kills, %d streams, %d resent, at most %d MiB; from the start of a process to the first acknowledgement: %v", *kills, f.streams(), f.resent(), memory, &first)
 		if f.resent() == 0 || v.acked < *kills*len(f.agents) {
 			t.Errorf("the campaign proves nothing: %d acknowledged, %d resent", v.acked, f.resent())
 		}

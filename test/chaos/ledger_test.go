@@ -28,7 +28,6 @@ type ledger struct {
 	err   error
 	stop  chan struct{}
 	ended chan struct{}
-	syncs int
 }
 
 const ledgerRecord = 9 // bytes: what, agent, number of the report
@@ -83,7 +82,6 @@ func (l *ledger) sync() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.syncs++
 	if err != nil {
 		l.err = err
 	}

@@ -3,13 +3,11 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
@@ -45,23 +43,21 @@ func TestReplay(t *testing.T) {
 				}
 			}
 		})
-		var delivered atomic.Int64
+		var delivered, retries atomic.Int64
 		deliver := func(random *rand.Rand, numbers []int) { // of all agents' reports, counted through
 			reports := make([]*insightsv1.AgentReport, len(numbers))
 			for i, n := range numbers {
 				f.ledger.note(wasSent, n%agents, n/agents)
 				reports[i] = f.agents[n%agents].report(n / agents)
 			}
-			for {
-				answer, err := f.reportOnce(t.Context(), clients[random.IntN(len(clients))], reports...)
-				if status.Code(err) == codes.Unavailable {
-					continue
-				}
-				if err != nil || int(answer.GetAcknowledged()) != len(reports) {
-					t.Errorf("%d of %d acknowledged: %v %v", answer.GetAcknowledged(), len(reports), answer.GetRejected(), err)
-					return
-				}
-				break
+			var answer *insightsv1.ReportStatsResponse
+			err := retried(t.Context(), always, &retries, func() (err error) {
+				answer, err = f.reportOnce(t.Context(), clients[random.IntN(len(clients))], reports...)
+				return err
+			})
+			if err != nil || int(answer.GetAcknowledged()) != len(reports) {
+				t.Errorf("%d of %d acknowledged: %v %v", answer.GetAcknowledged(), len(reports), answer.GetRejected(), err)
+				return
 			}
 			for _, n := range numbers {
 				f.ledger.note(wasAcked, n%agents, n/agents)
@@ -95,15 +91,14 @@ func TestReplay(t *testing.T) {
 		}
 		close(work)
 		senders.Wait()
-		// All that an agent ever said, once more, the newest first.
-		for n := distinct - 1; n >= 0; n-- {
-			var again []int
-			for ; n >= 0 && len(again) < batch; n-- {
-				if n%agents == 0 {
-					again = append(again, n)
-				}
-			}
-			deliver(random, again)
+		// All that one agent ever said, once more, the newest first.
+		var again []int
+		for n := 0; n < distinct; n += agents {
+			again = append(again, n)
+		}
+		slices.Reverse(again)
+		for numbers := range slices.Chunk(again, batch) {
+			deliver(random, numbers)
 		}
 		took := time.Since(begin)
 		cancel()

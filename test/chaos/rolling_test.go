@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -112,6 +109,7 @@ func TestRollingRestart(t *testing.T) {
 	b.set(replicas...)
 	address := b.listener.Addr().String()
 	load := f.report(t, manner{address: address})
+	events := f.tell(t, address)
 	f.awaitAll(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
@@ -123,7 +121,7 @@ func TestRollingRestart(t *testing.T) {
 			ingest := insightsv1.NewIngestServiceClient(conn)
 			for ctx.Err() == nil {
 				n, report := f.agents[0].think()
-				err := retried(ctx, &retries, func() error {
+				err := retried(ctx, 5, &retries, func() error {
 					_, err := f.reportOnce(ctx, ingest, report)
 					return err
 				})
@@ -135,7 +133,7 @@ func TestRollingRestart(t *testing.T) {
 					return
 				}
 				f.ledger.note(wasAcked, 0, n)
-				if err := retried(ctx, &retries, func() error { return f.ask(ctx, conn) }); err != nil && ctx.Err() == nil {
+				if err := retried(ctx, 5, &retries, func() error { return f.ask(ctx, conn) }); err != nil && ctx.Err() == nil {
 					t.Error("question:", err)
 					return
 				}
@@ -157,6 +155,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	cancel()
 	callers.Wait()
+	events.stop()
 	load.stop()
 	f.check(t, replicas[0].GRPC)
 	drains := int64(0)
@@ -170,24 +169,7 @@ func TestRollingRestart(t *testing.T) {
 	for _, p := range replicas {
 		p.stop(t)
 	}
-}
-
-// retried makes a call again while the server is unavailable, as its clients are asked to, five times at most.
-func retried(ctx context.Context, retries *atomic.Int64, call func() error) error {
-	wait := 50 * time.Millisecond
-	for try := 1; ; try++ {
-		err := call()
-		if status.Code(err) != codes.Unavailable || try == 5 {
-			return err
-		}
-		retries.Add(1)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(wait):
-			wait *= 2
-		}
-	}
+	events.check(t)
 }
 
 // A replica that comes later gets its share: streams are asked to end when they are old, and their agents come back over new

@@ -19,7 +19,7 @@ import (
 )
 
 // testTimeout bounds one run of a test.
-const testTimeout = 2 * time.Minute
+const testTimeout = 3 * time.Minute
 
 func main() {
 	only := flag.String("run", "", "plant only the bugs whose names match this `expression`")
@@ -160,7 +160,7 @@ func (l *laboratory) tryHealthy(ctx context.Context, m mutant) (err error) {
 func (l *laboratory) build(ctx context.Context, pkg, overlay string) (program string, err error) {
 	l.built++
 	program = filepath.Join(l.folder, fmt.Sprintf("%d.test", l.built))
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-s -w", "-overlay", overlay, "-o", program, "./"+pkg)
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "failpoints", "-ldflags=-s -w", "-overlay", overlay, "-o", program, "./"+pkg)
 	build.Dir = l.root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)

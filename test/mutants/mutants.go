@@ -79,6 +79,17 @@ var mutants = []mutant{
 		"server", "TestStreamRemembersOnlyWhatIsStored",
 	},
 
+	{
+		"parts within parts of a message are not counted", "server/message_parts.go",
+		"countParts(field.Message(), within, parts)", "countParts(field.Message(), within, new(int))",
+		"server", "TestMessageParts",
+	},
+	{
+		"an old stream is cut instead of asked to go", "server/stream.go",
+		"time.AfterFunc(streamAge(g.config.MaxStreamAge), s.sendDrain)", "time.AfterFunc(streamAge(g.config.MaxStreamAge), func() {})",
+		"test/chaos", "TestNewReplicaGetsLoad",
+	},
+
 	// Making them durable.
 	{
 		"acknowledged before the commit", "server/commit.go",
@@ -87,12 +98,12 @@ var mutants = []mutant{
 	},
 	{
 		"acknowledged although the commit failed", "server/commit.go",
-		"	return c.store.Merge(ctx, rows)\n", "	_ = c.store.Merge(ctx, rows)\n	return nil\n",
+		"return contain(func() error { return c.store.Merge(ctx, rows) })", "return contain(func() error { _ = c.store.Merge(ctx, rows); return nil })",
 		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
 	},
 	{
 		"a failed commit is not tried again", "server/commit.go",
-		"if err == nil || errors.Is(err, store.ErrRefused) {", "if err == nil || err != nil {",
+		"if err == nil || isFault(err) {", "if err == nil || err != nil {",
 		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
 	},
 	{
@@ -102,8 +113,23 @@ var mutants = []mutant{
 	},
 	{
 		"one poison report fails its neighbours", "server/commit.go",
-		"if errors.Is(err, store.ErrRefused) && len(batch) > 1 {", "if errors.Is(err, store.ErrRefused) && len(batch) > 1<<20 {",
+		"if isFault(err) && len(batch) > 1 {", "if isFault(err) && len(batch) > 1<<20 {",
 		"server", "TestPoisonReport",
+	},
+	{
+		"a panic in a commit ends the server", "server/commit.go",
+		"return contain(func() error { return c.store.Merge(ctx, rows) })", "return c.store.Merge(ctx, rows)",
+		"test/chaos", "TestPanicAtFailpoints/sqlite",
+	},
+	{
+		"rows that wait for a commit have no bound", "server/commit.go",
+		"size := int64(min(len(e.rows), commitRoom))", "size := int64(min(len(e.rows), 0))",
+		"server", "TestCommitterHoldsBack",
+	},
+	{
+		"settled rows keep their room", "server/commit.go",
+		"		c.room.Release(size)\n		settle(err)\n", "		settle(err)\n",
+		"server", "TestCommitterHoldsBack",
 	},
 	{
 		"minutes are replaced, not united", "store/merge.go",
@@ -325,6 +351,11 @@ var mutants = []mutant{
 		"store", "TestSQLite/tokens",
 	},
 	{
+		"the use of a token is noted all the time", "store/tokens.go",
+		"batch, At(now.Add(-time.Minute)))", "batch, At(now))",
+		"store", "TestSQLite/tokens",
+	},
+	{
 		"a stream outlives its token", "store/tokens.go",
 		"tokens.revoked_at = 0 AND (tokens.expires_at", "(tokens.expires_at",
 		"server", "TestRevokedTokenEndsItsStream",
@@ -353,6 +384,16 @@ var mutants = []mutant{
 		"the first address that a proxy names is believed", "server/gateway.go",
 		"for i := len(hops) - 1; i >= 0 && isTrusted(client); i-- {", "for i := 0; i < len(hops) && isTrusted(client); i++ {",
 		"server", "TestClientAddress",
+	},
+	{
+		"files of certificates are not read again", "server/tls_files.go",
+		"if stamps == w.stamps {", "if len(stamps) > 0 {",
+		"test/chaos", "TestClientAuthorityRotation",
+	},
+	{
+		"a database that is away is an error of the server's own", "server/errors.go",
+		"case store.Unavailable(err):", "case store.Unavailable(err) && err == nil:",
+		"test/chaos", "TestOutage",
 	},
 	{
 		"a page token of another list is taken", "server/paginate.go",
