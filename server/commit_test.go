@@ -113,7 +113,7 @@ func TestCommitterHoldsBack(t *testing.T) {
 		for range 2 {
 			(<-c.queue).settle(nil)
 		}
-		if err := submit(2*commitRoom); err != nil {
+		if err := submit(2 * commitRoom); err != nil {
 			t.Fatal(err)
 		}
 		if err := submit(1); err == nil {

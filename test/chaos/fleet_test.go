@@ -171,6 +171,20 @@ func (f *fleet) awaitAcks(t *testing.T, n int64) time.Duration {
 	return time.Since(begin)
 }
 
+// awaitSilence waits until nothing is acknowledged for a second, when what was committed before a fault has arrived, and returns
+// how many acknowledgements there are.
+func (f *fleet) awaitSilence(t *testing.T) int64 {
+	t.Helper()
+	acked, since := f.acked.Load(), time.Now()
+	await(t, "a second without acknowledgements", func() bool {
+		if now := f.acked.Load(); now != acked {
+			acked, since = now, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	return acked
+}
+
 // recovery is how long it may take at most until work goes on after a fault, on a machine that does other things as well.
 const recovery = 30 * time.Second
 

@@ -205,7 +205,7 @@ func TestPermissionLost(t *testing.T) {
 			exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '" + role + "'")
 		}
 		await(t, "commits that fail", func() bool { return p.metric(t, "insights_ingest_commit_failures_total") > failures })
-		before := f.acked.Load()
+		before := f.awaitSilence(t)
 		if name == "write" {
 			f.mustAsk(t, p.GRPC)
 		}
