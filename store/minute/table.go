@@ -107,7 +107,7 @@ func (t *Table) app(row int) int {
 func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3] >> (row & 7) & 1) }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *Table) Size() int { return t.blocks.size() + 7*len(t.minutes) }
+func (t *Table) Size() int { return t.size() + 7*len(t.minutes) }
 
 // Rows returns the rows of the table, sorted.
 func (t *Table) Rows() []Row {
@@ -157,7 +157,7 @@ func LatencyTableOf(day int32, rows []Row) *LatencyTable {
 }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *LatencyTable) Size() int { return t.blocks.size() + 9*len(t.minutes) + len(t.bins) }
+func (t *LatencyTable) Size() int { return t.size() + 9*len(t.minutes) + len(t.bins) }
 
 // Rows returns the rows of the table, sorted. Their bins share memory with the table.
 func (t *LatencyTable) Rows() []Row {
