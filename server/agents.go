@@ -13,6 +13,7 @@ import (
 // Bounds of what is written about agents.
 const (
 	touchAfter = 2 * time.Minute // reports later than this are written if they say nothing but that the agent is there
+	touchQuiet = 12              // turns without a report after which an agent is silent: a minute
 	touchBatch = 1000            // agents written at a time; what a deadline cuts off is written at the next turn
 )
 
@@ -20,13 +21,14 @@ const (
 type agentsSeen struct {
 	mu     sync.Mutex
 	states map[uuid.UUID]*agentSeen
+	turn   int64 // of writing, the one to come
 }
 
 // agentSeen is one agent.
 type agentSeen struct {
 	store.AgentState
 	changed  bool          // in more than the times
-	reported bool          // since the last turn of writing
+	reported int64         // the turn before which it reported last
 	written  store.Instant // LastSeenAt at the last turn that took it
 }
 
@@ -42,7 +44,7 @@ func (a *agentsSeen) note(r agentReport) {
 		s = &agentSeen{AgentState: store.AgentState{AgentID: r.agent, FirstConnectedAt: at}, changed: true}
 		a.states[r.agent] = s
 	}
-	s.reported = true
+	s.reported = a.turn
 	if r.version != "" && r.version != s.Version {
 		s.Version, s.changed = r.version, true
 	}
@@ -67,23 +69,24 @@ func (a *agentsSeen) note(r agentReport) {
 	}
 }
 
-// due are the agents to be written now: those that changed, those that were last written long ago, and those that fell
-// silent. Agents of which everything is written and that are silent are forgotten.
+// due are the agents to be written at this turn: those that changed, those that were last written long ago, and those that
+// fell silent. Agents of which everything is written and that are silent are forgotten. Turns are so frequent that the agents
+// of many reports are due one after the other and not all at once.
 func (a *agentsSeen) due() []store.AgentState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var due []store.AgentState
 	for id, s := range a.states {
-		ahead := s.LastSeenAt.Sub(s.written.Time)
+		ahead, silent := s.LastSeenAt.Sub(s.written.Time), a.turn-s.reported >= touchQuiet
 		switch {
-		case s.changed || ahead >= touchAfter || !s.reported && ahead > 0:
+		case s.changed || ahead >= touchAfter || silent && ahead > 0:
 			due = append(due, s.AgentState)
 			s.changed, s.written = false, s.LastSeenAt
-		case !s.reported:
+		case silent:
 			delete(a.states, id)
 		}
-		s.reported = false
 	}
+	a.turn++
 	return due
 }
 

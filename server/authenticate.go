@@ -23,6 +23,8 @@ import (
 const (
 	authenticationTTL  = 2 * time.Second
 	maxAuthentications = 100_000
+
+	noteUseEvery = time.Minute // that tokens are noted as used
 )
 
 type callerKey struct{}
@@ -244,7 +246,7 @@ func (s *streamWithContext) Context() context.Context { return s.ctx }
 
 // watch checks the tokens of open streams again and again until the context is done.
 func (a *authenticator) watch(ctx context.Context) {
-	ticker, note := time.NewTicker(authenticationTTL), time.NewTicker(touchEvery)
+	ticker, note := time.NewTicker(authenticationTTL), time.NewTicker(noteUseEvery)
 	defer ticker.Stop()
 	defer note.Stop()
 	for {

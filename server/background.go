@@ -17,7 +17,7 @@ const (
 	refreshEvery = time.Second
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
-	touchEvery   = time.Minute
+	touchEvery   = 5 * time.Second
 	expireEvery  = 24 * time.Hour
 	expireAgain  = time.Hour // after a failure
 
