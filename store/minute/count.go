@@ -3,6 +3,8 @@ package minute
 import (
 	"fmt"
 	"math/bits"
+	"runtime"
+	"sync"
 )
 
 // Source is what one template has of one day: a [*Table] of usage, or a [*LatencyTable].
@@ -30,25 +32,41 @@ const (
 // the connection gate, sessions are usage, unless the question ignores them. A minute of a user counts once, in however many
 // templates and apps.
 //
-// The users of a day are counted one after the other, each over all its templates, in accumulators that are emptied for
-// the next. What lasts are the counts, and per user short chains of links.
+// The users of a day are counted by a few lanes beside each other; each user always by the same one. A lane counts its users
+// one after the other, each over all its templates, in accumulators that are emptied for the next. What lasts are the counts,
+// and per user short chains of links.
 type Counter struct {
-	window    Window
+	window   Window
+	size     int // number of templates
+	users    []userCount
+	subjects map[int64]int32 // to the index in users
+	calendar calendar
+	lanes    []lane
+
+	asking    sync.Mutex
 	channelOf ChannelOf
-	size      int    // number of templates
-	templates bitset // with any usage
-	channels  []channelCount
-	intervals []intervalCount
-	users     []userCount
-	subjects  map[int64]int32 // to the index in users
-	links     []link          // the first is unused: 0 ends a chain
-	calendar  calendar
 
 	// Of the day:
 	sources []Source[*Table]
-	lookups [][]int32 // per source, kind and app: the channel
-	blocks  []block   // the first is unused: 0 ends a chain
-	today   []int32   // users, in the order of their appearance
+	blocks  []block // the first is unused: 0 ends a chain
+	today   []int32 // users, in the order of their appearance
+}
+
+// maxLanes bounds the lanes of one question, which is not alone.
+const maxLanes = 4
+
+// laneUsers are this many users in a row, so that two lanes seldom write to the same piece of memory.
+const laneUsers = 16
+
+// lane counts some of the users.
+type lane struct {
+	of        *Counter
+	templates bitset // with any usage
+	channels  []channelCount
+	intervals []intervalCount
+	links     []link // the first is unused: 0 ends a chain
+
+	lookups [][]int32 // of the day, per source, kind and app: the channel
 
 	// Of the user:
 	inTemplate halfHours // any activity in the template of the block
@@ -95,24 +113,30 @@ type block struct {
 // unresolved is a lookup for which channelOf was not asked yet.
 const unresolved = -3
 
-// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked once for each
-// kind and app of a table that has usage in the window; it may go on to number channels while the counter runs.
+// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked, by one lane at
+// a time, for the kinds and apps of a table that have usage in the window; it may go on to number channels while the counter
+// runs.
 func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 	c := &Counter{
 		window:    w,
 		channelOf: channelOf,
 		size:      templates,
-		templates: bitsets(1, templates)[0],
-		intervals: make([]intervalCount, len(w.Bounds)),
 		subjects:  make(map[int64]int32),
-		links:     make([]link, 1),
 		calendar:  calendar{window: w},
+		lanes:     make([]lane, min(runtime.GOMAXPROCS(0), maxLanes)),
 	}
-	for i, s := range bitsets(len(w.Bounds), templates) {
-		c.intervals[i].templates = s
+	for i := range c.lanes {
+		l := &c.lanes[i]
+		l.of, l.templates, l.links = c, bitsets(1, templates)[0], make([]link, 1)
+		for _, s := range bitsets(len(w.Bounds), templates) {
+			l.intervals = append(l.intervals, intervalCount{templates: s})
+		}
 	}
 	return c
 }
+
+// laneOf returns the lane of a user.
+func (c *Counter) laneOf(user int32) *lane { return &c.lanes[int(user)/laneUsers%len(c.lanes)] }
 
 // Add counts a day. The sources are all of that day, at most one per template, and days come in ascending order.
 func (c *Counter) Add(day int32, sources []Source[*Table]) error {
@@ -127,24 +151,21 @@ func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 		seen.add(s.Template)
 	}
 	c.collect(sources)
-	for _, u := range c.today {
-		c.countUser(&c.users[u])
+	var counting sync.WaitGroup
+	for i := range c.lanes[1:] {
+		counting.Go(c.lanes[i+1].count)
 	}
+	c.lanes[0].count()
+	counting.Wait()
 	return nil
 }
 
 // collect finds the users of the day and chains the blocks of each.
 func (c *Counter) collect(sources []Source[*Table]) {
 	c.sources = sources
-	c.lookups = c.lookups[:0]
 	c.blocks = append(c.blocks[:0], block{})
 	c.today = c.today[:0]
 	for source, s := range sources {
-		lookup := make([]int32, (int(Login)+1)*len(s.Table.apps))
-		for i := range lookup {
-			lookup[i] = unresolved
-		}
-		c.lookups = append(c.lookups, lookup)
 		from := int32(0)
 		for i, subject := range s.Table.subjects {
 			at, known := c.subjects[subject]
@@ -164,46 +185,63 @@ func (c *Counter) collect(sources []Source[*Table]) {
 	}
 }
 
+// count counts the users of the day that are the lane's.
+func (l *lane) count() {
+	l.lookups = l.lookups[:0]
+	for _, s := range l.of.sources {
+		lookup := make([]int32, (int(Login)+1)*len(s.Table.apps))
+		for i := range lookup {
+			lookup[i] = unresolved
+		}
+		l.lookups = append(l.lookups, lookup)
+	}
+	for _, u := range l.of.today {
+		if l.of.laneOf(u) == l {
+			l.countUser(&l.of.users[u])
+		}
+	}
+}
+
 // countUser counts the blocks of a user.
-func (c *Counter) countUser(u *userCount) {
-	for ; u.blocks != 0; u.blocks = c.blocks[u.blocks].next {
-		b := c.blocks[u.blocks]
-		c.gather(b)
-		if c.inTemplate.used == 0 {
+func (l *lane) countUser(u *userCount) {
+	for ; u.blocks != 0; u.blocks = l.of.blocks[u.blocks].next {
+		b := l.of.blocks[u.blocks]
+		l.gather(b)
+		if l.inTemplate.used == 0 {
 			continue
 		}
-		template := c.sources[b.source].Template
-		c.templates.add(template)
-		c.chained(&u.templates, int32(template))
-		for i := range c.calendar.pieces {
-			if p := &c.calendar.pieces[i]; c.inTemplate.meets(&p.masks) {
-				c.intervals[p.interval].templates.add(template)
+		template := l.of.sources[b.source].Template
+		l.templates.add(template)
+		l.chained(&u.templates, int32(template))
+		for i := range l.of.calendar.pieces {
+			if p := &l.of.calendar.pieces[i]; l.inTemplate.meets(&p.masks) {
+				l.intervals[p.interval].templates.add(template)
 			}
 		}
-		c.inTemplate.unionInto(&c.inAny)
-		c.inTemplate.drain()
+		l.inTemplate.unionInto(&l.inAny)
+		l.inTemplate.drain()
 	}
-	for i := range c.calendar.pieces {
-		if p := &c.calendar.pieces[i]; u.intervals <= int32(p.interval) && c.inAny.meets(&p.masks) {
-			c.intervals[p.interval].users++
+	for i := range l.of.calendar.pieces {
+		if p := &l.of.calendar.pieces[i]; u.intervals <= int32(p.interval) && l.inAny.meets(&p.masks) {
+			l.intervals[p.interval].users++
 			u.active++
 			u.intervals = int32(p.interval) + 1
 		}
 	}
-	u.minutes += c.inAny.drain()
+	u.minutes += l.inAny.drain()
 	// From the highest down: what lies within another channel goes into it before that one is counted.
-	for i := len(c.touched) - 1; i >= 0; i-- {
-		for c.touched[i] != 0 {
-			bit := bits.Len64(c.touched[i]) - 1
-			c.touched[i] &^= 1 << bit
-			c.countChannel(u, int32(i*64+bit))
+	for i := len(l.touched) - 1; i >= 0; i-- {
+		for l.touched[i] != 0 {
+			bit := bits.Len64(l.touched[i]) - 1
+			l.touched[i] &^= 1 << bit
+			l.countChannel(u, int32(i*64+bit))
 		}
 	}
 }
 
 // gather unions the minutes of a block that are in the window and pass the gate: in its template and in the channels.
-func (c *Counter) gather(b block) {
-	t, lookup, to := c.sources[b.source].Table, c.lookups[b.source], int(b.to)
+func (l *lane) gather(b block) {
+	t, lookup, to := l.of.sources[b.source].Table, l.lookups[b.source], int(b.to)
 	halfHour, kinds, minutes := t.halfHour[:to], t.kind[:to], t.minutes[:to]
 	var open uint64 // the half hours whose gate is open
 	for i := int(b.from); i < to; i++ {
@@ -211,84 +249,86 @@ func (c *Counter) gather(b block) {
 	}
 	for i := int(b.from); i < to; i++ {
 		half, kind := halfHour[i], Kind(kinds[i])
-		m := Mask(minutes[i]) & c.calendar.clip[half]
+		m := Mask(minutes[i]) & l.of.calendar.clip[half]
 		if m == 0 || kind == Connection || kind == Session && open>>half&1 == 0 {
 			continue
 		}
 		app := t.app(i)
 		at := int(kind)*len(t.apps) + app
 		if lookup[at] == unresolved {
-			lookup[at] = c.resolve(c.sources[b.source].Template, kind, t.apps[app])
+			lookup[at] = l.resolve(l.of.sources[b.source].Template, kind, t.apps[app])
 		}
 		channel := lookup[at]
 		if channel == Ignored {
 			continue
 		}
-		c.inTemplate.add(half, m)
+		l.inTemplate.add(half, m)
 		if channel >= 0 {
-			c.touched.add(int(channel))
-			c.inChannel[channel].add(half, m)
+			l.touched.add(int(channel))
+			l.inChannel[channel].add(half, m)
 		}
 	}
 }
 
 // resolve looks up the channel of an app that is used in a template.
-func (c *Counter) resolve(template int, kind Kind, app string) int32 {
-	channel, within := c.channelOf(template, kind, app)
+func (l *lane) resolve(template int, kind Kind, app string) int32 {
+	l.of.asking.Lock()
+	channel, within := l.of.channelOf(template, kind, app)
+	l.of.asking.Unlock()
 	if channel < 0 {
 		return int32(channel)
 	}
-	c.provide(channel, within).templates.add(template)
+	l.provide(channel, within).templates.add(template)
 	if within >= 0 {
-		c.provide(within, NoChannel).templates.add(template)
+		l.provide(within, NoChannel).templates.add(template)
 	}
 	return int32(channel)
 }
 
 // provide returns the count of a channel, which may be a new one.
-func (c *Counter) provide(channel, within int) *channelCount {
-	for len(c.channels) <= channel {
-		c.channels = append(c.channels, channelCount{within: NoChannel, templates: bitsets(1, c.size)[0]})
-		c.inChannel = append(c.inChannel, halfHours{})
+func (l *lane) provide(channel, within int) *channelCount {
+	for len(l.channels) <= channel {
+		l.channels = append(l.channels, channelCount{within: NoChannel, templates: bitsets(1, l.of.size)[0]})
+		l.inChannel = append(l.inChannel, halfHours{})
 	}
-	for len(c.touched)*64 < len(c.channels) {
-		c.touched = append(c.touched, 0)
+	for len(l.touched)*64 < len(l.channels) {
+		l.touched = append(l.touched, 0)
 	}
 	if within >= 0 {
-		c.channels[channel].within = int32(within)
+		l.channels[channel].within = int32(within)
 	}
-	return &c.channels[channel]
+	return &l.channels[channel]
 }
 
 // countChannel counts the day of a user in a channel. A run of half hours with use that began the day before goes on.
-func (c *Counter) countChannel(u *userCount, channel int32) {
-	count, in, first := &c.channels[channel], &c.inChannel[channel], c.calendar.day*HalfHoursPerDay
-	l, added := c.chained(&u.channels, channel)
+func (l *lane) countChannel(u *userCount, channel int32) {
+	count, in, first := &l.channels[channel], &l.inChannel[channel], l.of.calendar.day*HalfHoursPerDay
+	use, added := l.chained(&u.channels, channel)
 	starts := in.used &^ (in.used << 1)
 	if added {
 		count.users++
-	} else if l.last == first-1 {
+	} else if use.last == first-1 {
 		starts &^= 1
 	}
 	count.launches += int64(bits.OnesCount64(starts))
-	l.last = first + int32(bits.Len64(in.used)) - 1
+	use.last = first + int32(bits.Len64(in.used)) - 1
 	if count.within >= 0 {
-		c.touched.add(int(count.within))
-		in.unionInto(&c.inChannel[count.within])
+		l.touched.add(int(count.within))
+		in.unionInto(&l.inChannel[count.within])
 	}
 	minutes := in.drain()
 	count.minutes += minutes
-	l.minutes += int32(minutes)
+	use.minutes += int32(minutes)
 }
 
 // chained returns the link of a key in a chain, and whether it had to be added.
-func (c *Counter) chained(chain *int32, key int32) (l *link, added bool) {
-	for i := *chain; i != 0; i = c.links[i].next {
-		if c.links[i].key == key {
-			return &c.links[i], false
+func (l *lane) chained(chain *int32, key int32) (of *link, added bool) {
+	for i := *chain; i != 0; i = l.links[i].next {
+		if l.links[i].key == key {
+			return &l.links[i], false
 		}
 	}
-	c.links = append(c.links, link{key: key, next: *chain})
-	*chain = int32(len(c.links) - 1)
-	return &c.links[*chain], true
+	l.links = append(l.links, link{key: key, next: *chain})
+	*chain = int32(len(l.links) - 1)
+	return &l.links[*chain], true
 }

@@ -222,6 +222,28 @@ func counterMeetsReference(t *rapid.T) {
 	}
 }
 
+// Users are counted by several lanes when there are many of them.
+func TestCounterOfManyUsers(t *testing.T) {
+	t.Parallel()
+	for seed := range 10 {
+		few, w, channelOf := anyTemplates.Example(seed), anyWindow.Example(seed), anyChannels.Example(seed)
+		many := make([][]Row, len(few))
+		for i, rows := range few {
+			for again := range int64(3 * laneUsers) {
+				for _, r := range rows {
+					r.Subject += again * 1000
+					many[i] = append(many[i], r)
+				}
+			}
+			many[i] = Normalize(many[i])
+		}
+		want := newReference(many).tally(w, 5, channelOf)
+		if diff := cmp.Diff(want, tallyOf(t, w, many, 5, channelOf), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("seed %d: %s", seed, diff)
+		}
+	}
+}
+
 func TestCounterLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

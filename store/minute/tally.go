@@ -64,44 +64,63 @@ type IntervalTally struct {
 
 // Tally returns what was counted so far.
 func (c *Counter) Tally() Tally {
-	t := Tally{
-		Templates: c.templates.list(),
-		Channels:  make([]ChannelTally, len(c.channels)),
-		Intervals: make([]IntervalTally, len(c.intervals)),
+	channels := 0
+	for _, l := range c.lanes {
+		channels = max(channels, len(l.channels))
 	}
+	t := Tally{Channels: make([]ChannelTally, channels), Intervals: make([]IntervalTally, len(c.window.Bounds))}
+	of, inChannel, inInterval := bitsets(1, c.size)[0], bitsets(channels, c.size), bitsets(len(t.Intervals), c.size)
+	for _, l := range c.lanes {
+		of.union(l.templates)
+		for i, ch := range l.channels {
+			to := &t.Channels[i]
+			to.Minutes, to.Launches, to.Users = to.Minutes+ch.minutes, to.Launches+ch.launches, to.Users+ch.users
+			inChannel[i].union(ch.templates)
+		}
+		for i, in := range l.intervals {
+			t.Intervals[i].ActiveUsers += in.users
+			inInterval[i].union(in.templates)
+		}
+	}
+	t.Templates = of.list()
+	for i := range t.Channels {
+		t.Channels[i].Templates = inChannel[i].list()
+	}
+	for i := range t.Intervals {
+		t.Intervals[i].Start, t.Intervals[i].End = c.window.interval(i)
+		t.Intervals[i].Templates = inInterval[i].list()
+	}
+	// The lists of all users lie in one piece of memory.
+	links := 0
+	for _, l := range c.lanes {
+		links += len(l.links)
+	}
+	templates, used := make([]int, 0, links), make([]UserChannel, 0, links)
+	t.Users = make([]UserTally, 0, len(c.users))
 	for i := range c.users {
 		if u := &c.users[i]; u.minutes > 0 {
-			t.Users = append(t.Users, UserTally{
-				Subject: u.subject, Minutes: u.minutes, Templates: c.templatesOf(u), Intervals: int(u.active), Channels: c.channelsOf(u),
-			})
+			l := c.laneOf(int32(i))
+			templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
+			t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used)})
 		}
 	}
 	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Subject, b.Subject) })
-	for i, ch := range c.channels {
-		t.Channels[i] = ChannelTally{Minutes: ch.minutes, Launches: ch.launches, Users: ch.users, Templates: ch.templates.list()}
-	}
-	for i, in := range c.intervals {
-		start, end := c.window.interval(i)
-		t.Intervals[i] = IntervalTally{Start: start, End: end, ActiveUsers: in.users, Templates: in.templates.list()}
-	}
 	return t
 }
 
-// templatesOf returns the templates of a user, ascending.
-func (c *Counter) templatesOf(u *userCount) []int {
-	var out []int
-	for i := u.templates; i != 0; i = c.links[i].next {
-		out = append(out, int(c.links[i].key))
+// appendTemplates appends the templates of a user to an empty list, ascending.
+func (l *lane) appendTemplates(out []int, u *userCount) []int {
+	for i := u.templates; i != 0; i = l.links[i].next {
+		out = append(out, int(l.links[i].key))
 	}
 	slices.Sort(out)
 	return out
 }
 
-// channelsOf returns the channels of a user, ascending.
-func (c *Counter) channelsOf(u *userCount) []UserChannel {
-	var out []UserChannel
-	for i := u.channels; i != 0; i = c.links[i].next {
-		out = append(out, UserChannel{int(c.links[i].key), int64(c.links[i].minutes)})
+// appendChannels appends the channels of a user to an empty list, ascending.
+func (l *lane) appendChannels(out []UserChannel, u *userCount) []UserChannel {
+	for i := u.channels; i != 0; i = l.links[i].next {
+		out = append(out, UserChannel{int(l.links[i].key), int64(l.links[i].minutes)})
 	}
 	slices.SortFunc(out, func(a, b UserChannel) int { return cmp.Compare(a.Channel, b.Channel) })
 	return out
@@ -122,6 +141,13 @@ func bitsets(n, size int) []bitset {
 
 func (s bitset) has(i int) bool { return s[i>>6]>>(i&63)&1 != 0 }
 func (s bitset) add(i int)      { s[i>>6] |= 1 << (i & 63) }
+
+// union adds the numbers of another set for the same size.
+func (s bitset) union(other bitset) {
+	for i, word := range other {
+		s[i] |= word
+	}
+}
 
 // list returns the numbers in the set, ascending.
 func (s bitset) list() []int {

@@ -260,12 +260,12 @@ var mutants = []mutant{
 	},
 	{
 		"a run of half hours ends at midnight", "store/minute/count.go",
-		"} else if l.last == first-1 {", "} else if l.last == first {",
+		"} else if use.last == first-1 {", "} else if use.last == first {",
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
 		"a user in two templates counts twice", "store/minute/count.go",
-		"		c.inTemplate.unionInto(&c.inAny)\n		c.inTemplate.drain()\n", "		c.inTemplate.unionInto(&c.inAny)\n		u.minutes += c.inTemplate.drain()\n",
+		"		l.inTemplate.unionInto(&l.inAny)\n		l.inTemplate.drain()\n", "		l.inTemplate.unionInto(&l.inAny)\n		u.minutes += l.inTemplate.drain()\n",
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
