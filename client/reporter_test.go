@@ -199,7 +199,7 @@ func TestReporterSurvivesCuts(t *testing.T) {
 func TestReporterGoesToTheNextServer(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	srv, stop := serve(t, f.Database, "127.0.0.1:0")
+	srv, stop := serve(t, f.Database, storetest.FreeAddress(t))
 	r := startReporter(t, f, srv.GRPCAddress(), f.Agents[0][0])
 	for i := range 200 {
 		report(t, r, f.Agents[0][0], i)

@@ -40,7 +40,6 @@ func (r *replica) start(t *testing.T) {
 	if r.Server, err = New(r.config); err != nil {
 		t.Fatal(err)
 	}
-	r.config.GRPCAddress = r.GRPCAddress()
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
 	r.stopped = make(chan error, 1)
@@ -66,7 +65,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 	for i := range replicas {
 		replicas[i] = &replica{config: Config{
 			Store: s, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
-			GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
+			GRPCAddress: storetest.FreeAddress(t), HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 			IngestMaxAge: time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
 		}}
 		replicas[i].start(t)

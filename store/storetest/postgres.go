@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -277,13 +278,29 @@ func unprivileged() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// FreeAddress returns an address of loopback for a server that is stopped and started again.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	port, err := freePort()
 	if err != nil {
-		return 0, err
+		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// freePort returns a port that nobody listens at, and that the system does not give to somebody's connection while its server
+// is away: those are above 32767.
+func freePort() (int, error) {
+	for tries := 0; ; tries++ {
+		port := 10_000 + rand.IntN(22_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		if tries == 100 {
+			return 0, fmt.Errorf("look for a free port: %w", err)
+		}
+	}
 }
 
 // shared is the cluster of a test program.

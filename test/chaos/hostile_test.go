@@ -114,7 +114,7 @@ func TestSilentConnections(t *testing.T) {
 	f := newFleet(t, database, 4)
 	config := newServerConfig(t, database)
 	plain := startServer(t, config)
-	config.GRPC, config.HTTP, config.Prometheus, config.TLS = freeAddress(t), freeAddress(t), freeAddress(t), newTLSFiles(t, a)
+	config.GRPC, config.HTTP, config.Prometheus, config.TLS = storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t), newTLSFiles(t, a)
 	secure := startServer(t, config)
 	secure.awaitTCP(t)
 	quietly(t, f, plain, "silence", func() {

@@ -185,7 +185,7 @@ func TestNewReplicaGetsLoad(t *testing.T) {
 	b.set(old)
 	load := f.report(t, manner{address: b.listener.Addr().String(), every: 20 * time.Millisecond})
 	f.awaitAll(t)
-	config.GRPC, config.HTTP, config.Prometheus = freeAddress(t), freeAddress(t), freeAddress(t)
+	config.GRPC, config.HTTP, config.Prometheus = storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t)
 	late := startServer(t, config)
 	late.awaitReady(t, true)
 	b.set(old, late)

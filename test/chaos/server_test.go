@@ -23,6 +23,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/failpoint"
+	"github.com/template-insights/insights/store/storetest"
 )
 
 // serverVariable makes a child of the test program the server under test.
@@ -99,7 +100,7 @@ type process struct {
 // newServerConfig is that of a server with addresses of its own.
 func newServerConfig(t *testing.T, database string) serverConfig {
 	t.Helper()
-	return serverConfig{Database: database, GRPC: freeAddress(t), HTTP: freeAddress(t), Prometheus: freeAddress(t)}
+	return serverConfig{Database: database, GRPC: storetest.FreeAddress(t), HTTP: storetest.FreeAddress(t), Prometheus: storetest.FreeAddress(t)}
 }
 
 // startServer starts a server without waiting for it.
@@ -297,17 +298,6 @@ func fetch(t *testing.T, url string) (status int, text string) {
 		t.Fatal(err)
 	}
 	return status, text
-}
-
-// freeAddress is one that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // exitCode is the code of a process that ended, -1 for one that was killed.
