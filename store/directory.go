@@ -30,6 +30,15 @@ type Directory struct {
 	mu       sync.RWMutex
 	agents   map[uuid.UUID]knownAgent
 	subjects map[uuid.UUID]int64
+
+	seen changes // by Refresh
+}
+
+// changes tells one state of the latest changes of workspaces from another.
+type changes struct {
+	since  Instant
+	count  int64
+	newest Instant
 }
 
 // knownAgent is a placement as of a change of its workspace.
@@ -117,17 +126,28 @@ func makeRoom[V any](m map[uuid.UUID]V) {
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
-// Refresh forgets the agents of workspaces that changed since they were looked up.
+// Refresh forgets the agents of workspaces that changed since they were looked up. It is called by one at a time.
 func (d *Directory) Refresh(ctx context.Context) error {
+	// The moment moves in steps, so that the same changes are the same until there is another one: after a large one all of
+	// it is read once and not every second.
+	now := changes{since: At(time.Now().Truncate(directoryOverlap).Add(-directoryOverlap))}
+	db := d.store.lookups.WithContext(ctx)
+	if err := db.Raw(`SELECT COUNT(*), COALESCE(MAX(changed_at), 0) FROM workspaces WHERE changed_at > ?`, now.since).Row().Scan(&now.count, &now.newest); err != nil {
+		return fmt.Errorf("refresh directory: look for changes: %w", err)
+	}
+	if now == d.seen {
+		return nil
+	}
 	var changed []struct {
 		ID        uuid.UUID
 		ChangedAt Instant
 	}
-	err := d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id, workspaces.changed_at FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
-		WHERE workspaces.changed_at > ?`, At(time.Now().Add(-directoryOverlap))).Scan(&changed).Error
+	err := db.Raw(`SELECT agents.id, workspaces.changed_at FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
+		WHERE workspaces.changed_at > ?`, now.since).Scan(&changed).Error
 	if err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
+	d.seen = now
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range changed {
