@@ -112,7 +112,7 @@ CREATE TABLE agent_states (
     version            text   NOT NULL,
     first_connected_at bigint NOT NULL,
     last_seen_at       bigint NOT NULL
-);
+) WITH (fillfactor = 60);
 
 CREATE TABLE apps (
     agent_id     uuid NOT NULL,
