@@ -409,6 +409,9 @@ func (q question) ask(t *testing.T, prometheus string) (lacks string) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return "Prometheus is not ready"
+	}
 	var answer struct {
 		Error string
 		Data  struct {
