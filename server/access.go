@@ -24,12 +24,13 @@ const (
 type accessService struct {
 	insightsv1.UnimplementedAccessServiceServer
 
-	store *store.Store
-	clock func() time.Time
+	store  *store.Store
+	clock  func() time.Time
+	cookie sessionCookie
 }
 
-func newAccessService(s *store.Store, clock func() time.Time) *accessService {
-	return &accessService{store: s, clock: clock}
+func newAccessService(c Config) *accessService {
+	return &accessService{store: c.Store, clock: c.Clock, cookie: newSessionCookie(c)}
 }
 
 // CreateToken implements [insightsv1.AccessServiceServer].
@@ -223,6 +224,7 @@ func tokenMessage(t store.Token) *insightsv1.Token {
 	return &insightsv1.Token{
 		Id: t.ID, Name: t.Name, Principal: &insightsv1.Principal{Kind: string(t.PrincipalKind), Id: t.PrincipalID.String()},
 		CreatedAt: timestamp(t.CreatedAt), ExpiresAt: timestamp(t.ExpiresAt), RevokedAt: timestamp(t.RevokedAt), LastUsedAt: timestamp(t.LastUsedAt),
+		Purpose: string(t.Purpose),
 	}
 }
 

@@ -137,8 +137,8 @@ func (a *authenticator) authenticate(ctx context.Context, c credential) (access.
 		return known.principal, nil
 	}
 	p, err := a.ask(ctx, c)
-	if err != nil {
-		return access.Principal{}, err
+	if err != nil || p.Once {
+		return p, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,11 +157,13 @@ func (a *authenticator) ask(ctx context.Context, c credential) (access.Principal
 	if c.jwt == "" {
 		return a.store.Authenticate(ctx, c.token)
 	}
-	user, err := a.issuer.verify(ctx, string(c.jwt))
+	user, until, err := a.issuer.verify(ctx, string(c.jwt))
 	if err != nil {
 		return access.Principal{}, err
 	}
-	return a.store.User(ctx, user)
+	p, err := a.store.User(ctx, user)
+	p.Until = until
+	return p, err
 }
 
 // enter puts the caller into the context of a call. Who fails too often learns no longer why, but what is valid is let in

@@ -36,7 +36,7 @@ func (s *insightsService) GetDiagnosis(ctx context.Context, req *insightsv1.GetD
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+	users, _, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
 	if err != nil {
 		return nil, err
 	}

@@ -767,7 +767,7 @@ func newFuzzIssuer(f *testing.F) (*tokenVerifier, jose.JSONWebKey, map[string]an
 func FuzzForgedJWT(f *testing.F) {
 	v, key, claims := newFuzzIssuer(f)
 	good := sign(f, jose.ES256, key, claims)
-	if user, err := v.verify(f.Context(), good); err != nil || user.String() != fuzzAgent {
+	if user, _, err := v.verify(f.Context(), good); err != nil || user.String() != fuzzAgent {
 		f.Fatal(user, err)
 	}
 	parts := strings.Split(good, ".")
@@ -780,10 +780,10 @@ func FuzzForgedJWT(f *testing.F) {
 		if text == good || !isJWT(text) {
 			return
 		}
-		if user, err := v.verify(t.Context(), text); !errors.Is(err, store.ErrUnauthenticated) || user != uuid.Nil {
+		if user, _, err := v.verify(t.Context(), text); !errors.Is(err, store.ErrUnauthenticated) || user != uuid.Nil {
 			t.Errorf("%q lets %v in: %v", text, user, err)
 		}
-		if user, err := v.verify(t.Context(), string(header)); !errors.Is(err, store.ErrUnauthenticated) || user != uuid.Nil {
+		if user, _, err := v.verify(t.Context(), string(header)); !errors.Is(err, store.ErrUnauthenticated) || user != uuid.Nil {
 			t.Errorf("%q lets %v in: %v", header, user, err)
 		}
 	})
@@ -811,7 +811,7 @@ func FuzzClaims(f *testing.F) {
 		if !isJWT(token) {
 			return
 		}
-		user, err := v.verify(t.Context(), token)
+		user, _, err := v.verify(t.Context(), token)
 		if err != nil {
 			if !errors.Is(err, store.ErrUnauthenticated) || user != uuid.Nil {
 				t.Errorf("%s: %v, %v", text, user, err)
@@ -950,7 +950,7 @@ func FuzzHeader(f *testing.F) {
 	} {
 		f.Add(header[0], header[1])
 	}
-	g, err := newGateway(Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	g, err := newGateway(Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -40,7 +40,8 @@ type gateway struct {
 // useQueryParser sets the parser of the gateway library, which has one for the whole program.
 var useQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(queryParser{})(nil) })
 
-func newGateway(c Config) (*gateway, error) {
+// newGateway makes the gateway. People may sign in through the issuer, if there is one.
+func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 	useQueryParser()
 	g := &gateway{listener: bufconn.Listen(1 << 20)}
 	var err error
@@ -52,13 +53,16 @@ func newGateway(c Config) (*gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open gateway: %w", err)
 	}
+	cookie := newSessionCookie(c)
 	api := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler{}),
 		runtime.WithIncomingHeaderMatcher(passHeader),
-		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(name string) (string, bool) { return "Set-Cookie", name == setCookieKey }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
-			return metadata.MD{callerAddressKey: {clientAddress(r, c.TrustedProxies)}, callerAgentKey: certificateAgents(r.TLS)}
+			return metadata.MD{
+				callerAddressKey: {clientAddress(r, c.TrustedProxies)}, callerAgentKey: certificateAgents(r.TLS), "session-token": cookie.tokens(r),
+			}
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(), // a form that is posted is no question
@@ -88,10 +92,14 @@ func newGateway(c Config) (*gateway, error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json; this build has no page.")
-	})
-	g.Handler = canonicalPaths(mux)
+	signIn := newIssuerSignIn(c, issuer, insightsv1.NewAccessServiceClient(g.connection))
+	signIn.route(mux)
+	page, err := newBuiltPage(signIn != nil)
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	page.route(mux)
+	g.Handler = protectBrowsers(canonicalPaths(mux))
 	return g, nil
 }
 
@@ -169,7 +177,7 @@ const maxPassed = maxGRPCHeader - 4<<10
 func passedSize(r *http.Request) int {
 	size := len(r.Host)
 	for name, values := range r.Header {
-		if _, ok := passHeader(name); !ok && !slices.Contains(passedByItself, name) {
+		if _, ok := passHeader(name); !ok && name != "Cookie" && !slices.Contains(passedByItself, name) {
 			continue
 		}
 		for _, value := range values {
@@ -179,12 +187,25 @@ func passedSize(r *http.Request) int {
 	return size
 }
 
+// contentPolicy lets the page load what is part of it and talk to this server, and nothing else: no script of a name, no
+// picture or font from elsewhere, no frame around it.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+// protectBrowsers tells browsers what no answer may do, whatever it is and whatever became of the request.
+func protectBrowsers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", contentPolicy)
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
 // canonicalPaths lets each path be written in one way only, so that nothing in front of the server and nothing behind it can
 // take a request for another one: without empty and dot segments, without a slash at the end, and without percent signs,
 // which no path of the server needs.
 func canonicalPaths(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.URL.EscapedPath() != path.Clean(r.URL.Path) {
 			writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)
 			return

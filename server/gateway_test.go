@@ -75,7 +75,7 @@ func TestGateway(t *testing.T) {
 		"description":                  {path: "/openapi.json", status: 200, says: `"/api/v2/insights/templates"`},
 		"alive":                        {path: "/livez", status: 200},
 		"ready":                        {path: "/readyz", status: 200},
-		"the page is yet to be built":  {path: "/", status: 200, says: "/openapi.json"},
+		"page":                         {path: "/", status: 200, says: "/openapi.json"},
 		"reports over REST":            {method: http.MethodPost, path: "/api/v2/ingest/stats", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"reports":[]}`), status: 403, says: `"message":"Forbidden."`},
 		"catalog with 64-bit and null": {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"organizations":[{"id":"x"}]}`), status: 200, says: `"acknowledged":0,"rejected":[{"list":"organizations","index":0`},
 	} {

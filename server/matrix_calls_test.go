@@ -173,6 +173,10 @@ func (w *neighbors) request(t testing.TB, rpc string, about []thing) proto.Messa
 		return &insightsv1.ListOrganizationsRequest{}
 	case "WhoAmI":
 		return &insightsv1.WhoAmIRequest{}
+	case "SignIn":
+		return &insightsv1.SignInRequest{}
+	case "SignOut":
+		return &insightsv1.SignOutRequest{}
 	case "CreateToken":
 		return &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: about[0].agent.String()}}
 	case "RevokeToken":

@@ -29,7 +29,7 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 			t.Fatal(err)
 		}
 	})
-	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.store, w.config.Clock)
+	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.config)
 	auditor := access.Binding{Role: access.RoleOrganizationAuditor, Organization: organizationA}
 	for _, tt := range []struct {
 		rpc     string

@@ -19,9 +19,10 @@ import (
 // OIDC says whose JSON web tokens are accepted as those of users. Issuer and Audience are both needed: a token that was
 // meant for another service must not let anyone in here.
 type OIDC struct {
-	Issuer    string // URL of the issuer; https unless it is on loopback
-	Audience  string // what the token must be meant for
-	UserClaim string // the claim that holds the user's id in the catalog; empty: sub
+	Issuer       string // URL of the issuer; https unless it is on loopback
+	Audience     string // what the token must be meant for, and the id under which the issuer knows the page
+	ClientSecret string // of the page; empty: the issuer wants none
+	UserClaim    string // the claim that holds the user's id in the catalog; empty: sub
 }
 
 func (o OIDC) validate() error {
@@ -58,6 +59,7 @@ type tokenVerifier struct {
 	client *http.Client
 
 	mu       sync.Mutex
+	provider *oidc.Provider
 	verifier *oidc.IDTokenVerifier
 	retry    time.Time // not asked before, after a failure
 }
@@ -96,25 +98,25 @@ func (p *pacedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // isJWT is whether a credential has the form of a JSON web token.
 func isJWT(text string) bool { return len(text) <= maxJWT && strings.Count(text, ".") == 2 }
 
-// verify returns the user that a token speaks for. Whatever is wrong with it is store.ErrUnauthenticated. The token must be
-// meant for this service, alone or among others; who asked the issuer for it (azp) does not matter.
-func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID, err error) {
+// verify returns the user that a token speaks for, and when it ends. Whatever is wrong with it is store.ErrUnauthenticated. The
+// token must be meant for this service, alone or among others; who asked the issuer for it (azp) does not matter.
+func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID, until time.Time, err error) {
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, v.client), issuerTimeout)
 	defer cancel()
-	verifier, err := v.ready(ctx)
+	verifier, _, err := v.ready(ctx)
 	if err != nil {
-		return uuid.Nil, unavailable(err)
+		return uuid.Nil, until, unavailable(err)
 	}
 	token, err := verifier.Verify(ctx, text)
 	if err != nil {
-		return uuid.Nil, store.ErrUnauthenticated
+		return uuid.Nil, until, store.ErrUnauthenticated
 	}
 	claims := map[string]any{}
 	if err := token.Claims(&claims); err != nil {
-		return uuid.Nil, store.ErrUnauthenticated
+		return uuid.Nil, until, store.ErrUnauthenticated
 	}
 	if !v.timely(claims) {
-		return uuid.Nil, store.ErrUnauthenticated
+		return uuid.Nil, until, store.ErrUnauthenticated
 	}
 	claim := "sub"
 	if v.config.UserClaim != "" {
@@ -122,9 +124,9 @@ func (v *tokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID
 	}
 	id, _ := claims[claim].(string)
 	if user, err = parseID(id); err != nil {
-		return uuid.Nil, store.ErrUnauthenticated
+		return uuid.Nil, until, store.ErrUnauthenticated
 	}
-	return user, nil
+	return user, token.Expiry, nil
 }
 
 // timely is whether a token counts now, give or take the leeway, by all the times that it holds. It must hold its end. The
@@ -155,24 +157,25 @@ func moment(claim any) (seconds float64, ok bool) {
 }
 
 // ready finds out about the issuer once. An issuer that does not answer is asked again a moment later.
-func (v *tokenVerifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+func (v *tokenVerifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, *oidc.Provider, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.verifier != nil {
-		return v.verifier, nil
+		return v.verifier, v.provider, nil
 	}
 	if time.Now().Before(v.retry) {
-		return nil, errors.New("the OIDC issuer did not answer a moment ago")
+		return nil, nil, errors.New("the OIDC issuer did not answer a moment ago")
 	}
 	// The keys are fetched with this context, long after the call that is the first to need them.
 	provider, err := oidc.NewProvider(context.WithoutCancel(ctx), v.config.Issuer)
 	if err != nil {
 		v.retry = time.Now().Add(issuerPause)
-		return nil, fmt.Errorf("ask OIDC issuer %s: %w", v.config.Issuer, err)
+		return nil, nil, fmt.Errorf("ask OIDC issuer %s: %w", v.config.Issuer, err)
 	}
+	v.provider = provider
 	v.verifier = provider.Verifier(&oidc.Config{
 		ClientID: v.config.Audience, SupportedSigningAlgs: jwtAlgorithms,
 		SkipExpiryCheck: true, // timely looks at all times alike
 	})
-	return v.verifier, nil
+	return v.verifier, v.provider, nil
 }

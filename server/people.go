@@ -108,7 +108,10 @@ func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.G
 	if err != nil {
 		return nil, err
 	}
-	found := len(users)
+	found, minutes := len(users), int64(0)
+	for _, u := range users {
+		minutes += u.Minutes
+	}
 	page, err := cutPeople(users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
 		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
 	})
@@ -117,6 +120,7 @@ func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.G
 	}
 	report := &insightsv1.UserActivityReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(page.templates), TotalUsers: int64(page.total),
+		TotalSeconds: 60 * minutes,
 	}
 	for _, u := range page.users {
 		report.Users = append(report.Users, userActivity(u))
@@ -146,7 +150,7 @@ func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.Ge
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
 	defer cancel()
-	users, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+	users, total, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
 	if err != nil {
 		return nil, err
 	}
@@ -160,17 +164,22 @@ func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.Ge
 	}
 	report := &insightsv1.UserLatencyReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(page.templates), TotalUsers: int64(page.total),
+		TotalLatencyMs: connectionLatency(total),
 	}
 	for _, u := range page.users {
 		report.Users = append(report.Users, &insightsv1.UserLatency{
 			TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-			LatencyMs: &insightsv1.ConnectionLatency{P50: u.P50, P95: u.P95, Samples: u.Samples, Rating: rating(u.P50)},
+			LatencyMs: connectionLatency(u.Latency),
 		})
 	}
 	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf()}, nil
+}
+
+func connectionLatency(l store.Latency) *insightsv1.ConnectionLatency {
+	return &insightsv1.ConnectionLatency{P50: l.P50, P95: l.P95, Samples: l.Samples, Rating: rating(l.P50)}
 }
 
 // rankOf orders latencies; the one that stands for no samples is the lowest.

@@ -45,7 +45,7 @@ type arrival struct {
 // probe is a gateway in front of a server that notes what arrives.
 func probe(t *testing.T) (address string, arrivals chan arrival) {
 	t.Helper()
-	g, err := newGateway(Config{Logger: slog.New(slog.DiscardHandler)})
+	g, err := newGateway(Config{Logger: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

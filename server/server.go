@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type Config struct {
 	Clock             func() time.Time // nil: time.Now
 	GRPCAddress       string           // host:port; port 0 takes a free one
 	HTTPAddress       string           // REST, OpenAPI and the page
+	ExternalURL       string           // where people reach HTTPAddress: scheme and host alone; empty: not known, and nobody signs in through the issuer
 	PrometheusAddress string           // metrics at / and /metrics; empty: nowhere
 	PrometheusToken   string           // what scrapes must bear; empty: they need nothing
 	PprofAddress      string           // profiles of the program, without a token; empty: nowhere
@@ -77,6 +79,9 @@ func (c Config) validate() error {
 		if err := c.OIDC.validate(); err != nil {
 			return err
 		}
+	}
+	if u, err := url.Parse(c.ExternalURL); c.ExternalURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || c.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
+		return fmt.Errorf("server needs an external URL of scheme and host alone, not %q", c.ExternalURL)
 	}
 	if c.RateLimit < 0 || c.MaxConnections < 0 {
 		return errors.New("server needs limits of calls and connections that are not negative")
@@ -165,7 +170,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	calls.InitializeMetrics(s.grpc)
-	if s.gateway, err = newGateway(c); err != nil {
+	if s.gateway, err = newGateway(c, s.authenticate.issuer); err != nil {
 		return nil, err
 	}
 	s.http, s.prometheus = newHTTPServer(c, m.api.instrument(s.gateway)), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
@@ -206,7 +211,7 @@ func (s *Server) register() {
 	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
 	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
 	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config))
-	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config.Store, s.config.Clock))
+	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, insightsv1.UnimplementedPrivacyServiceServer{})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	if s.config.Reflection {

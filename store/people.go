@@ -32,11 +32,16 @@ type UserApp struct {
 	Minutes     int64 // distinct minutes
 }
 
+// Latency is how quick connections were.
+type Latency struct {
+	P50, P95 float64 // milliseconds; -1 without samples
+	Samples  int64
+}
+
 // UserLatency is how quick the connections of one user were in a window.
 type UserLatency struct {
 	UserUsage
-	P50, P95 float64 // milliseconds; -1 without samples
-	Samples  int64
+	Latency
 }
 
 // UserActivity lists the users with any activity, most minutes first, then by name.
@@ -79,11 +84,12 @@ func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
 	return apps
 }
 
-// UserLatency lists the users with any activity, the highest P95 first, then by name.
-func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Window) ([]UserLatency, error) {
+// UserLatency lists the users with any activity, the highest P95 first, then by name, and tells the latency of all of them
+// together.
+func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Window) (users []UserLatency, total Latency, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
-		return nil, err
+		return nil, total, err
 	}
 	// Who was active and how quick connections were are two passes over different pages.
 	var active []UserUsage
@@ -99,17 +105,22 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 	})
 	passes.Go(func() error { return eachDay(ctx, s, x, w, latencyTables, counter.Add) })
 	if err := passes.Wait(); err != nil {
-		return nil, err
+		return nil, total, err
 	}
-	users := make([]UserLatency, len(active))
+	users = make([]UserLatency, len(active))
+	subjects := make([]int64, len(active))
 	for i, u := range active {
-		subject := tallies[i].Subject
-		users[i] = UserLatency{u, counter.Percentile(subject, 0.5), counter.Percentile(subject, 0.95), counter.Samples(subject)}
+		subjects[i] = tallies[i].Subject
+		users[i] = UserLatency{u, latencyOf(counter, subjects[i])}
 	}
 	slices.SortFunc(users, func(a, b UserLatency) int {
 		return cmp.Or(cmp.Compare(b.P95, a.P95), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
-	return users, nil
+	return users, latencyOf(counter.Together(subjects), 0), nil
+}
+
+func latencyOf(c *minute.LatencyCounter, subject int64) Latency {
+	return Latency{c.Percentile(subject, 0.5), c.Percentile(subject, 0.95), c.Samples(subject)}
 }
 
 // usersOf are the users of a tally and, in the same order, what was counted of them. A subject without a person is left

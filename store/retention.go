@@ -12,7 +12,7 @@ import (
 type Horizons struct {
 	Usage   time.Time // sessions, apps and logins of UTC days that ended before
 	Latency time.Time // latencies of UTC days that ended before
-	Audit   time.Time // events of the audit trail
+	Audit   time.Time // events of the audit trail, sessions that ended before
 }
 
 // Expire deletes what lies beyond the horizons and returns how many pages and rows it deleted or emptied. What arrives for
@@ -31,6 +31,7 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (int64, error) {
 		{h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`, []any{[]byte{}, day(h.Latency)}},
 		{h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`, []any{day(h.Latency) * minute.HalfHoursPerDay}},
 		{h.Audit, `DELETE FROM audit_events WHERE at < ?`, []any{At(h.Audit)}},
+		{h.Audit, `DELETE FROM tokens WHERE purpose = 'session' AND expires_at < ?`, []any{At(h.Audit)}},
 	} {
 		if statement.before.IsZero() {
 			continue

@@ -24,7 +24,19 @@ type Token struct {
 	ExpiresAt     Instant // zero: does not expire
 	RevokedAt     Instant
 	LastUsedAt    Instant // exact to a minute
+	Purpose       Purpose
+	ParentID      string // of a session: the token that began it
 }
+
+// Purpose is what a token is good for.
+type Purpose string
+
+// The purposes of tokens.
+const (
+	PurposeCalls   Purpose = ""        // any number of calls
+	PurposeSignIn  Purpose = "sign-in" // one call, whatever becomes of it
+	PurposeSession Purpose = "session" // calls of a browser
+)
 
 // Errors of authentication and access management.
 var (
@@ -34,8 +46,8 @@ var (
 	ErrUnknown = errors.New("does not exist")
 )
 
-// CreateTokens makes one credential for each of the given tokens, of which name, principal and expiry count, and
-// returns the secrets in the same order. They can never be read again.
+// CreateTokens makes one credential for each of the given tokens, of which name, principal, expiry, purpose and parent count,
+// and returns the secrets in the same order. They can never be read again.
 func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Token, error) {
 	secrets, rows := make([]access.Token, len(tokens)), slices.Clone(tokens)
 	for i := range rows {
@@ -51,9 +63,9 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 	return secrets, nil
 }
 
-// RevokeToken ends a token. Revoking it again changes nothing; an unknown one is ErrUnknown.
+// RevokeToken ends a token and the sessions that it began. Revoking it again changes nothing; an unknown one is ErrUnknown.
 func (s *Store) RevokeToken(ctx context.Context, id string) error {
-	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ?", id).
+	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? OR (parent_id = ? AND parent_id <> '')", id, id).
 		Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
 	if tx.Error != nil {
 		return fmt.Errorf("revoke token %s: %w", id, tx.Error)
@@ -91,7 +103,7 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	if !token.Verify(found.Hash) || expired || !found.RevokedAt.IsZero() {
 		return access.Principal{}, ErrUnauthenticated
 	}
-	p := access.Principal{Kind: found.PrincipalKind, ID: found.PrincipalID, Name: found.Name, Token: found.ID}
+	p := access.Principal{Kind: found.PrincipalKind, ID: found.PrincipalID, Name: found.Name, Token: found.ID, Until: found.ExpiresAt.Time, Once: found.Purpose == PurposeSignIn}
 	switch p.Kind {
 	case access.KindAgent:
 		err = s.agentPrincipal(ctx, &p)
@@ -102,10 +114,25 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 		own, err = s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
 		p = p.With(own...)
 	}
+	if err == nil && p.Once {
+		err = s.spendToken(ctx, found.ID, now)
+	}
 	if err != nil {
 		return access.Principal{}, err
 	}
 	return p, nil
+}
+
+// spendToken ends a token with its first use. Of several uses at the same time one is the first.
+func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error {
+	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{"revoked_at": At(now), "last_used_at": At(now)})
+	if tx.Error != nil {
+		return fmt.Errorf("spend token: %w", tx.Error)
+	}
+	if tx.RowsAffected == 0 {
+		return ErrUnauthenticated
+	}
+	return nil
 }
 
 // TouchTokens notes that tokens were used now, unless that was noted within the last minute.

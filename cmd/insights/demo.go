@@ -115,7 +115,12 @@ func (d *demo) token(ctx context.Context, b store.RoleBinding) (string, error) {
 	if _, err := d.store.GrantRole(ctx, b); err != nil {
 		return "", err
 	}
-	secrets, err := d.store.CreateTokens(ctx, []store.Token{{Name: "demo " + string(b.Role), PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID}})
+	return d.issue(ctx, store.Token{Name: "demo " + string(b.Role), PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID})
+}
+
+// issue makes a token.
+func (d *demo) issue(ctx context.Context, t store.Token) (string, error) {
+	secrets, err := d.store.CreateTokens(ctx, []store.Token{t})
 	if err != nil {
 		return "", err
 	}
@@ -138,15 +143,24 @@ func (d *demo) welcome(ctx context.Context, srv *server.Server) error {
 		}
 	}
 	d.owner = tokens[0]
+	// It is behind the #, where no server and no log sees it, and good for one sign-in.
+	link, err := d.issue(ctx, store.Token{
+		Name: "demo sign-in", PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(people[0].GetId()), Purpose: store.PurposeSignIn, ExpiresAt: store.At(time.Now().Add(12 * time.Hour)),
+	})
+	if err != nil {
+		return err
+	}
 	metrics := "off"
 	if address := srv.PrometheusAddress(); address != "" {
 		metrics = "http://" + address + "/metrics"
 	}
 	today := time.Now().UTC().Truncate(24 * time.Hour)
 	window := fmt.Sprintf("start_time=%s&end_time=%s", today.AddDate(0, 0, -7).Format(time.RFC3339), today.Format(time.RFC3339))
-	_, err := fmt.Fprintf(d.console.out, `
+	_, err = fmt.Fprintf(d.console.out, `
 Template Insights is running. Stop it with Ctrl-C.
 
+  page     http://%[1]s/#token=%[10]s
+           signs in as an owner, once; later sign in with a token
   REST     http://%[1]s
   OpenAPI  http://%[1]s/openapi.json
   gRPC     %[2]s
@@ -162,6 +176,6 @@ Try
   curl -H 'Coder-Session-Token: %[4]s' 'http://%[1]s/api/v2/insights/user-activity?%[8]s'
   curl -H 'Coder-Session-Token: %[6]s' 'http://%[1]s/api/v2/insights/user-latency?%[8]s&template_ids=%[9]s'
 
-`, srv.HTTPAddress(), srv.GRPCAddress(), metrics, tokens[0], template.GetName(), tokens[1], tokens[2], window, template.GetId())
+`, srv.HTTPAddress(), srv.GRPCAddress(), metrics, tokens[0], template.GetName(), tokens[1], tokens[2], window, template.GetId(), link)
 	return err
 }

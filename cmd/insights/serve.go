@@ -68,6 +68,8 @@ type serveCommand struct {
 	PrometheusToken  string         `name:"prometheus-token-file" env:"INSIGHTS_PROMETHEUS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token that scrapes must bear, needed beyond loopback: the credentials_file of Prometheus."`
 	OIDCIssuer       string         `name:"oidc-issuer" env:"INSIGHTS_OIDC_ISSUER" placeholder:"URL" help:"Accept JSON web tokens of this issuer as those of users."`
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
+	OIDCClientSecret string         `name:"oidc-client-secret-file" env:"INSIGHTS_OIDC_CLIENT_SECRET_FILE" placeholder:"FILE" help:"A file with the secret of the page, if the issuer gave it one; its client id is the audience."`
+	ExternalURL      string         `name:"external-url" env:"INSIGHTS_EXTERNAL_URL" placeholder:"URL" help:"Where people reach the page: scheme and host, such as https://insights.example.com. With it they can sign in through the OIDC issuer, which must know URL/sign-in/oidc/callback as a redirect URI."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
@@ -98,11 +100,12 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 }
 
 // oidc is the issuer that the flags name, if they name any part of one.
-func (f serveCommand) oidc() *server.OIDC {
-	if f.OIDCIssuer == "" && f.OIDCAudience == "" {
-		return nil
+func (f serveCommand) oidc() (*server.OIDC, error) {
+	secret, err := readSecret("--oidc-client-secret-file", f.OIDCClientSecret)
+	if err != nil || f.OIDCIssuer == "" && f.OIDCAudience == "" {
+		return nil, err
 	}
-	return &server.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, UserClaim: f.OIDCUserClaim}
+	return &server.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, ClientSecret: secret, UserClaim: f.OIDCUserClaim}, nil
 }
 
 // config is what the flags come to, but for the store.
@@ -111,7 +114,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		OIDC: f.oidc(), UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		ExternalURL: f.ExternalURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 	}
 	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
@@ -121,7 +124,10 @@ func (f serveCommand) config(c console) (server.Config, error) {
 	if config.TLS, err = f.tls(config.Logger); err != nil {
 		return config, err
 	}
-	if config.PrometheusToken, err = f.prometheusToken(); err != nil {
+	if config.OIDC, err = f.oidc(); err != nil {
+		return config, err
+	}
+	if config.PrometheusToken, err = readSecret("--prometheus-token-file", f.PrometheusToken); err != nil {
 		return config, err
 	}
 	for _, at := range []struct {
@@ -139,20 +145,20 @@ func (f serveCommand) config(c console) (server.Config, error) {
 	return config, nil
 }
 
-// prometheusToken reads the token that scrapes must bear, if a file names one.
-func (f serveCommand) prometheusToken() (string, error) {
-	if f.PrometheusToken == "" {
+// readSecret reads the secret in the file that a flag names, if it names one.
+func readSecret(flag, file string) (string, error) {
+	if file == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(f.PrometheusToken)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read --prometheus-token-file: %w", err)
+		return "", fmt.Errorf("read %s: %w", flag, err)
 	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", fmt.Errorf("read --prometheus-token-file: %s is empty", f.PrometheusToken)
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("read %s: %s is empty", flag, file)
 	}
-	return token, nil
+	return secret, nil
 }
 
 func isLoopback(address string) bool {

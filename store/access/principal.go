@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -24,7 +25,9 @@ type Principal struct {
 	Kind   Kind
 	ID     uuid.UUID // the user's, service's or agent's
 	Name   string    // for people to read; decides nothing
-	Token  string    // id of the credential that it showed
+	Token  string    // id of the credential that it showed; empty: it is none of ours
+	Until  time.Time // when that credential ends; zero: never
+	Once   bool      // that credential was good for this one call
 	Agent  uuid.UUID // the only agent that it may report for; KindAgent alone has one
 	Grants []Grant   // by permission, organization and template, each once; With makes them of roles
 }

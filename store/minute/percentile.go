@@ -73,9 +73,30 @@ func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, from, to int) {
 }
 
 // Samples returns the number of samples of a subject.
-func (c *LatencyCounter) Samples(subject int64) int64 {
-	var n int64
-	if h := c.subjects[subject]; h != nil {
+func (c *LatencyCounter) Samples(subject int64) int64 { return c.subjects[subject].samples() }
+
+// Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a subject's samples lies: the linear
+// interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
+func (c *LatencyCounter) Percentile(subject int64, p float64) float64 {
+	return c.subjects[subject].percentile(p)
+}
+
+// Together returns a counter in which the samples of all these subjects are those of subject 0.
+func (c *LatencyCounter) Together(subjects []int64) *LatencyCounter {
+	together := &histogram{}
+	for _, subject := range subjects {
+		if h := c.subjects[subject]; h != nil {
+			for bin, count := range h {
+				together[bin] += count
+			}
+		}
+	}
+	return &LatencyCounter{subjects: map[int64]*histogram{0: together}}
+}
+
+// samples is the number of samples; a subject without any has no histogram.
+func (h *histogram) samples() (n int64) {
+	if h != nil {
 		for _, count := range h {
 			n += int64(count)
 		}
@@ -83,14 +104,11 @@ func (c *LatencyCounter) Samples(subject int64) int64 {
 	return n
 }
 
-// Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a subject's samples lies: the linear
-// interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
-func (c *LatencyCounter) Percentile(subject int64, p float64) float64 {
-	n := c.Samples(subject)
+func (h *histogram) percentile(p float64) float64 {
+	n := h.samples()
 	if n == 0 {
 		return -1
 	}
-	h := c.subjects[subject]
 	at := float64(n-1) * p
 	below := int64(at)
 	a, b := h.sample(below), h.sample(min(below+1, n-1))

@@ -67,6 +67,10 @@ func TestLatencyCounterAgainstReference(t *testing.T) {
 		if a, b := got.Percentile(subject, p), percentile(want, p); math.Abs(a-b) > 1e-9*math.Abs(b) {
 			t.Fatalf("percentile %g is %g, want %g", p, a, b)
 		}
+		both := append(want, newReference(templates).latencies(w, 5)...)
+		if a, b := got.Together([]int64{subject, 5}).Percentile(0, p), percentile(both, p); math.Abs(a-b) > 1e-9*math.Abs(b) {
+			t.Fatalf("percentile %g of two is %g, want %g", p, a, b)
+		}
 	})
 }
 

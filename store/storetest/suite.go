@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"jobs":                              jobs,
 		"first token":                       firstToken,
 		"first token beside an owner":       firstTokenBesideOwner,
+		"sessions":                          sessions,
+		"tokens for one call":               oneCall,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
 	} {
@@ -166,7 +168,7 @@ func (f *Fixture) Ask(t testing.TB) (a Answer) {
 	var errs [3]error
 	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today())
 	a.Activity, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
-	a.Latency, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
+	a.Latency, _, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,9 @@ type Token struct {
 	// When it was revoked. Absent: it was not.
 	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
 	// When it was last used, exact to a minute. Absent: not yet.
-	LastUsedAt    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
+	LastUsedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
+	// What it is good for: `session`, a session of the page, or `sign-in`, a single call, which is to begin one. Absent: calls.
+	Purpose       string `protobuf:"bytes,8,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +179,13 @@ func (x *Token) GetLastUsedAt() *timestamppb.Timestamp {
 		return x.LastUsedAt
 	}
 	return nil
+}
+
+func (x *Token) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
 }
 
 // CreateTokenRequest says for whom and how long.
@@ -1083,6 +1092,163 @@ func (x *Grant) GetTemplateId() string {
 	return ""
 }
 
+// SignInRequest is empty.
+type SignInRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignInRequest) Reset() {
+	*x = SignInRequest{}
+	mi := &file_insights_v1_access_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignInRequest) ProtoMessage() {}
+
+func (x *SignInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignInRequest.ProtoReflect.Descriptor instead.
+func (*SignInRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{18}
+}
+
+// SignInResponse says how long the session lasts.
+type SignInResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it ends by itself.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignInResponse) Reset() {
+	*x = SignInResponse{}
+	mi := &file_insights_v1_access_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignInResponse) ProtoMessage() {}
+
+func (x *SignInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignInResponse.ProtoReflect.Descriptor instead.
+func (*SignInResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SignInResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// SignOutRequest is empty.
+type SignOutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutRequest) Reset() {
+	*x = SignOutRequest{}
+	mi := &file_insights_v1_access_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutRequest) ProtoMessage() {}
+
+func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
+func (*SignOutRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{20}
+}
+
+// SignOutResponse is empty.
+type SignOutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutResponse) Reset() {
+	*x = SignOutResponse{}
+	mi := &file_insights_v1_access_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutResponse) ProtoMessage() {}
+
+func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutResponse.ProtoReflect.Descriptor instead.
+func (*SignOutResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{21}
+}
+
 // CreateAgentTokensRequest names agents.
 type CreateAgentTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1096,7 +1262,7 @@ type CreateAgentTokensRequest struct {
 
 func (x *CreateAgentTokensRequest) Reset() {
 	*x = CreateAgentTokensRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[18]
+	mi := &file_insights_v1_access_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1274,7 @@ func (x *CreateAgentTokensRequest) String() string {
 func (*CreateAgentTokensRequest) ProtoMessage() {}
 
 func (x *CreateAgentTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[18]
+	mi := &file_insights_v1_access_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1287,7 @@ func (x *CreateAgentTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentTokensRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentTokensRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateAgentTokensRequest) GetAgentIds() []string {
@@ -1149,7 +1315,7 @@ type CreateAgentTokensResponse struct {
 
 func (x *CreateAgentTokensResponse) Reset() {
 	*x = CreateAgentTokensResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[19]
+	mi := &file_insights_v1_access_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1327,7 @@ func (x *CreateAgentTokensResponse) String() string {
 func (*CreateAgentTokensResponse) ProtoMessage() {}
 
 func (x *CreateAgentTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[19]
+	mi := &file_insights_v1_access_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1340,7 @@ func (x *CreateAgentTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentTokensResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentTokensResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateAgentTokensResponse) GetTokens() []*AgentToken {
@@ -1199,7 +1365,7 @@ type AgentToken struct {
 
 func (x *AgentToken) Reset() {
 	*x = AgentToken{}
-	mi := &file_insights_v1_access_proto_msgTypes[20]
+	mi := &file_insights_v1_access_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1377,7 @@ func (x *AgentToken) String() string {
 func (*AgentToken) ProtoMessage() {}
 
 func (x *AgentToken) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[20]
+	mi := &file_insights_v1_access_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1390,7 @@ func (x *AgentToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentToken.ProtoReflect.Descriptor instead.
 func (*AgentToken) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AgentToken) GetAgentId() string {
@@ -1267,7 +1433,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[21]
+	mi := &file_insights_v1_access_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1445,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[21]
+	mi := &file_insights_v1_access_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1458,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListAuditEventsRequest) GetStartTime() string {
@@ -1343,7 +1509,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[22]
+	mi := &file_insights_v1_access_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1521,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[22]
+	mi := &file_insights_v1_access_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1534,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -1404,7 +1570,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_insights_v1_access_proto_msgTypes[23]
+	mi := &file_insights_v1_access_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1582,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[23]
+	mi := &file_insights_v1_access_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1595,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{23}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AuditEvent) GetId() string {
@@ -1474,7 +1640,7 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x18insights/v1/access.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19insights/v1/options.proto\"/\n" +
 	"\tPrincipal\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xe2\x02\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x82\x03\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
@@ -1486,7 +1652,8 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"revoked_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\trevokedAt\x12B\n" +
 	"\flast_used_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\n" +
-	"lastUsedAt\"\x99\x01\n" +
+	"lastUsedAt\x12\x1e\n" +
+	"\apurpose\x18\b \x01(\tB\x04\xd0\xf3\x18\x01R\apurpose\"\x99\x01\n" +
 	"\x12CreateTokenRequest\x124\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
@@ -1545,7 +1712,13 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"permission\x12-\n" +
 	"\x0forganization_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12%\n" +
 	"\vtemplate_id\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
-	"templateId\"r\n" +
+	"templateId\"\x0f\n" +
+	"\rSignInRequest\"K\n" +
+	"\x0eSignInResponse\x129\n" +
+	"\n" +
+	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x10\n" +
+	"\x0eSignOutRequest\"\x11\n" +
+	"\x0fSignOutResponse\"r\n" +
 	"\x18CreateAgentTokensRequest\x12\x1b\n" +
 	"\tagent_ids\x18\x01 \x03(\tR\bagentIds\x129\n" +
 	"\n" +
@@ -1574,7 +1747,7 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\tprincipal\x18\x03 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
-	"\x06target\x18\x05 \x01(\tR\x06target2\xd7\x06\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target2\xf4\a\n" +
 	"\rAccessService\x12Z\n" +
 	"\vCreateToken\x12\x1f.insights.v1.CreateTokenRequest\x1a .insights.v1.CreateTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12Z\n" +
 	"\vRevokeToken\x12\x1f.insights.v1.RevokeTokenRequest\x1a .insights.v1.RevokeTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12U\n" +
@@ -1584,7 +1757,9 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"RevokeRole\x12\x1e.insights.v1.RevokeRoleRequest\x1a\x1f.insights.v1.RevokeRoleResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12g\n" +
 	"\x10ListRoleBindings\x12$.insights.v1.ListRoleBindingsRequest\x1a%.insights.v1.ListRoleBindingsResponse\"\x06\xca\xf3\x18\x02\b\x05\x12I\n" +
-	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12n\n" +
+	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12K\n" +
+	"\x06SignIn\x12\x1a.insights.v1.SignInRequest\x1a\x1b.insights.v1.SignInResponse\"\b\xca\xf3\x18\x04\b\x01 \x01\x12N\n" +
+	"\aSignOut\x12\x1b.insights.v1.SignOutRequest\x1a\x1c.insights.v1.SignOutResponse\"\b\xca\xf3\x18\x04\b\x01 \x01\x12n\n" +
 	"\x11CreateAgentTokens\x12%.insights.v1.CreateAgentTokensRequest\x1a&.insights.v1.CreateAgentTokensResponse\"\n" +
 	"\xca\xf3\x18\x06\b\b\x18\x01 \x01\x12d\n" +
 	"\x0fListAuditEvents\x12#.insights.v1.ListAuditEventsRequest\x1a$.insights.v1.ListAuditEventsResponse\"\x06\xca\xf3\x18\x02\b\aB\xad\x01\n" +
@@ -1602,7 +1777,7 @@ func file_insights_v1_access_proto_rawDescGZIP() []byte {
 	return file_insights_v1_access_proto_rawDescData
 }
 
-var file_insights_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_insights_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_insights_v1_access_proto_goTypes = []any{
 	(*Principal)(nil),                 // 0: insights.v1.Principal
 	(*Token)(nil),                     // 1: insights.v1.Token
@@ -1622,62 +1797,71 @@ var file_insights_v1_access_proto_goTypes = []any{
 	(*WhoAmIRequest)(nil),             // 15: insights.v1.WhoAmIRequest
 	(*WhoAmIResponse)(nil),            // 16: insights.v1.WhoAmIResponse
 	(*Grant)(nil),                     // 17: insights.v1.Grant
-	(*CreateAgentTokensRequest)(nil),  // 18: insights.v1.CreateAgentTokensRequest
-	(*CreateAgentTokensResponse)(nil), // 19: insights.v1.CreateAgentTokensResponse
-	(*AgentToken)(nil),                // 20: insights.v1.AgentToken
-	(*ListAuditEventsRequest)(nil),    // 21: insights.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),   // 22: insights.v1.ListAuditEventsResponse
-	(*AuditEvent)(nil),                // 23: insights.v1.AuditEvent
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*SignInRequest)(nil),             // 18: insights.v1.SignInRequest
+	(*SignInResponse)(nil),            // 19: insights.v1.SignInResponse
+	(*SignOutRequest)(nil),            // 20: insights.v1.SignOutRequest
+	(*SignOutResponse)(nil),           // 21: insights.v1.SignOutResponse
+	(*CreateAgentTokensRequest)(nil),  // 22: insights.v1.CreateAgentTokensRequest
+	(*CreateAgentTokensResponse)(nil), // 23: insights.v1.CreateAgentTokensResponse
+	(*AgentToken)(nil),                // 24: insights.v1.AgentToken
+	(*ListAuditEventsRequest)(nil),    // 25: insights.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),   // 26: insights.v1.ListAuditEventsResponse
+	(*AuditEvent)(nil),                // 27: insights.v1.AuditEvent
+	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
 }
 var file_insights_v1_access_proto_depIdxs = []int32{
 	0,  // 0: insights.v1.Token.principal:type_name -> insights.v1.Principal
-	24, // 1: insights.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	24, // 2: insights.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 3: insights.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	24, // 4: insights.v1.Token.last_used_at:type_name -> google.protobuf.Timestamp
+	28, // 1: insights.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	28, // 2: insights.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 3: insights.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	28, // 4: insights.v1.Token.last_used_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: insights.v1.CreateTokenRequest.principal:type_name -> insights.v1.Principal
-	24, // 6: insights.v1.CreateTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 6: insights.v1.CreateTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 7: insights.v1.CreateTokenResponse.token:type_name -> insights.v1.Token
 	0,  // 8: insights.v1.ListTokensRequest.principal:type_name -> insights.v1.Principal
 	1,  // 9: insights.v1.ListTokensResponse.tokens:type_name -> insights.v1.Token
 	0,  // 10: insights.v1.RoleBinding.principal:type_name -> insights.v1.Principal
-	24, // 11: insights.v1.RoleBinding.created_at:type_name -> google.protobuf.Timestamp
+	28, // 11: insights.v1.RoleBinding.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: insights.v1.GrantRoleRequest.principal:type_name -> insights.v1.Principal
 	8,  // 13: insights.v1.GrantRoleResponse.role_binding:type_name -> insights.v1.RoleBinding
 	0,  // 14: insights.v1.ListRoleBindingsRequest.principal:type_name -> insights.v1.Principal
 	8,  // 15: insights.v1.ListRoleBindingsResponse.role_bindings:type_name -> insights.v1.RoleBinding
 	0,  // 16: insights.v1.WhoAmIResponse.principal:type_name -> insights.v1.Principal
 	17, // 17: insights.v1.WhoAmIResponse.grants:type_name -> insights.v1.Grant
-	24, // 18: insights.v1.CreateAgentTokensRequest.expires_at:type_name -> google.protobuf.Timestamp
-	20, // 19: insights.v1.CreateAgentTokensResponse.tokens:type_name -> insights.v1.AgentToken
-	0,  // 20: insights.v1.ListAuditEventsRequest.principal:type_name -> insights.v1.Principal
-	23, // 21: insights.v1.ListAuditEventsResponse.events:type_name -> insights.v1.AuditEvent
-	24, // 22: insights.v1.AuditEvent.at:type_name -> google.protobuf.Timestamp
-	0,  // 23: insights.v1.AuditEvent.principal:type_name -> insights.v1.Principal
-	2,  // 24: insights.v1.AccessService.CreateToken:input_type -> insights.v1.CreateTokenRequest
-	4,  // 25: insights.v1.AccessService.RevokeToken:input_type -> insights.v1.RevokeTokenRequest
-	6,  // 26: insights.v1.AccessService.ListTokens:input_type -> insights.v1.ListTokensRequest
-	9,  // 27: insights.v1.AccessService.GrantRole:input_type -> insights.v1.GrantRoleRequest
-	11, // 28: insights.v1.AccessService.RevokeRole:input_type -> insights.v1.RevokeRoleRequest
-	13, // 29: insights.v1.AccessService.ListRoleBindings:input_type -> insights.v1.ListRoleBindingsRequest
-	15, // 30: insights.v1.AccessService.WhoAmI:input_type -> insights.v1.WhoAmIRequest
-	18, // 31: insights.v1.AccessService.CreateAgentTokens:input_type -> insights.v1.CreateAgentTokensRequest
-	21, // 32: insights.v1.AccessService.ListAuditEvents:input_type -> insights.v1.ListAuditEventsRequest
-	3,  // 33: insights.v1.AccessService.CreateToken:output_type -> insights.v1.CreateTokenResponse
-	5,  // 34: insights.v1.AccessService.RevokeToken:output_type -> insights.v1.RevokeTokenResponse
-	7,  // 35: insights.v1.AccessService.ListTokens:output_type -> insights.v1.ListTokensResponse
-	10, // 36: insights.v1.AccessService.GrantRole:output_type -> insights.v1.GrantRoleResponse
-	12, // 37: insights.v1.AccessService.RevokeRole:output_type -> insights.v1.RevokeRoleResponse
-	14, // 38: insights.v1.AccessService.ListRoleBindings:output_type -> insights.v1.ListRoleBindingsResponse
-	16, // 39: insights.v1.AccessService.WhoAmI:output_type -> insights.v1.WhoAmIResponse
-	19, // 40: insights.v1.AccessService.CreateAgentTokens:output_type -> insights.v1.CreateAgentTokensResponse
-	22, // 41: insights.v1.AccessService.ListAuditEvents:output_type -> insights.v1.ListAuditEventsResponse
-	33, // [33:42] is the sub-list for method output_type
-	24, // [24:33] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	28, // 18: insights.v1.SignInResponse.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 19: insights.v1.CreateAgentTokensRequest.expires_at:type_name -> google.protobuf.Timestamp
+	24, // 20: insights.v1.CreateAgentTokensResponse.tokens:type_name -> insights.v1.AgentToken
+	0,  // 21: insights.v1.ListAuditEventsRequest.principal:type_name -> insights.v1.Principal
+	27, // 22: insights.v1.ListAuditEventsResponse.events:type_name -> insights.v1.AuditEvent
+	28, // 23: insights.v1.AuditEvent.at:type_name -> google.protobuf.Timestamp
+	0,  // 24: insights.v1.AuditEvent.principal:type_name -> insights.v1.Principal
+	2,  // 25: insights.v1.AccessService.CreateToken:input_type -> insights.v1.CreateTokenRequest
+	4,  // 26: insights.v1.AccessService.RevokeToken:input_type -> insights.v1.RevokeTokenRequest
+	6,  // 27: insights.v1.AccessService.ListTokens:input_type -> insights.v1.ListTokensRequest
+	9,  // 28: insights.v1.AccessService.GrantRole:input_type -> insights.v1.GrantRoleRequest
+	11, // 29: insights.v1.AccessService.RevokeRole:input_type -> insights.v1.RevokeRoleRequest
+	13, // 30: insights.v1.AccessService.ListRoleBindings:input_type -> insights.v1.ListRoleBindingsRequest
+	15, // 31: insights.v1.AccessService.WhoAmI:input_type -> insights.v1.WhoAmIRequest
+	18, // 32: insights.v1.AccessService.SignIn:input_type -> insights.v1.SignInRequest
+	20, // 33: insights.v1.AccessService.SignOut:input_type -> insights.v1.SignOutRequest
+	22, // 34: insights.v1.AccessService.CreateAgentTokens:input_type -> insights.v1.CreateAgentTokensRequest
+	25, // 35: insights.v1.AccessService.ListAuditEvents:input_type -> insights.v1.ListAuditEventsRequest
+	3,  // 36: insights.v1.AccessService.CreateToken:output_type -> insights.v1.CreateTokenResponse
+	5,  // 37: insights.v1.AccessService.RevokeToken:output_type -> insights.v1.RevokeTokenResponse
+	7,  // 38: insights.v1.AccessService.ListTokens:output_type -> insights.v1.ListTokensResponse
+	10, // 39: insights.v1.AccessService.GrantRole:output_type -> insights.v1.GrantRoleResponse
+	12, // 40: insights.v1.AccessService.RevokeRole:output_type -> insights.v1.RevokeRoleResponse
+	14, // 41: insights.v1.AccessService.ListRoleBindings:output_type -> insights.v1.ListRoleBindingsResponse
+	16, // 42: insights.v1.AccessService.WhoAmI:output_type -> insights.v1.WhoAmIResponse
+	19, // 43: insights.v1.AccessService.SignIn:output_type -> insights.v1.SignInResponse
+	21, // 44: insights.v1.AccessService.SignOut:output_type -> insights.v1.SignOutResponse
+	23, // 45: insights.v1.AccessService.CreateAgentTokens:output_type -> insights.v1.CreateAgentTokensResponse
+	26, // 46: insights.v1.AccessService.ListAuditEvents:output_type -> insights.v1.ListAuditEventsResponse
+	36, // [36:47] is the sub-list for method output_type
+	25, // [25:36] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_access_proto_init() }
@@ -1692,7 +1876,7 @@ func file_insights_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_access_proto_rawDesc), len(file_insights_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,8 @@ const (
 	AccessService_RevokeRole_FullMethodName        = "/insights.v1.AccessService/RevokeRole"
 	AccessService_ListRoleBindings_FullMethodName  = "/insights.v1.AccessService/ListRoleBindings"
 	AccessService_WhoAmI_FullMethodName            = "/insights.v1.AccessService/WhoAmI"
+	AccessService_SignIn_FullMethodName            = "/insights.v1.AccessService/SignIn"
+	AccessService_SignOut_FullMethodName           = "/insights.v1.AccessService/SignOut"
 	AccessService_CreateAgentTokens_FullMethodName = "/insights.v1.AccessService/CreateAgentTokens"
 	AccessService_ListAuditEvents_FullMethodName   = "/insights.v1.AccessService/ListAuditEvents"
 )
@@ -53,6 +55,12 @@ type AccessServiceClient interface {
 	ListRoleBindings(ctx context.Context, in *ListRoleBindingsRequest, opts ...grpc.CallOption) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error)
+	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
+	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
+	// so that no script reads it.
+	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
+	// SignOut ends the session that the caller shows. Whoever shows another token ends nothing.
+	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error)
 	// CreateAgentTokens issues one token to each of many agents; the caller is the control plane. An agent that the catalog does
 	// not hold within the caller's grant makes the whole request NOT_FOUND. Earlier tokens of an agent stay valid.
 	CreateAgentTokens(ctx context.Context, in *CreateAgentTokensRequest, opts ...grpc.CallOption) (*CreateAgentTokensResponse, error)
@@ -138,6 +146,26 @@ func (c *accessServiceClient) WhoAmI(ctx context.Context, in *WhoAmIRequest, opt
 	return out, nil
 }
 
+func (c *accessServiceClient) SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignInResponse)
+	err := c.cc.Invoke(ctx, AccessService_SignIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignOutResponse)
+	err := c.cc.Invoke(ctx, AccessService_SignOut_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accessServiceClient) CreateAgentTokens(ctx context.Context, in *CreateAgentTokensRequest, opts ...grpc.CallOption) (*CreateAgentTokensResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateAgentTokensResponse)
@@ -179,6 +207,12 @@ type AccessServiceServer interface {
 	ListRoleBindings(context.Context, *ListRoleBindingsRequest) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error)
+	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
+	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
+	// so that no script reads it.
+	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
+	// SignOut ends the session that the caller shows. Whoever shows another token ends nothing.
+	SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error)
 	// CreateAgentTokens issues one token to each of many agents; the caller is the control plane. An agent that the catalog does
 	// not hold within the caller's grant makes the whole request NOT_FOUND. Earlier tokens of an agent stay valid.
 	CreateAgentTokens(context.Context, *CreateAgentTokensRequest) (*CreateAgentTokensResponse, error)
@@ -214,6 +248,12 @@ func (UnimplementedAccessServiceServer) ListRoleBindings(context.Context, *ListR
 }
 func (UnimplementedAccessServiceServer) WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WhoAmI not implemented")
+}
+func (UnimplementedAccessServiceServer) SignIn(context.Context, *SignInRequest) (*SignInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignIn not implemented")
+}
+func (UnimplementedAccessServiceServer) SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignOut not implemented")
 }
 func (UnimplementedAccessServiceServer) CreateAgentTokens(context.Context, *CreateAgentTokensRequest) (*CreateAgentTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAgentTokens not implemented")
@@ -368,6 +408,42 @@ func _AccessService_WhoAmI_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_SignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).SignIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_SignIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).SignIn(ctx, req.(*SignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_SignOut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignOutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).SignOut(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_SignOut_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).SignOut(ctx, req.(*SignOutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccessService_CreateAgentTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateAgentTokensRequest)
 	if err := dec(in); err != nil {
@@ -438,6 +514,14 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WhoAmI",
 			Handler:    _AccessService_WhoAmI_Handler,
+		},
+		{
+			MethodName: "SignIn",
+			Handler:    _AccessService_SignIn_Handler,
+		},
+		{
+			MethodName: "SignOut",
+			Handler:    _AccessService_SignOut_Handler,
 		},
 		{
 			MethodName: "CreateAgentTokens",

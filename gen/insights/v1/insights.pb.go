@@ -1247,7 +1247,9 @@ type UserActivityReport struct {
 	// Number of users that the search finds, on this page and all others.
 	TotalUsers int64 `protobuf:"varint,5,opt,name=total_users,json=totalUsers,proto3" json:"total_users,omitempty"`
 	// Why the list is empty or partial. Absent: it is not.
-	Reasons       []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Reasons []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Seconds of any activity of all users of the window, whomever the search finds.
+	TotalSeconds  int64 `protobuf:"varint,7,opt,name=total_seconds,json=totalSeconds,proto3" json:"total_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1322,6 +1324,13 @@ func (x *UserActivityReport) GetReasons() []*SectionReason {
 		return x.Reasons
 	}
 	return nil
+}
+
+func (x *UserActivityReport) GetTotalSeconds() int64 {
+	if x != nil {
+		return x.TotalSeconds
+	}
+	return 0
 }
 
 // UserActivity is the time that one user spent.
@@ -1685,9 +1694,11 @@ type UserLatencyReport struct {
 	// Number of users that the search finds, on this page and all others.
 	TotalUsers int64 `protobuf:"varint,5,opt,name=total_users,json=totalUsers,proto3" json:"total_users,omitempty"`
 	// Why the list is empty or partial. Absent: it is not.
-	Reasons       []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reasons []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Percentiles over the samples of all users of the window, whomever the search finds.
+	TotalLatencyMs *ConnectionLatency `protobuf:"bytes,7,opt,name=total_latency_ms,json=totalLatencyMs,proto3" json:"total_latency_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UserLatencyReport) Reset() {
@@ -1758,6 +1769,13 @@ func (x *UserLatencyReport) GetTotalUsers() int64 {
 func (x *UserLatencyReport) GetReasons() []*SectionReason {
 	if x != nil {
 		return x.Reasons
+	}
+	return nil
+}
+
+func (x *UserLatencyReport) GetTotalLatencyMs() *ConnectionLatency {
+	if x != nil {
+		return x.TotalLatencyMs
 	}
 	return nil
 }
@@ -3199,7 +3217,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xff\x01\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xa4\x02\n" +
 	"\x12UserActivityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3208,7 +3226,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x05users\x18\x04 \x03(\v2\x19.insights.v1.UserActivityR\x05users\x12\x1f\n" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
-	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\xef\x01\n" +
+	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12#\n" +
+	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\"\xef\x01\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3239,7 +3258,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xfd\x01\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xc7\x02\n" +
 	"\x11UserLatencyReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3248,7 +3267,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x05users\x18\x04 \x03(\v2\x18.insights.v1.UserLatencyR\x05users\x12\x1f\n" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
-	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\xc3\x01\n" +
+	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12H\n" +
+	"\x10total_latency_ms\x18\a \x01(\v2\x1e.insights.v1.ConnectionLatencyR\x0etotalLatencyMs\"\xc3\x01\n" +
 	"\vUserLatency\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3443,43 +3463,44 @@ var file_insights_v1_insights_proto_depIdxs = []int32{
 	21, // 16: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
 	22, // 17: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
 	7,  // 18: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
-	23, // 19: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	26, // 20: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	26, // 21: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	31, // 22: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
-	32, // 23: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
-	32, // 24: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
-	32, // 25: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
-	35, // 26: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
-	41, // 27: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
-	36, // 28: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
-	40, // 29: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
-	37, // 30: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
-	0,  // 31: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
-	2,  // 32: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
-	4,  // 33: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
-	14, // 34: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
-	19, // 35: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
-	24, // 36: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
-	27, // 37: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
-	29, // 38: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
-	33, // 39: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
-	38, // 40: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	1,  // 41: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 42: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 43: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	15, // 44: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	20, // 45: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	25, // 46: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	28, // 47: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	30, // 48: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	34, // 49: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	39, // 50: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	41, // [41:51] is the sub-list for method output_type
-	31, // [31:41] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	23, // 19: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
+	23, // 20: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	26, // 21: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	26, // 22: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	31, // 23: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
+	32, // 24: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
+	32, // 25: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
+	32, // 26: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
+	35, // 27: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
+	41, // 28: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
+	36, // 29: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
+	40, // 30: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
+	37, // 31: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
+	0,  // 32: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
+	2,  // 33: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
+	4,  // 34: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
+	14, // 35: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
+	19, // 36: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
+	24, // 37: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
+	27, // 38: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
+	29, // 39: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
+	33, // 40: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
+	38, // 41: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
+	1,  // 42: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 43: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	5,  // 44: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	15, // 45: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	20, // 46: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	25, // 47: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	28, // 48: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	30, // 49: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	34, // 50: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	39, // 51: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	42, // [42:52] is the sub-list for method output_type
+	32, // [32:42] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_insights_proto_init() }
