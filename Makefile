@@ -11,18 +11,37 @@ GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The page is built where Node.js is: the program is made without it elsewhere.
+NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); if (a > 20 || a == 20 && b >= 19) console.log("node")' 2>/dev/null)
+PAGE := $(if $(NODE),web/dist/index.html)
+
 .PHONY: run
 run: build ## Build, then run a demo: a server with a simulated company that streams into it.
 	bin/insights demo
 
 .PHONY: build
-build: ## Build bin/insights.
+build: $(PAGE) ## Build bin/insights, with the page if Node.js 20.19 or later is installed.
+	$(if $(NODE),,@echo "no Node.js 20.19 or later: building without the page")
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/insights ./cmd/insights
+
+web/dist/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/src/* web/public/* gen/typescript/*)
+	npm --prefix web run --silent build -- --logLevel warn
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	npm --prefix web ci --ignore-scripts --no-audit --no-fund --loglevel error
+
+.PHONY: page
+page: web/dist/index.html ## Build the page into web/dist, which needs Node.js 20.19 or later.
 
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh
 	go test -race -tags failpoints -timeout 30m ./...
+
+.PHONY: test-web
+test-web: build ## Try the page in Chromium against a demo; needs Node.js 20.19 or later.
+	scripts/test-deps.sh chromium
+	npm --prefix web test
 
 .PHONY: lint
 lint: ## Check code and contract without running them.
@@ -100,4 +119,5 @@ profile-query: ## Profile a server that answers questions; the files are query.p
 
 .PHONY: clean
 clean: ## Remove what was built.
-	rm -rf bin
+	rm -rf bin web/node_modules
+	git clean -fdxq web/dist

@@ -1,12 +1,17 @@
 #!/bin/bash
 # Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
-# programs and promtool. On Debian as root what is missing is installed; elsewhere it is named.
+# programs and promtool; with the argument chromium that browser alone. On Debian as root what is missing is installed;
+# elsewhere it is named.
 set -euo pipefail
 
 packages=()
-command -v gcc >/dev/null || packages+=(gcc libc6-dev)
-command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
-command -v promtool >/dev/null || packages+=(prometheus)
+if [[ ${1:-} == chromium ]]; then
+    command -v chromium >/dev/null || packages+=(chromium)
+else
+    command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+    command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
+    command -v promtool >/dev/null || packages+=(prometheus)
+fi
 [[ ${#packages[@]} -gt 0 ]] || exit 0
 
 if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then

@@ -1,0 +1,63 @@
+// How numbers, times and names look.
+
+const whole = new Intl.NumberFormat("en");
+
+export const count = (n: number): string => whole.format(n);
+
+export const plural = (n: number, one: string, many = one + "s"): string => count(n) + " " + (n === 1 ? one : many);
+
+/** duration writes seconds in the two units that say most. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return seconds + " s";
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+  if (hours === 0) return minutes + " min";
+  if (hours >= 100 || minutes % 60 === 0) return count(hours) + " h";
+  return hours + " h " + (minutes % 60) + " min";
+}
+
+/** share writes a part of a whole; a part that is not zero never looks like it. */
+export function share(part: number, total: number): string {
+  if (total === 0) return "0 %";
+  const percent = (100 * part) / total;
+  if (part > 0 && percent < 0.1) return "< 0.1 %";
+  return (percent >= 10 ? Math.round(percent) : Number(percent.toFixed(1))) + " %";
+}
+
+/** latency writes milliseconds; -1 stands for no sample. */
+export const latency = (ms: number): string => (ms < 0 ? "–" : (ms < 10 ? ms.toFixed(1) : Math.round(ms).toString()) + " ms");
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function format(moment: string | number, zone: string, options: Intl.DateTimeFormatOptions): string {
+  const key = zone + JSON.stringify(options);
+  let f = formats.get(key);
+  if (!f) {
+    f = new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options });
+    formats.set(key, f);
+  }
+  return f.format(typeof moment === "string" ? Date.parse(moment) : moment);
+}
+
+export const shortDay = (moment: string, zone: string): string => format(moment, zone, { day: "numeric", month: "short" });
+
+export const longDay = (moment: string, zone: string): string => format(moment, zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
+
+export const clock = (moment: string | number, zone: string): string => format(moment, zone, { hour: "2-digit", minute: "2-digit" });
+
+export const dayAndClock = (moment: string | number, zone: string): string => format(moment, zone, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+
+/** day writes a day of the calendar. */
+export const day = (text: string): string => longDay(text + "T00:00:00Z", "UTC");
+
+/** initials stand for a picture, which would have to come from elsewhere. */
+export function initials(name: string): string {
+  const words = name.split(/[^\p{L}\p{N}]+/u).filter((word) => word !== "");
+  return words.slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase() || "?";
+}
+
+/** sentence makes a word of the API one for people. */
+export const words = (name: string): string => name.replaceAll("_", " ");
+
+/** forPeople writes the times in a sentence of the server as people do. */
+export const forPeople = (sentence: string, zone: string): string =>
+  sentence.replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g, (moment) => dayAndClock(moment, zone));

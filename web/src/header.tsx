@@ -1,0 +1,166 @@
+// The controls: which templates, which days, how they are shown.
+
+import type { Organization, Template, WhoAmIResponse } from "@template-insights/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { client, reasonOf, serverNow } from "./api";
+import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
+import { clock, day, plural, words } from "./format";
+import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
+
+interface Props {
+  view: View;
+  change: Change;
+  me: WhoAmIResponse;
+  templates: Template[]; // that may be seen
+  organizations: Organization[];
+  period: Period;
+  dataAsOf: string | undefined;
+  exportAll: () => void;
+  help: () => void;
+  signedOut: () => void;
+}
+
+export function Header(p: Props) {
+  const { view, change, period } = p;
+  const zone = zoneOf(view);
+  const inOrganization = p.templates.filter((t) => view.organization === "" || t.organization_id === view.organization);
+  return (
+    <header class="top">
+      <div class="row">
+        <a class="brand" href="/" onClick={(e) => { e.preventDefault(); change({ template: "", organization: "" }); }}>
+          <img src="/favicon.svg" alt="" width="24" height="24" /><span>Template Insights</span>
+        </a>
+        {p.organizations.length > 1 && (
+          <select aria-label="Organization" value={view.organization} onChange={(e) => change({ organization: e.currentTarget.value, template: "" })}>
+            <option value="">All organizations</option>
+            {p.organizations.map((o) => <option key={o.id} value={o.id}>{o.display_name || o.name}</option>)}
+          </select>
+        )}
+        {p.templates.length > 0 && <select aria-label="Template" id="template" value={view.template} onChange={(e) => change({ template: e.currentTarget.value })}>
+          <option value="">{inOrganization.length === p.templates.length ? "All templates" : "All of the organization"}</option>
+          {inOrganization.map((t) => <option key={t.id} value={t.id}>{[t.display_name || t.name, t.display_name && t.display_name !== t.name ? `(${t.name})` : "", t.deleted_at ? "– deleted" : ""].filter(Boolean).join(" ")}</option>)}
+        </select>}
+        <span class="spring" />
+        {p.dataAsOf && <span class="as-of" title="Everything that was acknowledged before is counted.">Data as of <time dateTime={p.dataAsOf}>{clock(p.dataAsOf, zone)}</time></span>}
+        {p.templates.length > 0 && <button type="button" class="quiet" onClick={p.exportAll}>Export all</button>}
+        <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick={p.help}>?</button>
+        <Me me={p.me} templates={p.templates} signedOut={p.signedOut} />
+      </div>
+      {p.templates.length > 0 && <div class="row filters" role="group" aria-label="What is shown">
+        <Range view={view} change={change} period={period} />
+        <label class="field">
+          <span class="hidden">Time zone</span>
+          <select aria-label="Time zone" value={zone} onChange={(e) => change({ zone: e.currentTarget.value === browserZone ? "" : e.currentTarget.value })}>
+            {zones(zone).map((name) => <option key={name} value={name}>{name.replaceAll("_", " ")}</option>)}
+          </select>
+        </label>
+        <Interval {...p} />
+        <label class="check"><input type="checkbox" checked={view.compare} onChange={(e) => change({ compare: e.currentTarget.checked })} />Compare with before</label>
+      </div>}
+    </header>
+  );
+}
+
+/** zones are those that the browser knows; the present one and UTC first. */
+function zones(present: string): string[] {
+  const first = [...new Set([present, browserZone, "UTC"])];
+  return [...first, ...Intl.supportedValuesOf("timeZone").filter((name) => !first.includes(name))];
+}
+
+/** useOpen is a popover that closes with Escape and with a click elsewhere. */
+function useOpen() {
+  const box = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    const close = (e: Event) => {
+      const open = box.current;
+      if (!open?.open) return;
+      if (e instanceof KeyboardEvent ? e.key === "Escape" : !open.contains(e.target as Node)) {
+        open.open = false;
+        if (e instanceof KeyboardEvent) open.querySelector("summary")?.focus();
+      }
+    };
+    document.addEventListener("keydown", close);
+    document.addEventListener("click", close);
+    return () => {
+      document.removeEventListener("keydown", close);
+      document.removeEventListener("click", close);
+    };
+  }, []);
+  return box;
+}
+
+/** shift moves a period by its own length; it ends today at the latest. */
+export function shift(view: View, by: -1 | 1): Partial<View> {
+  const now = serverNow(), period = periodOf(view, now), today = dayOf(now, zoneOf(view)), n = length(period);
+  const to = addDays(period.to, by * n) > today ? today : addDays(period.to, by * n);
+  return { range: "", from: addDays(to, 1 - n), to };
+}
+
+function Range({ view, change, period }: { view: View; change: Change; period: Period }) {
+  const box = useOpen();
+  const today = dayOf(serverNow(), zoneOf(view));
+  const label = presets.find((preset) => preset.name === view.range)?.label ?? "Range";
+  const [from, setFrom] = useState(period.from), [to, setTo] = useState(period.to);
+  useEffect(() => {
+    setFrom(period.from);
+    setTo(period.to);
+  }, [period.from, period.to]);
+  const choose = (part: Partial<View>) => {
+    if (box.current) box.current.open = false;
+    change(part);
+  };
+  const wrong = from === "" || to === "" ? "Both days are needed." : from > to ? "The first day is after the last." : to > today ? "The last day is in the future." : length({ from, to }) > 366 ? "At most 366 days." : "";
+  return (
+    <div class="joined">
+      <button type="button" aria-label="Earlier" onClick={() => change(shift(view, -1))}>‹</button>
+      <details class="popover" ref={box} id="range">
+        <summary><b>{label}</b> <span class="faint">{period.from === period.to ? day(period.from) : `${day(period.from)} – ${day(period.to)}`}</span></summary>
+        <div class="menu">
+          <div class="presets">
+            {presets.map((preset) => <button type="button" key={preset.name} aria-pressed={preset.name === view.range} onClick={() => choose({ range: preset.name, from: "", to: "" })}>{preset.label}<kbd>{preset.key}</kbd></button>)}
+          </div>
+          <form onSubmit={(e) => { e.preventDefault(); if (wrong === "") choose({ range: "", from, to }); }}>
+            <label>From <input type="date" max={today} value={from} onInput={(e) => setFrom(e.currentTarget.value)} /></label>
+            <label>To <input type="date" max={today} value={to} onInput={(e) => setTo(e.currentTarget.value)} /></label>
+            <button type="submit" class="primary" disabled={wrong !== ""}>Show</button>
+            <p class="problem" role="status">{wrong}</p>
+          </form>
+        </div>
+      </details>
+      <button type="button" aria-label="Later" disabled={period.to >= today} onClick={() => change(shift(view, 1))}>›</button>
+    </div>
+  );
+}
+
+function Interval({ view, change, period }: Props) {
+  const weeks = wholeWeeks(period);
+  const choices: [string, string][] = [["", "Auto"], ["day", "Days"], ["week", "Weeks"]];
+  return (
+    <div class="segments" role="group" aria-label="Interval">
+      {choices.map(([value, label]) => (
+        <button type="button" key={value} aria-pressed={view.interval === value} disabled={value === "week" && !weeks} title={value === "week" && !weeks ? "The range is not whole weeks." : ""} onClick={() => change({ interval: value })}>{label}</button>
+      ))}
+    </div>
+  );
+}
+
+/** Me says who is signed in and what they may do. */
+function Me({ me, templates, signedOut }: { me: WhoAmIResponse; templates: Template[]; signedOut: () => void }) {
+  const box = useOpen();
+  const name = me.username ?? me.principal?.kind ?? "";
+  const [problem, setProblem] = useState("");
+  const leave = () => client.signOut().then(signedOut, (error: unknown) => setProblem(reasonOf(error).text));
+  const rights = [...new Set(me.grants.map((g) => words(g.permission) + (g.organization_id ? " in an organization" : g.template_id ? " on a template" : "")))];
+  return (
+    <details class="popover right" ref={box} id="me">
+      <summary>{name}</summary>
+      <div class="menu">
+        <p><b>{name}</b> <small>{me.principal?.kind}</small></p>
+        <p class="note">Sees {plural(templates.length, "template")}.</p>
+        {rights.length > 0 ? <ul class="rights">{rights.map((r) => <li key={r}>{r}</li>)}</ul> : <p class="note">No rights.</p>}
+        <button type="button" onClick={() => void leave()}>Sign out</button>
+        <p class="problem" role="alert">{problem}</p>
+      </div>
+    </details>
+  );
+}

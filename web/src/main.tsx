@@ -1,0 +1,155 @@
+// The page: who is there, what they ask for, and the panels that show it.
+
+import type { GetTemplateInsightsResponse, Organization, Template, WhoAmIResponse } from "@template-insights/client";
+import { InsightsError } from "@template-insights/client";
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { ActiveUsers } from "./active_users";
+import { client, serverNow, useAnswer } from "./api";
+import { Apps } from "./apps";
+import { type Period, dayOf, previous, wholeWeeks, windowOf } from "./calendar";
+import { Findings } from "./findings";
+import { Header } from "./header";
+import { Kpis } from "./kpis";
+import { Failed, exportAll } from "./panel";
+import { Parameters } from "./parameters";
+import { Activity, Latency, Search, pageOf } from "./people";
+import { Help, useShortcuts } from "./shortcuts";
+import { SignIn, comeBack, takeFragment } from "./sign_in";
+import "./style.css";
+import { Templates } from "./templates";
+import { type View, type Change, periodOf, useView, zoneOf } from "./view";
+
+interface Account {
+  me: WhoAmIResponse;
+  templates: Template[];
+  organizations: Organization[];
+}
+
+const fragment = takeFragment();
+comeBack();
+
+function Page() {
+  const [signedOut, setSignedOut] = useState(fragment.token !== "" || fragment.failed);
+  const [visit, setVisit] = useState(0);
+  const account = useAnswer<Account>(signedOut ? undefined : "account " + visit, async (signal) => {
+    const [me, templates, organizations] = await Promise.all([client.whoAmI({}, { signal }), client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
+    return { me, templates, organizations };
+  });
+  useEffect(() => {
+    const leave = () => setSignedOut(true);
+    addEventListener("signed-out", leave);
+    return () => removeEventListener("signed-out", leave);
+  }, []);
+  const enter = () => {
+    fragment.token = "";
+    fragment.failed = false;
+    setVisit((n) => n + 1);
+    setSignedOut(false);
+  };
+  if (signedOut) return <SignIn fragment={fragment} done={enter} />;
+  if (account.error instanceof InsightsError && account.error.status === 401) return null;
+  if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
+  if (!account.value) return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
+  return <Dashboard account={account.value} signedOut={() => setSignedOut(true)} />;
+}
+
+function Dashboard({ account, signedOut }: { account: Account; signedOut: () => void }) {
+  const [view, change] = useView();
+  const [help, setHelp] = useState(false);
+  const [now, setNow] = useState(serverNow());
+  useShortcuts(view, change, () => setHelp(true));
+  useEffect(() => { // what is coming in is worth a look every minute
+    const timer = setInterval(() => document.visibilityState === "visible" && setNow(serverNow()), 60_000);
+    return () => clearInterval(timer);
+  }, []);
+  const template = account.templates.find((t) => t.id === view.template);
+  useEffect(() => {
+    document.title = (template ? (template.display_name || template.name) + " · " : "") + "Template Insights";
+  }, [template]);
+  const period = periodOf(view, now);
+  const shown = account.templates.filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
+  const questions = useQuestions(view, account, shown, period, Math.floor(now / 60_000));
+  const { insights, before, activity, latencies, diagnosis } = questions;
+  const file = ["insights", template?.name ?? "all", period.from, period.to].join("-");
+  const frame = { view, change, findings: diagnosis.value?.findings ?? [], file };
+  return (
+    <>
+      <a class="skip" href="#main">To the numbers</a>
+      <Header
+        view={view} change={change} me={account.me} templates={account.templates} organizations={account.organizations} period={period}
+        dataAsOf={insights.value?.data_as_of}
+        exportAll={() => exportAll(file)} help={() => setHelp(true)} signedOut={signedOut}
+      />
+      <main id="main" tabIndex={-1}>
+        <h1 class={template ? "" : "hidden"}>{template ? template.display_name || template.name : "All templates"}</h1>
+        {account.templates.length === 0 ? <Forbidden me={account.me} />
+          : shown.length === 0 ? <NotFound change={change} />
+          : (
+            <>
+              <Kpis insights={insights} activity={activity} latencies={latencies} {...(view.compare ? { before } : {})} />
+              <Findings findings={frame.findings} zone={zoneOf(view)} />
+              <div class="panels">
+                <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} />
+                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} before={view.compare ? previous(period) : undefined} />}
+                <Apps {...frame} answer={insights} />
+                <Parameters {...frame} answer={insights} templates={account.templates} />
+                <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>
+                <Activity {...frame} answer={activity} templates={account.templates} />
+                <Latency {...frame} answer={latencies} />
+              </div>
+            </>
+          )}
+      </main>
+      <Help open={help} close={() => setHelp(false)} />
+    </>
+  );
+}
+
+/** useQuestions asks everything that the page shows. To compare, it asks twice. */
+function useQuestions(view: View, account: Account, shown: Template[], period: Period, minute: number) {
+  const zone = zoneOf(view), any = shown.length > 0;
+  // Naming no template asks for all that may be seen.
+  const template_ids = shown.length === account.templates.length ? [] : shown.map((t) => t.id);
+  const then = previous(period);
+  // What is over does not change; what reaches today is asked again and again.
+  const live = period.to === dayOf(serverNow(), zone) ? minute : 0;
+  const interval = view.interval === "week" || view.interval === "" ? (wholeWeeks(period) ? view.interval || "default" : "day") : "day";
+  const scope = (p: Period) => ({ ...windowOf(p, zone, serverNow()), template_ids });
+  const key = (asked: boolean, ...parts: unknown[]) => (any && asked ? JSON.stringify([template_ids, zone, ...parts]) : undefined);
+  const ask = (p: Period, asked: boolean, fresh: number) => useAnswer<GetTemplateInsightsResponse>(key(asked, p, interval, fresh), (signal) => client.getTemplateInsights({ ...scope(p), interval }, { signal }));
+  const insights = ask(period, true, live);
+  const activity = useAnswer(key(true, period, live, view.search, view.usersSort, view.usersPage), (signal) =>
+    pageOf(view.usersPage, (page_size, page_token) => client.getUserActivity({ ...scope(period), search: view.search, sort: view.usersSort, page_size, page_token }, { signal })));
+  const latencies = useAnswer(key(true, period, live, view.search, view.latencySort, view.latencyPage), (signal) =>
+    pageOf(view.latencyPage, (page_size, page_token) => client.getUserLatency({ ...scope(period), search: view.search, sort: view.latencySort, page_size, page_token }, { signal })));
+  const before = {
+    insights: ask(then, view.compare, 0),
+    activity: useAnswer(key(view.compare, then), (signal) => client.getUserActivity({ ...scope(then), page_size: 1 }, { signal })),
+    latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...scope(then), page_size: 1 }, { signal })),
+  };
+  const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(scope(period), { signal }));
+  return { insights, before, activity, latencies, diagnosis };
+}
+
+function Forbidden({ me }: { me: WhoAmIResponse }) {
+  return (
+    <div class="state alone" data-state="forbidden">
+      <h2>You may not see insights yet</h2>
+      <p>You are signed in{me.username ? ` as ${me.username}` : ""}, but hold <code>view_insights</code> on no template.</p>
+      <p>An owner can grant it for a template, an organization or everything; so can the admins of a template in the system that it comes from. With the command line: <code>insights grant create</code>.</p>
+    </div>
+  );
+}
+
+function NotFound({ change }: { change: Change }) {
+  return (
+    <div class="state alone" data-state="not-found">
+      <h2>There is no such template for you</h2>
+      <p>It does not exist, or you do not hold <code>view_insights</code> on it. Ask an owner or an admin of the template.</p>
+      <button type="button" onClick={() => change({ template: "", organization: "" })}>Show all that you may see</button>
+    </div>
+  );
+}
+
+render(<Page />, document.getElementById("page") as HTMLElement);

@@ -1,0 +1,177 @@
+// Lists of people: who spent how much time, and how quick their connections were.
+
+import type { GetUserActivityResponse, GetUserLatencyResponse, Template, UserActivity, UserLatency } from "@template-insights/client";
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { Answer } from "./api";
+import type { Sheet } from "./csv";
+import { count, duration, initials, latency, plural } from "./format";
+import { type Frame, Pages, Panel } from "./panel";
+
+/** pageSize is how many people are shown at a time. */
+export const pageSize = 15;
+
+/** People is one page of a list of people. */
+export interface People<U> {
+  users: U[];
+  total: number;
+}
+
+const maxPage = 1000;
+
+interface PeopleAnswer<U> {
+  report: { users: U[]; total_users: number } | null;
+  next_page_token?: string;
+}
+
+/** pageOf reads one page of a list: what lies before it is skipped in steps that are as large as the API allows. */
+export async function pageOf<A extends PeopleAnswer<unknown>>(page: number, question: (size: number, token: string) => Promise<A>): Promise<A> {
+  let skip = (page - 1) * pageSize, token = "";
+  while (skip > maxPage - pageSize) {
+    const answer = await question(maxPage - pageSize, token);
+    if (!answer.next_page_token) return { ...answer, report: answer.report && { ...answer.report, users: [] } };
+    token = answer.next_page_token;
+    skip -= maxPage - pageSize;
+  }
+  const answer = await question(skip + pageSize, token);
+  return { ...answer, report: answer.report && { ...answer.report, users: answer.report.users.slice(skip) } };
+}
+
+function Person({ name, children }: { name: string; children?: ComponentChildren }) {
+  return (
+    <span class="person">
+      <span class="avatar" aria-hidden="true" style={{ "--tint": tint(name) }}>{initials(name)}</span>
+      <span class="who"><span class="username" title={name}>{name}</span>{children}</span>
+    </span>
+  );
+}
+
+/** tint gives a name a color that stays. */
+function tint(name: string): string {
+  let sum = 0;
+  for (const c of name) sum = (sum * 31 + (c.codePointAt(0) ?? 0)) % 360;
+  return String(sum);
+}
+
+/** Search is the field by which people are found, by name. */
+export function Search({ view, change }: Pick<Frame, "view" | "change">) {
+  const [text, setText] = useState(view.search);
+  useEffect(() => setText(view.search), [view.search]);
+  useEffect(() => {
+    const later = setTimeout(() => text !== view.search && change({ search: text }, "replace"), 250);
+    return () => clearTimeout(later);
+  }, [text]);
+  return <input type="search" id="search" value={text} maxLength={100} placeholder="Find people" aria-label="Find people by name" onInput={(e) => setText(e.currentTarget.value)} />;
+}
+
+interface ActivityProps extends Frame {
+  answer: Answer<GetUserActivityResponse>;
+  templates: Template[];
+}
+
+export function Activity(p: ActivityProps) {
+  const names = new Map(p.templates.map((t) => [t.id, t.display_name || t.name]));
+  const used = (u: UserActivity) => u.template_ids.map((id) => names.get(id) ?? id);
+  const sheet = (a: GetUserActivityResponse): Sheet => ({
+    columns: ["User", "User id", "Seconds", "Active days", "Apps", "Templates"],
+    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, u.seconds, u.active_days, u.apps.map((app) => `${app.display_name}: ${app.seconds} s`).join("; "), used(u).join("; ")]),
+  });
+  const sort = (
+    <select aria-label="Order of user activity" value={p.view.usersSort} onChange={(e) => p.change({ usersSort: e.currentTarget.value, usersPage: 1 })}>
+      <option value="">Most time</option>
+      <option value="username">Name</option>
+    </select>
+  );
+  return (
+    <Panel {...p} id="activity" title="User activity" hint="Minutes with any use of a workspace. Choose a name to see what they went into." section="user_activity" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
+      {(a) => {
+        const users = a.report?.users ?? [], total = a.report?.total_users ?? 0, most = Math.max(1, ...users.map((u) => u.seconds));
+        return (
+          <>
+            {users.length === 0 && <Nobody search={p.view.search} />}
+            <ol class="people">
+              {users.map((u) => (
+                <li key={u.user_id}>
+                  <details>
+                    <summary>
+                      <Person name={u.username}><small>{plural(u.active_days, "day")}</small></Person>
+                      <span class="track"><span class="fill" style={{ width: (100 * u.seconds) / most + "%" }} /></span>
+                      <span class="figure" title={count(u.seconds) + " s"}>{duration(u.seconds)}</span>
+                    </summary>
+                    <dl>
+                      {u.apps.map((app) => <div key={app.type + app.slug + app.display_name}><dt>{app.display_name || app.slug}</dt><dd>{duration(app.seconds)}</dd></div>)}
+                      {u.apps.length === 0 && <div><dt>Nothing that has a name</dt><dd /></div>}
+                      <div class="wide"><dt>{plural(u.template_ids.length, "template")}</dt><dd>{used(u).join(", ")}</dd></div>
+                      <div><dt>Per active day</dt><dd>{duration(Math.round(u.seconds / Math.max(1, u.active_days)))}</dd></div>
+                    </dl>
+                  </details>
+                </li>
+              ))}
+            </ol>
+            <Pages page={p.view.usersPage} size={pageSize} total={total} label="Pages of user activity" go={(usersPage) => p.change({ usersPage })} />
+          </>
+        );
+      }}
+    </Panel>
+  );
+}
+
+function Nobody({ search }: { search: string }) {
+  return <p class="note">{search === "" ? "There is nobody on this page." : `Nobody is called like “${search}”.`}</p>;
+}
+
+/** marks go with the words of ratings, so that colors are not the only thing that tells them apart. */
+const marks: Record<string, string> = { good: "●", moderate: "▲", poor: "■", unknown: "○" };
+
+export function Rating({ of }: { of: string }) {
+  return <span class={"rating " + of}><i aria-hidden="true">{marks[of] ?? "○"}</i>{of}</span>;
+}
+
+interface LatencyProps extends Frame {
+  answer: Answer<GetUserLatencyResponse>;
+}
+
+export function Latency(p: LatencyProps) {
+  const sheet = (a: GetUserLatencyResponse): Sheet => ({
+    columns: ["User", "User id", "P50 ms", "P95 ms", "Samples", "Rating"],
+    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, ...figures(u)]),
+  });
+  const sort = (
+    <select aria-label="Order of latency" value={p.view.latencySort} onChange={(e) => p.change({ latencySort: e.currentTarget.value, latencyPage: 1 })}>
+      <option value="">Slowest P95</option>
+      <option value="p50">Slowest P50</option>
+      <option value="username">Name</option>
+    </select>
+  );
+  return (
+    <Panel {...p} id="latency" title="Latency" hint="Round trips measured by agents, one sample a minute. Good is below 150 ms, poor above 300 ms." section="user_latency" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
+      {(a) => {
+        const users = a.report?.users ?? [];
+        return (
+          <>
+            {users.length === 0 && <Nobody search={p.view.search} />}
+            {users.length > 0 && (
+              <table class="latencies">
+                <thead><tr><th scope="col">User</th><th scope="col" class="number">P50</th><th scope="col" class="number">P95</th><th scope="col" class="number">Samples</th><th scope="col">Rating</th></tr></thead>
+                <tbody>
+                  {users.map((u) => (
+                    <tr key={u.user_id}>
+                      <th scope="row"><Person name={u.username} /></th>
+                      <td class="number">{latency(u.latency_ms?.p50 ?? -1)}</td>
+                      <td class="number">{latency(u.latency_ms?.p95 ?? -1)}</td>
+                      <td class="number faint">{count(u.latency_ms?.samples ?? 0)}</td>
+                      <td><Rating of={u.latency_ms?.rating ?? "unknown"} /></td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            )}
+            <Pages page={p.view.latencyPage} size={pageSize} total={a.report?.total_users ?? 0} label="Pages of latency" go={(latencyPage) => p.change({ latencyPage })} />
+          </>
+        );
+      }}
+    </Panel>
+  );
+}
+
+const figures = (u: UserLatency) => [u.latency_ms?.p50 ?? -1, u.latency_ms?.p95 ?? -1, u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown"];

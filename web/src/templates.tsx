@@ -1,0 +1,81 @@
+// The list of templates: the way in.
+
+import type { GetTemplateInsightsResponse, Organization, Template } from "@template-insights/client";
+import { client, serverNow, useAnswer } from "./api";
+import { type Period, windowOf } from "./calendar";
+import { count, duration, shortDay } from "./format";
+import { Delta } from "./kpis";
+import { type Frame, Pages } from "./panel";
+import { addressOf, zoneOf } from "./view";
+
+const pageSize = 12;
+
+interface Props extends Frame {
+  templates: Template[];
+  organizations: Organization[];
+  period: Period;
+  before: Period | undefined;
+}
+
+export function Templates(p: Props) {
+  const pages = Math.max(1, Math.ceil(p.templates.length / pageSize)), page = Math.min(p.view.templatesPage, pages);
+  return (
+    <section class="panel panel-templates" aria-labelledby="templates-title" data-panel="templates">
+      <header><div><h2 id="templates-title">Templates</h2><p class="hint">Choose one to see it alone.</p></div></header>
+      <div class="body scroll" tabIndex={0} role="region" aria-label="List of templates">
+        <table class="templates">
+          <thead>
+            <tr><th scope="col">Template</th><th scope="col" class="number">Active users</th><th scope="col">Change</th><th scope="col">Days</th><th scope="col">Most used</th></tr>
+          </thead>
+          <tbody>
+            {p.templates.slice((page - 1) * pageSize, page * pageSize).map((t) => <Row key={t.id} {...p} template={t} />)}
+          </tbody>
+        </table>
+      </div>
+      <Pages page={page} size={pageSize} total={p.templates.length} label="Pages of templates" go={(templatesPage) => p.change({ templatesPage })} />
+    </section>
+  );
+}
+
+function Row({ template, organizations, view, change, period, before }: Props & { template: Template }) {
+  const zone = zoneOf(view);
+  const ask = (of: Period | undefined, interval: string) => useAnswer(of && JSON.stringify([template.id, of, zone, interval]), (signal) =>
+    client.getTemplateInsights({ ...windowOf(of as Period, zone, serverNow()), template_ids: [template.id], interval }, { signal }));
+  const now = ask(period, "day"), then = ask(before, "");
+  const report = now.value?.report, users = report?.active_users;
+  const app = [...(report?.apps_usage ?? [])].sort((a, b) => b.seconds - a.seconds)[0];
+  const organization = organizations.find((o) => o.id === template.organization_id);
+  const target = { ...view, template: template.id, organization: "", usersPage: 1, latencyPage: 1 };
+  const open = (e: MouseEvent) => {
+    if (e.metaKey || e.ctrlKey || e.shiftKey || e.button !== 0) return;
+    e.preventDefault();
+    change({ template: template.id, organization: "" });
+    scrollTo(0, 0);
+  };
+  return (
+    <tr aria-busy={now.loading} class={now.loading && now.value ? "stale" : ""}>
+      <th scope="row">
+        <a href={addressOf(target)} onClick={open} title={template.name}>{template.display_name || template.name}</a>
+        <small>{[template.name, organization?.display_name || organization?.name, template.deleted_at ? "deleted" : ""].filter(Boolean).join(" · ")}</small>
+      </th>
+      <td class="number">{users !== undefined ? count(users) : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
+      <td>{users !== undefined && then.value?.report && <Delta now={users} before={then.value.report.active_users} write={count} lower={false} />}</td>
+      <td><Spark answer={now.value} zone={zone} /></td>
+      <td>{app && app.seconds > 0 ? <>{app.display_name || app.slug} <span class="faint">{duration(app.seconds)}</span></> : <span class="faint">–</span>}</td>
+    </tr>
+  );
+}
+
+/** Spark draws users per day as small as a word. The figures are in the panel of the template. */
+function Spark({ answer, zone }: { answer: GetTemplateInsightsResponse | undefined; zone: string }) {
+  const days = answer?.interval_reports ?? [], most = Math.max(1, ...days.map((d) => d.active_users)), width = 120, height = 24;
+  const first = days[0], step = width / Math.max(1, days.length);
+  if (!first) return <svg class="spark" width={width} height={height} aria-hidden="true" />;
+  return (
+    <svg class="spark" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`Users per day from ${shortDay(first.start_time, zone)}, at most ${most}`}>
+      {days.map((d, i) => d.active_users > 0 && (
+        <rect key={i} x={i * step} width={Math.max(0.6, step * 0.72)} y={height - (height * d.active_users) / most} height={(height * d.active_users) / most} class={d.partial ? "partial" : ""} />
+      ))}
+    </svg>
+  );
+}
