@@ -7,11 +7,11 @@ if (!chromium) throw new Error("the tests of the page need Chromium: install it,
 export default defineConfig({
   testDir: "tests",
   outputDir: "test-results",
-  workers: 1, // all share one demo
+  workers: 2, // each with a demo of its own
   timeout: 90_000,
   expect: { timeout: 15_000 },
   forbidOnly: true,
-  reporter: "line",
+  reporter: "list",
   use: {
     viewport: { width: 1440, height: 900 },
     timezoneId: "Europe/Berlin",

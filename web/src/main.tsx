@@ -91,7 +91,7 @@ function Dashboard({ account, signedOut }: { account: Account; signedOut: () => 
               <Findings findings={frame.findings} zone={zoneOf(view)} />
               <div class="panels">
                 <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} />
-                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} before={view.compare ? previous(period) : undefined} />}
+                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} before={view.compare ? previous(period) : undefined} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
                 <Apps {...frame} answer={insights} />
                 <Parameters {...frame} answer={insights} templates={account.templates} />
                 <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>

@@ -15,6 +15,7 @@ interface Props extends Frame {
   organizations: Organization[];
   period: Period;
   before: Period | undefined;
+  wait: boolean; // until what is above is there
 }
 
 export function Templates(p: Props) {
@@ -37,9 +38,9 @@ export function Templates(p: Props) {
   );
 }
 
-function Row({ template, organizations, view, change, period, before }: Props & { template: Template }) {
+function Row({ template, organizations, view, change, period, before, wait }: Props & { template: Template }) {
   const zone = zoneOf(view);
-  const ask = (of: Period | undefined, interval: string) => useAnswer(of && JSON.stringify([template.id, of, zone, interval]), (signal) =>
+  const ask = (of: Period | undefined, interval: string) => useAnswer(wait || !of ? undefined : JSON.stringify([template.id, of, zone, interval]), (signal) =>
     client.getTemplateInsights({ ...windowOf(of as Period, zone, serverNow()), template_ids: [template.id], interval }, { signal }));
   const now = ask(period, "day"), then = ask(before, "");
   const report = now.value?.report, users = report?.active_users;

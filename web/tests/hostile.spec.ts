@@ -64,48 +64,45 @@ test("150 hostile names in every field", async ({ page, server }) => {
   expect(new Set(hostile).size).toBe(150);
   const templates = await fill(server);
   await signIn(page, server.home, server.token("owner"), "/?range=today");
-  await harmless(page, "all");
-  for (const table of ["", "&table=apps,parameters,users"]) {
-    for (const [width, pages] of [[1440, 10], [390, 1]] as const) {
-      await page.setViewportSize({ width, height: 900 });
-      for (let n = 1; n <= pages; n++) {
-        await page.goto(`${server.home}/?range=today&users_page=${n}&latency_page=${n}&templates_page=${n}${table}`);
-        await ready(page);
-        await page.evaluate(() => document.querySelectorAll("details:not(.popover)").forEach((d) => ((d as HTMLDetailsElement).open = true)));
-        await harmless(page, `page ${n} at ${width} px ${table}`);
-      }
-    }
-  }
-  await page.setViewportSize({ width: 1440, height: 900 });
-
-  // Each is shown as it is: as the name of a template, of a user and of a parameter.
-  for (const [i, id] of templates.entries()) {
-    await page.locator("#template").selectOption(id);
-    await expect(page.getByRole("heading", { level: 1 })).toHaveText(hostile[i] ?? "", { useInnerText: false });
-  }
-  await ready(page);
-  await harmless(page, "one template");
+  const open = async (query: string) => {
+    await page.goto(`${server.home}/?range=today${query}`);
+    await ready(page);
+    await page.evaluate(() => document.querySelectorAll("details:not(.popover)").forEach((d) => ((d as HTMLDetailsElement).open = true)));
+    await harmless(page, query);
+  };
   const names: string[] = [];
   for (let n = 1; n <= 10; n++) {
-    await page.goto(`${server.home}/?range=today&users_page=${n}`);
-    await ready(page);
+    await open(`&users_page=${n}&latency_page=${n}&templates_page=${n}`);
     names.push(...(await page.locator(".panel-activity .username").evaluateAll((list) => list.map((e) => e.textContent ?? ""))));
   }
   expect(names.sort()).toEqual([...hostile].sort());
   const parameters = await page.locator(".panel-parameters h3").evaluateAll((list) => list.map((e) => e.firstChild?.textContent ?? ""));
   expect(hostile.filter((s) => !parameters.includes(s))).toEqual([]);
+  await open("&table=apps,parameters,users");
+  await page.setViewportSize({ width: 390, height: 900 });
+  await open("");
+  await open("&table=apps,parameters,users");
+  await page.setViewportSize({ width: 1440, height: 900 });
 
+  // Each is the title of its template, as it is.
+  const insights = "**/api/v2/insights/**";
+  await page.route(insights, (route) => route.abort());
+  for (const [i, id] of templates.entries()) {
+    await page.locator("#template").selectOption(id);
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText(hostile[i] ?? "", { useInnerText: false });
+  }
+  await page.unroute(insights);
+  await page.reload();
+  await ready(page);
+  await harmless(page, "one template");
   // A name is searched for as it is, and a search is text as well.
-  for (const s of hostile.filter((_, i) => i % 15 === 0)) {
-    await page.goto(`${server.home}/?range=today&search=${encodeURIComponent(s)}`);
-    await ready(page);
+  for (const s of hostile.filter((_, i) => i % 25 === 0)) {
+    await open("&search=" + encodeURIComponent(s));
     await expect(page.getByLabel("Find people by name")).toHaveValue(s.slice(0, 100));
-    await harmless(page, "search for " + s);
   }
 
   // No cell of an export is a formula.
-  await page.goto(`${server.home}/?range=today`);
-  await ready(page);
+  await open("");
   let cells = 0;
   for (const title of ["Application usage", "User activity", "Latency", "Parameters"]) {
     const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: `Export ${title} as CSV` }).click()]);
