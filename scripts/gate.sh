@@ -29,6 +29,13 @@ if licenses ISC >"$work/log" 2>&1 || ! grep -q "Not allowed license 'MIT'" "$wor
 fi
 licenses MIT,BSD-2-Clause,BSD-3-Clause,Apache-2.0,ISC,MPL-2.0 >"$work/log" 2>&1 || { grep -v '^W' "$work/log" >&2; fail "a dependency has a license that is not on the list"; }
 
+echo "== licenses of the page"
+page_licenses() {
+    node -p 'Object.entries(require("./web/package-lock.json").packages).filter(([name, p]) => name !== "" && !p.dev && !p.link && name.startsWith("node_modules/") && !process.argv[1].split(",").includes(p.license)).map(([name, p]) => `${name} ${p.license}`).join("\n")' "$1"
+}
+[[ -n $(page_licenses ISC) ]] || fail "licenses that are not on the list are not found in the page"
+[[ -z $(page_licenses MIT,BSD-2-Clause,BSD-3-Clause,Apache-2.0,ISC) ]] || fail "what the page is made of has a license that is not on the list"
+
 echo "== repeatable build"
 # build NAME VERSION builds the committed code in a folder of its own and prints the hash of the program.
 build() {

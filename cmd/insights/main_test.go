@@ -55,6 +55,8 @@ func TestCommandLine(t *testing.T) {
 		"beyond loopback":          {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
 		"scrapes beyond loopback":  {args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure"},
 		"token file that is gone":  {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
+		"client secret is gone":    {args: []string{"serve", database, "--oidc-client-secret-file=/gone"}, code: exitError, err: "read --oidc-client-secret-file: open /gone"},
+		"external URL with a path": {args: []string{"serve", database, "--external-url=https://a/b"}, code: exitError, err: "external URL"},
 		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
 		"profiles beyond loopback": {args: []string{"serve", database, "--insecure", "--pprof-address=0.0.0.0:0"}, code: exitUsage, err: "--pprof-address"},
 		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
@@ -168,7 +170,18 @@ func get(t *testing.T, url, token string) (int, string) {
 
 func fetch(t *testing.T, url, header, value string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	return send(t, http.MethodGet, url, header, value)
+}
+
+// signIn begins a session, as the page does.
+func signIn(t *testing.T, server, token string) (int, string) {
+	t.Helper()
+	return send(t, http.MethodPost, server+"/api/v2/access/session", "Authorization", "Bearer "+token)
+}
+
+func send(t *testing.T, method, url, header, value string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,11 +258,17 @@ func TestServe(t *testing.T) {
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	p := start(t, "demo", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s")
+	page := p.wait(t, `page\s+(http://\S+)/#token=(tia_\S+)`)
 	metrics := p.wait(t, `metrics\s+(\S+)`)[0]
 	p.wait(t, `^Tokens$`)
 	owner := p.wait(t, `owner\s+(tia_\S+)`)[0]
 	p.wait(t, `template admin of \S+\s+(tia_\S+)`)
 	member := p.wait(t, `member.*(tia_\S+)`)[0]
+	for _, want := range []int{http.StatusOK, http.StatusUnauthorized} { // the link works once
+		if status, body := signIn(t, page[0], page[1]); status != want {
+			t.Errorf("sign in by the link: %d %s, want %d", status, body, want)
+		}
+	}
 	var urls []string
 	for range 3 {
 		found := p.wait(t, `curl -H 'Coder-Session-Token: (\S+)' '(\S+)'`)
