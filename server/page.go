@@ -85,7 +85,7 @@ func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string) {
 	a, found := p.files[name]
 	switch {
 	case !found && name == index:
-		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json. This program was built without the page: install Node.js 20 and make build again to get it.")
+		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json. This program was built without the page: install Node.js 20.19 or later and run make build to get it.")
 		return
 	case !found:
 		writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)

@@ -217,7 +217,12 @@ func (p *properties) checkAll(t *rapid.T, ref reference, w world, q propertyQues
 	insights := ask(t, p.insights.GetTemplateInsights, p.owner, q.templateInsights())
 	p.checkInsights(t, ref, q, insights)
 	activity := ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport()
-	equal(t, "user activity", ref.activity(window, q.templates, q.location), activity.GetUsers())
+	users, seconds := ref.activity(window, q.templates, q.location), int64(0)
+	for _, u := range users {
+		seconds += u.GetSeconds()
+	}
+	equal(t, "user activity", users, activity.GetUsers())
+	equal(t, "time of all users", seconds, activity.GetTotalSeconds())
 	p.checkLatency(t, ref, q)
 	p.checkDAUs(t, ref, w, q)
 	p.checkActivity(t, ref, w, q)
@@ -265,18 +270,29 @@ func (p *properties) checkLatency(t *rapid.T, ref reference, q propertyQuestion)
 		t.Fatalf("latency of %d users, want %d", len(report.GetUsers()), len(users))
 	}
 	before := math.Inf(1)
+	var all []float64
 	for _, u := range report.GetUsers() {
 		samples := ref.latencies(q.window(), q.templates, u.GetUserId())
+		all = append(all, samples...)
 		l := u.GetLatencyMs()
-		for _, c := range []struct{ want, got float64 }{{percentile(samples, 0.5), l.GetP50()}, {percentile(samples, 0.95), l.GetP95()}} {
-			if math.Abs(c.want-c.got) > 0.0251*math.Abs(c.want) {
-				t.Fatalf("latency %v of %s, want %v of %v", l, u.GetUsername(), c.want, samples)
-			}
-		}
-		if l.GetSamples() != int64(len(samples)) || l.GetP95() > before || users[u.GetUserId()] == nil {
-			t.Fatalf("latency %v of %s after P95 %v, want %d samples", l, u.GetUsername(), before, len(samples))
+		equalLatency(t, u.GetUsername(), samples, l)
+		if l.GetP95() > before || users[u.GetUserId()] == nil {
+			t.Fatalf("latency %v of %s after P95 %v", l, u.GetUsername(), before)
 		}
 		before = l.GetP95()
+	}
+	equalLatency(t, "all", all, report.GetTotalLatencyMs())
+}
+
+func equalLatency(t *rapid.T, of string, samples []float64, l *insightsv1.ConnectionLatency) {
+	slices.Sort(samples)
+	for _, c := range []struct{ want, got float64 }{{percentile(samples, 0.5), l.GetP50()}, {percentile(samples, 0.95), l.GetP95()}} {
+		if math.Abs(c.want-c.got) > 0.0251*math.Abs(c.want) {
+			t.Fatalf("latency %v of %s, want %v of %v", l, of, c.want, samples)
+		}
+	}
+	if l.GetSamples() != int64(len(samples)) {
+		t.Fatalf("latency %v of %s, want %d samples", l, of, len(samples))
 	}
 }
 

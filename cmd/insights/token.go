@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,9 +136,9 @@ func (f tokenListCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tKIND\tPRINCIPAL\tCREATED\tEXPIRES\tLAST USED\tREVOKED")
+	fmt.Fprintln(w, "ID\tNAME\tPURPOSE\tKIND\tPRINCIPAL\tCREATED\tEXPIRES\tLAST USED\tREVOKED")
 	for _, t := range tokens {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.PrincipalKind, t.PrincipalID,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, cmp.Or(t.Purpose, "calls"), t.PrincipalKind, t.PrincipalID,
 			showTime(t.CreatedAt), showTime(t.ExpiresAt), showTime(t.LastUsedAt), showTime(t.RevokedAt))
 	}
 	return w.Flush()

@@ -361,6 +361,46 @@ var mutants = []mutant{
 		"server", "TestRevokedTokenEndsItsStream",
 	},
 	{
+		"a token for one call lets in again", "store/tokens.go",
+		"if err == nil && p.Once {", "if err == nil && p.Once && p.Kind == \"\" {",
+		"store", "TestSQLite/tokens_for_one_call",
+	},
+	{
+		"a token for one call is remembered", "server/authenticate.go",
+		"if err != nil || p.Once {", "if err != nil {",
+		"server", "TestSignInLink",
+	},
+	{
+		"a session outlives what began it", "store/sign_in.go",
+		"p.Until.Before(until) {", "until.IsZero() {",
+		"store", "TestSQLite/sessions",
+	},
+	{
+		"a session goes on when the token that began it is revoked", "store/tokens.go",
+		"id = ? OR (parent_id = ? AND parent_id <> '')", "id = ? OR (parent_id = ? AND parent_id = '')",
+		"store", "TestSQLite/sessions",
+	},
+	{
+		"the page of another port uses the session", "server/sign_in.go",
+		`site != "same-origin" && site != "none" ||`, `site == "cross-site" ||`,
+		"server", "TestSessionCountsForThePageAlone",
+	},
+	{
+		"a form of another site uses the session", "server/sign_in.go",
+		" || crossOrigin.Check(r) != nil {", " {",
+		"server", "TestSessionCountsForThePageAlone",
+	},
+	{
+		"a code that another browser asked for signs in", "server/oidc_sign_in.go",
+		`[]byte(derive("state", kept.Value))) == 0 {`, `[]byte(derive("state", kept.Value))) == 2 {`,
+		"server", "TestIssuerSignIn",
+	},
+	{
+		"a token of the issuer for another request signs in", "server/oidc_sign_in.go",
+		`if err != nil || shown.Nonce != derive("nonce", kept.Value) {`, "if err != nil || shown.Nonce == kept.Value {",
+		"server", "TestIssuerSignIn",
+	},
+	{
 		"the first of several credentials counts", "server/authenticate.go",
 		"if len(found) != 1 {", "if len(found) == 0 {",
 		"server", "FuzzCredential",

@@ -6,7 +6,7 @@ import { forPeople, plural, words } from "./format";
 const parts: Record<string, string> = { active_users: "active users", apps_usage: "application usage", user_activity: "user activity", user_latency: "latency", parameters_usage: "parameters" };
 
 export function Findings({ findings, zone }: { findings: Finding[]; zone: string }) {
-  if (findings.length === 0) return null;
+  if (findings.length === 0) return <div class="findings" />; // nothing moves when there are some
   return (
     <details class="findings">
       <summary>{plural(findings.length, "thing")} to know about these numbers</summary>

@@ -39,7 +39,13 @@ function Page() {
   useEffect(() => {
     const leave = () => setSignedOut(true);
     addEventListener("signed-out", leave);
-    return () => removeEventListener("signed-out", leave);
+    // What the browser kept for its back button may be of somebody who has signed out since.
+    const back = (e: PageTransitionEvent) => e.persisted && location.reload();
+    addEventListener("pageshow", back);
+    return () => {
+      removeEventListener("signed-out", leave);
+      removeEventListener("pageshow", back);
+    };
   }, []);
   const enter = () => {
     fragment.token = "";

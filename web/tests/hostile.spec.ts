@@ -63,9 +63,9 @@ test("150 hostile names in every field", async ({ page, server }) => {
   test.setTimeout(240_000);
   expect(new Set(hostile).size).toBe(150);
   const templates = await fill(server);
-  await signIn(page, server.home, server.token("owner"), "/?range=today");
+  await signIn(page, server.home, server.token("owner"), "/?range=7d");
   const open = async (query: string) => {
-    await page.goto(`${server.home}/?range=today${query}`);
+    await page.goto(`${server.home}/?range=7d${query}`);
     await ready(page);
     await page.evaluate(() => document.querySelectorAll("details:not(.popover)").forEach((d) => ((d as HTMLDetailsElement).open = true)));
     await harmless(page, query);

@@ -58,7 +58,7 @@ export interface Server {
   token: (role: string) => string;
 }
 
-export const test = base.extend<{ violations: string[] }, { demo: Demo; server: Server }>({
+export const test = base.extend<{ violations: string[]; server: Server }, { demo: Demo }>({
   demo: [
     async ({}, use) => {
       const running = new Running(["demo", ...addresses]);
@@ -69,18 +69,15 @@ export const test = base.extend<{ violations: string[] }, { demo: Demo; server: 
     },
     { scope: "worker", timeout: 90_000 },
   ],
-  server: [
-    async ({}, use) => {
-      const folder = mkdtempSync(join(tmpdir(), "insights-page-"));
-      const database = "--database=sqlite:" + join(folder, "insights.db");
-      const running = new Running(["serve", database, ...addresses]);
-      const [address = ""] = await running.wait(/msg=serving .*http=(\S+)/);
-      await use({ home: "http://" + address, token: (role) => execFileSync(program, ["token", "create", database, "--role", role], { encoding: "utf8" }).trim() });
-      await running.stop();
-      rmSync(folder, { recursive: true });
-    },
-    { scope: "worker", timeout: 60_000 },
-  ],
+  server: async ({}, use) => {
+    const folder = mkdtempSync(join(tmpdir(), "insights-page-"));
+    const database = "--database=sqlite:" + join(folder, "insights.db");
+    const running = new Running(["serve", database, ...addresses]);
+    const [address = ""] = await running.wait(/msg=serving .*http=(\S+)/);
+    await use({ home: "http://" + address, token: (role) => execFileSync(program, ["token", "create", database, "--role", role], { encoding: "utf8" }).trim() });
+    await running.stop();
+    rmSync(folder, { recursive: true });
+  },
   // Whatever a test does: the page breaks no rule of its policy, throws nothing and calls nobody else.
   violations: [
     async ({ page }, use) => {

@@ -1,0 +1,77 @@
+// What is unusual is said in words: values that are no longer offered, secrets, editors of a family, measurements that are missing.
+
+import { InsightsClient } from "@template-insights/client";
+import { randomUUID } from "node:crypto";
+import { type Server, expect, signIn, test } from "./program";
+
+const people = ["ann", "ben", "eve", "zoe"];
+
+/** fill makes four people with a workspace each of a template that is older than five weeks. */
+async function fill(server: Server): Promise<void> {
+  const client = new InsightsClient({ server: server.home, token: server.token("control-plane") });
+  const now = Date.now() - 60_000, time = (ago: number) => new Date(now - ago).toISOString();
+  const organization = randomUUID(), template = randomUUID(), versions = [randomUUID(), randomUUID()];
+  const all = people.map((username) => ({ username, user: randomUUID(), workspace: randomUUID(), agent: randomUUID() }));
+  const option = (value: string) => ({ name: value.toUpperCase(), value });
+  const parameters = (values: string[]) => [
+    { name: "region", display_name: "Region", type: "string", default_value: "eu", options: values.map(option) },
+    { name: "key", type: "string", sensitive: true },
+  ];
+  const applied = await client.applyCatalog({
+    organizations: [{ id: organization, name: "acme" }],
+    templates: [{ id: template, organization_id: organization, name: "go", created_at: time(40 * 86400_000) }],
+    template_versions: [
+      { id: versions[0] ?? "", template_id: template, name: "v1", created_at: time(30 * 86400_000), parameters: parameters(["eu", "us", "asia", "moon"]) },
+      { id: versions[1] ?? "", template_id: template, name: "v2", created_at: time(86400_000), parameters: parameters(["eu", "us", "asia"]) },
+    ],
+    users: all.map(({ user, username }) => ({ id: user, username, organization_ids: [organization] })),
+    workspaces: all.map(({ workspace, user, username }) => ({ id: workspace, owner_id: user, template_id: template, name: username })),
+    agents: all.map(({ agent, workspace }) => ({ id: agent, workspace_id: workspace, name: "main" })),
+  });
+  expect(applied.rejected).toEqual([]);
+  const latencies = [100, 200, 400, 0], editors = ["vscode", "cursor", "vscode", "vscode"];
+  const stats = await client.reportStats({
+    reports: all.map(({ agent }, i) => ({ agent_id: agent, collected_at: time(0), session_counts: { [editors[i] ?? ""]: 1 }, connection_count: 1, connection_median_latency_ms: latencies[i] ?? 0 })),
+  });
+  expect(stats.rejected).toEqual([]);
+  const regions = ["eu", "eu", "us", "moon"];
+  const events = await client.reportEvents({
+    events: all.map(({ workspace }, i) => ({
+      at: time(0),
+      build: {
+        id: randomUUID(), workspace_id: workspace, template_version_id: versions[0] ?? "", number: 1, transition: "start", status: "succeeded", created_at: time(30_000), started_at: time(20_000), finished_at: time(10_000),
+        parameters: [{ name: "region", value: regions[i] ?? "" }, { name: "key", value: "hunter2" }],
+      },
+    })),
+  });
+  expect(events.rejected).toEqual([]);
+}
+
+test("what is unusual is said in words", async ({ page, server }) => {
+  await fill(server);
+  await signIn(page, server.home, server.token("owner"));
+
+  const region = page.locator(".panel-parameters article").filter({ hasText: "region" });
+  await expect(region.locator(".bar").filter({ hasText: "EU" })).toContainText("default");
+  await expect(region.locator(".bar").filter({ hasText: "moon" })).toContainText("no longer offered");
+  await expect(region).toContainText("Nobody chose ASIA.");
+  await expect(page.locator(".panel-parameters")).toContainText("(not shown)");
+  await expect(page.locator("main")).not.toContainText("hunter2");
+
+  const code = page.locator(".panel-apps .bars > li").first();
+  await expect(code).toContainText("Visual Studio Code");
+  await code.getByText("2 editors").click();
+  await expect(code.locator(".inner .bar")).toHaveText([/vscode.*3 min.*75 %/, /cursor.*1 min.*25 %/]);
+  await expect(page.locator(".panel-apps .note")).toContainText("Not used: ");
+
+  expect(await page.locator(".panel-latency tbody tr").allInnerTexts()).toEqual([/eve[^]*poor/, /ben[^]*moderate/, /ann[^]*good/, /zoe[^]*–[^]*unknown/].map((row) => expect.stringMatching(row)));
+  await page.locator(".findings summary").click();
+  await expect(page.locator('.findings [data-reason="no_latency_samples"]')).toContainText("1 of 4");
+
+  await expect(page.locator(".panel-users .hint")).toContainText("In weeks, because it is older than 5 weeks");
+  await expect(page.locator(".panel-users .legend")).toContainText("Not complete");
+  await page.locator(".panel-users").getByRole("button", { name: "Table" }).click();
+  await expect(page.locator(".panel-users tbody tr").last()).toContainText("not complete");
+  await page.getByRole("button", { name: "Earlier" }).click();
+  await expect(page.locator(".panel-activity .state")).toHaveAttribute("data-reason", "out_of_range");
+});
