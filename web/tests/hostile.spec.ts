@@ -60,7 +60,7 @@ async function harmless(page: Page, where: string) {
 }
 
 test("150 hostile names in every field", async ({ page, server }) => {
-  test.setTimeout(240_000);
+  test.setTimeout(400_000);
   expect(new Set(hostile).size).toBe(150);
   const templates = await fill(server);
   await signIn(page, server.home, server.token("owner"), "/?range=7d");
