@@ -113,9 +113,9 @@ type block struct {
 // unresolved is a lookup for which channelOf was not asked yet.
 const unresolved = -3
 
-// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked, by one lane at
-// a time, for the kinds and apps of a table that have usage in the window; it may go on to number channels while the counter
-// runs.
+// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked for the kinds and
+// apps of a table that have usage in the window, at most once by each lane and by one lane at a time; it may go on to number
+// channels while the counter runs.
 func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 	c := &Counter{
 		window:    w,
