@@ -11,17 +11,19 @@ GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Node.js trusts whom the machine trusts only when it is told.
+export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
+
 # The page is built where Node.js is: the program is made without it elsewhere.
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); if (a > 20 || a == 20 && b >= 19) console.log("node")' 2>/dev/null)
-PAGE := $(if $(NODE),web/dist/index.html)
 
 .PHONY: run
 run: build ## Build, then run a demo: a server with a simulated company that streams into it.
 	bin/insights demo
 
 .PHONY: build
-build: $(PAGE) ## Build bin/insights, with the page if Node.js 20.19 or later is installed.
-	$(if $(NODE),,@echo "no Node.js 20.19 or later: building without the page")
+build: ## Build bin/insights, with the page if Node.js 20.19 or later is installed.
+	@$(if $(NODE),$(MAKE) --no-print-directory page || echo "the page cannot be built: building without it",echo "no Node.js 20.19 or later: building without the page")
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/insights ./cmd/insights
 
 web/dist/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/src/* web/public/* gen/typescript/*)
@@ -39,7 +41,7 @@ test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	go test -race -tags failpoints -timeout 30m ./...
 
 .PHONY: test-web
-test-web: build ## Try the page in Chromium against a demo; needs Node.js 20.19 or later.
+test-web: page build ## Try the page in Chromium against a demo; needs Node.js 20.19 or later.
 	scripts/test-deps.sh chromium
 	npm --prefix web test
 
