@@ -38,7 +38,7 @@ page: web/dist/index.html ## Build the page into web/dist, which needs Node.js 2
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh
-	go test -race -tags failpoints -timeout 30m ./...
+	go test -race -tags failpoints -timeout 30m ./server ./... # what takes longest begins first
 
 .PHONY: test-web
 test-web: page build ## Try the page in Chromium against a demo; needs Node.js 20.19 or later.
