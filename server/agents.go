@@ -12,9 +12,9 @@ import (
 
 // Bounds of what is written about agents.
 const (
-	touchAfter = 2 * time.Minute // reports later than this are written if they say nothing but that the agent is there
-	touchQuiet = 12              // turns without a report after which an agent is silent: a minute
-	touchBatch = 1000            // agents written at a time; what a deadline cuts off is written at the next turn
+	touchAfter = 2 * time.Minute                 // reports later than this are written if they say nothing but that the agent is there
+	touchQuiet = int64(time.Minute / touchEvery) // turns without a report after which an agent is silent
+	touchBatch = 1000                            // agents written at a time; what a deadline cuts off is written at the next turn
 )
 
 // agentsSeen keeps what reports say about the agents themselves, and how much of it is still to be written.

@@ -38,7 +38,7 @@ func TestAgentsDue(t *testing.T) {
 		if turn.report != nil {
 			a.note(*turn.report)
 		} else if turn.due > 0 {
-			for quiet := 1; quiet < touchQuiet; quiet++ {
+			for quiet := int64(1); quiet < touchQuiet; quiet++ {
 				if due := a.due(); len(due) > 0 {
 					t.Fatalf("%d agents are due after %d turns without a report", len(due), quiet)
 				}

@@ -36,9 +36,9 @@ type Directory struct {
 
 // changes tells one state of the latest changes of workspaces from another.
 type changes struct {
-	since  Instant
-	count  int64
-	newest Instant
+	since Instant
+	count int64
+	sum   int64 // of the microseconds since then: also a change by a server whose clock is behind makes it another one
 }
 
 // knownAgent is a placement as of a change of its workspace.
@@ -132,7 +132,7 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	// it is read once and not every second.
 	now := changes{since: At(time.Now().Truncate(directoryOverlap).Add(-directoryOverlap))}
 	db := d.store.lookups.WithContext(ctx)
-	if err := db.Raw(`SELECT COUNT(*), COALESCE(MAX(changed_at), 0) FROM workspaces WHERE changed_at > ?`, now.since).Row().Scan(&now.count, &now.newest); err != nil {
+	if err := db.Raw(`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since).Row().Scan(&now.count, &now.sum); err != nil {
 		return fmt.Errorf("refresh directory: look for changes: %w", err)
 	}
 	if now == d.seen {

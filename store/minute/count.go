@@ -73,6 +73,8 @@ type lane struct {
 	inAny      halfHours // any activity in all of them
 	inChannel  []halfHours
 	touched    bitset // channels
+
+	panicked any // what ended the day's count before its time
 }
 
 type channelCount struct {
@@ -157,6 +159,11 @@ func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 	}
 	c.lanes[0].count()
 	counting.Wait()
+	for _, l := range c.lanes {
+		if l.panicked != nil {
+			panic(l.panicked) // here, where the caller can recover from it
+		}
+	}
 	return nil
 }
 
@@ -187,6 +194,7 @@ func (c *Counter) collect(sources []Source[*Table]) {
 
 // count counts the users of the day that are the lane's.
 func (l *lane) count() {
+	defer func() { l.panicked = recover() }()
 	l.lookups = l.lookups[:0]
 	for _, s := range l.of.sources {
 		lookup := make([]int32, (int(Login)+1)*len(s.Table.apps))
@@ -272,9 +280,7 @@ func (l *lane) gather(b block) {
 
 // resolve looks up the channel of an app that is used in a template.
 func (l *lane) resolve(template int, kind Kind, app string) int32 {
-	l.of.asking.Lock()
-	channel, within := l.of.channelOf(template, kind, app)
-	l.of.asking.Unlock()
+	channel, within := l.of.ask(template, kind, app)
 	if channel < 0 {
 		return int32(channel)
 	}
@@ -283,6 +289,13 @@ func (l *lane) resolve(template int, kind Kind, app string) int32 {
 		l.provide(within, NoChannel).templates.add(template)
 	}
 	return int32(channel)
+}
+
+// ask lets one lane at a time ask for a channel.
+func (c *Counter) ask(template int, kind Kind, app string) (channel, within int) {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	return c.channelOf(template, kind, app)
 }
 
 // provide returns the count of a channel, which may be a new one.

@@ -313,6 +313,20 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 	}
 }
 
+// What panics in a lane can be recovered from where the counter is used.
+func TestCounterPanics(t *testing.T) {
+	t.Parallel()
+	rows := fleet(1, 20, 0)
+	c := NewCounter(window(0, 1440), 1, func(int, Kind, string) (int, int) { panic("asked") })
+	defer func() {
+		if p := recover(); p != "asked" {
+			t.Errorf("recovered %v", p)
+		}
+	}()
+	_ = c.Add(0, []Source[*Table]{{0, TableOf(0, rows)}})
+	t.Error("no panic")
+}
+
 func TestCounterRefuses(t *testing.T) {
 	t.Parallel()
 	empty := func(day int32) *Table { return TableOf(day, nil) }
