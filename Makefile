@@ -107,6 +107,10 @@ bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-
 bench-large: ## Measure what grows with longer histories, more templates and more streams.
 	go run ./test/bench -large -out bench-large.json $(BENCH)
 
+.PHONY: bench-soak
+bench-soak: ## Stream 20,000 reports per second for half an hour beside the questions of a dashboard.
+	go run ./test/bench -soak 30m -out bench-soak.json $(BENCH)
+
 .PHONY: profile-ingest
 profile-ingest: ## Profile a server that takes reports; the files are ingest.pprof and ingest.allocs.pprof.
 	go run ./test/bench -profile-ingest ingest.pprof

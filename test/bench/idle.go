@@ -33,7 +33,7 @@ func measureIdle(ctx context.Context, t *table, d database, s sizes) error {
 	}
 	return d.with(ctx, func(name string, st *store.Store) error {
 		s.Agents = s.Idle
-		agents, _, err := newFleet(ctx, st, s)
+		agents, _, _, err := newFleet(ctx, st, s)
 		if err != nil {
 			return err
 		}

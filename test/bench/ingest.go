@@ -70,12 +70,12 @@ func (l *load) measureFull(ctx context.Context, t *table, d database) error {
 // withLoad starts a server on a fresh database with a fleet, and lets f stream.
 func withLoad(ctx context.Context, d database, s sizes, f func(*load) error) error {
 	return d.with(ctx, func(name string, st *store.Store) error {
-		agents, token, err := newFleet(ctx, st, s)
+		agents, template, token, err := newFleet(ctx, st, s)
 		if err != nil {
 			return err
 		}
 		return withServer(ctx, name, func(child *serverProcess) error {
-			l := &load{sizes: s, name: name, store: st, server: child, agents: agents, token: token}
+			l := &load{sizes: s, name: name, store: st, server: child, agents: agents, template: template, token: token}
 			// What the server has to learn about an agent at its first report is not what is measured.
 			if err := l.introduce(ctx); err != nil {
 				return err
@@ -107,14 +107,16 @@ func (d database) wal(ctx context.Context, name string) (position int64) {
 	return position
 }
 
-// newFleet fills the catalog and returns the agents and the token of a control plane, which may report for all of them.
-func newFleet(ctx context.Context, st *store.Store, s sizes) ([]uuid.UUID, string, error) {
+// newFleet fills the catalog and returns the agents, the template of the first one, and the token of a control plane, which may
+// report for all of them.
+func newFleet(ctx context.Context, st *store.Store, s sizes) (agents []uuid.UUID, template uuid.UUID, token string, err error) {
 	organization := uuid.New()
 	c := store.Catalog{Organizations: []store.Organization{{ID: organization, Name: "acme"}}}
 	for i := range s.Templates {
 		c.Templates = append(c.Templates, store.Template{ID: uuid.New(), OrganizationID: organization, Name: fmt.Sprint("template-", i)})
 	}
-	users, agents := uuids(s.Agents), uuids(s.Agents)
+	users := uuids(s.Agents)
+	agents = uuids(s.Agents)
 	for i, user := range users {
 		workspace := uuid.New()
 		c.Users = append(c.Users, store.User{ID: user, Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
@@ -122,14 +124,14 @@ func newFleet(ctx context.Context, st *store.Store, s sizes) ([]uuid.UUID, strin
 		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace, Name: "main"})
 	}
 	if err := applyCatalog(ctx, st, c); err != nil {
-		return nil, "", err
+		return nil, uuid.Nil, "", err
 	}
 	// Not at their first report: on SQLite a commit for each of them takes its time.
 	if _, err := subjectsOf(ctx, st, users); err != nil {
-		return nil, "", err
+		return nil, uuid.Nil, "", err
 	}
-	token, err := newToken(ctx, st, access.RoleControlPlane)
-	return agents, token, err
+	token, err = newToken(ctx, st, access.RoleControlPlane)
+	return agents, c.Templates[0].ID, token, err
 }
 
 // newToken makes a service with a role and a token for it.

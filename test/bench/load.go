@@ -27,13 +27,14 @@ func (s sizes) connections() int { return max(16, s.Streams/50) }
 
 // load is a fleet of agents whose time advances by 30 s with each of their reports, however quickly they come.
 type load struct {
-	sizes  sizes
-	name   string // of the database
-	store  *store.Store
-	server *serverProcess
-	agents []uuid.UUID
-	token  string
-	rounds atomic.Int64 // reports of each agent so far, over all runs
+	sizes    sizes
+	name     string // of the database
+	store    *store.Store
+	server   *serverProcess
+	agents   []uuid.UUID
+	template uuid.UUID // of the first agent and others
+	token    string
+	rounds   atomic.Int64 // reports of each agent so far, over all runs
 }
 
 // outcome is what a run of the load found.

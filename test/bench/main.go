@@ -35,6 +35,7 @@ type sizes struct {
 	Workdays  int
 	Scrapes   int // over which memory must not grow
 	Idle      int // agents that hold a connection and do nothing
+	Soak      time.Duration
 
 	// Of growth, ascending:
 	Histories      []int // months
@@ -47,7 +48,8 @@ type parts []func(context.Context, *table, database, sizes) error
 
 var (
 	usual = parts{measureIngest, measureQuestions, measureScrapes, measureIdle}
-	large = parts{measureGrowth} // on Postgres
+	large = parts{measureGrowth}
+	soak  = parts{measureSoak}
 )
 
 func main() {
@@ -66,6 +68,7 @@ func main() {
 	flag.IntVar(&s.Streams, "streams", 1000, "streams that carry their reports")
 	flag.DurationVar(&s.Length, "time", 20*time.Second, "length of each measurement of ingest, and of a profile")
 	flag.IntVar(&s.Users, "users", 10_000, "people whose month the questions are about")
+	flag.DurationVar(&s.Soak, "soak", 0, "measure ingest at a fixed rate beside questions for this long instead")
 	growth := flag.Bool("large", false, "measure what grows with histories, templates and streams instead")
 	output := flag.String("out", "", "write the figures as JSON to this file as well")
 	earlier := flag.String("compare", "", "show the figures of this file, which an earlier run wrote, beside the new ones")
@@ -80,7 +83,14 @@ func main() {
 	case *queryProfile != "":
 		err = onPostgres(func(d database) error { return profileQuery(ctx, d, s, *queryProfile) })
 	default:
-		err = report(ctx, s, *growth, *output, *earlier)
+		measure := measure
+		switch {
+		case *growth:
+			measure = large.measureOnPostgres
+		case s.Soak > 0:
+			measure = soak.measureOnPostgres
+		}
+		err = report(ctx, s, measure, *output, *earlier)
 	}
 	stop()
 	if err != nil {
@@ -90,16 +100,12 @@ func main() {
 }
 
 // report measures and shows what was found.
-func report(ctx context.Context, s sizes, growth bool, output, earlier string) error {
+func report(ctx context.Context, s sizes, measure func(context.Context, *table) error, output, earlier string) error {
 	t := &table{sizes: s}
 	if earlier != "" {
 		if err := t.read(earlier); err != nil {
 			return fmt.Errorf("read the figures to compare with: %w", err)
 		}
-	}
-	measure := measure
-	if growth {
-		measure = measureLarge
 	}
 	// What was found before an error is worth its time.
 	return errors.Join(measure(ctx, t), t.write(os.Stdout, output))
@@ -130,11 +136,11 @@ func measure(ctx context.Context, t *table) (err error) {
 	return usual.measure(ctx, t, database{name: "SQLite", folder: folder})
 }
 
-// measureLarge runs what grows, on Postgres.
-func measureLarge(ctx context.Context, t *table) error {
+// measureOnPostgres runs parts that SQLite does not need.
+func (p parts) measureOnPostgres(ctx context.Context, t *table) error {
 	begin := time.Now()
 	defer func() { t.took = time.Since(begin) }()
-	return onPostgres(func(d database) error { return large.measure(ctx, t, d) })
+	return onPostgres(func(d database) error { return p.measure(ctx, t, d) })
 }
 
 func (p parts) measure(ctx context.Context, t *table, d database) error {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 var toy = sizes{
 	Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4, Workdays: 3, Scrapes: 3, Idle: 20,
-	Histories: []int{1, 2}, TemplateCounts: []int{1, 10}, StreamCounts: []int{1, 10},
+	Histories: []int{1, 2}, TemplateCounts: []int{1, 10}, StreamCounts: []int{1, 10}, Soak: 3 * time.Second,
 }
 
 // The benchmarks run, on toy sizes, and fill every row of their tables.
@@ -39,7 +39,8 @@ func TestBench(t *testing.T) {
 		row     string
 	}{
 		"usual": {measure, 45, "| Postgres | user latency |"},
-		"large": {measureLarge, 24, "| Postgres | 10 streams: acknowledgement, p99 |"},
+		"soak":  {soak.measureOnPostgres, 66, "| Postgres | 6 of 6: questions about one template, p99 |"},
+		"large": {large.measureOnPostgres, 24, "| Postgres | 10 streams: acknowledgement, p99 |"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

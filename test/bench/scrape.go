@@ -70,7 +70,7 @@ func measureScrapes(ctx context.Context, t *table, d database, s sizes) error {
 		return nil
 	}
 	return d.with(ctx, func(name string, st *store.Store) error {
-		agents, token, err := newFleet(ctx, st, s)
+		agents, _, token, err := newFleet(ctx, st, s)
 		if err != nil {
 			return err
 		}
