@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,8 +21,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// dialect is what differs between the databases: how to connect, the source of the merge statement, how pages are
-// read without a copy of each, how a transaction yields, and what an error means.
+// dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
+// are read, how long lists are passed, how a transaction yields, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -29,8 +30,10 @@ type dialect interface {
 	goose() (goose.Dialect, string, []goose.ProviderOption, error)
 	// merge unions rows, sorted and distinct, into usage_open in one transaction.
 	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
-	// pages calls f for each row of a query for a template, a day, a version and a page.
-	pages(query *gorm.DB, f pageFunc) error
+	// read hands f the rows of a query outside of transactions, which end with f.
+	read(query *gorm.DB, f func(records) error) error
+	// among is a condition that a column holds one of some numbers, however many, and its only argument.
+	among(column string, numbers []int64) (condition, argument string)
 	// yield makes the transaction give way when it must wait for a lock.
 	yield(tx *gorm.DB) error
 	classify(err error) error
@@ -122,6 +125,10 @@ func (d postgresDialect) readPool() pool {
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 
+func (postgresDialect) among(column string, numbers []int64) (condition, argument string) {
+	return column + " = ANY(CAST(? AS bigint[]))", "{" + joined(numbers) + "}"
+}
+
 func (postgresDialect) yield(tx *gorm.DB) error {
 	return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error
 }
@@ -159,6 +166,22 @@ func (d sqliteDialect) writePool() pool {
 
 func (d sqliteDialect) readPool() pool {
 	return pool{sqlite.New(sqlite.Config{DriverName: "sqlite", DSN: d.dsn("query_only(1)", "busy_timeout(10000)")}), 4}
+}
+
+func (sqliteDialect) among(column string, numbers []int64) (condition, argument string) {
+	return column + " IN (SELECT value FROM json_each(?))", "[" + joined(numbers) + "]"
+}
+
+// joined writes numbers with commas between them.
+func joined(numbers []int64) string {
+	var list []byte
+	for i, n := range numbers {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, n, 10)
+	}
+	return string(list)
 }
 
 func (sqliteDialect) yield(*gorm.DB) error { return nil } // the only writer waits for nobody

@@ -143,25 +143,43 @@ func nonNil(b []byte) []byte {
 
 const openColumns = `template_id, half_hour, subject, kind, app, minutes, connected, latencies`
 
-// openRows reads the rows of a statement that yields openColumns.
+// openRows reads the rows of a statement that yields openColumns, in a transaction.
 func openRows(statement *gorm.DB) (out []OpenRow, err error) {
 	rows, err := statement.Rows()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var r OpenRow
-		var latencies string
-		if err := rows.Scan(&r.Template, &r.HalfHour, &r.Subject, &r.Kind, &r.App, &r.Minutes, &r.Connected, &latencies); err != nil {
-			return nil, err
+	err = fromSQL(rows).eachOpen(func(r OpenRow) error {
+		out = append(out, r)
+		return nil
+	})
+	return slices.Clip(out), err
+}
+
+// eachOpen reads records of openColumns.
+func (r records) eachOpen(f func(OpenRow) error) error {
+	var row OpenRow
+	var app, latencies []byte
+	apps := map[string]string{} // most are the same
+	into := []any{
+		r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies),
+	}
+	return r.each(func() (err error) {
+		if err := r.rows.Scan(into...); err != nil {
+			return err
 		}
-		if r.Kind == minute.Connection {
-			if r.Minutes, r.Bins, err = minute.ParseLatencies(latencies); err != nil {
-				return nil, fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", r.Template, r.HalfHour, r.Subject, err)
+		known, ok := apps[string(app)]
+		if !ok {
+			known = string(app)
+			apps[known] = known
+		}
+		row.App, row.Bins = known, nil
+		if row.Kind == minute.Connection {
+			if row.Minutes, row.Bins, err = minute.ParseLatencies(string(latencies)); err != nil {
+				return fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", row.Template, row.HalfHour, row.Subject, err)
 			}
 		}
-		out = append(out, r)
-	}
-	return slices.Clip(out), rows.Err()
+		return f(row)
+	})
 }

@@ -153,28 +153,28 @@ type person struct {
 	AvatarURL string
 }
 
+// people are the persons behind the users of a tally.
 func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64]person, error) {
-	people := make(map[int64]person, len(users))
-	for batch := range slices.Chunk(users, readBatch) {
-		subjects := make([]int64, len(batch))
-		for i, u := range batch {
-			subjects[i] = u.Subject
-		}
-		rows, err := s.reads.WithContext(ctx).Raw(`SELECT subjects.subject, users.id, users.username, users.avatar_url
-			FROM subjects JOIN users ON users.id = subjects.user_id WHERE subjects.subject IN ?`, subjects).Rows()
-		if err != nil {
-			return nil, fmt.Errorf("read users: %w", err)
-		}
-		for rows.Next() {
-			var p person
-			if err = rows.Scan(&p.Subject, &p.ID, &p.Username, &p.AvatarURL); err != nil {
-				break
+	people, subjects := make(map[int64]person, len(users)), make([]int64, len(users))
+	for i, u := range users {
+		subjects[i] = u.Subject
+	}
+	condition, argument := s.dialect.among("subjects.subject", subjects)
+	query := s.reads.WithContext(ctx).Raw(`SELECT subjects.subject, users.id, users.username, users.avatar_url
+		FROM subjects JOIN users ON users.id = subjects.user_id WHERE `+condition, argument)
+	err := s.dialect.read(query, func(r records) error {
+		var p person
+		into := []any{&p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL}
+		return r.each(func() error {
+			if err := r.rows.Scan(into...); err != nil {
+				return err
 			}
 			people[p.Subject] = p
-		}
-		if err := cmp.Or(err, rows.Err(), rows.Close()); err != nil {
-			return nil, fmt.Errorf("read users: %w", err)
-		}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
 	}
 	return people, nil
 }

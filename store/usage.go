@@ -130,21 +130,30 @@ func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.W
 	if len(missing) > 0 {
 		condition, args := x.where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
 		query := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...)
-		err = s.dialect.pages(query, func(template uuid.UUID, day int32, version int64, page []byte) error {
-			number, ok := x.numbers[template]
-			if _, whole := cached[day]; !ok || whole {
+		err = s.dialect.read(query, func(r records) error {
+			var key pageKey
+			var page []byte
+			into := []any{r.id(&key.template), &key.day, &key.version, r.bytes(&page)}
+			return r.each(func() error {
+				if err := r.rows.Scan(into...); err != nil {
+					return err
+				}
+				number, ok := x.numbers[key.template]
+				if _, whole := cached[key.day]; !ok || whole {
+					return nil
+				}
+				if err := until(key.day); err != nil {
+					return err
+				}
+				t, err := of.read(key.day, slices.Clone(page))
+				if err != nil {
+					return fmt.Errorf("%s page of template %s, day %d: %w", of.column, key.template, key.day, err)
+				}
+				key.column = of.column
+				s.pages.put(key, t)
+				pages = append(pages, minute.Source[T]{Template: number, Table: t})
 				return nil
-			}
-			if err := until(day); err != nil {
-				return err
-			}
-			t, err := of.read(day, slices.Clone(page))
-			if err != nil {
-				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, template, day, err)
-			}
-			s.pages.put(pageKey{template, day, version, of.column}, t)
-			pages = append(pages, minute.Source[T]{Template: number, Table: t})
-			return nil
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("read usage pages: %w", err)
@@ -183,24 +192,42 @@ func cachedDays[T table](ctx context.Context, s *Store, x templateIndex, first, 
 
 // openDays reads the rows of the present that a condition chooses, by day and template.
 func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32, chosen string) (map[int32]map[int][]minute.Row, error) {
-	condition, args := x.where("half_hour >= ? AND half_hour < ? AND "+chosen, first*minute.HalfHoursPerDay, (last+1)*minute.HalfHoursPerDay)
-	rows, err := openRows(s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...))
-	if err != nil {
+	halfHours, err := s.openHalfHours(ctx, first*minute.HalfHoursPerDay, (last+1)*minute.HalfHoursPerDay)
+	if err != nil || len(halfHours) == 0 {
 		return nil, err
 	}
+	// Named one by one: the key begins with the half hour, so a range would be searched through for the templates.
+	condition, args := x.where("half_hour IN ? AND "+chosen, halfHours)
 	days := map[int32]map[int][]minute.Row{}
-	for _, r := range rows {
-		template, ok := x.numbers[r.Template]
-		if !ok {
-			continue // a template younger than the index
-		}
-		day := r.HalfHour / minute.HalfHoursPerDay
-		if days[day] == nil {
-			days[day] = map[int][]minute.Row{}
-		}
-		days[day][template] = append(days[day][template], r.Row)
+	query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...)
+	return days, s.dialect.read(query, func(r records) error {
+		return r.eachOpen(func(row OpenRow) error {
+			template, ok := x.numbers[row.Template]
+			if !ok {
+				return nil // a template younger than the index
+			}
+			day := row.HalfHour / minute.HalfHoursPerDay
+			if days[day] == nil {
+				days[day] = map[int][]minute.Row{}
+			}
+			days[day][template] = append(days[day][template], row.Row)
+			return nil
+		})
+	})
+}
+
+// openHalfHours are the half hours from first to before end of which there are rows. There are few, and each is found by its
+// place in the key.
+func (s *Store) openHalfHours(ctx context.Context, first, end int32) (halfHours []int32, err error) {
+	const next = `(SELECT half_hour FROM usage_open WHERE half_hour >= `
+	err = s.reads.WithContext(ctx).Raw(`WITH RECURSIVE present(half_hour) AS (
+			SELECT `+next+`? ORDER BY half_hour LIMIT 1)
+			UNION ALL SELECT `+next+`present.half_hour + 1 ORDER BY half_hour LIMIT 1) FROM present WHERE present.half_hour IS NOT NULL
+		) SELECT half_hour FROM present WHERE half_hour < ?`, first, end).Scan(&halfHours).Error
+	if err != nil {
+		return nil, fmt.Errorf("look for half hours with rows: %w", err)
 	}
-	return days, nil
+	return halfHours, nil
 }
 
 // join unites pages with the rows of the present, in order of the templates. Of a minute the page's latency counts, because

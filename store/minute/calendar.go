@@ -91,11 +91,15 @@ func (h *halfHours) drain() (minutes int64) {
 	return minutes
 }
 
-// unionInto adds the minutes of h to another.
-func (h *halfHours) unionInto(to *halfHours) {
+// drainInto moves the minutes of h to another, where some may be already, and returns how many there were in h.
+func (h *halfHours) drainInto(to *halfHours) (minutes int64) {
+	to.used |= h.used
 	for rest := h.used; rest != 0; rest &= rest - 1 {
 		half := bits.TrailingZeros64(rest)
+		minutes += int64(h.minutes[half].Count())
 		to.minutes[half] |= h.minutes[half]
+		h.minutes[half] = 0
 	}
-	to.used |= h.used
+	h.used = 0
+	return minutes
 }

@@ -32,41 +32,37 @@ const (
 // the connection gate, sessions are usage, unless the question ignores them. A minute of a user counts once, in however many
 // templates and apps.
 //
-// The users of a day are counted by a few lanes beside each other; each user always by the same one. A lane counts its users
-// one after the other, each over all its templates, in accumulators that are emptied for the next. What lasts are the counts,
-// and per user short chains of links.
+// Users belong to lanes, which count beside each other. A lane counts its users of a day one after the other, each over all
+// templates, in accumulators that are emptied for the next. What lasts are the counts, and per user short chains of links.
 type Counter struct {
 	window   Window
 	size     int // number of templates
-	users    []userCount
-	subjects map[int64]int32 // to the index in users
 	calendar calendar
 	lanes    []lane
 
 	asking    sync.Mutex
 	channelOf ChannelOf
-
-	// Of the day:
-	sources []Source[*Table]
-	blocks  []block // the first is unused: 0 ends a chain
-	today   []int32 // users, in the order of their appearance
 }
 
 // maxLanes bounds the lanes of one question, which is not alone.
 const maxLanes = 4
 
-// laneUsers are this many users in a row, so that two lanes seldom write to the same piece of memory.
-const laneUsers = 16
-
 // lane counts some of the users.
 type lane struct {
 	of        *Counter
-	templates bitset // with any usage
+	number    int
+	users     []userCount
+	subjects  map[int64]int32 // to the index in users
+	templates bitset          // with any usage
 	channels  []channelCount
 	intervals []intervalCount
 	links     []link // the first is unused: 0 ends a chain
 
-	lookups [][]int32 // of the day, per source, kind and app: the channel
+	// Of the day:
+	sources []Source[*Table]
+	lookups [][]int32 // per source and code of a row: the channel
+	blocks  []block   // the first is unused: 0 ends a chain
+	today   []int32   // users, in the order of their appearance
 
 	// Of the user:
 	inTemplate halfHours // any activity in the template of the block
@@ -123,22 +119,18 @@ func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 		window:    w,
 		channelOf: channelOf,
 		size:      templates,
-		subjects:  make(map[int64]int32),
 		calendar:  calendar{window: w},
 		lanes:     make([]lane, min(runtime.GOMAXPROCS(0), maxLanes)),
 	}
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		l.of, l.templates, l.links = c, bitsets(1, templates)[0], make([]link, 1)
+		l.of, l.number, l.subjects, l.templates, l.links = c, i, make(map[int64]int32), bitsets(1, templates)[0], make([]link, 1)
 		for _, s := range bitsets(len(w.Bounds), templates) {
 			l.intervals = append(l.intervals, intervalCount{templates: s})
 		}
 	}
 	return c
 }
-
-// laneOf returns the lane of a user.
-func (c *Counter) laneOf(user int32) *lane { return &c.lanes[int(user)/laneUsers%len(c.lanes)] }
 
 // Add counts a day. The sources are all of that day, at most one per template, and days come in ascending order.
 func (c *Counter) Add(day int32, sources []Source[*Table]) error {
@@ -152,12 +144,11 @@ func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 		}
 		seen.add(s.Template)
 	}
-	c.collect(sources)
 	var counting sync.WaitGroup
 	for i := range c.lanes[1:] {
-		counting.Go(c.lanes[i+1].count)
+		counting.Go(func() { c.lanes[i+1].count(sources) })
 	}
-	c.lanes[0].count()
+	c.lanes[0].count(sources)
 	counting.Wait()
 	for _, l := range c.lanes {
 		if l.panicked != nil {
@@ -167,58 +158,60 @@ func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 	return nil
 }
 
-// collect finds the users of the day and chains the blocks of each.
-func (c *Counter) collect(sources []Source[*Table]) {
-	c.sources = sources
-	c.blocks = append(c.blocks[:0], block{})
-	c.today = c.today[:0]
-	for source, s := range sources {
-		from := int32(0)
-		for i, subject := range s.Table.subjects {
-			at, known := c.subjects[subject]
-			if !known {
-				at = int32(len(c.users))
-				c.users = append(c.users, userCount{subject: subject})
-				c.subjects[subject] = at
-			}
-			u := &c.users[at]
-			if u.blocks == 0 {
-				c.today = append(c.today, at)
-			}
-			c.blocks = append(c.blocks, block{source: int32(source), from: from, to: s.Table.ends[i], next: u.blocks})
-			u.blocks = int32(len(c.blocks) - 1)
-			from = s.Table.ends[i]
-		}
-	}
-}
-
 // count counts the users of the day that are the lane's.
-func (l *lane) count() {
+func (l *lane) count(sources []Source[*Table]) {
 	defer func() { l.panicked = recover() }()
-	l.lookups = l.lookups[:0]
-	for _, s := range l.of.sources {
-		lookup := make([]int32, (int(Login)+1)*len(s.Table.apps))
+	l.sources, l.lookups = sources, l.lookups[:0]
+	for _, s := range sources {
+		lookup := make([]int32, s.Table.codes())
 		for i := range lookup {
 			lookup[i] = unresolved
 		}
+		lookup[behindGate] = Ignored
 		l.lookups = append(l.lookups, lookup)
 	}
-	for _, u := range l.of.today {
-		if l.of.laneOf(u) == l {
-			l.countUser(&l.of.users[u])
+	l.collect()
+	for _, u := range l.today {
+		l.countUser(&l.users[u])
+	}
+}
+
+// collect finds the lane's users of the day and chains the blocks of each.
+func (l *lane) collect() {
+	l.blocks = append(l.blocks[:0], block{})
+	l.today = l.today[:0]
+	lanes := uint64(len(l.of.lanes))
+	for source, s := range l.sources {
+		for i, subject := range s.Table.subjects {
+			if int(uint64(subject)%lanes) != l.number {
+				continue
+			}
+			at, known := l.subjects[subject]
+			if !known {
+				at = int32(len(l.users))
+				l.users = append(l.users, userCount{subject: subject})
+				l.subjects[subject] = at
+			}
+			u := &l.users[at]
+			if u.blocks == 0 {
+				l.today = append(l.today, at)
+			}
+			from, to := s.Table.rowsOf(i)
+			l.blocks = append(l.blocks, block{source: int32(source), from: from, to: to, next: u.blocks})
+			u.blocks = int32(len(l.blocks) - 1)
 		}
 	}
 }
 
 // countUser counts the blocks of a user.
 func (l *lane) countUser(u *userCount) {
-	for ; u.blocks != 0; u.blocks = l.of.blocks[u.blocks].next {
-		b := l.of.blocks[u.blocks]
+	for ; u.blocks != 0; u.blocks = l.blocks[u.blocks].next {
+		b := l.blocks[u.blocks]
 		l.gather(b)
 		if l.inTemplate.used == 0 {
 			continue
 		}
-		template := l.of.sources[b.source].Template
+		template := l.sources[b.source].Template
 		l.templates.add(template)
 		l.chained(&u.templates, int32(template))
 		for i := range l.of.calendar.pieces {
@@ -226,8 +219,7 @@ func (l *lane) countUser(u *userCount) {
 				l.intervals[p.interval].templates.add(template)
 			}
 		}
-		l.inTemplate.unionInto(&l.inAny)
-		l.inTemplate.drain()
+		l.inTemplate.drainInto(&l.inAny)
 	}
 	for i := range l.of.calendar.pieces {
 		if p := &l.of.calendar.pieces[i]; u.intervals <= int32(p.interval) && l.inAny.meets(&p.masks) {
@@ -249,26 +241,18 @@ func (l *lane) countUser(u *userCount) {
 
 // gather unions the minutes of a block that are in the window and pass the gate: in its template and in the channels.
 func (l *lane) gather(b block) {
-	t, lookup, to := l.of.sources[b.source].Table, l.lookups[b.source], int(b.to)
-	halfHour, kinds, minutes := t.halfHour[:to], t.kind[:to], t.minutes[:to]
-	var open uint64 // the half hours whose gate is open
-	for i := int(b.from); i < to; i++ {
-		open |= t.connectedBit(i) << halfHour[i]
-	}
-	for i := int(b.from); i < to; i++ {
-		half, kind := halfHour[i], Kind(kinds[i])
-		m := Mask(minutes[i]) & l.of.calendar.clip[half]
-		if m == 0 || kind == Connection || kind == Session && open>>half&1 == 0 {
+	source, lookup, clip := l.sources[b.source], l.lookups[b.source], &l.of.calendar.clip
+	minutes, code := source.Table.minutes[b.from:b.to], source.Table.code[b.from:b.to]
+	for i, half := range source.Table.halfHour[b.from:b.to] {
+		m, channel := Mask(minutes[i])&clip[half], lookup[code[i]]
+		if m == 0 || channel == Ignored {
 			continue
 		}
-		app := t.app(i)
-		at := int(kind)*len(t.apps) + app
-		if lookup[at] == unresolved {
-			lookup[at] = l.resolve(l.of.sources[b.source].Template, kind, t.apps[app])
-		}
-		channel := lookup[at]
-		if channel == Ignored {
-			continue
+		if channel == unresolved {
+			channel = l.resolve(source, code[i])
+			if lookup[code[i]] = channel; channel == Ignored {
+				continue
+			}
 		}
 		l.inTemplate.add(half, m)
 		if channel >= 0 {
@@ -278,15 +262,16 @@ func (l *lane) gather(b block) {
 	}
 }
 
-// resolve looks up the channel of an app that is used in a template.
-func (l *lane) resolve(template int, kind Kind, app string) int32 {
-	channel, within := l.of.ask(template, kind, app)
+// resolve looks up the channel of the rows with a code.
+func (l *lane) resolve(source Source[*Table], code uint32) int32 {
+	kind, app := source.Table.decode(code)
+	channel, within := l.of.ask(source.Template, kind, app)
 	if channel < 0 {
 		return int32(channel)
 	}
-	l.provide(channel, within).templates.add(template)
+	l.provide(channel, within).templates.add(source.Template)
 	if within >= 0 {
-		l.provide(within, NoChannel).templates.add(template)
+		l.provide(within, NoChannel).templates.add(source.Template)
 	}
 	return int32(channel)
 }
@@ -325,11 +310,13 @@ func (l *lane) countChannel(u *userCount, channel int32) {
 	}
 	count.launches += int64(bits.OnesCount64(starts))
 	use.last = first + int32(bits.Len64(in.used)) - 1
+	var minutes int64
 	if count.within >= 0 {
 		l.touched.add(int(count.within))
-		in.unionInto(&l.inChannel[count.within])
+		minutes = in.drainInto(&l.inChannel[count.within])
+	} else {
+		minutes = in.drain()
 	}
-	minutes := in.drain()
 	count.minutes += minutes
 	use.minutes += int32(minutes)
 }

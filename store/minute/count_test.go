@@ -229,7 +229,7 @@ func TestCounterOfManyUsers(t *testing.T) {
 		few, w, channelOf := anyTemplates.Example(seed), anyWindow.Example(seed), anyChannels.Example(seed)
 		many := make([][]Row, len(few))
 		for i, rows := range few {
-			for again := range int64(3 * laneUsers) {
+			for again := range int64(3 * maxLanes) {
 				for _, r := range rows {
 					r.Subject += again * 1000
 					many[i] = append(many[i], r)

@@ -115,6 +115,7 @@ func (t *Table) fill(batch arrow.RecordBatch) error {
 			return fmt.Errorf("row %d is out of range", i)
 		}
 	}
+	t.assignCodes()
 	return nil
 }
 

@@ -17,7 +17,12 @@ type Table struct {
 	wide      []uint32 // index into apps, then
 	minutes   []int32
 	connected []byte // one bit per row, the least significant first
+
+	code []uint32 // what the row counts as: behindGate, or one more than its kind times the number of apps plus its app
 }
+
+// behindGate is the code of sessions in half hours in which no session was connected: they are no usage.
+const behindGate = 0
 
 // blocks are the subjects of a table, ascending, and where the rows of each end.
 type blocks struct {
@@ -32,6 +37,14 @@ func (b *blocks) push(subject int64) {
 		b.ends = append(b.ends, int32(b.rows()))
 	}
 	b.ends[len(b.ends)-1]++
+}
+
+// rowsOf returns where the rows of a block begin and end.
+func (b *blocks) rowsOf(block int) (from, to int32) {
+	if block > 0 {
+		from = b.ends[block-1]
+	}
+	return from, b.ends[block]
 }
 
 // size is about how much memory the subjects hold, with the column that they came from.
@@ -63,7 +76,34 @@ func TableOf(day int32, rows []Row) *Table {
 			t.push(&rows[i], index[rows[i].App])
 		}
 	}
+	t.assignCodes()
 	return t
+}
+
+// assignCodes gives each row its code.
+func (t *Table) assignCodes() {
+	t.code = make([]uint32, t.rows())
+	for block := range t.subjects {
+		from, to := t.rowsOf(block)
+		var open uint64 // the half hours whose gate is open
+		for i := from; i < to; i++ {
+			open |= t.connectedBit(int(i)) << t.halfHour[i]
+		}
+		for i := from; i < to; i++ {
+			if Kind(t.kind[i]) != Session || open>>t.halfHour[i]&1 != 0 {
+				t.code[i] = uint32(1 + int(t.kind[i])*len(t.apps) + t.app(int(i)))
+			}
+		}
+	}
+}
+
+// codes is the number of codes that rows may have.
+func (t *Table) codes() int { return 1 + int(kinds)*len(t.apps) }
+
+// decode returns the kind and the app of a code that is not behindGate.
+func (t *Table) decode(code uint32) (Kind, string) {
+	at := int(code - 1)
+	return Kind(at / len(t.apps)), t.apps[at%len(t.apps)]
 }
 
 // isUsage reports whether a row belongs to the usage table of a day.
@@ -107,7 +147,7 @@ func (t *Table) app(row int) int {
 func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3] >> (row & 7) & 1) }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *Table) Size() int { return t.size() + 7*len(t.minutes) }
+func (t *Table) Size() int { return t.size() + 11*len(t.minutes) }
 
 // Rows returns the rows of the table, sorted.
 func (t *Table) Rows() []Row {

@@ -91,17 +91,19 @@ func (c *Counter) Tally() Tally {
 		t.Intervals[i].Templates = inInterval[i].list()
 	}
 	// The lists of all users lie in one piece of memory.
-	links := 0
+	links, users := 0, 0
 	for _, l := range c.lanes {
-		links += len(l.links)
+		links, users = links+len(l.links), users+len(l.users)
 	}
 	templates, used := make([]int, 0, links), make([]UserChannel, 0, links)
-	t.Users = make([]UserTally, 0, len(c.users))
-	for i := range c.users {
-		if u := &c.users[i]; u.minutes > 0 {
-			l := c.laneOf(int32(i))
-			templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
-			t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used)})
+	t.Users = make([]UserTally, 0, users)
+	for i := range c.lanes {
+		l := &c.lanes[i]
+		for j := range l.users {
+			if u := &l.users[j]; u.minutes > 0 {
+				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
+				t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used)})
+			}
 		}
 	}
 	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Subject, b.Subject) })

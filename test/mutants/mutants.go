@@ -244,13 +244,13 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
-		"the gate is that of a row, not of its half hour", "store/minute/count.go",
-		"kind == Session && open>>half&1 == 0", "kind == Session && open&0|t.connectedBit(i) == 0",
+		"the gate is that of a row, not of its half hour", "store/minute/table.go",
+		"!= Session || open>>t.halfHour[i]&1 != 0", "!= Session || open&0|t.connectedBit(int(i)) != 0",
 		"store/minute", "TestCounterRules",
 	},
 	{
-		"there is no gate", "store/minute/count.go",
-		"kind == Session && open>>half&1 == 0", "kind == Session && open>>half&1 > 1",
+		"there is no gate", "store/minute/table.go",
+		"!= Session || open>>t.halfHour[i]&1 != 0", "!= Session || open>>t.halfHour[i]&1 < 2",
 		"store/minute", "TestCounterRules",
 	},
 	{
@@ -265,7 +265,7 @@ var mutants = []mutant{
 	},
 	{
 		"a user in two templates counts twice", "store/minute/count.go",
-		"		l.inTemplate.unionInto(&l.inAny)\n		l.inTemplate.drain()\n", "		l.inTemplate.unionInto(&l.inAny)\n		u.minutes += l.inTemplate.drain()\n",
+		"		l.inTemplate.drainInto(&l.inAny)\n", "		u.minutes += l.inTemplate.drainInto(&l.inAny)\n",
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
