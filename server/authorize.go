@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -201,14 +202,59 @@ func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Pr
 	if faults = append(missingTimes(message.Interface()), faults...); len(faults) > 0 {
 		return nil, invalid(messageInvalidValues, faults...)
 	}
+	organization, err := askedOrganization(message, len(requested) > 0)
+	if err != nil {
+		return nil, err
+	}
 	if !p.Holds(r.permission) || len(requested) == 0 && !r.confine && !p.HoldsEverywhere(r.permission) {
 		return nil, access.ErrNotFound
 	}
-	scope, err := templateScope(ctx, a.store, r.permission, requested)
+	var scope access.Scope
+	if organization == uuid.Nil {
+		scope, err = templateScope(ctx, a.store, r.permission, requested)
+	} else {
+		scope, err = a.organizationScope(ctx, r.permission, organization)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return context.WithValue(ctx, scopeKey{}, scope), nil
+}
+
+// askedOrganization reads the organization that a question about templates may name instead of them.
+func askedOrganization(message protoreflect.Message, named bool) (uuid.UUID, error) {
+	const field = "organization_id"
+	f := message.Descriptor().Fields().ByName(field)
+	if f == nil || message.Get(f).String() == "" {
+		return uuid.Nil, nil
+	}
+	text := message.Get(f).String()
+	organization, err := uuid.Parse(text)
+	switch {
+	case err != nil:
+		return uuid.Nil, invalid(messageInvalidValues, invalidIDs(field, []string{text}))
+	case named:
+		return uuid.Nil, invalidParam(field, "cannot be used together with %q", "template_ids")
+	}
+	return organization, nil
+}
+
+// organizationScope is those templates of an organization that the caller may see, at least one.
+func (a *authorizer) organizationScope(ctx context.Context, permission access.Permission, organization uuid.UUID) (access.Scope, error) {
+	organizations, err := a.store.OrganizationsOf(ctx, nil)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	maps.DeleteFunc(organizations, func(_, of uuid.UUID) bool { return of != organization })
+	if len(organizations) == 0 {
+		return access.Scope{}, access.ErrNotFound
+	}
+	p := principalOf(ctx)
+	var requested []uuid.UUID
+	if p.HoldsEverywhere(permission) {
+		requested = slices.Collect(maps.Keys(organizations)) // naming none is everything, for them
+	}
+	return access.Templates(p, permission, requested, organizations)
 }
 
 // templateScope is what the caller may see of the templates that are requested, or of all.

@@ -173,3 +173,47 @@ func TestInsightsStayInScope(t *testing.T) {
 		}
 	}
 }
+
+// A question about an organization is about those of its templates that the caller may see.
+func TestInsightsOfAnOrganization(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	first, second := c.organizations[0].String(), c.organizations[1].String()
+	owner, auditor := c.token(t, access.RoleOwner, everywhere), c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
+	for _, path := range []string{"/api/v2/insights/templates", "/api/v2/insights/user-activity", "/api/v2/insights/user-latency", "/api/v2/insights/diagnosis"} {
+		for name, q := range map[string]struct {
+			token  string
+			params url.Values
+			status int
+			want   []uuid.UUID
+		}{
+			"an owner, the first":       {owner, url.Values{"organization_id": {first}}, 200, c.templates[:1]},
+			"an owner, the second":      {owner, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
+			"an owner, an unknown one":  {owner, url.Values{"organization_id": {uuid.NewString()}}, 404, nil},
+			"an auditor, their own":     {auditor, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
+			"an auditor, another":       {auditor, url.Values{"organization_id": {first}}, 404, nil},
+			"no id":                     {owner, url.Values{"organization_id": {"acme"}}, 400, nil},
+			"together with templates":   {owner, url.Values{"organization_id": {first}, "template_ids": {c.templates[0].String()}}, 400, nil},
+			"someone who sees nothing":  {c.token(t, access.RoleMember, everywhere), url.Values{"organization_id": {first}}, 404, nil},
+			"templates named otherwise": {auditor, url.Values{"template_ids": {c.templates[1].String()}}, 200, c.templates[1:]},
+		} {
+			q.params.Set("start_time", "2023-03-25T00:00:00Z")
+			q.params.Set("end_time", "2023-03-28T00:00:00Z")
+			code, body := c.get(t, q.token, path, q.params)
+			if code != q.status {
+				t.Errorf("%s: %s: %d, %v", path, name, code, body)
+			}
+			report, _ := body["report"].(map[string]any)
+			if report == nil {
+				continue // the diagnosis names no templates
+			}
+			var want []any
+			for _, id := range q.want {
+				want = append(want, id.String())
+			}
+			if diff := cmp.Diff(want, report["template_ids"]); diff != "" {
+				t.Errorf("%s: %s: templates (-want +got):\n%s", path, name, diff)
+			}
+		}
+	}
+}

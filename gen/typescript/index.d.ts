@@ -1561,6 +1561,11 @@ export interface GetTemplateInsightsRequest {
    * Which parts to answer: `report`, `interval_reports`; separated by commas over REST. Empty: both.
    */
   sections: string[];
+  /**
+   * Id of an organization, a UUID: the question is about those of its templates that the caller may see, NOT_FOUND if there are
+   * none. Not together with `template_ids`.
+   */
+  organization_id: string;
 }
 
 /**
@@ -1850,6 +1855,10 @@ export interface GetUserActivityRequest {
    * Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
    */
   search: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**
@@ -1997,6 +2006,10 @@ export interface GetUserLatencyRequest {
    * Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
    */
   search: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**
@@ -2389,6 +2402,10 @@ export interface GetDiagnosisRequest {
    * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**

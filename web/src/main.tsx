@@ -31,11 +31,6 @@ comeBack();
 
 function Page() {
   const [signedOut, setSignedOut] = useState(fragment.token !== "" || fragment.failed);
-  const [visit, setVisit] = useState(0);
-  const account = useAnswer<Account>(signedOut ? undefined : "account " + visit, async (signal) => {
-    const [me, templates, organizations] = await Promise.all([client.whoAmI({}, { signal }), client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
-    return { me, templates, organizations };
-  });
   useEffect(() => {
     const leave = () => setSignedOut(true);
     addEventListener("signed-out", leave);
@@ -50,32 +45,50 @@ function Page() {
   const enter = () => {
     fragment.token = "";
     fragment.failed = false;
-    setVisit((n) => n + 1);
     setSignedOut(false);
   };
   if (signedOut) return <SignIn fragment={fragment} done={enter} />;
-  if (account.error instanceof InsightsError && account.error.status === 401) return null;
-  if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
-  if (!account.value) return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
-  return <Dashboard account={account.value} signedOut={() => setSignedOut(true)} />;
+  return <Visit signedOut={() => setSignedOut(true)} />;
 }
 
-function Dashboard({ account, signedOut }: { account: Account; signedOut: () => void }) {
+/** Visit asks who is there and for the numbers at once: neither needs the other. */
+function Visit({ signedOut }: { signedOut: () => void }) {
+  const account = useAnswer<Account>("account", async (signal) => {
+    const [me, templates, organizations] = await Promise.all([client.whoAmI({}, { signal }), client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
+    return { me, templates, organizations };
+  });
   const [view, change] = useView();
-  const [help, setHelp] = useState(false);
   const [now, setNow] = useState(serverNow());
-  useShortcuts(view, change, () => setHelp(true));
   useEffect(() => { // what is coming in is worth a look every minute
     const timer = setInterval(() => document.visibilityState === "visible" && setNow(serverNow()), 60_000);
     return () => clearInterval(timer);
   }, []);
+  useEffect(() => setNow(serverNow()), [account.value]); // the first answers tell the time of the server
+  const period = periodOf(view, now);
+  const questions = useQuestions(view, period, Math.floor(now / 60_000));
+  if (account.error instanceof InsightsError && account.error.status === 401) return null;
+  if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
+  if (!account.value) return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
+  return <Dashboard account={account.value} view={view} change={change} period={period} questions={questions} signedOut={signedOut} />;
+}
+
+interface DashboardProps {
+  account: Account;
+  view: View;
+  change: Change;
+  period: Period;
+  questions: ReturnType<typeof useQuestions>;
+  signedOut: () => void;
+}
+
+function Dashboard({ account, view, change, period, questions, signedOut }: DashboardProps) {
+  const [help, setHelp] = useState(false);
+  useShortcuts(view, change, () => setHelp(true));
   const template = account.templates.find((t) => t.id === view.template);
   useEffect(() => {
     document.title = (template ? (template.display_name || template.name) + " · " : "") + "Template Insights";
   }, [template]);
-  const period = periodOf(view, now);
   const shown = account.templates.filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
-  const questions = useQuestions(view, account, shown, period, Math.floor(now / 60_000));
   const { insights, before, activity, latencies, diagnosis } = questions;
   const file = ["insights", template?.name ?? "all", period.from, period.to].join("-");
   const frame = { view, change, findings: diagnosis.value?.findings ?? [], file };
@@ -113,16 +126,16 @@ function Dashboard({ account, signedOut }: { account: Account; signedOut: () => 
 }
 
 /** useQuestions asks everything that the page shows. To compare, it asks twice. */
-function useQuestions(view: View, account: Account, shown: Template[], period: Period, minute: number) {
-  const zone = zoneOf(view), any = shown.length > 0;
-  // Naming no template asks for all that may be seen.
-  const template_ids = shown.length === account.templates.length ? [] : shown.map((t) => t.id);
+function useQuestions(view: View, period: Period, minute: number) {
+  const zone = zoneOf(view);
+  // Naming neither asks for all that may be seen.
+  const of = view.template !== "" ? { template_ids: [view.template] } : view.organization !== "" ? { organization_id: view.organization } : {};
   const then = previous(period);
   // What is over does not change; what reaches today is asked again and again.
   const live = period.to === dayOf(serverNow(), zone) ? minute : 0;
   const interval = view.interval === "week" || view.interval === "" ? (wholeWeeks(period) ? view.interval || "default" : "day") : "day";
-  const scope = (p: Period) => ({ ...windowOf(p, zone, serverNow()), template_ids });
-  const key = (asked: boolean, ...parts: unknown[]) => (any && asked ? JSON.stringify([template_ids, zone, ...parts]) : undefined);
+  const scope = (p: Period) => ({ ...windowOf(p, zone, serverNow()), ...of });
+  const key = (asked: boolean, ...parts: unknown[]) => (asked ? JSON.stringify([of, zone, ...parts]) : undefined);
   const ask = (p: Period, asked: boolean, fresh: number) => useAnswer<GetTemplateInsightsResponse>(key(asked, p, interval, fresh), (signal) => client.getTemplateInsights({ ...scope(p), interval }, { signal }));
   const insights = ask(period, true, live);
   const activity = useAnswer(key(true, period, live, view.search, view.usersSort, view.usersPage), (signal) =>

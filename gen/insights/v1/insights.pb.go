@@ -213,9 +213,12 @@ type GetTemplateInsightsRequest struct {
 	// interval reports.
 	Interval string `protobuf:"bytes,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Which parts to answer: `report`, `interval_reports`; separated by commas over REST. Empty: both.
-	Sections      []string `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sections []string `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`
+	// Id of an organization, a UUID: the question is about those of its templates that the caller may see, NOT_FOUND if there are
+	// none. Not together with `template_ids`.
+	OrganizationId string `protobuf:"bytes,7,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetTemplateInsightsRequest) Reset() {
@@ -288,6 +291,13 @@ func (x *GetTemplateInsightsRequest) GetSections() []string {
 		return x.Sections
 	}
 	return nil
+}
+
+func (x *GetTemplateInsightsRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
 }
 
 // GetTemplateInsightsResponse holds the parts that were asked for.
@@ -1078,9 +1088,11 @@ type GetUserActivityRequest struct {
 	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
-	Search        string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetUserActivityRequest) Reset() {
@@ -1165,6 +1177,13 @@ func (x *GetUserActivityRequest) GetPageToken() string {
 func (x *GetUserActivityRequest) GetSearch() string {
 	if x != nil {
 		return x.Search
+	}
+	return ""
+}
+
+func (x *GetUserActivityRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -1525,9 +1544,11 @@ type GetUserLatencyRequest struct {
 	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
-	Search        string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyRequest) Reset() {
@@ -1612,6 +1633,13 @@ func (x *GetUserLatencyRequest) GetPageToken() string {
 func (x *GetUserLatencyRequest) GetSearch() string {
 	if x != nil {
 		return x.Search
+	}
+	return ""
+}
+
+func (x *GetUserLatencyRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -2869,9 +2897,11 @@ type GetDiagnosisRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetDiagnosisRequest) Reset() {
@@ -2928,6 +2958,13 @@ func (x *GetDiagnosisRequest) GetTemplateIds() []string {
 func (x *GetDiagnosisRequest) GetTimezone() string {
 	if x != nil {
 		return x.Timezone
+	}
+	return ""
+}
+
+func (x *GetDiagnosisRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -3129,7 +3166,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ttemplates\x18\x01 \x03(\v2\x15.insights.v1.TemplateR\ttemplates\"\x1a\n" +
 	"\x18ListOrganizationsRequest\"\\\n" +
 	"\x19ListOrganizationsResponse\x12?\n" +
-	"\rorganizations\x18\x01 \x03(\v2\x19.insights.v1.OrganizationR\rorganizations\"\xcd\x01\n" +
+	"\rorganizations\x18\x01 \x03(\v2\x19.insights.v1.OrganizationR\rorganizations\"\xf6\x01\n" +
 	"\x1aGetTemplateInsightsRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3137,7 +3174,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x1a\n" +
 	"\binterval\x18\x05 \x01(\tR\binterval\x12\x1a\n" +
-	"\bsections\x18\x06 \x03(\tR\bsections\"\xa5\x02\n" +
+	"\bsections\x18\x06 \x03(\tR\bsections\x12'\n" +
+	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\"\xa5\x02\n" +
 	"\x1bGetTemplateInsightsResponse\x12A\n" +
 	"\x06report\x18\x01 \x01(\v2#.insights.v1.TemplateInsightsReportB\x04\xd0\xf3\x18\x01R\x06report\x12\\\n" +
 	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\x12G\n" +
@@ -3201,7 +3239,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12!\n" +
 	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x18\n" +
-	"\apartial\x18\x06 \x01(\bR\apartial\"\xf9\x01\n" +
+	"\apartial\x18\x06 \x01(\bR\apartial\"\xa2\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3212,7 +3250,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06search\x18\b \x01(\tR\x06search\"\x9e\x01\n" +
+	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\x9e\x01\n" +
 	"\x17GetUserActivityResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3242,7 +3281,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xf8\x01\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xa1\x02\n" +
 	"\x15GetUserLatencyRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3253,7 +3292,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06search\x18\b \x01(\tR\x06search\"\x9c\x01\n" +
+	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\x9c\x01\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3349,13 +3389,14 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"avatarHash\x12\x1f\n" +
 	"\vtotal_count\x18\x06 \x01(\x03R\n" +
 	"totalCount\x12%\n" +
-	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\"\x8e\x01\n" +
+	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\"\xb7\x01\n" +
 	"\x13GetDiagnosisRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"f\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"f\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
 	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
 	"\n" +
