@@ -162,13 +162,7 @@ func (r records) eachOpen(f func(OpenRow) error) error {
 	var row OpenRow
 	var app, latencies []byte
 	apps := map[string]string{} // most are the same
-	into := []any{
-		r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies),
-	}
 	return r.each(func() (err error) {
-		if err := r.rows.Scan(into...); err != nil {
-			return err
-		}
 		known, ok := apps[string(app)]
 		if !ok {
 			known = string(app)
@@ -181,5 +175,5 @@ func (r records) eachOpen(f func(OpenRow) error) error {
 			}
 		}
 		return f(row)
-	})
+	}, r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies))
 }

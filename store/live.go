@@ -41,26 +41,25 @@ func (s *Store) LiveWorkspaces(ctx context.Context, scope access.Scope) ([]LiveW
 		return nil, err
 	}
 	condition, args := x.whereColumn("workspaces.template_id", "workspaces.deleted_at = 0")
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, ''),
+	query := s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, ''),
 			COALESCE(newest.transition, ''), COALESCE(newest.status, ''), COALESCE(living.agents, 0)
 		FROM workspaces `+namesOfWorkspaces+`
 		LEFT JOIN (SELECT workspace_id, COUNT(*) AS agents FROM agents WHERE deleted_at = 0 GROUP BY workspace_id) AS living ON living.workspace_id = workspaces.id
 		LEFT JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id ORDER BY number DESC, id LIMIT 1)
 		LEFT JOIN template_versions ON template_versions.id = newest.template_version_id
-		WHERE `+condition, args...).Rows()
+		WHERE `+condition, args...)
+	var live []LiveWorkspace
+	err = s.dialect.read(query, func(r records) error {
+		var w LiveWorkspace
+		return r.each(func() error {
+			live = append(live, w)
+			return nil
+		}, &w.Organization, &w.Template, &w.Owner, &w.Workspace, &w.Version, &w.Transition, &w.Status, &w.Agents)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read workspaces: %w", err)
 	}
-	defer rows.Close()
-	var live []LiveWorkspace
-	for rows.Next() {
-		var w LiveWorkspace
-		if err := rows.Scan(&w.Organization, &w.Template, &w.Owner, &w.Workspace, &w.Version, &w.Transition, &w.Status, &w.Agents); err != nil {
-			return nil, fmt.Errorf("read workspaces: %w", err)
-		}
-		live = append(live, w)
-	}
-	return live, rows.Err()
+	return live, nil
 }
 
 // LiveAgent is an agent that is not deleted, of a workspace that is not.
@@ -81,29 +80,29 @@ func (s *Store) LiveAgents(ctx context.Context, scope access.Scope) ([]LiveAgent
 		return nil, err
 	}
 	condition, args := x.whereColumn("workspaces.template_id", "workspaces.deleted_at = 0 AND agents.deleted_at = 0")
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT agents.id, `+workspaceNames+`, agents.name, COALESCE(agent_states.last_seen_at, 0),
+	query := s.reads.WithContext(ctx).Raw(`SELECT agents.id, `+workspaceNames+`, agents.name, COALESCE(agent_states.last_seen_at, 0),
 			COALESCE(agent_conditions.status, ''), COALESCE(agent_conditions.lifecycle_state, ''), COALESCE(agent_conditions.app_health, '')
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id `+namesOfWorkspaces+`
 		LEFT JOIN agent_states ON agent_states.agent_id = agents.id LEFT JOIN agent_conditions ON agent_conditions.agent_id = agents.id
-		WHERE `+condition, args...).Rows()
+		WHERE `+condition, args...)
+	var live []LiveAgent
+	err = s.dialect.read(query, func(r records) error {
+		var a LiveAgent
+		var health []byte
+		return r.each(func() error {
+			if a.AppHealth = nil; len(health) > 0 {
+				if err := json.Unmarshal(health, &a.AppHealth); err != nil {
+					return err
+				}
+			}
+			live = append(live, a)
+			return nil
+		}, r.id(&a.ID), &a.Organization, &a.Template, &a.Owner, &a.Workspace, &a.Agent, &a.LastSeenAt, &a.Status, &a.LifecycleState, r.bytes(&health))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)
 	}
-	defer rows.Close()
-	var live []LiveAgent
-	for rows.Next() {
-		var a LiveAgent
-		var health string
-		err := rows.Scan(&a.ID, &a.Organization, &a.Template, &a.Owner, &a.Workspace, &a.Agent, &a.LastSeenAt, &a.Status, &a.LifecycleState, &health)
-		if err == nil && health != "" {
-			err = json.Unmarshal([]byte(health), &a.AppHealth)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read agents: %w", err)
-		}
-		live = append(live, a)
-	}
-	return live, rows.Err()
+	return live, nil
 }
 
 // LiveApps lists the apps that agents declare which are not deleted, by agent. An app without a display name goes by its

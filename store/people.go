@@ -164,14 +164,10 @@ func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64
 		FROM subjects JOIN users ON users.id = subjects.user_id WHERE `+condition, argument)
 	err := s.dialect.read(query, func(r records) error {
 		var p person
-		into := []any{&p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL}
 		return r.each(func() error {
-			if err := r.rows.Scan(into...); err != nil {
-				return err
-			}
 			people[p.Subject] = p
 			return nil
-		})
+		}, &p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)

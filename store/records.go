@@ -22,9 +22,12 @@ type records struct {
 	bytes func(*[]byte) any
 }
 
-// each reads all rows: f scans one.
-func (r records) each(f func() error) error {
+// each scans one row after the other and calls f.
+func (r records) each(f func() error, into ...any) error {
 	for r.rows.Next() {
+		if err := r.rows.Scan(into...); err != nil {
+			return err
+		}
 		if err := f(); err != nil {
 			return err
 		}

@@ -133,11 +133,7 @@ func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.W
 		err = s.dialect.read(query, func(r records) error {
 			var key pageKey
 			var page []byte
-			into := []any{r.id(&key.template), &key.day, &key.version, r.bytes(&page)}
 			return r.each(func() error {
-				if err := r.rows.Scan(into...); err != nil {
-					return err
-				}
 				number, ok := x.numbers[key.template]
 				if _, whole := cached[key.day]; !ok || whole {
 					return nil
@@ -153,7 +149,7 @@ func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.W
 				s.pages.put(key, t)
 				pages = append(pages, minute.Source[T]{Template: number, Table: t})
 				return nil
-			})
+			}, r.id(&key.template), &key.day, &key.version, r.bytes(&page))
 		})
 		if err != nil {
 			return fmt.Errorf("read usage pages: %w", err)
