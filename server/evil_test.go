@@ -65,7 +65,7 @@ var (
 var evil = map[protoreflect.Name][]string{
 	"start_time": evilTimes, "end_time": evilTimes, "start": slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
 	"end":      slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }), // may be in the future
-	"timezone": evilZones, "template_ids": evilIDs, "template_id": nil, "org": evilIDs,
+	"timezone": evilZones, "template_ids": evilIDs, "template_id": nil, "org": evilIDs, "organization_id": evilIDs,
 	"interval": append([]string{"month ", "DAY", "0 day", "1 hour", "99999999999 weeks", "1 day 1 day"}, evilTexts...),
 	"sections": append([]string{"reports", "report,intervals"}, evilTexts...), "sort": append([]string{"SECONDS", "-seconds"}, evilTexts...),
 	"category": append([]string{"ides", "any,ide"}, evilTexts...), "page_token": append([]string{"AAAA", "e30", "eyJBZnRlciI6bnVsbH0"}, evilTexts...),
