@@ -129,12 +129,24 @@ func runReporter(t *testing.T, f *storetest.Fixture, address string, token store
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn := dial(t, address, secrets[0].Reveal())
+	return run(t, conn, client.NewReporter(conn))
+}
+
+// dial connects to a server with a token, and soon again when that fails.
+func dial(t *testing.T, address, token string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := client.NewConn(address, client.Token(token), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := client.NewReporter(conn, secrets[0].Reveal())
+	return conn
+}
+
+// run lets a reporter work until the test ends.
+func run(t *testing.T, conn *grpc.ClientConn, r *client.Reporter) *client.Reporter {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Run(ctx) }()
@@ -289,24 +301,84 @@ func rejections(t *testing.T, srv *server.Server) (n int) {
 	return n
 }
 
-// Report waits while too much is not settled, and gives up with its context.
+// Report waits while there is no room in memory or in the spool, gives up with its context, and goes on when there is room.
 func TestReporterIsBounded(t *testing.T) {
 	t.Parallel()
-	conn, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	r := client.NewReporter(conn, "nobody listens")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	for i := range 1000 {
-		if err := r.Report(ctx, &insightsv1.AgentReport{AgentId: fmt.Sprint(i)}); err != nil {
-			if i != 256 {
-				t.Errorf("the queue holds %d reports", i)
+	const bound = 32 << 10
+	folder := t.TempDir()
+	for name, c := range map[string]struct {
+		reporter    func(*grpc.ClientConn) *client.Reporter
+		least, most int // reports that find room
+	}{
+		"in memory": {func(conn *grpc.ClientConn) *client.Reporter { return client.NewReporter(conn) }, 256, 256},
+		"on disk": {func(conn *grpc.ClientConn) *client.Reporter {
+			return client.NewSpoolingReporter(conn, openSpool(t, folder, bound))
+		}, bound / 100, bound / 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, srv.GRPCAddress(), secrets[0].Reveal())
+			r := c.reporter(conn)
+			n, err := 0, error(nil)
+			for ; err == nil && n < 10_000; n++ {
+				at := storetest.Now.Add(-time.Duration(n%600) * time.Minute)
+				patience, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				err = r.Report(patience, &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1}})
+				cancel()
 			}
-			return
+			if n--; !errors.Is(err, context.DeadlineExceeded) || n < c.least || n > c.most {
+				t.Errorf("%v after %d reports, want the end of the context after %d to %d", err, n, c.least, c.most)
+			}
+			run(t, conn, r) // now there is room
+			report(t, r, f.Agents[0][0], 0)
+			wantMinutes(t, f, r, int64(min(n, 600)))
+		})
+	}
+}
+
+// openSpool opens a spool that is closed with the test.
+func openSpool(t *testing.T, folder string, maxBytes int64) *client.Spool {
+	t.Helper()
+	s, err := client.OpenSpool(folder, maxBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// More reports than fit into memory wait on disk, outlive their process, and are sent by the next one.
+func TestSpoolOutlivesReporter(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	folder := t.TempDir()
+	nobody, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	for part := range 3 {
+		r := client.NewSpoolingReporter(nobody, openSpool(t, folder, 1<<20)) // it never runs
+		for i := range 200 {
+			report(t, r, f.Agents[0][0], part*200+i)
 		}
 	}
-	t.Error("the queue has no bound")
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := dial(t, srv.GRPCAddress(), secrets[0].Reveal())
+	r := run(t, conn, client.NewSpoolingReporter(conn, openSpool(t, folder, 1<<20)))
+	report(t, r, f.Agents[0][0], 600)
+	wantMinutes(t, f, r, 601)
 }

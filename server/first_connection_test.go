@@ -91,7 +91,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 	var reporting sync.WaitGroup
 	reporters := make([]*client.Reporter, fleetSize)
 	for i := range reporters {
-		reporters[i] = client.NewReporter(conns[i%len(conns)], secrets[i].Reveal())
+		reporters[i] = client.NewReporter(conns[i%len(conns)], grpc.PerRPCCredentials(client.Token(secrets[i].Reveal())))
 		reporting.Go(func() { _ = reporters[i].Run(running) }) // ends with the context
 	}
 	// Everybody reports, and again during and after each restart; later reports say nothing new of the first connection.

@@ -38,7 +38,7 @@ func TestIdleAgents(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		reporters[i] = client.NewReporter(conn, agent.token)
+		reporters[i] = client.NewReporter(conn, grpc.PerRPCCredentials(client.Token(agent.token)))
 		running.Go(func() { _ = reporters[i].Run(ctx) })
 	}
 	awaitWithin(t, patience+time.Duration(len(f.agents))*50*time.Millisecond, "a stream of every agent", func() bool {

@@ -137,7 +137,7 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 			return err
 		}
 		defer own.Close()
-		reporters[i] = client.NewReporter(own, issued.GetTokens()[i].GetSecret())
+		reporters[i] = client.NewReporter(own, grpc.PerRPCCredentials(client.Token(issued.GetTokens()[i].GetSecret())))
 	}
 	var work sync.WaitGroup
 	for i, w := range c.workspaces {

@@ -1,0 +1,259 @@
+package client
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// fiveRecords is what 5 reports take whose numbers have three digits; a spool of 8 times that has room for so many in a file.
+const fiveRecords = 5 * 51
+
+// numbered is a report that knows its number.
+func numbered(n int) *insightsv1.AgentReport {
+	return &insightsv1.AgentReport{AgentId: "00000000-0000-4000-8000-000000000000", AgentVersion: strconv.Itoa(n)}
+}
+
+// failer is a test, or one of many of a property.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func openSpool(t failer, folder string, maxBytes int64) *Spool {
+	t.Helper()
+	s, err := OpenSpool(folder, maxBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeSpool(t failer, s *Spool) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// takeAll takes what a spool holds and returns the numbers of the reports.
+func takeAll(t failer, s *Spool) (numbers []int) {
+	t.Helper()
+	for {
+		report, _, err := s.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report == nil {
+			return numbers
+		}
+		n, err := strconv.Atoi(report.GetAgentVersion())
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, n)
+	}
+}
+
+// filesOf returns the files of a folder, the oldest first, and their bytes together.
+func filesOf(t failer, folder string) (names []string, size int64) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		names, size = append(names, path), size+info.Size()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names, size
+}
+
+// Whatever happens in whatever order: no report is lost that was accepted and not settled, reports come in their order, and the
+// files are never larger than allowed. After the process ended only reports whose neighbors were not settled may come again.
+func TestSpoolProperty(t *testing.T) {
+	t.Parallel()
+	folder, run := t.TempDir(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		type taken struct {
+			number  int
+			segment *segment
+		}
+		run++
+		folder, bound := filepath.Join(folder, strconv.Itoa(run)), rapid.Int64Range(100, 2000).Draw(t, "bound")
+		s := openSpool(t, folder, bound)
+		defer func() { closeSpool(t, s) }()
+		next := 0
+		var waiting []int // accepted, not taken by this process
+		var open []taken  // taken, not settled
+		settled := map[int]bool{}
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				switch err := s.append(numbered(next)); {
+				case err == nil:
+					waiting = append(waiting, next)
+					next++
+				case !errors.Is(err, errSpoolFull) || len(waiting)+len(open) == 0:
+					t.Fatalf("append: %v, with %d reports open", err, len(waiting)+len(open))
+				}
+			},
+			"take": func(t *rapid.T) {
+				report, segment, err := s.take()
+				if err != nil || (report == nil) != (len(waiting) == 0) {
+					t.Fatalf("take: %v %v, want one of %v", report, err, waiting)
+				}
+				if report == nil {
+					return
+				}
+				if report.GetAgentVersion() != strconv.Itoa(waiting[0]) {
+					t.Fatalf("took %v, want %d", report, waiting[0])
+				}
+				open, waiting = append(open, taken{waiting[0], segment}), waiting[1:]
+			},
+			"settle": func(t *rapid.T) {
+				if len(open) == 0 {
+					t.Skip("nothing is open")
+				}
+				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+				if err := s.settle(open[i].segment); err != nil {
+					t.Fatal(err)
+				}
+				settled[open[i].number] = true
+				open = slices.Delete(open, i, i+1)
+			},
+			"restart": func(t *rapid.T) {
+				closeSpool(t, s)
+				s = openSpool(t, folder, bound)
+				reports := takeAll(t, s)
+				closeSpool(t, s)
+				s = openSpool(t, folder, bound)
+				for _, o := range open {
+					waiting = append(waiting, o.number)
+				}
+				slices.Sort(waiting)
+				if missing := slices.DeleteFunc(slices.Clone(waiting), func(n int) bool { return slices.Contains(reports, n) }); len(missing) > 0 || !slices.IsSorted(reports) {
+					t.Fatalf("the next process finds %v, want %v", reports, waiting)
+				}
+				for _, n := range reports {
+					if !slices.Contains(waiting, n) && !settled[n] {
+						t.Fatalf("the next process finds %d, which nobody wrote", n)
+					}
+				}
+				open, waiting = nil, reports
+			},
+			"": func(t *rapid.T) {
+				if _, size := filesOf(t, folder); size != s.size || size > bound {
+					t.Fatalf("the files have %d bytes, the spool says %d, the bound is %d", size, s.size, bound)
+				}
+				if len(waiting)+len(open) == 0 && s.size != 0 {
+					t.Fatalf("%d bytes are left of settled reports", s.size)
+				}
+			},
+		})
+	})
+}
+
+// What is damaged is cut off; what stands before it, and in other files, is not.
+func TestSpoolCutsDamage(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		damage func(text []byte) []byte // of the newest file
+		want   int                      // reports that are left of its 5
+	}{
+		"nothing":               {func(text []byte) []byte { return text }, 5},
+		"the last byte is gone": {func(text []byte) []byte { return text[:len(text)-1] }, 4},
+		"half a header":         {func(text []byte) []byte { return append(text, 1, 2, 3) }, 5},
+		"a header alone":        {func(text []byte) []byte { return append(text, 9, 0, 0, 0, 1, 2, 3, 4) }, 5},
+		"zeros":                 {func(text []byte) []byte { return append(text, make([]byte, 4096)...) }, 5},
+		"a huge length":         {func(text []byte) []byte { return append(text, 255, 255, 255, 255, 1, 2, 3, 4, 5) }, 5},
+		"a byte is another":     {func(text []byte) []byte { text[len(text)/2] ^= 1; return text }, 2},
+		"the first byte is":     {func(text []byte) []byte { text[0] ^= 1; return text }, 0},
+		"everything is gone":    {func([]byte) []byte { return nil }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			s := openSpool(t, folder, 8*fiveRecords)
+			for n := range 15 {
+				if err := s.append(numbered(100 + n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			closeSpool(t, s)
+			files, _ := filesOf(t, folder)
+			if len(files) != 3 {
+				t.Fatalf("%d files, want 3", len(files))
+			}
+			text, err := os.ReadFile(files[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(files[2], c.damage(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s = openSpool(t, folder, 8*fiveRecords)
+			defer closeSpool(t, s)
+			if err := s.append(numbered(200)); err != nil { // behind what is cut off
+				t.Fatal(err)
+			}
+			want := []int{}
+			for n := range 10 + c.want {
+				want = append(want, 100+n)
+			}
+			if got := takeAll(t, s); !slices.Equal(got, append(want, 200)) {
+				t.Errorf("reports %v, want %v and 200", got, want)
+			}
+		})
+	}
+}
+
+// A file that is damaged while the agent runs costs the rest of that file, and no more.
+func TestSpoolIsDamagedWhileOpen(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := openSpool(t, folder, 8*fiveRecords)
+	defer closeSpool(t, s)
+	for n := range 15 {
+		if err := s.append(numbered(100 + n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.segments[1].file.WriteAt([]byte{1, 2, 3, 4}, 60); err != nil { // the second report of the second file
+		t.Fatal(err)
+	}
+	if got, want := takeAll(t, s), []int{100, 101, 102, 103, 104, 105, 110, 111, 112, 113, 114}; !slices.Equal(got, want) {
+		t.Errorf("reports %v, want %v", got, want)
+	}
+	if _, size := filesOf(t, folder); size != s.size {
+		t.Errorf("the files have %d bytes, the spool says %d", size, s.size)
+	}
+}
+
+func TestSpoolRefuses(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := openSpool(t, folder, 40)
+	defer closeSpool(t, s)
+	if err := s.append(numbered(1)); err == nil || errors.Is(err, errSpoolFull) {
+		t.Errorf("a report that never fits: %v", err)
+	}
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenSpool(file, 100); err == nil {
+		t.Error("a file instead of a folder is no error")
+	}
+}
