@@ -19,6 +19,7 @@ import (
 var (
 	seed          = flag.Uint64("seed", 0, "begin of all random choices, as a failed run printed it; 0: another one each time")
 	kills         = flag.Int("kills", 5, "kills of the server, on each database")
+	reporterKills = flag.Int("reporter-kills", 2, "kills of the server, and of agents with a spool")
 	postgresKills = flag.Int("postgres-kills", 4, "kills and shutdowns of Postgres")
 	hits          = flag.Int("hits", 1, "times that a server stops at each failpoint, on each database")
 	cuts          = flag.Int("cuts", 10, "connections to the database that are cut at a commit")
@@ -38,6 +39,13 @@ func TestMain(m *testing.M) {
 	if isServer() {
 		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, "serve:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if isReporter() {
+		if err := runReporter(); err != nil {
+			fmt.Fprintln(os.Stderr, "report:", err)
 			os.Exit(1)
 		}
 		os.Exit(0)
