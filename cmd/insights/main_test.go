@@ -20,7 +20,12 @@ import (
 	"github.com/template-insights/insights/store/storetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+func TestMain(m *testing.M) {
+	if program, is := asProgram[filepath.Base(os.Args[0])]; is {
+		os.Exit(program())
+	}
+	os.Exit(storetest.Main(m))
+}
 
 // command runs the program and returns its code and what it wrote.
 func command(t *testing.T, environment []string, args ...string) (code int, out, errs string) {

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+// The session of the command is in the answers when the command has ended.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	srv, err := server.New(server.Config{
+		Store: f.Store, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return storetest.Now }, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
+		IngestMaxAge: time.Hour, IngestMaxAhead: 100 * 365 * 24 * time.Hour, ReportInterval: time.Minute, UsageStats: true, // the agent's clock is the machine's
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Run(ctx) }()
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(secrets[0].Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(exec.Command("true"), srv.GRPCAddress(), token, f.Agents[0][0].String(), "vscode"); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	users, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(today.AddDate(0, 0, -1), today.AddDate(0, 0, 2)))
+	if err != nil || len(users) != 1 || users[0].UserID != f.Users[0] || users[0].Minutes == 0 || users[0].Apps[0].Slug != "vscode" {
+		t.Errorf("%+v %v, want the first user in vscode", users, err)
+	}
+}
