@@ -35,6 +35,14 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 .PHONY: page
 page: web/dist/index.html ## Build the page into web/dist, which needs Node.js 20.19 or later.
 
+# A version as npm wants it, of what git says.
+NPM_VERSION := $(if $(filter v%,$(VERSION)),$(VERSION:v%=%),0.0.0-g$(VERSION))
+
+.PHONY: npm-package
+npm-package: ## Pack the TypeScript client into bin/, as npm publishes it.
+	rm -rf bin/npm && mkdir -p bin/npm && cp gen/typescript/* LICENSE bin/npm
+	cd bin/npm && npm pkg set version=$(NPM_VERSION) && npm pack --silent --pack-destination ..
+
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh

@@ -84,6 +84,7 @@ func (g *generator) generate() error {
 		}
 	}
 	g.plugin.NewGeneratedFile("package.json", "").P(manifest)
+	g.plugin.NewGeneratedFile("README.md", "").P(readme)
 	return nil
 }
 
