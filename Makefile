@@ -132,6 +132,10 @@ profile-query: ## Profile a server that answers questions; the files are query.p
 	go tool pprof -top -nodecount=40 query.pprof
 	go tool pprof -top -nodecount=40 -sample_index=alloc_space query.allocs.pprof
 
+.PHONY: newcomer
+newcomer: ## Do what docs/quick-start.md says with an empty home, and print how long it takes.
+	scripts/newcomer.sh
+
 .PHONY: clean
 clean: ## Remove what was built.
 	rm -rf bin web/node_modules

@@ -114,8 +114,7 @@ func (r *Reporter) add(report *insightsv1.AgentReport) (taken bool, changed <-ch
 }
 
 // fill takes reports from the spool while there is room in memory. What cannot be read now is tried again with the next change.
-// The caller holds the lock, or nobody else
-// has the reporter yet.
+// The caller holds the lock, or nobody else has the reporter yet.
 func (r *Reporter) fill() {
 	for r.spool != nil && len(r.queue) < maxQueued {
 		report, segment, err := r.spool.take()

@@ -103,6 +103,29 @@ func TestDocumentedCode(t *testing.T) {
 	}
 }
 
+// Every reason that a diagnosis may give is explained.
+func TestDocumentedReasons(t *testing.T) {
+	t.Parallel()
+	contract, err := os.ReadFile("../../api/insights/v1/insights.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, finding, _ := strings.Cut(string(contract), "message Finding {")
+	reasons := regexp.MustCompile("(?m)^  // - (`\\w+`):").FindAllStringSubmatch(finding, -1)
+	if len(reasons) == 0 {
+		t.Fatal("the contract names no reason")
+	}
+	for _, reason := range reasons {
+		if !strings.Contains(string(text), "\n| "+reason[1]+" |") {
+			t.Errorf("troubleshooting.md does not explain %s", reason[1])
+		}
+	}
+}
+
 // sameJSON holds the JSON in a file against the example on standard input.
 func sameJSON() int {
 	var got, want any
