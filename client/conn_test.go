@@ -83,7 +83,9 @@ func TestConnRetriesQuestions(t *testing.T) {
 			go func() { served <- srv.Serve(l) }()
 			defer func() {
 				srv.Stop()
-				<-served
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
 			}()
 			conn, err := client.NewConn(l.Addr().String(), client.Token("secret"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 			if err != nil {

@@ -79,8 +79,11 @@ func spoolReports(ctx context.Context, conn *grpc.ClientConn, agentID string, re
 	defer spool.Close()
 	reporter := client.NewSpoolingReporter(conn, spool)
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- reporter.Run(running) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = reporter.Run(running)
+	}()
 	for _, report := range reports {
 		if err := reporter.Report(ctx, report); err != nil { // nil: the report is on disk
 			break
