@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -22,6 +23,7 @@ import (
 // Bounds of a reporter.
 const (
 	maxQueued    = 256                    // reports that are not settled, in memory
+	maxReport    = 255 << 10              // bytes; a server ends a stream with a message of more than 256 KiB, for ever if it comes again
 	minBackoff   = 100 * time.Millisecond // before the first try to reconnect; times are random up to it
 	maxBackoff   = 30 * time.Second
 	rejectPause  = 5 * time.Second // before a report that may succeed later is sent again
@@ -76,8 +78,11 @@ func (r *Reporter) Interval() time.Duration {
 // Report takes a report over; its sequence is the reporter's. When it returns nil, the report will be sent for as long as the
 // reporter runs, and if it has a spool, the report is on disk and outlives it. While there is no room, because 256 reports are not
 // settled or the spool is full, Report waits: for the server, or for the context, whose error it returns then. Nothing that was
-// taken over is dropped to make room. An error means that the report was not taken over.
+// taken over is dropped to make room. An error means that the report was not taken over, as one of more than 255 KiB never is.
 func (r *Reporter) Report(ctx context.Context, report *insightsv1.AgentReport) error {
+	if size := proto.Size(report); size > maxReport {
+		return fmt.Errorf("report has %d bytes, at most %d", size, maxReport)
+	}
 	report = proto.CloneOf(report)
 	for {
 		taken, changed, err := r.add(report)

@@ -223,6 +223,25 @@ func TestReporterGoesToTheNextServer(t *testing.T) {
 	wantMinutes(t, f, r, 200)
 }
 
+// A report that no server would read is refused at once, and does not hold up the next one.
+func TestReporterRefusesHugeReports(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	srv, _ := serve(t, f.Database, "127.0.0.1:0")
+	r := startReporter(t, f, srv.GRPCAddress(), f.Agents[0][0])
+	huge := func(bytes int) *insightsv1.AgentReport {
+		return &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now), AgentVersion: strings.Repeat("v", bytes)}
+	}
+	if err := r.Report(t.Context(), huge(255<<10)); err == nil {
+		t.Error("a report of more than 255 KiB is no error")
+	}
+	if err := r.Report(t.Context(), huge(254<<10)); err != nil { // the server reads it, and rejects it for its version
+		t.Error(err)
+	}
+	report(t, r, f.Agents[0][0], 1)
+	wantMinutes(t, f, r, 1)
+}
+
 // A report that is rejected for good does not hold up the next one.
 func TestReporterDropsWhatIsRejectedForGood(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
-# programs and promtool; with the argument chromium that browser alone. On Debian as root what is missing is installed;
+# programs, promtool and curl; with the argument chromium that browser alone. On Debian as root what is missing is installed;
 # elsewhere it is named.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ else
     command -v gcc >/dev/null || packages+=(gcc libc6-dev)
     command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     command -v promtool >/dev/null || packages+=(prometheus)
+    command -v curl >/dev/null || packages+=(curl ca-certificates)
 fi
 [[ ${#packages[@]} -gt 0 ]] || exit 0
 
