@@ -257,3 +257,55 @@ func TestSpoolRefuses(t *testing.T) {
 		t.Error("a file instead of a folder is no error")
 	}
 }
+
+// Whatever is in a file: the spool opens, keeps what can be read, and takes further reports behind it.
+func FuzzSpool(f *testing.F) {
+	s := openSpool(f, f.TempDir(), 1<<20)
+	for n := range 3 {
+		if err := s.append(numbered(n)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	files, _ := filesOf(f, s.folder)
+	closeSpool(f, s)
+	whole, err := os.ReadFile(files[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(append([]byte{0, 0, 0, 0}, whole...))
+	f.Add([]byte{255, 255, 255, 255, 0, 0, 0, 0})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "000000000007.reports"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := openSpool(t, folder, 1<<30)
+		defer closeSpool(t, s)
+		if err := s.append(numbered(7)); err != nil {
+			t.Fatal(err)
+		}
+		var last *insightsv1.AgentReport
+		for {
+			report, segment, err := s.take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report == nil {
+				break
+			}
+			last = report
+			if err := s.settle(segment); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if last.GetAgentVersion() != "7" {
+			t.Errorf("the last report is %v", last)
+		}
+		if _, size := filesOf(t, folder); size != 0 || s.size != 0 {
+			t.Errorf("%d bytes are left, the spool says %d", size, s.size)
+		}
+	})
+}
