@@ -41,7 +41,9 @@ func TestAuditTrail(t *testing.T) {
 			p := newPatient(t, open(t), nil)
 			auditor := p.token(t, access.RoleAuditor, everywhere)
 			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
-			for _, path := range []string{"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis"} {
+			for _, path := range []string{
+				"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis", "reports/capacity", "reports/optimization", "reports/support", "reports/roi",
+			} {
 				params := window
 				if path == "daus" || path == "user-status-counts" {
 					params = nil
@@ -72,7 +74,7 @@ func TestAuditTrail(t *testing.T) {
 				fmt.Sprintf(`RevokeToken {"token_id":"%s"}`, made.GetToken().GetId()),
 				`CreateToken {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"name":"n"}`,
 				`GrantRole {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"role":"auditor"}`,
-				`GetActivity {"start":"x"}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
+				`GetActivity {"start":"x"}`, `GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
 			}
 			// The clock stands still, so the order among the events is that of their ids.
 			for _, size := range []int32{0, 1, 3} {

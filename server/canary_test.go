@@ -168,6 +168,7 @@ func (s *canaryServer) inspect(t *testing.T, x tenant, token string) string {
 	for _, path := range []string{
 		"/api/v2/templates", "/api/v2/organizations", "/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window,
 		"/api/v2/insights/user-latency" + window, "/api/v2/insights/user-status-counts", "/api/v2/insights/diagnosis" + window,
+		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window, "/api/v2/insights/reports/support" + window, "/api/v2/insights/reports/roi" + window,
 	} {
 		status, _, text := s.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 		fmt.Fprintln(&seen, path, status, strings.ReplaceAll(string(text), "},", "},\n"))
@@ -471,6 +472,10 @@ func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
 		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		if len(templates) == 1 {
 			add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]}, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14})
 		}

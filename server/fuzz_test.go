@@ -414,6 +414,7 @@ var restQuestions = []proto.Message{
 	&insightsv1.GetTemplateDAUsRequest{}, &insightsv1.GetUserStatusCountsRequest{}, &insightsv1.GetActivityRequest{}, &insightsv1.GetDiagnosisRequest{},
 	&insightsv1.ListTemplatesRequest{}, &insightsv1.ListOrganizationsRequest{}, &insightsv1.ListTokensRequest{}, &insightsv1.ListRoleBindingsRequest{},
 	&insightsv1.ListAuditEventsRequest{}, &insightsv1.GetMyDataRequest{}, &insightsv1.RevokeRoleRequest{}, &insightsv1.WhoAmIRequest{},
+	&insightsv1.GetCapacityReportRequest{}, &insightsv1.GetOptimizationReportRequest{}, &insightsv1.GetSupportReportRequest{}, &insightsv1.GetROIReportRequest{},
 }
 
 // Every parameter of a query gets into its field, or is named as the one that is wrong.

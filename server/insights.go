@@ -103,18 +103,7 @@ func (q question) intervalReports(intervals []store.Interval, interval string) [
 
 // templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
 func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
-	var insights store.TemplateInsights
-	var parameters []store.ParameterUsage
-	reading, both := errgroup.WithContext(ctx)
-	reading.Go(func() (err error) {
-		insights, err = s.store.TemplateInsights(both, scopeOf(ctx), q.window)
-		return err
-	})
-	reading.Go(func() (err error) {
-		parameters, err = s.store.ParameterUsage(both, scopeOf(ctx), q.start, q.end)
-		return err
-	})
-	err := reading.Wait()
+	insights, parameters, err := s.usage(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -130,6 +119,21 @@ func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.Ge
 	}
 	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
 	return report, insights.Intervals, err
+}
+
+// usage is what was used of the templates, and which values their workspaces chose.
+func (s *insightsService) usage(ctx context.Context, q question) (insights store.TemplateInsights, parameters []store.ParameterUsage, err error) {
+	reading, both := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		insights, err = s.store.TemplateInsights(both, scopeOf(ctx), q.window)
+		return err
+	})
+	reading.Go(func() (err error) {
+		parameters, err = s.store.ParameterUsage(both, scopeOf(ctx), q.start, q.end)
+		return err
+	})
+	err = reading.Wait()
+	return insights, parameters, err
 }
 
 // show writes a minute since the Unix epoch as the question's location shows it.

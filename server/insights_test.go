@@ -151,7 +151,7 @@ func TestInsightsStayInScope(t *testing.T) {
 	for path, want := range map[string]any{
 		"/api/v2/insights/user-activity": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0, "active_days": 1.0,
-			"apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
+			"median_daily_seconds": 60.0, "apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
 		}},
 		"/api/v2/insights/user-latency": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png",

@@ -159,6 +159,14 @@ func (w *neighbors) request(t testing.TB, rpc string, about []thing) proto.Messa
 		return &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, TemplateIds: ids}
 	case "GetDiagnosis":
 		return &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetCapacityReport":
+		return &insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetOptimizationReport":
+		return &insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetSupportReport":
+		return &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end, TemplateIds: ids}
+	case "GetROIReport":
+		return &insightsv1.GetROIReportRequest{StartTime: start, EndTime: end, TemplateIds: ids}
 	case "GetTemplateDAUs":
 		return &insightsv1.GetTemplateDAUsRequest{TemplateId: strings.Join(ids, "")}
 	case "GetDeploymentDAUs":

@@ -256,7 +256,7 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 	}
 	id := func(x thing) uuid.UUID { return x.template }
 	switch c.method.Name() {
-	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "ListTemplates":
+	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "GetCapacityReport", "GetOptimizationReport", "GetSupportReport", "GetROIReport", "ListTemplates":
 	case "ListOrganizations":
 		id = func(x thing) uuid.UUID { return x.organization }
 	default:

@@ -41,6 +41,7 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 		{"GetUserActivity", auditor, []string{"unknown", "b1"}, nil},
 		{"GetUserLatency", access.Binding{Role: access.RoleOrganizationAdmin, Organization: organizationB}, []string{"unknown", "a1", "gone"}, nil},
 		{"GetDiagnosis", access.Binding{Role: access.RoleTemplateAdmin, Template: templateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
+		{"GetSupportReport", auditor, []string{"unknown", "b1"}, nil},
 		{"GetTemplateDAUs", access.Binding{Role: access.RoleViewInsights, Template: templateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
 		{"GetActivity", auditor, []string{"unknown", "B"}, nil},
 		{"CreateAgentTokens", access.Binding{Role: access.RoleControlPlane, Organization: organizationA}, []string{"unknown", "b1"}, func(ctx context.Context, rpc string, about []thing) error {

@@ -135,6 +135,7 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 	m := &insightsv1.UserActivity{
 		TemplateIds: texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
 		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), Apps: make([]*insightsv1.UserAppUsage, len(u.Apps)),
+		MedianDailySeconds: int64(60 * u.Median),
 	}
 	for i, a := range u.Apps {
 		m.Apps[i] = &insightsv1.UserAppUsage{Type: appType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}

@@ -165,7 +165,7 @@ func TestPeopleDetails(t *testing.T) {
 	client := insightsv1.NewInsightsServiceClient(r.conn)
 	activity := must(t, client.GetUserActivity, owner, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
 	first := activity.GetReport().GetUsers()[0]
-	if first.GetUsername() != "Person02" || first.GetSeconds() != 240 || first.GetActiveDays() != 2 || activity.GetDataAsOf() != "2023-08-15T12:00:00Z" {
+	if first.GetUsername() != "Person02" || first.GetSeconds() != 240 || first.GetActiveDays() != 2 || first.GetMedianDailySeconds() != 120 || activity.GetDataAsOf() != "2023-08-15T12:00:00Z" {
 		t.Errorf("activity: %v as of %s", first, activity.GetDataAsOf())
 	}
 	if apps := first.GetApps(); len(apps) != 1 || apps[0].GetSlug() != "vscode" || apps[0].GetType() != "builtin" || apps[0].GetSeconds() != 240 {

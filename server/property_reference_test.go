@@ -210,11 +210,13 @@ func (ref reference) activity(w refWindow, templates []string, location *time.Lo
 	for id, minutes := range users {
 		own := func(u use) bool { return u.user == id && usage(templates)(u) }
 		_, in := ref.of(w, own)
-		days := map[string]bool{}
+		days := map[string]int64{}
 		for m := range minutes {
-			days[dateOf(m, location)] = true
+			days[dateOf(m, location)]++
 		}
+		perDay := slices.Sorted(maps.Values(days))
 		a := &insightsv1.UserActivity{UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days))}
+		a.MedianDailySeconds = 30 * (perDay[(len(days)-1)/2] + perDay[len(days)/2])
 		one := reference{uses: maps.Clone(ref.uses), apps: ref.apps}
 		maps.DeleteFunc(one.uses, func(u use, _ map[int64]bool) bool { return !own(u) })
 		for _, e := range one.entries(w, templates) {

@@ -104,14 +104,11 @@ func (s *Store) addRoles(ctx context.Context, scope access.Scope, people map[uui
 	if len(people) == 0 {
 		return nil
 	}
-	organizations, err := s.OrganizationsOf(ctx, scope.Templates())
+	within, err := s.organizationsOfScope(ctx, scope)
 	if err != nil {
 		return err
 	}
-	within := map[uuid.UUID]bool{uuid.Nil: true}
-	for _, id := range organizations {
-		within[id] = true
-	}
+	within[uuid.Nil] = true
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(people)), readBatch) {
 		var held []RoleBinding
 		if err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error; err != nil {

@@ -21,7 +21,8 @@ type UserUsage struct {
 	Templates []uuid.UUID // that the user was active in, ascending
 	Minutes   int64       // distinct minutes with any activity
 	Days      int         // intervals of the window with any activity
-	Apps      []UserApp   // most minutes first; of activity alone, not of latency
+	Median    float64     // of the minutes in those intervals; of activity alone, as the next
+	Apps      []UserApp   // most minutes first
 }
 
 // UserApp is the use of one entry of [TemplateInsights] by one user.
@@ -54,7 +55,7 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 	if err != nil {
 		return nil, err
 	}
-	tally, err := s.count(ctx, x, w, channels.of)
+	tally, err := s.count(ctx, x, w, channels.of, minute.IntervalMinutes)
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +64,21 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 		return nil, err
 	}
 	for i, t := range tallies {
-		users[i].Apps = channels.userApps(t.Channels)
+		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
 	}
 	slices.SortFunc(users, func(a, b UserUsage) int {
 		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, nil
+}
+
+// median sorts a list in place; of an even number it is halfway between the two in the middle, of none 0.
+func median(list []int64) float64 {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return float64(list[(len(list)-1)/2]+list[len(list)/2]) / 2
 }
 
 // userApps turns the channels of a user into entries.

@@ -243,8 +243,8 @@ func (of tables[T]) join(day int32, pages []minute.Source[T], open map[int][]min
 }
 
 // count runs one counting pass over the usage of a window.
-func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf) (minute.Tally, error) {
-	counter := minute.NewCounter(w, len(x.ids), channelOf)
+func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf, details ...minute.Detail) (minute.Tally, error) {
+	counter := minute.NewCounter(w, len(x.ids), channelOf, details...)
 	if err := eachDay(ctx, s, x, w, usageTables, counter.Add); err != nil {
 		return minute.Tally{}, err
 	}

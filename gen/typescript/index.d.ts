@@ -145,6 +145,22 @@ export class InsightsClient {
    */
   getDiagnosis(request?: Input<GetDiagnosisRequest>, options?: CallOptions): Promise<GetDiagnosisResponse>;
   /**
+   * GetCapacityReport tells how many people work at once, when, how that may go on, and which templates few people use.
+   */
+  getCapacityReport(request?: Input<GetCapacityReportRequest>, options?: CallOptions): Promise<GetCapacityReportResponse>;
+  /**
+   * GetOptimizationReport tells which apps and options of templates nobody uses, and which defaults most people change.
+   */
+  getOptimizationReport(request?: Input<GetOptimizationReportRequest>, options?: CallOptions): Promise<GetOptimizationReportResponse>;
+  /**
+   * GetSupportReport tells who has slow connections or hardly uses a workspace, and which apps people prefer.
+   */
+  getSupportReport(request?: Input<GetSupportReportRequest>, options?: CallOptions): Promise<GetSupportReportResponse>;
+  /**
+   * GetROIReport tells how many of those who could use templates do, and how much of the time that workspaces run is used.
+   */
+  getROIReport(request?: Input<GetROIReportRequest>, options?: CallOptions): Promise<GetROIReportResponse>;
+  /**
    * SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
    * stricter mode treats what is already stored as well, in the background.
    */
@@ -1495,6 +1511,623 @@ export interface JobEvent {
 }
 
 /**
+ * GetCapacityReportRequest names a window and templates.
+ */
+export interface GetCapacityReportRequest {
+  /**
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+}
+
+/**
+ * GetCapacityReportResponse wraps the report.
+ */
+export interface GetCapacityReportResponse {
+  /**
+   * The report.
+   */
+  report: CapacityReport | null;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+}
+
+/**
+ * CapacityReport tells how many people work at once, when, and how that may go on.
+ */
+export interface CapacityReport {
+  /**
+   * Begin of the window as asked for.
+   */
+  start_time: string;
+  /**
+   * End of the window as asked for.
+   */
+  end_time: string;
+  /**
+   * Templates with any activity, ascending.
+   */
+  template_ids: string[];
+  /**
+   * Distinct users with any activity.
+   */
+  active_users: number;
+  /**
+   * Greatest number of users who were active in one and the same minute.
+   */
+  peak_users: number;
+  /**
+   * The hours of the week that the window touches, Monday's first. Empty if fewer than 5 users were active: then hours would
+   * tell when single people work.
+   */
+  hours: HourLoad[];
+  /**
+   * The whole weeks of the window that are over, counted from its begin, oldest first.
+   */
+  weeks: WeekLoad[];
+  /**
+   * The 4 weeks after those, by the straight line that fits the peaks of the weeks best. Empty with fewer than 4 weeks.
+   */
+  projection: ProjectedWeek[];
+  /**
+   * Templates, not deleted, that fewer than 5 users used, fewest users first, then by name: candidates for a merge.
+   */
+  sparse_templates: SparseTemplate[];
+}
+
+/**
+ * HourLoad is how many people worked at once in one hour of the week.
+ */
+export interface HourLoad {
+  /**
+   * `monday` to `sunday`.
+   */
+  weekday: string;
+  /**
+   * The hour, 0 to 23, as the clocks of the offset or time zone that was asked with show it.
+   */
+  hour: number;
+  /**
+   * Greatest number of users active in one minute of any such hour.
+   */
+  peak_users: number;
+  /**
+   * The same for each such hour by itself, on average.
+   */
+  mean_peak_users: number;
+}
+
+/**
+ * WeekLoad is how many people worked in one week.
+ */
+export interface WeekLoad {
+  /**
+   * Begin of the week, inclusive.
+   */
+  start_time: string;
+  /**
+   * End of the week, exclusive.
+   */
+  end_time: string;
+  /**
+   * Greatest number of users active in one minute.
+   */
+  peak_users: number;
+  /**
+   * Distinct users with any activity.
+   */
+  active_users: number;
+}
+
+/**
+ * ProjectedWeek is how many people may work at once in one week to come.
+ */
+export interface ProjectedWeek {
+  /**
+   * Begin of the week, inclusive.
+   */
+  start_time: string;
+  /**
+   * End of the week, exclusive.
+   */
+  end_time: string;
+  /**
+   * The greatest number of users active in one minute that is to be expected, at least 0.
+   */
+  peak_users: number;
+  /**
+   * Lower end of the interval that the number lies in with a probability of 80 %, if weeks scatter as before; at least 0.
+   */
+  low: number;
+  /**
+   * Upper end of it.
+   */
+  high: number;
+}
+
+/**
+ * SparseTemplate is a template that few people use.
+ */
+export interface SparseTemplate {
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Distinct users with any activity.
+   */
+  active_users: number;
+  /**
+   * Seconds of any activity, a multiple of 60, summed over users.
+   */
+  seconds: number;
+  /**
+   * Workspaces that exist now.
+   */
+  workspaces: number;
+}
+
+/**
+ * GetOptimizationReportRequest names a window and templates.
+ */
+export interface GetOptimizationReportRequest {
+  /**
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+}
+
+/**
+ * GetOptimizationReportResponse wraps the report.
+ */
+export interface GetOptimizationReportResponse {
+  /**
+   * The report.
+   */
+  report: OptimizationReport | null;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+}
+
+/**
+ * OptimizationReport tells what templates offer and nobody takes.
+ */
+export interface OptimizationReport {
+  /**
+   * Begin of the window as asked for.
+   */
+  start_time: string;
+  /**
+   * End of the window as asked for.
+   */
+  end_time: string;
+  /**
+   * Templates with any activity, ascending. Of templates without any, and of deleted ones, apps are not listed as unused.
+   */
+  template_ids: string[];
+  /**
+   * Apps that agents declare and nobody used in the window, by template and slug.
+   */
+  unused_apps: UnusedApp[];
+  /**
+   * Options of parameters that no workspace built in the window chose, in the order of GetTemplateInsights.
+   */
+  unused_options: UnusedOption[];
+  /**
+   * Parameters of which most workspaces built in the window, and at least 5, chose one and the same value that is offered and
+   * not the default, in the order of GetTemplateInsights.
+   */
+  default_changes: DefaultChange[];
+}
+
+/**
+ * UnusedApp is an app that agents of a template declare and nobody used.
+ */
+export interface UnusedApp {
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * Its name.
+   */
+  template_name: string;
+  /**
+   * Slug of the app.
+   */
+  slug: string;
+  /**
+   * What people see of it.
+   */
+  display_name: string;
+}
+
+/**
+ * UnusedOption is an option of a parameter that no workspace chose.
+ */
+export interface UnusedOption {
+  /**
+   * Templates that have the parameter, ascending.
+   */
+  template_ids: string[];
+  /**
+   * Name of the parameter.
+   */
+  parameter_name: string;
+  /**
+   * What people see of it.
+   */
+  display_name: string;
+  /**
+   * Value of the option.
+   */
+  value: string;
+  /**
+   * Number of workspaces that chose something else.
+   */
+  workspaces: number;
+}
+
+/**
+ * DefaultChange is advice to change the default of a parameter.
+ */
+export interface DefaultChange {
+  /**
+   * Templates that have the parameter, ascending.
+   */
+  template_ids: string[];
+  /**
+   * Name of the parameter.
+   */
+  parameter_name: string;
+  /**
+   * What people see of it.
+   */
+  display_name: string;
+  /**
+   * The default, by the newest versions of the templates.
+   */
+  default_value: string;
+  /**
+   * The value that most workspaces chose.
+   */
+  value: string;
+  /**
+   * Number of workspaces with it.
+   */
+  workspaces: number;
+  /**
+   * Number of workspaces with any value.
+   */
+  total_workspaces: number;
+  /**
+   * The advice in one sentence for people.
+   */
+  message: string;
+}
+
+/**
+ * GetSupportReportRequest names a window and templates.
+ */
+export interface GetSupportReportRequest {
+  /**
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+}
+
+/**
+ * GetSupportReportResponse wraps the report.
+ */
+export interface GetSupportReportResponse {
+  /**
+   * The report.
+   */
+  report: SupportReport | null;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+}
+
+/**
+ * SupportReport tells who may need help.
+ */
+export interface SupportReport {
+  /**
+   * Begin of the window as asked for.
+   */
+  start_time: string;
+  /**
+   * End of the window as asked for.
+   */
+  end_time: string;
+  /**
+   * Templates with any activity, ascending.
+   */
+  template_ids: string[];
+  /**
+   * Users whose 95th percentile is above 300 ms, over at least 10 samples, the highest first.
+   */
+  high_latency_users: HighLatencyUser[];
+  /**
+   * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count who
+   * had a workspace of the templates all the time.
+   */
+  low_usage_users: LowUsageUser[];
+  /**
+   * What people use, what most prefer first, then by users and seconds.
+   */
+  app_preferences: AppPreference[];
+}
+
+/**
+ * HighLatencyUser is someone whose connections are slow. GetUserLatency tells of everyone.
+ */
+export interface HighLatencyUser {
+  /**
+   * Templates the user was active in, ascending.
+   */
+  template_ids: string[];
+  /**
+   * The user.
+   */
+  user_id: string;
+  /**
+   * The user's name.
+   */
+  username: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  avatar_url: string;
+  /**
+   * The median in milliseconds, as ConnectionLatency.p50.
+   */
+  p50: number;
+  /**
+   * The 95th percentile in milliseconds, as ConnectionLatency.p95.
+   */
+  p95: number;
+  /**
+   * Number of samples.
+   */
+  samples: number;
+}
+
+/**
+ * LowUsageUser is someone who has a workspace and hardly uses it.
+ */
+export interface LowUsageUser {
+  /**
+   * Templates of those workspaces, ascending.
+   */
+  template_ids: string[];
+  /**
+   * The user.
+   */
+  user_id: string;
+  /**
+   * The user's name.
+   */
+  username: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  avatar_url: string;
+  /**
+   * Number of workspaces that the user had all the time.
+   */
+  workspaces: number;
+  /**
+   * Seconds of any activity, a multiple of 60.
+   */
+  seconds: number;
+  /**
+   * Number of calendar days with any activity.
+   */
+  active_days: number;
+}
+
+/**
+ * AppPreference is how many people use and prefer one app.
+ */
+export interface AppPreference {
+  /**
+   * `builtin` for a family of session apps, `app` for a workspace app.
+   */
+  type: string;
+  /**
+   * Its slug, as AppUsage.slug.
+   */
+  slug: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Number of users with any use of it.
+   */
+  users: number;
+  /**
+   * Number of users who spent more time in it than in any other; of equals the first of their list.
+   */
+  preferred_by: number;
+  /**
+   * Seconds of use, a multiple of 60, summed over users.
+   */
+  seconds: number;
+}
+
+/**
+ * GetROIReportRequest names a window and templates.
+ */
+export interface GetROIReportRequest {
+  /**
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+}
+
+/**
+ * GetROIReportResponse wraps the report.
+ */
+export interface GetROIReportResponse {
+  /**
+   * The report.
+   */
+  report: ROIReport | null;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+}
+
+/**
+ * ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
+ * It says nothing about how productive anybody is.
+ */
+export interface ROIReport {
+  /**
+   * Begin of the window as asked for.
+   */
+  start_time: string;
+  /**
+   * End of the window as asked for.
+   */
+  end_time: string;
+  /**
+   * Templates with any activity, ascending.
+   */
+  template_ids: string[];
+  /**
+   * People who could have been active: those in the organizations of the templates, created before the end of the window and
+   * neither suspended now nor deleted before that end. If the question is about all templates: all such people.
+   */
+  eligible_users: number;
+  /**
+   * Those of them with any activity.
+   */
+  active_users: number;
+  /**
+   * `active_users` by `eligible_users`, 0 to 1. −1: nobody was eligible.
+   */
+  adoption: number;
+  /**
+   * Seconds of any activity, a multiple of 60, summed over users, whoever they are. A minute spent in two templates at once is
+   * one minute.
+   */
+  active_seconds: number;
+  /**
+   * Seconds that workspaces were running, summed over workspaces: from the end of a start that succeeded to the begin of the
+   * next build that did, or to the deletion.
+   */
+  running_seconds: number;
+  /**
+   * `active_seconds` by `running_seconds`; above 1 where several people share a workspace. −1: nothing is known to have run.
+   */
+  utilization: number;
+  /**
+   * The templates that were used or had running workspaces, by name, then id.
+   */
+  templates: TemplateROI[];
+}
+
+/**
+ * TemplateROI is what comes of one template.
+ */
+export interface TemplateROI {
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Distinct users with any activity.
+   */
+  active_users: number;
+  /**
+   * Seconds of any activity in it, as ROIReport.active_seconds.
+   */
+  active_seconds: number;
+  /**
+   * As ROIReport.running_seconds.
+   */
+  running_seconds: number;
+  /**
+   * As ROIReport.utilization.
+   */
+  utilization: number;
+}
+
+/**
  * ListTemplatesRequest asks for the caller's templates.
  */
 export interface ListTemplatesRequest {
@@ -1946,6 +2579,11 @@ export interface UserActivity {
    * TemplateInsightsReport shows is not here either.
    */
   apps: UserAppUsage[];
+  /**
+   * Median of the seconds of any activity on the days that have any, a multiple of 30. Users with few long days and with many
+   * short ones differ in it.
+   */
+  median_daily_seconds: number;
 }
 
 /**

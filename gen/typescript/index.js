@@ -131,6 +131,18 @@ export class InsightsClient {
   getDiagnosis(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/insights/diagnosis", request, options);
   }
+  getCapacityReport(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/reports/capacity", request, options);
+  }
+  getOptimizationReport(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/reports/optimization", request, options);
+  }
+  getSupportReport(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/reports/support", request, options);
+  }
+  getROIReport(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/reports/roi", request, options);
+  }
   setPrivacyMode(request = {}, options = {}) {
     return this.#call("POST", "/api/v2/privacy/mode", request, options);
   }

@@ -48,10 +48,10 @@ func benchChannel(_ int, kind Kind, app string) (channel, within int) {
 
 func BenchmarkCounter(b *testing.B) {
 	month, w := benchMonth(b), benchWindow()
-	run := func(b *testing.B, read func(day, template int) *Table) {
+	run := func(b *testing.B, read func(day, template int) *Table, details ...Detail) {
 		b.ReportAllocs()
 		for b.Loop() {
-			c := NewCounter(w, benchTemplates, benchChannel)
+			c := NewCounter(w, benchTemplates, benchChannel, details...)
 			sources := make([]Source[*Table], benchTemplates)
 			for d := range month {
 				for t := range sources {
@@ -80,7 +80,9 @@ func BenchmarkCounter(b *testing.B) {
 			tables[d] = append(tables[d], read(d, t))
 		}
 	}
-	b.Run("tables", func(b *testing.B) { run(b, func(d, t int) *Table { return tables[d][t] }) })
+	cached := func(d, t int) *Table { return tables[d][t] }
+	b.Run("tables", func(b *testing.B) { run(b, cached) })
+	b.Run("details", func(b *testing.B) { run(b, cached, Peaks, IntervalMinutes) })
 }
 
 func BenchmarkLatencyCounter(b *testing.B) {

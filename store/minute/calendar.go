@@ -80,6 +80,25 @@ func (h *halfHours) meets(masks *dayMasks) bool {
 	return false
 }
 
+// count returns how many of the minutes are in masks.
+func (h *halfHours) count(masks *dayMasks) (minutes int64) {
+	for rest := h.used; rest != 0; rest &= rest - 1 {
+		half := bits.TrailingZeros64(rest)
+		minutes += int64((h.minutes[half] & masks[half]).Count())
+	}
+	return minutes
+}
+
+// addTo counts each of the minutes once more in a list of those of the day.
+func (h *halfHours) addTo(day []int32) {
+	for rest := h.used; rest != 0; rest &= rest - 1 {
+		half := bits.TrailingZeros64(rest)
+		for m := uint32(h.minutes[half]); m != 0; m &= m - 1 {
+			day[half*MinutesPerHalfHour+bits.TrailingZeros32(m)]++
+		}
+	}
+}
+
 // drain empties h and returns how many minutes there were.
 func (h *halfHours) drain() (minutes int64) {
 	for rest := h.used; rest != 0; rest &= rest - 1 {

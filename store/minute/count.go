@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -28,6 +29,19 @@ const (
 	Ignored = -2
 )
 
+// Detail is what a Counter counts only if it is asked to, because it takes memory.
+type Detail int
+
+const (
+	// Peaks asks for Tally.Peaks.
+	Peaks Detail = iota
+	// IntervalMinutes asks for UserTally.IntervalMinutes.
+	IntervalMinutes
+)
+
+// MinutesPerQuarter is how many minutes share one of [Tally.Peaks]: the hours of every zone are made of whole quarters.
+const MinutesPerQuarter = 15
+
 // Counter counts usage in one pass over the days of a window and fills every section of an answer. Apps, logins and, behind
 // the connection gate, sessions are usage, unless the question ignores them. A minute of a user counts once, in however many
 // templates and apps.
@@ -39,6 +53,9 @@ type Counter struct {
 	size     int // number of templates
 	calendar calendar
 	lanes    []lane
+
+	peaks           []int32 // as Tally.Peaks; nil: nobody asked
+	intervalMinutes bool
 
 	asking    sync.Mutex
 	channelOf ChannelOf
@@ -70,6 +87,8 @@ type lane struct {
 	inChannel  []halfHours
 	touched    bitset // channels
 
+	atOnce []int32 // users in each minute of the day; nil: nobody asked
+
 	panicked any // what ended the day's count before its time
 }
 
@@ -92,13 +111,14 @@ type userCount struct {
 	templates        int32 // chain of links
 	channels         int32 // chain of links
 	blocks           int32 // chain of blocks
+	inIntervals      int32 // chain of links, the latest interval first; empty unless asked for
 }
 
-// link is a template or a channel that a user used.
+// link is a template, a channel or an interval that a user used.
 type link struct {
 	key, next int32
 	last      int32 // the half hour in which the channel was last used
-	minutes   int32 // in the channel
+	minutes   int32 // in the channel or interval
 }
 
 // block is the rows of a user in one source.
@@ -113,8 +133,8 @@ const unresolved = -3
 
 // NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked for the kinds and
 // apps of a table that have usage in the window, at most once by each lane and by one lane at a time; it may go on to number
-// channels while the counter runs.
-func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
+// channels while the counter runs. The details are counted besides.
+func NewCounter(w Window, templates int, channelOf ChannelOf, details ...Detail) *Counter {
 	c := &Counter{
 		window:    w,
 		channelOf: channelOf,
@@ -129,8 +149,18 @@ func NewCounter(w Window, templates int, channelOf ChannelOf) *Counter {
 			l.intervals = append(l.intervals, intervalCount{templates: s})
 		}
 	}
+	c.intervalMinutes = slices.Contains(details, IntervalMinutes)
+	if slices.Contains(details, Peaks) && w.Start < w.End {
+		c.peaks = make([]int32, floorDiv(w.End-1, MinutesPerQuarter)-w.firstQuarter()+1)
+		for i := range c.lanes {
+			c.lanes[i].atOnce = make([]int32, minutesPerDay)
+		}
+	}
 	return c
 }
+
+// firstQuarter numbers the quarter of an hour in which the window starts, counted from the Unix epoch.
+func (w Window) firstQuarter() int64 { return floorDiv(w.Start, MinutesPerQuarter) }
 
 // Add counts a day. The sources are all of that day, at most one per template, and days come in ascending order.
 func (c *Counter) Add(day int32, sources []Source[*Table]) error {
@@ -155,7 +185,25 @@ func (c *Counter) Add(day int32, sources []Source[*Table]) error {
 			panic(l.panicked) // here, where the caller can recover from it
 		}
 	}
+	if c.peaks != nil {
+		c.raisePeaks(day)
+	}
 	return nil
+}
+
+// raisePeaks adds up the users of all lanes in each minute of the day.
+func (c *Counter) raisePeaks(day int32) {
+	for m := range minutesPerDay {
+		users := int32(0)
+		for _, l := range c.lanes {
+			users += l.atOnce[m]
+			l.atOnce[m] = 0
+		}
+		if users > 0 {
+			peak := &c.peaks[floorDiv(int64(day)*minutesPerDay+int64(m), MinutesPerQuarter)-c.window.firstQuarter()]
+			*peak = max(*peak, users)
+		}
+	}
 }
 
 // count counts the users of the day that are the lane's.
@@ -228,6 +276,12 @@ func (l *lane) countUser(u *userCount) {
 			u.intervals = int32(p.interval) + 1
 		}
 	}
+	if l.of.intervalMinutes {
+		l.countIntervals(u)
+	}
+	if l.atOnce != nil {
+		l.inAny.addTo(l.atOnce)
+	}
 	u.minutes += l.inAny.drain()
 	// From the highest down: what lies within another channel goes into it before that one is counted.
 	for i := len(l.touched) - 1; i >= 0; i-- {
@@ -236,6 +290,23 @@ func (l *lane) countUser(u *userCount) {
 			l.touched[i] &^= 1 << bit
 			l.countChannel(u, int32(i*64+bit))
 		}
+	}
+}
+
+// countIntervals adds the day of a user to the intervals that it touches. Days come in ascending order, so only the latest
+// interval of the chain can go on.
+func (l *lane) countIntervals(u *userCount) {
+	for i := range l.of.calendar.pieces {
+		p := &l.of.calendar.pieces[i]
+		minutes := l.inAny.count(&p.masks)
+		if minutes == 0 {
+			continue
+		}
+		if u.inIntervals == 0 || l.links[u.inIntervals].key != int32(p.interval) {
+			l.links = append(l.links, link{key: int32(p.interval), next: u.inIntervals})
+			u.inIntervals = int32(len(l.links) - 1)
+		}
+		l.links[u.inIntervals].minutes += int32(minutes)
 	}
 }
 

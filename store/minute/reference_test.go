@@ -103,6 +103,7 @@ func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
 			end := append(w.Bounds[1:], w.End)[i]
 			if there, _ := ref.between(start, end, func(u use) bool { return u.subject == subject && active(u) }); len(there) > 0 {
 				user.Intervals++
+				user.IntervalMinutes = append(user.IntervalMinutes, int64(len(there[subject])))
 			}
 		}
 		for channel := range channels {
@@ -127,7 +128,32 @@ func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
 		users, templates := ref.between(start, end, active)
 		t.Intervals = append(t.Intervals, IntervalTally{start, end, len(users), templates})
 	}
+	t.Peaks = peaks(w, users)
 	return t
+}
+
+// peaks counts the users of each minute of the quarters of hours that a window touches, and keeps the most of each.
+func peaks(w Window, users map[int64]minutes) (most []int32) {
+	if w.Start >= w.End {
+		return nil
+	}
+	start := w.Start
+	for start%15 != 0 {
+		start--
+	}
+	for ; start < w.End; start += 15 {
+		most = append(most, 0)
+		for m := start; m < start+15; m++ {
+			atOnce := int32(0)
+			for _, used := range users {
+				if used[m] {
+					atOnce++
+				}
+			}
+			most[len(most)-1] = max(most[len(most)-1], atOnce)
+		}
+	}
+	return most
 }
 
 // launches counts the runs of consecutive half hours with use.

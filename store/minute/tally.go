@@ -16,6 +16,9 @@ type Tally struct {
 	Channels []ChannelTally
 	// Intervals has an entry for each interval of the window, used or not.
 	Intervals []IntervalTally
+	// Peaks has an entry for each quarter of an hour from the one in which the window starts to the one in which it ends: the
+	// greatest number of users with any activity in one minute. Nil unless the counter was asked for it.
+	Peaks []int32
 }
 
 // UserTally is the usage of one user.
@@ -30,6 +33,9 @@ type UserTally struct {
 	Intervals int
 	// Channels are those that the user used, ascending.
 	Channels []UserChannel
+	// IntervalMinutes are those with any activity in each interval that has any, oldest first. Nil unless the counter was asked
+	// for it.
+	IntervalMinutes []int64
 }
 
 // UserChannel is the usage of one channel by one user.
@@ -68,7 +74,7 @@ func (c *Counter) Tally() Tally {
 	for _, l := range c.lanes {
 		channels = max(channels, len(l.channels))
 	}
-	t := Tally{Channels: make([]ChannelTally, channels), Intervals: make([]IntervalTally, len(c.window.Bounds))}
+	t := Tally{Channels: make([]ChannelTally, channels), Intervals: make([]IntervalTally, len(c.window.Bounds)), Peaks: c.peaks}
 	of, inChannel, inInterval := bitsets(1, c.size)[0], bitsets(channels, c.size), bitsets(len(t.Intervals), c.size)
 	for _, l := range c.lanes {
 		of.union(l.templates)
@@ -95,14 +101,18 @@ func (c *Counter) Tally() Tally {
 	for _, l := range c.lanes {
 		links, users = links+len(l.links), users+len(l.users)
 	}
-	templates, used := make([]int, 0, links), make([]UserChannel, 0, links)
+	templates, used, inIntervals := make([]int, 0, links), make([]UserChannel, 0, links), make([]int64, 0, links)
 	t.Users = make([]UserTally, 0, users)
 	for i := range c.lanes {
 		l := &c.lanes[i]
 		for j := range l.users {
 			if u := &l.users[j]; u.minutes > 0 {
 				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
-				t.Users = append(t.Users, UserTally{Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used)})
+				inIntervals = l.appendIntervalMinutes(inIntervals[len(inIntervals):], u)
+				t.Users = append(t.Users, UserTally{
+					Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used),
+					IntervalMinutes: slices.Clip(inIntervals),
+				})
 			}
 		}
 	}
@@ -125,6 +135,15 @@ func (l *lane) appendChannels(out []UserChannel, u *userCount) []UserChannel {
 		out = append(out, UserChannel{int(l.links[i].key), int64(l.links[i].minutes)})
 	}
 	slices.SortFunc(out, func(a, b UserChannel) int { return cmp.Compare(a.Channel, b.Channel) })
+	return out
+}
+
+// appendIntervalMinutes appends the minutes of a user in each interval that has any to an empty list, oldest first.
+func (l *lane) appendIntervalMinutes(out []int64, u *userCount) []int64 {
+	for i := u.inIntervals; i != 0; i = l.links[i].next {
+		out = append(out, int64(l.links[i].minutes))
+	}
+	slices.Reverse(out)
 	return out
 }
 

@@ -102,7 +102,7 @@ export function Activity(p: ActivityProps) {
                       {u.apps.map((app) => <div key={app.type + app.slug + app.display_name}><dt>{app.display_name || app.slug}</dt><dd>{duration(app.seconds)}</dd></div>)}
                       {u.apps.length === 0 && <div><dt>Nothing that has a name</dt><dd /></div>}
                       <div class="wide"><dt>{plural(u.template_ids.length, "template")}</dt><dd>{used(u).join(", ")}</dd></div>
-                      <div><dt>Per active day</dt><dd>{duration(Math.round(u.seconds / Math.max(1, u.active_days)))}</dd></div>
+                      <div><dt>Median active day</dt><dd>{duration(u.median_daily_seconds)}</dd></div>
                     </dl>
                   </details>
                 </li>

@@ -112,7 +112,7 @@ test("people in pages, found by name, looked at closely", async ({ page, demo })
   expect((await names()).every((name) => name.startsWith("ada-"))).toBe(true);
   expect(new URL(page.url()).search).toBe("?search=Ada-");
   await page.locator(".panel-activity summary").first().click();
-  await expect(page.locator(".panel-activity details[open] dl")).toContainText("Per active day");
+  await expect(page.locator(".panel-activity details[open] dl")).toContainText("Median active day");
   await page.getByLabel("Find people by name").fill("nobody at all");
   await expect(page.locator(".panel-activity")).toContainText("Nobody is called like");
 

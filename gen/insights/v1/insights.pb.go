@@ -1369,9 +1369,12 @@ type UserActivity struct {
 	ActiveDays int64 `protobuf:"varint,6,opt,name=active_days,json=activeDays,proto3" json:"active_days,omitempty"`
 	// What the time was spent in: families of session apps and workspace apps, most seconds first. What no entry of
 	// TemplateInsightsReport shows is not here either.
-	Apps          []*UserAppUsage `protobuf:"bytes,7,rep,name=apps,proto3" json:"apps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Apps []*UserAppUsage `protobuf:"bytes,7,rep,name=apps,proto3" json:"apps,omitempty"`
+	// Median of the seconds of any activity on the days that have any, a multiple of 30. Users with few long days and with many
+	// short ones differ in it.
+	MedianDailySeconds int64 `protobuf:"varint,8,opt,name=median_daily_seconds,json=medianDailySeconds,proto3" json:"median_daily_seconds,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *UserActivity) Reset() {
@@ -1451,6 +1454,13 @@ func (x *UserActivity) GetApps() []*UserAppUsage {
 		return x.Apps
 	}
 	return nil
+}
+
+func (x *UserActivity) GetMedianDailySeconds() int64 {
+	if x != nil {
+		return x.MedianDailySeconds
+	}
+	return 0
 }
 
 // UserAppUsage is the time that one user spent in one app.
@@ -3160,7 +3170,7 @@ var File_insights_v1_insights_proto protoreflect.FileDescriptor
 
 const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\"\x16\n" +
+	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\x1a\x19insights/v1/reports.proto\"\x16\n" +
 	"\x14ListTemplatesRequest\"L\n" +
 	"\x15ListTemplatesResponse\x123\n" +
 	"\ttemplates\x18\x01 \x03(\v2\x15.insights.v1.TemplateR\ttemplates\"\x1a\n" +
@@ -3266,7 +3276,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12#\n" +
-	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\"\xef\x01\n" +
+	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\"\xa1\x02\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3276,7 +3286,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\aseconds\x18\x05 \x01(\x03R\aseconds\x12\x1f\n" +
 	"\vactive_days\x18\x06 \x01(\x03R\n" +
 	"activeDays\x12-\n" +
-	"\x04apps\x18\a \x03(\v2\x19.insights.v1.UserAppUsageR\x04apps\"s\n" +
+	"\x04apps\x18\a \x03(\v2\x19.insights.v1.UserAppUsageR\x04apps\x120\n" +
+	"\x14median_daily_seconds\x18\b \x01(\x03R\x12medianDailySeconds\"s\n" +
 	"\fUserAppUsage\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
@@ -3410,7 +3421,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\bfirst_at\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R\afirstAt\x12\x1d\n" +
 	"\alast_at\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
-	"\tnext_step\x18\t \x01(\tR\bnextStep2\xf0\b\n" +
+	"\tnext_step\x18\t \x01(\tR\bnextStep2\xdd\f\n" +
 	"\x0fInsightsService\x12^\n" +
 	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12j\n" +
 	"\x11ListOrganizations\x12%.insights.v1.ListOrganizationsRequest\x1a&.insights.v1.ListOrganizationsResponse\"\x06\xca\xf3\x18\x02\b\x01\x12\x80\x01\n" +
@@ -3421,7 +3432,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fGetTemplateDAUs\x12#.insights.v1.GetTemplateDAUsRequest\x1a$.insights.v1.GetTemplateDAUsResponse\"\x13\xca\xf3\x18\x0f\b\x02\x12\vtemplate_id\x12r\n" +
 	"\x13GetUserStatusCounts\x12'.insights.v1.GetUserStatusCountsRequest\x1a(.insights.v1.GetUserStatusCountsResponse\"\b\xca\xf3\x18\x04\b\x04\x18\x01\x12a\n" +
 	"\vGetActivity\x12\x1f.insights.v1.GetActivityRequest\x1a .insights.v1.GetActivityResponse\"\x0f\xca\xf3\x18\v\b\x02\x12\x03org\x18\x01 \x01\x12k\n" +
-	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01B\xaf\x01\n" +
+	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12z\n" +
+	"\x11GetCapacityReport\x12%.insights.v1.GetCapacityReportRequest\x1a&.insights.v1.GetCapacityReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12\x86\x01\n" +
+	"\x15GetOptimizationReport\x12).insights.v1.GetOptimizationReportRequest\x1a*.insights.v1.GetOptimizationReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12y\n" +
+	"\x10GetSupportReport\x12$.insights.v1.GetSupportReportRequest\x1a%.insights.v1.GetSupportReportResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12k\n" +
+	"\fGetROIReport\x12 .insights.v1.GetROIReportRequest\x1a!.insights.v1.GetROIReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01B\xaf\x01\n" +
 	"\x0fcom.insights.v1B\rInsightsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (
@@ -3483,6 +3498,14 @@ var file_insights_v1_insights_proto_goTypes = []any{
 	(*Template)(nil),                       // 42: insights.v1.Template
 	(*Organization)(nil),                   // 43: insights.v1.Organization
 	(*ParameterOption)(nil),                // 44: insights.v1.ParameterOption
+	(*GetCapacityReportRequest)(nil),       // 45: insights.v1.GetCapacityReportRequest
+	(*GetOptimizationReportRequest)(nil),   // 46: insights.v1.GetOptimizationReportRequest
+	(*GetSupportReportRequest)(nil),        // 47: insights.v1.GetSupportReportRequest
+	(*GetROIReportRequest)(nil),            // 48: insights.v1.GetROIReportRequest
+	(*GetCapacityReportResponse)(nil),      // 49: insights.v1.GetCapacityReportResponse
+	(*GetOptimizationReportResponse)(nil),  // 50: insights.v1.GetOptimizationReportResponse
+	(*GetSupportReportResponse)(nil),       // 51: insights.v1.GetSupportReportResponse
+	(*GetROIReportResponse)(nil),           // 52: insights.v1.GetROIReportResponse
 }
 var file_insights_v1_insights_proto_depIdxs = []int32{
 	42, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
@@ -3527,18 +3550,26 @@ var file_insights_v1_insights_proto_depIdxs = []int32{
 	29, // 39: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
 	33, // 40: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
 	38, // 41: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	1,  // 42: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 43: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 44: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	15, // 45: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	20, // 46: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	25, // 47: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	28, // 48: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	30, // 49: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	34, // 50: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	39, // 51: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	42, // [42:52] is the sub-list for method output_type
-	32, // [32:42] is the sub-list for method input_type
+	45, // 42: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
+	46, // 43: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
+	47, // 44: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
+	48, // 45: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
+	1,  // 46: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 47: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	5,  // 48: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	15, // 49: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	20, // 50: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	25, // 51: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	28, // 52: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	30, // 53: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	34, // 54: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	39, // 55: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	49, // 56: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
+	50, // 57: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
+	51, // 58: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
+	52, // 59: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
+	46, // [46:60] is the sub-list for method output_type
+	32, // [32:46] is the sub-list for method input_type
 	32, // [32:32] is the sub-list for extension type_name
 	32, // [32:32] is the sub-list for extension extendee
 	0,  // [0:32] is the sub-list for field type_name
@@ -3551,6 +3582,7 @@ func file_insights_v1_insights_proto_init() {
 	}
 	file_insights_v1_catalog_proto_init()
 	file_insights_v1_options_proto_init()
+	file_insights_v1_reports_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -24,16 +24,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InsightsService_ListTemplates_FullMethodName       = "/insights.v1.InsightsService/ListTemplates"
-	InsightsService_ListOrganizations_FullMethodName   = "/insights.v1.InsightsService/ListOrganizations"
-	InsightsService_GetTemplateInsights_FullMethodName = "/insights.v1.InsightsService/GetTemplateInsights"
-	InsightsService_GetUserActivity_FullMethodName     = "/insights.v1.InsightsService/GetUserActivity"
-	InsightsService_GetUserLatency_FullMethodName      = "/insights.v1.InsightsService/GetUserLatency"
-	InsightsService_GetDeploymentDAUs_FullMethodName   = "/insights.v1.InsightsService/GetDeploymentDAUs"
-	InsightsService_GetTemplateDAUs_FullMethodName     = "/insights.v1.InsightsService/GetTemplateDAUs"
-	InsightsService_GetUserStatusCounts_FullMethodName = "/insights.v1.InsightsService/GetUserStatusCounts"
-	InsightsService_GetActivity_FullMethodName         = "/insights.v1.InsightsService/GetActivity"
-	InsightsService_GetDiagnosis_FullMethodName        = "/insights.v1.InsightsService/GetDiagnosis"
+	InsightsService_ListTemplates_FullMethodName         = "/insights.v1.InsightsService/ListTemplates"
+	InsightsService_ListOrganizations_FullMethodName     = "/insights.v1.InsightsService/ListOrganizations"
+	InsightsService_GetTemplateInsights_FullMethodName   = "/insights.v1.InsightsService/GetTemplateInsights"
+	InsightsService_GetUserActivity_FullMethodName       = "/insights.v1.InsightsService/GetUserActivity"
+	InsightsService_GetUserLatency_FullMethodName        = "/insights.v1.InsightsService/GetUserLatency"
+	InsightsService_GetDeploymentDAUs_FullMethodName     = "/insights.v1.InsightsService/GetDeploymentDAUs"
+	InsightsService_GetTemplateDAUs_FullMethodName       = "/insights.v1.InsightsService/GetTemplateDAUs"
+	InsightsService_GetUserStatusCounts_FullMethodName   = "/insights.v1.InsightsService/GetUserStatusCounts"
+	InsightsService_GetActivity_FullMethodName           = "/insights.v1.InsightsService/GetActivity"
+	InsightsService_GetDiagnosis_FullMethodName          = "/insights.v1.InsightsService/GetDiagnosis"
+	InsightsService_GetCapacityReport_FullMethodName     = "/insights.v1.InsightsService/GetCapacityReport"
+	InsightsService_GetOptimizationReport_FullMethodName = "/insights.v1.InsightsService/GetOptimizationReport"
+	InsightsService_GetSupportReport_FullMethodName      = "/insights.v1.InsightsService/GetSupportReport"
+	InsightsService_GetROIReport_FullMethodName          = "/insights.v1.InsightsService/GetROIReport"
 )
 
 // InsightsServiceClient is the client API for InsightsService service.
@@ -66,6 +70,14 @@ type InsightsServiceClient interface {
 	GetActivity(ctx context.Context, in *GetActivityRequest, opts ...grpc.CallOption) (*GetActivityResponse, error)
 	// GetDiagnosis explains why insights of templates over a window are empty or partial.
 	GetDiagnosis(ctx context.Context, in *GetDiagnosisRequest, opts ...grpc.CallOption) (*GetDiagnosisResponse, error)
+	// GetCapacityReport tells how many people work at once, when, how that may go on, and which templates few people use.
+	GetCapacityReport(ctx context.Context, in *GetCapacityReportRequest, opts ...grpc.CallOption) (*GetCapacityReportResponse, error)
+	// GetOptimizationReport tells which apps and options of templates nobody uses, and which defaults most people change.
+	GetOptimizationReport(ctx context.Context, in *GetOptimizationReportRequest, opts ...grpc.CallOption) (*GetOptimizationReportResponse, error)
+	// GetSupportReport tells who has slow connections or hardly uses a workspace, and which apps people prefer.
+	GetSupportReport(ctx context.Context, in *GetSupportReportRequest, opts ...grpc.CallOption) (*GetSupportReportResponse, error)
+	// GetROIReport tells how many of those who could use templates do, and how much of the time that workspaces run is used.
+	GetROIReport(ctx context.Context, in *GetROIReportRequest, opts ...grpc.CallOption) (*GetROIReportResponse, error)
 }
 
 type insightsServiceClient struct {
@@ -176,6 +188,46 @@ func (c *insightsServiceClient) GetDiagnosis(ctx context.Context, in *GetDiagnos
 	return out, nil
 }
 
+func (c *insightsServiceClient) GetCapacityReport(ctx context.Context, in *GetCapacityReportRequest, opts ...grpc.CallOption) (*GetCapacityReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCapacityReportResponse)
+	err := c.cc.Invoke(ctx, InsightsService_GetCapacityReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) GetOptimizationReport(ctx context.Context, in *GetOptimizationReportRequest, opts ...grpc.CallOption) (*GetOptimizationReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOptimizationReportResponse)
+	err := c.cc.Invoke(ctx, InsightsService_GetOptimizationReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) GetSupportReport(ctx context.Context, in *GetSupportReportRequest, opts ...grpc.CallOption) (*GetSupportReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSupportReportResponse)
+	err := c.cc.Invoke(ctx, InsightsService_GetSupportReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) GetROIReport(ctx context.Context, in *GetROIReportRequest, opts ...grpc.CallOption) (*GetROIReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetROIReportResponse)
+	err := c.cc.Invoke(ctx, InsightsService_GetROIReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InsightsServiceServer is the server API for InsightsService service.
 // All implementations must embed UnimplementedInsightsServiceServer
 // for forward compatibility.
@@ -206,6 +258,14 @@ type InsightsServiceServer interface {
 	GetActivity(context.Context, *GetActivityRequest) (*GetActivityResponse, error)
 	// GetDiagnosis explains why insights of templates over a window are empty or partial.
 	GetDiagnosis(context.Context, *GetDiagnosisRequest) (*GetDiagnosisResponse, error)
+	// GetCapacityReport tells how many people work at once, when, how that may go on, and which templates few people use.
+	GetCapacityReport(context.Context, *GetCapacityReportRequest) (*GetCapacityReportResponse, error)
+	// GetOptimizationReport tells which apps and options of templates nobody uses, and which defaults most people change.
+	GetOptimizationReport(context.Context, *GetOptimizationReportRequest) (*GetOptimizationReportResponse, error)
+	// GetSupportReport tells who has slow connections or hardly uses a workspace, and which apps people prefer.
+	GetSupportReport(context.Context, *GetSupportReportRequest) (*GetSupportReportResponse, error)
+	// GetROIReport tells how many of those who could use templates do, and how much of the time that workspaces run is used.
+	GetROIReport(context.Context, *GetROIReportRequest) (*GetROIReportResponse, error)
 	mustEmbedUnimplementedInsightsServiceServer()
 }
 
@@ -245,6 +305,18 @@ func (UnimplementedInsightsServiceServer) GetActivity(context.Context, *GetActiv
 }
 func (UnimplementedInsightsServiceServer) GetDiagnosis(context.Context, *GetDiagnosisRequest) (*GetDiagnosisResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDiagnosis not implemented")
+}
+func (UnimplementedInsightsServiceServer) GetCapacityReport(context.Context, *GetCapacityReportRequest) (*GetCapacityReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCapacityReport not implemented")
+}
+func (UnimplementedInsightsServiceServer) GetOptimizationReport(context.Context, *GetOptimizationReportRequest) (*GetOptimizationReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOptimizationReport not implemented")
+}
+func (UnimplementedInsightsServiceServer) GetSupportReport(context.Context, *GetSupportReportRequest) (*GetSupportReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSupportReport not implemented")
+}
+func (UnimplementedInsightsServiceServer) GetROIReport(context.Context, *GetROIReportRequest) (*GetROIReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetROIReport not implemented")
 }
 func (UnimplementedInsightsServiceServer) mustEmbedUnimplementedInsightsServiceServer() {}
 func (UnimplementedInsightsServiceServer) testEmbeddedByValue()                         {}
@@ -447,6 +519,78 @@ func _InsightsService_GetDiagnosis_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InsightsService_GetCapacityReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCapacityReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).GetCapacityReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_GetCapacityReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).GetCapacityReport(ctx, req.(*GetCapacityReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_GetOptimizationReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOptimizationReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).GetOptimizationReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_GetOptimizationReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).GetOptimizationReport(ctx, req.(*GetOptimizationReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_GetSupportReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSupportReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).GetSupportReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_GetSupportReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).GetSupportReport(ctx, req.(*GetSupportReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_GetROIReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetROIReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).GetROIReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_GetROIReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).GetROIReport(ctx, req.(*GetROIReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InsightsService_ServiceDesc is the grpc.ServiceDesc for InsightsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -493,6 +637,22 @@ var InsightsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDiagnosis",
 			Handler:    _InsightsService_GetDiagnosis_Handler,
+		},
+		{
+			MethodName: "GetCapacityReport",
+			Handler:    _InsightsService_GetCapacityReport_Handler,
+		},
+		{
+			MethodName: "GetOptimizationReport",
+			Handler:    _InsightsService_GetOptimizationReport_Handler,
+		},
+		{
+			MethodName: "GetSupportReport",
+			Handler:    _InsightsService_GetSupportReport_Handler,
+		},
+		{
+			MethodName: "GetROIReport",
+			Handler:    _InsightsService_GetROIReport_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
