@@ -78,6 +78,13 @@ func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 			return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.close())
 		}
 	}
+	sources, err := exportSources()
+	if err == nil {
+		err = api.HandlePath(http.MethodGet, exportRoute, g.export(api, sources))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.close())
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", limitRequest(api))
 	mux.HandleFunc("GET /openapi.json", serveOpenAPI)

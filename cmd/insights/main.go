@@ -40,12 +40,22 @@ type commandLine struct {
 		List   grantListCommand   `cmd:"" help:"List who holds which role."`
 		Revoke grantRevokeCommand `cmd:"" help:"Take a role back. Servers notice within five seconds."`
 	} `cmd:"" help:"Give, list and take back roles, directly in the database."`
+	Report struct {
+		Capacity     reportCapacityCommand     `cmd:"" help:"How many people work at once, when, and how that may go on."`
+		Optimization reportOptimizationCommand `cmd:"" help:"Apps and options that nobody uses, and defaults that most people change."`
+		Support      reportSupportCommand      `cmd:"" help:"Who has slow connections or hardly uses a workspace, and which apps people prefer."`
+		ROI          reportROICommand          `cmd:"" name:"roi" help:"How many of those who could use templates do, and how much of the time that workspaces run is used."`
+	} `cmd:"" help:"Ask a server for a report and print it: by default about the last four weeks."`
+	Export  exportCommand  `cmd:"" help:"Ask a server for a table and write it as CSV, NDJSON or Parquet."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with a simulated company that streams usage into it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
-// console is where a command writes.
-type console struct{ out, err io.Writer }
+// console is where a command writes, and the environment that it runs in.
+type console struct {
+	out, err    io.Writer
+	environment []string
+}
 
 // Exit codes.
 const (
@@ -73,7 +83,7 @@ func run(ctx context.Context, args, environment []string, stdout, stderr io.Writ
 		kong.Description("Shows who uses your workspace templates, with what, how long and how fast.\n\nEvery flag can be set by the environment variable beside it; the flag wins."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr, environment}),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "insights:", err)
@@ -106,7 +116,7 @@ func (e usageError) Error() string { return string(e) }
 
 // checkEnvironment refuses variables with our prefix that no flag has: a misspelt setting must not pass silently.
 func checkEnvironment(app *kong.Application, environment []string) error {
-	var known []string
+	known := []string{tokenVariable}
 	var collect func(*kong.Node)
 	collect = func(n *kong.Node) {
 		for _, f := range n.Flags {

@@ -70,6 +70,11 @@ func TestCommandLine(t *testing.T) {
 		"aggregation by others":    {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color"},
 		"negative budget":          {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
 		"unknown compatibility":    {args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat"},
+		"no token":                 {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
+		"no name of a parameter":   {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
+		"a parameter twice":        {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},
+		"no server":                {args: []string{"export", "apps", "--address=http://127.0.0.1:1"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitError, err: "ask the server"},
+		"unknown file format":      {args: []string{"export", "apps", "--format=xls"}, code: exitUsage, err: "parquet"},
 		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -258,6 +263,43 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// checkReports asks a server for reports and tables about a company with a month behind it.
+func checkReports(t *testing.T, address, owner, member string) {
+	t.Helper()
+	ask := func(token string, args ...string) (int, string, string) {
+		return command(t, []string{"INSIGHTS_TOKEN=" + token}, append(args, "--address="+address)...)
+	}
+	for name, want := range map[string]string{
+		"capacity":     `(?s) to .*: \d+ people were active, at most \d+ at once\..*HOUR +AT MOST.*day \d\d:00 .*FOUR TIMES OUT OF FIVE\n2`,
+		"optimization": `(?s)Defaults to change.*Apps that nobody used.*Options that nobody chose`,
+		"support":      `(?s)Slow connections.*hardly used.*APP +USERS +PREFERRED BY +TIME\n\S+`,
+		"roi":          `(?s)Adoption +\d+ % .*Utilization +\d+ % .*TEMPLATE +PEOPLE`,
+	} {
+		if code, out, errs := ask(owner, "report", name); code != exitOK || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("report %s: %d %s%s, want %s", name, code, out, errs, want)
+		}
+		if code, out, errs := ask(member, "report", name); code != exitError || out != "" || !strings.Contains(errs, "404") {
+			t.Errorf("report %s as a member: %d %s%s", name, code, out, errs)
+		}
+	}
+	target := filepath.Join(t.TempDir(), "daus.parquet")
+	if code, out, errs := ask(owner, "export", "daus", "--format=parquet", "-o", target); code != exitOK || out != "" {
+		t.Errorf("export to a file: %d %s%s", code, out, errs)
+	}
+	if text, err := os.ReadFile(target); err != nil || !bytes.HasPrefix(text, []byte("PAR1")) || !bytes.HasSuffix(text, []byte("PAR1")) {
+		t.Errorf("exported file: %v, %d bytes", err, len(text))
+	}
+	if code, out, errs := ask(owner, "export", "daus", "tz_offset=2"); code != exitOK || !strings.HasPrefix(out, "date,amount\r\n\"") || strings.Count(out, "\n") != 62 {
+		t.Errorf("export: %d %s%s", code, out, errs)
+	}
+	if code, out, errs := ask(owner, "export", "apps", "-o", target); code != exitError || out != "" || !strings.Contains(errs, `"start_time" is required`) {
+		t.Errorf("export without a window: %d %s%s", code, out, errs)
+	}
+	if left, err := os.ReadDir(filepath.Dir(target)); err != nil || len(left) != 1 {
+		t.Errorf("an export that failed left %v, %v", left, err)
+	}
+}
+
 // The demo prints requests that can be pasted, and their answers are not empty. It feeds every family of metrics that
 // dashboards rely on.
 func TestDemo(t *testing.T) {
@@ -295,6 +337,7 @@ func TestDemo(t *testing.T) {
 	if status, _ := get(t, strings.Replace(urls[0], "/templates?", "/user-activity?interval=day&", 1), owner); status != http.StatusBadRequest {
 		t.Errorf("a question with a parameter that it does not know: %d", status)
 	}
+	checkReports(t, page[0], owner, member)
 	for deadline := time.Now().Add(patience); ; {
 		_, page := get(t, metrics, "")
 		right, wrong := wrongFamilies(t, page)

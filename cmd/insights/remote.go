@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// remoteFlags say which server a command asks, and what about. The token never stands on the command line, where every process
+// of the machine can read it.
+type remoteFlags struct {
+	Address    string   `default:"http://127.0.0.1:8080" env:"INSIGHTS_ADDRESS" placeholder:"URL" help:"Where the server answers REST. Default: ${default}."`
+	TokenFile  string   `env:"INSIGHTS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token to ask with. Default: the token in the environment variable INSIGHTS_TOKEN."`
+	Parameters []string `arg:"" optional:"" placeholder:"NAME=VALUE" help:"Parameters of the question as REST takes them, such as timezone=Europe/Berlin or template_ids=ID,ID."`
+}
+
+// tokenVariable holds the token of who asks a server.
+const tokenVariable = "INSIGHTS_TOKEN"
+
+// maxWait is how long an answer may take, with all that belongs to it.
+const maxWait = 3 * time.Minute
+
+// query are the parameters of the question.
+func (f remoteFlags) query() (url.Values, error) {
+	query := url.Values{}
+	for _, p := range f.Parameters {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || query.Has(name) {
+			return nil, usageError(fmt.Sprintf("%s: want NAME=VALUE, each name once", p))
+		}
+		query.Set(name, value)
+	}
+	return query, nil
+}
+
+// token is what the command asks with.
+func (f remoteFlags) token(c console) (string, error) {
+	if f.TokenFile != "" {
+		return readSecret("--token-file", f.TokenFile)
+	}
+	for _, variable := range c.environment {
+		if name, value, _ := strings.Cut(variable, "="); name == tokenVariable && value != "" {
+			return value, nil
+		}
+	}
+	return "", usageError("set the environment variable " + tokenVariable + " or --token-file: the server answers those who may ask")
+}
+
+// ask asks the server. The caller closes what comes back.
+func (f remoteFlags) ask(ctx context.Context, c console, path string, query url.Values) (io.ReadCloser, error) {
+	token, err := f.token(c)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(f.Address, "/")+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("--address: %v", err))
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	client := http.Client{Timeout: maxWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // the token is for this address
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the server: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.Join(refusal(resp), resp.Body.Close())
+	}
+	return resp.Body, nil
+}
+
+// refusal is an answer that is none, with what the server says about it.
+func refusal(resp *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	body := &insightsv1.Error{}
+	if err != nil || protojson.Unmarshal(text, body) != nil {
+		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	said := []string{body.GetMessage()}
+	if body.GetDetail() != "" {
+		said = append(said, body.GetDetail())
+	}
+	for _, v := range body.GetValidations() {
+		said = append(said, v.GetDetail())
+	}
+	return fmt.Errorf("the server answers %s: %s", resp.Status, strings.Join(said, " "))
+}
+
+// askFor asks for an answer that is a message.
+func (f remoteFlags) askFor(ctx context.Context, c console, path string, query url.Values, answer proto.Message) error {
+	body, err := f.ask(ctx, c, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err == nil {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, answer) // a newer server may say more
+	}
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return nil
+}

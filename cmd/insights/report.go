@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+)
+
+// reportDays is what a report is about if nobody says otherwise: whole weeks, as many as a projection needs.
+const reportDays = 28
+
+// printReport asks for a report and prints it as a page of text.
+func printReport[A proto.Message](ctx context.Context, c console, f remoteFlags, name string, answer A, page func(w io.Writer, answer A)) error {
+	query, err := f.query()
+	if err != nil {
+		return err
+	}
+	if !query.Has("start_time") && !query.Has("end_time") {
+		year, month, day := time.Now().Date()
+		midnight := func(ago int) string {
+			return time.Date(year, month, day-ago, 0, 0, 0, 0, time.Local).Format(time.RFC3339)
+		}
+		query.Set("start_time", midnight(reportDays))
+		query.Set("end_time", midnight(0))
+	}
+	if err := f.askFor(ctx, c, "/api/v2/insights/reports/"+name, query, answer); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	page(w, answer)
+	return w.Flush()
+}
+
+// heading begins a part of a page, and says so if it is empty.
+func heading(w io.Writer, title string, rows int, columns string) {
+	fmt.Fprintf(w, "\n%s\n", title)
+	if rows == 0 {
+		fmt.Fprintln(w, "none")
+		return
+	}
+	fmt.Fprintln(w, columns)
+}
+
+type reportCapacityCommand struct{ remoteFlags }
+
+// Run prints the report.
+func (f reportCapacityCommand) Run(ctx context.Context, c console) error {
+	return printReport(ctx, c, f.remoteFlags, "capacity", &insightsv1.GetCapacityReportResponse{}, printCapacity)
+}
+
+// busiestHours is how many hours of the week are printed.
+const busiestHours = 5
+
+func printCapacity(w io.Writer, answer *insightsv1.GetCapacityReportResponse) {
+	r := answer.GetReport()
+	fmt.Fprintf(w, "%s to %s: %d people were active, at most %d at once.\n", r.GetStartTime(), r.GetEndTime(), r.GetActiveUsers(), r.GetPeakUsers())
+	hours := slices.Clone(r.GetHours())
+	slices.SortStableFunc(hours, func(a, b *insightsv1.HourLoad) int { return cmp.Compare(b.GetMeanPeakUsers(), a.GetMeanPeakUsers()) })
+	hours = hours[:min(busiestHours, len(hours))]
+	heading(w, "Busiest hours of the week", len(hours), "HOUR\tAT MOST\tUSUALLY")
+	for _, h := range hours {
+		fmt.Fprintf(w, "%s %02d:00\t%d\t%.1f\n", h.GetWeekday(), h.GetHour(), h.GetPeakUsers(), h.GetMeanPeakUsers())
+	}
+	heading(w, "People at once, by week", len(r.GetWeeks()), "WEEK OF\tAT MOST\tACTIVE")
+	for _, week := range r.GetWeeks() {
+		fmt.Fprintf(w, "%.10s\t%d\t%d\n", week.GetStartTime(), week.GetPeakUsers(), week.GetActiveUsers())
+	}
+	heading(w, "If that goes on", len(r.GetProjection()), "WEEK OF\tAT MOST\tFOUR TIMES OUT OF FIVE")
+	for _, week := range r.GetProjection() {
+		fmt.Fprintf(w, "%.10s\t%.0f\t%.0f to %.0f\n", week.GetStartTime(), week.GetPeakUsers(), week.GetLow(), week.GetHigh())
+	}
+	heading(w, "Templates that few people use", len(r.GetSparseTemplates()), "TEMPLATE\tPEOPLE\tTIME\tWORKSPACES")
+	for _, t := range r.GetSparseTemplates() {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\n", t.GetName(), t.GetActiveUsers(), hoursOf(t.GetSeconds()), t.GetWorkspaces())
+	}
+}
+
+type reportOptimizationCommand struct{ remoteFlags }
+
+// Run prints the report.
+func (f reportOptimizationCommand) Run(ctx context.Context, c console) error {
+	return printReport(ctx, c, f.remoteFlags, "optimization", &insightsv1.GetOptimizationReportResponse{}, printOptimization)
+}
+
+func printOptimization(w io.Writer, answer *insightsv1.GetOptimizationReportResponse) {
+	r := answer.GetReport()
+	fmt.Fprintf(w, "%s to %s\n", r.GetStartTime(), r.GetEndTime())
+	heading(w, "Defaults to change", len(r.GetDefaultChanges()), "ADVICE")
+	for _, d := range r.GetDefaultChanges() {
+		fmt.Fprintln(w, d.GetMessage())
+	}
+	heading(w, "Apps that nobody used", len(r.GetUnusedApps()), "TEMPLATE\tAPP")
+	for _, a := range r.GetUnusedApps() {
+		fmt.Fprintf(w, "%s\t%s\n", a.GetTemplateName(), a.GetSlug())
+	}
+	heading(w, "Options that nobody chose", len(r.GetUnusedOptions()), "PARAMETER\tOPTION\tOTHER CHOICES")
+	for _, o := range r.GetUnusedOptions() {
+		fmt.Fprintf(w, "%s\t%s\t%d\n", o.GetParameterName(), o.GetValue(), o.GetWorkspaces())
+	}
+}
+
+type reportSupportCommand struct{ remoteFlags }
+
+// Run prints the report.
+func (f reportSupportCommand) Run(ctx context.Context, c console) error {
+	return printReport(ctx, c, f.remoteFlags, "support", &insightsv1.GetSupportReportResponse{}, printSupport)
+}
+
+func printSupport(w io.Writer, answer *insightsv1.GetSupportReportResponse) {
+	r := answer.GetReport()
+	fmt.Fprintf(w, "%s to %s\n", r.GetStartTime(), r.GetEndTime())
+	heading(w, "Slow connections", len(r.GetHighLatencyUsers()), "USER\tMEDIAN\tP95\tSAMPLES")
+	for _, u := range r.GetHighLatencyUsers() {
+		fmt.Fprintf(w, "%s\t%.0f ms\t%.0f ms\t%d\n", u.GetUsername(), u.GetP50(), u.GetP95(), u.GetSamples())
+	}
+	heading(w, "Workspaces that are hardly used", len(r.GetLowUsageUsers()), "USER\tWORKSPACES\tTIME\tDAYS")
+	for _, u := range r.GetLowUsageUsers() {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\n", u.GetUsername(), u.GetWorkspaces(), hoursOf(u.GetSeconds()), u.GetActiveDays())
+	}
+	heading(w, "What people use", len(r.GetAppPreferences()), "APP\tUSERS\tPREFERRED BY\tTIME")
+	for _, a := range r.GetAppPreferences() {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", a.GetDisplayName(), a.GetUsers(), a.GetPreferredBy(), hoursOf(a.GetSeconds()))
+	}
+}
+
+type reportROICommand struct{ remoteFlags }
+
+// Run prints the report.
+func (f reportROICommand) Run(ctx context.Context, c console) error {
+	return printReport(ctx, c, f.remoteFlags, "roi", &insightsv1.GetROIReportResponse{}, printROI)
+}
+
+func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
+	r := answer.GetReport()
+	fmt.Fprintf(w, "%s to %s\n\n", r.GetStartTime(), r.GetEndTime())
+	fmt.Fprintf(w, "Adoption\t%s\t%d of %d people\n", percent(r.GetAdoption()), r.GetActiveUsers(), r.GetEligibleUsers())
+	fmt.Fprintf(w, "Utilization\t%s\t%s used of %s running\n", percent(r.GetUtilization()), hoursOf(r.GetActiveSeconds()), hoursOf(r.GetRunningSeconds()))
+	heading(w, "Templates", len(r.GetTemplates()), "TEMPLATE\tPEOPLE\tUSED\tRUNNING\tUTILIZATION")
+	for _, t := range r.GetTemplates() {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", t.GetName(), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()), hoursOf(t.GetRunningSeconds()), percent(t.GetUtilization()))
+	}
+}
+
+// hoursOf shows seconds in hours.
+func hoursOf(seconds int64) string { return fmt.Sprintf("%.1f h", float64(seconds)/3600) }
+
+// percent shows a ratio; a negative one is unknown.
+func percent(ratio float64) string {
+	if ratio < 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.0f %%", 100*ratio)
+}
