@@ -180,7 +180,10 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 	c := newCompany(t)
 	first, second := c.organizations[0].String(), c.organizations[1].String()
 	owner, auditor := c.token(t, access.RoleOwner, everywhere), c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
-	for _, path := range []string{"/api/v2/insights/templates", "/api/v2/insights/user-activity", "/api/v2/insights/user-latency", "/api/v2/insights/diagnosis"} {
+	for _, path := range []string{
+		"/api/v2/insights/templates", "/api/v2/insights/user-activity", "/api/v2/insights/user-latency", "/api/v2/insights/diagnosis",
+		"/api/v2/insights/reports/capacity", "/api/v2/insights/reports/optimization", "/api/v2/insights/reports/support", "/api/v2/insights/reports/roi",
+	} {
 		for name, q := range map[string]struct {
 			token  string
 			params url.Values

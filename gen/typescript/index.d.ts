@@ -1530,6 +1530,10 @@ export interface GetCapacityReportRequest {
    * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**
@@ -1709,6 +1713,10 @@ export interface GetOptimizationReportRequest {
    * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**
@@ -1862,6 +1870,10 @@ export interface GetSupportReportRequest {
    * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**
@@ -2027,6 +2039,10 @@ export interface GetROIReportRequest {
    * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
 }
 
 /**

@@ -34,9 +34,11 @@ type GetCapacityReportRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetCapacityReportRequest) Reset() {
@@ -93,6 +95,13 @@ func (x *GetCapacityReportRequest) GetTemplateIds() []string {
 func (x *GetCapacityReportRequest) GetTimezone() string {
 	if x != nil {
 		return x.Timezone
+	}
+	return ""
+}
+
+func (x *GetCapacityReportRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -600,9 +609,11 @@ type GetOptimizationReportRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetOptimizationReportRequest) Reset() {
@@ -659,6 +670,13 @@ func (x *GetOptimizationReportRequest) GetTemplateIds() []string {
 func (x *GetOptimizationReportRequest) GetTimezone() string {
 	if x != nil {
 		return x.Timezone
+	}
+	return ""
+}
+
+func (x *GetOptimizationReportRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -1084,9 +1102,11 @@ type GetSupportReportRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetSupportReportRequest) Reset() {
@@ -1143,6 +1163,13 @@ func (x *GetSupportReportRequest) GetTemplateIds() []string {
 func (x *GetSupportReportRequest) GetTimezone() string {
 	if x != nil {
 		return x.Timezone
+	}
+	return ""
+}
+
+func (x *GetSupportReportRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -1595,9 +1622,11 @@ type GetROIReportRequest struct {
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
-	Timezone      string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetROIReportRequest) Reset() {
@@ -1654,6 +1683,13 @@ func (x *GetROIReportRequest) GetTemplateIds() []string {
 func (x *GetROIReportRequest) GetTimezone() string {
 	if x != nil {
 		return x.Timezone
+	}
+	return ""
+}
+
+func (x *GetROIReportRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
 	}
 	return ""
 }
@@ -1948,13 +1984,14 @@ var File_insights_v1_reports_proto protoreflect.FileDescriptor
 
 const file_insights_v1_reports_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/reports.proto\x12\vinsights.v1\"\x93\x01\n" +
+	"\x19insights/v1/reports.proto\x12\vinsights.v1\"\xbc\x01\n" +
 	"\x18GetCapacityReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"n\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"n\n" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
@@ -2003,13 +2040,14 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\aseconds\x18\x05 \x01(\x03R\aseconds\x12\x1e\n" +
 	"\n" +
 	"workspaces\x18\x06 \x01(\x03R\n" +
-	"workspaces\"\x97\x01\n" +
+	"workspaces\"\xc0\x01\n" +
 	"\x1cGetOptimizationReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"v\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"v\n" +
 	"\x1dGetOptimizationReportResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.OptimizationReportR\x06report\x12\x1c\n" +
 	"\n" +
@@ -2047,13 +2085,14 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"workspaces\x18\x06 \x01(\x03R\n" +
 	"workspaces\x12)\n" +
 	"\x10total_workspaces\x18\a \x01(\x03R\x0ftotalWorkspaces\x12\x18\n" +
-	"\amessage\x18\b \x01(\tR\amessage\"\x92\x01\n" +
+	"\amessage\x18\b \x01(\tR\amessage\"\xbb\x01\n" +
 	"\x17GetSupportReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"l\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"l\n" +
 	"\x18GetSupportReportResponse\x122\n" +
 	"\x06report\x18\x01 \x01(\v2\x1a.insights.v1.SupportReportR\x06report\x12\x1c\n" +
 	"\n" +
@@ -2093,13 +2132,14 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x14\n" +
 	"\x05users\x18\x04 \x01(\x03R\x05users\x12!\n" +
 	"\fpreferred_by\x18\x05 \x01(\x03R\vpreferredBy\x12\x18\n" +
-	"\aseconds\x18\x06 \x01(\x03R\aseconds\"\x8e\x01\n" +
+	"\aseconds\x18\x06 \x01(\x03R\aseconds\"\xb7\x01\n" +
 	"\x13GetROIReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\btimezone\x18\x04 \x01(\tR\btimezone\"d\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"d\n" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
