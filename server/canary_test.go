@@ -472,13 +472,15 @@ func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
 		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		if len(templates) == 1 {
+			add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]}, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14})
+		}
+	}
+	for _, templates := range [][]string{nil, {own.id("template", 1)}, {own.id("template", 1), other.id("template", 0)}} {
 		add(insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
 		add(insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		if len(templates) == 1 {
-			add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]}, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14})
-		}
 	}
 	add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
 		&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "default", Sections: []string{"report"}},

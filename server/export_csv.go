@@ -4,6 +4,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -65,7 +66,8 @@ const formulaStarts = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
 // noFormula puts an apostrophe before text that a spreadsheet would take for a formula; it takes that for text.
 func noFormula(text string) string {
-	if text != "" && strings.ContainsRune(formulaStarts, []rune(text)[0]) {
+	first, size := utf8.DecodeRuneInString(text)
+	if size > 0 && strings.ContainsRune(formulaStarts, first) {
 		return "'" + text
 	}
 	return text

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -62,11 +60,11 @@ type column struct {
 func (t exportTable) columns(answer protoreflect.MessageDescriptor) (columns []column, err error) {
 	m, word := answer, ""
 	for _, name := range strings.Split(t.path, ".") {
-		lists := []protoreflect.FieldDescriptor{m.Fields().ByName(protoreflect.Name(name))}
-		if name == "*" {
-			columns, lists = append(columns, column{t.word, protoreflect.StringKind, false}), listsOf(m)
+		f := m.Fields().ByName(protoreflect.Name(name))
+		if lists := listsOf(m); name == "*" && len(lists) > 0 {
+			columns, f = append(columns, column{t.word, protoreflect.StringKind, false}), lists[0]
 		}
-		switch f := lists[0]; {
+		switch {
 		case f == nil || f.Message() == nil:
 			return nil, fmt.Errorf("table %s: %s has no messages in %s", t.name, m.FullName(), name)
 		case f.IsMap():
@@ -74,7 +72,7 @@ func (t exportTable) columns(answer protoreflect.MessageDescriptor) (columns []c
 		default:
 			m = f.Message()
 		}
-		if lists[0].Cardinality() == protoreflect.Repeated {
+		if f.Cardinality() == protoreflect.Repeated {
 			columns, word = appendColumns(columns, m, word), t.word
 		}
 	}
@@ -84,10 +82,12 @@ func (t exportTable) columns(answer protoreflect.MessageDescriptor) (columns []c
 	return columns, nil
 }
 
-// listsOf are the fields of a message of lists.
+// listsOf are the lists of messages in a message.
 func listsOf(m protoreflect.MessageDescriptor) (lists []protoreflect.FieldDescriptor) {
 	for i := range m.Fields().Len() {
-		lists = append(lists, m.Fields().Get(i))
+		if f := m.Fields().Get(i); f.IsList() && f.Message() != nil {
+			lists = append(lists, f)
+		}
 	}
 	return lists
 }
@@ -173,13 +173,7 @@ func walkList(list protoreflect.List, path []string, row []protoreflect.Value, y
 
 // walkMap takes the values of a map for a list, in the order of their keys.
 func walkMap(entries protoreflect.Map, path []string, row []protoreflect.Value, yield func([]protoreflect.Value) error) error {
-	var keys []protoreflect.MapKey
-	entries.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-		keys = append(keys, k)
-		return true
-	})
-	slices.SortFunc(keys, func(a, b protoreflect.MapKey) int { return cmp.Compare(a.String(), b.String()) })
-	for _, k := range keys {
+	for _, k := range sortedKeys(entries) {
 		m := entries.Get(k).Message()
 		if err := walkPath(m, path, appendCells(row, m), yield); err != nil {
 			return err

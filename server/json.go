@@ -166,14 +166,8 @@ func appendField(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Messag
 }
 
 func appendMap(b []byte, f protoreflect.FieldDescriptor, entries protoreflect.Map) (_ []byte, err error) {
-	var keys []protoreflect.MapKey
-	entries.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-		keys = append(keys, k)
-		return true
-	})
-	slices.SortFunc(keys, func(x, y protoreflect.MapKey) int { return strings.Compare(x.String(), y.String()) })
 	b = append(b, '{')
-	for i, k := range keys {
+	for i, k := range sortedKeys(entries) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -183,6 +177,16 @@ func appendMap(b []byte, f protoreflect.FieldDescriptor, entries protoreflect.Ma
 		}
 	}
 	return append(b, '}'), nil
+}
+
+// sortedKeys are the keys of a map in the order of their text.
+func sortedKeys(entries protoreflect.Map) (keys []protoreflect.MapKey) {
+	entries.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+		keys = append(keys, k)
+		return true
+	})
+	slices.SortFunc(keys, func(x, y protoreflect.MapKey) int { return strings.Compare(x.String(), y.String()) })
+	return keys
 }
 
 func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) ([]byte, error) {

@@ -269,6 +269,21 @@ var mutants = []mutant{
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
+		"the users at once are those of the last minute", "store/minute/count.go",
+		"			*peak = max(*peak, users)\n", "			*peak = users\n",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"an interval that goes on the next day begins anew", "store/minute/count.go",
+		"if u.inIntervals == 0 || l.links[u.inIntervals].key != int32(p.interval) {", "if u.inIntervals >= 0 || l.links[u.inIntervals].key != int32(p.interval) {",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"a spreadsheet runs what an export holds", "server/export_csv.go",
+		"	if size > 0 && strings.ContainsRune(formulaStarts, first) {\n", "	if size > 2 && strings.ContainsRune(formulaStarts, first) {\n",
+		"server", "TestCSVCells",
+	},
+	{
 		"uniting rows keeps the later minutes only", "store/minute/row.go",
 		"	earlier.Minutes |= later.Minutes\n", "	earlier.Minutes = later.Minutes\n",
 		"store/minute", "TestUnion",
