@@ -198,7 +198,7 @@ func write[T any](a *applier, list string, items []T, key func(*T) any, check fu
 	return nil
 }
 
-// writeBatch bounds the rows of one INSERT of the catalog.
+// writeBatch bounds the rows of one INSERT.
 const writeBatch = 500
 
 // belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is not

@@ -22,7 +22,8 @@ import (
 )
 
 // dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
-// are read, how long lists are passed, how a transaction yields, and what an error means.
+// are read, how long lists are passed, how a transaction yields or takes its time, which tables there are, and what an error
+// means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -36,6 +37,10 @@ type dialect interface {
 	among(column string, numbers []int64) (condition, argument string)
 	// yield makes the transaction give way when it must wait for a lock.
 	yield(tx *gorm.DB) error
+	// patient lets the transaction take as long as it needs.
+	patient(tx *gorm.DB) error
+	// tables is the statement that names all tables.
+	tables() string
 	classify(err error) error
 }
 

@@ -1,6 +1,12 @@
 package store
 
-import "gorm.io/gorm"
+import (
+	"context"
+	"errors"
+	"io"
+
+	"gorm.io/gorm"
+)
 
 // AfterWrite calls f after every statement of the writing pool.
 func (s *Store) AfterWrite(f func()) error { return after(s.writes, f) }
@@ -42,4 +48,17 @@ func (s *Store) HoldRows(held chan<- struct{}, release <-chan struct{}) error {
 		<-release
 		return nil
 	})
+}
+
+// Load is Restore without what comes after it: the schema stays as old as the backup, for the program that made it.
+func Load(ctx context.Context, o Options, r io.Reader) error {
+	b, err := openBackup(r)
+	if err != nil {
+		return err
+	}
+	s, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.load(ctx, b), s.Close())
 }

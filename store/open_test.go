@@ -71,19 +71,10 @@ func TestOpenErrors(t *testing.T) {
 
 // Several servers that start at once on an empty database all find it migrated.
 func TestMigrateAtOnce(t *testing.T) {
-	for name, database := range map[string]func(*testing.T) string{
-		"sqlite": func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "new.db") },
-		"postgres": func(t *testing.T) string {
-			url, err := storetest.SharedCluster(t).Create(t.Context(), "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			return url
-		},
-	} {
+	for name, newDatabase := range newDatabases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := store.Options{Database: database(t)}
+			o := store.Options{Database: newDatabase(t)}
 			var servers sync.WaitGroup
 			for range 4 {
 				servers.Go(func() {

@@ -47,6 +47,8 @@ type commandLine struct {
 		ROI          reportROICommand          `cmd:"" name:"roi" help:"How many of those who could use templates do, and how much of the time that workspaces run is used."`
 	} `cmd:"" help:"Ask a server for a report and print it: by default about the last four weeks."`
 	Export  exportCommand  `cmd:"" help:"Ask a server for a table and write it as CSV, NDJSON or Parquet."`
+	Backup  backupCommand  `cmd:"" help:"Write everything in a database to a file, while servers run."`
+	Restore restoreCommand `cmd:"" help:"Fill a new database from such a file, SQLite or Postgres, whichever it was."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with a simulated company that streams usage into it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

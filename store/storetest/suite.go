@@ -97,11 +97,19 @@ func NewFixture(t *testing.T, database string) *Fixture {
 	if f.Subject, err = f.Subjects(t.Context(), f.Users[:]); err != nil {
 		t.Fatal(err)
 	}
+	f.Everything = Everything(t)
+	return f
+}
+
+// Everything is the scope of who may see every template.
+func Everything(t testing.TB) access.Scope {
+	t.Helper()
 	owner := access.Principal{Kind: access.KindService, ID: uuid.New()}.With(access.Binding{Role: access.RoleOwner})
-	if f.Everything, err = access.Templates(owner, access.ViewInsights, nil, nil); err != nil {
+	scope, err := access.Templates(owner, access.ViewInsights, nil, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return scope
 }
 
 // Open opens a store whose clock stands still and whose page cache is small, and closes it with the test.

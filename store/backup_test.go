@@ -1,0 +1,313 @@
+package store_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// newDatabases name a database without tables, of each kind.
+var newDatabases = map[string]func(*testing.T) string{
+	"sqlite": func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "new.db") },
+	"postgres": func(t *testing.T) string {
+		url, err := storetest.SharedCluster(t).Create(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return url
+	},
+}
+
+// backup is a database as a backup.
+func backup(t *testing.T, database string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := store.Backup(t.Context(), store.Options{Database: database}, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func restore(t *testing.T, database string, backup []byte) error {
+	t.Helper()
+	return store.Restore(t.Context(), store.Options{Database: database}, bytes.NewReader(backup))
+}
+
+// linesOf are the lines of a backup.
+func linesOf(t *testing.T, backup []byte) []string {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(backup))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(strings.Lines(string(text)))
+}
+
+// rowsOf are the rows of a backup behind their tables and columns, in an order that does not depend on the database.
+func rowsOf(t *testing.T, backup []byte) []string {
+	t.Helper()
+	lines := linesOf(t, backup)
+	var table string
+	var rows []string
+	for _, line := range lines[1 : len(lines)-1] {
+		if strings.HasPrefix(line, "{") {
+			table = line
+			continue
+		}
+		rows = append(rows, table+line)
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// zip makes a backup of lines.
+func zip(t *testing.T, lines []string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, strings.Join(lines, "")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// fill puts values of every type into a database, and returns a token that lets in.
+func fill(t *testing.T, f *storetest.Fixture) access.Token {
+	t.Helper()
+	app := f.Row(1, 2, 19, 0b1110)
+	app.Kind, app.App, app.Connected = minute.App, `"quoted" 'app'? \ ünï <&>`, false
+	latency := f.Row(0, 0, 18, 0b11)
+	latency.Kind, latency.App, latency.Connected, latency.Bins = minute.Connection, "", false, []byte{100, 110}
+	f.MustMerge(t, f.Row(0, 0, 18, 0b1111), app, latency, f.Row(0, 1, 23, 0b101))
+	report, err := f.Fold(t.Context())
+	if err != nil || report.Pages != 2 || report.Rows != 3 {
+		t.Fatalf("fold: %+v, %v; want one template with latencies, one without and a row left", report, err)
+	}
+	token, err := f.FirstToken(t.Context())
+	errs := []error{err}
+	version, yes := uuid.New(), true
+	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
+		Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Name: "v1", Parameters: []store.Parameter{{Name: "region", Type: "string"}}}, {ID: uuid.New(), TemplateID: f.Templates[1]}},
+		Groups:   []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "people", UserIDs: f.Users[:2]}},
+		Apps:     []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE\nin two lines"}},
+	}, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	if len(refusals) > 0 {
+		t.Fatal(refusals)
+	}
+	now := store.At(storetest.Now)
+	errs = append(
+		errs, err,
+		f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: now, LastSeenAt: now, LegacySessions: &yes}, {AgentID: f.Agents[0][1], LastSeenAt: now}}),
+		f.RecordAgentConditions(t.Context(), []store.AgentCondition{{AgentID: f.Agents[0][0], At: now, Status: "connected", AppHealth: map[string]string{"ide": "healthy"}}}),
+		f.RecordJobs(t.Context(), []store.Job{{ID: uuid.New(), At: now, OrganizationID: f.Organization, Provisioner: "terraform", StartedAt: now}}),
+		f.RecordBuilds(t.Context(), []store.Build{{ID: uuid.New(), At: now, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start"}}),
+		f.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: f.Users[0], At: now, Status: "dormant"}}),
+		f.RecordControlPlaneSeries(t.Context(), []store.ControlPlaneSeries{{Name: "coderd_license_active_users", Labels: "{}", Value: 0.1, ReportedAt: now}}, storetest.Now),
+		f.RecordAudit(t.Context(), store.KindCommandLine, uuid.Nil, "test", "nothing"),
+	)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// What is restored is what was backed up, whichever database it was and is: all rows, all answers, and who may come in.
+func TestBackupMoves(t *testing.T) {
+	t.Parallel()
+	for from, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		f := storetest.NewFixture(t, open(t))
+		token := fill(t, f)
+		made, want := backup(t, f.Database), f.Ask(t)
+		for to, newDatabase := range newDatabases {
+			t.Run(from+" to "+to, func(t *testing.T) {
+				t.Parallel()
+				database := newDatabase(t)
+				if err := restore(t, database, made); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(rowsOf(t, made), rowsOf(t, backup(t, database))); diff != "" {
+					t.Errorf("rows (-before +after):\n%s", diff)
+				}
+				moved := storetest.Fixture{Store: storetest.Open(t, database, storetest.Now), Everything: f.Everything}
+				if diff := cmp.Diff(want, moved.Ask(t)); diff != "" {
+					t.Errorf("answers (-before +after):\n%s", diff)
+				}
+				if _, err := moved.Authenticate(t.Context(), token); err != nil {
+					t.Errorf("the token of before: %v", err)
+				}
+				if err := restore(t, database, made); err == nil || !strings.Contains(err.Error(), "not empty") {
+					t.Errorf("restoring again: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// firstWrite does something before the first write.
+type firstWrite struct {
+	io.Writer
+	do   func()
+	once sync.Once
+}
+
+func (w *firstWrite) Write(b []byte) (int, error) {
+	w.once.Do(w.do)
+	return w.Writer.Write(b)
+}
+
+// A backup is of the moment when it began: what a fold moves and a report adds meanwhile is in neither place too often or too rarely.
+func TestBackupIsSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			f.MustMerge(t, f.Row(0, 0, 18, 0b1111), f.Row(1, 1, 19, 0b11))
+			want := rowsOf(t, backup(t, f.Database))
+			var made bytes.Buffer
+			meanwhile := func() {
+				if report, err := f.Fold(t.Context()); err != nil || report.Rows != 2 {
+					t.Errorf("fold beside a backup: %+v, %v", report, err)
+				}
+				f.MustMerge(t, f.Row(0, 0, 20, 1))
+			}
+			if err := store.Backup(t.Context(), store.Options{Database: f.Database}, &firstWrite{Writer: &made, do: meanwhile}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, rowsOf(t, made.Bytes())); diff != "" {
+				t.Errorf("rows (-when it began +in the backup):\n%s", diff)
+			}
+			if now := rowsOf(t, backup(t, f.Database)); slices.Equal(now, want) {
+				t.Error("nothing happened meanwhile")
+			}
+		})
+	}
+}
+
+// What is damaged, incomplete or newer is refused, and nothing of it stays.
+func TestRestoreErrors(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	fill(t, f)
+	made := backup(t, f.Database)
+	lines := linesOf(t, made)
+	if len(lines) < 10 || !strings.Contains(lines[1], `"columns"`) {
+		t.Fatalf("a backup begins differently: %.300s", lines)
+	}
+	// changed is the backup with one line replaced.
+	changed := func(i int, old, by string) []byte {
+		if !strings.Contains(lines[i], old) {
+			t.Fatalf("no %q in %s", old, lines[i])
+		}
+		all := slices.Clone(lines)
+		all[i] = strings.Replace(all[i], old, by, 1)
+		return zip(t, all)
+	}
+	organization := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, `"acme"`) })
+	flipped := slices.Clone(made)
+	flipped[len(flipped)/2] ^= 0x10
+	for name, c := range map[string]struct {
+		backup []byte
+		is     error
+		says   string
+	}{
+		"nothing":                 {nil, store.ErrBackup, "EOF"},
+		"something else":          {[]byte("PK hello, this is no gzip"), store.ErrBackup, "gzip"},
+		"JSON of something else":  {zip(t, []string{"{}\n"}), store.ErrBackup, "does not begin like one"},
+		"cut off":                 {made[:len(made)/2], store.ErrBackup, "EOF"},
+		"without its end":         {zip(t, lines[:len(lines)-1]), store.ErrBackup, "EOF"},
+		"a bit is wrong":          {flipped, store.ErrBackup, ""},
+		"a letter is wrong":       {changed(organization, "acme", "Acme"), store.ErrBackup, "checksum"},
+		"a row is missing":        {zip(t, slices.Delete(slices.Clone(lines), organization, organization+1)), store.ErrBackup, "checksum"},
+		"more behind the end":     {zip(t, append(slices.Clone(lines), "{}\n")), store.ErrBackup, "follows"},
+		"two backups":             {append(slices.Clone(made), made...), store.ErrBackup, "follows"},
+		"other format":            {changed(0, `"format":1`, `"format":2`), store.ErrBackup, "format is 2"},
+		"newer schema":            {changed(0, `"schema":`, `"schema":9`), store.ErrSchema, "newer"},
+		"unknown table":           {changed(1, `"agent_conditions"`, `"x"`), store.ErrBackup, `no table "x"`},
+		"table of the migrations": {changed(1, `"agent_conditions"`, `"goose_db_version"`), store.ErrBackup, "no table"},
+		"unknown column":          {changed(1, `"lifecycle_state"`, `"x"`), store.ErrBackup, `no column "x"`},
+		"short row":               {changed(2, `[`, `["x"] [`), store.ErrBackup, "agent_conditions"},
+		"row of another type":     {changed(2, `"connected"`, `7`), store.ErrBackup, "column status"},
+		"row of no table":         {zip(t, slices.Delete(slices.Clone(lines), 1, 2)), store.ErrBackup, "no table"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := newDatabases["sqlite"](t)
+			if err := restore(t, database, c.backup); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error: %v; want %v that says %q", err, c.is, c.says)
+			}
+			var left bytes.Buffer
+			switch err := store.Backup(t.Context(), store.Options{Database: database}, &left); {
+			case errors.Is(err, store.ErrSchema): // not even tables
+			case err != nil:
+				t.Error(err)
+			case len(rowsOf(t, left.Bytes())) > 0:
+				t.Errorf("left behind: %s", rowsOf(t, left.Bytes()))
+			}
+		})
+	}
+}
+
+// A large restore takes several statements, of large pages and of many rows.
+func TestRestoreInParts(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	events := `INSERT INTO audit_events SELECT printf('00000000-0000-0000-0000-%012d', i), i, 'test', '00000000-0000-0000-0000-000000000000', 'test', printf('%d', i)
+		FROM (WITH RECURSIVE numbers(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM numbers WHERE i < 1201) SELECT i FROM numbers)`
+	if err := f.ExecForTest(events); err != nil {
+		t.Fatal(err)
+	}
+	for day := range 3 {
+		if err := f.ExecForTest("INSERT INTO usage_day VALUES (?, ?, 1, ?, ?)", f.Templates[0], day, bytes.Repeat([]byte{byte(day)}, 700<<10), []byte{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := backup(t, f.Database)
+	for name, newDatabase := range newDatabases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := newDatabase(t)
+			if err := restore(t, database, made); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(rowsOf(t, made), rowsOf(t, backup(t, database))) {
+				t.Error("rows are missing or differ")
+			}
+		})
+	}
+}
+
+// There is nothing to back up without tables.
+func TestBackupOfNothing(t *testing.T) {
+	t.Parallel()
+	for name, newDatabase := range newDatabases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := store.Backup(t.Context(), store.Options{Database: newDatabase(t)}, io.Discard)
+			if !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "nothing to back up") {
+				t.Errorf("error: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package store_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// The files are dumps of databases that an early program, whose schema had version 1, filled with reports and folded. These
+// are its tokens of an owner and its answers.
+var (
+	earlyTokens  = map[string]string{"sqlite": "tia_kkufml27ec_zb5vh3vnqnt3fblgkoyp5qkajccl6k2a2mhsrdlmdllpxfhikqea", "postgres": "tia_22bnpfj5t6_k7tlxsnmeg5oagakkyydcqwiyer5skp7ebxs7yzebhlvwfvoz3lg"}
+	earlyMinutes = map[string]int64{"user0": 5, "user2": 3, "user1": 2}
+	earlyLatency = store.Latency{P50: 18.630173586247516, P95: 22.678694874853218, Samples: 2} // of user0; the others have none
+)
+
+// early is a database of that program.
+func early(t *testing.T, kind string) string {
+	t.Helper()
+	dump, err := os.ReadFile("testdata/schema_1." + kind + ".sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	database := newDatabases[kind](t)
+	driver, source := "pgx", database
+	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		driver, source = "sqlite", file
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), string(dump))
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return database
+}
+
+// checkEarly asks what the early program was asked.
+func checkEarly(t *testing.T, kind, database string) {
+	t.Helper()
+	f := storetest.Fixture{Store: storetest.Open(t, database, storetest.Now), Everything: storetest.Everything(t)}
+	answer := f.Ask(t)
+	minutes := map[string]int64{}
+	for _, u := range answer.Activity {
+		minutes[u.Username] = u.Minutes
+	}
+	if diff := cmp.Diff(earlyMinutes, minutes); diff != "" {
+		t.Errorf("minutes (-early +now):\n%s", diff)
+	}
+	if u := answer.Latency[0]; u.Username != "user0" || u.Latency != earlyLatency {
+		t.Errorf("latency %+v, want %+v of user0", u, earlyLatency)
+	}
+	token, err := access.ParseToken(earlyTokens[kind])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Authenticate(t.Context(), token); err != nil {
+		t.Errorf("the token of an owner: %v", err)
+	}
+	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+		t.Errorf("a first token beside an owner: %v", err)
+	}
+}
+
+// A database of an early program is upgraded, and answers as before; by the backup of before it goes back, and forth again.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	for kind, newDatabase := range newDatabases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			database := early(t, kind)
+			before := backup(t, database)
+			if header := linesOf(t, before)[0]; !strings.Contains(header, `"schema":1,`) {
+				t.Fatalf("a backup of another schema: %s", header)
+			}
+			if _, err := store.Open(t.Context(), store.Options{Database: database}); !errors.Is(err, store.ErrSchema) {
+				t.Errorf("opening it before the upgrade: %v", err)
+			}
+			if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {
+				t.Fatal(err)
+			}
+			checkEarly(t, kind, database)
+
+			back := newDatabase(t)
+			if err := store.Load(t.Context(), store.Options{Database: back}, bytes.NewReader(before)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(rowsOf(t, before), rowsOf(t, backup(t, back))); diff != "" {
+				t.Errorf("rows (-before the upgrade +after going back):\n%s", diff)
+			}
+			if err := store.Migrate(t.Context(), store.Options{Database: back}); err != nil {
+				t.Fatal(err)
+			}
+			checkEarly(t, kind, back)
+		})
+		t.Run(kind+" restored at once", func(t *testing.T) {
+			t.Parallel()
+			before := backup(t, early(t, kind))
+			for other, newDatabase := range newDatabases {
+				database := newDatabase(t)
+				if err := restore(t, database, before); err != nil {
+					t.Fatalf("into %s: %v", other, err)
+				}
+				checkEarly(t, kind, database)
+			}
+		})
+	}
+}
