@@ -53,6 +53,10 @@ test-web: page build ## Try the page in Chromium against a demo; needs Node.js 2
 	scripts/test-deps.sh chromium
 	npm --prefix web test
 
+.PHONY: test-chart
+test-chart: ## Render the Helm chart and hold it against the types of Kubernetes.
+	go test -C deploy/helm ./...
+
 .PHONY: lint
 lint: ## Check code and contract without running them.
 	$(BUF) lint
@@ -104,6 +108,10 @@ mutants: ## Plant bugs one by one and fail unless the tests notice each. MUTANTS
 gate: ## Check for known vulnerabilities, licenses and a repeatable build. GOVULNDB names another database.
 	scripts/gate.sh
 
+.PHONY: release
+release: ## Build what a release of VERSION (v1.2.3) consists of into dist/, from what is committed.
+	scripts/release.sh $(VERSION)
+
 .PHONY: chaos
 chaos: ## Break everything for about an hour: processes, databases, networks, disks, clients. CHAOS limits it to some campaigns.
 	scripts/chaos.sh
@@ -138,5 +146,5 @@ newcomer: ## Do what docs/quick-start.md says with an empty home, and print how 
 
 .PHONY: clean
 clean: ## Remove what was built.
-	rm -rf bin web/node_modules
+	rm -rf bin dist web/node_modules
 	git clean -fdxq web/dist

@@ -1,0 +1,309 @@
+// Package helm holds the chart. Its tests render it with Helm's own engine, which checks values.schema.json, and decode what comes
+// out as the types of Kubernetes and of the Prometheus operator, where a field that is unknown or of another type is an error.
+package helm
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+)
+
+// What most tests give beside the chart's own values: without an image and a decision about the network there is no chart.
+const (
+	withTLS = `
+image: {repository: registry.example.com/insights}
+files:
+  tls-cert: {secret: insights-tls, key: tls.crt}
+  tls-key: {secret: insights-tls, key: tls.key}
+`
+	withoutTLS = `
+image: {repository: registry.example.com/insights}
+settings: {insecure: true}
+`
+)
+
+// objects are what the chart makes, by kind and name.
+type objects map[string]metav1.Object
+
+// get finds an object that must be there.
+func get[T metav1.Object](t *testing.T, all objects, name string) T {
+	t.Helper()
+	object, ok := all[name].(T)
+	if !ok {
+		t.Fatalf("no %s in %v", name, slices.Sorted(maps.Keys(all)))
+	}
+	return object
+}
+
+// render renders the chart with values, in YAML, over its own.
+func render(t *testing.T, values string) (objects, error) {
+	t.Helper()
+	chart, err := loader.Load("insights")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := chartutil.ReadValues([]byte(values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := chartutil.ReleaseOptions{Name: "insights", Namespace: "tools", IsInstall: true}
+	all, err := chartutil.ToRenderValues(chart, given, release, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	files, err := engine.Engine{Strict: true}.Render(chart, all)
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, monitoringv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	out := objects{}
+	for name, text := range files {
+		if !strings.HasSuffix(name, ".yaml") || strings.TrimSpace(text) == "" {
+			continue
+		}
+		object, kind, err := strict.Decode([]byte(text), nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+		meta := object.(metav1.Object)
+		if meta.GetNamespace() != "tools" || meta.GetLabels()["app.kubernetes.io/name"] != "insights" {
+			t.Errorf("%s: namespace %q, labels %v", name, meta.GetNamespace(), meta.GetLabels())
+		}
+		out[kind.Kind+" "+meta.GetName()] = meta
+	}
+	return out, nil
+}
+
+func mustRender(t *testing.T, values string) objects {
+	t.Helper()
+	all, err := render(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What is made depends on the values.
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	always := []string{"Deployment insights", "Service insights", "Service insights-prom"}
+	for name, c := range map[string]struct {
+		values string
+		want   []string
+	}{
+		"as it comes": {withTLS, append(slices.Clone(always), "PodDisruptionBudget insights")},
+		"one replica": {withTLS + "replicas: 1", always},
+		"protected by something else": {
+			withoutTLS + "files: {prometheus-token-file: null}\nserviceMonitor: {enabled: true}",
+			append(slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights"),
+		},
+		"everything": {
+			withTLS + "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}",
+			append(slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights", "NetworkPolicy insights"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := slices.Sorted(maps.Keys(mustRender(t, c.values)))
+			if slices.Sort(c.want); !slices.Equal(got, c.want) {
+				t.Errorf("objects %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// Values that cannot work are refused before anything is installed.
+func TestRefusedValues(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ values, says string }{
+		"no image":                      {"settings: {insecure: true}", "repository"},
+		"no decision about the network": {"image: {repository: x}", "tls-cert"},
+		"half of TLS":                   {"image: {repository: x}\nfiles: {tls-cert: {secret: a, key: b}}", "tls-key"},
+		"metrics for everybody":         {withTLS + "  prometheus-token-file: null", "prometheus-token-file"},
+		"misspelt value":                {withTLS + "replica: 3", "replica"},
+		"misspelt setting":              {"image: {repository: x}\nsettings: {Rate_Limit: 3}", "Rate_Limit"},
+		"address":                       {"image: {repository: x}\nsettings: {http-address: x}", "http-address"},
+		"no replicas":                   {withTLS + "replicas: 0", "replicas"},
+		"digest":                        {"image: {repository: x, digest: latest}", "digest"},
+		"file that no flag has":         {"image: {repository: x}\nfiles: {password: {secret: a, key: b}}", "password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error: %v; want it to say %q", err, c.says)
+			}
+		})
+	}
+}
+
+// Services find the pods and their ports, the budget and the policy the pods, and the monitor the service of the metrics: what
+// Prometheus scrapes is called as in the files for clusters without Helm.
+func TestSelection(t *testing.T) {
+	t.Parallel()
+	all := mustRender(t, withTLS+"serviceMonitor: {enabled: true, labels: {release: prometheus}}\nnetworkPolicy: {enabled: true}")
+	deployment := get[*appsv1.Deployment](t, all, "Deployment insights")
+	pod := deployment.Spec.Template
+	ports := map[string]int32{}
+	for _, p := range pod.Spec.Containers[0].Ports {
+		ports[p.Name] = p.ContainerPort
+	}
+	if want := map[string]int32{"grpc": 9090, "http": 8080, "prom-http": 2112}; !maps.Equal(ports, want) {
+		t.Errorf("ports %v, want %v", ports, want)
+	}
+	metrics := get[*corev1.Service](t, all, "Service insights-prom")
+	for _, service := range []*corev1.Service{get[*corev1.Service](t, all, "Service insights"), metrics} {
+		if len(service.Spec.Selector) == 0 || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+			t.Errorf("%s selects %v, pods have %v", service.Name, service.Spec.Selector, pod.Labels)
+		}
+		for _, p := range service.Spec.Ports {
+			if p.TargetPort.StrVal != p.Name || ports[p.Name] != p.Port {
+				t.Errorf("%s has the port %+v, pods %v", service.Name, p, ports)
+			}
+		}
+	}
+	policy := get[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy insights")
+	for name, selector := range map[string]*metav1.LabelSelector{
+		"deployment": deployment.Spec.Selector, "budget": get[*policyv1.PodDisruptionBudget](t, all, "PodDisruptionBudget insights").Spec.Selector, "policy": &policy.Spec.PodSelector,
+		"spread": pod.Spec.TopologySpreadConstraints[0].LabelSelector,
+	} {
+		s, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil || s.Empty() || !s.Matches(labels.Set(pod.Labels)) {
+			t.Errorf("the %s selects %v, %v; pods have %v", name, s, err, pod.Labels)
+		}
+	}
+	for _, rule := range policy.Spec.Ingress {
+		for _, p := range rule.Ports {
+			if open := len(rule.From) == 0; ports[p.Port.StrVal] == 0 || open == (p.Port.StrVal == "prom-http") {
+				t.Errorf("the policy lets %v in to %v", rule.From, p.Port)
+			}
+		}
+	}
+	monitor := get[*monitoringv1.ServiceMonitor](t, all, "ServiceMonitor insights")
+	s, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
+	if err != nil || !s.Matches(labels.Set(metrics.Labels)) || s.Matches(labels.Set(all["Service insights"].GetLabels())) {
+		t.Errorf("the monitor selects %v, %v; the service of the metrics has %v", s, err, metrics.Labels)
+	}
+	endpoint := monitor.Spec.Endpoints[0]
+	if endpoint.Port != metrics.Spec.Ports[0].Name || metrics.Spec.ClusterIP != corev1.ClusterIPNone || metrics.Labels[monitor.Spec.JobLabel] != "insights" || monitor.Labels["release"] != "prometheus" {
+		t.Errorf("the monitor scrapes %+v of %+v as job %q", endpoint, metrics.Spec, metrics.Labels[monitor.Spec.JobLabel])
+	}
+	if token := endpoint.Authorization.Credentials; token.Name != "insights-prometheus-token" || token.Key != "token" {
+		t.Errorf("the monitor bears %+v", token)
+	}
+}
+
+// The server is given no more than it needs, and whoever starts it nothing that it refuses.
+func TestPod(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		values, scheme string
+		variables      map[string]string
+		image          string
+	}{
+		"TLS": {
+			withTLS, "HTTPS",
+			map[string]string{"INSIGHTS_TLS_CERT": "/etc/insights/tls-cert", "INSIGHTS_TLS_KEY": "/etc/insights/tls-key", "INSIGHTS_PROMETHEUS_TOKEN_FILE": "/etc/insights/prometheus-token-file"},
+			"registry.example.com/insights:0.0.0",
+		},
+		"settings": {
+			"image: {repository: x, tag: v1}\nsettings: {insecure: true, rate-limit: 10000000, usage-retention: 9600h, prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null}", "HTTP",
+			map[string]string{"INSIGHTS_INSECURE": "true", "INSIGHTS_RATE_LIMIT": "10000000", "INSIGHTS_USAGE_RETENTION": "9600h", "INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS": "true"},
+			"x:v1",
+		},
+		"certificates of clients": {
+			withTLS + "  tls-client-ca: {secret: insights-ca, key: ca.crt}\nimage: {repository: x, digest: sha256:" + strings.Repeat("0a", 32) + "}", "",
+			map[string]string{"INSIGHTS_TLS_CLIENT_CA": "/etc/insights/tls-client-ca"},
+			"x@sha256:" + strings.Repeat("0a", 32),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pod := get[*appsv1.Deployment](t, mustRender(t, c.values), "Deployment insights").Spec.Template.Spec
+			server := pod.Containers[0]
+			if server.Image != c.image {
+				t.Errorf("image %s, want %s", server.Image, c.image)
+			}
+			environment := map[string]string{}
+			for _, v := range server.Env {
+				environment[v.Name] = v.Value
+				if from := v.ValueFrom; from != nil {
+					environment[v.Name] = from.SecretKeyRef.Name + "/" + from.SecretKeyRef.Key
+				}
+			}
+			want := map[string]string{
+				"INSIGHTS_DATABASE": "insights-database/url", "INSIGHTS_GRPC_ADDRESS": ":9090", "INSIGHTS_HTTP_ADDRESS": ":8080", "INSIGHTS_PROMETHEUS_ADDRESS": ":2112",
+			}
+			maps.Copy(want, c.variables)
+			for name, value := range want {
+				if environment[name] != value {
+					t.Errorf("%s is %q, want %q", name, environment[name], value)
+				}
+			}
+			mounted := map[string]bool{}
+			for _, v := range pod.Volumes {
+				for _, source := range v.Projected.Sources {
+					mounted[filepath.Join(server.VolumeMounts[0].MountPath, source.Secret.Items[0].Path)] = true
+				}
+			}
+			for name, value := range environment {
+				if strings.HasPrefix(value, "/") && !mounted[value] {
+					t.Errorf("%s is %s, there are %v", name, value, mounted)
+				}
+			}
+			for name, probe := range map[string]*corev1.Probe{"readiness": server.ReadinessProbe, "liveness": server.LivenessProbe, "startup": server.StartupProbe} {
+				switch {
+				case c.scheme == "" && (probe.TCPSocket == nil || probe.HTTPGet != nil), c.scheme != "" && (probe.HTTPGet == nil || string(probe.HTTPGet.Scheme) != c.scheme):
+					t.Errorf("%s probe %+v", name, probe.ProbeHandler)
+				case probe.HTTPGet != nil && (probe.HTTPGet.Path == "/readyz") != (name == "readiness"):
+					t.Errorf("%s probe asks for %s", name, probe.HTTPGet.Path)
+				}
+			}
+			if wait := server.Lifecycle.PreStop.Sleep.Seconds; *pod.TerminationGracePeriodSeconds < wait+10 {
+				t.Errorf("it is killed %d s after it was told to end, of which it sleeps %d and may drain 10", *pod.TerminationGracePeriodSeconds, wait)
+			}
+			can := server.SecurityContext
+			if !*pod.SecurityContext.RunAsNonRoot || !*can.ReadOnlyRootFilesystem || *can.AllowPrivilegeEscalation || !slices.Equal(can.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
+				pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks {
+				t.Errorf("the pod may too much: %+v %+v", pod.SecurityContext, can)
+			}
+			checkVariables(t, slices.Collect(maps.Keys(environment)))
+		})
+	}
+}
+
+// checkVariables asks the program itself, which refuses variables that set no flag.
+func checkVariables(t *testing.T, names []string) {
+	t.Helper()
+	program := exec.CommandContext(t.Context(), "go", "run", "./cmd/insights", "version")
+	program.Dir = "../.."
+	program.Env = append(os.Environ(), "CGO_ENABLED=0")
+	for _, name := range names {
+		program.Env = append(program.Env, name+"=x")
+	}
+	if out, err := program.CombinedOutput(); err != nil {
+		t.Errorf("with the variables %v: %v\n%s", names, err, out)
+	}
+}
