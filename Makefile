@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUF := go tool -modfile=tools/go.mod buf
-GENERATED := gen docs/api.md scripts/metricsdocgen/generated_metrics docs/admin/integrations/prometheus.md
+GENERATED := gen docs/api.md scripts/metricsdocgen/generated_metrics docs/admin/integrations/prometheus.md docs/serve.txt
 GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
@@ -81,8 +81,12 @@ scripts/metricsdocgen/generated_metrics: # The families of metrics that the code
 docs/admin/integrations/prometheus.md: scripts/metricsdocgen/generated_metrics # The table of metrics in the documentation.
 	go run ./scripts/metricsdocgen -metrics scripts/metricsdocgen/metrics -generated-metrics $< -doc $@
 
+.PHONY: docs/serve.txt
+docs/serve.txt: # The settings of the server, as it explains them.
+	go run ./cmd/insights serve --help >$@
+
 .PHONY: verify-generated
-verify-generated: generate docs/admin/integrations/prometheus.md ## Fail if gen/ and docs/api.md are not what api/ says, or the table of metrics not what the code says.
+verify-generated: generate docs/admin/integrations/prometheus.md docs/serve.txt ## Fail if gen/ and docs/api.md are not what api/ says, or the table of metrics and the settings not what the code says.
 	@git diff --exit-code -- $(GENERATED)
 	@untracked=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
 	if [[ -n $$untracked ]]; then echo "not committed:" $$untracked >&2; exit 1; fi

@@ -44,7 +44,7 @@ func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is not installed: on Debian, apt-get install prometheus", name)
+		t.Fatalf("%s is not installed: scripts/test-deps.sh says in which package of Debian it is", name)
 	}
 	return path
 }
@@ -230,6 +230,44 @@ func TestCompose(t *testing.T) {
 	readYAML(t, "grafana/provisioning/dashboards/insights.yaml", &providers)
 	if len(providers.Providers) != 1 || !slices.Contains(compose.Services["grafana"].Volumes, "./grafana:"+providers.Providers[0].Options.Path+":ro") {
 		t.Errorf("Grafana looks for dashboards at %+v, the compose file mounts %v", providers.Providers, compose.Services["grafana"].Volumes)
+	}
+}
+
+// The unit is one that systemd understands and thinks well of, and the settings beside it are those of the server.
+func TestSystemd(t *testing.T) {
+	t.Parallel()
+	analyze := program(t, "systemd-analyze")
+	text, err := os.ReadFile("systemd/insights.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := build(t)
+	here := strings.Replace(string(text), "ExecStart=/usr/local/bin/insights serve", "ExecStart="+server+" serve", 1)
+	if here == string(text) {
+		t.Error("the unit starts something else")
+	}
+	unit := filepath.Join(t.TempDir(), "insights.service")
+	if err := os.WriteFile(unit, []byte(here), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"verify", "--man=no", unit},
+		{"security", "--no-pager", "--offline=yes", "--threshold=15", unit}, // 1.5 of 10
+	} {
+		if out, err := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput(); err != nil {
+			t.Errorf("systemd-analyze %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	settings, err := os.ReadFile("systemd/insights.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := exec.CommandContext(t.Context(), server, "version")
+	for _, setting := range regexp.MustCompile(`(?m)^#?(INSIGHTS_\w+=.*)$`).FindAllStringSubmatch(string(settings), -1) {
+		version.Env = append(version.Env, setting[1])
+	}
+	if out, err := version.CombinedOutput(); err != nil || len(version.Env) < 5 {
+		t.Errorf("with the settings %v: %v\n%s", version.Env, err, out)
 	}
 }
 

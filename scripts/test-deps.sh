@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
-# programs, promtool and curl; with the argument chromium that browser alone. On Debian as root what is missing is installed;
-# elsewhere it is named.
+# programs, promtool, curl and systemd-analyze; with the argument chromium that browser alone. On Debian as root what is missing
+# is installed; elsewhere it is named.
 set -euo pipefail
 
 packages=()
@@ -12,6 +12,7 @@ else
     command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     command -v promtool >/dev/null || packages+=(prometheus)
     command -v curl >/dev/null || packages+=(curl ca-certificates)
+    command -v systemd-analyze >/dev/null || packages+=(systemd)
 fi
 [[ ${#packages[@]} -gt 0 ]] || exit 0
 
