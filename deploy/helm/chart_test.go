@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -72,29 +73,35 @@ func render(t *testing.T, values string) (objects, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := objects{}
+	for name, text := range files {
+		if !strings.HasSuffix(name, ".yaml") || strings.TrimSpace(text) == "" {
+			continue
+		}
+		object := out.decode(t, name, text)
+		if object.GetNamespace() != "tools" || object.GetLabels()["app.kubernetes.io/name"] != "insights" {
+			t.Errorf("%s: namespace %q, labels %v", name, object.GetNamespace(), object.GetLabels())
+		}
+	}
+	return out, nil
+}
+
+// decode adds the object of a file.
+func (o objects) decode(t *testing.T, name, text string) metav1.Object {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, monitoringv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
 	}
-	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	out := objects{}
-	for name, text := range files {
-		if !strings.HasSuffix(name, ".yaml") || strings.TrimSpace(text) == "" {
-			continue
-		}
-		object, kind, err := strict.Decode([]byte(text), nil, nil)
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", name, err, text)
-		}
-		meta := object.(metav1.Object)
-		if meta.GetNamespace() != "tools" || meta.GetLabels()["app.kubernetes.io/name"] != "insights" {
-			t.Errorf("%s: namespace %q, labels %v", name, meta.GetNamespace(), meta.GetLabels())
-		}
-		out[kind.Kind+" "+meta.GetName()] = meta
+	object, kind, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode([]byte(text), nil, nil)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, text)
 	}
-	return out, nil
+	meta := object.(metav1.Object)
+	o[kind.Kind+" "+meta.GetName()] = meta
+	return meta
 }
 
 func mustRender(t *testing.T, values string) objects {
@@ -159,8 +166,7 @@ func TestRefusedValues(t *testing.T) {
 	}
 }
 
-// Services find the pods and their ports, the budget and the policy the pods, and the monitor the service of the metrics: what
-// Prometheus scrapes is called as in the files for clusters without Helm.
+// Services find the pods and their ports, the budget and the policy the pods, and the monitor the service of the metrics.
 func TestSelection(t *testing.T) {
 	t.Parallel()
 	all := mustRender(t, withTLS+"serviceMonitor: {enabled: true, labels: {release: prometheus}}\nnetworkPolicy: {enabled: true}")
@@ -212,6 +218,33 @@ func TestSelection(t *testing.T) {
 	}
 	if token := endpoint.Authorization.Credentials; token.Name != "insights-prometheus-token" || token.Key != "token" {
 		t.Errorf("the monitor bears %+v", token)
+	}
+}
+
+// Clusters without Helm scrape the same, by the same names.
+func TestManifests(t *testing.T) {
+	t.Parallel()
+	plain := objects{}
+	for _, name := range []string{"service.yaml", "servicemonitor.yaml"} {
+		text, err := os.ReadFile(filepath.Join("../kubernetes", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain.decode(t, name, string(text))
+	}
+	chart := mustRender(t, withTLS+"serviceMonitor: {enabled: true}")
+	was, is := get[*corev1.Service](t, plain, "Service insights-prom"), get[*corev1.Service](t, chart, "Service insights-prom")
+	if p, q := was.Spec.Ports[0], is.Spec.Ports[0]; p.Name != q.Name || p.Port != q.Port {
+		t.Errorf("port %+v, in the chart %+v", p, q)
+	}
+	for label, value := range was.Labels {
+		if is.Labels[label] != value {
+			t.Errorf("label %s is %q, in the chart %q", label, value, is.Labels[label])
+		}
+	}
+	scraped, scrapes := get[*monitoringv1.ServiceMonitor](t, plain, "ServiceMonitor insights").Spec, get[*monitoringv1.ServiceMonitor](t, chart, "ServiceMonitor insights").Spec
+	if !reflect.DeepEqual(scraped.Endpoints, scrapes.Endpoints) || scraped.JobLabel != scrapes.JobLabel {
+		t.Errorf("scraped are %+v, by the chart %+v", scraped, scrapes)
 	}
 }
 
