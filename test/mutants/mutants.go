@@ -207,6 +207,33 @@ var mutants = []mutant{
 		"store", "TestSQLite/retention",
 	},
 
+	// Backing up and restoring.
+	{
+		"a backup is not of one moment", "store/backup.go",
+		"&sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}", "&sql.TxOptions{ReadOnly: true}",
+		"store", "TestBackupIsSnapshot/postgres",
+	},
+	{
+		"no bytes are backed up as NULL", "store/backup.go",
+		"return nonNil(v)", "return v",
+		"store", "TestBackupMoves/sqlite_to_postgres",
+	},
+	{
+		"a letter of a backup may change", "store/backup.go",
+		"; got != want {", "; got.Rows != want.Rows {",
+		"store", "TestRestoreErrors/a_letter_is_wrong",
+	},
+	{
+		"what is behind the end of a backup is not read", "store/backup.go",
+		"!errors.Is(err, io.EOF)", "err != nil && !errors.Is(err, io.EOF)",
+		"store", "TestRestoreErrors/two_backups",
+	},
+	{
+		"a backup is restored into tables of today", "store/backup.go",
+		"p.UpTo(ctx, b.header.Schema)", "p.Up(ctx)",
+		"store", "TestUpgrade/sqlite",
+	},
+
 	// Counting.
 	{
 		"pages are read before rows", "store/usage.go",
