@@ -219,17 +219,17 @@ var mutants = []mutant{
 		"store", "TestBackupMoves/sqlite_to_postgres",
 	},
 	{
-		"a letter of a backup may change", "store/backup.go",
+		"a letter of a backup may change", "store/restore.go",
 		"; got != want {", "; got.Rows != want.Rows {",
 		"store", "TestRestoreErrors/a_letter_is_wrong",
 	},
 	{
-		"what is behind the end of a backup is not read", "store/backup.go",
+		"what is behind the end of a backup is not read", "store/restore.go",
 		"!errors.Is(err, io.EOF)", "err != nil && !errors.Is(err, io.EOF)",
 		"store", "TestRestoreErrors/two_backups",
 	},
 	{
-		"a backup is restored into tables of today", "store/backup.go",
+		"a backup is restored into tables of today", "store/restore.go",
 		"p.UpTo(ctx, b.header.Schema)", "p.Up(ctx)",
 		"store", "TestUpgrade/sqlite",
 	},

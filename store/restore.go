@@ -1,0 +1,277 @@
+package store
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm"
+)
+
+// Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
+// up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, and with ErrSchema when a newer program
+// made it. Unless all of it could be read the database has no rows after an error, but may have tables.
+func Restore(ctx context.Context, o Options, r io.Reader) error {
+	b, err := openBackup(r)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	s, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err = s.restore(ctx, b); err != nil {
+		err = fmt.Errorf("restore %s: %w", s, err)
+	}
+	return errors.Join(err, s.Close())
+}
+
+func (s *Store) restore(ctx context.Context, b *backupReader) error {
+	if err := s.load(ctx, b); err != nil {
+		return err
+	}
+	return s.migrate(ctx)
+}
+
+// load makes the tables that a backup was made of and fills them.
+func (s *Store) load(ctx context.Context, b *backupReader) error {
+	have, want, err := s.versions(ctx)
+	if err != nil {
+		return err
+	}
+	if have > 0 {
+		return fmt.Errorf("it is not empty, its schema is version %d: name a new database", have)
+	}
+	if b.header.Schema > want {
+		return fmt.Errorf("%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, b.header.Schema, want)
+	}
+	p, err := s.provider()
+	if err != nil {
+		return err
+	}
+	if _, err := p.UpTo(ctx, b.header.Schema); err != nil {
+		return fmt.Errorf("migrate to version %d: %w", b.header.Schema, err)
+	}
+	err = s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		tables, err := s.tables(tx)
+		if err != nil {
+			return err
+		}
+		return b.load(tx, slices.DeleteFunc(tables, func(name string) bool { return name == versionTable }))
+	})
+	return s.dialect.classify(err)
+}
+
+// backupReader reads a backup line by line.
+type backupReader struct {
+	header backupHeader
+	lines  *bufio.Reader
+	sum    hash.Hash
+	rows   int64
+}
+
+// openBackup reads the header.
+func openBackup(r io.Reader) (*backupReader, error) {
+	zip, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBackup, err)
+	}
+	b := &backupReader{lines: bufio.NewReader(zip), sum: sha256.New()}
+	line, err := b.line()
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(line, &b.header); err != nil || b.header.Backup != backupName {
+		return nil, fmt.Errorf("%w: it does not begin like one", ErrBackup)
+	}
+	if b.header.Format != backupFormat {
+		return nil, fmt.Errorf("%w: its format is %d, this program knows %d", ErrBackup, b.header.Format, backupFormat)
+	}
+	b.sum.Write(line)
+	return b, nil
+}
+
+// line reads the next line with its end.
+func (b *backupReader) line() ([]byte, error) {
+	line, err := b.lines.ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBackup, err)
+	}
+	return line, nil
+}
+
+// load fills the given tables with all that follows the header.
+func (b *backupReader) load(tx *gorm.DB, tables []string) error {
+	var into *tableLoader
+	for {
+		line, err := b.line()
+		if err != nil {
+			return err
+		}
+		switch {
+		case line[0] != '[':
+			if err := into.flush(); err != nil {
+				return err
+			}
+			var next struct {
+				backupTable
+				backupEnd
+			}
+			if err := json.Unmarshal(line, &next); err != nil {
+				return fmt.Errorf("%w: %w", ErrBackup, err)
+			}
+			if next.SHA256 != "" {
+				return b.end(next.backupEnd)
+			}
+			if !slices.Contains(tables, next.Table) {
+				return fmt.Errorf("%w: its schema has no table %q", ErrBackup, next.Table)
+			}
+			if into, err = newTableLoader(tx, next.backupTable); err != nil {
+				return err
+			}
+		case into == nil:
+			return fmt.Errorf("%w: a row of no table", ErrBackup)
+		default:
+			if err := into.add(line); err != nil {
+				return err
+			}
+			b.rows++
+		}
+		b.sum.Write(line)
+	}
+}
+
+// end holds what was read against the last line.
+func (b *backupReader) end(want backupEnd) error {
+	if got := (backupEnd{b.rows, hex.EncodeToString(b.sum.Sum(nil))}); got != want {
+		return fmt.Errorf("%w: its checksum is wrong", ErrBackup)
+	}
+	if _, err := b.lines.ReadByte(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows its end", ErrBackup)
+	}
+	return nil
+}
+
+// maxRestoreBytes bounds, beside writeBatch, what one statement of a restore inserts: pages are large.
+const maxRestoreBytes = 1 << 20
+
+// tableLoader inserts the rows of a table, many at a time.
+type tableLoader struct {
+	tx      *gorm.DB
+	table   backupTable
+	decode  []func([]byte) (any, error) // by column
+	values  []any                       // of rows that are not inserted yet
+	pending int                         // their bytes in the backup
+}
+
+func newTableLoader(tx *gorm.DB, table backupTable) (_ *tableLoader, err error) {
+	rows, err := tx.Raw(`SELECT * FROM ` + tx.Statement.Quote(table.Table) + ` LIMIT 0`).Rows()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	l := &tableLoader{tx: tx, table: table}
+	for _, name := range table.Columns {
+		i := slices.IndexFunc(types, func(t *sql.ColumnType) bool { return t.Name() == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: its schema has no column %q in table %s", ErrBackup, name, table.Table)
+		}
+		decode := valueDecoder(types[i].DatabaseTypeName())
+		if decode == nil {
+			return nil, fmt.Errorf("table %s, column %s: nothing restores the type %s", table.Table, name, types[i].DatabaseTypeName())
+		}
+		l.decode = append(l.decode, decode)
+	}
+	return l, nil
+}
+
+// valueDecoder reads values for a column of a type of either database; nil for types that the schema does not have.
+func valueDecoder(databaseType string) func([]byte) (any, error) {
+	switch databaseType {
+	case "BOOL":
+		return func(text []byte) (any, error) {
+			v, err := decodeValue[int64](text)
+			if number, ok := v.(int64); ok {
+				return number != 0, err
+			}
+			return v, err
+		}
+	case "INT2", "INT4", "INT8", "INTEGER":
+		return decodeValue[int64]
+	case "FLOAT8", "REAL":
+		return decodeValue[float64]
+	case "BYTEA", "BLOB":
+		return decodeValue[[]byte]
+	case "TEXT", "UUID":
+		return decodeValue[string]
+	}
+	return nil
+}
+
+// decodeValue reads a value that may be null.
+func decodeValue[T any](text []byte) (any, error) {
+	var v *T
+	if err := json.Unmarshal(text, &v); err != nil || v == nil {
+		return nil, err
+	}
+	return *v, nil
+}
+
+// add takes a row.
+func (l *tableLoader) add(line []byte) error {
+	var row []json.RawMessage
+	if err := json.Unmarshal(line, &row); err != nil {
+		return fmt.Errorf("%w: table %s: %w", ErrBackup, l.table.Table, err)
+	}
+	if len(row) != len(l.decode) {
+		return fmt.Errorf("%w: table %s: a row of %d values, want %d", ErrBackup, l.table.Table, len(row), len(l.decode))
+	}
+	for i, text := range row {
+		v, err := l.decode[i](text)
+		if err != nil {
+			return fmt.Errorf("%w: table %s, column %s: %w", ErrBackup, l.table.Table, l.table.Columns[i], err)
+		}
+		l.values = append(l.values, v)
+	}
+	l.pending += len(line)
+	if l.pending < maxRestoreBytes && len(l.values) < writeBatch*len(l.decode) {
+		return nil
+	}
+	return l.flush()
+}
+
+// flush inserts what is left; before the first table nothing is.
+func (l *tableLoader) flush() error {
+	if l == nil || len(l.values) == 0 {
+		return nil
+	}
+	columns := make([]string, len(l.table.Columns))
+	for i, name := range l.table.Columns {
+		columns[i] = l.tx.Statement.Quote(name)
+	}
+	row := ", (?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	statement := `INSERT INTO ` + l.tx.Statement.Quote(l.table.Table) + ` (` + strings.Join(columns, ", ") + `) VALUES ` +
+		strings.Repeat(row, len(l.values)/len(columns))[len(", "):]
+	if err := l.tx.Exec(statement, l.values...).Error; err != nil {
+		return fmt.Errorf("fill table %s: %w", l.table.Table, err)
+	}
+	l.values, l.pending = l.values[:0], 0
+	return nil
+}
