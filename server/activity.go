@@ -55,7 +55,7 @@ func (a ideApps) category(kind minute.Kind, app string) string {
 	switch {
 	case kind == minute.Login:
 		return categoryLogin
-	case app == terminalApp || kind == minute.Session && store.Family(app) == "reconnecting_pty":
+	case app == store.TerminalApp || kind == minute.Session && store.Family(app) == "reconnecting_pty":
 		return categoryTerminal
 	case a[store.NormalizeSessionName(app)]:
 		return categoryIDE

@@ -19,7 +19,7 @@ const (
 
 // Names under which the names beyond the bounds are counted.
 const (
-	otherSession = "unknown" // as that of a session without a name
+	otherSession = store.UnknownSession
 	otherApp     = "[other]" // no slug looks like it
 )
 
@@ -57,7 +57,7 @@ func (n *appNames) sessions(p store.Placement, names []string) []string {
 
 // app is the name of an app that was visited through a proxy.
 func (n *appNames) app(ctx context.Context, p store.Placement, name string) (string, error) {
-	if name == terminalApp || n.admit(p.Template, uuid.Nil, name) {
+	if name == store.TerminalApp || n.admit(p.Template, uuid.Nil, name) {
 		return name, nil
 	}
 	declared, err := n.store.DeclaresApp(ctx, p.Template, name)

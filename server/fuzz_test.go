@@ -168,7 +168,7 @@ func FuzzAppSession(f *testing.F) {
 			checkRejection(t, rejected)
 			return
 		}
-		if len(s.app) > maxStringBytes || s.app == "" || (s.app == terminalApp) != (m.GetAccessMethod() == "terminal") {
+		if len(s.app) > maxStringBytes || s.app == "" || (s.app == store.TerminalApp) != (m.GetAccessMethod() == "terminal") {
 			t.Fatalf("app %q", s.app)
 		}
 		got := minutesOf(t, s.rows(uuid.New(), 1))

@@ -110,6 +110,7 @@ func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.Ge
 	report := &insightsv1.TemplateInsightsReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(),
 		TemplateIds: texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), ParametersUsage: parametersUsage(parameters),
+		Estimated: insights.Estimated,
 	}
 	for _, a := range insights.Apps {
 		report.AppsUsage = append(report.AppsUsage, appUsage(a))

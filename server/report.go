@@ -189,20 +189,12 @@ func (r agentReport) rows(p store.Placement, sessions []string) []store.OpenRow 
 
 // appendRows adds rows like r for the minutes from first to last, counted from the Unix epoch.
 func appendRows(rows []store.OpenRow, template uuid.UUID, r minute.Row, first, last int64) []store.OpenRow {
-	const size = minute.MinutesPerHalfHour
-	for first <= last {
-		halfHour := first / size
-		end := min(last, halfHour*size+size-1)
-		r.HalfHour = int32(halfHour)
-		r.Minutes = minute.Mask(1<<(end-first+1)-1) << (first % size)
+	for halfHour, minutes := range minute.HalfHours(first, last) {
+		r.HalfHour, r.Minutes = halfHour, minutes
 		rows = append(rows, store.OpenRow{Template: template, Row: r})
-		first = end + 1
 	}
 	return rows
 }
-
-// terminalApp is the app of proxied terminals; no slug looks like it.
-const terminalApp = "[terminal]"
 
 // appSession is a valid session of an app.
 type appSession struct {
@@ -223,10 +215,10 @@ func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 	}
 	switch r.GetAccessMethod() {
 	case "terminal":
-		s.app = terminalApp
+		s.app = store.TerminalApp
 	case "path", "subdomain":
 		s.app = r.GetSlugOrPort()
-		if err := checkText(s.app); err != nil || s.app == "" || s.app == terminalApp || s.app == otherApp {
+		if err := checkText(s.app); err != nil || s.app == "" || s.app == store.TerminalApp || s.app == otherApp {
 			return s, invalidItem("slug_or_port: want 1 to %d bytes without control characters", maxStringBytes)
 		}
 	default:

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -128,7 +129,7 @@ func TestSessionLimits(t *testing.T) {
 		"ended_at": {"none": func(s *session) { s.EndedAt = nil }, "before its begin": lasts(-1), "too long": lasts(maxSessionLength + 1), "too old": func(s *session) {
 			s.StartedAt, s.EndedAt = timestamppb.New(l.oldest.Add(-1)), timestamppb.New(l.oldest.Add(-1))
 		}},
-		"slug_or_port": {"none": func(s *session) { s.SlugOrPort = "" }, "terminal in disguise": func(s *session) { s.SlugOrPort = terminalApp }},
+		"slug_or_port": {"none": func(s *session) { s.SlugOrPort = "" }, "terminal in disguise": func(s *session) { s.SlugOrPort = store.TerminalApp }},
 	}
 	for name, text := range evilNames {
 		bad["slug_or_port"][name] = func(s *session) { s.SlugOrPort = text }

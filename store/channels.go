@@ -137,7 +137,7 @@ func (c *appChannels) entry(channel int) AppUsage {
 		b := builtins[channel]
 		return AppUsage{Builtin: true, Family: b.family, Slug: b.slug, DisplayName: b.displayName, Icon: b.icon}
 	case channel == unknownChannel:
-		return AppUsage{Builtin: true, Family: unknownSession, Slug: unknownSession, DisplayName: "Other Editors"}
+		return AppUsage{Builtin: true, Family: UnknownSession, Slug: UnknownSession, DisplayName: "Other Editors"}
 	default:
 		d := c.identities[channel-firstIdentity]
 		return AppUsage{Family: WorkspaceApp, Slug: d.Slug, DisplayName: d.DisplayName, Icon: d.Icon}

@@ -141,7 +141,7 @@ func (f factReader) usage() error {
 		unit                 time.Duration
 	}{
 		{`SELECT template_id, MIN(day) AS first, MAX(day) AS last FROM usage_day`, "length(usage) > 0", 24 * time.Hour},
-		{`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_open`, "kind IN (0, 1)", minute.MinutesPerHalfHour * time.Minute},
+		{`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_open`, "kind NOT IN (2, 3)", minute.MinutesPerHalfHour * time.Minute},
 	} {
 		condition, args := f.x.where(in.condition)
 		var found []struct {

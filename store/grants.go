@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
@@ -22,6 +25,7 @@ type RoleBinding struct {
 	OrganizationID uuid.UUID // uuid.Nil: not bound to one
 	TemplateID     uuid.UUID // uuid.Nil: not bound to one
 	CreatedAt      Instant   `gorm:"autoCreateTime:false"`
+	Source         string    // of a binding that is kept as another system has it: which; empty: it was granted here
 }
 
 // Binding is what the access rules see of it.
@@ -47,6 +51,62 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 		return RoleBinding{}, fmt.Errorf("grant role: %w", err)
 	}
 	return kept, nil
+}
+
+// SyncRoles makes the bindings of a source those that it has now, and returns how many it gave and took. What was granted
+// here stays. A dry run changes nothing. The error names the field of a binding that does not fit its role.
+func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBinding, dry bool) (given, taken int, err error) {
+	type key struct {
+		kind                   access.Kind
+		principal              uuid.UUID
+		role                   access.Role
+		organization, template uuid.UUID
+	}
+	keyOf := func(b RoleBinding) key {
+		return key{b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID}
+	}
+	wanted := make(map[key]RoleBinding, len(bindings))
+	for _, b := range bindings {
+		if err := b.Binding().Validate(); err != nil {
+			return 0, 0, err
+		}
+		b.ID, b.CreatedAt, b.Source = uuid.New(), At(s.clock()), source
+		wanted[keyOf(b)] = b
+	}
+	err = retryConflicts(ctx, func() error {
+		missing := maps.Clone(wanted)
+		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			var held []RoleBinding
+			if err := tx.Find(&held).Error; err != nil {
+				return err
+			}
+			var gone []uuid.UUID
+			for _, b := range held {
+				if _, wants := missing[keyOf(b)]; wants {
+					delete(missing, keyOf(b))
+				} else if b.Source == source {
+					gone = append(gone, b.ID)
+				}
+			}
+			given, taken = len(missing), len(gone)
+			if dry {
+				return nil
+			}
+			for batch := range slices.Chunk(gone, writeBatch) {
+				if err := tx.Where("id IN ?", batch).Delete(&RoleBinding{}).Error; err != nil {
+					return err
+				}
+			}
+			if len(missing) == 0 {
+				return nil
+			}
+			return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(slices.Collect(maps.Values(missing)), writeBatch).Error
+		}))
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("take over roles: %w", err)
+	}
+	return given, taken, nil
 }
 
 // RevokeRole takes a role back; an unknown binding is ErrUnknown.

@@ -18,6 +18,7 @@ type TemplateInsights struct {
 	Unknown     AppUsage      // session apps of no builtin family, together
 	Unused      []TemplateApp // declared, and not used in the window
 	Intervals   []Interval    // one per bound of the window
+	Estimated   bool          // some of the usage is an estimate taken over from another system
 }
 
 // AnyApp is whether any entry was used.
@@ -70,7 +71,7 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	answer := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally)}
+	answer := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated}
 	channels.fill(&answer, x, tally.Channels)
 	answer.Unused = channels.unused(x, tally.Channels)
 	return answer, nil

@@ -11,10 +11,14 @@ import (
 // Limits of session names in one report.
 const (
 	maxSessionName  = 64 // code points of a name
-	maxSessionNames = 64 // names of a report; the rest is added to unknownSession
+	maxSessionNames = 64 // names of a report; the rest is added to UnknownSession
 )
 
-const unknownSession = "unknown"
+// Names of apps that are not those of any one.
+const (
+	UnknownSession = "unknown"    // sessions without a name, or with one too many
+	TerminalApp    = "[terminal]" // proxied terminals; no slug looks like it
+)
 
 // families say which session apps the builtin entries of a report stand for. Every other name is activity that no
 // builtin entry shows.
@@ -33,7 +37,7 @@ func Family(app string) string {
 	if family, ok := families[app]; ok {
 		return family
 	}
-	return unknownSession
+	return UnknownSession
 }
 
 // IsControl is whether a character has no place in a name: control characters, and those that turn the direction of the
@@ -56,7 +60,7 @@ func NormalizeSessionName(name string) string {
 		name = strings.TrimSpace(string(runes[:maxSessionName]))
 	}
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	return cmp.Or(name, unknownSession)
+	return cmp.Or(name, UnknownSession)
 }
 
 // NormalizeSessions returns the open sessions of a report by stored name, and how many names were too many. Counts of
@@ -89,7 +93,7 @@ func NormalizeSessions(counts map[string]int64) (sessions map[string]int64, over
 		rest = saturatingAdd(rest, sessions[name])
 		delete(sessions, name)
 	}
-	sessions[unknownSession] = saturatingAdd(sessions[unknownSession], rest)
+	sessions[UnknownSession] = saturatingAdd(sessions[UnknownSession], rest)
 	return sessions, len(names) - maxSessionNames
 }
 

@@ -26,19 +26,9 @@ func (subjectRow) TableName() string { return "subjects" }
 // one, from 1 on. It does not ask whether the users exist.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	subjects := make(map[uuid.UUID]int64, len(users))
-	read := func(tx *gorm.DB) error {
-		var found []subjectRow
-		if err := tx.Raw(`SELECT user_id, subject FROM subjects WHERE user_id IN ?`, users).Scan(&found).Error; err != nil {
-			return err
-		}
-		for _, f := range found {
-			subjects[f.UserID] = f.Subject
-		}
-		return nil
-	}
 	err := retryConflicts(ctx, func() error {
 		tx := s.writes.WithContext(ctx)
-		if err := read(tx); err != nil || len(subjects) == len(users) {
+		if err := readSubjects(tx, users, subjects); err != nil || len(subjects) == len(users) {
 			return s.dialect.classify(err)
 		}
 		var fresh []subjectRow
@@ -52,7 +42,7 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error; err != nil {
 			return s.dialect.classify(err)
 		}
-		if err := read(tx); err != nil {
+		if err := readSubjects(tx, users, subjects); err != nil {
 			return s.dialect.classify(err)
 		}
 		for _, user := range users {
@@ -66,4 +56,27 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
 	}
 	return subjects, nil
+}
+
+// KnownSubjects returns the numbers of the users that have one.
+func (s *Store) KnownSubjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
+	subjects := make(map[uuid.UUID]int64, len(users))
+	if err := readSubjects(s.lookups.WithContext(ctx), users, subjects); err != nil {
+		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
+	}
+	return subjects, nil
+}
+
+// readSubjects adds the numbers of users that have one to a map.
+func readSubjects(tx *gorm.DB, users []uuid.UUID, subjects map[uuid.UUID]int64) error {
+	for batch := range slices.Chunk(users, readBatch) {
+		var found []subjectRow
+		if err := tx.Raw(`SELECT user_id, subject FROM subjects WHERE user_id IN ?`, batch).Scan(&found).Error; err != nil {
+			return err
+		}
+		for _, f := range found {
+			subjects[f.UserID] = f.Subject
+		}
+	}
+	return nil
 }

@@ -2306,6 +2306,11 @@ export interface TemplateInsightsReport {
    * Why parts of the report are empty or partial. Absent: none is.
    */
   reasons?: SectionReason[];
+  /**
+   * Some of the usage was taken over from another system that kept minutes as numbers: counts of minutes are as they were
+   * there, which minutes they were is an estimate. Absent: all of it was measured.
+   */
+  estimated?: boolean;
 }
 
 /**

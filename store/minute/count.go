@@ -16,7 +16,7 @@ type Source[T any] struct {
 	Table T
 }
 
-// ChannelOf names the channel in which an app of a kind, Session, App or Login, is counted when it is used in a template,
+// ChannelOf names the channel in which an app of a kind, Session, App or Login, measured or estimated, is counted when it is used in a template,
 // and the channel that this one lies within: what happens in a channel happens in that one as well. A channel has a higher
 // number than the one it lies within. Instead of a channel it names NoChannel or Ignored.
 type ChannelOf func(template int, kind Kind, app string) (channel, within int)
@@ -43,8 +43,8 @@ const (
 const MinutesPerQuarter = 15
 
 // Counter counts usage in one pass over the days of a window and fills every section of an answer. Apps, logins and, behind
-// the connection gate, sessions are usage, unless the question ignores them. A minute of a user counts once, in however many
-// templates and apps.
+// the connection gate, sessions are usage, unless the question ignores them; so are estimates where nothing was measured. A
+// minute of a user counts once, in however many templates and apps.
 //
 // Users belong to lanes, which count beside each other. A lane counts its users of a day one after the other, each over all
 // templates, in accumulators that are emptied for the next. What lasts are the counts, and per user short chains of links.
@@ -74,6 +74,7 @@ type lane struct {
 	channels  []channelCount
 	intervals []intervalCount
 	links     []link // the first is unused: 0 ends a chain
+	estimated bool   // some of the usage
 
 	// Of the day:
 	sources []Source[*Table]
@@ -215,7 +216,7 @@ func (l *lane) count(sources []Source[*Table]) {
 		for i := range lookup {
 			lookup[i] = unresolved
 		}
-		lookup[behindGate] = Ignored
+		lookup[noUsage] = Ignored
 		l.lookups = append(l.lookups, lookup)
 	}
 	l.collect()
@@ -336,7 +337,9 @@ func (l *lane) gather(b block) {
 // resolve looks up the channel of the rows with a code.
 func (l *lane) resolve(source Source[*Table], code uint32) int32 {
 	kind, app := source.Table.decode(code)
+	kind, estimate := kind.Measured()
 	channel, within := l.of.ask(source.Template, kind, app)
+	l.estimated = l.estimated || estimate && channel != Ignored
 	if channel < 0 {
 		return int32(channel)
 	}

@@ -22,7 +22,7 @@ import (
 //
 //	subject    dictionary(int64)  index uint16; uint32 beyond 65,535 subjects
 //	half_hour  uint8              of the day, 0 to 47
-//	kind       uint8              0 session, 1 app, 3 login; 4 is reserved for imported estimates
+//	kind       uint8              0 session, 1 app, 3 login, 4 estimate of a session, 5 of an app
 //	app        dictionary(utf8)   index uint8; uint16 beyond 255 apps, uint32 beyond 65,535
 //	minutes    int32              bit i is minute i of the half hour, 30 bits
 //	connected  bool               the connection gate of a session

@@ -113,7 +113,7 @@ func TestEncodePageRefuses(t *testing.T) {
 	}{
 		{"another day", []Row{{HalfHour: 48}}},
 		{"the day before the epoch", []Row{{HalfHour: -1}}},
-		{"an unknown kind", []Row{{Kind: 4}}},
+		{"an unknown kind", []Row{{Kind: 6}}},
 		{"a minute too many", []Row{{Minutes: 1 << 30}}},
 		{"too few bins", []Row{{Kind: Connection, Minutes: 3, Bins: []byte{1}}}},
 		{"a connection with an app", []Row{{Kind: Connection, App: "ssh"}}},
@@ -205,7 +205,7 @@ func TestReadChecksRows(t *testing.T) {
 	}{
 		{"half hour", "row 3 is out of range", usage(func(t *Table) { t.halfHour[3] = 48 }), nil},
 		{"kind", "row 3 is out of range", usage(func(t *Table) { t.kind[3] = uint8(Connection) }), nil},
-		{"unknown kind", "row 3 is out of range", usage(func(t *Table) { t.kind[3] = 4 }), nil},
+		{"unknown kind", "row 3 is out of range", usage(func(t *Table) { t.kind[3] = uint8(kinds) }), nil},
 		{"minutes", "row 3 is out of range", usage(func(t *Table) { t.minutes[3] = -1 }), nil},
 		{"app", "row 3 is out of range", usage(func(t *Table) { t.narrow[3] = uint8(len(t.apps)) }), nil},
 		{"subjects", "not sorted", usage(func(t *Table) { slices.Reverse(t.subjects) }), nil},

@@ -9,10 +9,11 @@ import (
 
 // use is a subject's use of an app in a template.
 type use struct {
-	template int
-	subject  int64
-	kind     Kind
-	app      string
+	template  int
+	subject   int64
+	kind      Kind
+	app       string
+	estimated bool
 }
 
 type minutes map[int64]bool
@@ -30,18 +31,32 @@ func newReference(templates [][]Row) reference {
 		subject  int64
 		halfHour int32
 	}
-	open := map[place]bool{}
+	open, sessions, apps := map[place]bool{}, map[place]bool{}, map[place]bool{}
 	for template, rows := range templates {
 		for _, r := range rows {
-			if r.Kind == Session && r.Connected {
-				open[place{template, r.Subject, r.HalfHour}] = true
+			at := place{template, r.Subject, r.HalfHour}
+			switch r.Kind {
+			case Session:
+				sessions[at] = true
+				open[at] = open[at] || r.Connected
+			case App:
+				apps[at] = true
 			}
 		}
 	}
 	ref := reference{map[use]minutes{}, map[use]map[int64]byte{}}
 	for template, rows := range templates {
 		for _, r := range rows {
-			u := use{template, r.Subject, r.Kind, r.App}
+			u := use{template, r.Subject, r.Kind, r.App, false}
+			at := place{template, r.Subject, r.HalfHour}
+			switch {
+			case r.Kind == ImportedSession && sessions[at], r.Kind == ImportedApp && apps[at]:
+				continue
+			case r.Kind == ImportedSession:
+				u.kind, u.estimated = Session, true
+			case r.Kind == ImportedApp:
+				u.kind, u.estimated = App, true
+			}
 			bin := 0
 			for i := range int64(30) {
 				if r.Minutes&(1<<i) == 0 {
@@ -49,7 +64,7 @@ func newReference(templates [][]Row) reference {
 				}
 				minute := int64(r.HalfHour)*30 + i
 				switch {
-				case r.Kind == App, r.Kind == Login, r.Kind == Session && open[place{template, r.Subject, r.HalfHour}]:
+				case u.estimated, r.Kind == App, r.Kind == Login, r.Kind == Session && open[at]:
 					if ref.uses[u] == nil {
 						ref.uses[u] = minutes{}
 					}
@@ -96,6 +111,8 @@ func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
 	}
 	users, templates := ref.between(w.Start, w.End, active)
 	t := Tally{Templates: templates}
+	estimated, _ := ref.between(w.Start, w.End, func(u use) bool { return u.estimated && active(u) })
+	t.Estimated = len(estimated) > 0
 	for _, subject := range slices.Sorted(maps.Keys(users)) {
 		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject && active(u) })
 		user := UserTally{Subject: subject, Minutes: int64(len(users[subject])), Templates: templates}

@@ -2,6 +2,7 @@ package minute
 
 import (
 	"cmp"
+	"iter"
 	"math/bits"
 	"slices"
 )
@@ -28,9 +29,22 @@ const (
 	Connection
 	// Login is a sign-in to the deployment. It is no usage.
 	Login
+	// ImportedSession is an estimate of a Session: another system knew how many minutes of the half hour there were, not
+	// which. It counts, without a gate, in half hours in which its subject has no Session in the template.
+	ImportedSession
+	// ImportedApp is an estimate of an App. It counts in half hours in which its subject has no App in the template.
+	ImportedApp
 
 	kinds // their number; a page with another kind is not understood
 )
+
+// Measured returns what a kind is an estimate of, and whether it is one: [Session] of [ImportedSession], [App] of [ImportedApp].
+func (k Kind) Measured() (of Kind, estimate bool) {
+	if k == ImportedSession || k == ImportedApp {
+		return k - ImportedSession, true
+	}
+	return k, false
+}
 
 // Mask is a set of minutes of one half hour: bit i is minute i, 0 to 29.
 type Mask uint32
@@ -40,6 +54,22 @@ const fullMask Mask = 1<<MinutesPerHalfHour - 1
 
 // Count returns the number of minutes, 0 to 30.
 func (m Mask) Count() int { return bits.OnesCount32(uint32(m)) }
+
+// HalfHours yields the half hours of the minutes from first to last, counted from the Unix epoch, and which of its minutes
+// are among them.
+func HalfHours(first, last int64) iter.Seq2[int32, Mask] {
+	return func(yield func(int32, Mask) bool) {
+		for first <= last {
+			halfHour := floorDiv(first, MinutesPerHalfHour)
+			begin := halfHour * MinutesPerHalfHour
+			end := min(last, begin+MinutesPerHalfHour-1)
+			if !yield(int32(halfHour), Mask(1<<(end-first+1)-1)<<(first-begin)) {
+				return
+			}
+			first = end + 1
+		}
+	}
+}
 
 // Row is the minutes of one half hour of one subject, kind and app, within one template.
 type Row struct {

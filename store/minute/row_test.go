@@ -25,7 +25,9 @@ func anyRow(days int32) *rapid.Generator[Row] {
 		case Session:
 			r.Connected = rapid.Bool().Draw(t, "connected")
 			r.App = rapid.SampledFrom([]string{"ssh", "vscode", "zed"}).Draw(t, "session")
-		case App:
+		case ImportedSession:
+			r.App = rapid.SampledFrom([]string{"ssh", "vscode", "unknown"}).Draw(t, "session")
+		case App, ImportedApp:
 			r.App = rapid.SampledFrom([]string{"", "8080", "jupyter", "ssh"}).Draw(t, "app")
 		case Connection:
 			r.Bins = make([]byte, r.Minutes.Count())
@@ -128,4 +130,26 @@ func withoutBins(rows []Row) []Row {
 		rows[i].Bins = nil
 	}
 	return rows
+}
+
+func TestHalfHours(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		first, last int64
+		want        map[int32]Mask
+	}{
+		{"one minute", 31, 31, map[int32]Mask{1: 0b10}},
+		{"over an edge", 28, 61, map[int32]Mask{0: 0b11 << 28, 1: fullMask, 2: 0b11}},
+		{"before the epoch", -1, 0, map[int32]Mask{-1: 1 << 29, 0: 1}},
+		{"none", 5, 4, map[int32]Mask{}},
+	} {
+		got := map[int32]Mask{}
+		for halfHour, minutes := range HalfHours(c.first, c.last) {
+			got[halfHour] = minutes
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
 }

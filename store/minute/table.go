@@ -18,11 +18,12 @@ type Table struct {
 	minutes   []int32
 	connected []byte // one bit per row, the least significant first
 
-	code []uint32 // what the row counts as: behindGate, or one more than its kind times the number of apps plus its app
+	code []uint32 // what the row counts as: noUsage, or one more than its kind times the number of apps plus its app
 }
 
-// behindGate is the code of sessions in half hours in which no session was connected: they are no usage.
-const behindGate = 0
+// noUsage is the code of sessions in half hours in which no session was connected, and of estimates in half hours in which
+// their kind was measured.
+const noUsage = 0
 
 // blocks are the subjects of a table, ascending, and where the rows of each end.
 type blocks struct {
@@ -85,11 +86,16 @@ func (t *Table) assignCodes() {
 	t.code = make([]uint32, t.rows())
 	for block := range t.subjects {
 		from, to := t.rowsOf(block)
-		var open uint64 // the half hours whose gate is open
+		var open uint64            // the half hours whose gate is open
+		var measured [kinds]uint64 // by kind, the half hours with rows of it
 		for i := from; i < to; i++ {
 			open |= t.connectedBit(int(i)) << t.halfHour[i]
+			measured[t.kind[i]] |= 1 << t.halfHour[i]
 		}
 		for i := from; i < to; i++ {
+			if of, estimate := Kind(t.kind[i]).Measured(); estimate && measured[of]>>t.halfHour[i]&1 != 0 {
+				continue
+			}
 			if Kind(t.kind[i]) != Session || open>>t.halfHour[i]&1 != 0 {
 				t.code[i] = uint32(1 + int(t.kind[i])*len(t.apps) + t.app(int(i)))
 			}
@@ -100,7 +106,7 @@ func (t *Table) assignCodes() {
 // codes is the number of codes that rows may have.
 func (t *Table) codes() int { return 1 + int(kinds)*len(t.apps) }
 
-// decode returns the kind and the app of a code that is not behindGate.
+// decode returns the kind and the app of a code that is not noUsage.
 func (t *Table) decode(code uint32) (Kind, string) {
 	at := int(code - 1)
 	return Kind(at / len(t.apps)), t.apps[at%len(t.apps)]

@@ -19,6 +19,8 @@ type Tally struct {
 	// Peaks has an entry for each quarter of an hour from the one in which the window starts to the one in which it ends: the
 	// greatest number of users with any activity in one minute. Nil unless the counter was asked for it.
 	Peaks []int32
+	// Estimated is whether some of the usage was estimated, not measured.
+	Estimated bool
 }
 
 // UserTally is the usage of one user.
@@ -77,6 +79,7 @@ func (c *Counter) Tally() Tally {
 	t := Tally{Channels: make([]ChannelTally, channels), Intervals: make([]IntervalTally, len(c.window.Bounds)), Peaks: c.peaks}
 	of, inChannel, inInterval := bitsets(1, c.size)[0], bitsets(channels, c.size), bitsets(len(t.Intervals), c.size)
 	for _, l := range c.lanes {
+		t.Estimated = t.Estimated || l.estimated
 		of.union(l.templates)
 		for i, ch := range l.channels {
 			to := &t.Channels[i]

@@ -49,6 +49,10 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"tokens for one call":               oneCall,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
+		"what is not stored":                unstoredItems,
+		"usage that is not stored":          unstoredUsage,
+		"roles of another system":           rolesOfAnotherSystem,
+		"how far an import has come":        importedUntil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

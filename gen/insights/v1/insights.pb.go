@@ -504,7 +504,10 @@ type TemplateInsightsReport struct {
 	// Editors that belong to no builtin entry, together. Absent: none was used.
 	UnknownUsage *AppUsage `protobuf:"bytes,7,opt,name=unknown_usage,json=unknownUsage,proto3" json:"unknown_usage,omitempty"`
 	// Why parts of the report are empty or partial. Absent: none is.
-	Reasons       []*SectionReason `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Reasons []*SectionReason `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Some of the usage was taken over from another system that kept minutes as numbers: counts of minutes are as they were
+	// there, which minutes they were is an estimate. Absent: all of it was measured.
+	Estimated     bool `protobuf:"varint,9,opt,name=estimated,proto3" json:"estimated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +596,13 @@ func (x *TemplateInsightsReport) GetReasons() []*SectionReason {
 		return x.Reasons
 	}
 	return nil
+}
+
+func (x *TemplateInsightsReport) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
 }
 
 // AppUsage is the use of one app. Apps of several templates with equal slug, display name and icon are one.
@@ -3197,7 +3207,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\rSectionReason\x12\x18\n" +
 	"\asection\x18\x01 \x01(\tR\asection\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x94\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb8\x03\n" +
 	"\x16TemplateInsightsReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3208,7 +3218,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"apps_usage\x18\x05 \x03(\v2\x15.insights.v1.AppUsageR\tappsUsage\x12F\n" +
 	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\x12@\n" +
 	"\runknown_usage\x18\a \x01(\v2\x15.insights.v1.AppUsageB\x04\xd0\xf3\x18\x01R\funknownUsage\x12:\n" +
-	"\areasons\x18\b \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\"\x97\x02\n" +
+	"\areasons\x18\b \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12\"\n" +
+	"\testimated\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\x97\x02\n" +
 	"\bAppUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +

@@ -1,0 +1,187 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// What is stored is not written again, and whatever differs from it is.
+func unstoredItems(t *testing.T, f *Fixture) {
+	at := store.At(Now.Add(-time.Hour))
+	c := store.Catalog{
+		Organizations: []store.Organization{{ID: f.Organization, Name: "acme"}, {ID: uuid.New(), Name: "other"}},
+		Templates:     []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "template0", CreatedAt: at}},
+		Versions: []store.TemplateVersion{{ID: uuid.New(), TemplateID: f.Templates[0], Name: "v1", CreatedAt: at, Parameters: []store.Parameter{
+			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "Europe", Value: "eu"}}},
+		}}},
+		Users:  []store.User{{ID: f.Users[0], Username: "user0", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}}},
+		Groups: []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "a", UserIDs: f.Users[:2]}, {ID: uuid.New(), OrganizationID: f.Organization, Name: "b"}},
+		Workspaces: []store.Workspace{
+			{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "w"},
+			{ID: f.Workspaces[0][1], OwnerID: f.Users[2], TemplateID: f.Templates[0], Name: "w"},
+		},
+		Agents: []store.Agent{{ID: f.Agents[0][0], WorkspaceID: f.Workspaces[0][0], Name: "main", CreatedAt: at, DeletedAt: at}},
+		Apps:   []store.App{{AgentID: f.Agents[0][0], Slug: "code", DisplayName: "Code"}, {AgentID: f.Agents[0][0], Slug: "docs", DisplayName: "Docs"}},
+	}
+	unstored := func(c store.Catalog) store.Catalog {
+		fresh, err := f.UnstoredCatalog(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fresh
+	}
+	want := c
+	want.Organizations, want.Users, want.Workspaces = c.Organizations[1:], nil, c.Workspaces[1:]
+	if diff := cmp.Diff(want, unstored(c), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatal(diff)
+	}
+	f.apply(t, c)
+	if diff := cmp.Diff(store.Catalog{}, unstored(c), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatal("after it was written:", diff)
+	}
+	c.Groups = slices.Clone(c.Groups)
+	c.Groups[0].UserIDs = f.Users[1:2]
+	if fresh := unstored(c); len(fresh.Groups) != 1 || fresh.Groups[0].Name != "a" {
+		t.Errorf("a group that lost a member: %v", fresh.Groups)
+	}
+	if ids, err := f.GroupsOf(t.Context(), f.Organization); err != nil || len(ids) != 2 {
+		t.Errorf("groups of the organization: %v, %v", ids, err)
+	}
+
+	build := store.Build{ID: uuid.New(), At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: "running", CreatedAt: at}
+	change := store.UserStatusChange{UserID: f.Users[0], At: at, Status: "dormant"}
+	for _, left := range []int{1, 0} {
+		builds, err := f.UnstoredBuilds(t.Context(), []store.Build{build})
+		changes, err2 := f.UnstoredStatusChanges(t.Context(), []store.UserStatusChange{change})
+		if err != nil || err2 != nil || len(builds) != left || len(changes) != left {
+			t.Fatalf("%d builds and %d changes, want %d of each: %v %v", len(builds), len(changes), left, err, err2)
+		}
+		if err := f.RecordBuilds(t.Context(), builds); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.RecordStatusChanges(t.Context(), changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build.At = store.At(Now)
+	if builds, err := f.UnstoredBuilds(t.Context(), []store.Build{build}); err != nil || len(builds) != 1 {
+		t.Errorf("a newer event of a build: %v, %v", builds, err)
+	}
+}
+
+// Usage is unstored if it adds to what is known, in rows or in pages.
+func unstoredUsage(t *testing.T, f *Fixture) {
+	day := int32(Now.Unix()/86400) * minute.HalfHoursPerDay
+	row := func(halfHour int32, user int, kind minute.Kind, app string, m minute.Mask) store.OpenRow {
+		r := store.OpenRow{Template: f.Templates[0], Row: minute.Row{HalfHour: halfHour, Subject: f.Subject[f.Users[user]], Kind: kind, App: app, Minutes: m}}
+		if kind == minute.Connection {
+			r.Bins = make([]byte, m.Count())
+		}
+		return r
+	}
+	unstored := func(rows ...store.OpenRow) int {
+		fresh, err := f.UnstoredUsage(t.Context(), rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fresh)
+	}
+	old := day - 100*minute.HalfHoursPerDay
+	rows := []store.OpenRow{
+		row(day, 0, minute.Session, "ssh", 0b1), row(day, 0, minute.Connection, "", 0b1), row(old, 0, minute.App, "code", 0b11),
+		row(old, 1, minute.ImportedSession, "ssh", 0b11), row(old, 1, minute.ImportedSession, "vscode", 0b11),
+	}
+	if n := unstored(append(rows, rows...)...); n != len(rows) {
+		t.Fatalf("%d of %d rows are unstored in an empty store", n, len(rows))
+	}
+	f.MustMerge(t, rows[:4]...)
+	for _, where := range []string{"rows", "pages"} {
+		connected := row(day, 0, minute.Session, "ssh", 0b1)
+		connected.Connected = true
+		for _, c := range []struct {
+			name string
+			row  store.OpenRow
+			want int
+		}{
+			{"the same minutes", rows[0], 0},
+			{"another minute", row(day, 0, minute.Session, "ssh", 0b11), 1},
+			{"another app", row(day, 0, minute.Session, "vscode", 0b1), 1},
+			{"another user", row(day, 1, minute.Session, "ssh", 0b1), 1},
+			{"an open gate", connected, 1},
+			{"a known sample", rows[1], 0},
+			{"another sample", row(day, 0, minute.Connection, "", 0b10), 1},
+			{"fewer minutes", row(old, 0, minute.App, "code", 0b10), 0},
+			{"an estimate where its kind was measured", row(day, 0, minute.ImportedSession, "jetbrains", 0b1), 0},
+			{"an estimate where another kind was measured", row(old, 0, minute.ImportedSession, "jetbrains", 0b1), 1},
+			{"another estimate of the same", row(old, 1, minute.ImportedSession, "ssh", 0b100), 0},
+			{"the estimate of another app", rows[4], 1},
+		} {
+			if got := unstored(c.row); got != c.want {
+				t.Errorf("in %s, %s: %d unstored, want %d", where, c.name, got, c.want)
+			}
+		}
+		if _, err := f.Fold(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The roles of another system are given and taken as they are there; what was granted here stays.
+func rolesOfAnotherSystem(t *testing.T, f *Fixture) {
+	binding := func(user int, role access.Role, template uuid.UUID) store.RoleBinding {
+		return store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[user], Role: role, TemplateID: template}
+	}
+	here := binding(0, access.RoleAuditor, uuid.Nil)
+	if _, err := f.GrantRole(t.Context(), here); err != nil {
+		t.Fatal(err)
+	}
+	admin := binding(1, access.RoleTemplateAdmin, f.Templates[0])
+	for _, step := range []struct {
+		name         string
+		source       string
+		bindings     []store.RoleBinding
+		dry          bool
+		given, taken int
+		left         int
+	}{
+		{"a dry run", "coder", []store.RoleBinding{here, admin}, true, 1, 0, 1},
+		{"the first time", "coder", []store.RoleBinding{here, admin}, false, 1, 0, 2},
+		{"again", "coder", []store.RoleBinding{here, admin}, false, 0, 0, 2},
+		{"another system", "other", nil, false, 0, 0, 2},
+		{"a change", "coder", []store.RoleBinding{binding(2, access.RoleOwner, uuid.Nil)}, false, 1, 1, 2},
+		{"nobody has any", "coder", nil, false, 0, 1, 1},
+	} {
+		given, taken, err := f.SyncRoles(t.Context(), step.source, step.bindings, step.dry)
+		if err != nil || given != step.given || taken != step.taken {
+			t.Errorf("%s: gave %d, took %d, %v; want %d and %d", step.name, given, taken, err, step.given, step.taken)
+		}
+		if left, err := f.RoleBindings(t.Context()); err != nil || len(left) != step.left {
+			t.Errorf("%s: %d bindings are left, %v; want %d", step.name, len(left), err, step.left)
+		}
+	}
+	if _, _, err := f.SyncRoles(t.Context(), "coder", []store.RoleBinding{binding(0, "chief", uuid.Nil)}, false); err == nil {
+		t.Error("an unknown role was taken over")
+	}
+}
+
+func importedUntil(t *testing.T, f *Fixture) {
+	for _, want := range []time.Time{{}, Now, Now.Add(time.Hour)} {
+		if !want.IsZero() {
+			if err := f.SetImportedUntil(t.Context(), "coder", want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := f.ImportedUntil(t.Context(), "coder"); err != nil || !got.Equal(want) {
+			t.Errorf("imported until %v, %v; want %v", got, err, want)
+		}
+	}
+}
