@@ -40,6 +40,9 @@ type commandLine struct {
 		List   grantListCommand   `cmd:"" help:"List who holds which role."`
 		Revoke grantRevokeCommand `cmd:"" help:"Take a role back. Servers notice within five seconds."`
 	} `cmd:"" help:"Give, list and take back roles, directly in the database."`
+	Import struct {
+		Coder importCoderCommand `cmd:"" help:"Import catalog, usage, builds, status changes and roles of a Coder deployment, from its database. It may be repeated."`
+	} `cmd:"" help:"Take over what another system knows."`
 	Report struct {
 		Capacity     reportCapacityCommand     `cmd:"" help:"How many people work at once, when, and how that may go on."`
 		Optimization reportOptimizationCommand `cmd:"" help:"Apps and options that nobody uses, and defaults that most people change."`

@@ -1,0 +1,232 @@
+package coder
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/template-insights/insights/store"
+)
+
+// people are the parts of the catalog that are few and change in any way: they are read whole.
+func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUID) (store.Catalog, error) {
+	var c store.Catalog
+	service := "false"
+	if d.shape.ServiceAccounts {
+		service = "is_service_account"
+	}
+	for _, read := range []func() error{
+		func() (err error) {
+			c.Organizations, err = collect(ctx, tx, `SELECT id, name, display_name FROM organizations WHERE $1::uuid IS NULL OR id = $1`, scanOrganization, organization)
+			return err
+		},
+		func() (err error) {
+			c.Templates, err = collect(ctx, tx, `SELECT id, organization_id, name, display_name, icon, created_at, CASE WHEN deleted THEN updated_at END
+				FROM templates WHERE $1::uuid IS NULL OR organization_id = $1`, scanTemplate, organization)
+			return err
+		},
+		func() (err error) {
+			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, CASE WHEN is_system THEN 'system' WHEN `+service+` THEN 'service' ELSE 'human' END,
+					status::text, created_at, CASE WHEN deleted THEN COALESCE((SELECT MAX(deleted_at) FROM user_deleted WHERE user_id = users.id), updated_at) END,
+					ARRAY(SELECT organization_id FROM organization_members WHERE user_id = users.id AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY organization_id)
+				FROM users WHERE $1::uuid IS NULL OR id IN (SELECT user_id FROM organization_members WHERE organization_id = $1
+					UNION SELECT owner_id FROM workspaces WHERE organization_id = $1)`, scanUser, organization)
+			return err
+		},
+		func() (err error) {
+			// The group of everyone has the id of its organization and no list of members.
+			c.Groups, err = collect(ctx, tx, `SELECT id, organization_id, name, ARRAY(SELECT user_id FROM group_members WHERE group_id = groups.id
+					UNION SELECT user_id FROM organization_members WHERE organization_id = groups.id ORDER BY 1)
+				FROM groups WHERE $1::uuid IS NULL OR organization_id = $1`, scanGroup, organization)
+			return err
+		},
+		func() (err error) {
+			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, created_at, CASE WHEN deleted THEN COALESCE(
+					(SELECT MAX(created_at) FROM workspace_builds WHERE workspace_id = workspaces.id AND transition = 'delete'), updated_at) END
+				FROM workspaces WHERE $1::uuid IS NULL OR organization_id = $1`, scanWorkspace, organization)
+			return err
+		},
+	} {
+		if err := read(); err != nil {
+			return c, fmt.Errorf("read the catalog: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, tx pgx.Tx, query string, scan pgx.RowToFunc[T], args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scan)
+}
+
+// instant is a time of Coder here; none is never.
+func instant(t *time.Time) store.Instant {
+	if t == nil {
+		return store.Instant{}
+	}
+	return store.At(*t)
+}
+
+// maxName is the number of bytes of a name.
+const maxName = 128
+
+// plain makes a name of a text: it drops what names may not hold and cuts what is too long.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if store.IsControl(r) {
+			return -1
+		}
+		return r
+	}, text)
+	if len(text) > maxName {
+		text = strings.ToValidUTF8(text[:maxName], "")
+	}
+	return text
+}
+
+func scanOrganization(row pgx.CollectableRow) (o store.Organization, err error) {
+	err = row.Scan(&o.ID, &o.Name, &o.DisplayName)
+	o.DisplayName = cmp.Or(plain(o.DisplayName), o.Name)
+	return o, err
+}
+
+func scanTemplate(row pgx.CollectableRow) (t store.Template, err error) {
+	var created, deleted *time.Time
+	err = row.Scan(&t.ID, &t.OrganizationID, &t.Name, &t.DisplayName, &t.Icon, &created, &deleted)
+	t.DisplayName, t.CreatedAt, t.DeletedAt = cmp.Or(plain(t.DisplayName), t.Name), instant(created), instant(deleted)
+	return t, err
+}
+
+func scanUser(row pgx.CollectableRow) (u store.User, err error) {
+	var created, deleted *time.Time
+	err = row.Scan(&u.ID, &u.Username, &u.AvatarURL, &u.Kind, &u.Status, &created, &deleted, &u.OrganizationIDs)
+	u.Username, u.CreatedAt, u.DeletedAt = plain(u.Username), instant(created), instant(deleted)
+	return u, err
+}
+
+func scanGroup(row pgx.CollectableRow) (g store.Group, err error) {
+	err = row.Scan(&g.ID, &g.OrganizationID, &g.Name, &g.UserIDs)
+	g.Name = plain(g.Name)
+	return g, err
+}
+
+func scanWorkspace(row pgx.CollectableRow) (w store.Workspace, err error) {
+	var created, deleted *time.Time
+	err = row.Scan(&w.ID, &w.OwnerID, &w.TemplateID, &w.Name, &created, &deleted)
+	w.CreatedAt, w.DeletedAt = instant(created), instant(deleted)
+	return w, err
+}
+
+// chunk is how many items are taken over at a time.
+const chunk = 5000
+
+// each calls f with the rows of a query, some at a time. They need not fit into memory.
+func each[T any](ctx context.Context, tx pgx.Tx, query string, scan pgx.RowToFunc[T], f func([]T) error, args ...any) error {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var items []T
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return err
+		}
+		if items = append(items, item); len(items) == chunk {
+			if err := f(items); err != nil {
+				return err
+			}
+			items = nil
+		}
+	}
+	if err := rows.Err(); err != nil || len(items) == 0 {
+		return err
+	}
+	return f(items)
+}
+
+// versions calls f with the versions of templates that changed since a moment: their parameters come with the job that reads
+// the version.
+func (d *Database) versions(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.TemplateVersion) error) error {
+	err := each(ctx, tx, `SELECT template_versions.id, template_versions.template_id, template_versions.name, template_versions.created_at, COALESCE((
+			SELECT jsonb_agg(jsonb_build_object('name', name, 'display_name', display_name, 'type', type, 'description', description,
+				'default_value', default_value, 'options', options) ORDER BY display_order, name)
+			FROM template_version_parameters WHERE template_version_id = template_versions.id), '[]')
+		FROM template_versions JOIN provisioner_jobs ON provisioner_jobs.id = template_versions.job_id
+		WHERE template_id IS NOT NULL AND ($1::uuid IS NULL OR template_versions.organization_id = $1)
+			AND (template_versions.updated_at >= $2 OR provisioner_jobs.updated_at >= $2)`, scanVersion, f, organization, since)
+	if err != nil {
+		return fmt.Errorf("read template versions: %w", err)
+	}
+	return nil
+}
+
+func scanVersion(row pgx.CollectableRow) (v store.TemplateVersion, err error) {
+	var created *time.Time
+	err = row.Scan(&v.ID, &v.TemplateID, &v.Name, &created, &v.Parameters)
+	v.CreatedAt = instant(created)
+	if len(v.Parameters) == 0 {
+		v.Parameters = nil
+	}
+	for i := range v.Parameters {
+		p := &v.Parameters[i]
+		p.Name = plain(p.Name)
+		p.DisplayName = cmp.Or(plain(p.DisplayName), p.Name)
+		if len(p.Options) == 0 {
+			p.Options = nil
+		}
+	}
+	return v, err
+}
+
+// agentsFrom joins agents with the builds that made them; an agent is gone when the next build begins.
+const agentsFrom = ` FROM workspace_agents JOIN workspace_resources ON workspace_resources.id = workspace_agents.resource_id
+	JOIN workspace_builds ON workspace_builds.job_id = workspace_resources.job_id
+	JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
+	LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id AND next.build_number = workspace_builds.build_number + 1`
+
+// agents calls f with the agents that came or went since a moment.
+func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Agent) error) error {
+	err := each(ctx, tx, `SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at`+agentsFrom+`
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND (workspace_agents.created_at >= $2 OR next.created_at >= $2)`,
+		func(row pgx.CollectableRow) (a store.Agent, err error) {
+			var created, deleted *time.Time
+			err = row.Scan(&a.ID, &a.WorkspaceID, &a.Name, &created, &deleted)
+			a.CreatedAt, a.DeletedAt = instant(created), instant(deleted)
+			return a, err
+		}, f, organization, since)
+	if err != nil {
+		return fmt.Errorf("read agents: %w", err)
+	}
+	return nil
+}
+
+// apps calls f with the apps that agents declared since a moment.
+func (d *Database) apps(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.App) error) error {
+	err := each(ctx, tx, `SELECT workspace_apps.agent_id, workspace_apps.slug, workspace_apps.display_name, workspace_apps.icon`+agentsFrom+`
+		JOIN workspace_apps ON workspace_apps.agent_id = workspace_agents.id
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND workspace_apps.created_at >= $2`,
+		func(row pgx.CollectableRow) (a store.App, err error) {
+			err = row.Scan(&a.AgentID, &a.Slug, &a.DisplayName, &a.Icon)
+			a.Slug = plain(a.Slug)
+			a.DisplayName = cmp.Or(plain(a.DisplayName), a.Slug)
+			return a, err
+		}, func(apps []store.App) error {
+			return f(slices.DeleteFunc(apps, func(a store.App) bool { return a.Slug == "" }))
+		}, organization, since)
+	if err != nil {
+		return fmt.Errorf("read apps: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+// Package coder brings what the database of a Coder deployment holds into a store: catalog, usage, builds, status changes and
+// roles. It only reads there.
+package coder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The schemas that this package reads, by the number of their last migration. Between them, columns came and went that it
+// looks for.
+const (
+	OldestSchema = 302
+	NewestSchema = 614
+)
+
+// ErrSchema means that the tables are not the ones that this package reads.
+var ErrSchema = errors.New("Coder schema")
+
+// connectTimeout is how long a database may take to let us in.
+const connectTimeout = 10 * time.Second
+
+// Database is the database of a Coder deployment.
+type Database struct {
+	pool       *pgxpool.Pool
+	deployment uuid.UUID // its default organization, which it has for ever
+	name       string
+	shape      shape
+}
+
+// shape is what differs between the schemas.
+type shape struct {
+	SessionCounts   bool // a report has its sessions by name, not in a column for each of four
+	SessionApps     bool // a half hour has its sessions by name, in a table of their own
+	ServiceAccounts bool // users may be service accounts
+}
+
+// Open connects to a database for reading and looks whether it is one that this package reads: if not, the error is ErrSchema.
+func Open(ctx context.Context, url string) (*Database, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// The text of the error repeats the URL, and with it the password.
+		return nil, errors.New("the URL of the Coder database cannot be parsed: want postgres://USER@HOST/NAME")
+	}
+	config.ConnConfig.ConnectTimeout = connectTimeout
+	for name, value := range map[string]string{"default_transaction_read_only": "on", "application_name": "insights-import"} {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the Coder database: %w", err)
+	}
+	d := &Database{pool: pool, name: fmt.Sprintf("Coder database %s on %s:%d", config.ConnConfig.Database, config.ConnConfig.Host, config.ConnConfig.Port)}
+	if err := d.read(ctx, d.checkSchema); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open %s: %w", d, err)
+	}
+	return d, nil
+}
+
+// Close ends the connection.
+func (d *Database) Close() { d.pool.Close() }
+
+// String names the database without its credentials.
+func (d *Database) String() string { return d.name }
+
+// readTimeout bounds one look at the database, which holds up what the database cleans up.
+const readTimeout = 30 * time.Minute
+
+// read calls f with one state of the whole database.
+func (d *Database) read(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return f(ctx, tx)
+	})
+}
+
+// undefinedTable is how Postgres says that there is no such table.
+const undefinedTable = "42P01"
+
+func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
+	var version int64
+	var dirty bool
+	err := tx.QueryRow(ctx, `SELECT version, dirty FROM schema_migrations`).Scan(&version, &dirty)
+	var missing *pgconn.PgError
+	switch {
+	case errors.As(err, &missing) && missing.Code == undefinedTable, errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("%w: this is no database of Coder", ErrSchema)
+	case err != nil:
+		return err
+	case dirty:
+		return fmt.Errorf("%w: migration %d did not end; start Coder, which ends it", ErrSchema, version)
+	case version < OldestSchema || version > NewestSchema:
+		return fmt.Errorf("%w: version %d is not supported, %d to %d are", ErrSchema, version, OldestSchema, NewestSchema)
+	}
+	exists := func(table, column string) string {
+		return `EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('` + table + `') AND attname = '` + column + `' AND NOT attisdropped)`
+	}
+	err = tx.QueryRow(ctx, `SELECT `+exists("workspace_agent_stats", "session_counts")+`, `+exists("template_usage_stats_session_apps", "app_name")+`, `+
+		exists("users", "is_service_account")).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts)
+	if err != nil {
+		return err
+	}
+	err = tx.QueryRow(ctx, `SELECT id FROM organizations WHERE is_default`).Scan(&d.deployment)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: there is no default organization", ErrSchema)
+	}
+	return err
+}
+
+// now is the time as the database has it.
+func now(ctx context.Context, tx pgx.Tx) (at time.Time, err error) {
+	err = tx.QueryRow(ctx, `SELECT now()`).Scan(&at)
+	return at.UTC(), err
+}

@@ -1,0 +1,171 @@
+package coder
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// What a child process follows, and where to.
+const (
+	childDatabase = "FOLLOW_TEST_DATABASE"
+	childFrom     = "FOLLOW_TEST_FROM"
+)
+
+// quicken makes an importer look for what is new all the time.
+func (i *Importer) quicken() {
+	i.usageEvery, i.catalogEvery = 20*time.Millisecond, 100*time.Millisecond
+}
+
+// follower is a child process that follows until it is ended.
+func follower() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	to, err := store.Open(ctx, store.Options{Database: os.Getenv(childDatabase)})
+	if err == nil {
+		var from *Database
+		if from, err = Open(ctx, os.Getenv(childFrom)); err == nil {
+			var i *Importer
+			if i, err = NewImporter(ctx, from, to, Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}); err == nil {
+				i.quicken()
+				err = i.Follow(ctx)
+			}
+		}
+	}
+	if err != nil {
+		slog.Error("follow", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// live adds a report and a session that go on now.
+func (w *world) live(t testing.TB, n int) {
+	t.Helper()
+	at := time.Now()
+	r := report{at: at, template: n % 2, user: n % 3, vscode: true, connections: 1, latency: float64(5 + n)}
+	s := session{template: n % 2, user: (n + 1) % 3, app: "code", started: at, ended: at.Add(time.Second)}
+	w.reports, w.sessions = append(w.reports, r), append(w.sessions, s)
+	w.exec(t, `INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, connection_median_latency_ms, session_counts)
+		VALUES ($1, $2, $3, 1, $4, '{"vscode": 1}')`, r.at, w.users[r.user], w.templates[r.template], r.latency)
+	w.exec(t, `INSERT INTO workspace_app_stats (user_id, workspace_id, access_method, slug_or_port, session_started_at, session_ended_at)
+		VALUES ($1, $2, 'path', $3, $4, $5)`, w.users[s.user], w.workspaces[s.template][s.user], s.app, s.started, s.ended)
+}
+
+// A follower that is killed again and again, at any moment, ends with what one import without interruption has. FOLLOW_KILLS
+// says how often.
+func TestFollowKilled(t *testing.T) {
+	t.Parallel()
+	kills := 3
+	if text := os.Getenv("FOLLOW_KILLS"); text != "" {
+		var err error
+		if kills, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, "names", 2)
+	database := storetest.Postgres(t)
+	to := openStore(t, database)
+	for n := range kills {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childDatabase+"="+database, childFrom+"="+w.url)
+		child.Stderr = os.Stderr
+		child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Every other time while it follows, otherwise at any moment.
+		moment := time.After(rand.N(2 * time.Second))
+		if n%2 == 1 {
+			moment = nil
+		}
+		begin := time.Now()
+		for alive := true; alive; {
+			w.live(t, n)
+			select {
+			case <-moment:
+				alive = false
+			case <-time.After(20 * time.Millisecond):
+				until, err := to.ImportedUntil(t.Context(), "coder "+w.organization.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if moment == nil && until.After(begin) {
+					moment = time.After(rand.N(500 * time.Millisecond))
+				}
+			}
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = child.Wait()
+	}
+	whole := openStore(t, storetest.Postgres(t))
+	r := runImport(t, w.url, to, Options{})
+	runImport(t, w.url, whole, Options{})
+	w.check(t, to)
+	if diff := cmp.Diff(ask(t, whole, w.begin), ask(t, to, w.begin)); diff != "" {
+		t.Errorf("after %d kills: %s", kills, diff)
+	}
+	t.Logf("%d kills; the last import added %+v", kills, r)
+}
+
+// What happens in the deployment is here without another import, a workspace of a new template too, and what nobody may see any
+// more is gone.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "names", 2)
+	w.exec(t, `UPDATE users SET rbac_roles = '{auditor}' WHERE id = $1`, w.users[0])
+	to := openStore(t, storetest.SQLite(t))
+	i := newImporter(t, w.url, to, Options{})
+	i.quicken()
+	ctx, stop := context.WithCancel(t.Context())
+	followed := make(chan error, 1)
+	go func() { followed <- i.Follow(ctx) }()
+	auditors := func() (n int) {
+		bindings, err := to.RoleBindings(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range bindings {
+			if b.Role == "auditor" {
+				n++
+			}
+		}
+		return n
+	}
+	wait := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.After(30 * time.Second); !is(); {
+			select {
+			case <-deadline:
+				t.Fatal(what)
+			case err := <-followed:
+				t.Fatal("following ended:", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	wait("the past does not come", func() bool { return auditors() == 1 })
+	w.exec(t, `UPDATE users SET rbac_roles = '{}' WHERE id = $1`, w.users[0])
+	before := time.Now().Truncate(time.Minute)
+	w.live(t, 0)
+	wait("the role stays", func() bool { return auditors() == 0 })
+	wait("what is new does not come", func() bool { return len(ask(t, to, before).Activity) == 2 })
+	stop()
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
+}

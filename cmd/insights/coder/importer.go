@@ -1,0 +1,363 @@
+package coder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/template-insights/insights/store"
+)
+
+// Options say what to import.
+type Options struct {
+	// Organization is the id or the name of the only organization that is imported; empty: all are, and the roles of the site.
+	Organization string
+	// DryRun changes nothing: the report says what would change.
+	DryRun bool
+	// Logger gets the progress.
+	Logger *slog.Logger
+}
+
+// Importer brings what a deployment holds into a store, where usage is united with what is there: the same may be imported any
+// number of times, and an import that was ended anywhere goes on where it was. It is for one at a time.
+type Importer struct {
+	from         *Database
+	to           *store.Store
+	organization *uuid.UUID // the only one; nil: all
+	source       string     // names deployment and organization in the store
+	dry          bool
+	logger       *slog.Logger
+
+	until        time.Time // up to when usage is here; zero: none is
+	catalogUntil time.Time // up to when the catalog is here
+	subjects     map[uuid.UUID]int64
+	report       Report
+
+	usageEvery, catalogEvery time.Duration // that what is new is looked for
+}
+
+// NewImporter returns an importer that goes on where the last one of this deployment ended.
+func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
+	i := &Importer{from: from, to: to, source: "coder " + from.deployment.String(), dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
+		usageEvery: usageEvery, catalogEvery: catalogEvery}
+	if o.Organization != "" {
+		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `SELECT id FROM organizations WHERE id::text = $1 OR name = $1 ORDER BY id::text = $1 DESC, deleted LIMIT 1`, o.Organization).Scan(&i.organization)
+		}); errors.Is(err, pgx.ErrNoRows) {
+			return nil, fmt.Errorf("%s has no organization %q", from, o.Organization)
+		} else if err != nil {
+			return nil, fmt.Errorf("look for organization %q: %w", o.Organization, err)
+		}
+		i.source += " organization " + i.organization.String()
+	}
+	var err error
+	i.until, err = to.ImportedUntil(ctx, i.source)
+	i.catalogUntil = i.until
+	return i, err
+}
+
+// Report is what was new or different so far.
+func (i *Importer) Report() Report { return i.report }
+
+// overlap is how far an import looks back behind where it was: what Coder writes late, or was writing when it was read, is
+// read again.
+const overlap = 10 * time.Minute
+
+// since is from when on everything is read that may not be here.
+func since(until time.Time) time.Time {
+	if until.IsZero() {
+		return until
+	}
+	return until.Add(-overlap)
+}
+
+// step is how much of the past is imported at a time: what a week holds fits into memory, and Coder's table of app sessions,
+// which is not sorted by time, is not read too often.
+const step = 7 * 24 * time.Hour
+
+// Run imports everything up to now.
+func (i *Importer) Run(ctx context.Context) error {
+	if err := i.catalog(ctx); err != nil {
+		return err
+	}
+	begin, end := since(i.until), i.catalogUntil
+	if begin.IsZero() {
+		var err error
+		if begin, err = i.firstUsage(ctx, end); err != nil {
+			return err
+		}
+	}
+	for begin = begin.Truncate(halfHour); begin.Before(end); begin = i.until {
+		w := window{begin, earlier(begin.Add(step), end)}
+		if err := i.usage(ctx, w, i.to.UnstoredUsage); err != nil {
+			return err
+		}
+		if !i.dry {
+			if _, err := i.to.Fold(ctx); err != nil {
+				return err
+			}
+		}
+		i.logger.InfoContext(ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated)
+	}
+	return nil
+}
+
+// firstUsage is when the first usage was, or the end if there was none.
+func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, error) {
+	var first *time.Time
+	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT LEAST((SELECT MIN(start_time) FROM template_usage_stats), (SELECT MIN(created_at) FROM workspace_agent_stats),
+			(SELECT MIN(session_started_at) FROM workspace_app_stats))`).Scan(&first)
+	})
+	if err != nil {
+		return end, fmt.Errorf("look for the first usage: %w", err)
+	}
+	if first == nil {
+		return end, nil
+	}
+	return first.UTC(), nil
+}
+
+// Pace of following: what is new is looked for this often, but reading takes no more than a tenth of the time, whatever the size
+// of the deployment.
+const (
+	usageEvery   = 5 * time.Second
+	catalogEvery = 10 * time.Second
+	idleShare    = 9
+)
+
+// Follow runs and then keeps looking for what is new until the context is done. A database that does not answer is asked again.
+func (i *Importer) Follow(ctx context.Context) error {
+	if err := i.Run(ctx); err != nil {
+		return err
+	}
+	i.logger.InfoContext(ctx, "following", "source", i.from.String())
+	catalogDue := time.Now().Add(i.catalogEvery)
+	wait := i.usageEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		begin := time.Now()
+		err := i.usage(ctx, window{from: since(i.until)}, i.unlessRecent)
+		wait = max(i.usageEvery, idleShare*time.Since(begin))
+		if begin = time.Now(); err == nil && begin.After(catalogDue) {
+			err = i.catalog(ctx)
+			catalogDue = time.Now().Add(max(i.catalogEvery, idleShare*time.Since(begin)))
+		}
+		if err != nil && ctx.Err() == nil {
+			i.logger.WarnContext(ctx, "follow", "error", err)
+		}
+	}
+}
+
+// catalog imports what changed but for usage: catalog, builds, status changes and roles.
+func (i *Importer) catalog(ctx context.Context) error {
+	from := since(i.catalogUntil)
+	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		at, err := now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, part := range []func() error{
+			// Before the users, who have the status that they have, whatever the changes say.
+			func() error {
+				return i.from.statusChanges(ctx, tx, i.organization, from, func(c []store.UserStatusChange) error { return i.recordStatusChanges(ctx, c) })
+			},
+			func() error { return i.people(ctx, tx) },
+			func() error {
+				return i.from.versions(ctx, tx, i.organization, from, func(v []store.TemplateVersion) error { return i.apply(ctx, store.Catalog{Versions: v}) })
+			},
+			func() error {
+				return i.from.agents(ctx, tx, i.organization, from, func(a []store.Agent) error { return i.apply(ctx, store.Catalog{Agents: a}) })
+			},
+			func() error {
+				return i.from.apps(ctx, tx, i.organization, from, func(a []store.App) error { return i.apply(ctx, store.Catalog{Apps: a}) })
+			},
+			func() error {
+				return i.from.builds(ctx, tx, i.organization, from, func(b []store.Build) error { return i.recordBuilds(ctx, b) })
+			},
+			func() error { return i.roles(ctx, tx) },
+		} {
+			if err := part(); err != nil {
+				return err
+			}
+		}
+		i.catalogUntil = at
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("import from %s: %w", i.from, err)
+	}
+	return i.save(ctx)
+}
+
+// people imports the parts of the catalog that are read whole. Groups that are gone there go here.
+func (i *Importer) people(ctx context.Context, tx pgx.Tx) error {
+	c, err := i.from.people(ctx, tx, i.organization)
+	if err != nil {
+		return err
+	}
+	for _, o := range c.Organizations {
+		known, err := i.to.GroupsOf(ctx, o.ID)
+		if err != nil {
+			return err
+		}
+		for _, id := range known {
+			if !slices.ContainsFunc(c.Groups, func(g store.Group) bool { return g.ID == id }) {
+				c.Deleted.Groups = append(c.Deleted.Groups, id)
+			}
+		}
+	}
+	return i.apply(ctx, c)
+}
+
+// apply writes what the catalog does not hold.
+func (i *Importer) apply(ctx context.Context, c store.Catalog) error {
+	fresh, err := i.to.UnstoredCatalog(ctx, c)
+	if err != nil {
+		return err
+	}
+	items := i.report.addCatalog(fresh)
+	if items == 0 || i.dry {
+		return nil
+	}
+	refusals, err := i.to.ApplyCatalog(ctx, fresh, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	if err != nil {
+		return err
+	}
+	i.report.Refused += len(refusals)
+	for _, r := range refusals[:min(len(refusals), maxWarnings)] {
+		i.logger.WarnContext(ctx, "refused", "list", r.List, "reason", r.Reason)
+	}
+	return nil
+}
+
+// maxWarnings bounds what is logged of one write.
+const maxWarnings = 10
+
+func (i *Importer) recordBuilds(ctx context.Context, builds []store.Build) error {
+	fresh, err := i.to.UnstoredBuilds(ctx, builds)
+	if err != nil {
+		return err
+	}
+	i.report.Builds += len(fresh)
+	if i.dry {
+		return nil
+	}
+	return i.to.RecordBuilds(ctx, fresh)
+}
+
+func (i *Importer) recordStatusChanges(ctx context.Context, changes []store.UserStatusChange) error {
+	fresh, err := i.to.UnstoredStatusChanges(ctx, changes)
+	if err != nil {
+		return err
+	}
+	i.report.StatusChanges += len(fresh)
+	if i.dry || len(fresh) == 0 {
+		return nil
+	}
+	return i.to.RecordStatusChanges(ctx, fresh)
+}
+
+// roles makes the roles of the deployment ours. A change is in the audit trail.
+func (i *Importer) roles(ctx context.Context, tx pgx.Tx) error {
+	bindings, err := i.from.roles(ctx, tx, i.organization)
+	if err != nil {
+		return err
+	}
+	given, taken, err := i.to.SyncRoles(ctx, i.source, bindings, i.dry)
+	if err != nil {
+		return err
+	}
+	i.report.RolesGiven += given
+	i.report.RolesTaken += taken
+	if i.dry || given+taken == 0 {
+		return nil
+	}
+	return i.to.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, "import roles", fmt.Sprintf("source=%s given=%d taken=%d", i.source, given, taken))
+}
+
+// recent is how old usage may be that is written without a look at what is there: most of it is new, and a repeat costs
+// little.
+const recent = time.Hour
+
+// unlessRecent leaves out what is stored, unless all of it is recent.
+func (i *Importer) unlessRecent(ctx context.Context, rows []store.OpenRow) ([]store.OpenRow, error) {
+	now := int32(time.Now().Add(-recent).Unix() / int64(halfHour.Seconds()))
+	if !slices.ContainsFunc(rows, func(r store.OpenRow) bool { return r.HalfHour < now }) {
+		return rows, nil
+	}
+	return i.to.UnstoredUsage(ctx, rows)
+}
+
+// usage imports the rows of a window that unstored leaves; a window without an end reaches up to now.
+func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Context, []store.OpenRow) ([]store.OpenRow, error)) error {
+	var used usage
+	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		if w.to.IsZero() {
+			if w.to, err = now(ctx, tx); err != nil {
+				return err
+			}
+		}
+		used, err = i.from.usage(ctx, tx, i.organization, w)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("import from %s: %w", i.from, err)
+	}
+	if err := i.findSubjects(ctx, used.users()); err != nil {
+		return err
+	}
+	rows, err := unstored(ctx, used.rows(i.subjects))
+	if err != nil {
+		return err
+	}
+	i.report.addUsage(rows)
+	i.until = w.to
+	if i.dry {
+		return nil
+	}
+	if err := i.to.Merge(ctx, rows); err != nil {
+		return err
+	}
+	return i.save(ctx)
+}
+
+// findSubjects learns the subjects of users. In a dry run new ones get numbers that nobody else has.
+func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
+	users = slices.DeleteFunc(users, func(id uuid.UUID) bool { return i.subjects[id] != 0 })
+	if len(users) == 0 {
+		return nil
+	}
+	find := i.to.Subjects
+	if i.dry {
+		find = i.to.KnownSubjects
+	}
+	found, err := find(ctx, users)
+	if err != nil {
+		return err
+	}
+	for _, id := range users {
+		if i.subjects[id] = found[id]; i.subjects[id] == 0 {
+			i.subjects[id] = -1 - int64(len(i.subjects))
+		}
+	}
+	return nil
+}
+
+// save notes how far everything is here.
+func (i *Importer) save(ctx context.Context) error {
+	if i.dry || i.until.IsZero() {
+		return nil
+	}
+	return i.to.SetImportedUntil(ctx, i.source, earlier(i.until, i.catalogUntil))
+}

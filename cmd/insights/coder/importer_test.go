@@ -1,0 +1,328 @@
+package coder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childDatabase) != "" {
+		os.Exit(follower())
+	}
+	os.Exit(storetest.Main(m))
+}
+
+// openStore opens a store of the test's own, as it is in use.
+func openStore(t testing.TB, database string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Database: database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// newImporter returns an importer from a database as it is now.
+func newImporter(t testing.TB, url string, to *store.Store, o Options) *Importer {
+	t.Helper()
+	from, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(from.Close)
+	o.Logger = slog.New(slog.DiscardHandler)
+	i, err := NewImporter(t.Context(), from, to, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// runImport imports once.
+func runImport(t testing.TB, url string, to *store.Store, o Options) Report {
+	t.Helper()
+	i := newImporter(t, url, to, o)
+	if err := i.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return i.Report()
+}
+
+// answers are what a store says about all time.
+type answers struct {
+	Insights map[uuid.UUID]store.TemplateInsights
+	Activity []store.UserUsage
+	Latency  []store.UserLatency
+	Builds   []store.ParameterUsage
+	Roles    map[string]int
+}
+
+func ask(t testing.TB, s *store.Store, begin time.Time) answers {
+	t.Helper()
+	owner := access.Principal{Kind: access.KindService, ID: uuid.New()}.With(access.Binding{Role: access.RoleOwner})
+	everything, err := access.Templates(owner, access.ViewInsights, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answers{Roles: map[string]int{}}
+	end := time.Now().Add(time.Hour)
+	window := minute.NewWindow(begin, end)
+	var errs [5]error
+	a.Insights, errs[0] = s.PerTemplate(t.Context(), everything, window)
+	a.Activity, errs[1] = s.UserActivity(t.Context(), everything, window)
+	a.Latency, _, errs[2] = s.UserLatency(t.Context(), everything, window)
+	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, begin, end)
+	var bindings []store.RoleBinding
+	bindings, errs[4] = s.RoleBindings(t.Context())
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bindings {
+		a.Roles[fmt.Sprint(b.PrincipalKind, " ", b.PrincipalID, " ", b.Role, b.OrganizationID, b.TemplateID)]++
+	}
+	return a
+}
+
+// All that happened is here after an import, in numbers that are those of a naive count; importing again adds nothing.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		shape string
+		open  func(testing.TB) string
+	}{{"columns", storetest.SQLite}, {"names", storetest.Postgres}} {
+		t.Run(c.shape, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.shape, 9)
+			to := openStore(t, c.open(t))
+			planned := runImport(t, w.url, to, Options{DryRun: true})
+			if a := ask(t, to, w.begin); len(a.Activity)+len(a.Roles) > 0 {
+				t.Fatalf("a dry run wrote: %v", a)
+			}
+			done := runImport(t, w.url, to, Options{})
+			if diff := cmp.Diff(planned, done); diff != "" {
+				t.Error("the dry run promised something else:", diff)
+			}
+			w.check(t, to)
+			before := ask(t, to, w.begin)
+			if diff := cmp.Diff(Report{}, runImport(t, w.url, to, Options{})); diff != "" {
+				t.Error("another import adds:", diff)
+			}
+			if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String(), time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(Report{}, runImport(t, w.url, to, Options{})); diff != "" {
+				t.Error("an import from the beginning adds:", diff)
+			}
+			if diff := cmp.Diff(before, ask(t, to, w.begin)); diff != "" {
+				t.Error("other answers after another import:", diff)
+			}
+		})
+	}
+}
+
+// check compares the answers with the naive count.
+func (w *world) check(t *testing.T, to *store.Store) {
+	t.Helper()
+	minutes, users := map[string]int64{}, map[uuid.UUID]map[int64]bool{}
+	for h, u := range w.truth() {
+		for name, set := range u {
+			minutes[fmt.Sprint(w.templates[h.template], " ", name)] += int64(len(set))
+		}
+		if users[w.users[h.user]] == nil {
+			users[w.users[h.user]] = map[int64]bool{}
+		}
+		for m := range u[""] {
+			users[w.users[h.user]][m] = true
+		}
+	}
+	a := ask(t, to, w.begin)
+	for _, template := range w.templates {
+		got := map[string]int64{}
+		for _, app := range a.Insights[template].Apps {
+			name := app.Slug
+			if !app.Builtin {
+				name = "app " + app.Slug
+			}
+			got[name] = app.Minutes
+		}
+		for _, name := range []string{"vscode", "ssh", "app code"} {
+			if want := minutes[fmt.Sprint(template, " ", name)]; got[name] != want || want == 0 {
+				t.Errorf("%s in %s: %d minutes, want %d", name, template, got[name], want)
+			}
+		}
+		if i := a.Insights[template]; i.ActiveUsers != len(w.users) {
+			t.Errorf("%d users of %s, want %d", i.ActiveUsers, template, len(w.users))
+		}
+	}
+	for _, u := range a.Activity {
+		if want := int64(len(users[u.UserID])); u.Minutes != want {
+			t.Errorf("%s: %d minutes, want %d", u.Username, u.Minutes, want)
+		}
+	}
+	if len(a.Activity) != len(w.users) || len(a.Builds) == 0 || a.Latency[0].Samples == 0 {
+		t.Errorf("%d users, parameters %v, %d samples", len(a.Activity), a.Builds, a.Latency[0].Samples)
+	}
+}
+
+// Agents of earlier builds are gone, deleted things are deleted, groups and their members come and go, one organization alone
+// brings no roles of the site.
+func TestImportCatalog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "names", 2)
+	to := openStore(t, storetest.SQLite(t))
+	group := uuid.New()
+	w.exec(t, `INSERT INTO groups VALUES ($1, 'testers', $2)`, group, w.organization)
+	w.exec(t, `INSERT INTO group_members VALUES ($1, $2)`, w.users[0], group)
+	w.exec(t, `UPDATE users SET rbac_roles = '{owner,unheard-of}' WHERE id = $1`, w.users[0])
+	w.exec(t, `UPDATE users SET rbac_roles = '{auditor}', status = 'suspended' WHERE id = $1`, w.users[2])
+	w.exec(t, `UPDATE organization_members SET roles = ARRAY['organization-auditor:' || organization_id, 'viewer', 'blinded'] WHERE user_id = $1`, w.users[1])
+	w.exec(t, `INSERT INTO custom_roles (name, organization_id, org_permissions) VALUES
+		('viewer', $1, '[{"negate": false, "resource_type": "template", "action": "view_insights"}]'),
+		('blinded', $1, '[{"negate": false, "resource_type": "*", "action": "*"}, {"negate": true, "resource_type": "template", "action": "view_insights"}]')`, w.organization)
+	w.exec(t, `UPDATE templates SET group_acl = jsonb_build_object($2::text, '["*"]'::jsonb), user_acl = jsonb_build_object($3::text, '["read", "use"]'::jsonb,
+		$4::text, '["read", "view_insights"]'::jsonb) WHERE id = $1`, w.templates[0], group.String(), w.users[0].String(), w.users[1].String())
+	w.exec(t, `UPDATE workspaces SET deleted = true WHERE id = $1`, w.workspaces[1][0])
+
+	one := openStore(t, storetest.SQLite(t))
+	runImport(t, w.url, one, Options{Organization: "acme"})
+	if roles := ask(t, one, w.begin).Roles; len(roles) != 4 {
+		t.Errorf("roles of one organization: %v", roles)
+	}
+	role := func(kind access.Kind, principal uuid.UUID, role access.Role, organization, template uuid.UUID) string {
+		return fmt.Sprint(kind, " ", principal, " ", role, organization, template)
+	}
+	want := map[string]int{
+		role(access.KindUser, w.users[0], access.RoleMember, uuid.Nil, uuid.Nil):                    1,
+		role(access.KindUser, w.users[0], access.RoleOwner, uuid.Nil, uuid.Nil):                     1,
+		role(access.KindUser, w.users[1], access.RoleMember, uuid.Nil, uuid.Nil):                    1,
+		role(access.KindUser, w.users[1], access.RoleOrganizationAuditor, w.organization, uuid.Nil): 1,
+		role(access.KindUser, w.users[1], access.RoleViewInsights, w.organization, uuid.Nil):        1,
+		role(store.KindGroup, group, access.RoleTemplateAdmin, uuid.Nil, w.templates[0]):            1,
+		role(access.KindUser, w.users[1], access.RoleViewInsights, uuid.Nil, w.templates[0]):        1,
+	}
+	runImport(t, w.url, to, Options{})
+	if diff := cmp.Diff(want, ask(t, to, w.begin).Roles); diff != "" {
+		t.Error(diff)
+	}
+	names, err := to.AgentNames(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, err := to.AgentNames(t.Context(), []uuid.UUID{w.agents[0][0], w.agents[1][0]})
+	if err != nil || len(live) != 1 {
+		t.Errorf("of an agent of the last build and one of a deleted workspace %d live, want 1: %v %v", len(live), names, err)
+	}
+	w.exec(t, `DELETE FROM groups WHERE id = $1`, group)
+	w.exec(t, `UPDATE templates SET group_acl = '{}'`)
+	w.exec(t, `UPDATE users SET rbac_roles = '{}'`)
+	r := runImport(t, w.url, to, Options{})
+	if r.GroupsGone != 1 || r.RolesTaken != 2 || r.RolesGiven != 0 || r.Users != 0 {
+		t.Errorf("a group and two roles are gone: %+v", r)
+	}
+}
+
+// The role of grants.sql is enough, and cannot see or do more.
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	for shape := range schemas {
+		t.Run(shape, func(t *testing.T) {
+			w := newWorld(t, shape, 2)
+			for range 2 {
+				execFile(t, w.conn, "../../../deploy/coder/grants.sql")
+			}
+			url := strings.Replace(w.url, "postgres:correct-horse-battery@", "insights@", 1)
+			to := openStore(t, storetest.SQLite(t))
+			if r := runImport(t, url, to, Options{}); r.Users != len(w.users) || r.HalfHours == 0 {
+				t.Errorf("import as that role: %+v", r)
+			}
+			conn, err := pgx.Connect(t.Context(), url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.Background())
+			for _, statement := range []string{
+				`SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`, `SELECT * FROM users`, `SELECT * FROM api_keys`,
+				`SELECT auth_token FROM workspace_agents`, `SELECT environment_variables FROM workspace_agents`, `SELECT provisioner_state FROM workspace_builds`,
+				`SELECT url FROM workspace_apps`, `SELECT input FROM provisioner_jobs`, `BEGIN READ WRITE; DELETE FROM template_usage_stats`,
+			} {
+				_, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()
+				var refused *pgconn.PgError
+				if !errors.As(err, &refused) || refused.Code != "42501" {
+					t.Errorf("%s: %v", statement, err)
+				}
+			}
+		})
+	}
+}
+
+// What is not known to be right to read is not read, and the error says why.
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, change, says string
+	}{
+		{"another database", `DROP TABLE schema_migrations`, "no database of Coder"},
+		{"no migration", `DELETE FROM schema_migrations`, "no database of Coder"},
+		{"an older schema", `UPDATE schema_migrations SET version = 301`, "version 301 is not supported, 302 to 614 are"},
+		{"a newer schema", `UPDATE schema_migrations SET version = 615`, "version 615 is not supported"},
+		{"an interrupted migration", `UPDATE schema_migrations SET dirty = true`, "migration 500 did not end"},
+		{"no organization", `DELETE FROM organizations`, "no default organization"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url, conn := newDatabase(t)
+			execFile(t, conn, "testdata/schema.sql")
+			if _, err := conn.Exec(t.Context(), c.change); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(t.Context(), url)
+			if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "correct-horse-battery") {
+				t.Errorf("error %v, want %q", err, c.says)
+			}
+		})
+	}
+	for _, url := range []string{"postgres://u:pass%word@h/db", "postgres://u:pass-word@127.0.0.1:1/db"} {
+		if _, err := Open(t.Context(), url); err == nil || strings.Contains(err.Error(), "word") {
+			t.Errorf("open %s: %v", url, err)
+		}
+	}
+	url, conn := newDatabase(t)
+	execFile(t, conn, "testdata/schema.sql")
+	if _, err := conn.Exec(t.Context(), `INSERT INTO organizations VALUES (gen_random_uuid(), 'acme', '', true)`); err != nil {
+		t.Fatal(err)
+	}
+	from, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := NewImporter(t.Context(), from, openStore(t, storetest.SQLite(t)), Options{Organization: "nobody"}); err == nil || !strings.Contains(err.Error(), `no organization "nobody"`) {
+		t.Errorf("an organization that is not there: %v", err)
+	}
+}
+
+func TestReportWrite(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := (Report{Users: 3, Estimated: 7}).Write(&out); err != nil || !strings.Contains(out.String(), "users                   3\n") || !strings.Contains(out.String(), "of them estimates       7\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

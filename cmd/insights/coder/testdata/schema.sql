@@ -1,0 +1,86 @@
+-- What this package knows of Coder's schema, at version 500, with columns beside it that nobody but Coder should read.
+
+CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL);
+INSERT INTO schema_migrations VALUES (500, false);
+
+CREATE TYPE user_status AS ENUM ('active', 'suspended', 'dormant');
+CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
+CREATE TYPE provisioner_job_status AS ENUM ('pending', 'running', 'succeeded', 'canceling', 'canceled', 'failed', 'unknown');
+
+CREATE TABLE organizations (
+    id uuid PRIMARY KEY, name text NOT NULL, display_name text NOT NULL DEFAULT '', is_default boolean NOT NULL DEFAULT false,
+    deleted boolean NOT NULL DEFAULT false
+);
+CREATE TABLE users (
+    id uuid PRIMARY KEY, email text NOT NULL DEFAULT 'somebody@example.com', username text NOT NULL, hashed_password bytea NOT NULL DEFAULT 'hash',
+    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), status user_status NOT NULL DEFAULT 'active',
+    rbac_roles text[] NOT NULL DEFAULT '{}', avatar_url text NOT NULL DEFAULT '', deleted boolean NOT NULL DEFAULT false, name text NOT NULL DEFAULT 'Some Body',
+    is_system boolean NOT NULL DEFAULT false, is_service_account boolean NOT NULL DEFAULT false
+);
+CREATE TABLE api_keys (id text PRIMARY KEY, hashed_secret bytea NOT NULL, user_id uuid NOT NULL);
+CREATE TABLE user_deleted (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL, deleted_at timestamptz NOT NULL);
+CREATE TABLE user_status_changes (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL, new_status user_status NOT NULL, changed_at timestamptz NOT NULL);
+CREATE TABLE organization_members (user_id uuid NOT NULL, organization_id uuid NOT NULL, roles text[] NOT NULL DEFAULT '{}', PRIMARY KEY (organization_id, user_id));
+CREATE TABLE custom_roles (
+    name text NOT NULL, organization_id uuid, site_permissions jsonb NOT NULL DEFAULT '[]', org_permissions jsonb NOT NULL DEFAULT '{}'
+);
+CREATE TABLE groups (id uuid PRIMARY KEY, name text NOT NULL, organization_id uuid NOT NULL);
+CREATE TABLE group_members (user_id uuid NOT NULL, group_id uuid NOT NULL);
+CREATE TABLE templates (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), organization_id uuid NOT NULL,
+    deleted boolean NOT NULL DEFAULT false, name varchar(64) NOT NULL, display_name varchar(64) NOT NULL DEFAULT '', icon varchar(256) NOT NULL DEFAULT '',
+    user_acl jsonb NOT NULL DEFAULT '{}', group_acl jsonb NOT NULL DEFAULT '{}'
+);
+CREATE TABLE provisioner_jobs (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz,
+    canceled_at timestamptz, completed_at timestamptz, error text, input jsonb NOT NULL DEFAULT '{}',
+    job_status provisioner_job_status NOT NULL GENERATED ALWAYS AS (CASE
+        WHEN error <> '' THEN 'failed'::provisioner_job_status
+        WHEN completed_at IS NOT NULL AND canceled_at IS NOT NULL THEN 'canceled'
+        WHEN completed_at IS NOT NULL THEN 'succeeded'
+        WHEN canceled_at IS NOT NULL THEN 'canceling'
+        WHEN started_at IS NULL THEN 'pending'
+        ELSE 'running' END) STORED
+);
+CREATE TABLE template_versions (
+    id uuid PRIMARY KEY, template_id uuid, organization_id uuid NOT NULL, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
+    name varchar(64) NOT NULL, job_id uuid NOT NULL
+);
+CREATE TABLE template_version_parameters (
+    template_version_id uuid NOT NULL, name text NOT NULL, description text NOT NULL DEFAULT '', type text NOT NULL DEFAULT 'string', default_value text NOT NULL DEFAULT '',
+    options jsonb NOT NULL DEFAULT '[]', display_name text NOT NULL DEFAULT '', display_order integer NOT NULL DEFAULT 0
+);
+CREATE TABLE workspaces (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), owner_id uuid NOT NULL,
+    organization_id uuid NOT NULL, template_id uuid NOT NULL, deleted boolean NOT NULL DEFAULT false, name varchar(64) NOT NULL
+);
+CREATE TABLE workspace_builds (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), workspace_id uuid NOT NULL, template_version_id uuid NOT NULL, build_number integer NOT NULL,
+    transition workspace_transition NOT NULL, job_id uuid NOT NULL, provisioner_state bytea, UNIQUE (workspace_id, build_number)
+);
+CREATE TABLE workspace_build_parameters (workspace_build_id uuid NOT NULL, name text NOT NULL, value text NOT NULL);
+CREATE TABLE workspace_resources (id uuid PRIMARY KEY, job_id uuid NOT NULL);
+CREATE TABLE workspace_agents (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), name varchar(64) NOT NULL, resource_id uuid NOT NULL,
+    auth_token uuid NOT NULL DEFAULT gen_random_uuid(), environment_variables jsonb
+);
+CREATE TABLE workspace_apps (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL DEFAULT now(), agent_id uuid NOT NULL, display_name varchar(64) NOT NULL,
+    icon varchar(256) NOT NULL DEFAULT '', url varchar(65534), slug text NOT NULL
+);
+CREATE TABLE workspace_agent_stats (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL, user_id uuid NOT NULL, template_id uuid NOT NULL,
+    connection_count bigint NOT NULL DEFAULT 0, connection_median_latency_ms double precision NOT NULL DEFAULT -1,
+    session_count_vscode bigint NOT NULL DEFAULT 0, session_count_jetbrains bigint NOT NULL DEFAULT 0,
+    session_count_reconnecting_pty bigint NOT NULL DEFAULT 0, session_count_ssh bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX ON workspace_agent_stats (created_at);
+CREATE TABLE workspace_app_stats (
+    id bigserial PRIMARY KEY, user_id uuid NOT NULL, workspace_id uuid NOT NULL, access_method text NOT NULL, slug_or_port text NOT NULL,
+    session_id uuid NOT NULL DEFAULT gen_random_uuid(), session_started_at timestamptz NOT NULL, session_ended_at timestamptz NOT NULL
+);
+CREATE TABLE template_usage_stats (
+    start_time timestamptz NOT NULL, end_time timestamptz NOT NULL, template_id uuid NOT NULL, user_id uuid NOT NULL, median_latency_ms real,
+    usage_mins smallint NOT NULL, ssh_mins smallint NOT NULL, sftp_mins smallint NOT NULL, reconnecting_pty_mins smallint NOT NULL, vscode_mins smallint NOT NULL,
+    jetbrains_mins smallint NOT NULL, app_usage_mins jsonb, PRIMARY KEY (start_time, template_id, user_id)
+);

@@ -1,0 +1,291 @@
+package coder
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// halfHour is the length of Coder's buckets and of rows here.
+const halfHour = minute.MinutesPerHalfHour * time.Minute
+
+// usage is what was used, united as it is read.
+type usage map[cell]*use
+
+// cell is the key of a row, with the user as Coder knows them.
+type cell struct {
+	template, user uuid.UUID
+	halfHour       int32
+	kind           minute.Kind
+	app            string
+}
+
+// use is what is known of a cell.
+type use struct {
+	minutes   minute.Mask
+	connected bool
+	bins      *[minute.MinutesPerHalfHour]byte // of a connection
+}
+
+func (u usage) at(c cell) *use {
+	if u[c] == nil {
+		u[c] = &use{}
+	}
+	return u[c]
+}
+
+// addSpan adds the minutes from first to last, counted from the Unix epoch.
+func (u usage) addSpan(c cell, first, last int64) {
+	for half, minutes := range minute.HalfHours(first, last) {
+		c.halfHour = half
+		u.at(c).minutes |= minutes
+	}
+}
+
+// addSample adds a latency in milliseconds. Of a minute the first counts.
+func (u usage) addSample(c cell, at int64, ms float64) {
+	c.halfHour = int32(at / minute.MinutesPerHalfHour)
+	to, i := u.at(c), at%minute.MinutesPerHalfHour
+	if to.bins == nil {
+		to.bins = new([minute.MinutesPerHalfHour]byte)
+	}
+	if to.minutes>>i&1 == 0 {
+		to.minutes |= 1 << i
+		to.bins[i] = minute.Bin(ms)
+	}
+}
+
+// users are those who used anything.
+func (u usage) users() []uuid.UUID {
+	users := map[uuid.UUID]bool{}
+	for c := range u {
+		users[c.user] = true
+	}
+	return slices.Collect(maps.Keys(users))
+}
+
+// rows are the rows of users with these subjects.
+func (u usage) rows(subjects map[uuid.UUID]int64) []store.OpenRow {
+	rows := make([]store.OpenRow, 0, len(u))
+	for c, is := range u {
+		r := minute.Row{HalfHour: c.halfHour, Subject: subjects[c.user], Kind: c.kind, App: c.app, Minutes: is.minutes, Connected: is.connected}
+		if is.bins != nil {
+			for rest := is.minutes; rest != 0; rest &= rest - 1 {
+				r.Bins = append(r.Bins, is.bins[bits.TrailingZeros32(uint32(rest))])
+			}
+		}
+		rows = append(rows, store.OpenRow{Template: c.template, Row: r})
+	}
+	return rows
+}
+
+// window is the time that one look at the usage is about.
+type window struct {
+	from, to time.Time
+}
+
+// usage reads what was used in a window: the sessions of apps, the reports of agents as far back as Coder has them, and before
+// that its half hours.
+func (d *Database) usage(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window) (usage, error) {
+	u := usage{}
+	if err := d.appSessions(ctx, tx, u, organization, w); err != nil {
+		return nil, fmt.Errorf("read sessions of apps: %w", err)
+	}
+	reports, err := firstReports(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("look for reports: %w", err)
+	}
+	if err := d.halfHours(ctx, tx, u, organization, window{w.from, earlier(w.to, reports)}); err != nil {
+		return nil, fmt.Errorf("read half hours: %w", err)
+	}
+	if err := d.reports(ctx, tx, u, organization, window{later(w.from, reports), w.to}); err != nil {
+		return nil, fmt.Errorf("read reports of agents: %w", err)
+	}
+	return u, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// withoutReports is how old half hours are that are taken if there is no report at all: Coder no longer changes them.
+const withoutReports = 24 * time.Hour
+
+// firstReports is from when on there are all reports. Coder deletes reports that it has counted, so the half hour of the first
+// one may lack some, if Coder counted any by then.
+func firstReports(ctx context.Context, tx pgx.Tx) (time.Time, error) {
+	var first *time.Time
+	var counted bool
+	err := tx.QueryRow(ctx, `SELECT first, EXISTS (SELECT FROM template_usage_stats WHERE start_time <= first)
+		FROM (SELECT MIN(created_at) AS first FROM workspace_agent_stats) AS reports`).Scan(&first, &counted)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if first == nil {
+		at, err := now(ctx, tx)
+		return at.Add(-withoutReports).Truncate(halfHour), err
+	}
+	begin := first.UTC().Truncate(halfHour)
+	if counted && begin.Before(*first) {
+		begin = begin.Add(halfHour)
+	}
+	return begin, nil
+}
+
+// inOrganization confines a query to the templates of the organization that $1 names, if any.
+const inOrganization = ` AND ($1::uuid IS NULL OR template_id IN (SELECT id FROM templates WHERE organization_id = $1))`
+
+// maxLatency is the highest latency that is believed.
+const maxLatency = 10 * time.Minute
+
+// columnSessions are the session apps that have columns of their own in older schemas.
+var columnSessions = [...]string{"vscode", "jetbrains", "reconnecting_pty", "ssh"}
+
+// reports adds the reports of agents, each in the minute in which it arrived.
+func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
+	sessions := `session_count_vscode, session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh`
+	var columns [len(columnSessions)]int64
+	var counts map[string]int64
+	into := []any{&columns[0], &columns[1], &columns[2], &columns[3]}
+	if d.shape.SessionCounts {
+		sessions, into = `session_counts`, []any{&counts}
+	}
+	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, connection_count, connection_median_latency_ms, `+sessions+`
+		FROM workspace_agent_stats WHERE created_at >= $2 AND created_at < $3`+inOrganization+` ORDER BY created_at`, organization, w.from, w.to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var at time.Time
+	var template, user uuid.UUID
+	var connections int64
+	var latency float64
+	into = append([]any{&at, &template, &user, &connections, &latency}, into...)
+	for rows.Next() {
+		counts = nil
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		if !d.shape.SessionCounts {
+			counts = make(map[string]int64, len(columns))
+			for i, n := range columns {
+				counts[columnSessions[i]] = n
+			}
+		}
+		arrived := at.Unix() / 60
+		open, _ := store.NormalizeSessions(counts)
+		for app := range open {
+			c := cell{template, user, int32(arrived / minute.MinutesPerHalfHour), minute.Session, app}
+			u.addSpan(c, arrived, arrived)
+			u.at(c).connected = u.at(c).connected || connections > 0
+		}
+		if latency > 0 && latency <= float64(maxLatency.Milliseconds()) {
+			u.addSample(cell{template: template, user: user, kind: minute.Connection}, arrived, latency)
+		}
+	}
+	return rows.Err()
+}
+
+// maxSession is the length of the longest session of an app that is believed.
+const maxSession = 31 * 24 * time.Hour
+
+// appSessions adds the sessions of apps that touch a window, whole.
+func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
+	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, access_method, slug_or_port, session_started_at, session_ended_at
+		FROM workspace_app_stats JOIN workspaces ON workspaces.id = workspace_app_stats.workspace_id
+		WHERE session_ended_at >= $2 AND session_started_at < $3`+inOrganization, organization, w.from, w.to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var template, user uuid.UUID
+		var method, app string
+		var started, ended time.Time
+		if err := rows.Scan(&template, &user, &method, &app, &started, &ended); err != nil {
+			return err
+		}
+		if app = plain(app); method == "terminal" {
+			app = store.TerminalApp
+		}
+		if app == "" || user == uuid.Nil || ended.Before(started) || ended.Sub(started) > maxSession {
+			continue
+		}
+		const micros = int64(time.Minute / time.Microsecond)
+		first, last := started.Unix()/60, (ended.UnixMicro()+micros-1)/micros-1 // up to the end, not with it
+		u.addSpan(cell{template: template, user: user, kind: minute.App, app: app}, first, last)
+	}
+	return rows.Err()
+}
+
+// halfHours adds estimates of which minutes Coder's half hours are.
+func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
+	if !w.from.Before(w.to) {
+		return nil
+	}
+	known := map[cell]minute.Mask{} // minutes of apps, in cells without kind and app
+	for c, is := range u {
+		if c.kind == minute.App {
+			c.kind, c.app = 0, ""
+			known[c] |= is.minutes
+		}
+	}
+	return d.buckets(ctx, tx, organization, w, func(c cell, b bucket) {
+		for _, r := range b.estimate(known[c]) {
+			c.kind, c.app = r.Kind, r.App
+			u.at(c).minutes |= r.Minutes
+		}
+	})
+}
+
+// buckets calls f with Coder's half hours that begin in a window, in cells without kind and app.
+func (d *Database) buckets(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func(cell, bucket)) error {
+	sessions := `jsonb_build_object('ssh', ssh_mins, 'sftp', sftp_mins, 'reconnecting_pty', reconnecting_pty_mins, 'vscode', vscode_mins, 'jetbrains', jetbrains_mins)`
+	if d.shape.SessionApps {
+		sessions = `(SELECT jsonb_object_agg(app_name, usage_mins) FROM template_usage_stats_session_apps AS apps WHERE apps.start_time = stats.start_time
+			AND apps.template_id = stats.template_id AND apps.user_id = stats.user_id)`
+	}
+	rows, err := tx.Query(ctx, `SELECT start_time, template_id, user_id, usage_mins, `+sessions+`, app_usage_mins
+		FROM template_usage_stats AS stats WHERE start_time >= $2 AND start_time < $3`+inOrganization, organization, w.from, w.to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var start time.Time
+		var c cell
+		var b bucket
+		var named map[string]int
+		if err := rows.Scan(&start, &c.template, &c.user, &b.usage, &named, &b.apps); err != nil {
+			return err
+		}
+		c.halfHour = int32(start.Unix() / int64(halfHour.Seconds()))
+		b.sessions = make(map[string]int, len(named))
+		for name, n := range named {
+			if n > 0 {
+				b.sessions[store.NormalizeSessionName(name)] += n
+			}
+		}
+		f(c, b)
+	}
+	return rows.Err()
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/cmd/insights/coder"
+	"github.com/template-insights/insights/store"
+)
+
+type importCoderCommand struct {
+	databaseFlag
+	logFlags
+	From         string `required:"" env:"INSIGHTS_IMPORT_FROM" placeholder:"URL" help:"The database of the Coder deployment, postgres://. It is only read; deploy/coder/grants.sql makes a role that may read what is needed and no more. Put a URL with a password into the environment."`
+	Organization string `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
+	DryRun       bool   `help:"Change nothing; print what would change."`
+	Follow       bool   `help:"Then keep up with the deployment: what happens there is here a few seconds later."`
+}
+
+// Run imports, and follows if it is told to.
+func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
+	if f.DryRun && f.Follow {
+		return usageError("--dry-run ends, --follow does not: choose one")
+	}
+	from, err := coder.Open(ctx, f.From)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	logger := f.logger(c.err)
+	i, err := coder.NewImporter(ctx, from, to, coder.Options{Organization: f.Organization, DryRun: f.DryRun, Logger: logger})
+	if err != nil {
+		return err
+	}
+	if !f.DryRun {
+		if err := to.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, "import coder", "from="+from.String()); err != nil {
+			return err
+		}
+	}
+	if f.Follow {
+		return i.Follow(ctx)
+	}
+	if err := i.Run(ctx); err != nil {
+		return err
+	}
+	return i.Report().Write(c.out)
+}
