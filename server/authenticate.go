@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -42,7 +44,8 @@ func principalOf(ctx context.Context) access.Principal {
 type authenticator struct {
 	store    *store.Store
 	logger   *slog.Logger
-	issuer   *tokenVerifier    // nil: only own tokens count
+	issuer   *tokenVerifier    // nil: its tokens do not count
+	coder    *coderSessions    // nil: its tokens do not count
 	failures *limiters[string] // by the network of the caller
 	handlers sync.WaitGroup    // of streams; those that were ended early take a moment to notice
 
@@ -58,10 +61,11 @@ type authentication struct {
 	until     time.Time
 }
 
-// credential is what a call shows: an own token, or one of the issuer.
+// credential is what a call shows: an own token, one of the issuer, or that of a session of Coder.
 type credential struct {
-	token access.Token
-	jwt   secretText
+	token   access.Token
+	jwt     secretText
+	session secretText
 }
 
 // secretText is a text that is never printed.
@@ -74,8 +78,8 @@ func (secretText) String() string { return "(secret)" }
 func (s secretText) GoString() string { return s.String() }
 
 func (c credential) hash() [32]byte {
-	if c.jwt != "" {
-		return sha256.Sum256([]byte(c.jwt))
+	if foreign := cmp.Or(c.jwt, c.session); foreign != "" {
+		return sha256.Sum256([]byte(foreign))
 	}
 	return [32]byte(c.token.Hash())
 }
@@ -94,6 +98,9 @@ func newAuthenticator(c Config) *authenticator {
 	}
 	if c.OIDC != nil {
 		a.issuer = newTokenVerifier(*c.OIDC, c.Clock)
+	}
+	if c.CoderURL != "" {
+		a.coder = newCoderSessions(c.CoderURL, c.Clock)
 	}
 	return a
 }
@@ -122,6 +129,9 @@ func (a *authenticator) credentialOf(ctx context.Context) (credential, error) {
 	}
 	if a.issuer != nil && isJWT(found[0]) {
 		return credential{jwt: secretText(found[0])}, nil
+	}
+	if a.coder != nil && isCoderSession(found[0]) {
+		return credential{session: secretText(found[0])}, nil
 	}
 	token, err := access.ParseToken(found[0])
 	return credential{token: token}, err
@@ -154,10 +164,17 @@ func (a *authenticator) authenticate(ctx context.Context, c credential) (access.
 
 // ask finds the principal behind a credential.
 func (a *authenticator) ask(ctx context.Context, c credential) (access.Principal, error) {
-	if c.jwt == "" {
+	var user uuid.UUID
+	var until time.Time
+	var err error
+	switch {
+	case c.jwt != "":
+		user, until, err = a.issuer.verify(ctx, string(c.jwt))
+	case c.session != "":
+		user, until, err = a.coder.verify(ctx, c)
+	default:
 		return a.store.Authenticate(ctx, c.token)
 	}
-	user, until, err := a.issuer.verify(ctx, string(c.jwt))
 	if err != nil {
 		return access.Principal{}, err
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
 	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL          string           // of a Coder deployment whose session tokens are accepted as those of users; empty: nobody's
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
 	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
@@ -79,6 +80,9 @@ func (c Config) validate() error {
 		if err := c.OIDC.validate(); err != nil {
 			return err
 		}
+	}
+	if err := checkCoderURL(c.CoderURL); err != nil {
+		return err
 	}
 	if u, err := url.Parse(c.ExternalURL); c.ExternalURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || c.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
 		return fmt.Errorf("server needs an external URL of scheme and host alone, not %q", c.ExternalURL)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -20,8 +21,14 @@ const sessionLength = 12 * time.Hour
 // setCookieKey is the one header of gRPC answers that REST answers show.
 const setCookieKey = "set-cookie"
 
+// shortestSession is how long a session lasts at least.
+const shortestSession = time.Minute
+
 // SignIn implements [insightsv1.AccessServiceServer].
 func (a *accessService) SignIn(ctx context.Context, _ *insightsv1.SignInRequest) (*insightsv1.SignInResponse, error) {
+	if end := principalOf(ctx).Until; !end.IsZero() && end.Before(a.clock().Add(shortestSession)) {
+		return nil, newCallError(codes.FailedPrecondition, reasonInvalid, "This token begins no session.", "It may end at any moment, and a session would go on.", nil)
+	}
 	secret, until, err := a.store.SignIn(ctx, principalOf(ctx), sessionLength)
 	if err != nil {
 		return nil, err

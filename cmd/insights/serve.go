@@ -71,6 +71,7 @@ type serveCommand struct {
 	OIDCClientSecret string         `name:"oidc-client-secret-file" env:"INSIGHTS_OIDC_CLIENT_SECRET_FILE" placeholder:"FILE" help:"A file with the secret of the page, if the issuer gave it one; its client id is the audience."`
 	ExternalURL      string         `name:"external-url" env:"INSIGHTS_EXTERNAL_URL" placeholder:"URL" help:"Where people reach the page: scheme and host, such as https://insights.example.com. With it they can sign in through the OIDC issuer, which must know URL/sign-in/oidc/callback as a redirect URI."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
+	CoderURL         string         `name:"auth-coder-url" env:"INSIGHTS_AUTH_CODER_URL" placeholder:"URL" help:"Accept the session tokens of this Coder deployment as those of users, whom insights import coder brought here: each is shown to it at most every few seconds."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
@@ -114,7 +115,7 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		ExternalURL: f.ExternalURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 	}
 	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
