@@ -23,6 +23,7 @@ type demoCommand struct {
 	addressFlags
 	logFlags
 	Database       string        `env:"INSIGHTS_DATABASE" placeholder:"NAME" help:"Keep the demo in this database, sqlite:FILE or postgres://. Default: a temporary file, gone in the end."`
+	From           string        `env:"INSIGHTS_DEMO_FROM" placeholder:"URL" help:"Instead of the company, show the last month of the Coder deployment with this database, postgres://, which is only read, and compare the last day with what Coder says of it."`
 	ReportInterval time.Duration `default:"10s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often the simulated agents report. Default: ${default}."`
 }
 
@@ -44,11 +45,15 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	d := &demo{store: s, console: c, interval: f.ReportInterval, company: fleet.NewCompany(demoSeed, time.Now())}
+	d := &demo{store: s, console: c, interval: f.ReportInterval}
 	config := server.Config{
 		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
 	}
+	if f.From != "" {
+		return d.showCoder(ctx, f.From, config)
+	}
+	d.company = fleet.NewCompany(demoSeed, time.Now())
 	agents, stop := context.WithCancel(ctx)
 	defer stop()
 	streaming := make(chan error, 1)

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Organization is the id or the name of the only organization that is imported; empty: all are, and the roles of the site.
 	Organization string
+	// Past is how far back usage is imported, and how far the import came is not kept then; zero: all of it is imported.
+	Past time.Duration
 	// DryRun changes nothing: the report says what would change.
 	DryRun bool
 	// Logger gets the progress.
@@ -31,6 +33,7 @@ type Importer struct {
 	to           *store.Store
 	organization *uuid.UUID // the only one; nil: all
 	source       string     // names deployment and organization in the store
+	past         time.Duration
 	dry          bool
 	logger       *slog.Logger
 
@@ -44,7 +47,7 @@ type Importer struct {
 
 // NewImporter returns an importer that goes on where the last one of this deployment ended.
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
-	i := &Importer{from: from, to: to, source: "coder " + from.deployment.String(), dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
+	i := &Importer{from: from, to: to, source: "coder " + from.deployment.String(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
 		usageEvery: usageEvery, catalogEvery: catalogEvery}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -108,7 +111,7 @@ func (i *Importer) Run(ctx context.Context) error {
 	return nil
 }
 
-// firstUsage is when the first usage was, or the end if there was none.
+// firstUsage is when the first usage was that is wanted, or the end if there was none.
 func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, error) {
 	var first *time.Time
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -120,6 +123,9 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	}
 	if first == nil {
 		return end, nil
+	}
+	if i.past > 0 {
+		return later(first.UTC(), end.Add(-i.past)), nil
 	}
 	return first.UTC(), nil
 }
@@ -356,7 +362,7 @@ func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
 
 // save notes how far everything is here.
 func (i *Importer) save(ctx context.Context) error {
-	if i.dry || i.until.IsZero() {
+	if i.dry || i.past > 0 || i.until.IsZero() {
 		return nil
 	}
 	return i.to.SetImportedUntil(ctx, i.source, earlier(i.until, i.catalogUntil))
