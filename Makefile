@@ -120,6 +120,10 @@ release: ## Build what a release of VERSION (v1.2.3) consists of into dist/, fro
 chaos: ## Break everything for about an hour: processes, databases, networks, disks, clients. CHAOS limits it to some campaigns.
 	scripts/chaos.sh
 
+.PHONY: follow
+follow: ## Follow a deployment of Coder and be killed KILLS (20) times; fail unless all that happened there is here.
+	FOLLOW_KILLS=$(or $(KILLS),20) go test -race -count=1 -timeout=1h -run=TestFollowKilled -v ./cmd/insights/coder
+
 .PHONY: bench
 bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-compare FILE' shows an earlier bench.json beside.
 	go run ./test/bench -out bench.json $(BENCH)

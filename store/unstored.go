@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -16,50 +17,33 @@ import (
 // nothing. What is to be deleted is not looked at.
 func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error) {
 	tx := s.lookups.WithContext(ctx)
+	workspaces := slices.Clone(c.Workspaces)
+	for i := range workspaces {
+		workspaces[i].ChangedAt = Instant{} // when it was written does not matter
+	}
 	fresh := Catalog{Deleted: c.Deleted}
-	for _, read := range []func() error{
-		func() (err error) {
-			fresh.Organizations, err = unstored(tx, "id", c.Organizations, func(x Organization) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Templates, err = unstored(tx, "id", c.Templates, func(x Template) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Versions, err = unstored(tx, "id", c.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Users, err = unstored(tx, "id", c.Users, func(x User) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Groups, err = unstoredGroups(tx, c.Groups)
-			return err
-		},
-		func() (err error) {
-			bare := slices.Clone(c.Workspaces)
-			for i := range bare {
-				bare[i].ChangedAt = Instant{} // when it was written does not matter
-			}
-			fresh.Workspaces, err = unstored(tx.Omit("changed_at"), "id", bare, func(x Workspace) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Agents, err = unstored(tx, "id", c.Agents, func(x Agent) uuid.UUID { return x.ID })
-			return err
-		},
-		func() (err error) {
-			fresh.Apps, err = unstored(tx, "agent_id", c.Apps, func(x App) uuid.UUID { return x.AgentID })
-			return err
-		},
-	} {
-		if err := read(); err != nil {
-			return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
-		}
+	err := errors.Join(
+		into(&fresh.Organizations)(unstored(tx, "id", c.Organizations, func(x Organization) uuid.UUID { return x.ID })),
+		into(&fresh.Templates)(unstored(tx, "id", c.Templates, func(x Template) uuid.UUID { return x.ID })),
+		into(&fresh.Versions)(unstored(tx, "id", c.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
+		into(&fresh.Users)(unstored(tx, "id", c.Users, func(x User) uuid.UUID { return x.ID })),
+		into(&fresh.Groups)(unstoredGroups(tx, c.Groups)),
+		into(&fresh.Workspaces)(unstored(tx.Omit("changed_at"), "id", workspaces, func(x Workspace) uuid.UUID { return x.ID })),
+		into(&fresh.Agents)(unstored(tx, "id", c.Agents, func(x Agent) uuid.UUID { return x.ID })),
+		into(&fresh.Apps)(unstored(tx, "agent_id", c.Apps, func(x App) uuid.UUID { return x.AgentID })),
+	)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
 	}
 	return fresh, nil
+}
+
+// into keeps a list and passes its error on.
+func into[T any](to *[]T) func([]T, error) error {
+	return func(items []T, err error) error {
+		*to = items
+		return err
+	}
 }
 
 // unstored returns the items of which no row is the same. A column holds what key returns.
