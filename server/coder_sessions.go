@@ -55,7 +55,7 @@ func checkCoderURL(text string) error {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("server needs a Coder URL of scheme, host and path alone")
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
-		return fmt.Errorf("Coder URL %q must be https", text)
+		return fmt.Errorf("the URL %q of Coder must be https", text)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (c *coderSessions) ask(ctx context.Context, token string) (uuid.UUID, error
 	case c.calls <- struct{}{}:
 		defer func() { <-c.calls }()
 	case <-ctx.Done():
-		return uuid.Nil, unavailable(errors.New("Coder is asked about too many sessions"))
+		return uuid.Nil, unavailable(errors.New("too many questions to Coder about sessions"))
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.me, nil)
 	if err != nil {

@@ -120,11 +120,16 @@ func TestCounterRules(t *testing.T) {
 		},
 		{
 			"estimates count where nothing of their kind was measured, and need no gate", day,
-			[][]Row{{
-				{HalfHour: 0, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111}, app(0, 1, "jupyter", 0b1000),
-				session(1, 1, "zed", 0b1, false), {HalfHour: 1, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111},
-				{HalfHour: 1, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11},
-			}, {{HalfHour: 0, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11000}}},
+			[][]Row{
+				{
+					{HalfHour: 0, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111},
+					app(0, 1, "jupyter", 0b1000),
+					session(1, 1, "zed", 0b1, false),
+					{HalfHour: 1, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111},
+					{HalfHour: 1, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11},
+				},
+				{{HalfHour: 0, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11000}},
+			},
 			Tally{
 				Templates: []int{0, 1}, Users: []UserTally{user(1, 7, 0, 1)}, Estimated: true,
 				Channels: []ChannelTally{{3, 1, 1, []int{0}}, {4, 1, 1, []int{0, 1}}},

@@ -22,7 +22,7 @@ const (
 )
 
 // ErrSchema means that the tables are not the ones that this package reads.
-var ErrSchema = errors.New("Coder schema")
+var ErrSchema = errors.New("schema of Coder")
 
 // connectTimeout is how long a database may take to let us in.
 const connectTimeout = 10 * time.Second

@@ -47,8 +47,10 @@ type Importer struct {
 
 // NewImporter returns an importer that goes on where the last one of this deployment ended.
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
-	i := &Importer{from: from, to: to, source: "coder " + from.deployment.String(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
-		usageEvery: usageEvery, catalogEvery: catalogEvery}
+	i := &Importer{
+		from: from, to: to, source: "coder " + from.deployment.String(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
+		usageEvery: usageEvery, catalogEvery: catalogEvery,
+	}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			return tx.QueryRow(ctx, `SELECT id FROM organizations WHERE id::text = $1 OR name = $1 ORDER BY id::text = $1 DESC, deleted LIMIT 1`, o.Organization).Scan(&i.organization)
