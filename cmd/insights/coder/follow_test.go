@@ -54,7 +54,12 @@ func follower() int {
 // live adds a report and a session that go on now.
 func (w *world) live(t testing.TB, n int) {
 	t.Helper()
-	at := time.Now()
+	w.liveAt(t, n, time.Now())
+}
+
+// liveAt adds them at a moment.
+func (w *world) liveAt(t testing.TB, n int, at time.Time) {
+	t.Helper()
 	r := report{at: at, template: n % 2, user: n % 3, vscode: true, connections: 1, latency: float64(5 + n)}
 	s := session{template: n % 2, user: (n + 1) % 3, app: "code", started: at, ended: at.Add(time.Second)}
 	w.reports, w.sessions = append(w.reports, r), append(w.sessions, s)
@@ -169,4 +174,14 @@ func TestFollow(t *testing.T) {
 	if err := <-followed; err != nil {
 		t.Error(err)
 	}
+
+	// As after a break of an hour, in which work went on.
+	i.until = time.Now().Add(-time.Hour)
+	for ago := 65 * time.Minute; ago >= 0; ago -= 5 * time.Minute {
+		w.liveAt(t, int(ago/time.Minute)%6, time.Now().Add(-ago))
+	}
+	if err := i.usage(t.Context(), window{from: since(i.until)}, i.unlessRecent); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t, to)
 }

@@ -132,12 +132,12 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// Pace of following: what is new is looked for this often, but reading takes no more than a tenth of the time, whatever the size
+// Pace of following: what is new is looked for this often, but looking takes no more than a quarter of the time, whatever the size
 // of the deployment.
 const (
 	usageEvery   = 5 * time.Second
 	catalogEvery = 10 * time.Second
-	idleShare    = 9
+	idleShare    = 3
 )
 
 // Follow runs and then keeps looking for what is new until the context is done. A database that does not answer is asked again.
