@@ -15,7 +15,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -217,6 +219,29 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 			if diff := cmp.Diff(want, report["template_ids"]); diff != "" {
 				t.Errorf("%s: %s: templates (-want +got):\n%s", path, name, diff)
 			}
+		}
+	}
+}
+
+// An answer that holds estimates says so, and one that holds none says nothing.
+func TestEstimatedUsage(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	r := run(t, f.Database, storetest.Now, nil)
+	token := r.token(t, access.RoleOwner, uuid.Nil)
+	measured, estimate := f.Row(0, 0, 2, 0b111), f.Row(0, 1, 4, 0b11)
+	estimate.Kind, estimate.Connected = minute.ImportedSession, false
+	window := url.Values{"start_time": {"2023-08-15T00:00:00Z"}, "end_time": {"2023-08-15T12:00:00Z"}}
+	for _, want := range []struct {
+		rows      []store.OpenRow
+		users     float64
+		estimated any
+	}{{[]store.OpenRow{measured}, 1, nil}, {[]store.OpenRow{estimate}, 2, true}} {
+		f.MustMerge(t, want.rows...)
+		status, answer := r.get(t, token, "/api/v2/insights/templates", window)
+		report, _ := answer["report"].(map[string]any)
+		if status != 200 || report["active_users"] != want.users || report["estimated"] != want.estimated {
+			t.Errorf("%d %v, want %v users and estimated %v", status, report, want.users, want.estimated)
 		}
 	}
 }

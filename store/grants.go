@@ -53,9 +53,10 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 	return kept, nil
 }
 
-// SyncRoles makes the bindings of a source those that it has now, and returns how many it gave and took. What was granted
-// here stays. A dry run changes nothing. The error names the field of a binding that does not fit its role.
-func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBinding, dry bool) (given, taken int, err error) {
+// SyncRoles makes the bindings of a source those that it has now, and returns how many it gave and took. Of those that it had
+// before it takes none that covers does not want; what was granted here stays. A dry run changes nothing. The error names the
+// field of a binding that does not fit its role.
+func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBinding, covers func(RoleBinding) bool, dry bool) (given, taken int, err error) {
 	type key struct {
 		kind                   access.Kind
 		principal              uuid.UUID
@@ -84,7 +85,7 @@ func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBin
 			for _, b := range held {
 				if _, wants := missing[keyOf(b)]; wants {
 					delete(missing, keyOf(b))
-				} else if b.Source == source {
+				} else if b.Source == source && covers(b) {
 					gone = append(gone, b.ID)
 				}
 			}

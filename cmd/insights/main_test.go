@@ -64,6 +64,7 @@ func TestCommandLine(t *testing.T) {
 		"external URL with a path": {args: []string{"serve", database, "--external-url=https://a/b"}, code: exitError, err: "external URL"},
 		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
 		"profiles beyond loopback": {args: []string{"serve", database, "--insecure", "--pprof-address=0.0.0.0:0"}, code: exitUsage, err: "--pprof-address"},
+		"Coder in the clear":       {args: []string{"serve", database, "--auth-coder-url=http://coder.example.com"}, code: exitError, err: "must be https"},
 		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
 		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
 		"aggregation of nothing":   {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError, err: "none stands alone"},

@@ -145,22 +145,25 @@ func rolesOfAnotherSystem(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	admin := binding(1, access.RoleTemplateAdmin, f.Templates[0])
+	all := func(store.RoleBinding) bool { return true }
 	for _, step := range []struct {
 		name         string
 		source       string
 		bindings     []store.RoleBinding
+		covers       func(store.RoleBinding) bool
 		dry          bool
 		given, taken int
 		left         int
 	}{
-		{"a dry run", "coder", []store.RoleBinding{here, admin}, true, 1, 0, 1},
-		{"the first time", "coder", []store.RoleBinding{here, admin}, false, 1, 0, 2},
-		{"again", "coder", []store.RoleBinding{here, admin}, false, 0, 0, 2},
-		{"another system", "other", nil, false, 0, 0, 2},
-		{"a change", "coder", []store.RoleBinding{binding(2, access.RoleOwner, uuid.Nil)}, false, 1, 1, 2},
-		{"nobody has any", "coder", nil, false, 0, 1, 1},
+		{"a dry run", "coder", []store.RoleBinding{here, admin}, all, true, 1, 0, 1},
+		{"the first time", "coder", []store.RoleBinding{here, admin}, all, false, 1, 0, 2},
+		{"again", "coder", []store.RoleBinding{here, admin}, all, false, 0, 0, 2},
+		{"another system", "other", nil, all, false, 0, 0, 2},
+		{"a part without any", "coder", nil, func(b store.RoleBinding) bool { return b.TemplateID == f.Templates[1] }, false, 0, 0, 2},
+		{"a change", "coder", []store.RoleBinding{binding(2, access.RoleOwner, uuid.Nil)}, all, false, 1, 1, 2},
+		{"nobody has any", "coder", nil, all, false, 0, 1, 1},
 	} {
-		given, taken, err := f.SyncRoles(t.Context(), step.source, step.bindings, step.dry)
+		given, taken, err := f.SyncRoles(t.Context(), step.source, step.bindings, step.covers, step.dry)
 		if err != nil || given != step.given || taken != step.taken {
 			t.Errorf("%s: gave %d, took %d, %v; want %d and %d", step.name, given, taken, err, step.given, step.taken)
 		}
@@ -168,7 +171,7 @@ func rolesOfAnotherSystem(t *testing.T, f *Fixture) {
 			t.Errorf("%s: %d bindings are left, %v; want %d", step.name, len(left), err, step.left)
 		}
 	}
-	if _, _, err := f.SyncRoles(t.Context(), "coder", []store.RoleBinding{binding(0, "chief", uuid.Nil)}, false); err == nil {
+	if _, _, err := f.SyncRoles(t.Context(), "coder", []store.RoleBinding{binding(0, "chief", uuid.Nil)}, all, false); err == nil {
 		t.Error("an unknown role was taken over")
 	}
 }

@@ -69,6 +69,9 @@ func Open(ctx context.Context, url string) (*Database, error) {
 // Close ends the connection.
 func (d *Database) Close() { d.pool.Close() }
 
+// source names the deployment in a store.
+func (d *Database) source() string { return "coder " + d.deployment.String() }
+
 // String names the database without its credentials.
 func (d *Database) String() string { return d.name }
 

@@ -48,7 +48,7 @@ type Importer struct {
 // NewImporter returns an importer that goes on where the last one of this deployment ended.
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
-		from: from, to: to, source: "coder " + from.deployment.String(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
+		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
 		usageEvery: usageEvery, catalogEvery: catalogEvery,
 	}
 	if o.Organization != "" {
@@ -282,7 +282,11 @@ func (i *Importer) roles(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	given, taken, err := i.to.SyncRoles(ctx, i.source, bindings, i.dry)
+	covers, err := i.covers(ctx)
+	if err != nil {
+		return err
+	}
+	given, taken, err := i.to.SyncRoles(ctx, i.from.source(), bindings, covers, i.dry)
 	if err != nil {
 		return err
 	}
@@ -292,6 +296,17 @@ func (i *Importer) roles(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	return i.to.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, "import roles", fmt.Sprintf("source=%s given=%d taken=%d", i.source, given, taken))
+}
+
+// covers is which roles the import is about: all that came from the deployment, or those within its only organization.
+func (i *Importer) covers(ctx context.Context) (func(store.RoleBinding) bool, error) {
+	if i.organization == nil {
+		return func(store.RoleBinding) bool { return true }, nil
+	}
+	organizations, err := i.to.OrganizationsOf(ctx, nil)
+	return func(b store.RoleBinding) bool {
+		return b.OrganizationID == *i.organization || b.TemplateID != uuid.Nil && organizations[b.TemplateID] == *i.organization
+	}, err
 }
 
 // recent is how old usage may be that is written without a look at what is there: most of it is new, and a repeat costs

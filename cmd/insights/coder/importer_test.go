@@ -236,6 +236,9 @@ func TestImportCatalog(t *testing.T) {
 	if err != nil || len(live) != 1 {
 		t.Errorf("of an agent of the last build and one of a deleted workspace %d live, want 1: %v %v", len(live), names, err)
 	}
+	if r := runImport(t, w.url, to, Options{Organization: w.organization.String()}); r.RolesTaken+r.RolesGiven != 0 {
+		t.Errorf("an import of one organization took or gave roles that the import of all gave: %+v", r)
+	}
 	w.exec(t, `DELETE FROM groups WHERE id = $1`, group)
 	w.exec(t, `UPDATE templates SET group_acl = '{}'`)
 	w.exec(t, `UPDATE users SET rbac_roles = '{}'`)
