@@ -29,6 +29,33 @@ var documents = []string{"quick-start", "connecting-agents", "access", "troubles
 // What the documents tell readers to do works, and answers what they say. Each is run in an empty folder with a server of its own.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
+	for _, name := range documents {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runDocument(t, name, t.TempDir(), nil)
+		})
+	}
+}
+
+// What is said about Coder works with a deployment.
+func TestMovingFromCoder(t *testing.T) {
+	t.Parallel()
+	url, _ := newCoder(t)
+	deploy, err := filepath.Abs("../../deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Symlink(deploy, filepath.Join(folder, "deploy")); err != nil {
+		t.Fatal(err)
+	}
+	_, database, _ := strings.Cut(url, "@")
+	runDocument(t, "moving-from-coder", folder, []string{"127.0.0.1:5432/coder", database}, "CODER_PG_CONNECTION_URL="+url)
+}
+
+// runDocument runs a document in a folder, with some of its text replaced and variables of the environment.
+func runDocument(t *testing.T, name, folder string, replace []string, environment ...string) {
+	t.Helper()
 	script, err := filepath.Abs("../../scripts/docs.sh")
 	if err != nil {
 		t.Fatal(err)
@@ -43,31 +70,27 @@ func TestDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range documents {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(filepath.Join("../../docs", name+".md"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			folder, http, grpc, prometheus := t.TempDir(), storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t)
-			moved := strings.NewReplacer("127.0.0.1:8080", http, "127.0.0.1:9090", grpc, "127.0.0.1:2112", prometheus).Replace(string(text))
-			document := filepath.Join(t.TempDir(), name+".md")
-			if err := os.WriteFile(document, []byte(moved), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			command := exec.CommandContext(t.Context(), script, document)
-			command.Dir = folder
-			command.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "SAME_JSON=same-json", "NEWCOMER=",
-				"INSIGHTS_HTTP_ADDRESS="+http, "INSIGHTS_GRPC_ADDRESS="+grpc, "INSIGHTS_PROMETHEUS_ADDRESS="+prometheus)
-			command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) } // it ends what it started
-			out, err := command.CombinedOutput()
-			if err != nil {
-				t.Errorf("%v:\n%s", err, out)
-			}
-			t.Logf("%s", regexp.MustCompile(`(?m)^== .*`).FindAll(out, -1))
-		})
+	text, err := os.ReadFile(filepath.Join("../../docs", name+".md"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	http, grpc, prometheus := storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t)
+	moved := strings.NewReplacer(append(replace, "127.0.0.1:8080", http, "127.0.0.1:9090", grpc, "127.0.0.1:2112", prometheus)...).Replace(string(text))
+	document := filepath.Join(t.TempDir(), name+".md")
+	if err := os.WriteFile(document, []byte(moved), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), script, document)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "SAME_JSON=same-json", "NEWCOMER=",
+		"INSIGHTS_HTTP_ADDRESS="+http, "INSIGHTS_GRPC_ADDRESS="+grpc, "INSIGHTS_PROMETHEUS_ADDRESS="+prometheus)
+	command.Env = append(command.Env, environment...)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) } // it ends what it started
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	t.Logf("%s", regexp.MustCompile(`(?m)^== .*`).FindAll(out, -1))
 }
 
 // Code of documents stands in programs that are compiled and run by tests.

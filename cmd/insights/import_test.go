@@ -4,12 +4,9 @@ import (
 	"context"
 	"net/http"
 	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/template-insights/insights/store/storetest"
@@ -92,45 +89,5 @@ func TestDemoOfCoder(t *testing.T) {
 	p.stop()
 	if code := <-p.stopped; code != exitOK {
 		t.Errorf("the demo ended with %d", code)
-	}
-}
-
-// fenced are the lines of shell in a document.
-var fenced = regexp.MustCompile("(?s)```sh\n(.*?)```")
-
-// The commands of the documentation are right: those that end do what it says, and the others have flags that exist.
-func TestMovingFromCoder(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../docs/moving-from-coder.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, _ := newCoder(t)
-	variables := map[string]string{"INSIGHTS_IMPORT_FROM": from, "INSIGHTS_DATABASE": "sqlite:" + t.TempDir() + "/insights.db"}
-	run := 0
-	for _, block := range fenced.FindAllStringSubmatch(string(text), -1) {
-		for line := range strings.Lines(block[1]) {
-			arguments, isOurs := strings.CutPrefix(strings.TrimSpace(line), "insights ")
-			if !isOurs {
-				continue
-			}
-			run++
-			args := strings.Fields(os.Expand(strings.ReplaceAll(arguments, `"`, ""), func(name string) string { return variables[name] }))
-			if args[0] == "import" && !slices.Contains(args, "--follow") {
-				if code, _, errs := command(t, nil, args...); code != exitOK {
-					t.Errorf("%s: %d %s", line, code, errs)
-				}
-				continue
-			}
-			var all commandLine
-			if parser, err := kong.New(&all); err != nil {
-				t.Fatal(err)
-			} else if _, err := parser.Parse(args); err != nil {
-				t.Errorf("%s: %v", line, err)
-			}
-		}
-	}
-	if run < 6 {
-		t.Errorf("only %d commands", run)
 	}
 }

@@ -2,7 +2,7 @@
 -- no more. It sees no e-mail address, no password, no token and no state of a workspace, and it writes nothing.
 --
 --   psql "$CODER_PG_CONNECTION_URL" -f grants.sql
---   psql "$CODER_PG_CONNECTION_URL" -c "\password insights"
+--   psql "$CODER_PG_CONNECTION_URL" -c "ALTER ROLE insights PASSWORD 'choose-one'"
 --
 -- It may be run again: after an update of Coder, for instance, which may have added a column.
 
