@@ -83,9 +83,17 @@ func TestEvilRequests(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
-	asked := 0
+	asked, read := 0, map[string]bool{}
 	for _, q := range evilQuestions(f.Templates[0].String()) {
 		fields := q.request.ProtoReflect().Descriptor().Fields()
+		shape := ""
+		for i := range fields.Len() {
+			shape += " " + string(fields.Get(i).Name())
+		}
+		if read[shape] {
+			continue // requests with the same fields are read by the same code
+		}
+		read[shape] = true
 		for i := range fields.Len() {
 			field := fields.Get(i)
 			values, known := evil[field.Name()]
