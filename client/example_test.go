@@ -61,10 +61,11 @@ func ExampleReporter() {
 	defer conn.Close()
 
 	ctx, stop := context.WithCancel(context.Background())
-	err = runAgent(ctx, conn, w.agent, func() map[string]int64 {
-		stop() // an agent that ends after its first report
-		return map[string]int64{"vscode": 1}
-	})
+	go func() {
+		w.await(1)
+		stop()
+	}()
+	err = runAgent(ctx, conn, w.agent, func() map[string]int64 { return map[string]int64{"vscode": 1} })
 	fmt.Println(err, w.minutes())
 	// Output: context canceled 1
 }

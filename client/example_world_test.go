@@ -100,6 +100,13 @@ func (w *world) minutes() (n int64) {
 	return n
 }
 
+// await waits until ada was active for so long.
+func (w *world) await(minutes int64) {
+	for w.minutes() < minutes {
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // use makes ada active for the first minutes of yesterday.
 func (w *world) use(minutes int) {
 	subjects, err := w.store.Subjects(context.Background(), []uuid.UUID{w.user})

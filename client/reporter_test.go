@@ -137,7 +137,7 @@ func runReporter(t *testing.T, f *storetest.Fixture, address string, token store
 func dial(t *testing.T, address, token string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := client.NewConn(address, client.Token(token), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}}))
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}, MinConnectTimeout: 10 * time.Second}))
 	if err != nil {
 		t.Fatal(err)
 	}
