@@ -24,7 +24,7 @@ var asProgram = map[string]func() int{
 }
 
 // documents are those whose commands are run.
-var documents = []string{"quick-start", "connecting-agents", "access", "troubleshooting"}
+var documents = []string{"quick-start", "connecting-agents", "access", "operations", "troubleshooting"}
 
 // What the documents tell readers to do works, and answers what they say. Each is run in an empty folder with a server of its own.
 func TestDocuments(t *testing.T) {
