@@ -18,6 +18,8 @@ type Options struct {
 	Clock func() time.Time
 	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
 	PageCache int
+	// PrivacyKey is the key for what must not be readable with the database alone; nil: what needs it fails with ErrNoPrivacyKey.
+	PrivacyKey *PrivacyKey
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -28,6 +30,7 @@ type Store struct {
 	lookups *gorm.DB // what ingest and authentication need to know; they wait for neither of the others
 	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
 	pages   *pageCache
+	key     *PrivacyKey // nil: none
 }
 
 // Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
@@ -49,7 +52,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dialect: d, clock: o.Clock, pages: newPageCache(o.PageCache)}
+	s := &Store{dialect: d, clock: o.Clock, pages: newPageCache(o.PageCache), key: o.PrivacyKey}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -40,7 +40,11 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		f.Database = "sqlite:" + filepath.Join(folder, "insights.db")
 	}
-	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: 64 << 20})
+	key, err := openPrivacyKey(f.Database, "")
+	if err != nil {
+		return err
+	}
+	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: 64 << 20, PrivacyKey: key})
 	if err != nil {
 		return err
 	}

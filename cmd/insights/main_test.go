@@ -60,6 +60,7 @@ func TestCommandLine(t *testing.T) {
 		"beyond loopback":          {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
 		"scrapes beyond loopback":  {args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure"},
 		"token file that is gone":  {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
+		"privacy key is gone":      {args: []string{"serve", database, "--privacy-key-file=/gone"}, code: exitError, err: "read privacy key: open /gone"},
 		"client secret is gone":    {args: []string{"serve", database, "--oidc-client-secret-file=/gone"}, code: exitError, err: "read --oidc-client-secret-file: open /gone"},
 		"external URL with a path": {args: []string{"serve", database, "--external-url=https://a/b"}, code: exitError, err: "external URL"},
 		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},

@@ -62,6 +62,7 @@ type serveCommand struct {
 	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	PrivacyKeyFile   string         `env:"INSIGHTS_PRIVACY_KEY_FILE" placeholder:"FILE" help:"A file with the key that keeps erased users away and hides others: 64 hexadecimal digits, the same for all servers of a database. SQLite: made beside the database unless given."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
 	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
 	MaxConnections   int            `default:"20000" env:"INSIGHTS_MAX_CONNECTIONS" help:"Connections to each of the addresses, at most half of them from one client address; raise it for more agents, and double it behind a load balancer that hides them; 0 is no limit. Default: ${default}."`
@@ -91,13 +92,29 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: f.PageCache << 20})
+	key, err := openPrivacyKey(f.Database, f.PrivacyKeyFile)
+	if err != nil {
+		return err
+	}
+	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: f.PageCache << 20, PrivacyKey: key})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	config.Store = s
 	return serve(ctx, config, func(*server.Server) error { return nil })
+}
+
+// openPrivacyKey reads the key in a file. A file that is named must be there. Otherwise a SQLite database has one beside it,
+// and Postgres, which several servers may share, has none: nil.
+func openPrivacyKey(database, file string) (*store.PrivacyKey, error) {
+	if file != "" {
+		return store.ReadPrivacyKey(file)
+	}
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok && path != "" {
+		return store.CreatePrivacyKey(path + ".key")
+	}
+	return nil, nil
 }
 
 // oidc is the issuer that the flags name, if they name any part of one.
