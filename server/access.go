@@ -26,11 +26,12 @@ type accessService struct {
 
 	store  *store.Store
 	clock  func() time.Time
+	config Config
 	cookie sessionCookie
 }
 
 func newAccessService(c Config) *accessService {
-	return &accessService{store: c.Store, clock: c.Clock, cookie: newSessionCookie(c)}
+	return &accessService{store: c.Store, clock: c.Clock, config: c, cookie: newSessionCookie(c)}
 }
 
 // CreateToken implements [insightsv1.AccessServiceServer].
@@ -66,7 +67,11 @@ func (a *accessService) ListTokens(ctx context.Context, req *insightsv1.ListToke
 	if err != nil {
 		return nil, err
 	}
-	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(req.GetPrincipal(), t.PrincipalKind, t.PrincipalID) })
+	named, err := a.filter(ctx, req.GetPrincipal())
+	if err != nil {
+		return nil, err
+	}
+	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(t.PrincipalKind, t.PrincipalID) })
 	page, next, err := paginate(tokens, req, defaultPage, func(t store.Token) position { return position{-t.CreatedAt.UnixMicro(), t.ID} })
 	if err != nil {
 		return nil, err
@@ -124,7 +129,11 @@ func (a *accessService) ListRoleBindings(ctx context.Context, req *insightsv1.Li
 	if err != nil {
 		return nil, err
 	}
-	bindings = slices.DeleteFunc(bindings, func(b store.RoleBinding) bool { return !named(req.GetPrincipal(), b.PrincipalKind, b.PrincipalID) })
+	named, err := a.filter(ctx, req.GetPrincipal())
+	if err != nil {
+		return nil, err
+	}
+	bindings = slices.DeleteFunc(bindings, func(b store.RoleBinding) bool { return !named(b.PrincipalKind, b.PrincipalID) })
 	page, next, err := paginate(bindings, req, defaultPage, func(b store.RoleBinding) position { return position{b.CreatedAt.UnixMicro(), b.ID.String()} })
 	if err != nil {
 		return nil, err
@@ -148,7 +157,9 @@ func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest)
 			Permission: string(g.Permission), OrganizationId: optionalID(g.Organization), TemplateId: optionalID(g.Template),
 		})
 	}
-	return answer, nil
+	var err error
+	answer.InsightsTimezone, err = a.insightsTimezone(ctx)
+	return answer, err
 }
 
 // CreateAgentTokens implements [insightsv1.AccessServiceServer].
@@ -201,7 +212,8 @@ func (a *accessService) principal(ctx context.Context, m *insightsv1.Principal, 
 	if err != nil {
 		return "", uuid.Nil, invalid(messageInvalidValue, fieldError{"principal.id", err.Error()})
 	}
-	return kind, id, a.store.CheckPrincipal(ctx, kind, id)
+	id, err = a.store.FindPrincipal(ctx, kind, id)
+	return kind, id, err
 }
 
 // expiry reads when a token ends.
@@ -215,9 +227,21 @@ func (a *accessService) expiry(t *timestamppb.Timestamp) (store.Instant, error) 
 	return store.At(t.AsTime()), nil
 }
 
-// named is whether a filter lets a principal through.
-func named(filter *insightsv1.Principal, kind access.Kind, id uuid.UUID) bool {
-	return filter == nil || filter.GetKind() == string(kind) && filter.GetId() == id.String()
+// filter returns whether a principal is the one that a list is asked about; without one all are.
+func (a *accessService) filter(ctx context.Context, of *insightsv1.Principal) (named func(access.Kind, uuid.UUID) bool, err error) {
+	if of == nil {
+		return func(access.Kind, uuid.UUID) bool { return true }, nil
+	}
+	wanted := of.GetId()
+	if id, err := parseID(wanted); err == nil && of.GetKind() == string(access.KindUser) {
+		if id, err = a.store.KeptAs(ctx, id); err != nil {
+			return nil, err
+		}
+		wanted = id.String()
+	}
+	return func(kind access.Kind, id uuid.UUID) bool {
+		return of.GetKind() == string(kind) && wanted == id.String()
+	}, nil
 }
 
 func tokenMessage(t store.Token) *insightsv1.Token {

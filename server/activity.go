@@ -79,6 +79,9 @@ func (s *insightsService) GetActivity(ctx context.Context, req *insightsv1.GetAc
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
 	defer cancel()
+	if _, err := s.namesPeople(ctx, scopeOf(ctx)); err != nil {
+		return nil, err
+	}
 	activity, err := s.store.Activity(ctx, scopeOf(ctx), windows, func(kind minute.Kind, app string) bool {
 		return wanted == categoryAny || s.ide.category(kind, app) == wanted
 	})

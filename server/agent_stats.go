@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -296,6 +297,20 @@ func (a *agentStats) leave(agent uuid.UUID, stream *agentStream) {
 	}
 }
 
+// hide leaves out the agents whose privacy mode lets nothing be told about single users.
+func (a *agentStats) hide(ctx context.Context, names map[uuid.UUID]store.AgentName) error {
+	modes, err := a.store.PrivacyModes(ctx)
+	if err != nil || !modes.Strictest().AtLeast(store.PrivacyAggregate) {
+		return err
+	}
+	organizations, err := a.store.AgentOrganizations(ctx, slices.Collect(maps.Keys(names)))
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(names, func(id uuid.UUID, _ store.AgentName) bool { return modes.Of(organizations[id]).AtLeast(store.PrivacyAggregate) })
+	return nil
+}
+
 // refresh forgets agents whose time is over and gives the others the names that they have in the catalog now.
 func (a *agentStats) refresh(ctx context.Context) error {
 	type known struct {
@@ -321,6 +336,9 @@ func (a *agentStats) refresh(ctx context.Context) error {
 		ids[i] = agents[i].id
 	}
 	found, err := a.store.AgentNames(ctx, ids)
+	if err == nil {
+		err = a.hide(ctx, found)
+	}
 	if err != nil {
 		return err
 	}

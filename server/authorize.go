@@ -52,6 +52,7 @@ var permissionOf = map[insightsv1.Permission]access.Permission{
 	insightsv1.Permission_PERMISSION_INGEST:                  access.Ingest,
 	insightsv1.Permission_PERMISSION_INGEST_ANY:              access.IngestAny,
 	insightsv1.Permission_PERMISSION_READ_OWN:                access.ReadOwn,
+	insightsv1.Permission_PERMISSION_RESOLVE_PSEUDONYMS:      access.ResolvePseudonyms,
 }
 
 // readRules reads the rules of everything that is served from the contract. One RPC without a rule is an error: the

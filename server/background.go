@@ -18,6 +18,7 @@ const (
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
 	touchEvery   = 5 * time.Second
+	treatEvery   = 5 * time.Second
 	expireEvery  = 24 * time.Hour
 	expireAgain  = time.Hour // after a failure
 
@@ -29,6 +30,7 @@ func (g *ingest) run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { g.committer.run(ctx) })
 	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
+	work.Go(func() { g.every(ctx, treatEvery, "treat what is stored by the privacy modes", g.store.Treat) })
 	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
 	if g.stats != nil {
 		work.Go(func() { g.every(ctx, agentStatsEvery, "read names of agents", g.stats.refresh) })

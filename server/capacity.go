@@ -17,12 +17,12 @@ const fewUsers = 5
 
 // GetCapacityReport implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetCapacityReport(ctx context.Context, req *insightsv1.GetCapacityReportRequest) (*insightsv1.GetCapacityReportResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askWhole(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	q.window = q.window.Split(q.start, q.end, 7)
 	use, err := s.store.Use(ctx, scopeOf(ctx), q.window, minute.Peaks)
 	if err != nil {

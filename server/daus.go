@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
 )
@@ -23,7 +25,7 @@ const (
 
 // GetDeploymentDAUs implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest) (*insightsv1.GetDeploymentDAUsResponse, error) {
-	scope, err := templateScope(ctx, s.store, access.ViewInsights, nil)
+	scope, err := templateScope(ctx, s.store, access.ViewInsightsAggregate, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,7 @@ func (s *insightsService) GetDeploymentDAUs(ctx context.Context, req *insightsv1
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetDeploymentDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf}, nil
+	return &insightsv1.GetDeploymentDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor)}, nil
 }
 
 // GetTemplateDAUs implements [insightsv1.InsightsServiceServer].
@@ -43,7 +45,7 @@ func (s *insightsService) GetTemplateDAUs(ctx context.Context, req *insightsv1.G
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetTemplateDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf}, nil
+	return &insightsv1.GetTemplateDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor)}, nil
 }
 
 // daus is the answer to both.
@@ -51,26 +53,31 @@ type daus struct {
 	entries []*insightsv1.DAUEntry
 	offset  int32
 	asOf    string
+	mode    store.PrivacyMode
+	floor   int
 }
 
 func (s *insightsService) daus(ctx context.Context, scope access.Scope, req zoneRequest) (daus, error) {
-	zone, err := parseDays(req)
-	if err != nil {
-		return daus{}, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
 	defer cancel()
-	now := s.clock().In(zone)
-	start, end := lastDays(now)
-	intervals, err := s.store.Intervals(ctx, scope, minute.NewWindow(start, end).Split(start, end, 1))
+	mode, floor, err := s.config.disclosed(ctx, scope)
 	if err != nil {
 		return daus{}, err
 	}
+	days, zone, err := s.daysOf(req, floor)
+	if err != nil {
+		return daus{}, err
+	}
+	intervals, err := s.intervals(ctx, scope, days, days.Intervals(), floor)
+	if err != nil {
+		return daus{}, err
+	}
+	now := s.clock().In(zone)
 	_, seconds := now.Zone()
-	answer := daus{offset: int32(seconds / 3600), asOf: now.Format(time.RFC3339)}
+	answer := daus{offset: int32(seconds / 3600), asOf: now.Format(time.RFC3339), mode: mode, floor: floor}
 	for _, i := range intervals {
 		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)
-		answer.entries = append(answer.entries, &insightsv1.DAUEntry{Date: date, Amount: int64(i.ActiveUsers)})
+		answer.entries = append(answer.entries, &insightsv1.DAUEntry{Date: date, Amount: int64(i.ActiveUsers), Suppressed: floor > 0 && i.ActiveUsers == 0})
 	}
 	return answer, nil
 }
@@ -101,6 +108,27 @@ func parseDays(r zoneRequest) (*time.Location, error) {
 		return nil, invalidDetail(invalidZone, err.Error(), fieldError{"timezone", fmt.Sprintf("Query param %q %v", "timezone", err)})
 	}
 	return zone, nil
+}
+
+// daysOf are the days that a question about days is about, in the location whose days they are: the past ones and, unless small
+// groups are hidden, the present one. Where they are, the days must be those of the deployment.
+func (s *insightsService) daysOf(req zoneRequest, floor int) (minute.Window, *time.Location, error) {
+	zone, err := parseDays(req)
+	if err != nil {
+		return minute.Window{}, nil, err
+	}
+	days := func(zone *time.Location) minute.Window {
+		start, end := lastDays(s.clock().In(zone))
+		if floor > 0 {
+			end = startOfDay(end.Add(-time.Nanosecond))
+		}
+		return minute.NewWindow(start, end).Split(start, end, 1)
+	}
+	asked := days(zone)
+	if own := days(s.config.Location); floor > 0 && !slices.Equal(own.Bounds, asked.Bounds) {
+		return asked, zone, invalidParam("timezone", "must be %s: only whole days of that time zone are published", s.config.Location)
+	}
+	return asked, zone, nil
 }
 
 // lastDays are the past days and the present one up to the coming hour, in the location of now.

@@ -172,15 +172,15 @@ func (c *deploymentCollector) run(ctx context.Context) {
 func (c *deploymentCollector) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deploymentTimeout)
 	defer cancel()
-	everything, err := metricsScope()
+	now := c.config.Clock()
+	scope, err := metricsScope(ctx, c.store, store.PrivacyPseudonym)
 	if err != nil {
 		return err
 	}
-	now := c.config.Clock()
 	s := &deploymentSnapshot{samples{}, map[*family][]distributionSeries{}}
 	begin := time.Now()
 	for _, read := range []func(context.Context, access.Scope, time.Time, *deploymentSnapshot) error{c.readWorkspaces, c.readAgents, c.readFirstConnections} {
-		if err := read(ctx, everything, now, s); err != nil {
+		if err := read(ctx, scope, now, s); err != nil {
 			return err
 		}
 	}
@@ -188,7 +188,7 @@ func (c *deploymentCollector) refresh(ctx context.Context) error {
 		h.Observe(time.Since(begin).Seconds())
 	}
 	for _, read := range []func(context.Context, access.Scope, time.Time, *deploymentSnapshot) error{c.readBuilds, c.readActiveUsers, c.readJobs, c.readControlPlane} {
-		if err := read(ctx, everything, now, s); err != nil {
+		if err := read(ctx, scope, now, s); err != nil {
 			return err
 		}
 	}
@@ -196,8 +196,8 @@ func (c *deploymentCollector) refresh(ctx context.Context) error {
 	return nil
 }
 
-func (c *deploymentCollector) readWorkspaces(ctx context.Context, everything access.Scope, _ time.Time, s *deploymentSnapshot) error {
-	workspaces, err := c.store.LiveWorkspaces(ctx, everything)
+func (c *deploymentCollector) readWorkspaces(ctx context.Context, scope access.Scope, _ time.Time, s *deploymentSnapshot) error {
+	workspaces, err := c.store.LiveWorkspaces(ctx, scope)
 	if err != nil {
 		return err
 	}
@@ -219,12 +219,12 @@ func (c *deploymentCollector) readWorkspaces(ctx context.Context, everything acc
 	return nil
 }
 
-func (c *deploymentCollector) readAgents(ctx context.Context, everything access.Scope, now time.Time, s *deploymentSnapshot) error {
-	agents, err := c.store.LiveAgents(ctx, everything)
+func (c *deploymentCollector) readAgents(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {
+	agents, err := c.store.LiveAgents(ctx, scope)
 	if err != nil {
 		return err
 	}
-	apps, err := c.store.LiveApps(ctx, everything)
+	apps, err := c.store.LiveApps(ctx, scope)
 	if err != nil {
 		return err
 	}
@@ -253,8 +253,8 @@ func (c *deploymentCollector) readAgents(ctx context.Context, everything access.
 	return nil
 }
 
-func (c *deploymentCollector) readFirstConnections(ctx context.Context, everything access.Scope, now time.Time, s *deploymentSnapshot) error {
-	connections, skewed, err := c.store.FirstConnections(ctx, everything, firstConnectionFamily.buckets, now.Add(-shownAfterDeletion))
+func (c *deploymentCollector) readFirstConnections(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {
+	connections, skewed, err := c.store.FirstConnections(ctx, scope, firstConnectionFamily.buckets, now.Add(-shownAfterDeletion))
 	if err != nil {
 		return err
 	}
@@ -265,8 +265,8 @@ func (c *deploymentCollector) readFirstConnections(ctx context.Context, everythi
 	return nil
 }
 
-func (c *deploymentCollector) readBuilds(ctx context.Context, everything access.Scope, now time.Time, s *deploymentSnapshot) error {
-	ended, err := c.store.EndedBuilds(ctx, everything, now.Add(-shownAfterDeletion))
+func (c *deploymentCollector) readBuilds(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {
+	ended, err := c.store.EndedBuilds(ctx, scope, now.Add(-shownAfterDeletion))
 	if err != nil {
 		return err
 	}
@@ -280,9 +280,13 @@ func (c *deploymentCollector) readBuilds(ctx context.Context, everything access.
 	return nil
 }
 
-func (c *deploymentCollector) readActiveUsers(ctx context.Context, everything access.Scope, now time.Time, s *deploymentSnapshot) error {
+func (c *deploymentCollector) readActiveUsers(ctx context.Context, _ access.Scope, now time.Time, s *deploymentSnapshot) error {
+	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
+	if err != nil {
+		return err
+	}
 	hour := []minute.Window{minute.NewWindow(now.Add(-time.Hour), now)}
-	activity, err := c.store.Activity(ctx, everything, hour, func(minute.Kind, string) bool { return true })
+	activity, err := c.store.Activity(ctx, scope, hour, func(minute.Kind, string) bool { return true })
 	if err != nil {
 		return err
 	}

@@ -26,30 +26,34 @@ var usageSections = []string{sectionActiveUsers, sectionAppsUsage, sectionUserAc
 
 // GetDiagnosis implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosisRequest) (*insightsv1.GetDiagnosisResponse, error) {
-	q, err := parseQuestion(req, s.clock())
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
 	defer cancel()
-	insights, err := s.store.TemplateInsights(ctx, scopeOf(ctx), q.window)
+	q, err := s.ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	users, _, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+	insights, err := s.templateInsights(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	parameters, err := s.store.ParameterUsage(ctx, scopeOf(ctx), q.start, q.end)
+	parameters, err := s.parameterUsage(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	latency := latencies(users)
-	found, err := s.findings(ctx, q, observed{insights: &insights, parameters: &parameters, latency: &latency})
+	o := observed{insights: &insights, parameters: &parameters}
+	if q.floor == 0 {
+		users, _, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
+		if err != nil {
+			return nil, err
+		}
+		latency := latencies(users)
+		o.latency = &latency
+	}
+	found, err := s.findings(ctx, q, o)
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor)}, nil
 }
 
 // observed is what an answer found, of each part that it has.
@@ -137,6 +141,9 @@ func (s *insightsService) expired(start time.Time, retention time.Duration) bool
 func (s *insightsService) findings(ctx context.Context, q question, o observed) ([]*insightsv1.Finding, error) {
 	d := diagnosis{config: s.config, q: q, observed: o, online: s.config.onlineWithin()}
 	var err error
+	if d.off, err = s.templatesOff(ctx, q.mode); err != nil {
+		return nil, err
+	}
 	if d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online)); err != nil {
 		return nil, err
 	}
@@ -147,13 +154,34 @@ func (s *insightsService) findings(ctx context.Context, q question, o observed) 
 	return d.found, nil
 }
 
+// templatesOff are the templates of which nothing is stored because of their privacy mode, if the strictest among them says so.
+func (s *insightsService) templatesOff(ctx context.Context, strictest store.PrivacyMode) (map[uuid.UUID]bool, error) {
+	if strictest != store.PrivacyOff {
+		return nil, nil
+	}
+	modes, err := s.store.PrivacyModes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	organizations, err := s.store.OrganizationsOf(ctx, scopeOf(ctx).Templates())
+	if err != nil {
+		return nil, err
+	}
+	off := map[uuid.UUID]bool{}
+	for template, organization := range organizations {
+		off[template] = modes.Of(organization) == store.PrivacyOff
+	}
+	return off, nil
+}
+
 // diagnosis is one question and what is known about its answer.
 type diagnosis struct {
 	config   Config
 	q        question
 	observed observed
 	facts    []store.TemplateFacts
-	online   time.Duration // how long ago an agent that is online reported at most
+	off      map[uuid.UUID]bool // templates of which nothing is stored
+	online   time.Duration      // how long ago an agent that is online reported at most
 	found    []*insightsv1.Finding
 }
 

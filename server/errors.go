@@ -37,10 +37,13 @@ const (
 	reasonUnauthenticated = "UNAUTHENTICATED"
 	reasonForbidden       = "FORBIDDEN"
 	reasonNotFound        = "NOT_FOUND"
+	reasonMode            = "PRIVACY_MODE"
+	reasonAggregate       = "PRIVACY_MODE_AGGREGATE"
 	reasonTooMany         = "TOO_MANY_REQUESTS"
 	reasonTooLarge        = "TOO_LARGE"
 	reasonUnavailable     = "UNAVAILABLE"
 	reasonInternal        = "INTERNAL"
+	reasonNoPrivacyKey    = "NO_PRIVACY_KEY"
 )
 
 // detailKey holds, in the metadata of ErrorInfo, what REST shows as detail.
@@ -133,6 +136,8 @@ func callErrorOf(err error) error {
 		return newCallError(codes.Unauthenticated, reasonUnauthenticated, messageUnauthenticated, "", err)
 	case errors.Is(err, access.ErrNotFound), errors.Is(err, store.ErrUnknown):
 		return newCallError(codes.NotFound, reasonNotFound, messageNotFound, "", err)
+	case errors.Is(err, store.ErrNoPrivacyKey):
+		return newCallError(codes.FailedPrecondition, reasonNoPrivacyKey, "The server has no privacy key.", "Start it with --privacy-key-file.", err)
 	case errors.Is(err, access.ErrForbidden):
 		return newCallError(codes.PermissionDenied, reasonForbidden, messageForbidden, "The permission that this call needs is not among your roles.", err)
 	case errors.Is(err, context.Canceled):

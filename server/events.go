@@ -68,9 +68,6 @@ func (g *ingest) ReportEvents(ctx context.Context, req *insightsv1.ReportEventsR
 		}
 		batch.series = append(batch.series, series)
 	}
-	if !g.config.UsageStats {
-		batch.builds = nil
-	}
 	for _, record := range []func() error{
 		func() error { return g.store.RecordBuilds(ctx, batch.builds) },
 		func() error { return g.store.RecordAgentConditions(ctx, batch.conditions) },
@@ -113,12 +110,18 @@ func (g *ingest) takeEvent(ctx context.Context, b *eventBatch, i int, e *insight
 		if !found {
 			return unknownItem("user", user), nil
 		}
+		if !g.stores(known.modes.OfUser(known.users[user])) {
+			return nil, nil
+		}
 		minutes := at.Unix() / 60
 		b.logins = append(b.logins, item{"events", i, appendRows(nil, uuid.Nil, minute.Row{Subject: subject, Kind: minute.Login}, minutes, minutes)})
 	case *insightsv1.Event_Build:
 		build, rejected := known.build(caller, kind.Build)
 		if rejected != nil {
 			return rejected, nil
+		}
+		if !g.stores(known.modes.Of(known.templates[build.TemplateID])) {
+			return nil, nil
 		}
 		build.At = store.At(at)
 		b.builds = append(b.builds, build)
@@ -168,6 +171,7 @@ type eventParents struct {
 	builds        map[uuid.UUID]uuid.UUID   // to workspace
 	jobs          map[uuid.UUID]uuid.UUID   // to organization
 	organizations map[uuid.UUID]string      // to name
+	modes         store.PrivacyModes
 }
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
@@ -185,6 +189,9 @@ func (g *ingest) eventParents(ctx context.Context, req *insightsv1.ReportEventsR
 		add(&versions, e.GetBuild().GetTemplateVersionId())
 		add(&builds, e.GetBuild().GetId())
 		add(&jobs, e.GetJob().GetId())
+	}
+	if known.modes, err = g.directory.PrivacyModes(ctx); err != nil {
+		return known, err
 	}
 	if known.users, err = g.store.UserOrganizations(ctx, users); err != nil {
 		return known, err

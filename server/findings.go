@@ -13,6 +13,7 @@ import (
 // Reasons of findings.
 const (
 	reasonOff          = "collection_off"
+	reasonSmallGroups  = "small_groups"
 	reasonRetention    = "beyond_retention"
 	reasonOutOfRange   = "out_of_range"
 	reasonNoWorkspaces = "no_workspaces"
@@ -34,6 +35,10 @@ const collectingFor = 10 * time.Minute
 // findAll looks for everything, the most telling first.
 func (d *diagnosis) findAll() {
 	d.findCollection()
+	if d.q.floor > 0 {
+		d.findSmallGroups() // the others would tell of few people
+		return
+	}
 	d.findRange()
 	d.findConnections()
 	d.findAgents()
@@ -44,9 +49,11 @@ func (d *diagnosis) findAll() {
 
 func (d *diagnosis) findCollection() {
 	d.add(reasonOff, append([]string{sectionParameters}, usageSections...),
-		func(store.TemplateFacts) (evidence, bool) { return evidence{}, !d.config.UsageStats },
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{}, !d.config.UsageStats || d.off[f.TemplateID]
+		},
 		func(*insightsv1.Finding) string { return "Collection is off: reports are acknowledged and not stored." },
-		"Start the server with --usage-stats=true if usage may be collected here.")
+		"Start the server with --usage-stats=true, or set another privacy mode, if usage may be collected here.")
 	for _, kept := range []struct {
 		what, flag string
 		retention  time.Duration
@@ -64,6 +71,25 @@ func (d *diagnosis) findCollection() {
 				return fmt.Sprintf("%s is kept for %s; the window begins before %s, the oldest that is left.", kept.what, count(int64(kept.retention.Hours()/24), "day"), f.GetFirstAt())
 			},
 			"Choose a later window, or raise "+kept.flag+" for the future.")
+	}
+}
+
+// findSmallGroups says that what is not there may be hidden, and not whether it is.
+func (d *diagnosis) findSmallGroups() {
+	for _, hidden := range []struct {
+		section string
+		holds   func(store.TemplateFacts) bool
+	}{
+		{sectionActiveUsers, d.unused},
+		{sectionAppsUsage, func(store.TemplateFacts) bool { return !d.observed.insights.AnyApp() }},
+		{sectionParameters, func(store.TemplateFacts) bool { return len(*d.observed.parameters) == 0 }},
+	} {
+		d.add(reasonSmallGroups, []string{hidden.section},
+			func(f store.TemplateFacts) (evidence, bool) { return evidence{}, hidden.holds(f) },
+			func(*insightsv1.Finding) string {
+				return fmt.Sprintf("Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.", d.q.floor)
+			},
+			"Ask about larger templates, or about days with more people.")
 	}
 }
 

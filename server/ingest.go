@@ -64,9 +64,14 @@ func newIngest(c Config, m *metrics) *ingest {
 	return g
 }
 
+// stores is whether anything is kept of what is reported under a privacy mode.
+func (g *ingest) stores(mode store.PrivacyMode) bool {
+	return g.config.UsageStats && mode != store.PrivacyOff
+}
+
 // note keeps what a report says about its agent. The stream is nil when it came in a unary call.
-func (g *ingest) note(r *agentReport, s *agentStream) {
-	if g.config.UsageStats {
+func (g *ingest) note(r *agentReport, p store.Placement, s *agentStream) {
+	if g.stores(p.Mode) {
 		g.seen.note(*r)
 	}
 	if g.stats != nil {
@@ -116,8 +121,11 @@ func (g *ingest) placeReport(ctx context.Context, caller access.Principal, r age
 
 // reportRows are the rows of a report that has its place.
 func (g *ingest) reportRows(r agentReport, p store.Placement) []store.OpenRow {
-	if !g.config.UsageStats {
+	if !g.stores(p.Mode) {
 		return nil
+	}
+	if p.Mode.AtLeast(store.PrivacyAggregate) {
+		r.latency = 0
 	}
 	return r.rows(p, g.names.sessions(p, slices.Sorted(maps.Keys(r.sessions))))
 }
@@ -153,7 +161,7 @@ func (g *ingest) commitAll(ctx context.Context, items []item) ([]*insightsv1.Rej
 	defer cancel()
 	w := newWait(len(items))
 	for i, it := range items {
-		if len(it.rows) == 0 || !g.config.UsageStats {
+		if len(it.rows) == 0 {
 			w.settle(i, nil)
 			continue
 		}
@@ -213,7 +221,7 @@ func (g *ingest) ReportStats(ctx context.Context, req *insightsv1.ReportStatsReq
 			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
 			continue
 		}
-		g.note(&r, nil)
+		g.note(&r, p, nil)
 		items = append(items, item{"reports", i, g.reportRows(r, p)})
 	}
 	refused, err := g.commitAll(ctx, items)
@@ -308,6 +316,9 @@ func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, visit
 	}
 	if !known {
 		return nil, unknownItem("user", s.user), nil
+	}
+	if !g.stores(p.Mode) {
+		return nil, nil, nil
 	}
 	if s.app, err = g.names.app(ctx, p, s.app); err != nil {
 		return nil, nil, err

@@ -32,17 +32,19 @@ func newInsightsService(c Config) *insightsService {
 
 // GetTemplateInsights implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetTemplateInsights(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest) (*insightsv1.GetTemplateInsightsResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	oldest, err := s.store.OldestTemplate(ctx, scopeOf(ctx))
 	if err != nil {
 		return nil, err
 	}
-	answer := &insightsv1.GetTemplateInsightsResponse{DefaultInterval: defaultInterval(oldest.Time, q.asked), DataAsOf: q.dataAsOf()}
+	answer := &insightsv1.GetTemplateInsightsResponse{
+		DefaultInterval: defaultInterval(oldest.Time, q.asked), DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor),
+	}
 	interval := req.GetInterval()
 	if interval == intervalDefault {
 		interval = answer.GetDefaultInterval().GetInterval()
@@ -62,7 +64,7 @@ func (s *insightsService) GetTemplateInsights(ctx context.Context, req *insights
 	case report:
 		answer.Report, counted, err = s.templateReport(ctx, req, q)
 	case len(q.window.Bounds) > 0:
-		counted, err = s.store.Intervals(ctx, scopeOf(ctx), q.window)
+		counted, err = s.intervals(ctx, scopeOf(ctx), q.window, q.days(), q.floor)
 	}
 	if err != nil {
 		return nil, err
@@ -96,6 +98,7 @@ func (q question) intervalReports(intervals []store.Interval, interval string) [
 		reports = append(reports, &insightsv1.TemplateInsightsIntervalReport{
 			StartTime: q.show(i.Start), EndTime: q.show(i.End), TemplateIds: texts(i.Templates),
 			Interval: interval, ActiveUsers: int64(i.ActiveUsers), Partial: q.partial(i.Start, i.End, days),
+			Suppressed: q.floor > 0 && i.ActiveUsers == 0,
 		})
 	}
 	return reports
@@ -118,6 +121,9 @@ func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.Ge
 	if insights.Unknown.Minutes > 0 {
 		report.UnknownUsage = appUsage(insights.Unknown)
 	}
+	if q.floor > 0 {
+		suppress(report)
+	}
 	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
 	return report, insights.Intervals, err
 }
@@ -126,11 +132,11 @@ func (s *insightsService) templateReport(ctx context.Context, req *insightsv1.Ge
 func (s *insightsService) usage(ctx context.Context, q question) (insights store.TemplateInsights, parameters []store.ParameterUsage, err error) {
 	reading, both := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		insights, err = s.store.TemplateInsights(both, scopeOf(ctx), q.window)
+		insights, err = s.templateInsights(both, q)
 		return err
 	})
 	reading.Go(func() (err error) {
-		parameters, err = s.store.ParameterUsage(both, scopeOf(ctx), q.start, q.end)
+		parameters, err = s.parameterUsage(both, q)
 		return err
 	})
 	err = reading.Wait()

@@ -80,17 +80,17 @@ func (c *insightsCollector) run(ctx context.Context) {
 func (c *insightsCollector) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, insightsTimeout)
 	defer cancel()
-	everything, err := metricsScope()
-	if err != nil {
-		return err
-	}
 	now := c.clock()
-	start := now.Add(-insightsWindow)
-	templates, err := c.store.PerTemplate(ctx, everything, minute.NewWindow(start, now))
+	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
 	if err != nil {
 		return err
 	}
-	parameters, err := c.store.ParameterUsage(ctx, everything, start, now)
+	start := now.Add(-insightsWindow)
+	templates, err := c.store.PerTemplate(ctx, scope, minute.NewWindow(start, now))
+	if err != nil {
+		return err
+	}
+	parameters, err := c.store.ParameterUsage(ctx, scope, start, now)
 	if err != nil {
 		return err
 	}
@@ -109,15 +109,34 @@ func (c *insightsCollector) refresh(ctx context.Context) error {
 	return nil
 }
 
-// metricsScope is what metrics are about: everything, whoever scrapes. They are read with the rights of an auditor, which
-// is to see all insights and to change nothing.
-func metricsScope() (access.Scope, error) {
-	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
-	everything, err := access.Templates(system, access.ViewInsights, nil, nil)
+// metricsScope is the templates that metrics are about, whoever scrapes: those whose privacy mode is as strict as that at most.
+// They are read with the rights of an auditor, which is to see all insights and to change nothing.
+func metricsScope(ctx context.Context, s *store.Store, strictest store.PrivacyMode) (access.Scope, error) {
+	modes, err := s.PrivacyModes(ctx)
 	if err != nil {
-		return everything, fmt.Errorf("find what metrics may show: %w", err)
+		return access.Scope{}, err
 	}
-	return everything, nil
+	var shown []uuid.UUID // none: all
+	if !strictest.AtLeast(modes.Strictest()) {
+		organizations, err := s.OrganizationsOf(ctx, nil)
+		if err != nil {
+			return access.Scope{}, err
+		}
+		for template, organization := range organizations {
+			if strictest.AtLeast(modes.Of(organization)) {
+				shown = append(shown, template)
+			}
+		}
+		if len(shown) == 0 {
+			return access.Scope{}, nil
+		}
+	}
+	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
+	scope, err := access.Templates(system, access.ViewInsights, shown, nil)
+	if err != nil {
+		return scope, fmt.Errorf("find what metrics may show: %w", err)
+	}
+	return scope, nil
 }
 
 func addTemplates(to samples, templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {

@@ -47,7 +47,7 @@ type neighbors struct {
 
 func newNeighbors(t *testing.T) *neighbors {
 	t.Helper()
-	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, nil), owner: uuid.NewString(), things: map[string]thing{
+	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.PrivacyFloor = 1 }), owner: uuid.NewString(), things: map[string]thing{
 		"A": {organization: organizationA}, "B": {organization: organizationB},
 	}}
 	w.controlPlane = w.token(t, access.RoleControlPlane, everywhere)
@@ -242,6 +242,10 @@ func (w *neighbors) request(t testing.TB, rpc string, about []thing) proto.Messa
 		return req
 	case "SetPrivacyMode":
 		return &insightsv1.SetPrivacyModeRequest{OrganizationId: organizationOf(about), Mode: "full"}
+	case "GetPrivacyMode":
+		return &insightsv1.GetPrivacyModeRequest{OrganizationId: organizationOf(about)}
+	case "ResolvePseudonym":
+		return &insightsv1.ResolvePseudonymRequest{UserId: uuid.NewString()}
 	case "EraseUser":
 		return &insightsv1.EraseUserRequest{UserId: uuid.NewString()}
 	case "GetMyData":

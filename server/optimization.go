@@ -18,12 +18,12 @@ const fewestWorkspaces = 5
 
 // GetOptimizationReport implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetOptimizationReport(ctx context.Context, req *insightsv1.GetOptimizationReportRequest) (*insightsv1.GetOptimizationReportResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askWhole(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	insights, parameters, err := s.usage(ctx, q)
 	if err != nil {
 		return nil, err

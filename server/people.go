@@ -98,12 +98,12 @@ type peopleRank[U any] struct {
 
 // GetUserActivity implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askAboutPeople(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	users, err := s.store.UserActivity(ctx, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.G
 	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found}); err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetUserActivityResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetUserActivityResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
 }
 
 func userActivity(u store.UserUsage) *insightsv1.UserActivity {
@@ -145,12 +145,12 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 
 // GetUserLatency implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLatencyRequest) (*insightsv1.GetUserLatencyResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askAboutPeople(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	users, total, err := s.store.UserLatency(ctx, scopeOf(ctx), q.window)
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (s *insightsService) GetUserLatency(ctx context.Context, req *insightsv1.Ge
 	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
 }
 
 func connectionLatency(l store.Latency) *insightsv1.ConnectionLatency {

@@ -77,7 +77,7 @@ func TestProperties(t *testing.T) {
 			for i := range max(1, runs/perServer) {
 				t.Run(fmt.Sprint(database, i), func(t *testing.T) {
 					t.Parallel()
-					p := newProperties(t, databases[database](t), &s)
+					p := newProperties(t, databases[database](t), &s, nil)
 					rapid.Check(t, p.check)
 				})
 			}
@@ -100,7 +100,7 @@ type properties struct {
 	shares              *shares
 }
 
-func newProperties(t *testing.T, database string, s *shares) *properties {
+func newProperties(t *testing.T, database string, s *shares, change func(*Config)) *properties {
 	t.Helper()
 	driver, name := "pgx", database
 	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
@@ -111,7 +111,7 @@ func newProperties(t *testing.T, database string, s *shares) *properties {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	r := run(t, database, propertyNow, nil)
+	r := run(t, database, propertyNow, change)
 	return &properties{
 		r: r, insights: insightsv1.NewInsightsServiceClient(r.conn), database: db, shares: s,
 		owner: r.token(t, access.RoleOwner, everywhere), controlPlane: r.token(t, access.RoleControlPlane, everywhere),
@@ -132,18 +132,23 @@ func ask[Q, A any](t *rapid.T, call func(context.Context, Q, ...grpc.CallOption)
 // check is one run.
 func (p *properties) check(t *rapid.T) {
 	w := anyWorld.Draw(t, "world")
-	for _, table := range []string{
-		"usage_open", "usage_day", "organizations", "templates", "users", "workspaces", "agents", "agent_states", "apps", "template_apps", "subjects",
-	} {
-		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p.empty(t)
 	late := p.report(t, w)
 	ref := newReference(w)
 	q := anyQuestion(w).Draw(t, "question")
 	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst())
 	p.checkLaws(t, w, q)
+}
+
+// empty forgets the company before.
+func (p *properties) empty(t *rapid.T) {
+	for _, table := range []string{
+		"usage_open", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states", "apps", "template_apps", "builds", "subjects",
+	} {
+		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // report tells the server everything, part of it after a fold, and says whether anything was late.

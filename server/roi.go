@@ -15,12 +15,12 @@ import (
 
 // GetROIReport implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetROIReport(ctx context.Context, req *insightsv1.GetROIReportRequest) (*insightsv1.GetROIReportResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askWhole(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	var use store.Use
 	var eligible map[uuid.UUID]bool
 	var running map[uuid.UUID]time.Duration

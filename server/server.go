@@ -47,6 +47,8 @@ type Config struct {
 	ReportInterval    time.Duration    // what agents are told
 	MaxStreamAge      time.Duration    // after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
+	PrivacyFloor      int              // how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
+	Location          *time.Location   // whose days are published there; nil: UTC
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
@@ -92,6 +94,9 @@ func (c Config) validate() error {
 	}
 	if err := checkAggregation(c.AgentStatsBy); err != nil {
 		return err
+	}
+	if c.PrivacyFloor < 0 {
+		return errors.New("server needs a privacy floor that is not negative")
 	}
 	if c.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")
@@ -153,6 +158,12 @@ func New(c Config) (*Server, error) {
 	}
 	if c.IDEApps == nil {
 		c.IDEApps = DefaultIDEApps
+	}
+	if c.PrivacyFloor == 0 {
+		c.PrivacyFloor = DefaultPrivacyFloor
+	}
+	if c.Location == nil {
+		c.Location = time.UTC
 	}
 	if c.SeriesBudget == 0 {
 		c.SeriesBudget = DefaultSeriesBudget
@@ -216,7 +227,7 @@ func (s *Server) register() {
 	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
 	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config))
 	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config))
-	insightsv1.RegisterPrivacyServiceServer(s.grpc, insightsv1.UnimplementedPrivacyServiceServer{})
+	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.config.Store))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	if s.config.Reflection {
 		reflection.RegisterV1(s.grpc)

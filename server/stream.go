@@ -192,7 +192,7 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		s.reject(number, rejected)
 		return nil
 	}
-	g.note(&r, s)
+	g.note(&r, p, s)
 	rows := s.news(g.reportRows(r, p))
 	if len(rows) == 0 {
 		s.settle(number, r.collected, nil)

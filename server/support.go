@@ -23,12 +23,12 @@ const (
 
 // GetSupportReport implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetSupportReport(ctx context.Context, req *insightsv1.GetSupportReportRequest) (*insightsv1.GetSupportReportResponse, error) {
-	q, err := parseQuestion(req, s.clock())
+	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
+	defer cancel()
+	q, err := s.askAboutPeople(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
-	defer cancel()
 	var active []store.UserUsage
 	var measured []store.UserLatency
 	var owners []store.Owner

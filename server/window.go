@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -33,6 +34,8 @@ type question struct {
 	start, end time.Time
 	window     minute.Window
 	asked      time.Time // everything acknowledged before is in the answer
+	mode       store.PrivacyMode
+	floor      int // how many people must take part in what is published; 0: everything is counted
 }
 
 // missingTimes names the times that a question about a window lacks. Its access rule tells them together with ids that
@@ -68,7 +71,7 @@ func parseQuestion(r windowRequest, now time.Time) (question, error) {
 	if end.Before(start) {
 		return question{}, invalidParam("end_time", "must be after than %q", "start_time")
 	}
-	return question{start, end, minute.NewWindow(start, end), now.In(start.Location())}, nil
+	return question{start: start, end: end, window: minute.NewWindow(start, end), asked: now.In(start.Location())}, nil
 }
 
 var errZone = errors.New("must be the IANA name of a time zone")
@@ -168,8 +171,13 @@ func wrongClock(field string, hour int, got time.Time) error {
 // beginsDay says whether t, a full second, is a midnight, or the first moment of a day on which the zone skips midnight. (A
 // zone whose clock goes back from just after midnight shows the evening before once more: that is no begin.)
 func beginsDay(t time.Time) bool {
+	return t.Format(time.TimeOnly) == "00:00:00" || t.Equal(startOfDay(t))
+}
+
+// startOfDay is when the day of t begins in t's location.
+func startOfDay(t time.Time) time.Time {
 	year, month, day := t.Date()
-	return t.Format(time.TimeOnly) == "00:00:00" || t.Equal(minute.StartOfDay(year, month, day, t.Location()))
+	return minute.StartOfDay(year, month, day, t.Location())
 }
 
 // dayOf numbers the days of the calendar that t's location shows.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -55,8 +56,12 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 	var refusals []Refusal
 	err := retryConflicts(ctx, func() error {
 		err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			a := applier{tx: tx, now: At(s.clock()), authority: authority}
-			err := a.apply(c)
+			c, entered, err := s.enter(tx, c)
+			if err != nil {
+				return err
+			}
+			a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered}
+			err = a.apply(c)
 			refusals = a.refusals
 			return err
 		})
@@ -74,6 +79,7 @@ type applier struct {
 	now       Instant
 	authority Authority
 	refusals  []Refusal
+	entrance  entrance
 
 	organizations map[uuid.UUID]uuid.UUID // to itself
 	templates     map[uuid.UUID]uuid.UUID // to organization
@@ -143,8 +149,17 @@ func (a *applier) load(c Catalog) (err error) {
 	if a.groups, err = parents(a.tx, "groups", "organization_id", groups); err != nil {
 		return err
 	}
+	for _, u := range a.entrance.users {
+		users = append(users, u.was)
+	}
 	if a.users, err = organizationsOfUsers(a.tx, users); err != nil {
 		return err
+	}
+	a.entrance.known = maps.Clone(a.users)
+	for id, u := range a.entrance.users {
+		if organizations, known := a.users[u.was]; known {
+			a.users[id] = organizations
+		}
 	}
 	a.organizations, err = parents(a.tx, "organizations", "id", values(values(organizations, a.templates), a.groups))
 	return err
@@ -252,14 +267,23 @@ func (a *applier) mayNameUser(organizations []uuid.UUID) bool {
 }
 
 func (a *applier) writeUsers(c Catalog) error {
-	return write(a, "users", c.Users, func(x *User) any { return x.ID }, func(x *User) (string, bool) {
+	var written []uuid.UUID
+	err := write(a, "users", c.Users, func(x *User) any { return x.ID }, func(x *User) (string, bool) {
 		old, known := a.users[x.ID]
 		if !a.mayWriteUser(x.OrganizationIDs) || known && !a.mayWriteUser(old) {
 			return outside, true
 		}
+		if a.entrance.key == nil && a.entrance.modes.OfUser(x.OrganizationIDs).AtLeast(PrivacyPseudonym) {
+			return needsKey, false
+		}
 		a.users[x.ID] = x.OrganizationIDs
+		written = append(written, x.ID)
 		return "", false
 	})
+	if err != nil {
+		return err
+	}
+	return a.entrance.settle(a.tx, written)
 }
 
 func (a *applier) writeGroups(c Catalog) error {
@@ -323,6 +347,9 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
 		x.ChangedAt = At(time.Now())
+		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
+			return needsKey, false
+		}
 		return a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
 	})
 }

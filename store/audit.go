@@ -29,11 +29,18 @@ const maxAuditTarget = 1 << 10
 
 // RecordAudit adds an event to the trail. It is durable when the call returns.
 func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID, action, target string) error {
+	target, err := s.hideIDs(ctx, target)
+	if err == nil && kind == access.KindUser {
+		id, err = s.KeptAs(ctx, id) // a caller may be remembered under the id from before
+	}
+	if err != nil {
+		return fmt.Errorf("write audit event: %w", err)
+	}
 	if len(target) > maxAuditTarget {
 		target = target[:maxAuditTarget]
 	}
 	event := AuditEvent{uuid.New(), At(s.clock()), kind, id, action, strings.ToValidUTF8(target, "")}
-	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Create(&event).Error) })
+	err = retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Create(&event).Error) })
 	if err != nil {
 		return fmt.Errorf("write audit event: %w", err)
 	}
@@ -57,6 +64,12 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	}
 	if !f.End.IsZero() {
 		tx = tx.Where("at < ?", At(f.End))
+	}
+	if f.PrincipalKind == access.KindUser {
+		var err error
+		if f.PrincipalID, err = s.KeptAs(ctx, f.PrincipalID); err != nil {
+			return nil, err
+		}
 	}
 	if f.PrincipalKind != "" {
 		tx = tx.Where("principal_kind = ? AND principal_id = ?", f.PrincipalKind, f.PrincipalID)

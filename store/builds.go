@@ -17,17 +17,35 @@ import (
 type choice struct {
 	TemplateID        uuid.UUID
 	TemplateVersionID uuid.UUID
+	OwnerID           uuid.UUID        // of the workspaces, where owners are told apart
 	Parameters        []BuildParameter `gorm:"serializer:json"`
 	Workspaces        int64
+}
+
+// latestBuilds are the builds with the highest number of each workspace, among those that a condition chooses.
+func latestBuilds(condition string) string {
+	return `(SELECT * FROM (SELECT workspace_id, template_id, template_version_id, parameters, ROW_NUMBER() OVER (PARTITION BY workspace_id ORDER BY number DESC) AS age
+		FROM builds WHERE ` + condition + `) AS numbered WHERE age = 1) AS builds`
 }
 
 // latestChoices are what the builds with the highest number of each workspace, among those created in [start, end), chose.
 func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
 	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM
-		(SELECT template_id, template_version_id, parameters, ROW_NUMBER() OVER (PARTITION BY workspace_id ORDER BY number DESC) AS age
-		FROM builds WHERE `+condition+`) AS builds WHERE age = 1 GROUP BY template_id, template_version_id, parameters`, args...).Scan(&choices).Error
+	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM `+latestBuilds(condition)+`
+		GROUP BY template_id, template_version_id, parameters`, args...).Scan(&choices).Error
+	if err != nil {
+		return nil, fmt.Errorf("read builds: %w", err)
+	}
+	return choices, nil
+}
+
+// choicesOfOwners is latestChoices, with a choice for each owner.
+func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
+	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
+	var choices []choice
+	err := s.reads.WithContext(ctx).Raw(`SELECT builds.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces FROM `+latestBuilds(condition)+`
+		JOIN workspaces ON workspaces.id = workspace_id GROUP BY builds.template_id, template_version_id, owner_id, parameters`, args...).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}
@@ -82,7 +100,24 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	return ended, nil
 }
 
-// RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept.
+func templatesOf(builds []Build) (ids []uuid.UUID) {
+	for _, b := range builds {
+		ids = append(ids, b.TemplateID)
+	}
+	return ids
+}
+
+// withoutFreeText leaves only the values that a template version itself names: of options, of switches, and the default.
+func withoutFreeText(chosen []BuildParameter, v TemplateVersion) []BuildParameter {
+	return slices.DeleteFunc(chosen, func(c BuildParameter) bool {
+		return c.Value != "" && !slices.ContainsFunc(v.Parameters, func(p Parameter) bool {
+			return p.Name == c.Name && (c.Value == p.DefaultValue || p.Type == "bool" || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, c.Value)))
+		})
+	})
+}
+
+// RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept, and free text is
+// not where names are hidden.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if len(builds) == 0 {
 		return nil
@@ -95,6 +130,14 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if err != nil {
 		return err
 	}
+	modes, err := s.PrivacyModes(ctx)
+	if err != nil {
+		return err
+	}
+	organizations, err := parents(s.lookups.WithContext(ctx), "templates", "organization_id", templatesOf(builds))
+	if err != nil {
+		return err
+	}
 	builds = slices.Clone(builds)
 	for i, b := range builds {
 		b.Parameters = slices.Clone(b.Parameters)
@@ -104,6 +147,9 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 					b.Parameters[j].Value = ""
 				}
 			}
+		}
+		if modes.Of(organizations[b.TemplateID]).AtLeast(PrivacyPseudonym) {
+			b.Parameters = withoutFreeText(b.Parameters, versions[b.TemplateVersionID])
 		}
 		builds[i] = b
 	}

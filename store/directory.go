@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +19,9 @@ type Placement struct {
 	Template     uuid.UUID
 	Organization uuid.UUID
 	Owner        uuid.UUID
-	Subject      int64     // of the owner
-	DeletedAt    time.Time // when the workspace or the agent was deleted; zero while it lives
+	Subject      int64       // of the owner
+	DeletedAt    time.Time   // when the workspace or the agent was deleted; zero while it lives
+	Mode         PrivacyMode // of the organization
 }
 
 // Directory answers where agents belong from memory. It is refreshed every second with what changed, by whichever
@@ -31,7 +33,8 @@ type Directory struct {
 	agents   map[uuid.UUID]knownAgent
 	subjects map[uuid.UUID]int64
 
-	seen changes // by Refresh
+	modes atomic.Pointer[PrivacyModes] // nil: not read yet
+	seen  changes                      // by Refresh
 }
 
 // changes tells one state of the latest changes of workspaces from another.
@@ -57,22 +60,52 @@ func (s *Store) NewDirectory() *Directory {
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
 func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok bool, err error) {
+	modes, err := d.PrivacyModes(ctx)
+	if err != nil {
+		return Placement{}, false, err
+	}
+	known, ok, err := d.place(ctx, agent)
+	p = known.Placement
+	p.Mode = modes.Of(p.Organization)
+	return p, ok, err
+}
+
+// PrivacyModes are the modes that held at the last refresh.
+func (d *Directory) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
+	if modes := d.modes.Load(); modes != nil {
+		return *modes, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	return d.refreshModes(ctx)
+}
+
+func (d *Directory) refreshModes(ctx context.Context) (PrivacyModes, error) {
+	modes, err := d.store.PrivacyModes(ctx)
+	if err == nil {
+		d.modes.Store(&modes)
+	}
+	return modes, err
+}
+
+// place finds an agent in memory, or else in the catalog.
+func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgent, ok bool, err error) {
 	d.mu.RLock()
-	known, ok := d.agents[agent]
+	known, ok = d.agents[agent]
 	d.mu.RUnlock()
 	if ok {
-		return known.Placement, true, nil
+		return known, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	known, ok, err = d.store.placement(ctx, agent)
 	if err != nil || !ok {
-		return Placement{}, false, err
+		return knownAgent{}, false, err
 	}
 	if known.Subject == 0 { // the owner's first report ever
 		subjects, err := d.store.Subjects(ctx, []uuid.UUID{known.Owner})
 		if err != nil {
-			return Placement{}, false, err
+			return knownAgent{}, false, err
 		}
 		known.Subject = subjects[known.Owner]
 	}
@@ -80,7 +113,7 @@ func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok
 	defer d.mu.Unlock()
 	makeRoom(d.agents)
 	d.agents[agent] = known
-	return known.Placement, true, nil
+	return known, true, nil
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
@@ -93,22 +126,26 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	kept, err := d.store.KeptAs(ctx, user)
+	if err != nil {
+		return 0, false, err
+	}
 	var known int64
-	if err := d.store.lookups.WithContext(ctx).Model(&User{}).Where("id = ?", user).Count(&known).Error; err != nil {
+	if err := d.store.lookups.WithContext(ctx).Model(&User{}).Where("id = ?", kept).Count(&known).Error; err != nil {
 		return 0, false, fmt.Errorf("look for user %s: %w", user, err)
 	}
 	if known == 0 {
 		return 0, false, nil
 	}
-	subjects, err := d.store.Subjects(ctx, []uuid.UUID{user})
+	subjects, err := d.store.Subjects(ctx, []uuid.UUID{kept})
 	if err != nil {
 		return 0, false, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	makeRoom(d.subjects)
-	d.subjects[user] = subjects[user]
-	return subjects[user], true, nil
+	d.subjects[user] = subjects[kept]
+	return subjects[kept], true, nil
 }
 
 // makeRoom drops an entry, whichever comes first, when a map is full.
@@ -126,8 +163,12 @@ func makeRoom[V any](m map[uuid.UUID]V) {
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
-// Refresh forgets the agents of workspaces that changed since they were looked up. It is called by one at a time.
+// Refresh reads the privacy modes and forgets the agents of workspaces that changed since they were looked up. It is called by
+// one at a time.
 func (d *Directory) Refresh(ctx context.Context) error {
+	if _, err := d.refreshModes(ctx); err != nil {
+		return fmt.Errorf("refresh directory: %w", err)
+	}
 	// The moment moves in steps, so that the same changes are the same until there is another one: after a large one all of
 	// it is read once and not every second.
 	now := changes{since: At(time.Now().Truncate(directoryOverlap).Add(-directoryOverlap))}

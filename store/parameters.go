@@ -51,10 +51,37 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.parameterGroups(ctx, choices)
+	groups := parameterGroups{}
+	err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
+		g := groups.of(p)
+		g.templates[c.TemplateID] = true
+		if chosen {
+			g.values[value] += c.Workspaces
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
+	return s.parameterUsage(ctx, groups, choices)
+}
+
+// parameterGroups are groups by their keys.
+type parameterGroups map[string]*parameterGroup
+
+// of is the group of a definition.
+func (groups parameterGroups) of(p Parameter) *parameterGroup {
+	key := parameterKey(p)
+	g := groups[key]
+	if g == nil {
+		g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}}
+		groups[key] = g
+	}
+	return g
+}
+
+// parameterUsage says which values the workspaces of each group chose, in the light of what the templates of the choices offer
+// now.
+func (s *Store) parameterUsage(ctx context.Context, groups parameterGroups, choices []choice) ([]ParameterUsage, error) {
 	newest, err := s.newestParameters(ctx, choices)
 	if err != nil {
 		return nil, err
@@ -68,36 +95,27 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	return usage, nil
 }
 
-// parameterGroups groups workspaces by the definitions of their parameters.
-func (s *Store) parameterGroups(ctx context.Context, choices []choice) (map[string]*parameterGroup, error) {
+// eachParameter calls f for every parameter that the builds of the choices asked for, with the value that was chosen, if one was.
+func (s *Store) eachParameter(ctx context.Context, choices []choice, f func(c choice, p Parameter, value string, chosen bool)) error {
 	ids := map[uuid.UUID]bool{}
 	for _, c := range choices {
 		ids[c.TemplateVersionID] = true
 	}
 	versions, err := s.versionsOf(ctx, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	groups := map[string]*parameterGroup{}
 	for _, c := range choices {
 		values := map[string]string{}
 		for _, p := range c.Parameters {
 			values[p.Name] = p.Value
 		}
 		for _, p := range versions[c.TemplateVersionID].Parameters {
-			key := parameterKey(p)
-			g := groups[key]
-			if g == nil {
-				g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}}
-				groups[key] = g
-			}
-			g.templates[c.TemplateID] = true
-			if value, ok := values[p.Name]; ok {
-				g.values[value] += c.Workspaces
-			}
+			value, chosen := values[p.Name]
+			f(c, p, value, chosen)
 		}
 	}
-	return groups, nil
+	return nil
 }
 
 // parameterKey is equal for equal definitions and sorts like their parts, one after the other.

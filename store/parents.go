@@ -45,7 +45,16 @@ func (s *Store) BuildWorkspaces(ctx context.Context, builds []uuid.UUID) (map[uu
 
 // UserOrganizations returns the organizations of each of the users that the catalog knows.
 func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
-	return organizationsOfUsers(s.lookups.WithContext(ctx), users)
+	db := s.lookups.WithContext(ctx)
+	kept, err := s.keptAs(db, users)
+	if err != nil {
+		return nil, err
+	}
+	organizations, err := organizationsOfUsers(db, values(users, kept))
+	for outside, pseudonym := range kept {
+		organizations[outside] = organizations[pseudonym]
+	}
+	return organizations, err
 }
 
 // OrganizationNames returns the name of each organization of the catalog.
@@ -113,14 +122,21 @@ func (s *Store) AgentOrganizations(ctx context.Context, agents []uuid.UUID) (map
 	return organizations, nil
 }
 
-// CheckPrincipal fails with ErrUnknown if the catalog does not hold a user, agent or group. A service is known to nobody.
-func (s *Store) CheckPrincipal(ctx context.Context, kind access.Kind, id uuid.UUID) error {
+// FindPrincipal returns the id under which a user, agent or group is kept, and ErrUnknown if the catalog does not hold it. A
+// service is known to nobody.
+func (s *Store) FindPrincipal(ctx context.Context, kind access.Kind, id uuid.UUID) (uuid.UUID, error) {
 	tables := map[access.Kind]string{access.KindUser: "users", access.KindAgent: "agents", KindGroup: "groups"}
 	table, inCatalog := tables[kind]
 	if !inCatalog {
-		return nil
+		return id, nil
 	}
-	return s.checkKnown(ctx, table, id)
+	if kind == access.KindUser {
+		var err error
+		if id, err = s.KeptAs(ctx, id); err != nil {
+			return id, err
+		}
+	}
+	return id, s.checkKnown(ctx, table, id)
 }
 
 // CheckScope fails with ErrUnknown if the catalog does not hold an organization or template; uuid.Nil names none.

@@ -16,7 +16,16 @@ import (
 func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusChange) error {
 	err := retryConflicts(ctx, func() error {
 		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			var users []uuid.UUID
 			for _, c := range changes {
+				users = append(users, c.UserID)
+			}
+			kept, err := s.keptAs(tx, users)
+			if err != nil {
+				return err
+			}
+			for _, c := range changes {
+				c.UserID = idIn(kept, c.UserID)
 				if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
 					return err
 				}

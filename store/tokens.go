@@ -152,7 +152,11 @@ func (s *Store) TouchTokens(ctx context.Context, ids []string) error {
 func (s *Store) User(ctx context.Context, id uuid.UUID) (access.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	p := access.Principal{Kind: access.KindUser, ID: id}
+	kept, err := s.KeptAs(ctx, id)
+	if err != nil {
+		return access.Principal{}, err
+	}
+	p := access.Principal{Kind: access.KindUser, ID: kept}
 	if err := s.userPrincipal(ctx, &p); err != nil {
 		return access.Principal{}, err
 	}

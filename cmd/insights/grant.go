@@ -17,7 +17,7 @@ type grantCreateCommand struct {
 	User         string `xor:"whom" required:"" placeholder:"ID" help:"To this user."`
 	Group        string `xor:"whom" required:"" placeholder:"ID" help:"To everyone in this group."`
 	Service      string `xor:"whom" required:"" placeholder:"ID" help:"To this service."`
-	Role         string `required:"" placeholder:"ROLE" help:"owner, template-admin, auditor, user-admin, member, organization-admin, organization-template-admin, organization-auditor, organization-user-admin, proxy, control-plane; or one permission: view-insights, view-insights-aggregate, read-users, manage-access, manage-privacy, read-audit."`
+	Role         string `required:"" placeholder:"ROLE" help:"owner, template-admin, auditor, user-admin, member, organization-admin, organization-template-admin, organization-auditor, organization-user-admin, proxy, control-plane; or one permission: view-insights, view-insights-aggregate, read-users, manage-access, manage-privacy, read-audit, resolve-pseudonyms."`
 	Organization string `placeholder:"ID" help:"Limit the role to this organization."`
 	Template     string `placeholder:"ID" help:"Limit the role to this template."`
 }
@@ -42,7 +42,7 @@ func (f grantCreateCommand) Run(ctx context.Context, c console) (err error) {
 		}
 		b.PrincipalKind = whom.kind
 	}
-	if err := s.CheckPrincipal(ctx, b.PrincipalKind, b.PrincipalID); err != nil {
+	if b.PrincipalID, err = s.FindPrincipal(ctx, b.PrincipalKind, b.PrincipalID); err != nil {
 		return err
 	}
 	if err := audit(ctx, s, "grant create", f); err != nil {

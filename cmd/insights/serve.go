@@ -63,6 +63,8 @@ type serveCommand struct {
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	PrivacyKeyFile   string         `env:"INSIGHTS_PRIVACY_KEY_FILE" placeholder:"FILE" help:"A file with the key that keeps erased users away and hides others: 64 hexadecimal digits, the same for all servers of a database. SQLite: made beside the database unless given."`
+	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
+	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
 	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
 	MaxConnections   int            `default:"20000" env:"INSIGHTS_MAX_CONNECTIONS" help:"Connections to each of the addresses, at most half of them from one client address; raise it for more agents, and double it behind a load balancer that hides them; 0 is no limit. Default: ${default}."`
@@ -132,13 +134,19 @@ func (f serveCommand) config(c console) (server.Config, error) {
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
+	}
+	var err error
+	if config.Location, err = time.LoadLocation(f.Timezone); err != nil || f.Timezone == "Local" {
+		return config, usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone))
+	}
+	if f.PrivacyFloor < 2 {
+		return config, usageError("--privacy-floor: must be 2 or more, or it hides nobody")
 	}
 	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
 		return config, usageError(fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress))
 	}
-	var err error
 	if config.TLS, err = f.tls(config.Logger); err != nil {
 		return config, err
 	}

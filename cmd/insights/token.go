@@ -94,14 +94,16 @@ func (f tokenCreateCommand) principal(ctx context.Context, s *store.Store) (stor
 		if err != nil {
 			return store.Token{}, err
 		}
-		return store.Token{PrincipalKind: access.KindAgent, PrincipalID: id}, s.CheckPrincipal(ctx, access.KindAgent, id)
+		_, err = s.FindPrincipal(ctx, access.KindAgent, id)
+		return store.Token{PrincipalKind: access.KindAgent, PrincipalID: id}, err
 	}
 	if f.User != "" {
 		id, err := parseID("--user", f.User)
 		if err != nil {
 			return store.Token{}, err
 		}
-		return store.Token{PrincipalKind: access.KindUser, PrincipalID: id}, s.CheckPrincipal(ctx, access.KindUser, id)
+		id, err = s.FindPrincipal(ctx, access.KindUser, id)
+		return store.Token{PrincipalKind: access.KindUser, PrincipalID: id}, err
 	}
 	b := store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.Role(f.Role)}
 	_, err := grant(ctx, s, b, f.Organization, f.Template)

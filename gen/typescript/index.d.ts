@@ -166,6 +166,15 @@ export class InsightsClient {
    */
   setPrivacyMode(request?: Input<SetPrivacyModeRequest>, options?: CallOptions): Promise<SetPrivacyModeResponse>;
   /**
+   * GetPrivacyMode tells which mode holds for the deployment or for one organization.
+   */
+  getPrivacyMode(request?: Input<GetPrivacyModeRequest>, options?: CallOptions): Promise<GetPrivacyModeResponse>;
+  /**
+   * ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
+   * unknown pseudonym, or one made with another key, is NOT_FOUND.
+   */
+  resolvePseudonym(request?: Input<ResolvePseudonymRequest>, options?: CallOptions): Promise<ResolvePseudonymResponse>;
+  /**
    * EraseUser removes every trace of a person for ever. Totals and numbers of users stay what they were. Erasing twice is no
    * error; a user that was never known is NOT_FOUND.
    */
@@ -353,7 +362,8 @@ export interface RoleBinding {
    * `organization-admin`, `organization-template-admin`, `organization-auditor`, `organization-user-admin`. For one template:
    * `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
    * to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
-   * `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`.
+   * `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
+   * `resolve-pseudonyms`.
    */
   role: string;
   /**
@@ -474,6 +484,11 @@ export interface WhoAmIResponse {
    * comes first. Agents hold what is listed for themselves alone.
    */
   grants: Grant[];
+  /**
+   * IANA name of the deployment's time zone if the caller's insights are about whole days of it that are over: privacy mode or
+   * permission hide small groups. Absent: they may be about any window.
+   */
+  insights_timezone?: string;
 }
 
 /**
@@ -2238,6 +2253,15 @@ export interface GetTemplateInsightsResponse {
    * Everything that was acknowledged before this time is in the answer. RFC 3339.
    */
   data_as_of: string;
+  /**
+   * The strictest privacy mode among the templates: `pseudonym`, `aggregate` or `off`. Absent: `full`.
+   */
+  collection_mode?: string;
+  /**
+   * How many people must take part in what is published: sums and counts leave out what fewer did. Counts of distinct users are
+   * of those in published parts, rounded down to a multiple of it. Absent: everything is counted.
+   */
+  floor?: number;
 }
 
 /**
@@ -2291,7 +2315,7 @@ export interface TemplateInsightsReport {
   active_users: number;
   /**
    * The five builtin entries in fixed order (vscode, jetbrains, reconnecting-pty, ssh, sftp), unused ones included, then the
-   * apps that were used by slug, display name and icon.
+   * apps that were used by slug, display name and icon. With a floor: those that are published.
    */
   apps_usage: AppUsage[];
   /**
@@ -2311,6 +2335,11 @@ export interface TemplateInsightsReport {
    * there, which minutes they were is an estimate. Absent: all of it was measured.
    */
   estimated?: boolean;
+  /**
+   * True: nothing of the window is published, because on no day enough people of one template took part, or nobody did.
+   * `active_users` tells nothing then. Absent: something is, or everything is counted.
+   */
+  suppressed?: boolean;
 }
 
 /**
@@ -2354,6 +2383,10 @@ export interface AppUsage {
    * family. Absent: none was used, or it is a workspace app.
    */
   editors?: EditorUsage[];
+  /**
+   * True: nothing is published; its numbers tell nothing. As TemplateInsightsReport.suppressed.
+   */
+  suppressed?: boolean;
 }
 
 /**
@@ -2471,6 +2504,10 @@ export interface TemplateInsightsIntervalReport {
    * True: the interval is cut at the end of the window, or is not over yet.
    */
   partial: boolean;
+  /**
+   * True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
+   */
+  suppressed?: boolean;
 }
 
 /**
@@ -2531,6 +2568,10 @@ export interface GetUserActivityResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
 }
 
 /**
@@ -2687,6 +2728,10 @@ export interface GetUserLatencyResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
 }
 
 /**
@@ -2802,6 +2847,15 @@ export interface GetDeploymentDAUsResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
+   * that names another one the `timezone` is INVALID_ARGUMENT.
+   */
+  floor?: number;
 }
 
 /**
@@ -2816,6 +2870,10 @@ export interface DAUEntry {
    * Distinct users with any activity on it.
    */
   amount: number;
+  /**
+   * True: nothing is published; `amount` tells nothing. As TemplateInsightsReport.suppressed.
+   */
+  suppressed?: boolean;
 }
 
 /**
@@ -2853,6 +2911,15 @@ export interface GetTemplateDAUsResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
+   * that names another one the `timezone` is INVALID_ARGUMENT.
+   */
+  floor?: number;
 }
 
 /**
@@ -2881,6 +2948,11 @@ export interface GetUserStatusCountsResponse {
    * The series of each status.
    */
   status_counts: UserStatusCounts | null;
+  /**
+   * As GetTemplateInsightsResponse.floor: counts are rounded down to a multiple of it, and the midnights are those of the
+   * deployment's time zone. It is there as soon as any organization has another mode than `full`.
+   */
+  floor?: number;
 }
 
 /**
@@ -2915,6 +2987,10 @@ export interface UserStatusCount {
    * Number of users, as of that instant: a change during a day shows on the next.
    */
   count: number;
+  /**
+   * True: fewer users than the floor, or none. Absent: the count is one.
+   */
+  suppressed?: boolean;
 }
 
 /**
@@ -3079,6 +3155,14 @@ export interface GetDiagnosisResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor. Findings are about privacy alone then.
+   */
+  floor?: number;
 }
 
 /**
@@ -3092,6 +3176,7 @@ export interface Finding {
   /**
    * Why:
    * - `collection_off`: reports are acknowledged and not stored.
+   * - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
    * - `beyond_retention`: the window begins before what is kept.
    * - `out_of_range`: there is data, but none in the window.
    * - `no_workspaces`: nobody had a workspace of the templates in the window.
@@ -3147,7 +3232,9 @@ export interface SetPrivacyModeRequest {
   organization_id: string;
   /**
    * `full`: users are named. `pseudonym`: they appear under a stable pseudonym. `aggregate`: there is nothing about single
-   * users. `off`: reports are acknowledged and not stored.
+   * users. `off`: reports are acknowledged and not stored. Each mode after `full` holds back what the one before it does, and
+   * small groups of people: see GetTemplateInsightsResponse.floor. They need the privacy key; without one they are
+   * FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them.
    */
   mode: string;
 }
@@ -3168,6 +3255,67 @@ export interface SetPrivacyModeResponse {
    * The mode before.
    */
   previous_mode: string;
+}
+
+/**
+ * GetPrivacyModeRequest names an organization or none.
+ */
+export interface GetPrivacyModeRequest {
+  /**
+   * The organization, a UUID. Empty: the deployment.
+   */
+  organization_id: string;
+}
+
+/**
+ * GetPrivacyModeResponse tells the mode.
+ */
+export interface GetPrivacyModeResponse {
+  /**
+   * The organization. Absent: the deployment.
+   */
+  organization_id?: string;
+  /**
+   * The mode in force, as SetPrivacyModeRequest.mode.
+   */
+  mode: string;
+  /**
+   * When it was set. Absent: nobody ever did.
+   */
+  since?: string;
+  /**
+   * When everything that was stored before had been treated as the mode says. Absent: that is being done, which takes two
+   * minutes at least; nobody ever set a mode if `since` is absent too.
+   */
+  treated_at?: string;
+  /**
+   * Users of the whole deployment who are named in the database and must not be.
+   */
+  users_to_hide: number;
+}
+
+/**
+ * ResolvePseudonymRequest names a pseudonym.
+ */
+export interface ResolvePseudonymRequest {
+  /**
+   * The id under which the user appears, a UUID.
+   */
+  user_id: string;
+}
+
+/**
+ * ResolvePseudonymResponse names a user.
+ */
+export interface ResolvePseudonymResponse {
+  /**
+   * The user's id as the control plane has it.
+   */
+  user_id: string;
+  /**
+   * The username, as the catalog had it last.
+   */
+  username: string;
 }
 
 /**

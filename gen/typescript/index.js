@@ -146,6 +146,12 @@ export class InsightsClient {
   setPrivacyMode(request = {}, options = {}) {
     return this.#call("POST", "/api/v2/privacy/mode", request, options);
   }
+  getPrivacyMode(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/privacy/mode", request, options);
+  }
+  resolvePseudonym(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/privacy/pseudonyms/{user_id}", request, options);
+  }
   eraseUser(request = {}, options = {}) {
     return this.#call("DELETE", "/api/v2/privacy/users/{user_id}", request, options);
   }

@@ -17,6 +17,8 @@ const (
 	ManageAccess Permission = "manage_access"
 	// ManagePrivacy is to set the privacy mode and to erase people.
 	ManagePrivacy Permission = "manage_privacy"
+	// ResolvePseudonyms is to learn who a pseudonym stands for. No role but its own brings it.
+	ResolvePseudonyms Permission = "resolve_pseudonyms"
 	// ReadAudit is to read the audit events.
 	ReadAudit Permission = "read_audit"
 	// ApplyCatalog is to write the catalog and, because agents come and go with it, to create the tokens of its agents.

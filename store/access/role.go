@@ -42,6 +42,8 @@ const (
 	RoleManagePrivacy Role = "manage-privacy"
 	// RoleReadAudit is ReadAudit alone.
 	RoleReadAudit Role = "read-audit"
+	// RoleResolvePseudonyms is ResolvePseudonyms alone.
+	RoleResolvePseudonyms Role = "resolve-pseudonyms"
 	// RoleAgent reports the usage of one agent. Only principals of KindAgent hold it, and they hold no other role.
 	RoleAgent Role = "agent"
 )
@@ -88,9 +90,10 @@ var grants = map[Role]map[level][]Permission{
 		deployment:   {ReadUsers},
 		organization: {ReadUsers},
 	},
-	RoleManageAccess:  {deployment: {ManageAccess}},
-	RoleManagePrivacy: {deployment: {ManagePrivacy}},
-	RoleReadAudit:     {deployment: {ReadAudit}},
+	RoleManageAccess:      {deployment: {ManageAccess}},
+	RoleManagePrivacy:     {deployment: {ManagePrivacy}},
+	RoleReadAudit:         {deployment: {ReadAudit}},
+	RoleResolvePseudonyms: {deployment: {ResolvePseudonyms}},
 
 	RoleProxy: {
 		deployment:   {Ingest},

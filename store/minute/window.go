@@ -82,6 +82,15 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
+// Intervals returns each interval as a window of its own, without intervals.
+func (w Window) Intervals() []Window {
+	windows := make([]Window, len(w.Bounds))
+	for i := range windows {
+		windows[i].Start, windows[i].End = w.interval(i)
+	}
+	return windows
+}
+
 // interval returns the minutes of the i-th interval: start <= m < end.
 func (w Window) interval(i int) (start, end int64) {
 	if i+1 < len(w.Bounds) {

@@ -93,7 +93,7 @@ func directoryFollows(t *testing.T, f *Fixture) {
 	}
 	want := store.Placement{
 		Agent: f.Agents[0][0], Workspace: f.Workspaces[0][0], Template: f.Templates[0], Organization: f.Organization,
-		Owner: f.Users[0], Subject: f.Subject[f.Users[0]],
+		Owner: f.Users[0], Subject: f.Subject[f.Users[0]], Mode: store.PrivacyFull,
 	}
 	if diff := cmp.Diff(want, place()); diff != "" {
 		t.Errorf("place (-want +got):\n%s", diff)

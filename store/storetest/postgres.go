@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -256,6 +257,16 @@ func findPostgres() (string, error) {
 	return "", errors.New("PostgreSQL is not installed: on Debian, apt-get install postgresql")
 }
 
+// PostgresPrograms is the folder of the programs of PostgreSQL.
+func PostgresPrograms(t testing.TB) string {
+	t.Helper()
+	folder, err := findPostgres()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 func majorVersion(initdb string) int {
 	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(initdb))))
 	return n
@@ -307,6 +318,7 @@ func freePort() (int, error) {
 var shared struct {
 	sync.Mutex
 	cluster *Cluster
+	keys    string // folder of the privacy keys of databases; empty: none yet
 }
 
 // Main runs the tests of a package, makes sure that no goroutine is left of them but those of the options, and stops what they
@@ -318,6 +330,12 @@ func Main(m *testing.M, left ...goleak.Option) int {
 	if shared.cluster != nil {
 		if err := shared.cluster.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop postgres:", err)
+			return 1
+		}
+	}
+	if shared.keys != "" {
+		if err := os.RemoveAll(shared.keys); err != nil {
+			fmt.Fprintln(os.Stderr, "remove privacy keys:", err)
 			return 1
 		}
 	}
@@ -371,4 +389,23 @@ func SQLite(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// PrivacyKey is the privacy key of a database, whoever opens it.
+func PrivacyKey(t testing.TB, database string) *store.PrivacyKey {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.keys == "" {
+		folder, err := os.MkdirTemp("", "insights-keys-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.keys = folder
+	}
+	key, err := store.CreatePrivacyKey(filepath.Join(shared.keys, fmt.Sprintf("%x", sha256.Sum256([]byte(database)))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

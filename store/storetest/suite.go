@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"parameters of newest versions":     parametersOfNewestVersions,
 		"tokens":                            tokens,
 		"retention":                         retention,
+		"privacy modes":                     privacyModes,
 		"newest events count":               newestEvents,
 		"series of the control plane":       controlPlaneSeries,
 		"what lives":                        liveOnes,
@@ -119,7 +120,9 @@ func Everything(t testing.TB) access.Scope {
 // Open opens a store whose clock stands still and whose page cache is small, and closes it with the test.
 func Open(t testing.TB, database string, now time.Time) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return now }, PageCache: 16 << 10})
+	s, err := store.Open(t.Context(), store.Options{
+		Database: database, Clock: func() time.Time { return now }, PageCache: 16 << 10, PrivacyKey: PrivacyKey(t, database),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

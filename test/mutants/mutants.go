@@ -327,8 +327,43 @@ var mutants = []mutant{
 	},
 	{
 		"a day begins where the clock repeats an evening", "server/window.go",
-		`|| t.Equal(minute.StartOfDay(year, month, day, t.Location()))`, `|| t.Equal(minute.StartOfDay(year, month, day, t.Location())) || dayOf(t.Add(-time.Second)) != dayOf(t)`,
+		`|| t.Equal(startOfDay(t))`, `|| t.Equal(startOfDay(t)) || dayOf(t.Add(-time.Second)) != dayOf(t)`,
 		"server", "FuzzQuestion",
+	},
+	{
+		"few people are counted where small groups are hidden", "store/published.go",
+		"if len(t.Users) < p.floor {", "if len(t.Users) == 0 {",
+		"server", "TestPublishedProperties",
+	},
+	{
+		"an app of few people is told where small groups are hidden", "store/published.go",
+		"if c.Users >= p.floor {", "if c.Users > 0 {",
+		"server", "TestPublishedProperties",
+	},
+	{
+		"a value that few people chose is told", "store/published.go",
+		"if len(chosen.people) >= floor {", "if len(chosen.people) > 0 {",
+		"server", "TestPublishedProperties",
+	},
+	{
+		"numbers of people are not rounded where small groups are hidden", "store/published.go",
+		"{ return len(in.people) - len(in.people)%p.floor }", "{ return len(in.people) }",
+		"server", "TestPublishedProperties",
+	},
+	{
+		"reports are stored in the privacy mode off", "server/ingest.go",
+		"return g.config.UsageStats && mode != store.PrivacyOff", "return g.config.UsageStats",
+		"server", "TestPrivacyModes",
+	},
+	{
+		"whoever looks is named in the audit trail", "store/audit.go",
+		"if err == nil && kind == access.KindUser {", "if err == nil && kind == access.KindUser && len(target) == 0 {",
+		"server", "TestHiddenNamesAppearNowhere",
+	},
+	{
+		"a user who is new is named", "store/entrance.go",
+		"shall[u.ID] = s.key.Pseudonym(u.ID)", "shall[u.ID] = idIn(was, u.ID)",
+		"store", "TestPseudonyms",
 	},
 	{
 		"values of sensitive parameters are shown", "store/parameters.go",

@@ -7,7 +7,7 @@ import "uplot/dist/uPlot.min.css";
 import type { Answer } from "./api";
 import { type Period, wholeWeeks } from "./calendar";
 import type { Sheet } from "./csv";
-import { count, longDay, plural, shortDay } from "./format";
+import { count, hidden, longDay, plural, shortDay } from "./format";
 import { type Frame, Panel, Table } from "./panel";
 import { zoneOf } from "./view";
 
@@ -35,7 +35,7 @@ export function ActiveUsers(p: Props) {
   const sheet = (a: GetTemplateInsightsResponse): Sheet => ({
     columns: ["Begin", "End", "Interval", "Active users", "Complete", ...(before.length > 0 ? ["Period before"] : [])],
     rows: (a.interval_reports ?? []).map((r, i) => [
-      r.start_time, r.end_time, r.interval, r.active_users, r.partial ? "no" : "yes", ...(before.length > 0 ? [before[i]?.active_users ?? ""] : []),
+      r.start_time, r.end_time, r.interval, usersOf(r) ?? "", r.partial ? "no" : "yes", ...(before.length > 0 ? [usersOf(before[i]) ?? ""] : []),
     ]),
   });
   return (
@@ -43,15 +43,17 @@ export function ActiveUsers(p: Props) {
       {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval)} section="active_users" chart sheet={sheet}
       empty={(a) => a.report?.active_users === 0}
     >
-      {(a, table) => (table ? <Table sheet={shown(a.interval_reports ?? [], before, zone)} label="Active users" /> : <Chart now={a.interval_reports ?? []} before={before} zone={zone} />)}
+      {(a, table) => (table ? <Table sheet={shown(a.interval_reports ?? [], before, zone, a.floor)} label="Active users" /> : <Chart now={a.interval_reports ?? []} before={before} zone={zone} floor={a.floor} />)}
     </Panel>
   );
 }
 
-function shown(now: TemplateInsightsIntervalReport[], before: TemplateInsightsIntervalReport[], zone: string): Sheet {
+const usersOf = (r: TemplateInsightsIntervalReport | undefined): number | undefined => (r?.suppressed ? undefined : r?.active_users);
+
+function shown(now: TemplateInsightsIntervalReport[], before: TemplateInsightsIntervalReport[], zone: string, floor: number | undefined): Sheet {
   return {
     columns: ["Interval", "Active users", ...(before.length > 0 ? ["Period before"] : []), "Note"],
-    rows: now.map((r, i) => [nameOf(r, zone), r.active_users, ...(before.length > 0 ? [before[i]?.active_users ?? "–"] : []), r.partial ? "not complete" : ""]),
+    rows: now.map((r, i) => [nameOf(r, zone), usersOf(r) ?? "–", ...(before.length > 0 ? [usersOf(before[i]) ?? "–"] : []), r.suppressed ? hidden(floor) : r.partial ? "not complete" : ""]),
   };
 }
 
@@ -63,17 +65,18 @@ interface ChartProps {
   now: TemplateInsightsIntervalReport[];
   before: TemplateInsightsIntervalReport[];
   zone: string;
+  floor: number | undefined;
 }
 
-function Chart({ now, before, zone }: ChartProps) {
+function Chart({ now, before, zone, floor }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>();
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo<uPlot.AlignedData>(() => [
     now.map((_, i) => i),
-    now.map((r) => (r.partial ? null : r.active_users)),
+    now.map((r) => (r.partial ? null : (usersOf(r) ?? null))),
     now.map((r) => (r.partial ? r.active_users : null)),
-    now.map((_, i) => before[i]?.active_users ?? null),
+    now.map((_, i) => usersOf(before[i]) ?? null),
   ], [now, before]);
   useEffect(() => {
     const element = box.current;
@@ -132,7 +135,7 @@ function Chart({ now, before, zone }: ChartProps) {
       />
       <p class="readout" aria-live="polite">
         {here && at !== null ? (
-          <><b>{count(here.active_users)}</b> {nameOf(here, zone)}{here.partial ? ", not complete" : ""}{before[at] ? ` · ${count(before[at].active_users)} on ${shortDay(before[at].start_time, zone)} before` : ""}</>
+          <><b>{here.suppressed ? hidden(floor) : count(here.active_users)}</b> {nameOf(here, zone)}{here.partial ? ", not complete" : ""}{before[at] && !before[at].suppressed ? ` · ${count(before[at].active_users)} on ${shortDay(before[at].start_time, zone)} before` : ""}</>
         ) : " "}
       </p>
     </div>

@@ -32,12 +32,12 @@ function sheet(a: GetTemplateInsightsResponse): Sheet {
 export function Apps(p: Props) {
   return (
     <Panel {...p} id="apps" title="Application usage" hint="Time with each app open and connected. Two apps in the same minute count both." section="apps_usage" chart sheet={sheet} empty={(a) => used(a.report).length === 0}>
-      {(a, table) => (table ? <Table sheet={sheet(a)} label="Application usage" /> : <Bars report={a.report} />)}
+      {(a, table) => (table ? <Table sheet={sheet(a)} label="Application usage" /> : <Bars report={a.report} floor={a.floor} />)}
     </Panel>
   );
 }
 
-function Bars({ report }: { report: TemplateInsightsReport | undefined }) {
+function Bars({ report, floor }: { report: TemplateInsightsReport | undefined; floor: number | undefined }) {
   const apps = used(report), total = apps.reduce((sum, app) => sum + app.seconds, 0), most = apps[0]?.seconds ?? 1;
   const idle = (report?.apps_usage ?? []).filter((a) => a.seconds === 0).map(nameOf);
   return (
@@ -59,7 +59,7 @@ function Bars({ report }: { report: TemplateInsightsReport | undefined }) {
           </li>
         ))}
       </ul>
-      {idle.length > 0 && <p class="note">Not used: {idle.join(", ")}.</p>}
+      {idle.length > 0 && <p class="note">{floor ? `Hidden, because fewer than ${floor} people used them` : "Not used"}: {idle.join(", ")}.</p>}
     </>
   );
 }

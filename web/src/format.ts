@@ -61,3 +61,6 @@ export const words = (name: string): string => name.replaceAll("_", " ");
 /** forPeople writes the times in a sentence of the server as people do. */
 export const forPeople = (sentence: string, zone: string): string =>
   sentence.replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g, (moment) => dayAndClock(moment, zone));
+
+/** hidden says why a number is not told where small groups are hidden. */
+export const hidden = (floor: number | undefined): string => `hidden: fewer than ${floor ?? 0} people`;

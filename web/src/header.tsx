@@ -15,6 +15,8 @@ interface Props {
   organizations: Organization[];
   period: Period;
   dataAsOf: string | undefined;
+  mode: string | undefined; // of privacy; none: users are named
+  floor: number | undefined; // how many people a number must be about
   exportAll: () => void;
   help: () => void;
   signedOut: () => void;
@@ -41,6 +43,7 @@ export function Header(p: Props) {
           {inOrganization.map((t) => <option key={t.id} value={t.id}>{[t.display_name || t.name, t.display_name && t.display_name !== t.name ? `(${t.name})` : "", t.deleted_at ? "– deleted" : ""].filter(Boolean).join(" ")}</option>)}
         </select>}
         <span class="spring" />
+        {(p.mode || p.floor) && <span class="mode" title={p.floor ? `Numbers about fewer than ${p.floor} people of a template and day are hidden.` : "The privacy mode."}>{p.mode ? "Privacy: " + p.mode : "Totals only"}</span>}
         {p.dataAsOf && <span class="as-of" title="Everything that was acknowledged before is counted.">Data as of <time dateTime={p.dataAsOf}>{clock(p.dataAsOf, zone)}</time></span>}
         {p.templates.length > 0 && <button type="button" class="quiet" onClick={p.exportAll}>Export all</button>}
         <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick={p.help}>?</button>

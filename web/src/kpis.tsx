@@ -3,7 +3,7 @@
 import type { GetTemplateInsightsResponse, GetUserActivityResponse, GetUserLatencyResponse } from "@template-insights/client";
 import type { ComponentChildren } from "preact";
 import type { Answer } from "./api";
-import { count, duration, latency } from "./format";
+import { count, duration, hidden, latency } from "./format";
 import { Rating } from "./people";
 
 interface Props {
@@ -23,10 +23,10 @@ export function Kpis({ insights, activity, latencies, before }: Props) {
   const total = latencies.value?.report?.total_latency_ms;
   return (
     <dl class="kpis" aria-label="Summary">
-      <Kpi id="active-users" name="Active users" of={insights} now={insights.value?.report?.active_users} before={before?.insights.value?.report?.active_users} write={count} />
+      <Kpi id="active-users" name="Active users" of={insights} now={insights.value?.report?.active_users} before={before?.insights.value?.report?.active_users} write={count} hidden={insights.value?.report?.suppressed ? hidden(insights.value.floor) : ""} />
       <Kpi id="time" name="Time used" of={activity} now={activity.value?.report?.total_seconds} before={before?.activity.value?.report?.total_seconds} write={duration} />
       <Kpi id="time-per-user" name="Time per active user" of={activity} now={perUser(insights.value, activity.value)} before={before && perUser(before.insights.value, before.activity.value)} write={duration} />
-      <Kpi id="launches" name="Launches" of={insights} now={launches(insights.value)} before={before && launches(before.insights.value)} write={count} />
+      <Kpi id="launches" name="Launches" of={insights} now={launches(insights.value)} before={before && launches(before.insights.value)} write={count} hidden={insights.value?.floor && launches(insights.value) === 0 ? hidden(insights.value.floor) : ""} />
       <Kpi id="latency" name="Median latency" of={latencies} now={total?.p50} before={before?.latencies.value?.report?.total_latency_ms?.p50} write={latency} lower>
         {total && total.samples > 0 && <><Rating of={total.rating} /> <span class="faint">P95 {latency(total.p95)}</span></>}
       </Kpi>
@@ -42,10 +42,12 @@ interface KpiProps {
   before: number | undefined;
   write: (n: number) => string;
   lower?: boolean; // is better
+  hidden?: string; // why the figure is not told; empty: it is
   children?: ComponentChildren;
 }
 
-function Kpi({ id, name, of, now, before, write, lower, children }: KpiProps) {
+function Kpi({ id, name, of, now, before, write, lower, hidden, children }: KpiProps) {
+  if (hidden) return <div class="kpi" data-kpi={id}><dt>{name}</dt><dd class="value">–</dd><dd class="more faint">{hidden}</dd></div>;
   return (
     <div class={"kpi" + (of.loading ? " stale" : "")} data-kpi={id} aria-busy={of.loading}>
       <dt>{name}</dt>

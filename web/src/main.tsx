@@ -18,7 +18,7 @@ import { Help, useShortcuts } from "./shortcuts";
 import { SignIn, comeBack, takeFragment } from "./sign_in";
 import "./style.css";
 import { Templates } from "./templates";
-import { type View, type Change, periodOf, useView, zoneOf } from "./view";
+import { type View, type Change, closedPeriod, periodOf, useView, zoneOf } from "./view";
 
 interface Account {
   me: WhoAmIResponse;
@@ -57,14 +57,16 @@ function Visit({ signedOut }: { signedOut: () => void }) {
     const [me, templates, organizations] = await Promise.all([client.whoAmI({}, { signal }), client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
     return { me, templates, organizations };
   });
-  const [view, change] = useView();
+  const [chosen, change] = useView();
+  // Where small groups are hidden, days are those of the deployment that are over.
+  const only = account.value?.me.insights_timezone ?? "", view = only === "" ? chosen : { ...chosen, zone: only };
   const [now, setNow] = useState(serverNow());
   useEffect(() => { // what is coming in is worth a look every minute
     const timer = setInterval(() => document.visibilityState === "visible" && setNow(serverNow()), 60_000);
     return () => clearInterval(timer);
   }, []);
   useEffect(() => setNow(serverNow()), [account.value]); // the first answers tell the time of the server
-  const period = periodOf(view, now);
+  const period = only === "" ? periodOf(view, now) : closedPeriod(periodOf(view, now), dayOf(now, only));
   const questions = useQuestions(view, period, Math.floor(now / 60_000));
   if (account.error instanceof InsightsError && account.error.status === 401) return null;
   if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
@@ -97,7 +99,7 @@ function Dashboard({ account, view, change, period, questions, signedOut }: Dash
       <a class="skip" href="#main">To the numbers</a>
       <Header
         view={view} change={change} me={account.me} templates={account.templates} organizations={account.organizations} period={period}
-        dataAsOf={insights.value?.data_as_of}
+        dataAsOf={insights.value?.data_as_of} mode={insights.value?.collection_mode} floor={insights.value?.floor}
         exportAll={() => exportAll(file)} help={() => setHelp(true)} signedOut={signedOut}
       />
       <main id="main" tabIndex={-1}>

@@ -97,7 +97,7 @@ function Empty({ findings, section, view, change }: Frame & { section: string })
   const zone = zoneOf(view);
   return (
     <div class="state" data-reason={finding.reason}>
-      <h3>Nothing in this range</h3>
+      <h3>{finding.reason === "small_groups" ? "Hidden" : "Nothing in this range"}</h3>
       <p>{forPeople(finding.message, zone)}</p>
       <p>{finding.next_step}</p>
       {finding.reason === "out_of_range" && first && last && (

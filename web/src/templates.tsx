@@ -3,7 +3,7 @@
 import type { GetTemplateInsightsResponse, Organization, Template } from "@template-insights/client";
 import { client, serverNow, useAnswer } from "./api";
 import { type Period, windowOf } from "./calendar";
-import { count, duration, shortDay } from "./format";
+import { count, duration, hidden, shortDay } from "./format";
 import { Delta } from "./kpis";
 import { type Frame, Pages } from "./panel";
 import { addressOf, zoneOf } from "./view";
@@ -43,7 +43,7 @@ function Row({ template, organizations, view, change, period, before, wait }: Pr
   const ask = (of: Period | undefined, interval: string) => useAnswer(wait || !of ? undefined : JSON.stringify([template.id, of, zone, interval]), (signal) =>
     client.getTemplateInsights({ ...windowOf(of as Period, zone, serverNow()), template_ids: [template.id], interval }, { signal }));
   const now = ask(period, "day"), then = ask(before, "");
-  const report = now.value?.report, users = report?.active_users;
+  const report = now.value?.report, users = report?.suppressed ? undefined : report?.active_users;
   const app = [...(report?.apps_usage ?? [])].sort((a, b) => b.seconds - a.seconds)[0];
   const organization = organizations.find((o) => o.id === template.organization_id);
   const target = { ...view, template: template.id, organization: "", usersPage: 1, latencyPage: 1 };
@@ -59,8 +59,8 @@ function Row({ template, organizations, view, change, period, before, wait }: Pr
         <a href={addressOf(target)} onClick={open} title={template.name}>{template.display_name || template.name}</a>
         <small>{[template.name, organization?.display_name || organization?.name, template.deleted_at ? "deleted" : ""].filter(Boolean).join(" · ")}</small>
       </th>
-      <td class="number">{users !== undefined ? count(users) : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
-      <td>{users !== undefined && then.value?.report && <Delta now={users} before={then.value.report.active_users} write={count} lower={false} />}</td>
+      <td class="number">{users !== undefined ? count(users) : report ? <span class="faint">{hidden(now.value?.floor)}</span> : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
+      <td>{users !== undefined && then.value?.report && !then.value.report.suppressed && <Delta now={users} before={then.value.report.active_users} write={count} lower={false} />}</td>
       <td><Spark answer={now.value} zone={zone} /></td>
       <td>{app && app.seconds > 0 ? <>{app.display_name || app.slug} <span class="faint">{duration(app.seconds)}</span></> : <span class="faint">–</span>}</td>
     </tr>

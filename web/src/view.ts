@@ -94,6 +94,12 @@ export function periodOf(view: View, now: number): Period {
   return length({ from, to }) > maxDays ? { from: addDays(to, 1 - maxDays), to } : { from, to };
 }
 
+/** closedPeriod is what is left of a period where only days that are over are told. */
+export function closedPeriod(p: Period, today: Day): Period {
+  const to = p.to < today ? p.to : addDays(today, -1);
+  return { from: p.from > to ? to : p.from, to };
+}
+
 /** Change changes a view. Whoever changes what is counted is back on the first pages. */
 export type Change = (change: Partial<View>, history?: "push" | "replace") => void;
 

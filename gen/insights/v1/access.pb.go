@@ -520,7 +520,8 @@ type RoleBinding struct {
 	// `organization-admin`, `organization-template-admin`, `organization-auditor`, `organization-user-admin`. For one template:
 	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
 	// to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
-	// `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`.
+	// `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
+	// `resolve-pseudonyms`.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,4,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
@@ -972,9 +973,12 @@ type WhoAmIResponse struct {
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// What the caller may do, by permission, organization and template; of each permission what is held for the deployment
 	// comes first. Agents hold what is listed for themselves alone.
-	Grants        []*Grant `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Grants []*Grant `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
+	// IANA name of the deployment's time zone if the caller's insights are about whole days of it that are over: privacy mode or
+	// permission hide small groups. Absent: they may be about any window.
+	InsightsTimezone string `protobuf:"bytes,4,opt,name=insights_timezone,json=insightsTimezone,proto3" json:"insights_timezone,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *WhoAmIResponse) Reset() {
@@ -1026,6 +1030,13 @@ func (x *WhoAmIResponse) GetGrants() []*Grant {
 		return x.Grants
 	}
 	return nil
+}
+
+func (x *WhoAmIResponse) GetInsightsTimezone() string {
+	if x != nil {
+		return x.InsightsTimezone
+	}
+	return ""
 }
 
 // Grant is a permission and where it is held.
@@ -1701,11 +1712,12 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x18ListRoleBindingsResponse\x12=\n" +
 	"\rrole_bindings\x18\x01 \x03(\v2\x18.insights.v1.RoleBindingR\froleBindings\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\"\x0f\n" +
-	"\rWhoAmIRequest\"\x94\x01\n" +
+	"\rWhoAmIRequest\"\xc7\x01\n" +
 	"\x0eWhoAmIResponse\x124\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12 \n" +
 	"\busername\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\busername\x12*\n" +
-	"\x06grants\x18\x03 \x03(\v2\x12.insights.v1.GrantR\x06grants\"}\n" +
+	"\x06grants\x18\x03 \x03(\v2\x12.insights.v1.GrantR\x06grants\x121\n" +
+	"\x11insights_timezone\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x10insightsTimezone\"}\n" +
 	"\x05Grant\x12\x1e\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\tR\n" +

@@ -311,7 +311,12 @@ type GetTemplateInsightsResponse struct {
 	// The length of intervals that suits the templates, whatever was asked for.
 	DefaultInterval *DefaultInterval `protobuf:"bytes,3,opt,name=default_interval,json=defaultInterval,proto3" json:"default_interval,omitempty"`
 	// Everything that was acknowledged before this time is in the answer. RFC 3339.
-	DataAsOf      string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// The strictest privacy mode among the templates: `pseudonym`, `aggregate` or `off`. Absent: `full`.
+	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// How many people must take part in what is published: sums and counts leave out what fewer did. Counts of distinct users are
+	// of those in published parts, rounded down to a multiple of it. Absent: everything is counted.
+	Floor         int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +377,20 @@ func (x *GetTemplateInsightsResponse) GetDataAsOf() string {
 		return x.DataAsOf
 	}
 	return ""
+}
+
+func (x *GetTemplateInsightsResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetTemplateInsightsResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
 }
 
 // DefaultInterval is the length of intervals that suits templates of an age.
@@ -497,7 +516,7 @@ type TemplateInsightsReport struct {
 	// Distinct users with any activity.
 	ActiveUsers int64 `protobuf:"varint,4,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
 	// The five builtin entries in fixed order (vscode, jetbrains, reconnecting-pty, ssh, sftp), unused ones included, then the
-	// apps that were used by slug, display name and icon.
+	// apps that were used by slug, display name and icon. With a floor: those that are published.
 	AppsUsage []*AppUsage `protobuf:"bytes,5,rep,name=apps_usage,json=appsUsage,proto3" json:"apps_usage,omitempty"`
 	// Parameters that workspaces built in the window chose values for, by name, type, display name, description and options.
 	ParametersUsage []*ParameterUsage `protobuf:"bytes,6,rep,name=parameters_usage,json=parametersUsage,proto3" json:"parameters_usage,omitempty"`
@@ -507,7 +526,10 @@ type TemplateInsightsReport struct {
 	Reasons []*SectionReason `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// Some of the usage was taken over from another system that kept minutes as numbers: counts of minutes are as they were
 	// there, which minutes they were is an estimate. Absent: all of it was measured.
-	Estimated     bool `protobuf:"varint,9,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	Estimated bool `protobuf:"varint,9,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	// True: nothing of the window is published, because on no day enough people of one template took part, or nobody did.
+	// `active_users` tells nothing then. Absent: something is, or everything is counted.
+	Suppressed    bool `protobuf:"varint,10,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,6 +627,13 @@ func (x *TemplateInsightsReport) GetEstimated() bool {
 	return false
 }
 
+func (x *TemplateInsightsReport) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
+}
+
 // AppUsage is the use of one app. Apps of several templates with equal slug, display name and icon are one.
 type AppUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -626,7 +655,9 @@ type AppUsage struct {
 	Family string `protobuf:"bytes,8,opt,name=family,proto3" json:"family,omitempty"`
 	// The session apps of a builtin family that were used, by name. A minute in two of them counts in both, and once in the
 	// family. Absent: none was used, or it is a workspace app.
-	Editors       []*EditorUsage `protobuf:"bytes,9,rep,name=editors,proto3" json:"editors,omitempty"`
+	Editors []*EditorUsage `protobuf:"bytes,9,rep,name=editors,proto3" json:"editors,omitempty"`
+	// True: nothing is published; its numbers tell nothing. As TemplateInsightsReport.suppressed.
+	Suppressed    bool `protobuf:"varint,10,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -722,6 +753,13 @@ func (x *AppUsage) GetEditors() []*EditorUsage {
 		return x.Editors
 	}
 	return nil
+}
+
+func (x *AppUsage) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
 }
 
 // EditorUsage is the use of one session app, such as one editor.
@@ -1003,7 +1041,9 @@ type TemplateInsightsIntervalReport struct {
 	// Distinct users with any activity. Users of several intervals count in each, so intervals do not add up to the window.
 	ActiveUsers int64 `protobuf:"varint,5,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
 	// True: the interval is cut at the end of the window, or is not over yet.
-	Partial       bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
+	Partial bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
+	// True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
+	Suppressed    bool `protobuf:"varint,7,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1116,13 @@ func (x *TemplateInsightsIntervalReport) GetActiveUsers() int64 {
 func (x *TemplateInsightsIntervalReport) GetPartial() bool {
 	if x != nil {
 		return x.Partial
+	}
+	return false
+}
+
+func (x *TemplateInsightsIntervalReport) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
 	}
 	return false
 }
@@ -1206,9 +1253,11 @@ type GetUserActivityResponse struct {
 	// Where the next page begins. Absent: this is the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetUserActivityResponse) Reset() {
@@ -1258,6 +1307,13 @@ func (x *GetUserActivityResponse) GetNextPageToken() string {
 func (x *GetUserActivityResponse) GetDataAsOf() string {
 	if x != nil {
 		return x.DataAsOf
+	}
+	return ""
+}
+
+func (x *GetUserActivityResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
 	}
 	return ""
 }
@@ -1672,9 +1728,11 @@ type GetUserLatencyResponse struct {
 	// Where the next page begins. Absent: this is the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyResponse) Reset() {
@@ -1724,6 +1782,13 @@ func (x *GetUserLatencyResponse) GetNextPageToken() string {
 func (x *GetUserLatencyResponse) GetDataAsOf() string {
 	if x != nil {
 		return x.DataAsOf
+	}
+	return ""
+}
+
+func (x *GetUserLatencyResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
 	}
 	return ""
 }
@@ -2047,7 +2112,12 @@ type GetDeploymentDAUsResponse struct {
 	// The offset as asked for; with a time zone its present offset in whole hours, rounded towards zero.
 	TzHourOffset int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
+	// that names another one the `timezone` is INVALID_ARGUMENT.
+	Floor         int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2103,13 +2173,29 @@ func (x *GetDeploymentDAUsResponse) GetDataAsOf() string {
 	return ""
 }
 
+func (x *GetDeploymentDAUsResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetDeploymentDAUsResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
 // DAUEntry is one day.
 type DAUEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The day, `2006-01-02`.
 	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
 	// Distinct users with any activity on it.
-	Amount        int64 `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	Amount int64 `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	// True: nothing is published; `amount` tells nothing. As TemplateInsightsReport.suppressed.
+	Suppressed    bool `protobuf:"varint,3,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2156,6 +2242,13 @@ func (x *DAUEntry) GetAmount() int64 {
 		return x.Amount
 	}
 	return 0
+}
+
+func (x *DAUEntry) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
 }
 
 // GetTemplateDAUsRequest names a template and says whose days to count.
@@ -2231,7 +2324,12 @@ type GetTemplateDAUsResponse struct {
 	// As GetDeploymentDAUsResponse.tz_hour_offset.
 	TzHourOffset int32 `protobuf:"varint,2,opt,name=tz_hour_offset,json=tzHourOffset,proto3" json:"tz_hour_offset,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
+	// that names another one the `timezone` is INVALID_ARGUMENT.
+	Floor         int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2285,6 +2383,20 @@ func (x *GetTemplateDAUsResponse) GetDataAsOf() string {
 		return x.DataAsOf
 	}
 	return ""
+}
+
+func (x *GetTemplateDAUsResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetTemplateDAUsResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
 }
 
 // GetUserStatusCountsRequest says at whose midnights to count.
@@ -2355,7 +2467,10 @@ func (x *GetUserStatusCountsRequest) GetInterval() string {
 type GetUserStatusCountsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The series of each status.
-	StatusCounts  *UserStatusCounts `protobuf:"bytes,1,opt,name=status_counts,json=statusCounts,proto3" json:"status_counts,omitempty"`
+	StatusCounts *UserStatusCounts `protobuf:"bytes,1,opt,name=status_counts,json=statusCounts,proto3" json:"status_counts,omitempty"`
+	// As GetTemplateInsightsResponse.floor: counts are rounded down to a multiple of it, and the midnights are those of the
+	// deployment's time zone. It is there as soon as any organization has another mode than `full`.
+	Floor         int64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2395,6 +2510,13 @@ func (x *GetUserStatusCountsResponse) GetStatusCounts() *UserStatusCounts {
 		return x.StatusCounts
 	}
 	return nil
+}
+
+func (x *GetUserStatusCountsResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
 }
 
 // UserStatusCounts holds one series per status: a count at each local midnight, oldest first. A status that no user had in
@@ -2469,7 +2591,9 @@ type UserStatusCount struct {
 	// The midnight, RFC 3339.
 	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
 	// Number of users, as of that instant: a change during a day shows on the next.
-	Count         int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	Count int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// True: fewer users than the floor, or none. Absent: the count is one.
+	Suppressed    bool `protobuf:"varint,3,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2516,6 +2640,13 @@ func (x *UserStatusCount) GetCount() int64 {
 		return x.Count
 	}
 	return 0
+}
+
+func (x *UserStatusCount) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
 }
 
 // GetActivityRequest names a range, a kind of activity and a step.
@@ -2995,7 +3126,11 @@ type GetDiagnosisResponse struct {
 	// The findings, the most telling first. Empty: nothing is wrong, and what is not shown did not happen.
 	Findings []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor. Findings are about privacy alone then.
+	Floor         int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3044,6 +3179,20 @@ func (x *GetDiagnosisResponse) GetDataAsOf() string {
 	return ""
 }
 
+func (x *GetDiagnosisResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetDiagnosisResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
 // Finding is one reason why insights are empty or partial, with what it was concluded from.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3051,6 +3200,7 @@ type Finding struct {
 	Sections []string `protobuf:"bytes,1,rep,name=sections,proto3" json:"sections,omitempty"`
 	// Why:
 	// - `collection_off`: reports are acknowledged and not stored.
+	// - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
 	// - `beyond_retention`: the window begins before what is kept.
 	// - `out_of_range`: there is data, but none in the window.
 	// - `no_workspaces`: nobody had a workspace of the templates in the window.
@@ -3195,19 +3345,21 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x1a\n" +
 	"\binterval\x18\x05 \x01(\tR\binterval\x12\x1a\n" +
 	"\bsections\x18\x06 \x03(\tR\bsections\x12'\n" +
-	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\"\xa5\x02\n" +
+	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\"\xf0\x02\n" +
 	"\x1bGetTemplateInsightsResponse\x12A\n" +
 	"\x06report\x18\x01 \x01(\v2#.insights.v1.TemplateInsightsReportB\x04\xd0\xf3\x18\x01R\x06report\x12\\\n" +
 	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\x12G\n" +
 	"\x10default_interval\x18\x03 \x01(\v2\x1c.insights.v1.DefaultIntervalR\x0fdefaultInterval\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x04 \x01(\tR\bdataAsOf\"E\n" +
+	"data_as_of\x18\x04 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"E\n" +
 	"\x0fDefaultInterval\x12\x1a\n" +
 	"\binterval\x18\x01 \x01(\tR\binterval\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\rSectionReason\x12\x18\n" +
 	"\asection\x18\x01 \x01(\tR\asection\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb8\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xde\x03\n" +
 	"\x16TemplateInsightsReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3219,7 +3371,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\x12@\n" +
 	"\runknown_usage\x18\a \x01(\v2\x15.insights.v1.AppUsageB\x04\xd0\xf3\x18\x01R\funknownUsage\x12:\n" +
 	"\areasons\x18\b \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12\"\n" +
-	"\testimated\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\x97\x02\n" +
+	"\testimated\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\x12$\n" +
+	"\n" +
+	"suppressed\x18\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\"\xbd\x02\n" +
 	"\bAppUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
@@ -3230,7 +3386,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"times_used\x18\a \x01(\x03R\ttimesUsed\x12\x16\n" +
 	"\x06family\x18\b \x01(\tR\x06family\x128\n" +
-	"\aeditors\x18\t \x03(\v2\x18.insights.v1.EditorUsageB\x04\xd0\xf3\x18\x01R\aeditors\"}\n" +
+	"\aeditors\x18\t \x03(\v2\x18.insights.v1.EditorUsageB\x04\xd0\xf3\x18\x01R\aeditors\x12$\n" +
+	"\n" +
+	"suppressed\x18\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\"}\n" +
 	"\vEditorUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\ftemplate_ids\x18\x02 \x03(\tR\vtemplateIds\x12\x18\n" +
@@ -3252,7 +3412,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0eParameterValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
-	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xd6\x01\n" +
+	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xfc\x01\n" +
 	"\x1eTemplateInsightsIntervalReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3260,7 +3420,10 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12!\n" +
 	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x18\n" +
-	"\apartial\x18\x06 \x01(\bR\apartial\"\xa2\x02\n" +
+	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
+	"\n" +
+	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\"\xa2\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3272,12 +3435,13 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\x9e\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcd\x01\n" +
 	"\x17GetUserActivityResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xa4\x02\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xa4\x02\n" +
 	"\x12UserActivityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3315,12 +3479,13 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\x9c\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcb\x01\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"\xc7\x02\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xc7\x02\n" +
 	"\x11UserLatencyReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3346,38 +3511,49 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06rating\x18\x04 \x01(\tR\x06rating\"S\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x02 \x01(\tR\btimezone\"\x90\x01\n" +
+	"\btimezone\x18\x02 \x01(\tR\btimezone\"\xdb\x01\n" +
 	"\x19GetDeploymentDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"6\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\\\n" +
 	"\bDAUEntry\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\x03R\x06amount\"r\n" +
+	"\x06amount\x18\x02 \x01(\x03R\x06amount\x12$\n" +
+	"\n" +
+	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\"r\n" +
 	"\x16GetTemplateDAUsRequest\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x03 \x01(\tR\btimezone\"\x8e\x01\n" +
+	"\btimezone\x18\x03 \x01(\tR\btimezone\"\xd9\x01\n" +
 	"\x17GetTemplateDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\"q\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"q\n" +
 	"\x1aGetUserStatusCountsRequest\x12\x1a\n" +
 	"\btimezone\x18\x01 \x01(\tR\btimezone\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\binterval\x18\x03 \x01(\tR\binterval\"a\n" +
+	"\binterval\x18\x03 \x01(\tR\binterval\"}\n" +
 	"\x1bGetUserStatusCountsResponse\x12B\n" +
-	"\rstatus_counts\x18\x01 \x01(\v2\x1d.insights.v1.UserStatusCountsR\fstatusCounts\"\xce\x01\n" +
+	"\rstatus_counts\x18\x01 \x01(\v2\x1d.insights.v1.UserStatusCountsR\fstatusCounts\x12\x1a\n" +
+	"\x05floor\x18\x02 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xce\x01\n" +
 	"\x10UserStatusCounts\x12:\n" +
 	"\x06active\x18\x01 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\x06active\x12<\n" +
 	"\adormant\x18\x02 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\adormant\x12@\n" +
-	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\";\n" +
+	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\"a\n" +
 	"\x0fUserStatusCount\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"\xa2\x01\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x12$\n" +
+	"\n" +
+	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\"\xa2\x01\n" +
 	"\x12GetActivityRequest\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\tR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\tR\x03end\x12\x1a\n" +
@@ -3418,11 +3594,13 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"f\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"\xb1\x01\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
 	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\x89\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\x89\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
@@ -3436,14 +3614,14 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fInsightsService\x12^\n" +
 	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12j\n" +
 	"\x11ListOrganizations\x12%.insights.v1.ListOrganizationsRequest\x1a&.insights.v1.ListOrganizationsResponse\"\x06\xca\xf3\x18\x02\b\x01\x12\x80\x01\n" +
-	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12v\n" +
+	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12v\n" +
 	"\x0fGetUserActivity\x12#.insights.v1.GetUserActivityRequest\x1a$.insights.v1.GetUserActivityResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12s\n" +
 	"\x0eGetUserLatency\x12\".insights.v1.GetUserLatencyRequest\x1a#.insights.v1.GetUserLatencyResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12j\n" +
-	"\x11GetDeploymentDAUs\x12%.insights.v1.GetDeploymentDAUsRequest\x1a&.insights.v1.GetDeploymentDAUsResponse\"\x06\xca\xf3\x18\x02\b\x02\x12q\n" +
-	"\x0fGetTemplateDAUs\x12#.insights.v1.GetTemplateDAUsRequest\x1a$.insights.v1.GetTemplateDAUsResponse\"\x13\xca\xf3\x18\x0f\b\x02\x12\vtemplate_id\x12r\n" +
+	"\x11GetDeploymentDAUs\x12%.insights.v1.GetDeploymentDAUsRequest\x1a&.insights.v1.GetDeploymentDAUsResponse\"\x06\xca\xf3\x18\x02\b\x03\x12q\n" +
+	"\x0fGetTemplateDAUs\x12#.insights.v1.GetTemplateDAUsRequest\x1a$.insights.v1.GetTemplateDAUsResponse\"\x13\xca\xf3\x18\x0f\b\x03\x12\vtemplate_id\x12r\n" +
 	"\x13GetUserStatusCounts\x12'.insights.v1.GetUserStatusCountsRequest\x1a(.insights.v1.GetUserStatusCountsResponse\"\b\xca\xf3\x18\x04\b\x04\x18\x01\x12a\n" +
 	"\vGetActivity\x12\x1f.insights.v1.GetActivityRequest\x1a .insights.v1.GetActivityResponse\"\x0f\xca\xf3\x18\v\b\x02\x12\x03org\x18\x01 \x01\x12k\n" +
-	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12z\n" +
+	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12z\n" +
 	"\x11GetCapacityReport\x12%.insights.v1.GetCapacityReportRequest\x1a&.insights.v1.GetCapacityReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12\x86\x01\n" +
 	"\x15GetOptimizationReport\x12).insights.v1.GetOptimizationReportRequest\x1a*.insights.v1.GetOptimizationReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12y\n" +
 	"\x10GetSupportReport\x12$.insights.v1.GetSupportReportRequest\x1a%.insights.v1.GetSupportReportResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12k\n" +

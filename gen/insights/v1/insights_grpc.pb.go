@@ -49,6 +49,14 @@ const (
 // A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field. Of one
 // principal 4 questions are answered at a time and 12 more wait; a further one gets RESOURCE_EXHAUSTED with a
 // google.rpc.RetryInfo.
+//
+// The privacy mode of an answer is the strictest among its templates. In `aggregate` and `off` questions about single users get
+// FAILED_PRECONDITION with the reason PRIVACY_MODE_AGGREGATE. In every mode but `full`, and to callers who hold
+// `view_insights_aggregate` and not `view_insights`, sums and counts are made of published parts alone: those of one template,
+// one day of the deployment's time zone that is over, and one app or one value of a parameter, in which at least as many people
+// take part as the answer's `floor` says. A window must be such days then, or the question is INVALID_ARGUMENT. Reports about
+// capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
+// PRIVACY_MODE in every mode but `full`.
 type InsightsServiceClient interface {
 	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
 	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
@@ -237,6 +245,14 @@ func (c *insightsServiceClient) GetROIReport(ctx context.Context, in *GetROIRepo
 // A question that breaks the rules of a field gets INVALID_ARGUMENT with a google.rpc.BadRequest that names the field. Of one
 // principal 4 questions are answered at a time and 12 more wait; a further one gets RESOURCE_EXHAUSTED with a
 // google.rpc.RetryInfo.
+//
+// The privacy mode of an answer is the strictest among its templates. In `aggregate` and `off` questions about single users get
+// FAILED_PRECONDITION with the reason PRIVACY_MODE_AGGREGATE. In every mode but `full`, and to callers who hold
+// `view_insights_aggregate` and not `view_insights`, sums and counts are made of published parts alone: those of one template,
+// one day of the deployment's time zone that is over, and one app or one value of a parameter, in which at least as many people
+// take part as the answer's `floor` says. A window must be such days then, or the question is INVALID_ARGUMENT. Reports about
+// capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
+// PRIVACY_MODE in every mode but `full`.
 type InsightsServiceServer interface {
 	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
 	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)

@@ -52,6 +52,8 @@ const (
 	Permission_PERMISSION_INGEST_ANY Permission = 10
 	// See what is stored about oneself.
 	Permission_PERMISSION_READ_OWN Permission = 11
+	// Learn who a pseudonym stands for.
+	Permission_PERMISSION_RESOLVE_PSEUDONYMS Permission = 12
 )
 
 // Enum value maps for Permission.
@@ -69,6 +71,7 @@ var (
 		9:  "PERMISSION_INGEST",
 		10: "PERMISSION_INGEST_ANY",
 		11: "PERMISSION_READ_OWN",
+		12: "PERMISSION_RESOLVE_PSEUDONYMS",
 	}
 	Permission_value = map[string]int32{
 		"PERMISSION_UNSPECIFIED":             0,
@@ -83,6 +86,7 @@ var (
 		"PERMISSION_INGEST":                  9,
 		"PERMISSION_INGEST_ANY":              10,
 		"PERMISSION_READ_OWN":                11,
+		"PERMISSION_RESOLVE_PSEUDONYMS":      12,
 	}
 )
 
@@ -241,7 +245,7 @@ const file_insights_v1_options_proto_rawDesc = "" +
 	"\vscope_field\x18\x02 \x01(\tR\n" +
 	"scopeField\x12\x18\n" +
 	"\aconfine\x18\x03 \x01(\bR\aconfine\x12\x14\n" +
-	"\x05audit\x18\x04 \x01(\bR\x05audit*\xe8\x02\n" +
+	"\x05audit\x18\x04 \x01(\bR\x05audit*\x8b\x03\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -256,7 +260,8 @@ const file_insights_v1_options_proto_rawDesc = "" +
 	"\x11PERMISSION_INGEST\x10\t\x12\x19\n" +
 	"\x15PERMISSION_INGEST_ANY\x10\n" +
 	"\x12\x17\n" +
-	"\x13PERMISSION_READ_OWN\x10\v:Q\n" +
+	"\x13PERMISSION_READ_OWN\x10\v\x12!\n" +
+	"\x1dPERMISSION_RESOLVE_PSEUDONYMS\x10\f:Q\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\v2\x17.insights.v1.AccessRuleR\x06access:>\n" +
 	"\n" +
 	"omit_empty\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\tomitEmptyB\xae\x01\n" +

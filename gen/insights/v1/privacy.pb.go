@@ -30,7 +30,9 @@ type SetPrivacyModeRequest struct {
 	// The organization, a UUID of the catalog. Empty: the deployment, for organizations without a mode of their own.
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// `full`: users are named. `pseudonym`: they appear under a stable pseudonym. `aggregate`: there is nothing about single
-	// users. `off`: reports are acknowledged and not stored.
+	// users. `off`: reports are acknowledged and not stored. Each mode after `full` holds back what the one before it does, and
+	// small groups of people: see GetTemplateInsightsResponse.floor. They need the privacy key; without one they are
+	// FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them.
 	Mode          string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -144,6 +146,236 @@ func (x *SetPrivacyModeResponse) GetPreviousMode() string {
 	return ""
 }
 
+// GetPrivacyModeRequest names an organization or none.
+type GetPrivacyModeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization, a UUID. Empty: the deployment.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GetPrivacyModeRequest) Reset() {
+	*x = GetPrivacyModeRequest{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPrivacyModeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPrivacyModeRequest) ProtoMessage() {}
+
+func (x *GetPrivacyModeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPrivacyModeRequest.ProtoReflect.Descriptor instead.
+func (*GetPrivacyModeRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetPrivacyModeRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+// GetPrivacyModeResponse tells the mode.
+type GetPrivacyModeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization. Absent: the deployment.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The mode in force, as SetPrivacyModeRequest.mode.
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// When it was set. Absent: nobody ever did.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// When everything that was stored before had been treated as the mode says. Absent: that is being done, which takes two
+	// minutes at least; nobody ever set a mode if `since` is absent too.
+	TreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=treated_at,json=treatedAt,proto3" json:"treated_at,omitempty"`
+	// Users of the whole deployment who are named in the database and must not be.
+	UsersToHide   int64 `protobuf:"varint,5,opt,name=users_to_hide,json=usersToHide,proto3" json:"users_to_hide,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPrivacyModeResponse) Reset() {
+	*x = GetPrivacyModeResponse{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPrivacyModeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPrivacyModeResponse) ProtoMessage() {}
+
+func (x *GetPrivacyModeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPrivacyModeResponse.ProtoReflect.Descriptor instead.
+func (*GetPrivacyModeResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetPrivacyModeResponse) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *GetPrivacyModeResponse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *GetPrivacyModeResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *GetPrivacyModeResponse) GetTreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TreatedAt
+	}
+	return nil
+}
+
+func (x *GetPrivacyModeResponse) GetUsersToHide() int64 {
+	if x != nil {
+		return x.UsersToHide
+	}
+	return 0
+}
+
+// ResolvePseudonymRequest names a pseudonym.
+type ResolvePseudonymRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id under which the user appears, a UUID.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvePseudonymRequest) Reset() {
+	*x = ResolvePseudonymRequest{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvePseudonymRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvePseudonymRequest) ProtoMessage() {}
+
+func (x *ResolvePseudonymRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvePseudonymRequest.ProtoReflect.Descriptor instead.
+func (*ResolvePseudonymRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResolvePseudonymRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// ResolvePseudonymResponse names a user.
+type ResolvePseudonymResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's id as the control plane has it.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The username, as the catalog had it last.
+	Username      string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvePseudonymResponse) Reset() {
+	*x = ResolvePseudonymResponse{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvePseudonymResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvePseudonymResponse) ProtoMessage() {}
+
+func (x *ResolvePseudonymResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvePseudonymResponse.ProtoReflect.Descriptor instead.
+func (*ResolvePseudonymResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResolvePseudonymResponse) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ResolvePseudonymResponse) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
 // EraseUserRequest names a user.
 type EraseUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -155,7 +387,7 @@ type EraseUserRequest struct {
 
 func (x *EraseUserRequest) Reset() {
 	*x = EraseUserRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[2]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +399,7 @@ func (x *EraseUserRequest) String() string {
 func (*EraseUserRequest) ProtoMessage() {}
 
 func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[2]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +412,7 @@ func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
 func (*EraseUserRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{2}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EraseUserRequest) GetUserId() string {
@@ -199,7 +431,7 @@ type EraseUserResponse struct {
 
 func (x *EraseUserResponse) Reset() {
 	*x = EraseUserResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[3]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +443,7 @@ func (x *EraseUserResponse) String() string {
 func (*EraseUserResponse) ProtoMessage() {}
 
 func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[3]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +456,7 @@ func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
 func (*EraseUserResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{3}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
 }
 
 // GetMyDataRequest asks for everything; the caller is the question.
@@ -236,7 +468,7 @@ type GetMyDataRequest struct {
 
 func (x *GetMyDataRequest) Reset() {
 	*x = GetMyDataRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +480,7 @@ func (x *GetMyDataRequest) String() string {
 func (*GetMyDataRequest) ProtoMessage() {}
 
 func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +493,7 @@ func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataRequest.ProtoReflect.Descriptor instead.
 func (*GetMyDataRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{8}
 }
 
 // GetMyDataResponse is everything stored about the caller.
@@ -285,7 +517,7 @@ type GetMyDataResponse struct {
 
 func (x *GetMyDataResponse) Reset() {
 	*x = GetMyDataResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +529,7 @@ func (x *GetMyDataResponse) String() string {
 func (*GetMyDataResponse) ProtoMessage() {}
 
 func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +542,7 @@ func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataResponse.ProtoReflect.Descriptor instead.
 func (*GetMyDataResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetMyDataResponse) GetUser() *User {
@@ -372,7 +604,7 @@ type MyUsage struct {
 
 func (x *MyUsage) Reset() {
 	*x = MyUsage{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +616,7 @@ func (x *MyUsage) String() string {
 func (*MyUsage) ProtoMessage() {}
 
 func (x *MyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +629,7 @@ func (x *MyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyUsage.ProtoReflect.Descriptor instead.
 func (*MyUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MyUsage) GetDate() string {
@@ -441,7 +673,7 @@ type MyStatusChange struct {
 
 func (x *MyStatusChange) Reset() {
 	*x = MyStatusChange{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +685,7 @@ func (x *MyStatusChange) String() string {
 func (*MyStatusChange) ProtoMessage() {}
 
 func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +698,7 @@ func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyStatusChange.ProtoReflect.Descriptor instead.
 func (*MyStatusChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MyStatusChange) GetAt() *timestamppb.Timestamp {
@@ -494,7 +726,21 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x16SetPrivacyModeResponse\x12-\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\tR\x04mode\x12#\n" +
-	"\rprevious_mode\x18\x03 \x01(\tR\fpreviousMode\"+\n" +
+	"\rprevious_mode\x18\x03 \x01(\tR\fpreviousMode\"@\n" +
+	"\x15GetPrivacyModeRequest\x12'\n" +
+	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\"\xf8\x01\n" +
+	"\x16GetPrivacyModeResponse\x12-\n" +
+	"\x0forganization_id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x126\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\x05since\x12?\n" +
+	"\n" +
+	"treated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\ttreatedAt\x12\"\n" +
+	"\rusers_to_hide\x18\x05 \x01(\x03R\vusersToHide\"2\n" +
+	"\x17ResolvePseudonymRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"O\n" +
+	"\x18ResolvePseudonymResponse\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\"+\n" +
 	"\x10EraseUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x13\n" +
 	"\x11EraseUserResponse\"\x12\n" +
@@ -514,9 +760,11 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\aseconds\x18\x04 \x01(\x03R\aseconds\"T\n" +
 	"\x0eMyStatusChange\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status2\xb2\x02\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status2\x91\x04\n" +
 	"\x0ePrivacyService\x12t\n" +
-	"\x0eSetPrivacyMode\x12\".insights.v1.SetPrivacyModeRequest\x1a#.insights.v1.SetPrivacyModeResponse\"\x19\xca\xf3\x18\x15\b\x06\x12\x0forganization_id \x01\x12T\n" +
+	"\x0eSetPrivacyMode\x12\".insights.v1.SetPrivacyModeRequest\x1a#.insights.v1.SetPrivacyModeResponse\"\x19\xca\xf3\x18\x15\b\x06\x12\x0forganization_id \x01\x12r\n" +
+	"\x0eGetPrivacyMode\x12\".insights.v1.GetPrivacyModeRequest\x1a#.insights.v1.GetPrivacyModeResponse\"\x17\xca\xf3\x18\x13\b\x06\x12\x0forganization_id\x12i\n" +
+	"\x10ResolvePseudonym\x12$.insights.v1.ResolvePseudonymRequest\x1a%.insights.v1.ResolvePseudonymResponse\"\b\xca\xf3\x18\x04\b\f \x01\x12T\n" +
 	"\tEraseUser\x12\x1d.insights.v1.EraseUserRequest\x1a\x1e.insights.v1.EraseUserResponse\"\b\xca\xf3\x18\x04\b\x06 \x01\x12T\n" +
 	"\tGetMyData\x12\x1d.insights.v1.GetMyDataRequest\x1a\x1e.insights.v1.GetMyDataResponse\"\b\xca\xf3\x18\x04\b\v\x18\x01B\xae\x01\n" +
 	"\x0fcom.insights.v1B\fPrivacyProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
@@ -533,41 +781,51 @@ func file_insights_v1_privacy_proto_rawDescGZIP() []byte {
 	return file_insights_v1_privacy_proto_rawDescData
 }
 
-var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_insights_v1_privacy_proto_goTypes = []any{
-	(*SetPrivacyModeRequest)(nil),  // 0: insights.v1.SetPrivacyModeRequest
-	(*SetPrivacyModeResponse)(nil), // 1: insights.v1.SetPrivacyModeResponse
-	(*EraseUserRequest)(nil),       // 2: insights.v1.EraseUserRequest
-	(*EraseUserResponse)(nil),      // 3: insights.v1.EraseUserResponse
-	(*GetMyDataRequest)(nil),       // 4: insights.v1.GetMyDataRequest
-	(*GetMyDataResponse)(nil),      // 5: insights.v1.GetMyDataResponse
-	(*MyUsage)(nil),                // 6: insights.v1.MyUsage
-	(*MyStatusChange)(nil),         // 7: insights.v1.MyStatusChange
-	(*User)(nil),                   // 8: insights.v1.User
-	(*Build)(nil),                  // 9: insights.v1.Build
-	(*Token)(nil),                  // 10: insights.v1.Token
-	(*AuditEvent)(nil),             // 11: insights.v1.AuditEvent
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
+	(*SetPrivacyModeRequest)(nil),    // 0: insights.v1.SetPrivacyModeRequest
+	(*SetPrivacyModeResponse)(nil),   // 1: insights.v1.SetPrivacyModeResponse
+	(*GetPrivacyModeRequest)(nil),    // 2: insights.v1.GetPrivacyModeRequest
+	(*GetPrivacyModeResponse)(nil),   // 3: insights.v1.GetPrivacyModeResponse
+	(*ResolvePseudonymRequest)(nil),  // 4: insights.v1.ResolvePseudonymRequest
+	(*ResolvePseudonymResponse)(nil), // 5: insights.v1.ResolvePseudonymResponse
+	(*EraseUserRequest)(nil),         // 6: insights.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),        // 7: insights.v1.EraseUserResponse
+	(*GetMyDataRequest)(nil),         // 8: insights.v1.GetMyDataRequest
+	(*GetMyDataResponse)(nil),        // 9: insights.v1.GetMyDataResponse
+	(*MyUsage)(nil),                  // 10: insights.v1.MyUsage
+	(*MyStatusChange)(nil),           // 11: insights.v1.MyStatusChange
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*User)(nil),                     // 13: insights.v1.User
+	(*Build)(nil),                    // 14: insights.v1.Build
+	(*Token)(nil),                    // 15: insights.v1.Token
+	(*AuditEvent)(nil),               // 16: insights.v1.AuditEvent
 }
 var file_insights_v1_privacy_proto_depIdxs = []int32{
-	8,  // 0: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
-	6,  // 1: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
-	7,  // 2: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
-	9,  // 3: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
-	10, // 4: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
-	11, // 5: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
-	12, // 6: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
-	0,  // 7: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
-	2,  // 8: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
-	4,  // 9: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
-	1,  // 10: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
-	3,  // 11: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
-	5,  // 12: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
+	12, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
+	13, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
+	10, // 3: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
+	11, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
+	14, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
+	15, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
+	16, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
+	12, // 8: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
+	0,  // 9: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
+	2,  // 10: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
+	4,  // 11: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
+	6,  // 12: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
+	8,  // 13: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
+	1,  // 14: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
+	3,  // 15: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
+	5,  // 16: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
+	7,  // 17: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
+	9,  // 18: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_privacy_proto_init() }
@@ -585,7 +843,7 @@ func file_insights_v1_privacy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_privacy_proto_rawDesc), len(file_insights_v1_privacy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

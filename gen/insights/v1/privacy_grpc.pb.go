@@ -21,9 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PrivacyService_SetPrivacyMode_FullMethodName = "/insights.v1.PrivacyService/SetPrivacyMode"
-	PrivacyService_EraseUser_FullMethodName      = "/insights.v1.PrivacyService/EraseUser"
-	PrivacyService_GetMyData_FullMethodName      = "/insights.v1.PrivacyService/GetMyData"
+	PrivacyService_SetPrivacyMode_FullMethodName   = "/insights.v1.PrivacyService/SetPrivacyMode"
+	PrivacyService_GetPrivacyMode_FullMethodName   = "/insights.v1.PrivacyService/GetPrivacyMode"
+	PrivacyService_ResolvePseudonym_FullMethodName = "/insights.v1.PrivacyService/ResolvePseudonym"
+	PrivacyService_EraseUser_FullMethodName        = "/insights.v1.PrivacyService/EraseUser"
+	PrivacyService_GetMyData_FullMethodName        = "/insights.v1.PrivacyService/GetMyData"
 )
 
 // PrivacyServiceClient is the client API for PrivacyService service.
@@ -35,6 +37,11 @@ type PrivacyServiceClient interface {
 	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
 	// stricter mode treats what is already stored as well, in the background.
 	SetPrivacyMode(ctx context.Context, in *SetPrivacyModeRequest, opts ...grpc.CallOption) (*SetPrivacyModeResponse, error)
+	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
+	GetPrivacyMode(ctx context.Context, in *GetPrivacyModeRequest, opts ...grpc.CallOption) (*GetPrivacyModeResponse, error)
+	// ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
+	// unknown pseudonym, or one made with another key, is NOT_FOUND.
+	ResolvePseudonym(ctx context.Context, in *ResolvePseudonymRequest, opts ...grpc.CallOption) (*ResolvePseudonymResponse, error)
 	// EraseUser removes every trace of a person for ever. Totals and numbers of users stay what they were. Erasing twice is no
 	// error; a user that was never known is NOT_FOUND.
 	EraseUser(ctx context.Context, in *EraseUserRequest, opts ...grpc.CallOption) (*EraseUserResponse, error)
@@ -54,6 +61,26 @@ func (c *privacyServiceClient) SetPrivacyMode(ctx context.Context, in *SetPrivac
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetPrivacyModeResponse)
 	err := c.cc.Invoke(ctx, PrivacyService_SetPrivacyMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *privacyServiceClient) GetPrivacyMode(ctx context.Context, in *GetPrivacyModeRequest, opts ...grpc.CallOption) (*GetPrivacyModeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPrivacyModeResponse)
+	err := c.cc.Invoke(ctx, PrivacyService_GetPrivacyMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *privacyServiceClient) ResolvePseudonym(ctx context.Context, in *ResolvePseudonymRequest, opts ...grpc.CallOption) (*ResolvePseudonymResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolvePseudonymResponse)
+	err := c.cc.Invoke(ctx, PrivacyService_ResolvePseudonym_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +116,11 @@ type PrivacyServiceServer interface {
 	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
 	// stricter mode treats what is already stored as well, in the background.
 	SetPrivacyMode(context.Context, *SetPrivacyModeRequest) (*SetPrivacyModeResponse, error)
+	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
+	GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error)
+	// ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
+	// unknown pseudonym, or one made with another key, is NOT_FOUND.
+	ResolvePseudonym(context.Context, *ResolvePseudonymRequest) (*ResolvePseudonymResponse, error)
 	// EraseUser removes every trace of a person for ever. Totals and numbers of users stay what they were. Erasing twice is no
 	// error; a user that was never known is NOT_FOUND.
 	EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error)
@@ -106,6 +138,12 @@ type UnimplementedPrivacyServiceServer struct{}
 
 func (UnimplementedPrivacyServiceServer) SetPrivacyMode(context.Context, *SetPrivacyModeRequest) (*SetPrivacyModeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetPrivacyMode not implemented")
+}
+func (UnimplementedPrivacyServiceServer) GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPrivacyMode not implemented")
+}
+func (UnimplementedPrivacyServiceServer) ResolvePseudonym(context.Context, *ResolvePseudonymRequest) (*ResolvePseudonymResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolvePseudonym not implemented")
 }
 func (UnimplementedPrivacyServiceServer) EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EraseUser not implemented")
@@ -148,6 +186,42 @@ func _PrivacyService_SetPrivacyMode_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PrivacyServiceServer).SetPrivacyMode(ctx, req.(*SetPrivacyModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrivacyService_GetPrivacyMode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPrivacyModeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrivacyServiceServer).GetPrivacyMode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrivacyService_GetPrivacyMode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrivacyServiceServer).GetPrivacyMode(ctx, req.(*GetPrivacyModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrivacyService_ResolvePseudonym_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolvePseudonymRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrivacyServiceServer).ResolvePseudonym(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrivacyService_ResolvePseudonym_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrivacyServiceServer).ResolvePseudonym(ctx, req.(*ResolvePseudonymRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -198,6 +272,14 @@ var PrivacyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetPrivacyMode",
 			Handler:    _PrivacyService_SetPrivacyMode_Handler,
+		},
+		{
+			MethodName: "GetPrivacyMode",
+			Handler:    _PrivacyService_GetPrivacyMode_Handler,
+		},
+		{
+			MethodName: "ResolvePseudonym",
+			Handler:    _PrivacyService_ResolvePseudonym_Handler,
 		},
 		{
 			MethodName: "EraseUser",

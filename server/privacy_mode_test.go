@@ -1,0 +1,234 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// setMode sets the mode of the fixture's organization and waits until ingest obeys it, which it does within five seconds.
+func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
+	t.Helper()
+	service := insightsv1.NewPrivacyServiceClient(p.conn)
+	must(t, service.SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{OrganizationId: p.Organization.String(), Mode: string(mode)})
+	if got := must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()}); got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
+		t.Errorf("mode: %v", got)
+	}
+	eventually(t, "ingest obeys", func() bool {
+		modes, err := p.ingest.directory.PrivacyModes(t.Context())
+		return err == nil && modes.Of(p.Organization) == mode
+	})
+}
+
+// kept is how many minutes of use and how many latencies of everyone are stored.
+func (p *patient) kept(t *testing.T) (minutes, samples int64) {
+	t.Helper()
+	users, total, err := p.store.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range users {
+		minutes += u.Minutes
+	}
+	return minutes, total.Samples
+}
+
+// In the mode aggregate nothing is told of single users and no latency kept; in the mode off nothing is kept, and answers say so.
+func TestPrivacyModes(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), func(c *Config) { c.CollectAgentStats = true })
+	p.send(t, p.session(0, before(24, 0), nil))
+	insights := insightsv1.NewInsightsServiceClient(p.conn)
+	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
+	if answer := must(t, insights.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
+		t.Errorf("mode full: %v", answer)
+	}
+	minutes, samples := p.kept(t)
+
+	p.setMode(t, store.PrivacyAggregate)
+	p.send(t, p.session(1, before(23, 0), nil))
+	if m, s := p.kept(t); m != minutes+1 || s != samples {
+		t.Errorf("mode aggregate: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
+	}
+	for name, got := range map[string]codes.Code{
+		"activity":       codeOf(t, insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()}),
+		"latency":        codeOf(t, insights.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime(), TemplateIds: []string{p.Templates[0].String()}}),
+		"older activity": codeOf(t, insights.GetActivity, p.owner, &insightsv1.GetActivityRequest{Start: window.GetStartTime(), End: window.GetEndTime(), Interval: "1 day"}),
+	} {
+		if got != codes.FailedPrecondition {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	status, body := p.get(t, p.owner, "/api/v2/insights/user-activity", url.Values{"start_time": {window.GetStartTime()}, "end_time": {window.GetEndTime()}})
+	if detail, _ := body["detail"].(string); status != 400 || !strings.Contains(detail, "aggregate") {
+		t.Errorf("over REST: %d %v", status, body)
+	}
+	answer := must(t, insights.GetTemplateInsights, p.owner, window)
+	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
+		t.Errorf("mode aggregate: %v", answer)
+	}
+
+	p.setMode(t, store.PrivacyOff)
+	minutes, samples = p.kept(t)
+	p.send(t, p.session(2, before(22, 0), nil))
+	p.reportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
+		AgentId: p.Agents[0][2].String(), UserId: p.Users[2].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(21, 2), EndedAt: before(21, 0),
+	}})
+	p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+		{At: before(21, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[2].String()}}},
+		{At: before(21, 0), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+			Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][2].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "succeeded", CreatedAt: before(21, 0),
+		}}},
+	})
+	if m, s := p.kept(t); m != minutes || s != samples {
+		t.Errorf("mode off: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
+	}
+	facts, err := p.store.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
+	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
+		t.Errorf("mode off: facts %v, %v", facts, err)
+	}
+	found := must(t, insights.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
+	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != reasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
+		t.Errorf("mode off: %v", found)
+	}
+}
+
+// Where small groups are hidden, windows that are not whole days of the deployment that are over are refused, whoever asks: in
+// another mode, or without the right to see more.
+func TestOnlyClosedDaysArePublished(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	limited := p.token(t, access.RoleViewInsightsAggregate, everywhere)
+	insights, who := insightsv1.NewInsightsServiceClient(p.conn), insightsv1.NewAccessServiceClient(p.conn)
+	if zone := must(t, who.WhoAmI, p.owner, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "" {
+		t.Errorf("the owner's days are those of %q", zone)
+	}
+	if zone := must(t, who.WhoAmI, limited, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "UTC" {
+		t.Errorf("the days of totals are those of %q", zone)
+	}
+	check := func(token string) {
+		t.Helper()
+		for _, tt := range []struct {
+			start, end string
+			want       codes.Code
+		}{
+			{"2023-08-08T00:00:00Z", "2023-08-15T00:00:00Z", codes.OK},
+			{"2023-08-15T00:00:00Z", "2023-08-15T00:00:00Z", codes.OK},
+			{"2023-08-08T00:00:00+01:00", "2023-08-15T00:00:00+01:00", codes.InvalidArgument},
+			{"2023-08-08T00:00:00Z", "2023-08-15T12:00:00Z", codes.InvalidArgument},
+		} {
+			if got := codeOf(t, insights.GetTemplateInsights, token, &insightsv1.GetTemplateInsightsRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+				t.Errorf("from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
+			}
+			if got := codeOf(t, insights.GetDiagnosis, token, &insightsv1.GetDiagnosisRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+				t.Errorf("diagnosis from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
+			}
+		}
+		if got := codeOf(t, insights.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1}); got != codes.InvalidArgument {
+			t.Errorf("days of another zone: %v", got)
+		}
+		answer := must(t, insights.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
+		if days := answer.GetEntries(); len(days) != pastDays || days[pastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
+			t.Errorf("%d days: %v", len(days), days)
+		}
+	}
+	check(limited)
+	if got := codeOf(t, insights.GetUserActivity, limited, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}); got != codes.NotFound {
+		t.Errorf("single users to who may see totals: %v", got)
+	}
+	p.setMode(t, store.PrivacyAggregate)
+	check(p.owner)
+	for _, field := range must(t, insights.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
+		if field.GetCount()%DefaultPrivacyFloor != 0 {
+			t.Errorf("status counts: %v", field)
+		}
+	}
+}
+
+// Where names are hidden, nothing that leaves a server names anyone: over gRPC and REST, in metrics and in the log.
+func TestHiddenNamesAppearNowhere(t *testing.T) {
+	t.Parallel()
+	log := &logBuffer{}
+	database := storetest.SQLite(t)
+	p := newPatient(t, database, func(c *Config) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
+	change := &insightsv1.ApplyCatalogRequest{}
+	for i, user := range p.Users {
+		change.Users = append(change.Users, &insightsv1.User{
+			Id: user.String(), Username: canary + "-user", AvatarUrl: "https://img/" + canary, OrganizationIds: []string{p.Organization.String()},
+		})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: p.Workspaces[0][i].String(), OwnerId: user.String(), TemplateId: p.Templates[0].String(), Name: canary + "-workspace"})
+	}
+	p.apply(t, p.controlPlane, change)
+	p.send(t, p.session(0, before(24, 0), nil), p.session(1, before(0, 0), nil))
+	show := func(token string) string {
+		t.Helper()
+		if err := errors.Join(p.insights.refresh(t.Context()), p.deployment.refresh(t.Context()), p.ingest.stats.refresh(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		_, all := scrape(t, p.prometheus.Handler, "")
+		window := "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z"
+		for _, path := range []string{
+			"/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window, "/api/v2/insights/user-latency" + window, "/api/v2/insights/diagnosis" + window,
+			"/api/private/metrics/activity?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day", "/api/v2/insights/user-status-counts",
+			"/api/v2/templates", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings", "/api/v2/access/audit-events",
+		} {
+			_, _, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+			all += path + string(text)
+		}
+		return all
+	}
+	accounts := insightsv1.NewAccessServiceClient(p.conn)
+	person := func() *insightsv1.Principal { return &insightsv1.Principal{Kind: "user", Id: p.Users[0].String()} }
+	must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "auditor"})
+	own := must(t, accounts.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: person()}).GetSecret()
+	if named := show(own); strings.Count(named, canary) < 5 || !strings.Contains(named, p.Users[0].String()) {
+		t.Errorf("mode full names nobody: %s", named)
+	}
+
+	p.setMode(t, store.PrivacyPseudonym)
+	if err := p.store.Treat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the person is known under a pseudonym", func() bool {
+		return strings.HasPrefix(must(t, accounts.WhoAmI, own, &insightsv1.WhoAmIRequest{}).GetUsername(), "user-")
+	})
+	quiet := len(log.all())
+	p.apply(t, p.controlPlane, change)
+	p.send(t, p.session(2, before(1, 0), nil))
+	p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+		{At: before(1, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[0].String()}}},
+		{At: before(1, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: p.Users[0].String(), Status: "active"}}},
+	})
+	must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "user-admin"})
+	if tokens := must(t, accounts.ListTokens, p.owner, &insightsv1.ListTokensRequest{Principal: person()}).GetTokens(); len(tokens) != 1 {
+		t.Errorf("tokens of the person: %v", tokens)
+	}
+	check := func(mode string) string {
+		t.Helper()
+		all := show(own) + show(p.owner) + strings.Join(log.all()[quiet:], "")
+		for _, word := range []string{canary, p.Users[0].String(), p.Users[1].String(), p.Users[2].String()} {
+			if at := strings.Index(all, word); at >= 0 {
+				t.Errorf("mode %s tells %s: %s", mode, word, all[max(0, at-300):min(len(all), at+100)])
+			}
+		}
+		return all
+	}
+	if all := check("pseudonym"); strings.Count(all, `"username":"user-`) < 2 || !strings.Contains(all, `coderd_agents_up{template_name="template0",username="user-`) {
+		t.Error("there are no pseudonyms either")
+	}
+	p.setMode(t, store.PrivacyAggregate)
+	if all := check("aggregate"); strings.Contains(all, `username="user-`) || strings.Contains(all, `workspace_name="workspace-`) {
+		t.Error("mode aggregate: metrics show single users")
+	}
+}

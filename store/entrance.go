@@ -1,0 +1,132 @@
+package store
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// entrance is where a change of the catalog comes in. It names users as the outside does; they leave it under the ids and with
+// the names under which they may be kept.
+type entrance struct {
+	key    *PrivacyKey // nil: nobody can be hidden
+	modes  PrivacyModes
+	hidden map[uuid.UUID]bool // ids that are pseudonyms
+	users  map[uuid.UUID]entering
+	known  map[uuid.UUID][]uuid.UUID // organizations of users as they were before
+	recent Instant                   // no call is older that is under way
+}
+
+// entering is a user of the change, under the id that they shall have.
+type entering struct {
+	Identity
+
+	was uuid.UUID // the id that they have, if they are known
+}
+
+const needsKey = "the privacy mode hides names, which needs a privacy key: see --privacy-key-file"
+
+// enter returns a change as it may be kept.
+func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
+	e := entrance{key: s.key, hidden: map[uuid.UUID]bool{}, users: map[uuid.UUID]entering{}, recent: At(s.clock().Add(-time.Hour))}
+	var err error
+	if e.modes, err = readPrivacyModes(tx); err != nil || s.key == nil {
+		return c, e, err
+	}
+	c.Users, c.Workspaces, c.Groups, c.Deleted.Users = slices.Clone(c.Users), slices.Clone(c.Workspaces), slices.Clone(c.Groups), slices.Clone(c.Deleted.Users)
+	var ids []*uuid.UUID // that name users; those of the change itself first
+	for i := range c.Users {
+		ids = append(ids, &c.Users[i].ID)
+	}
+	for i := range c.Workspaces {
+		ids = append(ids, &c.Workspaces[i].OwnerID)
+	}
+	for i := range c.Groups {
+		c.Groups[i].UserIDs = slices.Clone(c.Groups[i].UserIDs)
+		for j := range c.Groups[i].UserIDs {
+			ids = append(ids, &c.Groups[i].UserIDs[j])
+		}
+	}
+	for i := range c.Deleted.Users {
+		ids = append(ids, &c.Deleted.Users[i])
+	}
+	outside := make([]uuid.UUID, len(ids))
+	for i, id := range ids {
+		outside[i] = *id
+	}
+	was, err := s.keptAs(tx, outside)
+	if err != nil {
+		return c, e, err
+	}
+	shall := maps.Clone(was)
+	for _, u := range c.Users { // the last one of an id counts
+		if delete(shall, u.ID); e.modes.OfUser(u.OrganizationIDs).AtLeast(PrivacyPseudonym) {
+			shall[u.ID] = s.key.Pseudonym(u.ID)
+		}
+	}
+	for _, pseudonym := range shall {
+		e.hidden[pseudonym] = true
+	}
+	for i, id := range ids {
+		*id = idIn(shall, outside[i])
+	}
+	for i := range c.Users {
+		u := &c.Users[i]
+		e.users[u.ID] = entering{Identity{outside[i], u.Username}, idIn(was, outside[i])}
+		if e.hidden[u.ID] {
+			u.Username, u.AvatarURL = userAlias(u.ID), ""
+		}
+	}
+	return c, e, nil
+}
+
+// idIn is what an id is mapped to, if it is.
+func idIn(m map[uuid.UUID]uuid.UUID, id uuid.UUID) uuid.UUID {
+	if other, mapped := m[id]; mapped {
+		return other
+	}
+	return id
+}
+
+// settle gives users who were written the ids that they shall have, and seals who has a pseudonym.
+func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
+	for _, id := range written {
+		u, entered := e.users[id]
+		if !entered {
+			continue
+		}
+		if e.hidden[id] {
+			if err := sealIdentity(tx, e.key, u.Identity); err != nil {
+				return err
+			}
+		} else if err := tx.Where("id = ?", e.key.Pseudonym(id)).Delete(&pseudonymRow{}).Error; err != nil {
+			return err
+		}
+		if u.was == id {
+			continue
+		}
+		since := Instant{}
+		if _, before := e.known[u.was]; !before {
+			since = e.recent // only calls that are under way can have named them
+		}
+		if err := moveUser(tx, u.was, id, since); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameWorkspace gives a workspace the name that it may be kept under, and says whether it can.
+func (e entrance) nameWorkspace(w *Workspace, organization uuid.UUID) bool {
+	if !e.hidden[w.OwnerID] && !e.modes.Of(organization).AtLeast(PrivacyPseudonym) {
+		return true
+	}
+	if e.key == nil {
+		return false
+	}
+	w.Name = workspaceAlias(e.key, w.ID)
+	return true
+}

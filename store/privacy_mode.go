@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/access"
+)
+
+// PrivacyMode is how much is known about persons. Each mode after the first holds back what the one before it does, and more.
+type PrivacyMode string
+
+const (
+	// PrivacyFull names users.
+	PrivacyFull PrivacyMode = "full"
+	// PrivacyPseudonym shows users under a stable pseudonym, and counts of people only from the floor on.
+	PrivacyPseudonym PrivacyMode = "pseudonym"
+	// PrivacyAggregate says nothing about single users and keeps no latencies.
+	PrivacyAggregate PrivacyMode = "aggregate"
+	// PrivacyOff takes reports and stores nothing of them.
+	PrivacyOff PrivacyMode = "off"
+)
+
+// PrivacyModeNames are the modes, the strictest last.
+var PrivacyModeNames = []string{string(PrivacyFull), string(PrivacyPseudonym), string(PrivacyAggregate), string(PrivacyOff)}
+
+// AtLeast is whether a mode is as strict as another one.
+func (m PrivacyMode) AtLeast(other PrivacyMode) bool {
+	return slices.Index(PrivacyModeNames, string(m)) >= slices.Index(PrivacyModeNames, string(other))
+}
+
+// stricter is the stricter one of two modes.
+func stricter(a, b PrivacyMode) PrivacyMode {
+	if a.AtLeast(b) {
+		return a
+	}
+	return b
+}
+
+// privacyModeRow is the mode that was set for an organization, or under uuid.Nil for the deployment.
+type privacyModeRow struct {
+	OrganizationID uuid.UUID `gorm:"primaryKey"`
+	Mode           PrivacyMode
+	Since          Instant
+	TreatedAt      Instant
+}
+
+// TableName implements the naming of GORM.
+func (privacyModeRow) TableName() string { return "privacy_modes" }
+
+// PrivacyModes says which mode holds where.
+type PrivacyModes struct {
+	set map[uuid.UUID]privacyModeRow
+}
+
+// row is what holds for an organization: what was set for it, or else for the deployment.
+func (m PrivacyModes) row(organization uuid.UUID) privacyModeRow {
+	for _, id := range []uuid.UUID{organization, uuid.Nil} {
+		if r, ok := m.set[id]; ok {
+			return r
+		}
+	}
+	return privacyModeRow{Mode: PrivacyFull}
+}
+
+// Of is the mode of the data of an organization; uuid.Nil is the deployment.
+func (m PrivacyModes) Of(organization uuid.UUID) PrivacyMode { return m.row(organization).Mode }
+
+// Since is when the mode of an organization was set; never if nobody did.
+func (m PrivacyModes) Since(organization uuid.UUID) Instant { return m.row(organization).Since }
+
+// TreatedAt is when all that was stored before was treated as the mode of an organization says; never if it is not yet.
+func (m PrivacyModes) TreatedAt(organization uuid.UUID) Instant { return m.row(organization).TreatedAt }
+
+// OfUser is the mode of what belongs to a user of these organizations: the strictest of theirs, or without any that of the
+// deployment.
+func (m PrivacyModes) OfUser(organizations []uuid.UUID) PrivacyMode {
+	if len(organizations) == 0 {
+		return m.Of(uuid.Nil)
+	}
+	mode := PrivacyFull
+	for _, id := range organizations {
+		mode = stricter(mode, m.Of(id))
+	}
+	return mode
+}
+
+// Strictest is the strictest mode that was set for anyone.
+func (m PrivacyModes) Strictest() PrivacyMode {
+	mode := PrivacyFull
+	for _, r := range m.set {
+		mode = stricter(mode, r.Mode)
+	}
+	return mode
+}
+
+func readPrivacyModes(tx *gorm.DB) (PrivacyModes, error) {
+	var rows []privacyModeRow
+	if err := tx.Find(&rows).Error; err != nil {
+		return PrivacyModes{}, fmt.Errorf("read privacy modes: %w", err)
+	}
+	m := PrivacyModes{set: make(map[uuid.UUID]privacyModeRow, len(rows))}
+	for _, r := range rows {
+		m.set[r.OrganizationID] = r
+	}
+	return m, nil
+}
+
+// PrivacyModes returns the modes that hold now.
+func (s *Store) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
+	return readPrivacyModes(s.lookups.WithContext(ctx))
+}
+
+// SetPrivacyMode sets the mode of an organization, known or not, or with uuid.Nil of the deployment, and returns the one that
+// held there before. Modes that hide names need the privacy key: without one they are ErrNoPrivacyKey.
+func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode PrivacyMode) (previous PrivacyMode, err error) {
+	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
+		return "", ErrNoPrivacyKey
+	}
+	err = retryConflicts(ctx, func() error {
+		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			modes, err := readPrivacyModes(tx)
+			if err != nil {
+				return err
+			}
+			previous = modes.Of(organization)
+			row := privacyModeRow{OrganizationID: organization, Mode: mode, Since: At(s.clock())}
+			if set, again := modes.set[organization]; again && set.Mode == mode {
+				return nil
+			}
+			return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+		}))
+	})
+	if err != nil {
+		return "", fmt.Errorf("set privacy mode: %w", err)
+	}
+	return previous, nil
+}
+
+// PrivacyModeOf returns the strictest mode among the templates of a scope; without any template that of the deployment.
+func (s *Store) PrivacyModeOf(ctx context.Context, scope access.Scope) (PrivacyMode, error) {
+	modes, err := s.PrivacyModes(ctx)
+	if err != nil || modes.Strictest() == PrivacyFull {
+		return PrivacyFull, err
+	}
+	organizations := map[uuid.UUID]uuid.UUID{}
+	if scope.All() || len(scope.Templates()) > 0 {
+		if organizations, err = s.OrganizationsOf(ctx, scope.Templates()); err != nil {
+			return "", err
+		}
+	}
+	return modes.OfUser(values(nil, organizations)), nil
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// A user whose privacy mode is not full is kept under a pseudonym: an id that the privacy key makes of the one that the outside
+// has, and a name made of that. Whoever names users to the store names them as the outside does, and learns pseudonyms; nothing
+// behind knows that there are any. What leads back is sealed with the key.
+
+// pseudonymRow is a pseudonym and who it stands for, sealed.
+type pseudonymRow struct {
+	ID     uuid.UUID
+	Sealed []byte
+}
+
+// TableName implements the naming of GORM.
+func (pseudonymRow) TableName() string { return "pseudonyms" }
+
+// Identity is who a pseudonym stands for.
+type Identity struct {
+	UserID   uuid.UUID `json:"user_id"`
+	Username string    `json:"username"`
+}
+
+// ResolvePseudonym returns who a pseudonym stands for. An unknown one is ErrUnknown; one that was made with another key cannot be
+// resolved by anyone.
+func (s *Store) ResolvePseudonym(ctx context.Context, pseudonym uuid.UUID) (Identity, error) {
+	if s.key == nil {
+		return Identity{}, ErrNoPrivacyKey
+	}
+	var row pseudonymRow
+	tx := s.lookups.WithContext(ctx).Where("id = ?", pseudonym).Limit(1).Find(&row)
+	if tx.Error != nil {
+		return Identity{}, fmt.Errorf("look for pseudonym: %w", tx.Error)
+	}
+	if tx.RowsAffected == 0 {
+		return Identity{}, fmt.Errorf("pseudonym %s %w", pseudonym, ErrUnknown)
+	}
+	secret, err := s.key.Open(row.Sealed, pseudonym[:])
+	if err != nil {
+		return Identity{}, fmt.Errorf("pseudonym %s %w: %w", pseudonym, ErrUnknown, err)
+	}
+	var who Identity
+	return who, json.Unmarshal(secret, &who)
+}
+
+// keptAs returns under which ids users are kept who have a pseudonym, by the ids that the outside has and by the pseudonyms
+// themselves. The others are kept as they are, and absent.
+func (s *Store) keptAs(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	kept := map[uuid.UUID]uuid.UUID{}
+	if s.key == nil {
+		return kept, nil
+	}
+	for batch := range slices.Chunk(users, readBatch/2) {
+		named := make(map[uuid.UUID]uuid.UUID, 2*len(batch)) // by the pseudonym
+		for _, id := range batch {
+			named[id], named[s.key.Pseudonym(id)] = id, id
+		}
+		var found []uuid.UUID
+		if err := tx.Model(&pseudonymRow{}).Where("id IN ?", slices.Collect(maps.Keys(named))).Pluck("id", &found).Error; err != nil {
+			return nil, fmt.Errorf("look for pseudonyms: %w", err)
+		}
+		for _, pseudonym := range found {
+			kept[named[pseudonym]] = pseudonym
+		}
+	}
+	return kept, nil
+}
+
+// KeptAs returns the id under which a user is kept.
+func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
+	kept, err := s.keptAs(s.lookups.WithContext(ctx), []uuid.UUID{user})
+	if pseudonym, hidden := kept[user]; hidden {
+		return pseudonym, nil
+	}
+	return user, err
+}
+
+// userAlias is the name of a user with that pseudonym.
+func userAlias(pseudonym uuid.UUID) string { return "user-" + hex.EncodeToString(pseudonym[:4]) }
+
+// workspaceAlias is the name of a workspace whose own may not be kept.
+func workspaceAlias(key *PrivacyKey, workspace uuid.UUID) string {
+	pseudonym := key.Pseudonym(workspace)
+	return "workspace-" + hex.EncodeToString(pseudonym[:4])
+}
+
+// sealIdentity keeps who a pseudonym stands for.
+func sealIdentity(tx *gorm.DB, key *PrivacyKey, who Identity) error {
+	pseudonym := key.Pseudonym(who.UserID)
+	secret, err := json.Marshal(who)
+	if err == nil {
+		row := pseudonymRow{pseudonym, key.Seal(secret, pseudonym[:])}
+		err = tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+	}
+	if err != nil {
+		return fmt.Errorf("seal identity: %w", err)
+	}
+	return nil
+}
+
+// moveUser gives all that is kept of a user another id. Whatever is there under the other one already stays. Nothing names the
+// user that was written before since.
+func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
+	for _, statement := range []string{
+		`UPDATE users SET id = @to WHERE id = @from AND NOT EXISTS (SELECT 1 FROM users WHERE id = @to)`,
+		`DELETE FROM users WHERE id = @from`,
+		`UPDATE subjects SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM subjects WHERE user_id = @to)`,
+		`DELETE FROM subjects WHERE user_id = @from`,
+		`UPDATE workspaces SET owner_id = @to WHERE owner_id = @from`,
+		`UPDATE group_members SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM group_members AS other
+			WHERE other.user_id = @to AND other.group_id = group_members.group_id)`,
+		`DELETE FROM group_members WHERE user_id = @from`,
+		`UPDATE user_status_changes SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other
+			WHERE other.user_id = @to AND other.at = user_status_changes.at)`,
+		`DELETE FROM user_status_changes WHERE user_id = @from`,
+		`UPDATE role_bindings SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
+			WHERE other.principal_kind = 'user' AND other.principal_id = @to AND other.role = role_bindings.role
+			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id)`,
+		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id = @from`,
+		`UPDATE tokens SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from`,
+		`UPDATE audit_events SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from`,
+	} {
+		if err := tx.Exec(statement, map[string]any{"from": from, "to": to}).Error; err != nil {
+			return fmt.Errorf("move user: %w", err)
+		}
+	}
+	err := tx.Exec(`UPDATE audit_events SET target = REPLACE(target, ?, ?) WHERE at >= ? AND target LIKE ?`, from.String(), to.String(), since, "%"+from.String()+"%").Error
+	if err != nil {
+		return fmt.Errorf("move user: %w", err)
+	}
+	return nil
+}
+
+var anyID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// hideIDs replaces the ids of users in a text by those under which they are kept.
+func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
+	var ids []uuid.UUID
+	for _, found := range anyID.FindAllString(text, -1) {
+		ids = append(ids, uuid.MustParse(found))
+	}
+	kept, err := s.keptAs(s.lookups.WithContext(ctx), ids)
+	return anyID.ReplaceAllStringFunc(text, func(found string) string {
+		if pseudonym, hidden := kept[uuid.MustParse(found)]; hidden {
+			return pseudonym.String()
+		}
+		return found
+	}), err
+}

@@ -1,0 +1,328 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// Whoever has the database alone finds nobody in it whose mode hides names: neither who was there before the mode was set, nor who
+// came after. What people did stays theirs, and the key leads back.
+func TestPseudonyms(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newHidden(t, open(t))
+			before := p.activity(t)
+			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyPseudonym); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := p.UsersToHide(t.Context()); err != nil || left != len(p.Users) {
+				t.Errorf("%d users to hide, %v", left, err)
+			}
+			p.treat(t)
+			p.check(t, before)
+
+			// Everything once more, as the control plane sends it every day, and one more person.
+			p.tell(t)
+			p.check(t, before)
+			newcomer := uuid.New()
+			p.words["newcomer"], p.words["name of newcomer"] = newcomer.String(), "Kanarie-n"
+			p.apply(t, store.Catalog{Users: []store.User{{ID: newcomer, Username: "Kanarie-n", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization}}}})
+			if _, err := p.FindPrincipal(t.Context(), access.KindUser, newcomer); err != nil {
+				t.Error(err)
+			}
+			p.check(t, before)
+
+			// Another organization may name its people, and who comes back under a mode that does is themselves again.
+			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyFull); err != nil {
+				t.Fatal(err)
+			}
+			p.tell(t)
+			if diff := cmp.Diff(before, p.activity(t)); diff != "" {
+				t.Errorf("named again (-before +now):\n%s", diff)
+			}
+		})
+	}
+}
+
+// hidden is a fixture whose people left traces everywhere.
+type hidden struct {
+	*storetest.Fixture
+	key   *store.PrivacyKey
+	words map[string]string // that must not be found, by what they are
+	build uuid.UUID
+	token string
+}
+
+func newHidden(t *testing.T, database string) *hidden {
+	t.Helper()
+	p := &hidden{Fixture: storetest.NewFixture(t, database), key: storetest.PrivacyKey(t, database), build: uuid.New(), words: map[string]string{
+		"name": "Kanarie-0", "picture": "https://img/kanarie", "workspace": "home of Kanarie", "free text": "git@kanarie/dotfiles",
+	}}
+	for i, user := range p.Users {
+		p.words["id "+string(rune('0'+i))] = user.String()
+	}
+	p.tell(t)
+	if err := p.RecordAudit(t.Context(), access.KindUser, p.Users[0], "GrantRole", `{"principal":{"id":"`+p.Users[0].String()+`"}}`); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := p.CreateTokens(t.Context(), []store.Token{{Name: "laptop", PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.token = tokens[0].Reveal()
+	if _, err := p.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor}); err != nil {
+		t.Fatal(err)
+	}
+	p.MustMerge(t, p.Row(0, 0, 18, 0b1110), p.Row(0, 1, 19, 0b11), p.Row(1, 2, 20, 0b1))
+	return p
+}
+
+func (p *hidden) apply(t *testing.T, c store.Catalog) {
+	t.Helper()
+	refusals, err := p.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	if err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+}
+
+// tell applies the catalog and reports what happened, naming people as the outside does.
+func (p *hidden) tell(t *testing.T) {
+	t.Helper()
+	version := uuid.NewSHA1(uuid.Nil, []byte("version"))
+	c := store.Catalog{
+		Groups: []store.Group{{ID: uuid.NewSHA1(uuid.Nil, []byte("group")), OrganizationID: p.Organization, Name: "leads", UserIDs: p.Users[:2]}},
+		Versions: []store.TemplateVersion{{ID: version, TemplateID: p.Templates[0], Name: "v1", Parameters: []store.Parameter{
+			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}}, {Name: "dotfiles", Type: "string"},
+		}}},
+	}
+	for i, user := range p.Users {
+		c.Users = append(c.Users, store.User{
+			ID: user, Username: "Kanarie-" + string(rune('0'+i)), AvatarURL: "https://img/kanarie", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization},
+		})
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: p.Workspaces[0][i], OwnerID: user, TemplateID: p.Templates[0], Name: "home of Kanarie"})
+	}
+	p.apply(t, c)
+	err := p.RecordBuilds(t.Context(), []store.Build{{
+		ID: p.build, WorkspaceID: p.Workspaces[0][0], TemplateID: p.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start", Status: "succeeded",
+		At: store.At(storetest.Now), CreatedAt: store.At(storetest.Now), Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git@kanarie/dotfiles"}},
+	}})
+	if err == nil {
+		err = p.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: p.Users[0], At: store.At(storetest.Now), Status: "active"}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// activity is who did what.
+func (p *hidden) activity(t *testing.T) []store.UserUsage {
+	t.Helper()
+	users, err := p.UserActivity(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return users
+}
+
+// treat does what servers do in the background, two minutes later.
+func (p *hidden) treat(t *testing.T) {
+	t.Helper()
+	later, err := store.Open(t.Context(), store.Options{Database: p.Database, Clock: func() time.Time { return storetest.Now.Add(2 * time.Minute) }, PrivacyKey: p.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close()
+	if err := p.Treat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	modes, err := p.PrivacyModes(t.Context())
+	if err != nil || !modes.TreatedAt(p.Organization).IsZero() {
+		t.Errorf("treated at %v, before all servers know of it: %v", modes.TreatedAt(p.Organization), err)
+	}
+	if err := later.Treat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	modes, err = p.PrivacyModes(t.Context())
+	if err != nil || modes.TreatedAt(p.Organization).IsZero() {
+		t.Errorf("not treated: %v", err)
+	}
+	if left, err := p.UsersToHide(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d users to hide, %v", left, err)
+	}
+}
+
+// check looks for traces, and for what must still be there.
+func (p *hidden) check(t *testing.T, before []store.UserUsage) {
+	t.Helper()
+	if found := tracesOf(t, p.Fixture, p.words); len(found) > 0 {
+		t.Errorf("the database holds %v", found)
+	}
+	now := p.activity(t)
+	if len(now) != len(before) {
+		t.Fatalf("%d users, before %d", len(now), len(before))
+	}
+	minutes := map[uuid.UUID]int64{}
+	for _, u := range now {
+		if !strings.HasPrefix(u.Username, "user-") || u.AvatarURL != "" {
+			t.Errorf("%s with picture %q", u.Username, u.AvatarURL)
+		}
+		minutes[u.UserID] = u.Minutes
+	}
+	for _, u := range before {
+		pseudonym := p.key.Pseudonym(u.UserID)
+		if minutes[pseudonym] != u.Minutes {
+			t.Errorf("%d minutes of %s, before %d", minutes[pseudonym], u.Username, u.Minutes)
+		}
+		who, err := p.ResolvePseudonym(t.Context(), pseudonym)
+		if err != nil || who != (store.Identity{UserID: u.UserID, Username: u.Username}) {
+			t.Errorf("%s stands for %v, %v", pseudonym, who, err)
+		}
+		organizations, err := p.UserOrganizations(t.Context(), []uuid.UUID{u.UserID})
+		if err != nil || len(organizations[u.UserID]) != 1 {
+			t.Errorf("organizations of %s: %v, %v", u.Username, organizations, err)
+		}
+	}
+	token, err := access.ParseToken(p.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if caller, err := p.Authenticate(t.Context(), token); err != nil || caller.ID != p.key.Pseudonym(p.Users[0]) || !caller.HoldsEverywhere(access.ReadAudit) {
+		t.Errorf("the token lets in %v, %v", caller, err)
+	}
+	another, err := store.CreatePrivacyKey(filepath.Join(t.TempDir(), "another"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Options{Database: p.Database, PrivacyKey: another})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if who, err := s.ResolvePseudonym(t.Context(), now[0].UserID); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("without the key: %v, %v", who, err)
+	}
+}
+
+// tracesOf are the words that a database holds, as text, as bytes or as hexadecimal digits.
+func tracesOf(t *testing.T, f *storetest.Fixture, words map[string]string) (found []string) {
+	t.Helper()
+	var all []byte
+	if _, ok := strings.CutPrefix(f.Database, "sqlite:"); ok {
+		copied := filepath.Join(t.TempDir(), "copy.db")
+		if err := f.ExecForTest("VACUUM INTO ?", copied); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if all, err = os.ReadFile(copied); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		var err error
+		if all, err = exec.Command(filepath.Join(storetest.PostgresPrograms(t), "pg_dump"), f.Database).Output(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all = bytes.ToLower(all)
+	for what, word := range words {
+		forms := []string{word, hex.EncodeToString([]byte(word))}
+		if id, err := uuid.Parse(word); err == nil {
+			forms = append(forms, string(id[:]), hex.EncodeToString(id[:]))
+		}
+		for _, form := range forms {
+			if bytes.Contains(all, bytes.ToLower([]byte(form))) {
+				found = append(found, what)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// Hiding those who are there already goes on where it was interrupted.
+func TestTreatGoesOn(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	const people = 250
+	var c store.Catalog
+	for range people {
+		c.Users = append(c.Users, store.User{ID: uuid.New(), Username: "ann", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}})
+	}
+	if refusals, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }}); err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); err != nil {
+		t.Fatal(err)
+	}
+	all, err := f.UsersToHide(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, kill := context.WithCancel(t.Context())
+	var writes atomic.Int64
+	if err := f.AfterWrite(func() {
+		if writes.Add(1) == 2000 { // of about 14 for each
+			kill()
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Treat(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	left, err := f.UsersToHide(t.Context())
+	if err != nil || left == 0 || left == all {
+		t.Errorf("%d of %d users left, %v", left, all, err)
+	}
+	if err := f.Treat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := f.UsersToHide(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d users left, %v", left, err)
+	}
+}
+
+// Nobody can be hidden without a key, and nobody is named instead.
+func TestHidingNeedsTheKey(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyAggregate); err != nil {
+		t.Fatal(err)
+	}
+	keyless, err := store.Open(t.Context(), store.Options{Database: f.Database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyless.Close()
+	if _, err := keyless.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); !errors.Is(err, store.ErrNoPrivacyKey) {
+		t.Errorf("set a mode: %v", err)
+	}
+	if err := keyless.Treat(t.Context()); !errors.Is(err, store.ErrNoPrivacyKey) {
+		t.Errorf("treat: %v", err)
+	}
+	refusals, err := keyless.ApplyCatalog(t.Context(), store.Catalog{
+		Users:      []store.User{{ID: uuid.New(), Username: "ann", OrganizationIDs: []uuid.UUID{f.Organization}}},
+		Workspaces: []store.Workspace{{ID: uuid.New(), OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "home of ann"}},
+	}, store.Authority{Organization: func(uuid.UUID) bool { return true }})
+	if err != nil || len(refusals) != 2 || refusals[0].Permanent || refusals[1].Permanent {
+		t.Errorf("named users: %v, %v", refusals, err)
+	}
+}

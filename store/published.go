@@ -1,0 +1,219 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// What is published where small groups are hidden are atoms: what the people of one template did on one day, in one app or with
+// one value of a parameter, if they are at least as many as the floor. Answers are sums of atoms, and numbers of distinct people
+// in them, rounded down to a multiple of the floor: who knows all atoms and these numbers learns nothing from further questions.
+
+// PublishedInsights is TemplateInsights of published atoms alone. The days are those of the window, which has whole days and
+// whole days as its intervals. Editors are not told apart: what an entry has more than its editors could be of one person.
+func (s *Store) PublishedInsights(ctx context.Context, scope access.Scope, w minute.Window, days []minute.Window, floor int) (TemplateInsights, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return TemplateInsights{}, err
+	}
+	channels, err := s.appChannels(ctx, x)
+	if err != nil {
+		return TemplateInsights{}, err
+	}
+	p := publication{floor: floor, intervals: w.Intervals()}
+	p.inInterval = make([]published, len(p.intervals))
+	counters := map[int]map[int]*minute.Counter{} // of the days that are being read, by template
+	publish := func(day int) {
+		for template, counter := range counters[day] {
+			p.add(template, days[day], counter.Tally())
+		}
+		delete(counters, day)
+	}
+	next := 0 // the first day that is not published yet
+	err = eachDay(ctx, s, x, w, usageTables, func(utc int32, sources []minute.Source[*minute.Table]) error {
+		for ; next < len(days) && lastDay(days[next]) < utc; next++ {
+			publish(next)
+		}
+		for day := next; day < len(days) && firstDay(days[day]) <= utc; day++ {
+			if counters[day] == nil {
+				counters[day] = map[int]*minute.Counter{}
+			}
+			for i, source := range sources {
+				counter := counters[day][source.Template]
+				if counter == nil {
+					counter = minute.NewCounter(days[day], len(x.ids), channels.ofEntry)
+					counters[day][source.Template] = counter
+				}
+				if err := counter.Add(utc, sources[i:i+1]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return TemplateInsights{}, err
+	}
+	for ; next < len(days); next++ {
+		publish(next)
+	}
+	answer := TemplateInsights{Templates: x.of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated}
+	for i, w := range p.intervals {
+		answer.Intervals = append(answer.Intervals, Interval{w.Start, w.End, x.of(p.inInterval[i].templates.list()), p.count(p.inInterval[i])})
+	}
+	channels.fill(&answer, x, p.tallies())
+	return answer, nil
+}
+
+func firstDay(w minute.Window) int32 { first, _ := w.Days(); return first }
+func lastDay(w minute.Window) int32  { _, last := w.Days(); return last }
+
+// publication adds up atoms.
+type publication struct {
+	floor      int
+	estimated  bool
+	intervals  []minute.Window
+	inWindow   published
+	inInterval []published
+	channels   []publishedChannel
+}
+
+// published is who took part in atoms, and in which templates.
+type published struct {
+	templates set[int]
+	people    set[int64]
+}
+
+// publishedChannel is the sum of the atoms of a channel.
+type publishedChannel struct {
+	minutes, launches int64
+	templates         set[int]
+}
+
+// add adds the atoms of a template and day.
+func (p *publication) add(template int, day minute.Window, t minute.Tally) {
+	if len(t.Users) < p.floor {
+		return
+	}
+	p.estimated = p.estimated || t.Estimated
+	to := []*published{&p.inWindow}
+	for i, w := range p.intervals {
+		if w.Start <= day.Start && day.Start < w.End {
+			to = append(to, &p.inInterval[i])
+		}
+	}
+	for _, at := range to {
+		at.templates.add(template)
+		for _, u := range t.Users {
+			at.people.add(u.Subject)
+		}
+	}
+	for i, c := range t.Channels {
+		if i == len(p.channels) {
+			p.channels = append(p.channels, publishedChannel{})
+		}
+		if c.Users >= p.floor {
+			to := &p.channels[i]
+			to.minutes, to.launches = to.minutes+c.Minutes, to.launches+c.Launches
+			to.templates.add(template)
+		}
+	}
+}
+
+// count is how many people took part, rounded down.
+func (p *publication) count(in published) int { return len(in.people) - len(in.people)%p.floor }
+
+// tallies are the channels as [appChannels.fill] takes them.
+func (p *publication) tallies() []minute.ChannelTally {
+	tallies := make([]minute.ChannelTally, len(p.channels))
+	for i, c := range p.channels {
+		tallies[i] = minute.ChannelTally{Minutes: c.minutes, Launches: c.launches, Templates: c.templates.list()}
+	}
+	return tallies
+}
+
+// set is a set that lists its members in their order; nil is empty.
+type set[T cmp.Ordered] map[T]struct{}
+
+func (s *set[T]) add(member T) {
+	if *s == nil {
+		*s = set[T]{}
+	}
+	(*s)[member] = struct{}{}
+}
+
+func (s set[T]) list() []T { return slices.Sorted(maps.Keys(s)) }
+
+// ofEntry is of for a question that does not tell editors apart.
+func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
+	if kind == minute.Session {
+		return entryOf(app), minute.NoChannel
+	}
+	return c.of(template, kind, app)
+}
+
+// PublishedParameters is ParameterUsage of published atoms alone: of each workspace the newest build of each day counts. Values
+// that nobody chose are not told.
+func (s *Store) PublishedParameters(ctx context.Context, scope access.Scope, days []minute.Window, floor int) ([]ParameterUsage, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	groups := parameterGroups{}
+	var all []choice
+	for _, day := range days {
+		choices, err := s.choicesOfOwners(ctx, x, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, choices...)
+		atoms := map[parameterAtom]*parameterChoices{}
+		err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
+			if !chosen {
+				return
+			}
+			atom := parameterAtom{c.TemplateID, parameterKey(p), value}
+			if atoms[atom] == nil {
+				atoms[atom] = &parameterChoices{definition: p, people: map[uuid.UUID]struct{}{}}
+			}
+			atoms[atom].workspaces += c.Workspaces
+			atoms[atom].people[c.OwnerID] = struct{}{}
+		})
+		if err != nil {
+			return nil, err
+		}
+		for atom, chosen := range atoms {
+			if len(chosen.people) >= floor {
+				g := groups.of(chosen.definition)
+				g.templates[atom.template] = true
+				g.values[atom.value] += chosen.workspaces
+			}
+		}
+	}
+	usage, err := s.parameterUsage(ctx, groups, all)
+	for i := range usage {
+		usage[i].Unused = nil
+	}
+	return usage, err
+}
+
+// parameterAtom is a value of a parameter in a template.
+type parameterAtom struct {
+	template   uuid.UUID
+	key, value string // of the definition; chosen
+}
+
+// parameterChoices is who chose it on a day.
+type parameterChoices struct {
+	definition Parameter
+	workspaces int64
+	people     map[uuid.UUID]struct{}
+}

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// settleTime is how long after a change of a mode calls may be under way that have not seen it.
+const settleTime = 90 * time.Second
+
+// treatBatch bounds what one transaction treats.
+const treatBatch = 100
+
+// Treat makes what is stored already what the privacy modes allow: users get pseudonyms, workspaces other names, builds lose free
+// text, latencies go. It does what it can until the context ends, and the next call goes on; it may be killed at any time, and
+// several servers may do it. A mode is treated when nothing is left to do so long after it was set that every server knows it.
+func (s *Store) Treat(ctx context.Context) error {
+	modes, err := s.PrivacyModes(ctx)
+	if err != nil {
+		return err
+	}
+	var due []privacyModeRow
+	for _, r := range modes.set {
+		if r.TreatedAt.IsZero() {
+			due = append(due, r)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	begin := s.clock()
+	for _, step := range []func(context.Context, PrivacyModes) error{s.hideUsers, s.hideWorkspaces, s.hideChoices, s.dropLatencies} {
+		if err := step(ctx, modes); err != nil {
+			return fmt.Errorf("treat what is stored by the privacy modes: %w", err)
+		}
+	}
+	for _, r := range due {
+		if begin.Sub(r.Since.Time) < settleTime {
+			continue
+		}
+		err := s.writes.WithContext(ctx).Model(&privacyModeRow{}).Where("organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since).
+			Update("treated_at", At(s.clock())).Error
+		if err != nil {
+			return fmt.Errorf("note that a privacy mode is treated: %w", s.dialect.classify(err))
+		}
+	}
+	return nil
+}
+
+// UsersToHide counts the users who are named and must not be.
+func (s *Store) UsersToHide(ctx context.Context) (int, error) {
+	modes, err := s.PrivacyModes(ctx)
+	if err != nil || !modes.Strictest().AtLeast(PrivacyPseudonym) {
+		return 0, err
+	}
+	users, err := s.usersToHide(ctx, modes)
+	return len(users), err
+}
+
+func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, error) {
+	var named []User
+	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where("id NOT IN (SELECT id FROM pseudonyms)").Find(&named).Error
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	return slices.DeleteFunc(named, func(u User) bool { return !modes.OfUser(u.OrganizationIDs).AtLeast(PrivacyPseudonym) }), nil
+}
+
+// inTransaction runs f in a transaction, again if others are in its way.
+func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+}
+
+func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
+	users, err := s.usersToHide(ctx, modes)
+	if err != nil || len(users) == 0 {
+		return err
+	}
+	if s.key == nil {
+		return ErrNoPrivacyKey
+	}
+	for batch := range slices.Chunk(users, treatBatch) {
+		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+			for _, u := range batch {
+				pseudonym := s.key.Pseudonym(u.ID)
+				if err := sealIdentity(tx, s.key, Identity{u.ID, u.Username}); err != nil {
+					return err
+				}
+				if err := moveUser(tx, u.ID, pseudonym, Instant{}); err != nil {
+					return err
+				}
+				err := tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{"username": userAlias(pseudonym), "avatar_url": ""}).Error
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hideWorkspaces renames the workspaces of hidden users and of templates whose mode hides names.
+func (s *Store) hideWorkspaces(ctx context.Context, modes PrivacyModes) error {
+	if !modes.Strictest().AtLeast(PrivacyPseudonym) {
+		return nil
+	}
+	if s.key == nil {
+		return ErrNoPrivacyKey
+	}
+	strict, err := s.templatesFrom(ctx, modes, PrivacyPseudonym)
+	if err != nil {
+		return err
+	}
+	var workspaces []Workspace
+	err = s.lookups.WithContext(ctx).Select("id", "name", "template_id", "owner_id").
+		Where("template_id IN ? OR owner_id IN (SELECT id FROM pseudonyms)", strict).Find(&workspaces).Error
+	if err != nil {
+		return fmt.Errorf("read workspaces: %w", err)
+	}
+	workspaces = slices.DeleteFunc(workspaces, func(w Workspace) bool { return w.Name == workspaceAlias(s.key, w.ID) })
+	for batch := range slices.Chunk(workspaces, treatBatch) {
+		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+			for _, w := range batch {
+				if err := tx.Model(&Workspace{}).Where("id = ?", w.ID).Update("name", workspaceAlias(s.key, w.ID)).Error; err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// templatesFrom are the templates of organizations whose mode is at least as strict as that.
+func (s *Store) templatesFrom(ctx context.Context, modes PrivacyModes, least PrivacyMode) ([]uuid.UUID, error) {
+	organizations, err := s.OrganizationsOf(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var strict []uuid.UUID
+	for template, organization := range organizations {
+		if modes.Of(organization).AtLeast(least) {
+			strict = append(strict, template)
+		}
+	}
+	slices.SortFunc(strict, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	return strict, nil
+}
+
+// hideChoices takes free text out of the builds of templates whose mode hides names.
+func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
+	strict, err := s.templatesFrom(ctx, modes, PrivacyPseudonym)
+	if err != nil {
+		return err
+	}
+	for _, template := range strict {
+		var versions []TemplateVersion
+		if err := s.lookups.WithContext(ctx).Where("template_id = ?", template).Find(&versions).Error; err != nil {
+			return fmt.Errorf("read template versions: %w", err)
+		}
+		of := map[uuid.UUID]TemplateVersion{}
+		for _, v := range versions {
+			of[v.ID] = v
+		}
+		var builds []Build
+		if err := s.lookups.WithContext(ctx).Select("id", "template_version_id", "parameters").Where("template_id = ?", template).Find(&builds).Error; err != nil {
+			return fmt.Errorf("read builds: %w", err)
+		}
+		for _, b := range builds {
+			kept := withoutFreeText(slices.Clone(b.Parameters), of[b.TemplateVersionID])
+			if len(kept) == len(b.Parameters) {
+				continue
+			}
+			b.Parameters = kept
+			err := retryConflicts(ctx, func() error {
+				return s.dialect.classify(s.writes.WithContext(ctx).Model(&Build{}).Where("id = ?", b.ID).Select("parameters").Updates(&b).Error)
+			})
+			if err != nil {
+				return fmt.Errorf("write builds: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// dropLatencies deletes the latencies of templates whose mode keeps none.
+func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
+	strict, err := s.templatesFrom(ctx, modes, PrivacyAggregate)
+	if err != nil {
+		return err
+	}
+	for _, template := range strict {
+		for _, statement := range []struct {
+			text string
+			args []any
+		}{
+			{`DELETE FROM usage_open WHERE kind = 2 AND template_id = ?`, []any{template}},
+			// With the version a fold that read the page before starts again.
+			{`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id = ?`, []any{[]byte{}, template}},
+		} {
+			err := retryConflicts(ctx, func() error {
+				return s.dialect.classify(s.writes.WithContext(ctx).Exec(statement.text, statement.args...).Error)
+			})
+			if err != nil {
+				return fmt.Errorf("delete latencies: %w", err)
+			}
+		}
+	}
+	return nil
+}
