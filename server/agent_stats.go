@@ -307,7 +307,9 @@ func (a *agentStats) hide(ctx context.Context, names map[uuid.UUID]store.AgentNa
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(names, func(id uuid.UUID, _ store.AgentName) bool { return modes.Of(organizations[id]).AtLeast(store.PrivacyAggregate) })
+	maps.DeleteFunc(names, func(id uuid.UUID, _ store.AgentName) bool {
+		return modes.Of(organizations[id]).AtLeast(store.PrivacyAggregate)
+	})
 	return nil
 }
 

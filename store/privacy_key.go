@@ -52,7 +52,7 @@ func CreatePrivacyKey(file string) (*PrivacyKey, error) {
 		return key, err
 	}
 	secret := make([]byte, privacyKeySize)
-	rand.Read(secret) //nolint:errcheck // it never fails
+	rand.Read(secret) // it never fails
 	if err := writeOnce(file, hex.AppendEncode(nil, secret)); err != nil {
 		return nil, fmt.Errorf("make privacy key: %w", err)
 	}
