@@ -29,11 +29,11 @@ const (
 func (g *ingest) run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { g.committer.run(ctx) })
-	work.Go(func() { g.every(ctx, refreshEvery, "refresh directory", g.directory.Refresh) })
-	work.Go(func() { g.every(ctx, treatEvery, "treat what is stored by the privacy modes", g.store.Treat) })
-	work.Go(func() { g.every(ctx, touchEvery, "note agents", g.touchAgents) })
+	work.Go(func() { every(ctx, refreshEvery, g.logger, "refresh directory", g.directory.Refresh) })
+	work.Go(func() { every(ctx, treatEvery, g.logger, "treat what is stored by the privacy modes", g.store.Treat) })
+	work.Go(func() { every(ctx, touchEvery, g.logger, "note agents", g.touchAgents) })
 	if g.stats != nil {
-		work.Go(func() { g.every(ctx, agentStatsEvery, "read names of agents", g.stats.refresh) })
+		work.Go(func() { every(ctx, agentStatsEvery, g.logger, "read names of agents", g.stats.refresh) })
 	}
 	work.Go(func() { g.foldForEver(ctx) })
 	work.Go(func() { g.expireForEver(ctx) })
@@ -44,6 +44,15 @@ func (g *ingest) run(ctx context.Context) {
 	if err := g.touchAgents(final); err != nil {
 		g.logger.WarnContext(ctx, "note agents", "error", err)
 	}
+}
+
+// forget forgets whose agents are whose, and their names.
+func (g *ingest) forget(ctx context.Context) error {
+	g.directory.Forget()
+	if g.stats == nil {
+		return nil
+	}
+	return g.stats.refresh(ctx)
 }
 
 // errPanicked means that a piece of work ended in a panic.
@@ -61,7 +70,7 @@ func contain(work func() error) (err error) {
 }
 
 // every calls f again and again; what fails is logged and tried at the next turn.
-func (g *ingest) every(ctx context.Context, interval time.Duration, doing string, f func(context.Context) error) {
+func every(ctx context.Context, interval time.Duration, logger *slog.Logger, doing string, f func(context.Context) error) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -72,7 +81,7 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 		}
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if err := contain(func() error { return f(try) }); err != nil && ctx.Err() == nil {
-			g.logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
+			logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
 		}
 		cancel()
 	}
@@ -80,8 +89,8 @@ func (g *ingest) every(ctx context.Context, interval time.Duration, doing string
 
 // keepFresh refreshes metrics of one kind at once and then again and again, until the context is done. When a refresh fails
 // the values of the one before stay. A refresh that takes long is followed by a pause nine times as long, so that the
-// database has other things to do.
-func keepFresh(ctx context.Context, interval time.Duration, logger *slog.Logger, of string, refresh func(context.Context) error) {
+// database has other things to do, unless it is asked for at once.
+func keepFresh(ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string, refresh func(context.Context) error) {
 	for {
 		begin := time.Now()
 		if err := contain(func() error { return refresh(ctx) }); err != nil && ctx.Err() == nil {
@@ -90,8 +99,17 @@ func keepFresh(ctx context.Context, interval time.Duration, logger *slog.Logger,
 		select {
 		case <-ctx.Done():
 			return
+		case <-atOnce:
 		case <-time.After(max(interval, 9*time.Since(begin))):
 		}
+	}
+}
+
+// nudge asks for something to be done at once, unless that was asked for already.
+func nudge(atOnce chan<- struct{}) {
+	select {
+	case atOnce <- struct{}{}:
+	default:
 	}
 }
 
@@ -125,7 +143,7 @@ func (g *ingest) foldForEver(ctx context.Context) {
 	}
 }
 
-// expireForEver deletes what is beyond retention at the start and once a day.
+// expireForEver deletes what is beyond retention, and whom something brought back who was erased, at the start and once a day.
 func (g *ingest) expireForEver(ctx context.Context) {
 	horizon := func(retention time.Duration) time.Time {
 		if retention == 0 {
@@ -136,8 +154,11 @@ func (g *ingest) expireForEver(ctx context.Context) {
 	for {
 		wait := expireEvery
 		try, cancel := context.WithTimeout(ctx, expireTimeout)
-		var expired int64
+		var expired map[string]int64
 		err := contain(func() (err error) {
+			if _, err := g.store.KeepErased(try); err != nil {
+				return err
+			}
 			expired, err = g.store.Expire(try, store.Horizons{
 				Usage: horizon(g.config.UsageRetention), Latency: horizon(g.config.LatencyRetention), Audit: horizon(g.config.AuditRetention),
 			})
@@ -147,10 +168,14 @@ func (g *ingest) expireForEver(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		for kind, n := range expired {
+			g.metrics.expired[kind].Add(float64(n))
+		}
 		if err != nil {
 			g.logger.ErrorContext(ctx, "delete what is beyond retention", "error", err)
 			wait = expireAgain
-		} else if expired > 0 {
+		} else {
+			g.metrics.expireTime.Set(float64(g.clock().Unix()))
 			g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
 		}
 		select {

@@ -114,6 +114,7 @@ type deploymentCollector struct {
 	seed     bool // with the labels of CompatSeed
 	builds   *family
 	seconds  []prometheus.Histogram // of reading about agents, under each of its names
+	atOnce   chan struct{}          // asks for a refresh
 	snapshot atomic.Pointer[deploymentSnapshot]
 }
 
@@ -123,7 +124,7 @@ type deploymentSnapshot struct {
 }
 
 func newDeploymentCollector(c Config, registry prometheus.Registerer) *deploymentCollector {
-	d := &deploymentCollector{store: c.Store, config: c, logger: c.Logger, seed: slices.Contains(c.MetricsCompat, CompatSeed)}
+	d := &deploymentCollector{store: c.Store, config: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed)}
 	d.builds = newWorkspaceBuildsFamily(d.seed)
 	names := []string{"coderd_metrics_collector_agents_execution_seconds"}
 	if slices.Contains(c.MetricsCompat, CompatCoder) {
@@ -165,7 +166,13 @@ func (c *deploymentCollector) produce(p *metricsPage) {
 
 // run keeps the snapshot fresh until the context is done.
 func (c *deploymentCollector) run(ctx context.Context) {
-	keepFresh(ctx, deploymentEvery, c.logger, "deployment", c.refresh)
+	keepFresh(ctx, deploymentEvery, c.atOnce, c.logger, "deployment", c.refresh)
+}
+
+// forget asks for a snapshot without those who were erased.
+func (c *deploymentCollector) forget(context.Context) error {
+	nudge(c.atOnce)
+	return nil
 }
 
 // refresh replaces the snapshot by one of the present.

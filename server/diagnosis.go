@@ -121,6 +121,7 @@ func (s *insightsService) reasons(ctx context.Context, q question, o observed) (
 		{sectionAppsUsage, reasonRetention, o.insights != nil && s.expired(q.start, s.config.UsageRetention)},
 		{sectionAppsUsage, reasonNeverSeen, o.insights != nil && len(o.insights.Unused) > 0},
 		{sectionUserActivity, reasonRetention, o.activity != nil && s.expired(q.start, s.config.UsageRetention)},
+		{sectionParameters, reasonRetention, o.parameters != nil && s.expired(q.start, s.config.UsageRetention)},
 		{sectionUserLatency, reasonRetention, o.latency != nil && s.expired(q.start, s.config.LatencyRetention)},
 		{sectionUserLatency, reasonNoSamples, o.latency != nil && o.latency.withSamples < o.latency.users},
 	} {

@@ -115,7 +115,7 @@ var causes = map[string]struct {
 	"beyond retention, in part": {
 		config: func(c *Config) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
-		want:   "beyond_retention 0/0 2023-08-10T12:00:00Z -", sections: []string{"active_users", "apps_usage", "user_activity"}, message: "kept for 5 days",
+		want:   "beyond_retention 0/0 2023-08-10T12:00:00Z -", sections: []string{"active_users", "apps_usage", "user_activity", "parameters_usage"}, message: "kept for 5 days",
 	},
 	"latency beyond retention": {
 		config: func(c *Config) { c.LatencyRetention = 24 * time.Hour },

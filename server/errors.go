@@ -44,6 +44,7 @@ const (
 	reasonUnavailable     = "UNAVAILABLE"
 	reasonInternal        = "INTERNAL"
 	reasonNoPrivacyKey    = "NO_PRIVACY_KEY"
+	reasonNotListed       = "ERASED_LIST_NOT_WRITABLE"
 )
 
 // detailKey holds, in the metadata of ErrorInfo, what REST shows as detail.
@@ -137,7 +138,9 @@ func callErrorOf(err error) error {
 	case errors.Is(err, access.ErrNotFound), errors.Is(err, store.ErrUnknown):
 		return newCallError(codes.NotFound, reasonNotFound, messageNotFound, "", err)
 	case errors.Is(err, store.ErrNoPrivacyKey):
-		return newCallError(codes.FailedPrecondition, reasonNoPrivacyKey, "The server has no privacy key.", "Start it with --privacy-key-file.", err)
+		return newCallError(codes.FailedPrecondition, reasonNoPrivacyKey, "The server has no privacy key: start it with --privacy-key-file.", "", err)
+	case errors.Is(err, store.ErrNotListed):
+		return newCallError(codes.FailedPrecondition, reasonNotListed, "The list of erased users cannot be written.", "It must be beside the privacy key: --privacy-key-file has to be where the server may write.", err)
 	case errors.Is(err, access.ErrForbidden):
 		return newCallError(codes.PermissionDenied, reasonForbidden, messageForbidden, "The permission that this call needs is not among your roles.", err)
 	case errors.Is(err, context.Canceled):

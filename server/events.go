@@ -108,7 +108,7 @@ func (g *ingest) takeEvent(ctx context.Context, b *eventBatch, i int, e *insight
 			return nil, err
 		}
 		if !found {
-			return unknownItem("user", user), nil
+			return g.unknown(ctx, "user", user)
 		}
 		if !g.stores(known.modes.OfUser(known.users[user])) {
 			return nil, nil
@@ -172,6 +172,7 @@ type eventParents struct {
 	jobs          map[uuid.UUID]uuid.UUID   // to organization
 	organizations map[uuid.UUID]string      // to name
 	modes         store.PrivacyModes
+	erased        map[uuid.UUID]bool // users and workspaces
 }
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
@@ -198,6 +199,11 @@ func (g *ingest) eventParents(ctx context.Context, req *insightsv1.ReportEventsR
 	}
 	if known.workspaces, err = g.store.WorkspaceTemplates(ctx, workspaces); err != nil {
 		return known, err
+	}
+	if unknown := len(known.users)+len(known.workspaces) < len(users)+len(workspaces); unknown && principalOf(ctx).HoldsEverywhere(access.IngestAny) {
+		if known.erased, err = g.store.Erased(ctx, slices.Concat(users, workspaces)); err != nil {
+			return known, err
+		}
 	}
 	if known.versions, err = g.store.VersionTemplates(ctx, versions); err != nil {
 		return known, err
@@ -227,6 +233,9 @@ func (k eventParents) user(caller access.Principal, field, text string) (uuid.UU
 		return id, invalidItem("%s: %v", field, err)
 	}
 	organizations, known := k.users[id]
+	if k.erased[id] {
+		return id, erasedItem()
+	}
 	if !known || !caller.HoldsInAny(access.IngestAny, organizations) {
 		return id, unknownItem("user", id)
 	}
@@ -246,6 +255,9 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		if *id.to, err = parseID(id.text); err != nil {
 			return b, invalidItem("build.%s: %v", id.field, err)
 		}
+	}
+	if k.erased[b.WorkspaceID] {
+		return b, erasedItem()
 	}
 	template, known := k.workspaces[b.WorkspaceID]
 	if !known || !caller.HoldsIn(access.IngestAny, k.templates[template]) {

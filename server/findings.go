@@ -59,7 +59,7 @@ func (d *diagnosis) findCollection() {
 		retention  time.Duration
 		sections   []string
 	}{
-		{"Usage", "--usage-retention", d.config.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity}},
+		{"Usage", "--usage-retention", d.config.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters}},
 		{"Latency", "--latency-retention", d.config.LatencyRetention, []string{sectionUserLatency}},
 	} {
 		horizon := d.q.asked.Add(-kept.retention)

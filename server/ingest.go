@@ -94,7 +94,8 @@ func (g *ingest) place(ctx context.Context, agent uuid.UUID, at time.Time, check
 		return p, nil, err
 	}
 	if !known {
-		return p, unknownItem("agent", agent), nil
+		rejected, err := g.unknown(ctx, "agent", agent)
+		return p, rejected, err
 	}
 	switch err := check(p.Organization); {
 	case errors.Is(err, access.ErrNotFound):
@@ -106,6 +107,18 @@ func (g *ingest) place(ctx context.Context, agent uuid.UUID, at time.Time, check
 		return p, &rejection{causeDeleted, "the workspace was deleted before the report", true}, nil
 	}
 	return p, nil, nil
+}
+
+// unknown turns an item away because of what it names: for now, or for ever if it belongs to a user who was erased. The
+// latter is nobody's business who is confined to an organization.
+func (g *ingest) unknown(ctx context.Context, what string, id uuid.UUID) (*rejection, error) {
+	if caller := principalOf(ctx); caller.HoldsEverywhere(access.Ingest) || caller.HoldsEverywhere(access.IngestAny) {
+		erased, err := g.store.Erased(ctx, []uuid.UUID{id})
+		if err != nil || erased[id] {
+			return erasedItem(), err
+		}
+	}
+	return unknownItem(what, id), nil
 }
 
 // placeReport is place for the report of an agent by a caller.
@@ -315,7 +328,8 @@ func (g *ingest) sessionRows(ctx context.Context, caller access.Principal, visit
 		return nil, nil, err
 	}
 	if !known {
-		return nil, unknownItem("user", s.user), nil
+		rejected, err := g.unknown(ctx, "user", s.user)
+		return nil, rejected, err
 	}
 	if !g.stores(p.Mode) {
 		return nil, nil, nil

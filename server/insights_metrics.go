@@ -52,11 +52,12 @@ type insightsCollector struct {
 	clock    func() time.Time
 	logger   *slog.Logger
 	every    time.Duration
+	atOnce   chan struct{} // asks for a refresh
 	snapshot atomic.Pointer[samples]
 }
 
 func newInsightsCollector(s *store.Store, clock func() time.Time, logger *slog.Logger) *insightsCollector {
-	return &insightsCollector{store: s, clock: clock, logger: logger, every: insightsEvery}
+	return &insightsCollector{store: s, clock: clock, logger: logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
 }
 
 // families implements [producer].
@@ -73,7 +74,13 @@ func (c *insightsCollector) produce(p *metricsPage) {
 
 // run keeps the snapshot fresh until the context is done.
 func (c *insightsCollector) run(ctx context.Context) {
-	keepFresh(ctx, c.every, c.logger, "insights", c.refresh)
+	keepFresh(ctx, c.every, c.atOnce, c.logger, "insights", c.refresh)
+}
+
+// forget asks for a snapshot without those who were erased.
+func (c *insightsCollector) forget(context.Context) error {
+	nudge(c.atOnce)
+	return nil
 }
 
 // refresh replaces the snapshot by one of the present.

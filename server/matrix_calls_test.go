@@ -247,7 +247,9 @@ func (w *neighbors) request(t testing.TB, rpc string, about []thing) proto.Messa
 	case "ResolvePseudonym":
 		return &insightsv1.ResolvePseudonymRequest{UserId: uuid.NewString()}
 	case "EraseUser":
-		return &insightsv1.EraseUserRequest{UserId: uuid.NewString()}
+		user := uuid.NewString()
+		w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user, Username: "leaving"}}})
+		return &insightsv1.EraseUserRequest{UserId: user}
 	case "GetMyData":
 		return &insightsv1.GetMyDataRequest{}
 	case "Check", "Watch":

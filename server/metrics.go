@@ -4,6 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/template-insights/insights/store"
 )
 
 // rejectCause says why an item was not stored, as the label reason of insights_ingest_rejected_total shows it.
@@ -42,6 +44,9 @@ type metrics struct {
 	foldPages   prometheus.Counter
 	foldRows    prometheus.Counter
 	foldSeconds prometheus.Histogram
+
+	expired    map[string]prometheus.Counter // by kind
+	expireTime prometheus.Gauge
 }
 
 func newMetrics(seriesBudget int) *metrics {
@@ -60,6 +65,7 @@ func newMetrics(seriesBudget int) *metrics {
 		}),
 		rejected:  map[rejectCause]prometheus.Counter{},
 		forwarded: map[forwardedCause]prometheus.Counter{},
+		expired:   map[string]prometheus.Counter{},
 		rows: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_rows_total",
 			Help: "Usage rows that were merged into the database, before rows of one key are united.",
@@ -95,6 +101,17 @@ func newMetrics(seriesBudget int) *metrics {
 			Help:    "Duration of one pass of folding over all templates and days that are due.",
 			Buckets: []float64{0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600},
 		}),
+		expireTime: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "insights_retention_last_success_timestamp_seconds",
+			Help: "When this server last deleted everything beyond retention, which it does every day, as Unix time; 0: not yet.",
+		}),
+	}
+	expired := factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "insights_retention_deleted_total",
+		Help: "Pages and rows that this server deleted or emptied because they were beyond retention, by kind of data.",
+	}, []string{"kind"})
+	for _, kind := range store.ExpiredKinds {
+		m.expired[kind] = expired.WithLabelValues(kind)
 	}
 	rejected := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "insights_ingest_rejected_total",

@@ -9,7 +9,10 @@ import (
 type privacyService struct {
 	insightsv1.UnimplementedPrivacyServiceServer
 
-	store *store.Store
+	store    *store.Store
+	erasures *erasures
 }
 
-func newPrivacyService(s *store.Store) *privacyService { return &privacyService{store: s} }
+func newPrivacyService(s *store.Store, e *erasures) *privacyService {
+	return &privacyService{store: s, erasures: e}
+}

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
@@ -98,5 +100,32 @@ func TestAnswersSayNoMoreOfPeople(t *testing.T) {
 	}
 	if diff := cmp.Diff(wordsInAnswers, got); diff != "" {
 		t.Errorf("words in answers (-thought about +there):\n%s", diff)
+	}
+}
+
+// No message has a field for what the service must not know.
+func TestContractHasNoPlaceForPersonalData(t *testing.T) {
+	t.Parallel()
+	personal := regexp.MustCompile(`(^|_)(e_?mail|mail|phone|(real|full|first|last|given|family|sur)_?name|ip|ip_?addr(ess)?|address|host|host_?name)($|_)`)
+	fields := 0
+	var walk func(messages protoreflect.MessageDescriptors)
+	walk = func(messages protoreflect.MessageDescriptors) {
+		for i := range messages.Len() {
+			m := messages.Get(i)
+			walk(m.Messages())
+			for j := range m.Fields().Len() {
+				fields++
+				if name := string(m.Fields().Get(j).Name()); personal.MatchString(name) {
+					t.Errorf("field %s.%s looks like a place for personal data", m.Name(), name)
+				}
+			}
+		}
+	}
+	protoregistry.GlobalFiles.RangeFilesByPackage("insights.v1", func(f protoreflect.FileDescriptor) bool {
+		walk(f.Messages())
+		return true
+	})
+	if fields < 300 {
+		t.Errorf("%d fields only", fields)
 	}
 }

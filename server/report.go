@@ -38,6 +38,8 @@ func unknownItem(what string, id uuid.UUID) *rejection {
 	return &rejection{causeUnknown, fmt.Sprintf("%s %s is not in the catalog", what, id), false}
 }
 
+func erasedItem() *rejection { return &rejection{causeDeleted, "the user was erased", true} }
+
 // limits are the moments between which reports are taken.
 type limits struct {
 	oldest, newest time.Time

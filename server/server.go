@@ -139,6 +139,7 @@ type Server struct {
 	insights     *insightsCollector
 	deployment   *deploymentCollector
 	authenticate *authenticator
+	erasures     *erasures
 	gateway      *gateway
 	http         *http.Server
 	prometheus   *http.Server
@@ -174,6 +175,7 @@ func New(c Config) (*Server, error) {
 		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
 		deployment: newDeploymentCollector(c, m.registry), authenticate: newAuthenticator(c),
 	}
+	s.erasures = &erasures{store: c.Store, logger: c.Logger, forget: []func(context.Context) error{s.ingest.forget, s.insights.forget, s.deployment.forget}}
 	m.registry.MustRegister(calls)
 	m.page.mustAdd(s.insights)
 	m.page.mustAdd(s.deployment)
@@ -227,7 +229,7 @@ func (s *Server) register() {
 	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
 	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config))
 	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config))
-	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.config.Store))
+	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.config.Store, s.erasures))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	if s.config.Reflection {
 		reflection.RegisterV1(s.grpc)
@@ -300,10 +302,16 @@ func (s *Server) PprofAddress() string {
 // Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
 // taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
 func (s *Server) Run(ctx context.Context) error {
+	if err := s.keepErased(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = nil // it was stopped before it began
+		}
+		return errors.Join(err, s.closeListeners(), s.gateway.close())
+	}
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.run, s.authenticate.watch, s.watchHealth}
+	owned := []func(context.Context){s.ingest.run, s.authenticate.watch, s.erasures.run, s.watchHealth}
 	if s.prometheusListener != nil {
 		owned = append(owned, s.insights.run, s.deployment.run)
 	}
@@ -327,6 +335,20 @@ func (s *Server) Run(ctx context.Context) error {
 	stopBackground()
 	work.Wait()
 	return errors.Join(err, s.gateway.close())
+}
+
+// keepErased erases again whom a backup brought back, before anybody sees them.
+func (s *Server) keepErased(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, eraseTimeout)
+	defer cancel()
+	n, err := s.config.Store.KeepErased(ctx)
+	if err != nil {
+		return fmt.Errorf("keep erased users away: %w", err)
+	}
+	if n > 0 {
+		s.config.Logger.WarnContext(ctx, "erased users were back, and are erased again", "users", n)
+	}
+	return nil
 }
 
 func serveGRPC(server *grpc.Server, l net.Listener) error {

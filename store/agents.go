@@ -42,9 +42,18 @@ func later(column string) clause.Expr {
 	return gorm.Expr("CASE WHEN excluded." + column + " > agent_states." + column + " THEN excluded." + column + " ELSE agent_states." + column + " END")
 }
 
-// TouchAgents notes that agents reported. The first connection stays what it was when first noted.
+// TouchAgents notes that agents reported. The first connection stays what it was when first noted. Agents that are no longer in
+// the catalog are left out.
 func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
-	agents = slices.Clone(agents)
+	ids := make([]uuid.UUID, len(agents))
+	for i, a := range agents {
+		ids[i] = a.AgentID
+	}
+	known, err := parents(s.lookups.WithContext(ctx), "agents", "workspace_id", ids)
+	if err != nil {
+		return err
+	}
+	agents = slices.DeleteFunc(slices.Clone(agents), func(a AgentState) bool { return known[a.AgentID] == uuid.Nil })
 	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
 	for batch := range slices.Chunk(agents, writeBatch) {
 		err := retryConflicts(ctx, func() error {

@@ -51,7 +51,8 @@ type Refusal struct {
 }
 
 // ApplyCatalog writes a change of the catalog in one transaction. Items of the same request may refer to each other.
-// What an item belongs to (organization of a template, template of a workspace, workspace of an agent) never changes.
+// What an item belongs to (organization of a template, template of a workspace, workspace of an agent) never changes. Users
+// who were erased, and what would be theirs, do not come back.
 func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority) ([]Refusal, error) {
 	var refusals []Refusal
 	err := retryConflicts(ctx, func() error {
@@ -60,9 +61,12 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 			if err != nil {
 				return err
 			}
-			a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered}
+			a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered, ofErased: s.erased}
 			err = a.apply(c)
 			refusals = a.refusals
+			if err == nil && len(a.buried) > 0 {
+				err = s.bury(tx, a.buried)
+			}
 			return err
 		})
 		return s.dialect.classify(err)
@@ -80,6 +84,10 @@ type applier struct {
 	authority Authority
 	refusals  []Refusal
 	entrance  entrance
+
+	ofErased func(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error)
+	erased   map[uuid.UUID]bool // users, and workspaces and agents of erased ones
+	buried   []uuid.UUID        // workspaces and agents that turned out to be theirs
 
 	organizations map[uuid.UUID]uuid.UUID // to itself
 	templates     map[uuid.UUID]uuid.UUID // to organization
@@ -131,6 +139,9 @@ func (a *applier) load(c Catalog) (err error) {
 	agents, workspaces = append(agents, c.Deleted.Agents...), append(workspaces, c.Deleted.Workspaces...)
 	templates, groups, users = append(templates, c.Deleted.Templates...), append(groups, c.Deleted.Groups...), append(users, c.Deleted.Users...)
 
+	if a.erased, err = a.ofErased(a.tx, slices.Concat(users, members(c.Groups), workspaces, agents)); err != nil {
+		return err
+	}
 	if a.agents, err = parents(a.tx, "agents", "workspace_id", agents); err != nil {
 		return err
 	}
@@ -163,6 +174,14 @@ func (a *applier) load(c Catalog) (err error) {
 	}
 	a.organizations, err = parents(a.tx, "organizations", "id", values(values(organizations, a.templates), a.groups))
 	return err
+}
+
+// members are the users of groups.
+func members(groups []Group) (users []uuid.UUID) {
+	for _, g := range groups {
+		users = append(users, g.UserIDs...)
+	}
+	return users
 }
 
 // values adds the values of a map to a list.
@@ -229,6 +248,18 @@ func (a *applier) belongs(what string, id, parent uuid.UUID, known, parents map[
 	return "", false
 }
 
+// gone is the reason to refuse what belongs to a user who was erased.
+const gone = "the user was erased"
+
+// bury refuses a workspace or an agent of a user who was erased, also when it comes alone the next time.
+func (a *applier) bury(id uuid.UUID) (string, bool) {
+	if !a.erased[id] {
+		a.erased[id] = true
+		a.buried = append(a.buried, id)
+	}
+	return gone, true
+}
+
 const outside = "organization is not one that the caller may write"
 
 func (a *applier) writeOrganizations(c Catalog) error {
@@ -276,6 +307,9 @@ func (a *applier) writeUsers(c Catalog) error {
 		if a.entrance.key == nil && a.entrance.modes.OfUser(x.OrganizationIDs).AtLeast(PrivacyPseudonym) {
 			return needsKey, false
 		}
+		if a.erased[x.ID] {
+			return gone, true
+		}
 		a.users[x.ID] = x.OrganizationIDs
 		written = append(written, x.ID)
 		return "", false
@@ -303,7 +337,9 @@ func (a *applier) writeGroups(c Catalog) error {
 		written = append(written, x.ID)
 		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
 		for _, user := range x.UserIDs {
-			members = append(members, GroupMember{GroupID: x.ID, UserID: user})
+			if !a.erased[user] {
+				members = append(members, GroupMember{GroupID: x.ID, UserID: user})
+			}
 		}
 		return "", false
 	})
@@ -343,6 +379,9 @@ func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
 
 func (a *applier) writeWorkspaces(c Catalog) error {
 	return write(a, "workspaces", c.Workspaces, func(x *Workspace) any { return x.ID }, func(x *Workspace) (string, bool) {
+		if a.erased[x.ID] || a.erased[x.OwnerID] {
+			return a.bury(x.ID)
+		}
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
@@ -356,6 +395,9 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 
 func (a *applier) writeAgents(c Catalog) error {
 	return write(a, "agents", c.Agents, func(x *Agent) any { return x.ID }, func(x *Agent) (string, bool) {
+		if a.erased[x.ID] || a.erased[x.WorkspaceID] {
+			return a.bury(x.ID)
+		}
 		a.created[x.ID] = x.CreatedAt
 		return a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
 	})
@@ -365,6 +407,9 @@ func (a *applier) writeAgents(c Catalog) error {
 func (a *applier) writeApps(c Catalog) error {
 	var newest []TemplateApp
 	err := write(a, "apps", c.Apps, func(x *App) any { return App{AgentID: x.AgentID, Slug: x.Slug} }, func(x *App) (string, bool) {
+		if a.erased[x.AgentID] {
+			return gone, true
+		}
 		workspace, known := a.agents[x.AgentID]
 		template := a.workspaces[workspace]
 		if !known || !a.authority.Organization(a.templates[template]) {

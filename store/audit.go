@@ -27,9 +27,12 @@ type AuditEvent struct {
 // maxAuditTarget bounds what an event keeps of what was asked for, in bytes.
 const maxAuditTarget = 1 << 10
 
-// RecordAudit adds an event to the trail. It is durable when the call returns.
+// RecordAudit adds an event to the trail, without the ids of users who were erased. It is durable when the call returns.
 func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID, action, target string) error {
-	target, err := s.hideIDs(ctx, target)
+	target, err := s.withoutErased(ctx, target)
+	if err == nil {
+		target, err = s.hideIDs(ctx, target)
+	}
 	if err == nil && kind == access.KindUser {
 		id, err = s.KeptAs(ctx, id) // a caller may be remembered under the id from before
 	}
@@ -52,6 +55,7 @@ type AuditFilter struct {
 	Start, End    time.Time   // Start <= at < End; a zero one is no bound
 	PrincipalKind access.Kind // empty: of any principal
 	PrincipalID   uuid.UUID
+	Actions       []string    // empty: any
 	Before        *AuditEvent // only events that come after this one in the list; nil: from the newest on
 	Limit         int
 }
@@ -73,6 +77,9 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	}
 	if f.PrincipalKind != "" {
 		tx = tx.Where("principal_kind = ? AND principal_id = ?", f.PrincipalKind, f.PrincipalID)
+	}
+	if len(f.Actions) > 0 {
+		tx = tx.Where("action IN ?", f.Actions)
 	}
 	if f.Before != nil {
 		tx = tx.Where("at < ? OR at = ? AND id < ?", f.Before.At, f.Before.At, f.Before.ID)

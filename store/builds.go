@@ -116,9 +116,18 @@ func withoutFreeText(chosen []BuildParameter, v TemplateVersion) []BuildParamete
 	})
 }
 
-// RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept, and free text is
-// not where names are hidden.
+// RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept, free text is not
+// where names are hidden, and nothing is of users who were erased.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
+	workspaces := make([]uuid.UUID, len(builds))
+	for i, b := range builds {
+		workspaces[i] = b.WorkspaceID
+	}
+	erased, err := s.Erased(ctx, workspaces)
+	if err != nil {
+		return err
+	}
+	builds = slices.DeleteFunc(slices.Clone(builds), func(b Build) bool { return erased[b.WorkspaceID] })
 	if len(builds) == 0 {
 		return nil
 	}
@@ -138,7 +147,6 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if err != nil {
 		return err
 	}
-	builds = slices.Clone(builds)
 	for i, b := range builds {
 		b.Parameters = slices.Clone(b.Parameters)
 		for j, p := range b.Parameters {

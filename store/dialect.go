@@ -22,8 +22,8 @@ import (
 )
 
 // dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
-// are read, how long lists are passed, how a transaction yields or takes its time, which tables there are, and what an error
-// means.
+// are read, how long lists are passed, how a transaction yields, locks or takes its time, which tables there are, what is left of
+// what is deleted, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -41,6 +41,10 @@ type dialect interface {
 	patient(tx *gorm.DB) error
 	// tables is the statement that names all tables.
 	tables() string
+	// lockTombstones makes the transaction wait for all that looked for tombstones, and others wait that want to.
+	lockTombstones(tx *gorm.DB) error
+	// scrub makes sure that nothing of what was deleted can be read any more by who has the database.
+	scrub(ctx context.Context, db *gorm.DB) error
 	classify(err error) error
 }
 
@@ -138,6 +142,13 @@ func (postgresDialect) yield(tx *gorm.DB) error {
 	return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error
 }
 
+func (postgresDialect) lockTombstones(tx *gorm.DB) error {
+	return tx.Exec("LOCK TABLE tombstones IN ACCESS EXCLUSIVE MODE").Error
+}
+
+// scrub has nothing to do: no statement and no logical backup sees a row that was deleted, and autovacuum writes over it.
+func (postgresDialect) scrub(context.Context, *gorm.DB) error { return nil }
+
 func (postgresDialect) classify(err error) error {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -190,6 +201,23 @@ func joined(numbers []int64) string {
 }
 
 func (sqliteDialect) yield(*gorm.DB) error { return nil } // the only writer waits for nobody
+
+func (sqliteDialect) lockTombstones(*gorm.DB) error { return nil } // there is one writer at a time
+
+// scrub writes the file anew, without the pages that are free and the remains in the others, and empties the log.
+func (sqliteDialect) scrub(ctx context.Context, db *gorm.DB) error {
+	if err := db.WithContext(ctx).Exec("VACUUM").Error; err != nil {
+		return fmt.Errorf("vacuum: %w", err)
+	}
+	var left struct{ Busy bool }
+	if err := db.WithContext(ctx).Raw("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&left).Error; err != nil {
+		return fmt.Errorf("empty the log: %w", err)
+	}
+	if left.Busy {
+		return fmt.Errorf("empty the log: somebody still reads it: %w", ErrConflict)
+	}
+	return nil
+}
 
 func (sqliteDialect) classify(err error) error {
 	var e *sqlitedriver.Error

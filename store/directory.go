@@ -199,6 +199,14 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	return nil
 }
 
+// Forget forgets everything, because users were erased.
+func (d *Directory) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.agents)
+	clear(d.subjects)
+}
+
 // placement reads where an agent belongs. An owner who has no subject yet has 0.
 func (s *Store) placement(ctx context.Context, agent uuid.UUID) (knownAgent, bool, error) {
 	p := knownAgent{Placement: Placement{Agent: agent}}

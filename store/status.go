@@ -12,7 +12,7 @@ import (
 )
 
 // RecordStatusChanges keeps when users got which status, and makes the newest the user's own. A change that is known
-// already is written over.
+// already is written over; one of a user who was erased is not kept.
 func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusChange) error {
 	err := retryConflicts(ctx, func() error {
 		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
@@ -24,7 +24,14 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 			if err != nil {
 				return err
 			}
+			erased, err := s.erased(tx, users)
+			if err != nil {
+				return err
+			}
 			for _, c := range changes {
+				if erased[c.UserID] {
+					continue
+				}
 				c.UserID = idIn(kept, c.UserID)
 				if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
 					return err

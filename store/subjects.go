@@ -23,7 +23,7 @@ type subjectRow struct {
 func (subjectRow) TableName() string { return "subjects" }
 
 // Subjects returns the numbers under which the usage of users is kept; a user seen for the first time gets a random
-// one, from 1 on. It does not ask whether the users exist.
+// one, from 1 on. It does not ask whether the users exist, but fails with ErrErased for one who was erased.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	subjects := make(map[uuid.UUID]int64, len(users))
 	err := retryConflicts(ctx, func() error {
@@ -31,15 +31,25 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		if err := readSubjects(tx, users, subjects); err != nil || len(subjects) == len(users) {
 			return s.dialect.classify(err)
 		}
-		var fresh []subjectRow
-		for _, user := range users {
-			if _, known := subjects[user]; !known {
-				fresh = append(fresh, subjectRow{user, 1 + rand.Int64N(math.MaxInt64)})
+		err := tx.Transaction(func(tx *gorm.DB) error {
+			erased, err := s.erased(tx, users)
+			if err != nil {
+				return err
 			}
-		}
-		slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
-		// No conflict target: a number that is taken already is not given twice either.
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error; err != nil {
+			var fresh []subjectRow
+			for _, user := range users {
+				if erased[user] {
+					return fmt.Errorf("user %s %w", user, ErrErased)
+				}
+				if _, known := subjects[user]; !known {
+					fresh = append(fresh, subjectRow{user, 1 + rand.Int64N(math.MaxInt64)})
+				}
+			}
+			slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
+			// No conflict target: a number that is taken already is not given twice either.
+			return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error
+		})
+		if err != nil {
 			return s.dialect.classify(err)
 		}
 		if err := readSubjects(tx, users, subjects); err != nil {

@@ -40,7 +40,7 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		f.Database = "sqlite:" + filepath.Join(folder, "insights.db")
 	}
-	key, err := openPrivacyKey(f.Database, "")
+	key, err := privacyKeyFlag{}.openFor(f.Database)
 	if err != nil {
 		return err
 	}

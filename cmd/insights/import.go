@@ -12,6 +12,7 @@ import (
 
 type importCoderCommand struct {
 	databaseFlag
+	privacyKeyFlag
 	logFlags
 	From         string `required:"" env:"INSIGHTS_IMPORT_FROM" placeholder:"URL" help:"The database of the Coder deployment, postgres://. It is only read; deploy/coder/grants.sql makes a role that may read what is needed and no more. Put a URL with a password into the environment."`
 	Organization string `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
@@ -29,7 +30,11 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer from.Close()
-	to, err := f.open(ctx)
+	key, err := f.openFor(f.Database)
+	if err != nil {
+		return err
+	}
+	to, err := openDatabase(ctx, store.Options{Database: f.Database, PrivacyKey: key})
 	if err != nil {
 		return err
 	}

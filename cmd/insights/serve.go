@@ -51,6 +51,7 @@ func (f logFlags) logger(out io.Writer) *slog.Logger {
 
 type serveCommand struct {
 	databaseFlag
+	privacyKeyFlag
 	addressFlags
 	logFlags
 	PprofAddress     string         `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
@@ -62,7 +63,6 @@ type serveCommand struct {
 	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	PrivacyKeyFile   string         `env:"INSIGHTS_PRIVACY_KEY_FILE" placeholder:"FILE" help:"A file with the key that keeps erased users away and hides others: 64 hexadecimal digits, the same for all servers of a database. SQLite: made beside the database unless given."`
 	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
 	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
@@ -94,7 +94,7 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	key, err := openPrivacyKey(f.Database, f.PrivacyKeyFile)
+	key, err := f.openFor(f.Database)
 	if err != nil {
 		return err
 	}
@@ -105,18 +105,6 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	config.Store = s
 	return serve(ctx, config, func(*server.Server) error { return nil })
-}
-
-// openPrivacyKey reads the key in a file. A file that is named must be there. Otherwise a SQLite database has one beside it,
-// and Postgres, which several servers may share, has none: nil.
-func openPrivacyKey(database, file string) (*store.PrivacyKey, error) {
-	if file != "" {
-		return store.ReadPrivacyKey(file)
-	}
-	if path, ok := strings.CutPrefix(database, "sqlite:"); ok && path != "" {
-		return store.CreatePrivacyKey(path + ".key")
-	}
-	return nil, nil
 }
 
 // oidc is the issuer that the flags name, if they name any part of one.

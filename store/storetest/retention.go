@@ -36,7 +36,7 @@ func retention(t *testing.T, f *Fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n
+		return n[store.ExpiredUsage] + n[store.ExpiredLatency]
 	}
 	want := func(what string, minutes, samples int64) {
 		t.Helper()

@@ -234,6 +234,33 @@ var mutants = []mutant{
 		"store", "TestUpgrade/sqlite",
 	},
 
+	// Erasing.
+	{
+		"an erased user comes back with the catalog", "store/apply.go",
+		"		if a.erased[x.ID] {\n			return gone, true\n		}\n", "",
+		"store", "TestErase/sqlite",
+	},
+	{
+		"an erased user comes back with an older backup", "store/erase.go",
+		"	if err := s.SyncTombstones(ctx); err != nil {\n		return 0, err\n	}\n", "",
+		"store", "TestErase/sqlite",
+	},
+	{
+		"the file keeps what was erased", "store/dialect.go",
+		`Exec("VACUUM")`, `Exec("SELECT 1")`,
+		"store", "TestErase/sqlite",
+	},
+	{
+		"the audit trail names who was erased", "store/erase.go",
+		"e.rights, e.workspaces, e.trail}", "e.rights, e.workspaces}",
+		"store", "TestErase/sqlite",
+	},
+	{
+		"two erased users are one", "store/erase.go",
+		"nobody: uuid.New(),", "nobody: uuid.Max,",
+		"store", "TestErase/sqlite",
+	},
+
 	// Counting.
 	{
 		"pages are read before rows", "store/usage.go",

@@ -337,6 +337,15 @@ func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Co
 	if err != nil {
 		return fmt.Errorf("import from %s: %w", i.from, err)
 	}
+	erased, err := i.to.Erased(ctx, used.users())
+	if err != nil {
+		return err
+	}
+	for c := range used {
+		if erased[c.user] {
+			delete(used, c)
+		}
+	}
 	if err := i.findSubjects(ctx, used.users()); err != nil {
 		return err
 	}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/template-insights/insights/store"
+)
+
+// privacyKeyFlag says where the privacy key of a database is.
+type privacyKeyFlag struct {
+	PrivacyKeyFile string `env:"INSIGHTS_PRIVACY_KEY_FILE" placeholder:"FILE" help:"A file with the key that keeps erased users away and hides others: 64 hexadecimal digits, the same for all servers of a database. SQLite: made beside the database unless given."`
+}
+
+// openFor reads the key. A file that is named must be there. Otherwise a SQLite database has one beside it, and Postgres, which
+// several servers may share, has none: nil.
+func (f privacyKeyFlag) openFor(database string) (*store.PrivacyKey, error) {
+	if f.PrivacyKeyFile != "" {
+		return store.ReadPrivacyKey(f.PrivacyKeyFile)
+	}
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok && path != "" {
+		return store.CreatePrivacyKey(path + ".key")
+	}
+	return nil, nil
+}

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// eraseOverREST erases a user and returns the status.
+func (r *running) eraseOverREST(t *testing.T, token, user string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+r.HTTPAddress()+"/api/v2/privacy/users/"+user, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Coder-Session-Token", token)
+	code, _, _ := exchange(t, req)
+	return code
+}
+
+// An erased user is gone from the memory of all servers of the database and from what they show, is not in the trail, and everything
+// that comes about them is turned away for ever.
+func TestEraseUser(t *testing.T) {
+	t.Parallel()
+	for database, open := range databases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			collect := func(c *Config) { c.CollectAgentStats = true }
+			p := newPatient(t, open(t), collect)
+			other := &patient{Fixture: p.Fixture, running: run(t, p.Database, storetest.Now, collect), controlPlane: p.controlPlane}
+			user := p.Users[0].String()
+			own := p.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}).Reveal()
+			report := p.session(0, before(0, 1), nil)
+			session := &insightsv1.AppSession{
+				AgentId: p.Agents[0][1].String(), UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(0, 2), EndedAt: before(0, 1),
+			}
+			pages := func() (all string) {
+				for _, s := range []*patient{p, other} {
+					_, body := scrape(t, s.prometheus.Handler, "text/plain")
+					all += body
+				}
+				return all
+			}
+			for _, s := range []*patient{p, other} {
+				s.send(t, report)
+				must(t, insightsv1.NewIngestServiceClient(s.conn).ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
+				if err := s.ingest.stats.refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				nudge(s.deployment.atOnce)
+			}
+			eventually(t, "metrics of agents and workspaces", func() bool { return strings.Count(pages(), `username="user0"`) > 20 })
+			catalog := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user, Username: "user0"}}}
+
+			if code := p.eraseOverREST(t, p.owner, uuid.NewString()); code != http.StatusNotFound {
+				t.Errorf("erasing nobody: %d", code)
+			}
+			if code := p.eraseOverREST(t, p.owner, "user0"); code != http.StatusBadRequest {
+				t.Errorf("erasing what is no id: %d", code)
+			}
+			for range 2 {
+				if code := p.eraseOverREST(t, p.owner, user); code != http.StatusOK {
+					t.Fatalf("erasing: %d", code)
+				}
+			}
+			if events := p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{}); !cmp.Equal(events, []string{"EraseUser {}", "EraseUser {}", "EraseUser {}", "EraseUser {}"}) {
+				t.Errorf("audit trail: %q", events)
+			}
+			eventually(t, "forget the user", func() bool { return !strings.Contains(pages(), "user0") })
+			if _, err := insightsv1.NewAccessServiceClient(p.conn).WhoAmI(as(t.Context(), own), &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.Unauthenticated {
+				t.Errorf("the token of the user: %v", err)
+			}
+			confined := p.token(t, access.RoleControlPlane, p.Organization)
+			for name, s := range map[string]*patient{"own": p, "other": other} {
+				eventually(t, "forget the agents", func() bool {
+					_, placed, err := s.ingest.directory.Place(t.Context(), p.Agents[0][0])
+					return err == nil && !placed
+				})
+				ingest := insightsv1.NewIngestServiceClient(s.conn)
+				stats := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
+				event := func(e *insightsv1.Event) *insightsv1.ReportEventsRequest {
+					e.At = before(0, 1)
+					return &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{e}}
+				}
+				for what, rejected := range map[string][]*insightsv1.Rejection{
+					"report":  must(t, ingest.ReportStats, p.controlPlane, stats).GetRejected(),
+					"session": must(t, ingest.ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}}).GetRejected(),
+					"login":   must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}})).GetRejected(),
+					"status": must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_UserStatus{
+						UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"},
+					}})).GetRejected(),
+					"build": must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+						Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "pending", CreatedAt: before(0, 1),
+					}}})).GetRejected(),
+					"catalog": must(t, insightsv1.NewCatalogServiceClient(s.conn).ApplyCatalog, p.controlPlane, catalog).GetRejected(),
+				} {
+					if len(rejected) != 1 || !rejected[0].GetPermanent() || rejected[0].GetReason() != "the user was erased" {
+						t.Errorf("%s server, %s: %v", name, what, rejected)
+					}
+				}
+				if r := must(t, ingest.ReportStats, confined, stats).GetRejected(); len(r) != 1 || r[0].GetPermanent() || !strings.HasSuffix(r[0].GetReason(), "is not in the catalog") {
+					t.Errorf("%s server, to who is confined: %v", name, r)
+				}
+			}
+		})
+	}
+}
+
+// Without a key nobody is erased, and the error says what is missing.
+func TestEraseUserNeedsKey(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), func(c *Config) {
+		keyless, err := store.Open(t.Context(), store.Options{Database: "sqlite:" + strings.TrimPrefix(c.Store.String(), "sqlite file ")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := keyless.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		c.Store = keyless
+	})
+	_, err := insightsv1.NewPrivacyServiceClient(p.conn).EraseUser(as(t.Context(), p.owner), &insightsv1.EraseUserRequest{UserId: p.Users[0].String()})
+	if got := status.Convert(err); got.Code() != codes.FailedPrecondition || !strings.Contains(got.String(), "--privacy-key-file") {
+		t.Errorf("erasing without a key: %v", err)
+	}
+}

@@ -1,0 +1,384 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/access"
+)
+
+// DeletedUser is what an erased user is called, and any other one as well.
+const DeletedUser = "deleted user"
+
+// EraseUser removes every trace of a person for ever. What they used stays, as that of somebody who has an id of their own and
+// no name; so totals and numbers of users are what they were. It fails with ErrUnknown if the user was never known, and with
+// ErrNoPrivacyKey without a key. Erasing again is no error, and is right after any other one: what could not be removed is then.
+func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
+	if s.key == nil {
+		return fmt.Errorf("erase user: %w", ErrNoPrivacyKey)
+	}
+	known, err := parents(s.lookups.WithContext(ctx), "users", "id", []uuid.UUID{user, s.key.Pseudonym(user)})
+	if err != nil {
+		return fmt.Errorf("erase user: %w", err)
+	}
+	erased, err := s.Erased(ctx, []uuid.UUID{user})
+	if err != nil {
+		return fmt.Errorf("erase user: %w", err)
+	}
+	if len(known) == 0 && !erased[user] {
+		return fmt.Errorf("erase user: %s %w", user, ErrUnknown)
+	}
+	if err := s.erase(ctx, user); err != nil {
+		return err
+	}
+	return s.scrub(ctx)
+}
+
+// KeepErased erases those again whom a backup brought back that is older than their erasure, or something that happened at its
+// very moment, and returns their number.
+func (s *Store) KeepErased(ctx context.Context) (int, error) {
+	if err := s.SyncTombstones(ctx); err != nil {
+		return 0, err
+	}
+	var named []uuid.UUID
+	err := s.lookups.WithContext(ctx).Raw(`SELECT id FROM users UNION SELECT user_id FROM subjects UNION SELECT user_id FROM user_status_changes
+		UNION SELECT user_id FROM group_members UNION SELECT owner_id FROM workspaces
+		UNION SELECT principal_id FROM role_bindings WHERE principal_kind = ? UNION SELECT principal_id FROM tokens WHERE principal_kind = ?
+		UNION SELECT principal_id FROM audit_events WHERE principal_kind = ?`, access.KindUser, access.KindUser, access.KindUser).Scan(&named).Error
+	if err != nil {
+		return 0, fmt.Errorf("read ids of users: %w", err)
+	}
+	back, err := s.Erased(ctx, named)
+	if err != nil || len(back) == 0 {
+		return 0, err
+	}
+	for user := range back {
+		if err := s.erase(ctx, user); err != nil {
+			return 0, err
+		}
+	}
+	return len(back), s.scrub(ctx)
+}
+
+// scrub makes sure that nothing is left in the files of the database.
+func (s *Store) scrub(ctx context.Context) error {
+	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.scrub(ctx, s.writes)) })
+	if err != nil {
+		return fmt.Errorf("remove what is left of an erased user in the files of the database: %w", err)
+	}
+	return nil
+}
+
+// erase erases a user, under their own id and under their pseudonym, in one transaction.
+func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
+	err := retryConflicts(ctx, func() error {
+		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			if err := s.dialect.lockTombstones(tx); err != nil {
+				return err
+			}
+			buried := []uuid.UUID{uuid.Nil}
+			for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
+				e := eraser{tx: tx, now: At(s.clock()), user: id, nobody: uuid.New(), owned: map[uuid.UUID]bool{}}
+				if err := e.erase(); err != nil {
+					return err
+				}
+				buried = slices.AppendSeq(append(buried, id), maps.Keys(e.owned))
+			}
+			return s.bury(tx, buried)
+		}))
+	})
+	if err != nil {
+		return fmt.Errorf("erase user: %w", err)
+	}
+	return nil
+}
+
+// eraser erases one user.
+type eraser struct {
+	tx     *gorm.DB
+	now    Instant
+	user   uuid.UUID
+	nobody uuid.UUID          // whose is what stays
+	owned  map[uuid.UUID]bool // workspaces and agents
+	names  []string           // of the user
+}
+
+func (e *eraser) erase() error {
+	for _, step := range []func() error{e.person, e.statuses, e.rights, e.workspaces, e.trail} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// person puts somebody without a name in the place of the user, who is gone from now on.
+func (e *eraser) person() error {
+	if err := e.tx.Exec(`UPDATE subjects SET user_id = ? WHERE user_id = ?`, e.nobody, e.user).Error; err != nil {
+		return err
+	}
+	if err := e.tx.Exec(`DELETE FROM pseudonyms WHERE id = ?`, e.user).Error; err != nil {
+		return err
+	}
+	var users []User
+	if err := e.tx.Where("id = ?", e.user).Find(&users).Error; err != nil {
+		return err
+	}
+	for _, u := range users {
+		e.names = append(e.names, u.Username)
+		left := User{ID: e.nobody, Username: DeletedUser, Kind: u.Kind, Status: u.Status, OrganizationIDs: u.OrganizationIDs, CreatedAt: blurBegin(u.CreatedAt), DeletedAt: blurEnd(e.deleted(u.DeletedAt))}
+		if err := e.tx.Create(&left).Error; err != nil {
+			return err
+		}
+	}
+	return e.tx.Exec(`DELETE FROM users WHERE id = ?`, e.user).Error
+}
+
+// deleted is when something ended: now, if it did not before.
+func (e *eraser) deleted(at Instant) Instant {
+	if at.IsZero() {
+		return e.now
+	}
+	return at
+}
+
+// blur is to what the times of an account are rounded, so that none tells whose it was. Windows of questions begin and end at full
+// quarters of an hour in every time zone; so beginnings are rounded down and ends up, and no answer changes.
+const blur = 15 * time.Minute
+
+func blurBegin(at Instant) Instant {
+	if at.IsZero() {
+		return at
+	}
+	return At(at.Truncate(blur))
+}
+
+func blurEnd(at Instant) Instant {
+	if at.IsZero() {
+		return at
+	}
+	return At(at.Add(blur - time.Microsecond).Truncate(blur))
+}
+
+// statuses leaves when somebody got which status.
+func (e *eraser) statuses() error {
+	var changes, left []UserStatusChange
+	if err := e.tx.Where("user_id = ?", e.user).Order("at").Find(&changes).Error; err != nil {
+		return err
+	}
+	for _, c := range changes {
+		c.UserID, c.At = e.nobody, blurEnd(c.At)
+		if n := len(left); n > 0 && left[n-1].At.Equal(c.At.Time) {
+			left = left[:n-1]
+		}
+		left = append(left, c)
+	}
+	if len(left) > 0 {
+		if err := e.tx.CreateInBatches(left, writeBatch).Error; err != nil {
+			return err
+		}
+	}
+	return e.tx.Exec(`DELETE FROM user_status_changes WHERE user_id = ?`, e.user).Error
+}
+
+// rights removes tokens, with the sessions that they began, and what gave rights.
+func (e *eraser) rights() error {
+	const own = `(SELECT id FROM tokens WHERE principal_kind = ? AND principal_id = ?)`
+	if err := e.tx.Exec(`DELETE FROM tokens WHERE parent_id <> '' AND parent_id IN `+own, access.KindUser, e.user).Error; err != nil {
+		return err
+	}
+	for _, statement := range []string{`DELETE FROM tokens WHERE principal_kind = ? AND principal_id = ?`, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id = ?`} {
+		if err := e.tx.Exec(statement, access.KindUser, e.user).Error; err != nil {
+			return err
+		}
+	}
+	return e.tx.Exec(`DELETE FROM group_members WHERE user_id = ?`, e.user).Error
+}
+
+// workspaces leaves that there were workspaces and builds, under new ids and at their times. Their agents go.
+func (e *eraser) workspaces() error {
+	var workspaces []Workspace
+	if err := e.tx.Where("owner_id = ?", e.user).Find(&workspaces).Error; err != nil {
+		return err
+	}
+	for _, w := range workspaces {
+		e.owned[w.ID] = true
+		if err := e.agents(w.ID); err != nil {
+			return err
+		}
+		left := Workspace{
+			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: At(time.Now()),
+		}
+		if err := e.builds(w.ID, left.ID); err != nil {
+			return err
+		}
+		if err := e.tx.Create(&left).Error; err != nil {
+			return err
+		}
+		if err := e.tx.Exec(`DELETE FROM workspaces WHERE id = ?`, w.ID).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agents removes the agents of a workspace.
+func (e *eraser) agents(workspace uuid.UUID) error {
+	var agents []uuid.UUID
+	if err := e.tx.Model(&Agent{}).Where("workspace_id = ?", workspace).Pluck("id", &agents).Error; err != nil {
+		return err
+	}
+	for _, id := range agents {
+		e.owned[id] = true
+	}
+	for batch := range slices.Chunk(agents, readBatch) {
+		for _, statement := range []string{
+			`DELETE FROM apps WHERE agent_id IN ?`, `DELETE FROM agent_states WHERE agent_id IN ?`, `DELETE FROM agent_conditions WHERE agent_id IN ?`, `DELETE FROM agents WHERE id IN ?`,
+		} {
+			if err := e.tx.Exec(statement, batch).Error; err != nil {
+				return err
+			}
+		}
+		if err := e.tx.Exec(`DELETE FROM tokens WHERE principal_kind = ? AND principal_id IN ?`, access.KindAgent, batch).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// builds leaves what was built of a workspace, with those values of parameters that the template itself offered.
+func (e *eraser) builds(workspace, left uuid.UUID) error {
+	var builds []Build
+	if err := e.tx.Where("workspace_id = ?", workspace).Find(&builds).Error; err != nil || len(builds) == 0 {
+		return err
+	}
+	var versions []TemplateVersion
+	if err := e.tx.Where("id IN (SELECT template_version_id FROM builds WHERE workspace_id = ?)", workspace).Find(&versions).Error; err != nil {
+		return err
+	}
+	definitions := map[uuid.UUID][]Parameter{}
+	for _, v := range versions {
+		definitions[v.ID] = v.Parameters
+	}
+	for i := range builds {
+		b := &builds[i]
+		b.ID, b.WorkspaceID = uuid.New(), left
+		for j := range b.Parameters {
+			if !isOffered(definitions[b.TemplateVersionID], b.Parameters[j]) {
+				b.Parameters[j].Value = ""
+			}
+		}
+	}
+	if err := e.tx.CreateInBatches(builds, writeBatch).Error; err != nil {
+		return err
+	}
+	return e.tx.Exec(`DELETE FROM builds WHERE workspace_id = ?`, workspace).Error
+}
+
+// isOffered is whether a value was there to be chosen, and is no text of the user's own.
+func isOffered(definitions []Parameter, p BuildParameter) bool {
+	i := slices.IndexFunc(definitions, func(d Parameter) bool { return d.Name == p.Name })
+	if i < 0 || len(definitions[i].Options) == 0 {
+		return i >= 0 && definitions[i].Type == "bool" && (p.Value == "true" || p.Value == "false")
+	}
+	return offered(definitions[i:i+1], membersOf(definitions[i], p.Value))
+}
+
+// trail leaves in the audit trail what was done, and neither who did it nor to whom. Ids of agents are in events about tokens.
+func (e *eraser) trail() error {
+	condition, args := `principal_id = ? OR action LIKE '%oken%'`, []any{e.user}
+	for _, word := range append(e.names, e.user.String()) {
+		condition, args = condition+` OR LOWER(target) LIKE LOWER(?) ESCAPE '!'`, append(args, "%"+likeEscaper.Replace(inJSON(word))+"%")
+	}
+	var events []AuditEvent
+	return e.tx.Where(condition, args...).FindInBatches(&events, writeBatch, func(*gorm.DB, int) error {
+		for _, event := range events {
+			principal, target := event.PrincipalID, e.unnamed(event.Target)
+			if principal == e.user {
+				principal = e.nobody
+			}
+			if principal == event.PrincipalID && target == event.Target {
+				continue
+			}
+			if err := e.tx.Exec(`UPDATE audit_events SET principal_id = ?, target = ? WHERE id = ?`, principal, target, event.ID).Error; err != nil {
+				return err
+			}
+		}
+		return nil
+	}).Error
+}
+
+// erasedWord stands in the audit trail where there was a name or an id.
+const erasedWord = "erased"
+
+var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// unnamed is a text without the user's names and the ids of what was theirs.
+func (e *eraser) unnamed(text string) string {
+	text = replaceIDs(text, func(id uuid.UUID) bool { return id == e.user || e.owned[id] })
+	for _, name := range e.names {
+		text = replaceWord(text, inJSON(name), erasedWord)
+	}
+	return text
+}
+
+func replaceIDs(text string, erased func(uuid.UUID) bool) string {
+	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
+		if erased(uuid.MustParse(id)) {
+			return erasedWord
+		}
+		return id
+	})
+}
+
+// withoutErased is a text without the ids of users who were erased, and of what was theirs. Without the privacy key nobody can tell.
+func (s *Store) withoutErased(ctx context.Context, text string) (string, error) {
+	var ids []uuid.UUID
+	for _, id := range idPattern.FindAllString(text, -1) {
+		ids = append(ids, uuid.MustParse(id))
+	}
+	if s.key == nil || len(ids) == 0 {
+		return text, nil
+	}
+	erased, err := s.Erased(ctx, ids)
+	if err != nil {
+		return "", err
+	}
+	return replaceIDs(text, func(id uuid.UUID) bool { return erased[id] }), nil
+}
+
+// likeEscaper makes a text a pattern that only itself matches, where ! escapes.
+var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
+
+// inJSON is a text as it stands within the texts of JSON.
+func inJSON(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
+}
+
+// replaceWord replaces a word, in lower or upper case, where no other letters or digits touch it.
+func replaceWord(text, word, by string) string {
+	if word == "" {
+		return text
+	}
+	part := func(r rune, size int) bool { return size > 0 && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
+	var out strings.Builder
+	end := 0
+	for _, at := range regexp.MustCompile("(?i)"+regexp.QuoteMeta(word)).FindAllStringIndex(text, -1) {
+		if part(utf8.DecodeLastRuneInString(text[:at[0]])) || part(utf8.DecodeRuneInString(text[at[1]:])) {
+			continue
+		}
+		out.WriteString(text[end:at[0]] + by)
+		end = at[1]
+	}
+	return out.String() + text[end:]
+}

@@ -1,0 +1,381 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// dump is everything that a database holds: the files of SQLite, or what a logical backup of Postgres says, where bytes are
+// hexadecimal digits.
+func dump(t *testing.T, database string) []byte {
+	t.Helper()
+	file, ok := strings.CutPrefix(database, "sqlite:")
+	if !ok {
+		out, err := exec.Command(filepath.Join(storetest.PostgresPrograms(t), "pg_dump"), database).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var all []byte
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		part, err := os.ReadFile(file + suffix)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		all = append(all, part...)
+	}
+	return all
+}
+
+// traces are the words that a database holds, as text, as bytes or as hexadecimal digits.
+func traces(t *testing.T, database string, words map[string]string) (found []string) {
+	t.Helper()
+	all := bytes.ToLower(dump(t, database))
+	for what, word := range words {
+		forms := [][]byte{[]byte(word), []byte(hex.EncodeToString([]byte(word)))}
+		if id, err := uuid.Parse(word); err == nil {
+			forms = append(forms, bytes.ToLower(id[:]), []byte(hex.EncodeToString(id[:])))
+		}
+		for _, form := range forms {
+			if bytes.Contains(all, bytes.ToLower(form)) {
+				found = append(found, what)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// openWith opens another database with the privacy key of one.
+func openWith(t *testing.T, database, keyOf string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return storetest.Now }, PrivacyKey: storetest.PrivacyKey(t, keyOf)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// canaries is two people of the fixture who left traces everywhere, with overlapping minutes in both templates.
+type canaries struct {
+	*storetest.Fixture
+	catalog store.Catalog     // that brings them back if anything does
+	rows    []store.OpenRow   // as their agents report them
+	words   map[string]string // that must not be found, by what they are
+}
+
+func newCanaries(t *testing.T, database string) *canaries {
+	t.Helper()
+	c := &canaries{Fixture: storetest.NewFixture(t, database), words: map[string]string{}}
+	key := storetest.PrivacyKey(t, database)
+	version, group := uuid.New(), uuid.New()
+	c.catalog = store.Catalog{
+		Groups: []store.Group{{ID: group, OrganizationID: c.Organization, Name: "leads", UserIDs: c.Users[:]}},
+		Versions: []store.TemplateVersion{{ID: version, TemplateID: c.Templates[0], Name: "v1", Parameters: []store.Parameter{
+			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}}, {Name: "dotfiles", Type: "string"},
+		}}},
+	}
+	var builds []store.Build
+	var statuses []store.UserStatusChange
+	for u, user := range c.Users[:2] {
+		name := fmt.Sprintf("Kanarie-%c'\"%%", 'a'+u)
+		c.words["id "+name], c.words["name "+name], c.words["pseudonym "+name] = user.String(), name, key.Pseudonym(user).String()
+		c.catalog.Users = append(c.catalog.Users, store.User{
+			ID: user, Username: name, AvatarURL: "https://img/" + user.String(), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{c.Organization}, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
+		})
+		for x := range c.Templates {
+			workspace, agent := c.Workspaces[x][u], c.Agents[x][u]
+			c.words[fmt.Sprintf("workspace %d of %s", x, name)], c.words[fmt.Sprintf("agent %d of %s", x, name)] = workspace.String(), agent.String()
+			c.catalog.Workspaces = append(c.catalog.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name})
+			c.catalog.Agents = append(c.catalog.Agents, store.Agent{ID: agent, WorkspaceID: workspace, Name: "agent of " + name, CreatedAt: store.At(storetest.Now.Add(-time.Hour))})
+			c.catalog.Apps = append(c.catalog.Apps, store.App{AgentID: agent, Slug: "wiki", DisplayName: "Wiki"})
+			c.rows = append(c.rows, c.Row(x, u, 18, 0b1110), c.Row(x, u, 19, minute.Mask(0b11<<u)), c.Row(x, u, 24, 0b1))
+		}
+		builds = append(builds, store.Build{
+			ID: uuid.New(), WorkspaceID: c.Workspaces[0][u], TemplateID: c.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start", Status: "succeeded",
+			CreatedAt: store.At(storetest.Now.Add(-7 * time.Minute)), FinishedAt: store.At(storetest.Now.Add(-5*time.Minute - time.Millisecond)), Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git/" + name}},
+		})
+		c.words["build of "+name] = builds[u].ID.String()
+		statuses = append(statuses, store.UserStatusChange{UserID: user, At: store.At(storetest.Now.Add(-50*time.Hour - time.Second)), Status: "active"})
+	}
+	c.applyAll(t, c.catalog, 0)
+	for _, err := range []error{
+		c.RecordBuilds(t.Context(), builds), c.RecordStatusChanges(t.Context(), statuses),
+		c.TouchAgents(t.Context(), []store.AgentState{{AgentID: c.Agents[0][0], Version: "v2", FirstConnectedAt: store.At(storetest.Now), LastSeenAt: store.At(storetest.Now)}}),
+		c.RecordAgentConditions(t.Context(), []store.AgentCondition{{AgentID: c.Agents[0][1], Status: "connected", LifecycleState: "ready"}}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.MustMerge(t, c.rows...)
+	c.MustMerge(t, c.Row(0, 2, 18, 0b111111))
+	if _, err := c.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.MustMerge(t, c.rows...)
+	for u, user := range c.Users[:2] {
+		name := c.catalog.Users[u].Username
+		secrets, err := c.CreateTokens(t.Context(), []store.Token{
+			{Name: "laptop of " + name, PrincipalKind: access.KindUser, PrincipalID: user}, {PrincipalKind: access.KindAgent, PrincipalID: c.Agents[0][u]},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Authenticate(t.Context(), secrets[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.SignIn(t.Context(), p, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner}); err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range []string{
+			`{"principal":{"kind":"user","id":"` + strings.ToUpper(user.String()) + `"}}`, `{"agent_ids":["` + c.Agents[1][u].String() + `"]}`,
+			`{"search":"` + strings.ReplaceAll(name, `"`, `\"`) + `"}`, `{"search":"` + fmt.Sprintf("kanarie-%cx", 'a'+u) + `"}`,
+		} {
+			if err := c.RecordAudit(t.Context(), access.KindUser, user, "CreateToken", target); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return c
+}
+
+// applyAll applies a catalog and wants a number of items refused for ever.
+func (c *canaries) applyAll(t *testing.T, catalog store.Catalog, refused int) {
+	t.Helper()
+	refusals, err := c.ApplyCatalog(t.Context(), catalog, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	if err != nil || len(refusals) != refused {
+		t.Fatalf("%v, %d refusals, want %d: %v", err, len(refusals), refused, refusals)
+	}
+	for _, r := range refusals {
+		if !r.Permanent || r.Reason != "the user was erased" {
+			t.Errorf("refusal: %+v", r)
+		}
+	}
+}
+
+// totals are all answers without who it was.
+type totals struct {
+	Answer     storetest.Answer
+	Parameters []store.ParameterUsage
+	Statuses   map[string][]int64
+	Facts      []store.TemplateFacts
+	Running    map[uuid.UUID]time.Duration
+}
+
+func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
+	t.Helper()
+	f := *c.Fixture
+	f.Store = s
+	all.Answer = f.Ask(t)
+	midnight := storetest.Now.Truncate(24 * time.Hour)
+	var errs [4]error
+	all.Parameters, errs[0] = s.ParameterUsage(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1))
+	all.Statuses, errs[1] = s.StatusCounts(t.Context(), []time.Time{midnight.AddDate(0, 0, -2), midnight.AddDate(0, 0, -1), midnight}, midnight.AddDate(0, 0, 1), func([]uuid.UUID) bool { return true })
+	all.Facts, errs[2] = s.Facts(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1), midnight)
+	all.Running, errs[3] = s.RunningTime(t.Context(), c.Everything, midnight, storetest.Now)
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Running) == 0 {
+		t.Fatal("no workspace was running")
+	}
+	for i := range all.Facts { // agents are gone, and so are workspaces from now on
+		f := &all.Facts[i]
+		*f = store.TemplateFacts{TemplateID: f.TemplateID, Workspaces: f.Workspaces, FirstUse: f.FirstUse, LastUse: f.LastUse, Builds: f.Builds, BuildsInWindow: f.BuildsInWindow}
+	}
+	return all
+}
+
+// same compares totals. Who was erased is somebody else, whose own text is gone.
+func same(t *testing.T, when string, want, got totals) {
+	t.Helper()
+	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(),
+		cmpopts.IgnoreFields(store.UserUsage{}, "UserID", "Username", "AvatarURL"), cmpopts.IgnoreFields(store.ParameterValue{}, "Value", "Count"),
+		cmpopts.SortSlices(func(a, b store.UserUsage) bool { return a.Minutes < b.Minutes }), cmpopts.SortSlices(func(a, b store.UserLatency) bool { return a.Minutes < b.Minutes }),
+		cmp.Transformer("sum", func(values []store.ParameterValue) (n int64) {
+			for _, v := range values {
+				n += v.Count
+			}
+			return n
+		}))
+	if diff != "" {
+		t.Errorf("%s, totals are not what they were (-before +after):\n%s", when, diff)
+	}
+}
+
+// Two people who shared minutes are erased: nothing in the whole database tells of them, all totals are what they were, and they
+// are still two. Whatever comes late does not bring them back, and neither does an older backup.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			c := newCanaries(t, open(t))
+			if err := c.EraseUser(t.Context(), uuid.New()); !errors.Is(err, store.ErrUnknown) {
+				t.Errorf("erasing nobody: %v", err)
+			}
+			before := c.totals(t, c.Store)
+			if found := traces(t, c.Database, c.words); len(found) < len(c.words)-2 { // pseudonyms are nowhere to begin with
+				t.Fatalf("of %d words only %q are there", len(c.words), found)
+			}
+			made := backup(t, c.Database)
+			for _, user := range c.Users[:2] {
+				for range 2 {
+					if err := c.EraseUser(t.Context(), user); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			clean := func(when string, s *store.Store, database string) {
+				t.Helper()
+				if found := traces(t, database, c.words); len(found) > 0 {
+					t.Errorf("%s, there is still: %q", when, found)
+				}
+				same(t, when, before, c.totals(t, s))
+			}
+			clean("erased", c.Store, c.Database)
+			c.checkNobodies(t)
+
+			// Late: the catalog, events, reports of agents, and a replay of rows by who has not heard of it.
+			for range 2 {
+				c.applyAll(t, c.catalog, len(c.catalog.Users)+len(c.catalog.Workspaces)+len(c.catalog.Agents)+len(c.catalog.Apps))
+			}
+			newer := store.Workspace{ID: uuid.New(), OwnerID: c.Users[0], TemplateID: c.Templates[0], Name: "new"}
+			agent := store.Agent{ID: uuid.New(), WorkspaceID: newer.ID}
+			c.applyAll(t, store.Catalog{Workspaces: []store.Workspace{newer}}, 1)
+			c.applyAll(t, store.Catalog{Agents: []store.Agent{agent}}, 1)
+			if _, err := c.Subjects(t.Context(), c.Users[:]); !errors.Is(err, store.ErrErased) {
+				t.Errorf("subjects of erased users: %v", err)
+			}
+			if err := c.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: c.Users[0], At: store.At(storetest.Now), Status: "dormant"}}); err != nil {
+				t.Error(err)
+			}
+			if err := c.RecordBuilds(t.Context(), []store.Build{{ID: uuid.New(), WorkspaceID: c.Workspaces[0][0], TemplateID: c.Templates[0], Number: 2}}); err != nil {
+				t.Error(err)
+			}
+			if err := c.TouchAgents(t.Context(), []store.AgentState{{AgentID: c.Agents[0][0], Version: "v2"}}); err != nil {
+				t.Error(err)
+			}
+			if err := c.RecordAudit(t.Context(), access.KindService, uuid.New(), "GrantRole", `{"principal":{"kind":"user","id":"`+c.Users[0].String()+`"}}`); err != nil {
+				t.Error(err)
+			}
+			d := c.NewDirectory()
+			for _, agent := range []uuid.UUID{c.Agents[0][0], c.Agents[1][1], agent.ID} {
+				_, placed, err := d.Place(t.Context(), agent)
+				erased, failed := c.Erased(t.Context(), []uuid.UUID{agent})
+				if err != nil || failed != nil || placed || !erased[agent] {
+					t.Errorf("an agent of an erased user: placed %v, erased %v, %v, %v", placed, erased, err, failed)
+				}
+			}
+			c.MustMerge(t, c.rows...)
+			if _, err := c.Fold(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			clean("after what came late", c.Store, c.Database)
+
+			older := newDatabases[kind](t)
+			if err := restore(t, older, made); err != nil {
+				t.Fatal(err)
+			}
+			restored := openWith(t, older, c.Database)
+			if found := traces(t, older, c.words); len(found) < len(c.words)-2 {
+				t.Fatalf("of %d words the backup has only %q", len(c.words), found)
+			}
+			if n, err := restored.KeepErased(t.Context()); n != 2 || err != nil {
+				t.Errorf("erased again: %d, %v", n, err)
+			}
+			clean("restored", restored, older)
+			if n, err := restored.KeepErased(t.Context()); n != 0 || err != nil {
+				t.Errorf("erased a third time: %d, %v", n, err)
+			}
+			c.checkKeys(t)
+		})
+	}
+}
+
+// checkNobodies wants two people without a name in place of the two.
+func (c *canaries) checkNobodies(t *testing.T) {
+	t.Helper()
+	ids := map[uuid.UUID]bool{}
+	for _, u := range c.Ask(t).Activity {
+		if u.Username == store.DeletedUser && u.AvatarURL == "" {
+			ids[u.UserID] = true
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("%d deleted users, want 2", len(ids))
+	}
+	events, err := c.AuditEvents(t.Context(), store.AuditFilter{Limit: 100})
+	if err != nil || len(events) != 8 {
+		t.Fatalf("audit trail: %d events, %v", len(events), err)
+	}
+	partial := 0
+	for _, e := range events {
+		if !ids[e.PrincipalID] {
+			t.Errorf("audit event by %s, who is none of the two", e.PrincipalID)
+		}
+		switch {
+		case strings.Contains(e.Target, `{"search":"kanarie-`): // a search for something longer
+			partial++
+		case !strings.Contains(e.Target, `"erased"`):
+			t.Errorf("audit event: %s", e.Target)
+		}
+	}
+	if partial != 2 {
+		t.Errorf("%d searches for other names are left, want 2", partial)
+	}
+}
+
+// checkKeys opens the database without the key and with another one.
+func (c *canaries) checkKeys(t *testing.T) {
+	t.Helper()
+	keyless, err := store.Open(t.Context(), store.Options{Database: c.Database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyless.Close()
+	for what, f := range map[string]func() error{
+		"keep":  func() error { _, err := keyless.KeepErased(t.Context()); return err },
+		"erase": func() error { return keyless.EraseUser(t.Context(), c.Users[2]) },
+		"apply": func() error {
+			_, err := keyless.ApplyCatalog(t.Context(), c.catalog, store.Authority{Organization: func(uuid.UUID) bool { return true }})
+			return err
+		},
+	} {
+		if err := f(); !errors.Is(err, store.ErrNoPrivacyKey) {
+			t.Errorf("%s without a key: %v", what, err)
+		}
+	}
+	other := openWith(t, c.Database, "sqlite:"+t.Name())
+	if _, err := other.KeepErased(t.Context()); err == nil || !strings.Contains(err.Error(), "another privacy key") {
+		t.Errorf("with another key: %v", err)
+	}
+}

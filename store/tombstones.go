@@ -1,0 +1,188 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// ErrErased means that something belongs to a user who was erased, and stays away for ever.
+var ErrErased = errors.New("was erased")
+
+// ErrNotListed means that the list of tombstones beside the privacy key cannot be written: nobody can be erased for ever without.
+var ErrNotListed = errors.New("the list of erased users beside the privacy key cannot be written")
+
+// tombstone is what remains of an erased id. Besides those of users and of their workspaces and agents there is that of
+// uuid.Nil, which tells whether the others were made with the same key.
+type tombstone struct {
+	Hash string
+}
+
+// tombstone is the hash of an id as it is kept, in hexadecimal digits.
+func (k *PrivacyKey) tombstone(id uuid.UUID) string {
+	hash := k.Tombstone(id)
+	return hex.EncodeToString(hash[:])
+}
+
+// Erased says which of the ids of users, workspaces and agents belong to users who were erased.
+func (s *Store) Erased(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
+	return s.erased(s.lookups.WithContext(ctx), ids)
+}
+
+// erased is Erased within a transaction, and holds until its end: whoever erases waits for it.
+func (s *Store) erased(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
+	if any, err := s.anyTombstone(tx); err != nil || !any {
+		return nil, err
+	}
+	erased := map[uuid.UUID]bool{}
+	for batch := range slices.Chunk(ids, readBatch) {
+		of := make(map[string]uuid.UUID, 2*len(batch))
+		hashes := make([]string, 0, 2*len(batch))
+		for _, id := range batch {
+			// Of who was erased under a pseudonym there is nothing else.
+			for _, hash := range []string{s.key.tombstone(id), s.key.tombstone(s.key.Pseudonym(id))} {
+				of[hash], hashes = id, append(hashes, hash)
+			}
+		}
+		var found []string
+		if err := tx.Model(&tombstone{}).Where("hash IN ?", hashes).Pluck("hash", &found).Error; err != nil {
+			return nil, fmt.Errorf("look for tombstones: %w", err)
+		}
+		for _, hash := range found {
+			erased[of[hash]] = true
+		}
+	}
+	return erased, nil
+}
+
+// anyTombstone says whether there is any. It fails with ErrNoPrivacyKey if there is and nobody can tell whose it is.
+func (s *Store) anyTombstone(tx *gorm.DB) (bool, error) {
+	var found []string
+	if err := tx.Model(&tombstone{}).Limit(1).Pluck("hash", &found).Error; err != nil {
+		return false, fmt.Errorf("look for tombstones: %w", err)
+	}
+	if len(found) > 0 && s.key == nil {
+		return false, fmt.Errorf("users were erased and must not come back: %w", ErrNoPrivacyKey)
+	}
+	return len(found) > 0, nil
+}
+
+// bury makes tombstones of ids.
+func (s *Store) bury(tx *gorm.DB, ids []uuid.UUID) error {
+	hashes := make([]string, len(ids))
+	for i, id := range ids {
+		hashes[i] = s.key.tombstone(id)
+	}
+	// The list is first: what is in the database alone would be gone with it.
+	if err := s.key.list(hashes); err != nil {
+		return err
+	}
+	return keepTombstones(tx, hashes)
+}
+
+func keepTombstones(tx *gorm.DB, hashes []string) error {
+	if len(hashes) == 0 {
+		return nil
+	}
+	rows := make([]tombstone, len(hashes))
+	for i, hash := range hashes {
+		rows[i].Hash = hash
+	}
+	if err := tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, writeBatch).Error; err != nil {
+		return fmt.Errorf("keep tombstones: %w", err)
+	}
+	return nil
+}
+
+// Tombstones counts the tombstones: the number grows with every erasure, by whichever server.
+func (s *Store) Tombstones(ctx context.Context) (n int64, err error) {
+	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Count(&n).Error; err != nil {
+		return 0, fmt.Errorf("count tombstones: %w", err)
+	}
+	return n, nil
+}
+
+// SyncTombstones makes the tombstones of the database and those of the list beside the privacy key the same. The list is what
+// an older backup of the database does not have. It fails when the tombstones were made with another key, and with
+// ErrNoPrivacyKey when there are some and no key.
+func (s *Store) SyncTombstones(ctx context.Context) error {
+	if s.key == nil {
+		_, err := s.anyTombstone(s.lookups.WithContext(ctx))
+		return err
+	}
+	listed, err := s.key.listed()
+	if err != nil {
+		return err
+	}
+	var kept []string
+	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Pluck("hash", &kept).Error; err != nil {
+		return fmt.Errorf("read tombstones: %w", err)
+	}
+	for where, hashes := range map[string][]string{s.key.listFile(): listed, s.String(): kept} {
+		if len(hashes) > 0 && !slices.Contains(hashes, s.key.tombstone(uuid.Nil)) {
+			return fmt.Errorf("%s has tombstones of erased users that were made with another privacy key than that in %s", where, s.key.file)
+		}
+	}
+	if err := s.key.list(kept); err != nil {
+		return err
+	}
+	return keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept))
+}
+
+// missingFrom are the texts of a list that another one does not have.
+func missingFrom(list, other []string) []string {
+	has := make(map[string]bool, len(other))
+	for _, text := range other {
+		has[text] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(text string) bool { return has[text] })
+}
+
+// listFile is where the list is.
+func (k *PrivacyKey) listFile() string { return k.file + ".erased" }
+
+// listed are the tombstones of the list.
+func (k *PrivacyKey) listed() ([]string, error) {
+	text, err := os.ReadFile(k.listFile())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read list of erased users: %w", err)
+	}
+	// A line that a crash cut off means nothing.
+	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool { return len(line) != hex.EncodedLen(privacyKeySize) }), nil
+}
+
+// list adds tombstones that are not there yet to the list, durably. Several servers may do it at once.
+func (k *PrivacyKey) list(hashes []string) error {
+	listed, err := k.listed()
+	if err != nil {
+		return err
+	}
+	missing := missingFrom(hashes, listed)
+	if len(missing) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(k.listFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotListed, err)
+	}
+	var lines bytes.Buffer
+	for _, hash := range missing {
+		lines.WriteString("\n" + hash) // not behind a line that a crash cut off
+	}
+	lines.WriteByte('\n')
+	_, err = f.Write(lines.Bytes())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotListed, err)
+	}
+	return nil
+}
