@@ -55,7 +55,7 @@ func TestGateway(t *testing.T) {
 		"method override":              {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}, "X-Http-Method-Override": {"GET"}}, status: 405},
 		"no such route":                {path: "/api/v2/nothing", status: 404, says: `"message"`},
 		"extra slash":                  {path: "/api/v2/insights/templates/?" + week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
-		"later question":               {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 501},
+		"data of a service":            {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 403, says: `"message":"Forbidden."`},
 		"fractional offset":            {path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "must be a valid integer"},
 		"form instead of a query":      {method: http.MethodPost, path: "/api/v2/insights/templates", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(week), status: 415},
 		"form":                         {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(`{"users":[]}`), status: 415, says: "application/json"},

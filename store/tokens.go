@@ -110,9 +110,9 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	case access.KindUser:
 		err = s.userPrincipal(ctx, &p)
 	default:
-		var own []access.Binding
-		own, err = s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
-		p = p.With(own...)
+		var held access.Principal
+		held, err = s.Holding(ctx, p.Kind, p.ID)
+		p.Grants = held.Grants
 	}
 	if err == nil && p.Once {
 		err = s.spendToken(ctx, found.ID, now)
@@ -188,17 +188,25 @@ func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 		return ErrUnauthenticated
 	}
 	p.Name = user.Username
-	var groups []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", p.ID).Pluck("group_id", &groups).Error; err != nil {
-		return fmt.Errorf("look up groups of user: %w", err)
+	held, err := s.Holding(ctx, p.Kind, p.ID)
+	p.Grants = held.Grants
+	return err
+}
+
+// Holding is a user or a service with the roles that are theirs now: their own, and those of the groups of a user. It does not
+// ask whether they may call.
+func (s *Store) Holding(ctx context.Context, kind access.Kind, id uuid.UUID) (access.Principal, error) {
+	p := access.Principal{Kind: kind, ID: id}
+	held, err := s.bindings(ctx, kind, []uuid.UUID{id})
+	if err != nil || kind != access.KindUser {
+		return p.With(held...), err
 	}
-	own, err := s.bindings(ctx, p.Kind, []uuid.UUID{p.ID})
-	if err != nil {
-		return err
+	var groups []uuid.UUID
+	if err := s.lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", id).Pluck("group_id", &groups).Error; err != nil {
+		return p, fmt.Errorf("look up groups of user: %w", err)
 	}
 	shared, err := s.bindings(ctx, KindGroup, groups)
-	*p = p.With(append(own, shared...)...)
-	return err
+	return p.With(append(held, shared...)...), err
 }
 
 // ValidAgentTokens says which of the tokens of agents still let their agent in.

@@ -3365,9 +3365,30 @@ export interface GetMyDataResponse {
    */
   tokens: Token[];
   /**
-   * Who looked at insights that showed the user, newest first.
+   * Who looked at insights that showed the user, newest first, the last 1000: questions for users by others who may see a
+   * template and asked about a time in which there is usage of the user. The target is that time, `start/end`, alone.
    */
   viewers: AuditEvent[];
+  /**
+   * Latency by day and template, oldest first.
+   */
+  latency: MyLatency[];
+  /**
+   * Workspaces, deleted ones too, oldest first.
+   */
+  workspaces: Workspace[];
+  /**
+   * Groups; of their members only the user is named.
+   */
+  groups: Group[];
+  /**
+   * Roles of the user's own.
+   */
+  role_bindings: RoleBinding[];
+  /**
+   * What the user did that is in the audit trail, newest first, the last 1000.
+   */
+  actions: AuditEvent[];
 }
 
 /**
@@ -3379,17 +3400,35 @@ export interface MyUsage {
    */
   date: string;
   /**
-   * The template.
+   * The template. Absent: none, as for `login`.
    */
-  template_id: string;
+  template_id?: string;
   /**
-   * The app's name or slug.
+   * The app's name or slug; `login` for sign-ins to the deployment, one minute each.
    */
   app: string;
   /**
    * Seconds of use, a multiple of 60.
    */
   seconds: number;
+}
+
+/**
+ * MyLatency is how quick connections in one template were on one day.
+ */
+export interface MyLatency {
+  /**
+   * The day in UTC, `2006-01-02`.
+   */
+  date: string;
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * Round trips in milliseconds, one sample per minute.
+   */
+  latency_ms: ConnectionLatency | null;
 }
 
 /**

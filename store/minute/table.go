@@ -51,6 +51,16 @@ func (b *blocks) rowsOf(block int) (from, to int32) {
 // size is about how much memory the subjects hold, with the column that they came from.
 func (b *blocks) size() int { return 12*len(b.subjects) + 2*b.rows() }
 
+// of returns the numbers of the first row of a subject and of the one after its last.
+func (b *blocks) of(subject int64) (from, to int) {
+	block, found := slices.BinarySearch(b.subjects, subject)
+	if !found {
+		return 0, 0
+	}
+	first, end := b.rowsOf(block)
+	return int(first), int(end)
+}
+
 // rows returns the number of rows.
 func (b *blocks) rows() int {
 	if len(b.ends) == 0 {
@@ -160,17 +170,29 @@ func (t *Table) Rows() []Row {
 	out := make([]Row, 0, t.rows())
 	for block, subject := range t.subjects {
 		for i := len(out); i < int(t.ends[block]); i++ {
-			out = append(out, Row{
-				HalfHour:  t.day*HalfHoursPerDay + int32(t.halfHour[i]),
-				Subject:   subject,
-				Kind:      Kind(t.kind[i]),
-				App:       t.apps[t.app(i)],
-				Minutes:   Mask(t.minutes[i]),
-				Connected: t.connectedBit(i) != 0,
-			})
+			out = append(out, t.row(i, subject))
 		}
 	}
 	return out
+}
+
+// RowsOf returns the rows of one subject, sorted.
+func (t *Table) RowsOf(subject int64) (out []Row) {
+	for i, to := t.of(subject); i < to; i++ {
+		out = append(out, t.row(i, subject))
+	}
+	return out
+}
+
+func (t *Table) row(i int, subject int64) Row {
+	return Row{
+		HalfHour:  t.day*HalfHoursPerDay + int32(t.halfHour[i]),
+		Subject:   subject,
+		Kind:      Kind(t.kind[i]),
+		App:       t.apps[t.app(i)],
+		Minutes:   Mask(t.minutes[i]),
+		Connected: t.connectedBit(i) != 0,
+	}
 }
 
 // LatencyTable is the Connection rows of one template and day in columns: what a latency page holds. It is read-only and
@@ -210,16 +232,28 @@ func (t *LatencyTable) Rows() []Row {
 	out := make([]Row, 0, t.rows())
 	for block, subject := range t.subjects {
 		for i := len(out); i < int(t.ends[block]); i++ {
-			out = append(out, Row{
-				HalfHour: t.day*HalfHoursPerDay + int32(t.halfHour[i]),
-				Subject:  subject,
-				Kind:     Connection,
-				Minutes:  Mask(t.minutes[i]),
-				Bins:     t.rowBins(i),
-			})
+			out = append(out, t.row(i, subject))
 		}
 	}
 	return out
+}
+
+// RowsOf returns the rows of one subject, sorted. Their bins share memory with the table.
+func (t *LatencyTable) RowsOf(subject int64) (out []Row) {
+	for i, to := t.of(subject); i < to; i++ {
+		out = append(out, t.row(i, subject))
+	}
+	return out
+}
+
+func (t *LatencyTable) row(i int, subject int64) Row {
+	return Row{
+		HalfHour: t.day*HalfHoursPerDay + int32(t.halfHour[i]),
+		Subject:  subject,
+		Kind:     Connection,
+		Minutes:  Mask(t.minutes[i]),
+		Bins:     t.rowBins(i),
+	}
 }
 
 // rowBins returns the bins of a row.

@@ -509,8 +509,19 @@ type GetMyDataResponse struct {
 	Builds []*Build `protobuf:"bytes,4,rep,name=builds,proto3" json:"builds,omitempty"`
 	// Tokens, the newest first.
 	Tokens []*Token `protobuf:"bytes,5,rep,name=tokens,proto3" json:"tokens,omitempty"`
-	// Who looked at insights that showed the user, newest first.
-	Viewers       []*AuditEvent `protobuf:"bytes,6,rep,name=viewers,proto3" json:"viewers,omitempty"`
+	// Who looked at insights that showed the user, newest first, the last 1000: questions for users by others who may see a
+	// template and asked about a time in which there is usage of the user. The target is that time, `start/end`, alone.
+	Viewers []*AuditEvent `protobuf:"bytes,6,rep,name=viewers,proto3" json:"viewers,omitempty"`
+	// Latency by day and template, oldest first.
+	Latency []*MyLatency `protobuf:"bytes,7,rep,name=latency,proto3" json:"latency,omitempty"`
+	// Workspaces, deleted ones too, oldest first.
+	Workspaces []*Workspace `protobuf:"bytes,8,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Groups; of their members only the user is named.
+	Groups []*Group `protobuf:"bytes,9,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Roles of the user's own.
+	RoleBindings []*RoleBinding `protobuf:"bytes,10,rep,name=role_bindings,json=roleBindings,proto3" json:"role_bindings,omitempty"`
+	// What the user did that is in the audit trail, newest first, the last 1000.
+	Actions       []*AuditEvent `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,14 +598,49 @@ func (x *GetMyDataResponse) GetViewers() []*AuditEvent {
 	return nil
 }
 
+func (x *GetMyDataResponse) GetLatency() []*MyLatency {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *GetMyDataResponse) GetWorkspaces() []*Workspace {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *GetMyDataResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *GetMyDataResponse) GetRoleBindings() []*RoleBinding {
+	if x != nil {
+		return x.RoleBindings
+	}
+	return nil
+}
+
+func (x *GetMyDataResponse) GetActions() []*AuditEvent {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
 // MyUsage is the time in one app of one template on one day.
 type MyUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The day in UTC, `2006-01-02`.
 	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
-	// The template.
+	// The template. Absent: none, as for `login`.
 	TemplateId string `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
-	// The app's name or slug.
+	// The app's name or slug; `login` for sign-ins to the deployment, one minute each.
 	App string `protobuf:"bytes,3,opt,name=app,proto3" json:"app,omitempty"`
 	// Seconds of use, a multiple of 60.
 	Seconds       int64 `protobuf:"varint,4,opt,name=seconds,proto3" json:"seconds,omitempty"`
@@ -660,6 +706,70 @@ func (x *MyUsage) GetSeconds() int64 {
 	return 0
 }
 
+// MyLatency is how quick connections in one template were on one day.
+type MyLatency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The day in UTC, `2006-01-02`.
+	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	// The template.
+	TemplateId string `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// Round trips in milliseconds, one sample per minute.
+	LatencyMs     *ConnectionLatency `protobuf:"bytes,3,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MyLatency) Reset() {
+	*x = MyLatency{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MyLatency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MyLatency) ProtoMessage() {}
+
+func (x *MyLatency) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MyLatency.ProtoReflect.Descriptor instead.
+func (*MyLatency) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MyLatency) GetDate() string {
+	if x != nil {
+		return x.Date
+	}
+	return ""
+}
+
+func (x *MyLatency) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *MyLatency) GetLatencyMs() *ConnectionLatency {
+	if x != nil {
+		return x.LatencyMs
+	}
+	return nil
+}
+
 // MyStatusChange is a status that the user got.
 type MyStatusChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -673,7 +783,7 @@ type MyStatusChange struct {
 
 func (x *MyStatusChange) Reset() {
 	*x = MyStatusChange{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +795,7 @@ func (x *MyStatusChange) String() string {
 func (*MyStatusChange) ProtoMessage() {}
 
 func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +808,7 @@ func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyStatusChange.ProtoReflect.Descriptor instead.
 func (*MyStatusChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MyStatusChange) GetAt() *timestamppb.Timestamp {
@@ -719,7 +829,7 @@ var File_insights_v1_privacy_proto protoreflect.FileDescriptor
 
 const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/privacy.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18insights/v1/access.proto\x1a\x19insights/v1/catalog.proto\x1a\x18insights/v1/ingest.proto\x1a\x19insights/v1/options.proto\"T\n" +
+	"\x19insights/v1/privacy.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18insights/v1/access.proto\x1a\x19insights/v1/catalog.proto\x1a\x18insights/v1/ingest.proto\x1a\x1ainsights/v1/insights.proto\x1a\x19insights/v1/options.proto\"T\n" +
 	"\x15SetPrivacyModeRequest\x12'\n" +
 	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\tR\x04mode\"\x80\x01\n" +
@@ -744,20 +854,34 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x10EraseUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x13\n" +
 	"\x11EraseUserResponse\"\x12\n" +
-	"\x10GetMyDataRequest\"\xb5\x02\n" +
+	"\x10GetMyDataRequest\"\xbd\x04\n" +
 	"\x11GetMyDataResponse\x12%\n" +
 	"\x04user\x18\x01 \x01(\v2\x11.insights.v1.UserR\x04user\x12*\n" +
 	"\x05usage\x18\x02 \x03(\v2\x14.insights.v1.MyUsageR\x05usage\x12B\n" +
 	"\x0estatus_changes\x18\x03 \x03(\v2\x1b.insights.v1.MyStatusChangeR\rstatusChanges\x12*\n" +
 	"\x06builds\x18\x04 \x03(\v2\x12.insights.v1.BuildR\x06builds\x12*\n" +
 	"\x06tokens\x18\x05 \x03(\v2\x12.insights.v1.TokenR\x06tokens\x121\n" +
-	"\aviewers\x18\x06 \x03(\v2\x17.insights.v1.AuditEventR\aviewers\"j\n" +
+	"\aviewers\x18\x06 \x03(\v2\x17.insights.v1.AuditEventR\aviewers\x120\n" +
+	"\alatency\x18\a \x03(\v2\x16.insights.v1.MyLatencyR\alatency\x126\n" +
+	"\n" +
+	"workspaces\x18\b \x03(\v2\x16.insights.v1.WorkspaceR\n" +
+	"workspaces\x12*\n" +
+	"\x06groups\x18\t \x03(\v2\x12.insights.v1.GroupR\x06groups\x12=\n" +
+	"\rrole_bindings\x18\n" +
+	" \x03(\v2\x18.insights.v1.RoleBindingR\froleBindings\x121\n" +
+	"\aactions\x18\v \x03(\v2\x17.insights.v1.AuditEventR\aactions\"p\n" +
 	"\aMyUsage\x12\x12\n" +
-	"\x04date\x18\x01 \x01(\tR\x04date\x12\x1f\n" +
-	"\vtemplate_id\x18\x02 \x01(\tR\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12%\n" +
+	"\vtemplate_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
 	"templateId\x12\x10\n" +
 	"\x03app\x18\x03 \x01(\tR\x03app\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"T\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\x7f\n" +
+	"\tMyLatency\x12\x12\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12\x1f\n" +
+	"\vtemplate_id\x18\x02 \x01(\tR\n" +
+	"templateId\x12=\n" +
+	"\n" +
+	"latency_ms\x18\x03 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"T\n" +
 	"\x0eMyStatusChange\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status2\x91\x04\n" +
@@ -781,7 +905,7 @@ func file_insights_v1_privacy_proto_rawDescGZIP() []byte {
 	return file_insights_v1_privacy_proto_rawDescData
 }
 
-var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_insights_v1_privacy_proto_goTypes = []any{
 	(*SetPrivacyModeRequest)(nil),    // 0: insights.v1.SetPrivacyModeRequest
 	(*SetPrivacyModeResponse)(nil),   // 1: insights.v1.SetPrivacyModeResponse
@@ -794,38 +918,49 @@ var file_insights_v1_privacy_proto_goTypes = []any{
 	(*GetMyDataRequest)(nil),         // 8: insights.v1.GetMyDataRequest
 	(*GetMyDataResponse)(nil),        // 9: insights.v1.GetMyDataResponse
 	(*MyUsage)(nil),                  // 10: insights.v1.MyUsage
-	(*MyStatusChange)(nil),           // 11: insights.v1.MyStatusChange
-	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
-	(*User)(nil),                     // 13: insights.v1.User
-	(*Build)(nil),                    // 14: insights.v1.Build
-	(*Token)(nil),                    // 15: insights.v1.Token
-	(*AuditEvent)(nil),               // 16: insights.v1.AuditEvent
+	(*MyLatency)(nil),                // 11: insights.v1.MyLatency
+	(*MyStatusChange)(nil),           // 12: insights.v1.MyStatusChange
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*User)(nil),                     // 14: insights.v1.User
+	(*Build)(nil),                    // 15: insights.v1.Build
+	(*Token)(nil),                    // 16: insights.v1.Token
+	(*AuditEvent)(nil),               // 17: insights.v1.AuditEvent
+	(*Workspace)(nil),                // 18: insights.v1.Workspace
+	(*Group)(nil),                    // 19: insights.v1.Group
+	(*RoleBinding)(nil),              // 20: insights.v1.RoleBinding
+	(*ConnectionLatency)(nil),        // 21: insights.v1.ConnectionLatency
 }
 var file_insights_v1_privacy_proto_depIdxs = []int32{
-	12, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
-	12, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
-	13, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
+	13, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
+	13, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
+	14, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
 	10, // 3: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
-	11, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
-	14, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
-	15, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
-	16, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
-	12, // 8: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
-	0,  // 9: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
-	2,  // 10: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
-	4,  // 11: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
-	6,  // 12: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
-	8,  // 13: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
-	1,  // 14: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
-	3,  // 15: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
-	5,  // 16: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
-	7,  // 17: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
-	9,  // 18: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	12, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
+	15, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
+	16, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
+	17, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
+	11, // 8: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
+	18, // 9: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
+	19, // 10: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
+	20, // 11: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
+	17, // 12: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
+	21, // 13: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	13, // 14: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
+	0,  // 15: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
+	2,  // 16: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
+	4,  // 17: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
+	6,  // 18: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
+	8,  // 19: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
+	1,  // 20: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
+	3,  // 21: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
+	5,  // 22: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
+	7,  // 23: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
+	9,  // 24: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_privacy_proto_init() }
@@ -836,6 +971,7 @@ func file_insights_v1_privacy_proto_init() {
 	file_insights_v1_access_proto_init()
 	file_insights_v1_catalog_proto_init()
 	file_insights_v1_ingest_proto_init()
+	file_insights_v1_insights_proto_init()
 	file_insights_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -843,7 +979,7 @@ func file_insights_v1_privacy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_privacy_proto_rawDesc), len(file_insights_v1_privacy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

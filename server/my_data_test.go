@@ -1,0 +1,116 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// principal is whose token it is.
+func (r *running) principal(t *testing.T, token string) uuid.UUID {
+	t.Helper()
+	return uuid.MustParse(must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal().GetId())
+}
+
+// A user gets all that is stored of them, and who looked: questions that cannot have shown them are not among it.
+func TestGetMyData(t *testing.T) {
+	t.Parallel()
+	for database, open := range databases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			p := newPatient(t, open(t), nil)
+			user := p.Users[0].String()
+			group := &insightsv1.Group{Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "g", UserIds: []string{user, p.Users[1].String()}}
+			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group}})
+			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
+			p.send(t, p.session(0, yesterday, nil))
+			if _, err := p.Fold(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p.send(t, p.session(0, yesterday, nil), p.session(0, before(0, 2), nil), p.session(0, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 40 }), p.session(1, before(0, 1), nil))
+			p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+				{At: before(0, 1), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}},
+				{At: before(3, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "dormant"}}},
+			})
+			p.build(t, before(2, 0), "large")
+			role := p.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleMember})
+			own := p.issue(t, store.Token{Name: "mine", PrincipalKind: access.KindUser, PrincipalID: p.Users[0]})
+			insights, auditor := insightsv1.NewInsightsServiceClient(p.conn), p.token(t, access.RoleAuditor, everywhere)
+			ask := func(start, end, search string, templates ...string) {
+				t.Helper()
+				must(t, insights.GetUserActivity, auditor, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, Search: search, TemplateIds: templates})
+			}
+			const monday, tuesday = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
+			ask("2023-08-01T00:00:00Z", monday, "")                            // before there was anything
+			ask(monday, tuesday, "", strings.ToUpper(p.Templates[1].String())) // somewhere else
+			ask(monday, tuesday, "user1")                                      // for somebody else
+			ask(monday, tuesday, "ER0", p.Templates[0].String())
+			elsewhere := p.token(t, access.RoleOrganizationAuditor, uuid.New()) // who may not see it
+			if err := p.store.RecordAudit(t.Context(), access.KindService, p.principal(t, elsewhere), "GetUserActivity", `{}`); err != nil {
+				t.Fatal(err)
+			}
+
+			answer := must(t, insightsv1.NewPrivacyServiceClient(p.conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
+			if v := answer.GetViewers(); len(v) != 1 || v[0].GetTarget() != monday+"/"+tuesday || v[0].GetAction() != "GetUserActivity" || v[0].GetPrincipal().GetKind() != "service" {
+				t.Errorf("viewers: %v", v)
+			}
+			if len(answer.GetBuilds()) != 1 || answer.GetBuilds()[0].GetParameters()[0].GetValue() != "large" {
+				t.Errorf("builds: %v", answer.GetBuilds())
+			}
+			if tokens := answer.GetTokens(); len(tokens) != 1 || tokens[0].GetName() != "mine" || tokens[0].GetId() != own.ID() {
+				t.Errorf("tokens: %v", tokens)
+			}
+			if len(answer.GetWorkspaces()) != 2 || len(answer.GetRoleBindings()) != 1 || answer.GetRoleBindings()[0].GetId() != role.ID.String() {
+				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
+			}
+			template := p.Templates[0].String()
+			group.UserIds = []string{user}
+			want := &insightsv1.GetMyDataResponse{
+				User: &insightsv1.User{Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()}},
+				Usage: []*insightsv1.MyUsage{
+					{Date: "2023-08-14", TemplateId: template, App: "vscode", Seconds: 60},
+					{Date: "2023-08-15", App: "login", Seconds: 60},
+					{Date: "2023-08-15", TemplateId: template, App: "vscode", Seconds: 120},
+				},
+				Latency: []*insightsv1.MyLatency{
+					{Date: "2023-08-14", TemplateId: template, LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good"}},
+					{Date: "2023-08-15", TemplateId: template, LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good"}},
+				},
+				StatusChanges: []*insightsv1.MyStatusChange{{At: before(3, 0), Status: "dormant"}},
+				Groups:        []*insightsv1.Group{group},
+			}
+			got := &insightsv1.GetMyDataResponse{User: answer.GetUser(), Usage: answer.GetUsage(), Latency: answer.GetLatency(), StatusChanges: answer.GetStatusChanges(), Groups: answer.GetGroups()}
+			close := cmp.Comparer(func(a, b float64) bool { return a > 0.97*b && b > 0.97*a || a == b }) // latencies are kept in bins
+			if diff := cmp.Diff(want, got, protocmp.Transform(), close); diff != "" {
+				t.Errorf("my data (-want +got):\n%s", diff)
+			}
+			var body map[string]any
+			p.getInto(t, own.Reveal(), "/api/v2/privacy/me", nil, &body)
+			text, err := protojson.Marshal(answer)
+			if err != nil || len(body["usage"].([]any)) != 3 || strings.Contains(string(text), p.Users[1].String()) {
+				t.Errorf("over REST: %v, %v; somebody else in %s", body["usage"], err, text)
+			}
+			// Doing something oneself is not looking at oneself.
+			p.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor})
+			eventually(t, "the new role", func() bool {
+				_, err := insights.GetUserActivity(as(t.Context(), own.Reveal()), &insightsv1.GetUserActivityRequest{StartTime: monday, EndTime: tuesday})
+				return err == nil
+			})
+			answer = must(t, insightsv1.NewPrivacyServiceClient(p.conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
+			if len(answer.GetViewers()) != 1 || len(answer.GetActions()) == 0 || answer.GetActions()[0].GetPrincipal().GetId() != user {
+				t.Errorf("viewers: %v, actions: %v", answer.GetViewers(), answer.GetActions())
+			}
+		})
+	}
+}
