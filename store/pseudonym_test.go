@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,17 +52,47 @@ func TestPseudonyms(t *testing.T) {
 			}
 			p.check(t, before)
 
+			// Who is erased is gone under the pseudonym as well, and does not come back under it.
+			pseudonym := p.key.Pseudonym(p.Users[2])
+			if err := p.EraseUser(t.Context(), p.Users[2]); err != nil {
+				t.Fatal(err)
+			}
+			if who, err := p.ResolvePseudonym(t.Context(), pseudonym); !errors.Is(err, store.ErrUnknown) {
+				t.Errorf("the erased one stands for %v, %v", who, err)
+			}
+			if err := p.Treat(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			refusals, err := p.ApplyCatalog(t.Context(), store.Catalog{Users: []store.User{{
+				ID: p.Users[2], Username: "Kanarie-2", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization},
+			}}}, anyone)
+			if err != nil || len(refusals) != 1 || !refusals[0].Permanent {
+				t.Errorf("the erased one comes back: %v, %v", refusals, err)
+			}
+			if found := tracesOf(t, p.Fixture, map[string]string{"id": p.Users[2].String(), "pseudonym": pseudonym.String()}); len(found) > 0 {
+				t.Errorf("the database holds %v of the erased one", found)
+			}
+			if now := p.activity(t); len(now) != len(before) || !slices.ContainsFunc(now, func(u store.UserUsage) bool { return u.Username == store.DeletedUser }) {
+				t.Errorf("after an erasure: %v", now)
+			}
+
 			// Another organization may name its people, and who comes back under a mode that does is themselves again.
 			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyFull); err != nil {
 				t.Fatal(err)
 			}
+			p.Users[2], p.Workspaces[0][2] = uuid.New(), uuid.New() // in place of the erased one
 			p.tell(t)
-			if diff := cmp.Diff(before, p.activity(t)); diff != "" {
+			named := func(users []store.UserUsage) []store.UserUsage {
+				return slices.DeleteFunc(users, func(u store.UserUsage) bool { return u.Username != "Kanarie-0" && u.Username != "Kanarie-1" })
+			}
+			if diff := cmp.Diff(named(before), named(p.activity(t))); diff != "" {
 				t.Errorf("named again (-before +now):\n%s", diff)
 			}
 		})
 	}
 }
+
+var anyone = store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true}
 
 // hidden is a fixture whose people left traces everywhere.
 type hidden struct {
@@ -98,7 +129,7 @@ func newHidden(t *testing.T, database string) *hidden {
 
 func (p *hidden) apply(t *testing.T, c store.Catalog) {
 	t.Helper()
-	refusals, err := p.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	refusals, err := p.ApplyCatalog(t.Context(), c, anyone)
 	if err != nil || len(refusals) > 0 {
 		t.Fatal(err, refusals)
 	}

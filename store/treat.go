@@ -64,7 +64,7 @@ func (s *Store) UsersToHide(ctx context.Context) (int, error) {
 
 func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, error) {
 	var named []User
-	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where("id NOT IN (SELECT id FROM pseudonyms)").Find(&named).Error
+	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where("id NOT IN (SELECT id FROM pseudonyms) AND username <> ?", DeletedUser).Find(&named).Error
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
