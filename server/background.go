@@ -176,7 +176,9 @@ func (g *ingest) expireForEver(ctx context.Context) {
 			wait = expireAgain
 		} else {
 			g.metrics.expireTime.Set(float64(g.clock().Unix()))
-			g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
+			if len(expired) > 0 {
+				g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
+			}
 		}
 		select {
 		case <-ctx.Done():

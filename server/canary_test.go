@@ -548,9 +548,11 @@ func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 		add(insightsv1.AccessService_ListAuditEvents_FullMethodName, &insightsv1.ListAuditEventsRequest{Principal: who})
 		add(insightsv1.AccessService_GrantRole_FullMethodName, &insightsv1.GrantRoleRequest{Principal: who, Role: "owner"})
 		add(insightsv1.PrivacyService_EraseUser_FullMethodName, &insightsv1.EraseUserRequest{UserId: user})
+		add(insightsv1.PrivacyService_ResolvePseudonym_FullMethodName, &insightsv1.ResolvePseudonymRequest{UserId: user})
 	}
 	for _, organization := range []string{"", own.id("organization", 0), other.id("organization", 0), nowhere} {
 		add(insightsv1.PrivacyService_SetPrivacyMode_FullMethodName, &insightsv1.SetPrivacyModeRequest{OrganizationId: organization, Mode: "full"})
+		add(insightsv1.PrivacyService_GetPrivacyMode_FullMethodName, &insightsv1.GetPrivacyModeRequest{OrganizationId: organization})
 	}
 }
 

@@ -120,7 +120,7 @@ func (p *policy) scope(name string, q ruleCell) []string {
 		sees = append(sees, "unknown")
 	}
 	switch {
-	case p.matrix[q.rpc].refused != notFound, q.rpc == "SetPrivacyMode":
+	case p.matrix[q.rpc].refused != notFound, q.rpc == "SetPrivacyMode", q.rpc == "GetPrivacyMode":
 		return nil
 	case q.about == "none":
 		return sees

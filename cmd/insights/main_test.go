@@ -291,7 +291,7 @@ func checkReports(t *testing.T, address, owner, member string) {
 	if text, err := os.ReadFile(target); err != nil || !bytes.HasPrefix(text, []byte("PAR1")) || !bytes.HasSuffix(text, []byte("PAR1")) {
 		t.Errorf("exported file: %v, %d bytes", err, len(text))
 	}
-	if code, out, errs := ask(owner, "export", "daus", "tz_offset=2"); code != exitOK || !strings.HasPrefix(out, "date,amount\r\n\"") || strings.Count(out, "\n") != 62 {
+	if code, out, errs := ask(owner, "export", "daus", "tz_offset=2"); code != exitOK || !strings.HasPrefix(out, "date,amount,suppressed\r\n\"") || strings.Count(out, "\n") != 62 {
 		t.Errorf("export: %d %s%s", code, out, errs)
 	}
 	if code, out, errs := ask(owner, "export", "apps", "-o", target); code != exitError || out != "" || !strings.Contains(errs, `"start_time" is required`) {
