@@ -323,12 +323,6 @@ func rejections(t *testing.T, srv *server.Server) (n int) {
 // Report waits while there is no room in memory or in the spool, gives up with its context, and goes on when there is room.
 func TestReporterIsBounded(t *testing.T) {
 	t.Parallel()
-	f := storetest.NewFixture(t, storetest.SQLite(t))
-	srv, _ := serve(t, f.Database, "127.0.0.1:0")
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const bound = 32 << 10
 	folder := t.TempDir()
 	for name, c := range map[string]struct {
@@ -341,9 +335,14 @@ func TestReporterIsBounded(t *testing.T) {
 		}, bound / 100, bound / 60},
 	} {
 		t.Run(name, func(t *testing.T) {
+			f := storetest.NewFixture(t, storetest.SQLite(t))
+			srv, _ := serve(t, f.Database, "127.0.0.1:0")
+			secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			conn := dial(t, srv.GRPCAddress(), secrets[0].Reveal())
-			r := c.reporter(conn)
-			n, err := 0, error(nil)
+			r, n := c.reporter(conn), 0
 			for ; err == nil && n < 10_000; n++ {
 				at := storetest.Now.Add(-time.Duration(n%600) * time.Minute)
 				patience, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
