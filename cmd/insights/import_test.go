@@ -34,7 +34,7 @@ func newCoder(t *testing.T) (url string, conn *pgx.Conn) {
 		INSERT INTO templates (id, organization_id, name) VALUES ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000001', 'docker');
 		INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, session_count_ssh)
 			SELECT at, '00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000003', 1, 1
-			FROM generate_series(now() - INTERVAL '20 hours', now(), INTERVAL '10 minutes') AS at`).ReadAll()
+			FROM generate_series(date_trunc('day', now(), 'UTC') - INTERVAL '12 hours', now(), INTERVAL '10 minutes') AS at`).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
