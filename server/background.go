@@ -22,18 +22,21 @@ const (
 	expireEvery  = 24 * time.Hour
 	expireAgain  = time.Hour // after a failure
 
-	expireTimeout = 10 * time.Minute
+	lookTimeout = 10 * time.Second // of work that looks at what is new
+	passTimeout = 10 * time.Minute // of work that may go through the whole database
 )
 
 // run does the background work of ingest until the context is done and the queue is committed.
 func (g *ingest) run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { g.committer.run(ctx) })
-	work.Go(func() { every(ctx, refreshEvery, g.logger, "refresh directory", g.directory.Refresh) })
-	work.Go(func() { every(ctx, treatEvery, g.logger, "treat what is stored by the privacy modes", g.store.Treat) })
-	work.Go(func() { every(ctx, touchEvery, g.logger, "note agents", g.touchAgents) })
+	work.Go(func() { every(ctx, refreshEvery, lookTimeout, g.logger, "refresh directory", g.directory.Refresh) })
+	work.Go(func() {
+		every(ctx, treatEvery, passTimeout, g.logger, "treat what is stored by the privacy modes", g.store.Treat)
+	})
+	work.Go(func() { every(ctx, touchEvery, lookTimeout, g.logger, "note agents", g.touchAgents) })
 	if g.stats != nil {
-		work.Go(func() { every(ctx, agentStatsEvery, g.logger, "read names of agents", g.stats.refresh) })
+		work.Go(func() { every(ctx, agentStatsEvery, lookTimeout, g.logger, "read names of agents", g.stats.refresh) })
 	}
 	work.Go(func() { g.foldForEver(ctx) })
 	work.Go(func() { g.expireForEver(ctx) })
@@ -69,8 +72,8 @@ func contain(work func() error) (err error) {
 	return work()
 }
 
-// every calls f again and again; what fails is logged and tried at the next turn.
-func every(ctx context.Context, interval time.Duration, logger *slog.Logger, doing string, f func(context.Context) error) {
+// every calls f again and again, each time for no longer than the timeout; what fails is logged and tried at the next turn.
+func every(ctx context.Context, interval, timeout time.Duration, logger *slog.Logger, doing string, f func(context.Context) error) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -79,7 +82,7 @@ func every(ctx context.Context, interval time.Duration, logger *slog.Logger, doi
 			return
 		case <-ticker.C:
 		}
-		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		try, cancel := context.WithTimeout(ctx, timeout)
 		if err := contain(func() error { return f(try) }); err != nil && ctx.Err() == nil {
 			logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
 		}
@@ -153,7 +156,7 @@ func (g *ingest) expireForEver(ctx context.Context) {
 	}
 	for {
 		wait := expireEvery
-		try, cancel := context.WithTimeout(ctx, expireTimeout)
+		try, cancel := context.WithTimeout(ctx, passTimeout)
 		var expired map[string]int64
 		err := contain(func() (err error) {
 			if _, err := g.store.KeepErased(try); err != nil {

@@ -64,5 +64,5 @@ func (e *erasures) follow(ctx context.Context) error {
 
 // run follows again and again, until the context is done.
 func (e *erasures) run(ctx context.Context) {
-	every(ctx, erasuresEvery, e.logger, "follow erasures", e.follow)
+	every(ctx, erasuresEvery, lookTimeout, e.logger, "follow erasures", e.follow)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -24,11 +23,16 @@ const (
 	auditBatch  = 1000 // events that are read at a time
 )
 
-// viewingActions are the questions whose answers name users.
-var viewingActions = []string{
-	path.Base(insightsv1.InsightsService_GetUserActivity_FullMethodName), path.Base(insightsv1.InsightsService_GetUserLatency_FullMethodName),
-	path.Base(insightsv1.InsightsService_GetActivity_FullMethodName),
-}
+// viewingActions are the questions whose answers name users: those that are audited.
+var viewingActions = func() (actions []string) {
+	methods := insightsv1.File_insights_v1_insights_proto.Services().ByName("InsightsService").Methods()
+	for i := range methods.Len() {
+		if r, err := readRule(methods.Get(i)); err == nil && r.audit {
+			actions = append(actions, string(methods.Get(i).Name()))
+		}
+	}
+	return actions
+}()
 
 // GetMyData implements [insightsv1.PrivacyServiceServer].
 func (p *privacyService) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest) (*insightsv1.GetMyDataResponse, error) {

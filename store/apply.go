@@ -55,21 +55,18 @@ type Refusal struct {
 // who were erased, and what would be theirs, do not come back.
 func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority) ([]Refusal, error) {
 	var refusals []Refusal
-	err := retryConflicts(ctx, func() error {
-		err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			c, entered, err := s.enter(tx, c)
-			if err != nil {
-				return err
-			}
-			a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered, ofErased: s.erased}
-			err = a.apply(c)
-			refusals = a.refusals
-			if err == nil && len(a.buried) > 0 {
-				err = s.bury(tx, a.buried)
-			}
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		c, entered, err := s.enter(tx, c)
+		if err != nil {
 			return err
-		})
-		return s.dialect.classify(err)
+		}
+		a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered, ofErased: s.erased}
+		err = a.apply(c)
+		refusals = a.refusals
+		if err == nil && len(a.buried) > 0 {
+			err = s.bury(tx, a.buried)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("apply catalog: %w", err)

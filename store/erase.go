@@ -31,11 +31,15 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
 	}
+	used, err := s.KnownSubjects(ctx, []uuid.UUID{user})
+	if err != nil {
+		return fmt.Errorf("erase user: %w", err)
+	}
 	erased, err := s.Erased(ctx, []uuid.UUID{user})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
 	}
-	if len(known) == 0 && !erased[user] {
+	if len(known) == 0 && len(used) == 0 && !erased[user] {
 		return fmt.Errorf("erase user: %s %w", user, ErrUnknown)
 	}
 	if err := s.erase(ctx, user); err != nil {
@@ -44,6 +48,12 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	return s.scrub(ctx)
 }
 
+// namedUsers are the ids of all users that the database names anywhere.
+const namedUsers = `SELECT id FROM users UNION SELECT user_id FROM subjects UNION SELECT user_id FROM user_status_changes
+	UNION SELECT user_id FROM group_members UNION SELECT owner_id FROM workspaces
+	UNION SELECT principal_id FROM role_bindings WHERE principal_kind = 'user' UNION SELECT principal_id FROM tokens WHERE principal_kind = 'user'
+	UNION SELECT principal_id FROM audit_events WHERE principal_kind = 'user'`
+
 // KeepErased erases those again whom a backup brought back that is older than their erasure, or something that happened at its
 // very moment, and returns their number.
 func (s *Store) KeepErased(ctx context.Context) (int, error) {
@@ -51,11 +61,7 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var named []uuid.UUID
-	err := s.lookups.WithContext(ctx).Raw(`SELECT id FROM users UNION SELECT user_id FROM subjects UNION SELECT user_id FROM user_status_changes
-		UNION SELECT user_id FROM group_members UNION SELECT owner_id FROM workspaces
-		UNION SELECT principal_id FROM role_bindings WHERE principal_kind = ? UNION SELECT principal_id FROM tokens WHERE principal_kind = ?
-		UNION SELECT principal_id FROM audit_events WHERE principal_kind = ?`, access.KindUser, access.KindUser, access.KindUser).Scan(&named).Error
-	if err != nil {
+	if err := s.lookups.WithContext(ctx).Raw(namedUsers).Scan(&named).Error; err != nil {
 		return 0, fmt.Errorf("read ids of users: %w", err)
 	}
 	back, err := s.Erased(ctx, named)
@@ -74,28 +80,26 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 func (s *Store) scrub(ctx context.Context) error {
 	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.scrub(ctx, s.writes)) })
 	if err != nil {
-		return fmt.Errorf("remove what is left of an erased user in the files of the database: %w", err)
+		return fmt.Errorf("remove what is left in the files of the database: %w", err)
 	}
 	return nil
 }
 
 // erase erases a user, under their own id and under their pseudonym, in one transaction.
 func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
-	err := retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			if err := s.dialect.lockTombstones(tx); err != nil {
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		if err := s.dialect.lockTombstones(tx); err != nil {
+			return err
+		}
+		buried := []uuid.UUID{uuid.Nil}
+		for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
+			e := eraser{tx: tx, now: At(s.clock()), user: id, nobody: uuid.New(), owned: map[uuid.UUID]bool{}}
+			if err := e.erase(); err != nil {
 				return err
 			}
-			buried := []uuid.UUID{uuid.Nil}
-			for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
-				e := eraser{tx: tx, now: At(s.clock()), user: id, nobody: uuid.New(), owned: map[uuid.UUID]bool{}}
-				if err := e.erase(); err != nil {
-					return err
-				}
-				buried = slices.AppendSeq(append(buried, id), maps.Keys(e.owned))
-			}
-			return s.bury(tx, buried)
-		}))
+			buried = slices.AppendSeq(append(buried, id), maps.Keys(e.owned))
+		}
+		return s.bury(tx, buried)
 	})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
@@ -321,32 +325,18 @@ func (e *eraser) trail() error {
 // erasedWord stands in the audit trail where there was a name or an id.
 const erasedWord = "erased"
 
-var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
-
 // unnamed is a text without the user's names and the ids of what was theirs.
 func (e *eraser) unnamed(text string) string {
-	text = replaceIDs(text, func(id uuid.UUID) bool { return id == e.user || e.owned[id] })
+	text = replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, id == e.user || e.owned[id] })
 	for _, name := range e.names {
 		text = replaceWord(text, inJSON(name), erasedWord)
 	}
 	return text
 }
 
-func replaceIDs(text string, erased func(uuid.UUID) bool) string {
-	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
-		if erased(uuid.MustParse(id)) {
-			return erasedWord
-		}
-		return id
-	})
-}
-
 // withoutErased is a text without the ids of users who were erased, and of what was theirs. Without the privacy key nobody can tell.
 func (s *Store) withoutErased(ctx context.Context, text string) (string, error) {
-	var ids []uuid.UUID
-	for _, id := range idPattern.FindAllString(text, -1) {
-		ids = append(ids, uuid.MustParse(id))
-	}
+	ids := idsIn(text)
 	if s.key == nil || len(ids) == 0 {
 		return text, nil
 	}
@@ -354,7 +344,28 @@ func (s *Store) withoutErased(ctx context.Context, text string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	return replaceIDs(text, func(id uuid.UUID) bool { return erased[id] }), nil
+	return replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, erased[id] }), nil
+}
+
+var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// idsIn are the ids that a text names, in lower or upper case.
+func idsIn(text string) []uuid.UUID {
+	var ids []uuid.UUID
+	for _, id := range idPattern.FindAllString(text, -1) {
+		ids = append(ids, uuid.MustParse(id))
+	}
+	return ids
+}
+
+// replaceIDs replaces those ids in a text that by has something for.
+func replaceIDs(text string, by func(uuid.UUID) (string, bool)) string {
+	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
+		if other, replaced := by(uuid.MustParse(id)); replaced {
+			return other
+		}
+		return id
+	})
 }
 
 // likeEscaper makes a text a pattern that only itself matches, where ! escapes.

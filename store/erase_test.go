@@ -1,13 +1,8 @@
 package store_test
 
 import (
-	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,48 +16,6 @@ import (
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
-
-// dump is everything that a database holds: the files of SQLite, or what a logical backup of Postgres says, where bytes are
-// hexadecimal digits.
-func dump(t *testing.T, database string) []byte {
-	t.Helper()
-	file, ok := strings.CutPrefix(database, "sqlite:")
-	if !ok {
-		out, err := exec.Command(filepath.Join(storetest.PostgresPrograms(t), "pg_dump"), database).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	var all []byte
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		part, err := os.ReadFile(file + suffix)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		all = append(all, part...)
-	}
-	return all
-}
-
-// traces are the words that a database holds, as text, as bytes or as hexadecimal digits.
-func traces(t *testing.T, database string, words map[string]string) (found []string) {
-	t.Helper()
-	all := bytes.ToLower(dump(t, database))
-	for what, word := range words {
-		forms := [][]byte{[]byte(word), []byte(hex.EncodeToString([]byte(word)))}
-		if id, err := uuid.Parse(word); err == nil {
-			forms = append(forms, bytes.ToLower(id[:]), []byte(hex.EncodeToString(id[:])))
-		}
-		for _, form := range forms {
-			if bytes.Contains(all, bytes.ToLower(form)) {
-				found = append(found, what)
-				break
-			}
-		}
-	}
-	return found
-}
 
 // openWith opens another database with the privacy key of one.
 func openWith(t *testing.T, database, keyOf string) *store.Store {
@@ -243,7 +196,7 @@ func TestErase(t *testing.T) {
 				t.Errorf("erasing nobody: %v", err)
 			}
 			before := c.totals(t, c.Store)
-			if found := traces(t, c.Database, c.words); len(found) < len(c.words)-2 { // pseudonyms are nowhere to begin with
+			if found := storetest.Traces(t, c.Database, c.words); len(found) < len(c.words)-2 { // pseudonyms are nowhere to begin with
 				t.Fatalf("of %d words only %q are there", len(c.words), found)
 			}
 			made := backup(t, c.Database)
@@ -256,7 +209,7 @@ func TestErase(t *testing.T) {
 			}
 			clean := func(when string, s *store.Store, database string) {
 				t.Helper()
-				if found := traces(t, database, c.words); len(found) > 0 {
+				if found := storetest.Traces(t, database, c.words); len(found) > 0 {
 					t.Errorf("%s, there is still: %q", when, found)
 				}
 				same(t, when, before, c.totals(t, s))
@@ -306,7 +259,7 @@ func TestErase(t *testing.T) {
 				t.Fatal(err)
 			}
 			restored := openWith(t, older, c.Database)
-			if found := traces(t, older, c.words); len(found) < len(c.words)-2 {
+			if found := storetest.Traces(t, older, c.words); len(found) < len(c.words)-2 {
 				t.Fatalf("of %d words the backup has only %q", len(c.words), found)
 			}
 			if n, err := restored.KeepErased(t.Context()); n != 2 || err != nil {

@@ -23,26 +23,24 @@ func (s *Store) FirstToken(ctx context.Context) (access.Token, error) {
 		ID: secret.ID(), Hash: secret.Hash(), Name: "first owner", PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID, CreatedAt: now,
 	}
 	event := AuditEvent{uuid.New(), now, KindCommandLine, uuid.Nil, "token first", "token=" + token.ID}
-	err := retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			first := tx.Exec(`INSERT INTO first_tokens (id, token_id) VALUES (1, ?) ON CONFLICT (id) DO NOTHING`, token.ID)
-			if first.Error != nil {
-				return first.Error
-			}
-			var owners int64
-			if err := tx.Model(&RoleBinding{}).Where("role = ?", access.RoleOwner).Count(&owners).Error; err != nil {
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		first := tx.Exec(`INSERT INTO first_tokens (id, token_id) VALUES (1, ?) ON CONFLICT (id) DO NOTHING`, token.ID)
+		if first.Error != nil {
+			return first.Error
+		}
+		var owners int64
+		if err := tx.Model(&RoleBinding{}).Where("role = ?", access.RoleOwner).Count(&owners).Error; err != nil {
+			return err
+		}
+		if first.RowsAffected == 0 || owners > 0 {
+			return ErrNotFirst
+		}
+		for _, row := range []any{&b, &token, &event} {
+			if err := tx.Create(row).Error; err != nil {
 				return err
 			}
-			if first.RowsAffected == 0 || owners > 0 {
-				return ErrNotFirst
-			}
-			for _, row := range []any{&b, &token, &event} {
-				if err := tx.Create(row).Error; err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
+		}
+		return nil
 	})
 	if err != nil {
 		return access.Token{}, fmt.Errorf("make the first token: %w", err)

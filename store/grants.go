@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,9 +54,12 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 	return kept, nil
 }
 
+// errDry takes back what a dry run wrote.
+var errDry = errors.New("dry run")
+
 // SyncRoles makes the bindings of a source those that it has now, and returns how many it gave and took. Of those that it had
-// before it takes none that covers does not want; what was granted here stays. A dry run changes nothing. The error names the
-// field of a binding that does not fit its role.
+// before it takes none that covers does not want; what was granted here stays, and who was erased gets none. A dry run changes
+// nothing. The error names the field of a binding that does not fit its role.
 func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBinding, covers func(RoleBinding) bool, dry bool) (given, taken int, err error) {
 	type key struct {
 		kind                   access.Kind
@@ -66,45 +70,59 @@ func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBin
 	keyOf := func(b RoleBinding) key {
 		return key{b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID}
 	}
-	wanted := make(map[key]RoleBinding, len(bindings))
+	var users []uuid.UUID
 	for _, b := range bindings {
 		if err := b.Binding().Validate(); err != nil {
 			return 0, 0, err
 		}
-		b.ID, b.CreatedAt, b.Source = uuid.New(), At(s.clock()), source
-		wanted[keyOf(b)] = b
+		if b.PrincipalKind == access.KindUser {
+			users = append(users, b.PrincipalID)
+		}
 	}
-	err = retryConflicts(ctx, func() error {
-		missing := maps.Clone(wanted)
-		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			var held []RoleBinding
-			if err := tx.Find(&held).Error; err != nil {
+	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+		ids, err := s.idsToKeep(tx, users)
+		if err != nil {
+			return err
+		}
+		missing := make(map[key]RoleBinding, len(bindings))
+		for _, b := range bindings {
+			if b.PrincipalKind == access.KindUser {
+				id, may := ids[b.PrincipalID]
+				if !may {
+					continue
+				}
+				b.PrincipalID = id
+			}
+			b.ID, b.CreatedAt, b.Source = uuid.New(), At(s.clock()), source
+			missing[keyOf(b)] = b
+		}
+		var held []RoleBinding
+		if err := tx.Find(&held).Error; err != nil {
+			return err
+		}
+		var gone []uuid.UUID
+		for _, b := range held {
+			if _, wants := missing[keyOf(b)]; wants {
+				delete(missing, keyOf(b))
+			} else if b.Source == source && covers(b) {
+				gone = append(gone, b.ID)
+			}
+		}
+		given, taken = len(missing), len(gone)
+		if dry {
+			return errDry
+		}
+		for batch := range slices.Chunk(gone, writeBatch) {
+			if err := tx.Where("id IN ?", batch).Delete(&RoleBinding{}).Error; err != nil {
 				return err
 			}
-			var gone []uuid.UUID
-			for _, b := range held {
-				if _, wants := missing[keyOf(b)]; wants {
-					delete(missing, keyOf(b))
-				} else if b.Source == source && covers(b) {
-					gone = append(gone, b.ID)
-				}
-			}
-			given, taken = len(missing), len(gone)
-			if dry {
-				return nil
-			}
-			for batch := range slices.Chunk(gone, writeBatch) {
-				if err := tx.Where("id IN ?", batch).Delete(&RoleBinding{}).Error; err != nil {
-					return err
-				}
-			}
-			if len(missing) == 0 {
-				return nil
-			}
-			return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(slices.Collect(maps.Values(missing)), writeBatch).Error
-		}))
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(slices.Collect(maps.Values(missing)), writeBatch).Error
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDry) {
 		return 0, 0, fmt.Errorf("take over roles: %w", err)
 	}
 	return given, taken, nil

@@ -112,6 +112,11 @@ func retryConflicts(ctx context.Context, f func() error) error {
 	}
 }
 
+// inTransaction runs f in a transaction, again if others are in its way.
+func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+}
+
 // mergePostgres updates the rows that are there, which are most, and inserts the others. ON CONFLICT alone would do the
 // same, but locks each row before it updates it and logs the lock, half as much as the change itself.
 const mergePostgres = `WITH given AS MATERIALIZED (

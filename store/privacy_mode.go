@@ -122,19 +122,17 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
 		return "", ErrNoPrivacyKey
 	}
-	err = retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			modes, err := readPrivacyModes(tx)
-			if err != nil {
-				return err
-			}
-			previous = modes.Of(organization)
-			row := privacyModeRow{OrganizationID: organization, Mode: mode, Since: At(s.clock())}
-			if set, again := modes.set[organization]; again && set.Mode == mode {
-				return nil
-			}
-			return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
-		}))
+	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+		modes, err := readPrivacyModes(tx)
+		if err != nil {
+			return err
+		}
+		previous = modes.Of(organization)
+		row := privacyModeRow{OrganizationID: organization, Mode: mode, Since: At(s.clock())}
+		if set, again := modes.set[organization]; again && set.Mode == mode {
+			return nil
+		}
+		return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
 	})
 	if err != nil {
 		return "", fmt.Errorf("set privacy mode: %w", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/google/uuid"
@@ -78,6 +77,48 @@ func (s *Store) keptAs(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID,
 	return kept, nil
 }
 
+// idsToKeep returns the ids under which something of users may be kept; those who were erased are absent. Users of whom no catalog
+// tells get a pseudonym if any mode hides names: theirs may.
+func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	modes, err := readPrivacyModes(tx)
+	if err != nil {
+		return nil, err
+	}
+	erased, err := s.erased(tx, users)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := s.keptAs(tx, users)
+	if err != nil {
+		return nil, err
+	}
+	var known map[uuid.UUID]uuid.UUID
+	hide := modes.Strictest().AtLeast(PrivacyPseudonym)
+	if hide {
+		if known, err = parents(tx, "users", "id", users); err != nil {
+			return nil, err
+		}
+	}
+	ids := make(map[uuid.UUID]uuid.UUID, len(users))
+	for _, user := range users {
+		if erased[user] {
+			continue
+		}
+		ids[user] = idIn(kept, user)
+		if _, hidden := kept[user]; hidden || !hide || known[user] == user {
+			continue
+		}
+		if s.key == nil {
+			return nil, ErrNoPrivacyKey
+		}
+		if err := sealIdentity(tx, s.key, Identity{UserID: user}); err != nil {
+			return nil, err
+		}
+		ids[user] = s.key.Pseudonym(user)
+	}
+	return ids, nil
+}
+
 // KeptAs returns the id under which a user is kept.
 func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
 	kept, err := s.keptAs(s.lookups.WithContext(ctx), []uuid.UUID{user})
@@ -143,19 +184,10 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 	return nil
 }
 
-var anyID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
-
-// hideIDs replaces the ids of users in a text by those under which they are kept.
+// hideIDs is a text with the ids of users replaced by those under which they are kept, and all ids in lower case.
 func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
-	var ids []uuid.UUID
-	for _, found := range anyID.FindAllString(text, -1) {
-		ids = append(ids, uuid.MustParse(found))
-	}
-	kept, err := s.keptAs(s.lookups.WithContext(ctx), ids)
-	return anyID.ReplaceAllStringFunc(text, func(found string) string {
-		if pseudonym, hidden := kept[uuid.MustParse(found)]; hidden {
-			return pseudonym.String()
-		}
-		return found
+	kept, err := s.keptAs(s.lookups.WithContext(ctx), idsIn(text))
+	return replaceIDs(text, func(id uuid.UUID) (string, bool) {
+		return idIn(kept, id).String(), true
 	}), err
 }

@@ -1,12 +1,8 @@
 package store_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,7 +31,7 @@ func TestPseudonyms(t *testing.T) {
 			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyPseudonym); err != nil {
 				t.Fatal(err)
 			}
-			if left, err := p.UsersToHide(t.Context()); err != nil || left != len(p.Users) {
+			if left, err := p.UsersToHide(t.Context()); err != nil || left != len(p.Users)+1 {
 				t.Errorf("%d users to hide, %v", left, err)
 			}
 			p.treat(t)
@@ -69,7 +65,7 @@ func TestPseudonyms(t *testing.T) {
 			if err != nil || len(refusals) != 1 || !refusals[0].Permanent {
 				t.Errorf("the erased one comes back: %v, %v", refusals, err)
 			}
-			if found := tracesOf(t, p.Fixture, map[string]string{"id": p.Users[2].String(), "pseudonym": pseudonym.String()}); len(found) > 0 {
+			if found := storetest.Traces(t, p.Database, map[string]string{"id": p.Users[2].String(), "pseudonym": pseudonym.String()}); len(found) > 0 {
 				t.Errorf("the database holds %v of the erased one", found)
 			}
 			if now := p.activity(t); len(now) != len(before) || !slices.ContainsFunc(now, func(u store.UserUsage) bool { return u.Username == store.DeletedUser }) {
@@ -162,6 +158,41 @@ func (p *hidden) tell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := p.RecordAudit(t.Context(), access.KindService, uuid.New(), "GrantRole", strings.ToUpper(p.Users[1].String())); err != nil {
+		t.Fatal(err)
+	}
+	// As importers name them: people without an account as well.
+	stranger := uuid.NewSHA1(p.Organization, []byte("stranger"))
+	if modes, err := p.PrivacyModes(t.Context()); err != nil || modes.Strictest() != store.PrivacyFull {
+		p.words["stranger"] = stranger.String()
+	}
+	people := append(p.Users[:], stranger)
+	subjects, err := p.Subjects(t.Context(), people)
+	if err != nil || len(subjects) != len(people) {
+		t.Fatal(subjects, err)
+	}
+	for _, user := range p.Users {
+		if of := p.Subject[user]; of != 0 && subjects[user] != of {
+			t.Errorf("%s got another subject", user)
+		}
+	}
+	var roles []store.RoleBinding
+	for _, user := range people {
+		roles = append(roles, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleMember})
+	}
+	var given, taken int
+	for range 2 {
+		if given, taken, err = p.SyncRoles(t.Context(), "coder", roles, func(store.RoleBinding) bool { return true }, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if given+taken > 0 {
+		t.Errorf("the same roles again: gave %d and took %d", given, taken)
+	}
+	fresh, err := p.UnstoredCatalog(t.Context(), c)
+	if err != nil || len(fresh.Users)+len(fresh.Workspaces)+len(fresh.Groups) > 0 {
+		t.Errorf("what was just told is not stored: %v, %v", fresh, err)
+	}
 }
 
 // activity is who did what.
@@ -204,7 +235,7 @@ func (p *hidden) treat(t *testing.T) {
 // check looks for traces, and for what must still be there.
 func (p *hidden) check(t *testing.T, before []store.UserUsage) {
 	t.Helper()
-	if found := tracesOf(t, p.Fixture, p.words); len(found) > 0 {
+	if found := storetest.Traces(t, p.Database, p.words); len(found) > 0 {
 		t.Errorf("the database holds %v", found)
 	}
 	now := p.activity(t)
@@ -251,41 +282,6 @@ func (p *hidden) check(t *testing.T, before []store.UserUsage) {
 	if who, err := s.ResolvePseudonym(t.Context(), now[0].UserID); !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("without the key: %v, %v", who, err)
 	}
-}
-
-// tracesOf are the words that a database holds, as text, as bytes or as hexadecimal digits.
-func tracesOf(t *testing.T, f *storetest.Fixture, words map[string]string) (found []string) {
-	t.Helper()
-	var all []byte
-	if _, ok := strings.CutPrefix(f.Database, "sqlite:"); ok {
-		copied := filepath.Join(t.TempDir(), "copy.db")
-		if err := f.ExecForTest("VACUUM INTO ?", copied); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if all, err = os.ReadFile(copied); err != nil {
-			t.Fatal(err)
-		}
-	} else {
-		var err error
-		if all, err = exec.Command(filepath.Join(storetest.PostgresPrograms(t), "pg_dump"), f.Database).Output(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	all = bytes.ToLower(all)
-	for what, word := range words {
-		forms := []string{word, hex.EncodeToString([]byte(word))}
-		if id, err := uuid.Parse(word); err == nil {
-			forms = append(forms, string(id[:]), hex.EncodeToString(id[:]))
-		}
-		for _, form := range forms {
-			if bytes.Contains(all, bytes.ToLower([]byte(form))) {
-				found = append(found, what)
-				break
-			}
-		}
-	}
-	return found
 }
 
 // Hiding those who are there already goes on where it was interrupted.

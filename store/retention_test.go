@@ -44,7 +44,7 @@ func TestRetentionLeavesNothing(t *testing.T) {
 				if err := restore(t, database, backup(t, c.Database)); err != nil {
 					t.Fatal(err)
 				}
-				return traces(t, database, c.words)
+				return storetest.Traces(t, database, c.words)
 			}
 			if found := left(); len(found) < len(c.words)-2 {
 				t.Fatalf("of %d words only %q are left", len(c.words), found)

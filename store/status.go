@@ -14,36 +14,31 @@ import (
 // RecordStatusChanges keeps when users got which status, and makes the newest the user's own. A change that is known
 // already is written over; one of a user who was erased is not kept.
 func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusChange) error {
-	err := retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			var users []uuid.UUID
-			for _, c := range changes {
-				users = append(users, c.UserID)
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		var users []uuid.UUID
+		for _, c := range changes {
+			users = append(users, c.UserID)
+		}
+		ids, err := s.idsToKeep(tx, users)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			id, may := ids[c.UserID]
+			if !may {
+				continue
 			}
-			kept, err := s.keptAs(tx, users)
+			c.UserID = id
+			if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
+				return err
+			}
+			err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = ? ORDER BY at DESC LIMIT 1) WHERE id = ?`,
+				c.UserID, c.UserID).Error
 			if err != nil {
 				return err
 			}
-			erased, err := s.erased(tx, users)
-			if err != nil {
-				return err
-			}
-			for _, c := range changes {
-				if erased[c.UserID] {
-					continue
-				}
-				c.UserID = idIn(kept, c.UserID)
-				if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
-					return err
-				}
-				err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = ? ORDER BY at DESC LIMIT 1) WHERE id = ?`,
-					c.UserID, c.UserID).Error
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("record %d status changes: %w", len(changes), err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -25,68 +26,81 @@ func (subjectRow) TableName() string { return "subjects" }
 // Subjects returns the numbers under which the usage of users is kept; a user seen for the first time gets a random
 // one, from 1 on. It does not ask whether the users exist, but fails with ErrErased for one who was erased.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
-	subjects := make(map[uuid.UUID]int64, len(users))
-	err := retryConflicts(ctx, func() error {
-		tx := s.writes.WithContext(ctx)
-		if err := readSubjects(tx, users, subjects); err != nil || len(subjects) == len(users) {
-			return s.dialect.classify(err)
-		}
-		err := tx.Transaction(func(tx *gorm.DB) error {
-			erased, err := s.erased(tx, users)
-			if err != nil {
-				return err
-			}
-			var fresh []subjectRow
-			for _, user := range users {
-				if erased[user] {
-					return fmt.Errorf("user %s %w", user, ErrErased)
-				}
-				if _, known := subjects[user]; !known {
-					fresh = append(fresh, subjectRow{user, 1 + rand.Int64N(math.MaxInt64)})
-				}
-			}
-			slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
-			// No conflict target: a number that is taken already is not given twice either.
-			return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error
-		})
+	subjects, err := s.KnownSubjects(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	unknown := slices.DeleteFunc(slices.Clone(users), func(id uuid.UUID) bool { return subjects[id] != 0 })
+	if len(unknown) == 0 {
+		return subjects, nil
+	}
+	var given map[uuid.UUID]int64
+	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+		ids, err := s.idsToKeep(tx, unknown)
 		if err != nil {
-			return s.dialect.classify(err)
+			return err
 		}
-		if err := readSubjects(tx, users, subjects); err != nil {
-			return s.dialect.classify(err)
+		var fresh []subjectRow
+		for _, user := range unknown {
+			id, may := ids[user]
+			if !may {
+				return fmt.Errorf("user %s %w", user, ErrErased)
+			}
+			fresh = append(fresh, subjectRow{id, 1 + rand.Int64N(math.MaxInt64)})
 		}
-		for _, user := range users {
-			if _, known := subjects[user]; !known {
-				return fmt.Errorf("subject of user %s: the random number is taken: %w", user, ErrConflict)
+		slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
+		// No conflict target: a number that is taken already is not given twice either.
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(fresh, writeBatch).Error; err != nil {
+			return err
+		}
+		given, err = s.readSubjects(tx, unknown)
+		for _, user := range unknown {
+			if err == nil && given[user] == 0 {
+				err = fmt.Errorf("subject of user %s: the random number is taken: %w", user, ErrConflict)
 			}
 		}
-		return nil
+		return err
 	})
+	if err != nil {
+		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
+	}
+	maps.Copy(subjects, given)
+	return subjects, nil
+}
+
+// KnownSubjects returns the numbers of the users that have one.
+func (s *Store) KnownSubjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
+	subjects, err := s.readSubjects(s.lookups.WithContext(ctx), users)
 	if err != nil {
 		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
 	}
 	return subjects, nil
 }
 
-// KnownSubjects returns the numbers of the users that have one.
-func (s *Store) KnownSubjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
-	subjects := make(map[uuid.UUID]int64, len(users))
-	if err := readSubjects(s.lookups.WithContext(ctx), users, subjects); err != nil {
-		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
+func (s *Store) readSubjects(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]int64, error) {
+	kept, err := s.keptAs(tx, users)
+	if err != nil {
+		return nil, err
 	}
-	return subjects, nil
-}
-
-// readSubjects adds the numbers of users that have one to a map.
-func readSubjects(tx *gorm.DB, users []uuid.UUID, subjects map[uuid.UUID]int64) error {
-	for batch := range slices.Chunk(users, readBatch) {
+	ids := make([]uuid.UUID, len(users))
+	for i, user := range users {
+		ids[i] = idIn(kept, user)
+	}
+	known := make(map[uuid.UUID]int64, len(users))
+	for batch := range slices.Chunk(ids, readBatch) {
 		var found []subjectRow
 		if err := tx.Raw(`SELECT user_id, subject FROM subjects WHERE user_id IN ?`, batch).Scan(&found).Error; err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range found {
-			subjects[f.UserID] = f.Subject
+			known[f.UserID] = f.Subject
 		}
 	}
-	return nil
+	subjects := make(map[uuid.UUID]int64, len(known))
+	for i, user := range users {
+		if subject, ok := known[ids[i]]; ok {
+			subjects[user] = subject
+		}
+	}
+	return subjects, nil
 }

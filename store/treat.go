@@ -39,10 +39,14 @@ func (s *Store) Treat(ctx context.Context) error {
 			return fmt.Errorf("treat what is stored by the privacy modes: %w", err)
 		}
 	}
+	due = slices.DeleteFunc(due, func(r privacyModeRow) bool { return begin.Sub(r.Since.Time) < settleTime })
+	if len(due) == 0 {
+		return nil
+	}
+	if err := s.scrub(ctx); err != nil {
+		return err
+	}
 	for _, r := range due {
-		if begin.Sub(r.Since.Time) < settleTime {
-			continue
-		}
 		err := s.writes.WithContext(ctx).Model(&privacyModeRow{}).Where("organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since).
 			Update("treated_at", At(s.clock())).Error
 		if err != nil {
@@ -68,12 +72,16 @@ func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, er
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
-	return slices.DeleteFunc(named, func(u User) bool { return !modes.OfUser(u.OrganizationIDs).AtLeast(PrivacyPseudonym) }), nil
-}
-
-// inTransaction runs f in a transaction, again if others are in its way.
-func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+	hide := slices.DeleteFunc(named, func(u User) bool { return !modes.OfUser(u.OrganizationIDs).AtLeast(PrivacyPseudonym) })
+	if !modes.Strictest().AtLeast(PrivacyPseudonym) {
+		return hide, nil
+	}
+	var strangers []User // of whom no catalog tells whose they are
+	err = s.lookups.WithContext(ctx).Raw(`SELECT id FROM (` + namedUsers + `) AS named WHERE id NOT IN (SELECT id FROM users) AND id NOT IN (SELECT id FROM pseudonyms)`).Scan(&strangers).Error
+	if err != nil {
+		return nil, fmt.Errorf("read ids of users: %w", err)
+	}
+	return append(hide, strangers...), nil
 }
 
 func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {

@@ -13,24 +13,28 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// UnstoredCatalog returns the items of a change that the catalog does not hold as they are: who imports the same again writes
-// nothing. What is to be deleted is not looked at.
+// UnstoredCatalog returns the items of a change that the catalog does not hold as they may be kept: who imports the same again
+// writes nothing. Nothing of users who were erased is among them. What is to be deleted is not looked at.
 func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error) {
 	tx := s.lookups.WithContext(ctx)
-	workspaces := slices.Clone(c.Workspaces)
-	for i := range workspaces {
-		workspaces[i].ChangedAt = Instant{} // when it was written does not matter
+	c, err := s.withoutThoseErased(tx, c)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
+	}
+	kept, err := s.asKept(tx, c)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
 	}
 	fresh := Catalog{Deleted: c.Deleted}
-	err := errors.Join(
-		into(&fresh.Organizations)(unstored(tx, "id", c.Organizations, func(x Organization) uuid.UUID { return x.ID })),
-		into(&fresh.Templates)(unstored(tx, "id", c.Templates, func(x Template) uuid.UUID { return x.ID })),
-		into(&fresh.Versions)(unstored(tx, "id", c.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
-		into(&fresh.Users)(unstored(tx, "id", c.Users, func(x User) uuid.UUID { return x.ID })),
-		into(&fresh.Groups)(unstoredGroups(tx, c.Groups)),
-		into(&fresh.Workspaces)(unstored(tx.Omit("changed_at"), "id", workspaces, func(x Workspace) uuid.UUID { return x.ID })),
-		into(&fresh.Agents)(unstored(tx, "id", c.Agents, func(x Agent) uuid.UUID { return x.ID })),
-		into(&fresh.Apps)(unstored(tx, "agent_id", c.Apps, func(x App) uuid.UUID { return x.AgentID })),
+	err = errors.Join(
+		pick(&fresh.Organizations, c.Organizations)(unstored(tx, "id", kept.Organizations, func(x Organization) uuid.UUID { return x.ID })),
+		pick(&fresh.Templates, c.Templates)(unstored(tx, "id", kept.Templates, func(x Template) uuid.UUID { return x.ID })),
+		pick(&fresh.Versions, c.Versions)(unstored(tx, "id", kept.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
+		pick(&fresh.Users, c.Users)(unstored(tx, "id", kept.Users, func(x User) uuid.UUID { return x.ID })),
+		pick(&fresh.Groups, c.Groups)(unstoredGroups(tx, kept.Groups)),
+		pick(&fresh.Workspaces, c.Workspaces)(unstored(tx.Omit("changed_at"), "id", kept.Workspaces, func(x Workspace) uuid.UUID { return x.ID })),
+		pick(&fresh.Agents, c.Agents)(unstored(tx, "id", kept.Agents, func(x Agent) uuid.UUID { return x.ID })),
+		pick(&fresh.Apps, c.Apps)(unstored(tx, "agent_id", kept.Apps, func(x App) uuid.UUID { return x.AgentID })),
 	)
 	if err != nil {
 		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
@@ -38,18 +42,77 @@ func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error)
 	return fresh, nil
 }
 
-// into keeps a list and passes its error on.
-func into[T any](to *[]T) func([]T, error) error {
-	return func(items []T, err error) error {
-		*to = items
+// withoutThoseErased leaves out of a change who was erased and what was theirs.
+func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
+	var ids []uuid.UUID
+	for _, u := range c.Users {
+		ids = append(ids, u.ID)
+	}
+	for _, g := range c.Groups {
+		ids = append(ids, g.UserIDs...)
+	}
+	for _, w := range c.Workspaces {
+		ids = append(ids, w.ID, w.OwnerID)
+	}
+	for _, a := range c.Agents {
+		ids = append(ids, a.ID, a.WorkspaceID)
+	}
+	for _, a := range c.Apps {
+		ids = append(ids, a.AgentID)
+	}
+	erased, err := s.erased(tx, ids)
+	if err != nil || len(erased) == 0 {
+		return c, err
+	}
+	c.Users = slices.DeleteFunc(slices.Clone(c.Users), func(u User) bool { return erased[u.ID] })
+	c.Groups = slices.Clone(c.Groups)
+	for i, g := range c.Groups {
+		c.Groups[i].UserIDs = slices.DeleteFunc(slices.Clone(g.UserIDs), func(id uuid.UUID) bool { return erased[id] })
+	}
+	c.Workspaces = slices.DeleteFunc(slices.Clone(c.Workspaces), func(w Workspace) bool { return erased[w.ID] || erased[w.OwnerID] })
+	c.Agents = slices.DeleteFunc(slices.Clone(c.Agents), func(a Agent) bool { return erased[a.ID] || erased[a.WorkspaceID] })
+	c.Apps = slices.DeleteFunc(slices.Clone(c.Apps), func(a App) bool { return erased[a.AgentID] })
+	return c, nil
+}
+
+// asKept is a change as the catalog would hold it: with the same items, under the names that the privacy modes allow.
+func (s *Store) asKept(tx *gorm.DB, c Catalog) (Catalog, error) {
+	kept, e, err := s.enter(tx, c)
+	if err != nil {
+		return Catalog{}, err
+	}
+	templates := make([]uuid.UUID, len(kept.Workspaces))
+	for i, w := range kept.Workspaces {
+		templates[i] = w.TemplateID
+	}
+	organizations, err := parents(tx, "templates", "organization_id", templates)
+	if err != nil {
+		return Catalog{}, err
+	}
+	kept.Workspaces = slices.Clone(kept.Workspaces)
+	for i := range kept.Workspaces {
+		w := &kept.Workspaces[i]
+		e.nameWorkspace(w, organizations[w.TemplateID])
+		w.ChangedAt = Instant{} // when it was written does not matter
+	}
+	return kept, nil
+}
+
+// pick keeps the items that are at the positions which are found, and passes the error on.
+func pick[T any](to *[]T, items []T) func(positions []int, err error) error {
+	return func(positions []int, err error) error {
+		for _, i := range positions {
+			*to = append(*to, items[i])
+		}
 		return err
 	}
 }
 
-// unstored returns the items of which no row is the same. A column holds what key returns.
-func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUID) ([]T, error) {
-	var fresh []T
-	for batch := range slices.Chunk(items, readBatch) {
+// unstored returns the positions of the items of which no row is the same. A column holds what key returns.
+func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUID) ([]int, error) {
+	var fresh []int
+	for first := 0; first < len(items); first += readBatch {
+		batch := items[first:min(first+readBatch, len(items))]
 		keys := make([]uuid.UUID, len(batch))
 		for i, item := range batch {
 			keys[i] = key(item)
@@ -62,22 +125,23 @@ func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUI
 		for _, r := range rows {
 			known[key(r)] = append(known[key(r)], r)
 		}
-		for _, item := range batch {
+		for i, item := range batch {
 			if !slices.ContainsFunc(known[key(item)], func(r T) bool { return reflect.DeepEqual(r, item) }) {
-				fresh = append(fresh, item)
+				fresh = append(fresh, first+i)
 			}
 		}
 	}
 	return fresh, nil
 }
 
-// unstoredGroups returns the groups that are not there with the same name and members, in whatever order.
-func unstoredGroups(tx *gorm.DB, groups []Group) ([]Group, error) {
+// unstoredGroups returns the positions of the groups that are not there with the same name and members, in whatever order.
+func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
 	var members []GroupMember
+	var of []int // the positions of the members' groups
 	bare := make([]Group, len(groups))
 	for i, g := range groups {
 		for _, user := range g.UserIDs {
-			members = append(members, GroupMember{g.ID, user})
+			members, of = append(members, GroupMember{g.ID, user}), append(of, i)
 		}
 		bare[i] = g
 		bare[i].UserIDs = nil
@@ -90,14 +154,11 @@ func unstoredGroups(tx *gorm.DB, groups []Group) ([]Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	stale := map[uuid.UUID]bool{}
-	for _, g := range changed {
-		stale[g.ID] = true
+	for _, i := range added {
+		changed = append(changed, of[i])
 	}
-	for _, m := range added {
-		stale[m.GroupID] = true
-	}
-	for batch := range slices.Chunk(groups, readBatch) {
+	for first := 0; first < len(groups); first += readBatch {
+		batch := groups[first:min(first+readBatch, len(groups))]
 		ids := make([]uuid.UUID, len(batch))
 		for i, g := range batch {
 			ids[i] = g.ID
@@ -110,11 +171,13 @@ func unstoredGroups(tx *gorm.DB, groups []Group) ([]Group, error) {
 			return nil, err
 		}
 		for _, c := range counts {
-			i := slices.Index(ids, c.GroupID)
-			stale[c.GroupID] = stale[c.GroupID] || c.Members != len(batch[i].UserIDs)
+			if i := slices.Index(ids, c.GroupID); c.Members != len(batch[i].UserIDs) {
+				changed = append(changed, first+i)
+			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(groups), func(g Group) bool { return !stale[g.ID] }), nil
+	slices.Sort(changed)
+	return slices.Compact(changed), nil
 }
 
 // GroupsOf returns the ids of the groups of an organization.
@@ -148,9 +211,28 @@ func (s *Store) UnstoredBuilds(ctx context.Context, builds []Build) ([]Build, er
 	}), nil
 }
 
-// UnstoredStatusChanges returns the changes that are not kept.
+// UnstoredStatusChanges returns the changes that are not kept, without those of users who were erased.
 func (s *Store) UnstoredStatusChanges(ctx context.Context, changes []UserStatusChange) ([]UserStatusChange, error) {
-	fresh, err := unstored(s.lookups.WithContext(ctx), "user_id", changes, func(c UserStatusChange) uuid.UUID { return c.UserID })
+	tx := s.lookups.WithContext(ctx)
+	users := make([]uuid.UUID, len(changes))
+	for i, c := range changes {
+		users[i] = c.UserID
+	}
+	erased, err := s.erased(tx, users)
+	if err != nil {
+		return nil, fmt.Errorf("compare status changes: %w", err)
+	}
+	ids, err := s.keptAs(tx, users)
+	if err != nil {
+		return nil, fmt.Errorf("compare status changes: %w", err)
+	}
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c UserStatusChange) bool { return erased[c.UserID] })
+	kept := slices.Clone(changes)
+	for i, c := range changes {
+		kept[i].UserID = idIn(ids, c.UserID)
+	}
+	var fresh []UserStatusChange
+	err = pick(&fresh, changes)(unstored(tx, "user_id", kept, func(c UserStatusChange) uuid.UUID { return c.UserID }))
 	if err != nil {
 		return nil, fmt.Errorf("compare status changes: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // Options say what to import.
@@ -337,14 +339,8 @@ func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Co
 	if err != nil {
 		return fmt.Errorf("import from %s: %w", i.from, err)
 	}
-	erased, err := i.to.Erased(ctx, used.users())
-	if err != nil {
+	if err := i.dropUnwanted(ctx, used); err != nil {
 		return err
-	}
-	for c := range used {
-		if erased[c.user] {
-			delete(used, c)
-		}
 	}
 	if err := i.findSubjects(ctx, used.users()); err != nil {
 		return err
@@ -362,6 +358,27 @@ func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Co
 		return err
 	}
 	return i.save(ctx)
+}
+
+// dropUnwanted leaves only what may be kept: nothing of users who were erased, and of each organization what its privacy mode allows.
+func (i *Importer) dropUnwanted(ctx context.Context, used usage) error {
+	erased, err := i.to.Erased(ctx, used.users())
+	if err != nil {
+		return err
+	}
+	modes, err := i.to.PrivacyModes(ctx)
+	if err != nil {
+		return err
+	}
+	organizations, err := i.to.OrganizationsOf(ctx, nil)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(used, func(c cell, _ *use) bool {
+		mode := modes.Of(organizations[c.template])
+		return erased[c.user] || mode == store.PrivacyOff || c.kind == minute.Connection && mode.AtLeast(store.PrivacyAggregate)
+	})
+	return nil
 }
 
 // findSubjects learns the subjects of users. In a dry run new ones get numbers that nobody else has.

@@ -144,6 +144,68 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// An import keeps what the privacy mode allows: nobody's name or id, and nothing new the second time; in the strictest modes no
+// latencies or no usage.
+func TestImportObeysPrivacyModes(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "names", 3)
+			w.exec(t, `UPDATE users SET rbac_roles = '{owner}' WHERE id = $1`, w.users[0])
+			w.exec(t, `INSERT INTO workspace_app_stats (user_id, workspace_id, access_method, slug_or_port, session_started_at, session_ended_at)
+				VALUES ($1, $2, 'path', 'code', $3, $3)`, w.users[2], w.workspaces[0][0], w.now.Add(-time.Hour))
+			w.exec(t, `DELETE FROM organization_members WHERE user_id = $1`, w.users[2]) // a guest, who may be of any organization
+			database := open(t)
+			to := storetest.Open(t, database, time.Now())
+			if _, err := to.SetPrivacyMode(t.Context(), w.organization, store.PrivacyPseudonym); err != nil {
+				t.Fatal(err)
+			}
+			options := Options{Organization: w.organization.String()}
+			runImport(t, w.url, to, options)
+			words := map[string]string{}
+			for i, user := range w.users[:2] {
+				words[fmt.Sprint("id ", i)], words[fmt.Sprint("name ", i)] = user.String(), fmt.Sprint("user", i)
+			}
+			if found := storetest.Traces(t, database, words); len(found) > 0 {
+				t.Errorf("the database holds %v", found)
+			}
+			a := ask(t, to, w.begin)
+			if len(a.Activity) != len(w.users) || len(a.Latency) == 0 {
+				t.Errorf("%d users with activity, %d with latency", len(a.Activity), len(a.Latency))
+			}
+			if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String()+" organization "+w.organization.String(), time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(Report{}, runImport(t, w.url, to, options)); diff != "" {
+				t.Error("an import from the beginning adds:", diff)
+			}
+			if diff := cmp.Diff(a, ask(t, to, w.begin)); diff != "" {
+				t.Error("other answers after another import:", diff)
+			}
+			if err := to.EraseUser(t.Context(), w.users[0]); err != nil {
+				t.Fatal(err)
+			}
+			if r := runImport(t, w.url, to, Options{}); r.Users+r.Workspaces+r.Agents+r.Refused > 1 { // of the guest, for the roles of the site are new
+				t.Errorf("somebody who was erased is imported: %+v", r)
+			}
+
+			for mode, want := range map[store.PrivacyMode]func(r Report) bool{
+				store.PrivacyAggregate: func(r Report) bool { return r.HalfHours > 0 && r.Samples == 0 },
+				store.PrivacyOff:       func(r Report) bool { return r.HalfHours == 0 && r.Samples == 0 },
+			} {
+				to := storetest.Open(t, open(t), time.Now())
+				if _, err := to.SetPrivacyMode(t.Context(), uuid.Nil, mode); err != nil {
+					t.Fatal(err)
+				}
+				if r := runImport(t, w.url, to, Options{}); !want(r) {
+					t.Errorf("%s: %+v", mode, r)
+				}
+			}
+		})
+	}
+}
+
 // check compares the answers with the naive count.
 func (w *world) check(t *testing.T, to *store.Store) {
 	t.Helper()
