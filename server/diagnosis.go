@@ -96,13 +96,21 @@ func (o observed) empty() (sections []string) {
 	return sections
 }
 
+// of is what explains sections: of the one about builds not what is known of usage.
+func (o observed) of(sections []string) observed {
+	if slices.Equal(sections, []string{sectionParameters}) {
+		return observed{parameters: o.parameters}
+	}
+	return o
+}
+
 // reasons says why sections of an answer are empty, each with what explains it best, and of others what they lack as far as
 // the answer itself shows it: a full answer costs no query.
 func (s *insightsService) reasons(ctx context.Context, q question, o observed) ([]*insightsv1.SectionReason, error) {
 	var reasons []*insightsv1.SectionReason
 	empty := o.empty()
 	if len(empty) > 0 {
-		found, err := s.findings(ctx, q, o)
+		found, err := s.findings(ctx, q, o.of(empty))
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +153,12 @@ func (s *insightsService) findings(ctx context.Context, q question, o observed) 
 	if d.off, err = s.templatesOff(ctx, q.mode); err != nil {
 		return nil, err
 	}
-	if d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online)); err != nil {
+	if o.insights == nil && o.activity == nil && o.latency == nil {
+		d.facts, err = s.store.BuildFacts(ctx, scopeOf(ctx), q.start, q.end)
+	} else {
+		d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online))
+	}
+	if err != nil {
 		return nil, err
 	}
 	if len(d.facts) == 0 {

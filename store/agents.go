@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
 )
@@ -25,45 +24,62 @@ type AgentState struct {
 	DERPRegion       string    `gorm:"column:derp_region"` // of its relay; empty: not known
 }
 
-// touchAgent keeps the first connection, and what was known where the new reports say nothing.
-var touchAgent = clause.OnConflict{
-	Columns: []clause.Column{{Name: "agent_id"}},
-	DoUpdates: clause.Assignments(map[string]any{
-		"version":         gorm.Expr("CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END"),
-		"derp_region":     gorm.Expr("CASE WHEN excluded.derp_region = '' THEN agent_states.derp_region ELSE excluded.derp_region END"),
-		"legacy_sessions": gorm.Expr("COALESCE(excluded.legacy_sessions, agent_states.legacy_sessions)"),
-		"last_seen_at":    later("last_seen_at"),
-		"direct_at":       later("direct_at"),
-		"relayed_at":      later("relayed_at"),
-	}),
-}
-
-func later(column string) clause.Expr {
-	return gorm.Expr("CASE WHEN excluded." + column + " > agent_states." + column + " THEN excluded." + column + " ELSE agent_states." + column + " END")
-}
+// The touch keeps the first connection, and what was known where the new reports say nothing. Agents that are no longer in the
+// catalog are left out. What is written is called excluded, as ON CONFLICT does.
+const (
+	touchColumns = `agent_id, version, first_connected_at, last_seen_at, legacy_sessions, direct_at, relayed_at, derp_region`
+	touchSet     = ` SET version = CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END,
+		derp_region = CASE WHEN excluded.derp_region = '' THEN agent_states.derp_region ELSE excluded.derp_region END,
+		legacy_sessions = COALESCE(excluded.legacy_sessions, agent_states.legacy_sessions),
+		last_seen_at = CASE WHEN excluded.last_seen_at > agent_states.last_seen_at THEN excluded.last_seen_at ELSE agent_states.last_seen_at END,
+		direct_at = CASE WHEN excluded.direct_at > agent_states.direct_at THEN excluded.direct_at ELSE agent_states.direct_at END,
+		relayed_at = CASE WHEN excluded.relayed_at > agent_states.relayed_at THEN excluded.relayed_at ELSE agent_states.relayed_at END`
+	touchTail = ` ON CONFLICT (agent_id) DO UPDATE` + touchSet
+)
 
 // TouchAgents notes that agents reported. The first connection stays what it was when first noted. Agents that are no longer in
 // the catalog are left out.
 func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
-	ids := make([]uuid.UUID, len(agents))
-	for i, a := range agents {
-		ids[i] = a.AgentID
-	}
-	known, err := parents(s.lookups.WithContext(ctx), "agents", "workspace_id", ids)
-	if err != nil {
-		return err
-	}
-	agents = slices.DeleteFunc(slices.Clone(agents), func(a AgentState) bool { return known[a.AgentID] == uuid.Nil })
+	agents = slices.Clone(agents)
 	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
 	for batch := range slices.Chunk(agents, writeBatch) {
-		err := retryConflicts(ctx, func() error {
-			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(touchAgent).Create(&batch).Error)
-		})
+		err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.touch(ctx, s.writes, batch)) })
 		if err != nil {
 			return fmt.Errorf("note %d agents: %w", len(batch), err)
 		}
 	}
 	return nil
+}
+
+// touchPostgres updates the agents that reported before, which are most, and inserts the others, as mergePostgres does.
+const touchPostgres = `WITH given AS MATERIALIZED (
+		SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::text[]) AS given(` + touchColumns + `)
+	), updated AS (
+		UPDATE agent_states` + touchSet + ` FROM given AS excluded WHERE agent_states.agent_id = excluded.agent_id RETURNING agent_states.agent_id
+	)
+	INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM given
+	WHERE agent_id NOT IN (SELECT agent_id FROM updated) AND EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
+
+func (postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
+	ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)), make([]*bool, len(agents))
+	first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents))
+	for i, a := range agents {
+		ids[i], versions[i], regions[i], legacy[i] = a.AgentID, a.Version, a.DERPRegion, a.LegacySessions
+		first[i], last[i], direct[i], relayed[i] = a.FirstConnectedAt.micros(), a.LastSeenAt.micros(), a.DirectAt.micros(), a.RelayedAt.micros()
+	}
+	raw, err := db.DB()
+	if err != nil {
+		return err
+	}
+	_, err = raw.ExecContext(ctx, touchPostgres, ids, versions, first, last, legacy, direct, relayed, regions)
+	return err
+}
+
+func (sqliteDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
+	const statement = `INSERT INTO agent_states (` + touchColumns + `) SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?)` + touchTail
+	return executeEach(ctx, db, statement, agents, func(a AgentState) []any {
+		return []any{a.AgentID, a.Version, a.FirstConnectedAt, a.LastSeenAt, a.LegacySessions, a.DirectAt, a.RelayedAt, a.DERPRegion, a.AgentID}
+	}, func() {})
 }
 
 // FirstConnections is how long it took the agents of one name in the workspaces of one name to connect for the first time,

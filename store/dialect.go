@@ -33,6 +33,8 @@ type dialect interface {
 	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
 	// read hands f the rows of a query outside of transactions, which end with f.
 	read(query *gorm.DB, f func(records) error) error
+	// touch notes that agents reported.
+	touch(ctx context.Context, db *gorm.DB, agents []AgentState) error
 	// among is a condition that a column holds one of some numbers, however many, and its only argument.
 	among(column string, numbers []int64) (condition, argument string)
 	// yield makes the transaction give way when it must wait for a lock.

@@ -20,10 +20,14 @@ func At(t time.Time) Instant {
 
 // Value implements [driver.Valuer].
 func (i Instant) Value() (driver.Value, error) {
+	return i.micros(), nil
+}
+
+func (i Instant) micros() int64 {
 	if i.IsZero() {
-		return int64(0), nil
+		return 0
 	}
-	return i.UnixMicro(), nil
+	return i.UnixMicro()
 }
 
 // Scan implements [database/sql.Scanner].

@@ -148,6 +148,14 @@ func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) e
 }
 
 func (sqliteDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
+	const statement = `INSERT INTO usage_open (` + mergeColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?)` + mergeTail
+	return executeEach(ctx, db, statement, rows, func(r OpenRow) []any {
+		return []any{r.HalfHour, r.Template, r.Subject, r.Kind, r.App, r.Minutes, r.Connected, r.latencies()}
+	}, func() { failpoint.Hit(failpoint.BeforeCommit) })
+}
+
+// executeEach executes a statement for each row, in one transaction, and calls beforeCommit at its end.
+func executeEach[R any](ctx context.Context, db *gorm.DB, statement string, rows []R, arguments func(R) []any, beforeCommit func()) error {
 	raw, err := db.DB()
 	if err != nil {
 		return err
@@ -157,17 +165,16 @@ func (sqliteDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) err
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it has nothing to do
-	statement, err := tx.PrepareContext(ctx, `INSERT INTO usage_open (`+mergeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`+mergeTail)
+	prepared, err := tx.PrepareContext(ctx, statement)
 	if err != nil {
 		return err
 	}
-	defer statement.Close()
+	defer prepared.Close()
 	for _, r := range rows {
-		_, err := statement.ExecContext(ctx, r.HalfHour, r.Template, r.Subject, r.Kind, r.App, r.Minutes, r.Connected, r.latencies())
-		if err != nil {
+		if _, err := prepared.ExecContext(ctx, arguments(r)...); err != nil {
 			return err
 		}
 	}
-	failpoint.Hit(failpoint.BeforeCommit)
+	beforeCommit()
 	return tx.Commit()
 }
