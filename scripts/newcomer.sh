@@ -29,6 +29,11 @@ port=$((20000 + RANDOM % 10000))
 as_postgres initdb -D "$work/postgres" -A trust -U postgres -E UTF8 --locale=C.UTF-8 >/dev/null
 as_postgres pg_ctl -D "$work/postgres" -w -l "$work/postgres/log" -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=" start >/dev/null
 
+# The deployment of Coder that is followed.
+coder=postgres://postgres@127.0.0.1:$port/coder
+psql "${coder%/coder}/postgres" -qc 'CREATE DATABASE coder'
+for file in schema deployment; do psql "$coder" -qf "cmd/insights/coder/testdata/$file.sql" >/dev/null; done
+
 # Nothing of the user's is left but where programs, certificates, modules and packages come from.
 kept=("PATH=$PATH")
 for name in GOPROXY GOSUMDB GONOSUMDB GOTOOLCHAIN; do kept+=("$name=$(go env "$name")"); done
@@ -38,5 +43,5 @@ cd "$work/desk"
 env -i "${kept[@]}" HOME="$work/home" LANG=C.UTF-8 NEWCOMER=yes \
     GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0="url.$repository.insteadOf" GIT_CONFIG_VALUE_0=https://github.com/template-insights/insights \
     GIT_CONFIG_KEY_1=safe.directory GIT_CONFIG_VALUE_1='*' \
-    PGHOST=127.0.0.1 PGPORT="$port" PGUSER=postgres \
+    PGHOST=127.0.0.1 PGPORT="$port" PGUSER=postgres CODER_PG_CONNECTION_URL="$coder" \
     "$repository/scripts/docs.sh" "$repository/docs/quick-start.md"

@@ -19,24 +19,18 @@ func newCoder(t *testing.T) (url string, conn *pgx.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := os.ReadFile("coder/testdata/schema.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if conn, err = pgx.Connect(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	_, err = conn.PgConn().Exec(t.Context(), string(schema)+`
-		INSERT INTO organizations VALUES ('00000000-0000-0000-0000-000000000001', 'acme', '', true);
-		INSERT INTO users (id, username) VALUES ('00000000-0000-0000-0000-000000000002', 'ann');
-		INSERT INTO organization_members VALUES ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001');
-		INSERT INTO templates (id, organization_id, name) VALUES ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000001', 'docker');
-		INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, session_count_ssh)
-			SELECT at, '00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000003', 1, 1
-			FROM generate_series(date_trunc('day', now(), 'UTC') - INTERVAL '12 hours', now(), INTERVAL '10 minutes') AS at`).ReadAll()
-	if err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"schema.sql", "deployment.sql"} {
+		text, err := os.ReadFile("coder/testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.PgConn().Exec(t.Context(), string(text)).ReadAll(); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
 	}
 	return url, conn
 }

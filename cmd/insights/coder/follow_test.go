@@ -185,3 +185,41 @@ func TestFollow(t *testing.T) {
 	}
 	w.check(t, to)
 }
+
+// What Coder has is here within 15 seconds, at the pace of every day.
+func TestFollowKeepsPace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "names", 2)
+	to := openStore(t, storetest.SQLite(t))
+	i, done := newImporter(t, w.url, to, Options{})
+	defer done()
+	ctx, stop := context.WithCancel(t.Context())
+	followed := make(chan error, 1)
+	go func() { followed <- i.Follow(ctx) }()
+	before := time.Now().Truncate(time.Minute)
+	minutes := func() (n int64) {
+		for _, of := range ask(t, to, before).Insights {
+			for _, app := range of.Apps {
+				if app.Slug == "vscode" {
+					n += app.Minutes
+				}
+			}
+		}
+		return n
+	}
+	for n := range w.users { // the first comes with the past
+		w.live(t, n)
+		begin := time.Now()
+		for minutes() <= int64(n) {
+			if time.Since(begin) > 15*time.Second {
+				t.Fatalf("report %d does not come", n)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Logf("report %d came after %v", n, time.Since(begin).Round(100*time.Millisecond))
+	}
+	stop()
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
+}

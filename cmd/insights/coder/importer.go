@@ -255,6 +255,11 @@ func (i *Importer) apply(ctx context.Context, c store.Catalog) error {
 const maxWarnings = 10
 
 func (i *Importer) recordBuilds(ctx context.Context, builds []store.Build) error {
+	modeOf, err := i.modes(ctx)
+	if err != nil {
+		return err
+	}
+	builds = slices.DeleteFunc(builds, func(b store.Build) bool { return modeOf(b.TemplateID) == store.PrivacyOff })
 	fresh, err := i.to.UnstoredBuilds(ctx, builds)
 	if err != nil {
 		return err
@@ -366,19 +371,25 @@ func (i *Importer) dropUnwanted(ctx context.Context, used usage) error {
 	if err != nil {
 		return err
 	}
-	modes, err := i.to.PrivacyModes(ctx)
-	if err != nil {
-		return err
-	}
-	organizations, err := i.to.OrganizationsOf(ctx, nil)
+	modeOf, err := i.modes(ctx)
 	if err != nil {
 		return err
 	}
 	maps.DeleteFunc(used, func(c cell, _ *use) bool {
-		mode := modes.Of(organizations[c.template])
+		mode := modeOf(c.template)
 		return erased[c.user] || mode == store.PrivacyOff || c.kind == minute.Connection && mode.AtLeast(store.PrivacyAggregate)
 	})
 	return nil
+}
+
+// modes returns the privacy modes of templates.
+func (i *Importer) modes(ctx context.Context) (of func(template uuid.UUID) store.PrivacyMode, err error) {
+	modes, err := i.to.PrivacyModes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	organizations, err := i.to.OrganizationsOf(ctx, nil)
+	return func(template uuid.UUID) store.PrivacyMode { return modes.Of(organizations[template]) }, err
 }
 
 // findSubjects learns the subjects of users. In a dry run new ones get numbers that nobody else has.
