@@ -260,6 +260,26 @@ var mutants = []mutant{
 		"nobody: uuid.New(),", "nobody: uuid.Max,",
 		"store", "TestErase/sqlite",
 	},
+	{
+		"people of whom no catalog tells are kept under their own ids", "store/pseudonym.go",
+		"		ids[user] = s.key.Pseudonym(user)\n", "",
+		"store", "TestPseudonyms",
+	},
+	{
+		"the files of SQLite still hold what was hidden", "store/treat.go",
+		"if err := s.scrub(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
+		"store", "TestPseudonyms",
+	},
+	{
+		"usage is imported where nothing may be kept", "cmd/insights/coder/importer.go",
+		"mode == store.PrivacyOff || c.kind", "c.kind",
+		"cmd/insights/coder", "TestImportObeysPrivacyModes",
+	},
+	{
+		"erased people are imported again", "cmd/insights/coder/importer.go",
+		"return erased[c.user] || ", "return ",
+		"cmd/insights/coder", "TestImportObeysPrivacyModes",
+	},
 
 	// Counting.
 	{
