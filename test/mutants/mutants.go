@@ -153,7 +153,7 @@ var mutants = []mutant{
 	},
 	{
 		"a user gets the number of another", "store/subjects.go",
-		"subjects[f.UserID] = f.Subject", "subjects[f.UserID] = found[0].Subject",
+		"known[f.UserID] = f.Subject", "known[f.UserID] = found[0].Subject",
 		"store", "TestSQLite/subjects_are_given_once",
 	},
 
