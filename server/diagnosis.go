@@ -49,7 +49,7 @@ func (s *insightsService) GetDiagnosis(ctx context.Context, req *insightsv1.GetD
 		latency := latencies(users)
 		o.latency = &latency
 	}
-	found, err := s.findings(ctx, q, o)
+	found, err := s.findings(ctx, q, o, append([]string{sectionParameters}, usageSections...))
 	if err != nil {
 		return nil, err
 	}
@@ -96,21 +96,13 @@ func (o observed) empty() (sections []string) {
 	return sections
 }
 
-// of is what explains sections: of the one about builds not what is known of usage.
-func (o observed) of(sections []string) observed {
-	if slices.Equal(sections, []string{sectionParameters}) {
-		return observed{parameters: o.parameters}
-	}
-	return o
-}
-
 // reasons says why sections of an answer are empty, each with what explains it best, and of others what they lack as far as
 // the answer itself shows it: a full answer costs no query.
 func (s *insightsService) reasons(ctx context.Context, q question, o observed) ([]*insightsv1.SectionReason, error) {
 	var reasons []*insightsv1.SectionReason
 	empty := o.empty()
 	if len(empty) > 0 {
-		found, err := s.findings(ctx, q, o.of(empty))
+		found, err := s.findings(ctx, q, o, empty)
 		if err != nil {
 			return nil, err
 		}
@@ -146,14 +138,14 @@ func (s *insightsService) expired(start time.Time, retention time.Duration) bool
 	return retention > 0 && start.Before(s.clock().Add(-retention))
 }
 
-// findings explains what an answer found, the most telling first.
-func (s *insightsService) findings(ctx context.Context, q question, o observed) ([]*insightsv1.Finding, error) {
+// findings explains what an answer found in some of its sections, the most telling first. What it says of others means nothing.
+func (s *insightsService) findings(ctx context.Context, q question, o observed, sections []string) ([]*insightsv1.Finding, error) {
 	d := diagnosis{config: s.config, q: q, observed: o, online: s.config.onlineWithin()}
 	var err error
 	if d.off, err = s.templatesOff(ctx, q.mode); err != nil {
 		return nil, err
 	}
-	if o.insights == nil && o.activity == nil && o.latency == nil {
+	if slices.Equal(sections, []string{sectionParameters}) { // as always where nobody reports builds
 		d.facts, err = s.store.BuildFacts(ctx, scopeOf(ctx), q.start, q.end)
 	} else {
 		d.facts, err = s.store.Facts(ctx, scopeOf(ctx), q.start, q.end, q.asked.Add(-d.online))
