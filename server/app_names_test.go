@@ -98,7 +98,7 @@ func TestFloodOfNames(t *testing.T) {
 		r.reportStats(t, controlPlane, reports)
 		r.reportSessions(t, controlPlane, sessions)
 	}
-	users, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(begin, begin.Add(24*time.Hour)))
+	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(begin, begin.Add(24*time.Hour)))
 	if err != nil || len(users) != 2 || users[0].Minutes != flood || users[1].Minutes != flood {
 		t.Errorf("users: %+v, %v; want two with %d minutes each", users, err, flood)
 	}

@@ -243,5 +243,10 @@ func TestEstimatedUsage(t *testing.T) {
 		if status != 200 || report["active_users"] != want.users || report["estimated"] != want.estimated {
 			t.Errorf("%d %v, want %v users and estimated %v", status, report, want.users, want.estimated)
 		}
+		status, answer = r.get(t, token, "/api/v2/insights/user-activity", window)
+		report, _ = answer["report"].(map[string]any)
+		if status != 200 || report["total_users"] != want.users || report["estimated"] != want.estimated {
+			t.Errorf("user activity: %d %v, want %v users and estimated %v", status, report, want.users, want.estimated)
+		}
 	}
 }

@@ -104,7 +104,7 @@ func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.G
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.store.UserActivity(ctx, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
+	users, estimated, err := s.store.UserActivity(ctx, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (s *insightsService) GetUserActivity(ctx context.Context, req *insightsv1.G
 	}
 	report := &insightsv1.UserActivityReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(page.templates), TotalUsers: int64(page.total),
-		TotalSeconds: 60 * minutes,
+		TotalSeconds: 60 * minutes, Estimated: estimated,
 	}
 	for _, u := range page.users {
 		report.Users = append(report.Users, userActivity(u))

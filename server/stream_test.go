@@ -86,7 +86,7 @@ func (c *company) minutes(t *testing.T, day time.Time) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, err := c.store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
+	users, _, err := c.store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (s *insightsService) GetSupportReport(ctx context.Context, req *insightsv1.
 	var owners []store.Owner
 	reading, all := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		active, err = s.store.UserActivity(all, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
+		active, _, err = s.store.UserActivity(all, scopeOf(ctx), q.window.Split(q.start, q.end, 1))
 		return err
 	})
 	reading.Go(func() (err error) {

@@ -117,7 +117,7 @@ func TestFoldBesideQuestion(t *testing.T) {
 			ask := func(reader *store.Store, want int) {
 				t.Helper()
 				day := storetest.Now.Truncate(24 * time.Hour)
-				users, err := reader.UserActivity(t.Context(), f.Everything, minute.NewWindow(day, day.Add(24*time.Hour)))
+				users, _, err := reader.UserActivity(t.Context(), f.Everything, minute.NewWindow(day, day.Add(24*time.Hour)))
 				if err != nil || len(users) != 1 || users[0].Minutes != int64(want) {
 					t.Errorf("%+v, %v; want %d minutes", users, err, want)
 				}
@@ -187,7 +187,7 @@ func TestDamagedPage(t *testing.T) {
 	if err := f.ExecForTest("UPDATE usage_day SET usage = substr(usage, 1, length(usage) / 2)"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(storetest.Now.Truncate(24*time.Hour), storetest.Now))
+	_, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(storetest.Now.Truncate(24*time.Hour), storetest.Now))
 	if err == nil || !containsAll(err.Error(), "usage page of template", f.Templates[0].String(), "day 19584") {
 		t.Errorf("reading a damaged page: %v", err)
 	}

@@ -45,23 +45,24 @@ type UserLatency struct {
 	Latency
 }
 
-// UserActivity lists the users with any activity, most minutes first, then by name.
-func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.Window) ([]UserUsage, error) {
+// UserActivity lists the users with any activity, most minutes first, then by name, and says whether some of it is an estimate
+// taken over from another system.
+func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.Window) (users []UserUsage, estimated bool, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	channels, err := s.appChannels(ctx, x)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	tally, err := s.count(ctx, x, w, channels.of, minute.IntervalMinutes)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	users, tallies, err := s.usersOf(ctx, x, tally)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for i, t := range tallies {
 		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
@@ -69,7 +70,7 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 	slices.SortFunc(users, func(a, b UserUsage) int {
 		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
-	return users, nil
+	return users, tally.Estimated, nil
 }
 
 // median sorts a list in place; of an even number it is halfway between the two in the middle, of none 0.

@@ -198,7 +198,7 @@ func (p *hidden) tell(t *testing.T) {
 // activity is who did what.
 func (p *hidden) activity(t *testing.T) []store.UserUsage {
 	t.Helper()
-	users, err := p.UserActivity(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)))
+	users, _, err := p.UserActivity(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2606,6 +2606,10 @@ export interface UserActivityReport {
    * Seconds of any activity of all users of the window, whomever the search finds.
    */
   total_seconds: number;
+  /**
+   * As TemplateInsightsReport.estimated.
+   */
+  estimated?: boolean;
 }
 
 /**

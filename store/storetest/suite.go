@@ -182,7 +182,7 @@ func (f *Fixture) Ask(t testing.TB) (a Answer) {
 	t.Helper()
 	var errs [3]error
 	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today())
-	a.Activity, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
+	a.Activity, _, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
 	a.Latency, _, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func foldersAndWriters(t *testing.T, f *Fixture) {
 					return
 				}
 				acknowledged += halfHours
-				users, err := s.UserActivity(ctx, f.Everything, today())
+				users, _, err := s.UserActivity(ctx, f.Everything, today())
 				if err != nil {
 					t.Error("read:", err)
 					return

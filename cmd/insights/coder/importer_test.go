@@ -88,7 +88,7 @@ func ask(t testing.TB, s *store.Store, begin time.Time) answers {
 	window := minute.NewWindow(begin, end)
 	var errs [5]error
 	a.Insights, errs[0] = s.PerTemplate(t.Context(), everything, window)
-	a.Activity, errs[1] = s.UserActivity(t.Context(), everything, window)
+	a.Activity, _, errs[1] = s.UserActivity(t.Context(), everything, window)
 	a.Latency, _, errs[2] = s.UserLatency(t.Context(), everything, window)
 	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, begin, end)
 	var bindings []store.RoleBinding

@@ -1334,7 +1334,9 @@ type UserActivityReport struct {
 	// Why the list is empty or partial. Absent: it is not.
 	Reasons []*SectionReason `protobuf:"bytes,6,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// Seconds of any activity of all users of the window, whomever the search finds.
-	TotalSeconds  int64 `protobuf:"varint,7,opt,name=total_seconds,json=totalSeconds,proto3" json:"total_seconds,omitempty"`
+	TotalSeconds int64 `protobuf:"varint,7,opt,name=total_seconds,json=totalSeconds,proto3" json:"total_seconds,omitempty"`
+	// As TemplateInsightsReport.estimated.
+	Estimated     bool `protobuf:"varint,8,opt,name=estimated,proto3" json:"estimated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1416,6 +1418,13 @@ func (x *UserActivityReport) GetTotalSeconds() int64 {
 		return x.TotalSeconds
 	}
 	return 0
+}
+
+func (x *UserActivityReport) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
 }
 
 // UserActivity is the time that one user spent.
@@ -3441,7 +3450,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
-	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xa4\x02\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xc8\x02\n" +
 	"\x12UserActivityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3451,7 +3460,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12#\n" +
-	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\"\xa1\x02\n" +
+	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\x12\"\n" +
+	"\testimated\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\xa1\x02\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
