@@ -51,28 +51,27 @@ func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
 	return nil
 }
 
-// touchPostgres updates the agents that reported before, which are most, and inserts the others, as mergePostgres does.
-const touchPostgres = `WITH given AS MATERIALIZED (
-		SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::text[]) AS given(` + touchColumns + `)
-	), updated AS (
-		UPDATE agent_states` + touchSet + ` FROM given AS excluded WHERE agent_states.agent_id = excluded.agent_id RETURNING agent_states.agent_id
+const touchGiven = `unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::text[])
+	WITH ORDINALITY AS given(` + touchColumns + `, number)`
+
+// touchPostgres updates the agents that reported before, which are most, as mergePostgres does.
+const touchPostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + touchGiven + `), updated AS (
+		UPDATE agent_states` + touchSet + ` FROM given AS excluded WHERE agent_states.agent_id = excluded.agent_id RETURNING excluded.number
 	)
-	INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM given
-	WHERE agent_id NOT IN (SELECT agent_id FROM updated) AND EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
+	SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given WHERE number NOT IN (SELECT number FROM updated)`
 
 func (postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
-	ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)), make([]*bool, len(agents))
-	first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents))
-	for i, a := range agents {
-		ids[i], versions[i], regions[i], legacy[i] = a.AgentID, a.Version, a.DERPRegion, a.LegacySessions
-		first[i], last[i], direct[i], relayed[i] = a.FirstConnectedAt.micros(), a.LastSeenAt.micros(), a.DirectAt.micros(), a.RelayedAt.micros()
-	}
-	raw, err := db.DB()
-	if err != nil {
-		return err
-	}
-	_, err = raw.ExecContext(ctx, touchPostgres, ids, versions, first, last, legacy, direct, relayed, regions)
-	return err
+	const insert = `INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM ` + touchGiven + `
+		WHERE EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
+	return updateOrInsert(ctx, db, touchPostgres, insert, agents, func(agents []AgentState) []any {
+		ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)), make([]*bool, len(agents))
+		first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents))
+		for i, a := range agents {
+			ids[i], versions[i], regions[i], legacy[i] = a.AgentID, a.Version, a.DERPRegion, a.LegacySessions
+			first[i], last[i], direct[i], relayed[i] = a.FirstConnectedAt.micros(), a.LastSeenAt.micros(), a.DirectAt.micros(), a.RelayedAt.micros()
+		}
+		return []any{ids, versions, first, last, legacy, direct, relayed, regions}
+	})
 }
 
 func (sqliteDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -117,33 +119,56 @@ func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) er
 	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
 }
 
-// mergePostgres updates the rows that are there, which are most, and inserts the others. ON CONFLICT alone would do the
-// same, but locks each row before it updates it and logs the lock, half as much as the change itself.
-const mergePostgres = `WITH given AS MATERIALIZED (
-		SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::int[], $7::bool[], $8::text[])
-			WITH ORDINALITY AS given(` + mergeColumns + `, number)
-	), updated AS (
+// What Postgres takes rows in: arrays, which are numbered.
+const mergeGiven = `unnest($1::int[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::int[], $7::bool[], $8::text[])
+	WITH ORDINALITY AS given(` + mergeColumns + `, number)`
+
+// mergePostgres updates the rows that are there, which are most, and tells the numbers of those that are not. ON CONFLICT alone
+// would do the same, but locks each row before it updates it and logs the lock, half as much as the change itself.
+const mergePostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + mergeGiven + `), updated AS (
 		UPDATE usage_open` + mergeSet + ` FROM given AS excluded
 		WHERE usage_open.half_hour = excluded.half_hour AND usage_open.template_id = excluded.template_id AND usage_open.subject = excluded.subject
 			AND usage_open.kind = excluded.kind AND usage_open.app = excluded.app AND` + mergeAdds + `
 		RETURNING excluded.number
 	)
-	INSERT INTO usage_open (` + mergeColumns + `) SELECT ` + mergeColumns + ` FROM given WHERE number NOT IN (SELECT number FROM updated)` + mergeTail
+	SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given WHERE number NOT IN (SELECT number FROM updated)`
 
 func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
-	halfHours, templates, subjects := make([]int32, len(rows)), make([][16]byte, len(rows)), make([]int64, len(rows))
-	kinds, apps, minutes := make([]int16, len(rows)), make([]string, len(rows)), make([]int32, len(rows))
-	connected, latencies := make([]bool, len(rows)), make([]string, len(rows))
-	for i, r := range rows {
-		halfHours[i], templates[i], subjects[i], kinds[i], apps[i] = r.HalfHour, r.Template, r.Subject, int16(r.Kind), r.App
-		minutes[i], connected[i], latencies[i] = int32(r.Minutes), r.Connected, r.latencies()
-	}
+	const insert = `INSERT INTO usage_open (` + mergeColumns + `) SELECT ` + mergeColumns + ` FROM ` + mergeGiven + mergeTail
+	failpoint.Hit(failpoint.BeforeCommit)
+	return updateOrInsert(ctx, db, mergePostgres, insert, rows, func(rows []OpenRow) []any {
+		halfHours, templates, subjects := make([]int32, len(rows)), make([][16]byte, len(rows)), make([]int64, len(rows))
+		kinds, apps, minutes := make([]int16, len(rows)), make([]string, len(rows)), make([]int32, len(rows))
+		connected, latencies := make([]bool, len(rows)), make([]string, len(rows))
+		for i, r := range rows {
+			halfHours[i], templates[i], subjects[i], kinds[i], apps[i] = r.HalfHour, r.Template, r.Subject, int16(r.Kind), r.App
+			minutes[i], connected[i], latencies[i] = int32(r.Minutes), r.Connected, r.latencies()
+		}
+		return []any{halfHours, templates, subjects, kinds, apps, minutes, connected, latencies}
+	})
+}
+
+// updateOrInsert executes a statement that updates rows and tells the numbers, from 1 on, of those that are not there, and then
+// one that inserts these. Each is a transaction that locks rows in the order in which they are given: in one transaction an insert
+// that meets a row which came meanwhile would wait for it while rows behind it are locked, and deadlock.
+func updateOrInsert[R any](ctx context.Context, db *gorm.DB, update, insert string, rows []R, arguments func([]R) []any) error {
 	raw, err := db.DB()
 	if err != nil {
 		return err
 	}
-	failpoint.Hit(failpoint.BeforeCommit)
-	_, err = raw.ExecContext(ctx, mergePostgres, halfHours, templates, subjects, kinds, apps, minutes, connected, latencies)
+	var numbers string
+	if err := raw.QueryRowContext(ctx, update, arguments(rows)...).Scan(&numbers); err != nil || numbers == "" {
+		return err
+	}
+	var left []R
+	for text := range strings.SplitSeq(numbers, ",") {
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("read number of row: %w", err)
+		}
+		left = append(left, rows[number-1])
+	}
+	_, err = raw.ExecContext(ctx, insert, arguments(left)...)
 	return err
 }
 
