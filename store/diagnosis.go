@@ -37,25 +37,28 @@ type TemplateFacts struct {
 
 // BuildFacts returns of the facts about the templates of a scope, by id, those about builds. The window is [start, end).
 func (s *Store) BuildFacts(ctx context.Context, scope access.Scope, start, end time.Time) ([]TemplateFacts, error) {
-	return s.facts(ctx, scope, func(f factReader) []func() error {
-		return []func() error{func() error { return f.builds(start, end) }}
-	})
+	return s.facts(ctx, scope, func(f factReader) error { return f.builds(start, end) })
 }
 
 // Facts returns what is known of the templates of a scope, by id. The window is [start, end); agents are online if they
 // reported since that moment. It looks at everything that the deployment has.
 func (s *Store) Facts(ctx context.Context, scope access.Scope, start, end, online time.Time) ([]TemplateFacts, error) {
-	return s.facts(ctx, scope, func(f factReader) []func() error {
-		return []func() error{
+	return s.facts(ctx, scope, func(f factReader) error {
+		for _, read := range []func() error{
 			func() error { return f.workspaces(start, end) },
 			func() error { return f.agents(start, online) },
 			func() error { return f.builds(start, end) },
 			f.usage,
+		} {
+			if err := read(); err != nil {
+				return err
+			}
 		}
+		return nil
 	})
 }
 
-func (s *Store) facts(ctx context.Context, scope access.Scope, reads func(factReader) []func() error) ([]TemplateFacts, error) {
+func (s *Store) facts(ctx context.Context, scope access.Scope, read func(factReader) error) ([]TemplateFacts, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -64,11 +67,8 @@ func (s *Store) facts(ctx context.Context, scope access.Scope, reads func(factRe
 	for i, id := range x.ids {
 		facts[i].TemplateID = id
 	}
-	f := factReader{s.reads.WithContext(ctx), x, facts}
-	for _, read := range reads(f) {
-		if err := read(); err != nil {
-			return nil, fmt.Errorf("read what is known of templates: %w", err)
-		}
+	if err := read(factReader{s.reads.WithContext(ctx), x, facts}); err != nil {
+		return nil, fmt.Errorf("read what is known of templates: %w", err)
 	}
 	return facts, nil
 }

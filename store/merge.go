@@ -123,8 +123,8 @@ func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) er
 const mergeGiven = `unnest($1::int[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::int[], $7::bool[], $8::text[])
 	WITH ORDINALITY AS given(` + mergeColumns + `, number)`
 
-// mergePostgres updates the rows that are there, which are most, and tells the numbers of those that are not. ON CONFLICT alone
-// would do the same, but locks each row before it updates it and logs the lock, half as much as the change itself.
+// mergePostgres updates the rows that are there and gain something, which are most, and tells the numbers of the others. ON CONFLICT
+// alone would do the same, but locks each row before it updates it and logs the lock, half as much as the change itself.
 const mergePostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + mergeGiven + `), updated AS (
 		UPDATE usage_open` + mergeSet + ` FROM given AS excluded
 		WHERE usage_open.half_hour = excluded.half_hour AND usage_open.template_id = excluded.template_id AND usage_open.subject = excluded.subject
@@ -148,8 +148,8 @@ func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) e
 	})
 }
 
-// updateOrInsert executes a statement that updates rows and tells the numbers, from 1 on, of those that are not there, and then
-// one that inserts these. Each is a transaction that locks rows in the order in which they are given: in one transaction an insert
+// updateOrInsert executes a statement that updates rows and tells the numbers, from 1 on, of those that it did not, and then one
+// that inserts these where they are not there. Each is a transaction that locks rows in the order in which they are given: in one transaction an insert
 // that meets a row which came meanwhile would wait for it while rows behind it are locked, and deadlock.
 func updateOrInsert[R any](ctx context.Context, db *gorm.DB, update, insert string, rows []R, arguments func([]R) []any) error {
 	raw, err := db.DB()
