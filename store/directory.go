@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -32,9 +30,11 @@ type Directory struct {
 	mu       sync.RWMutex
 	agents   map[uuid.UUID]knownAgent
 	subjects map[uuid.UUID]int64
+	next     *lookup // which others may still join
 
-	modes atomic.Pointer[PrivacyModes] // nil: not read yet
-	seen  changes                      // by Refresh
+	looking chan struct{}                // holds one for each lookup at work
+	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
+	seen    changes                      // by Refresh
 }
 
 // changes tells one state of the latest changes of workspaces from another.
@@ -50,12 +50,27 @@ type knownAgent struct {
 	changed Instant
 }
 
+// lookup is one statement for the agents that many look for at the same time, as they do when a server starts.
+type lookup struct {
+	agents []uuid.UUID
+	ended  chan struct{} // closed when the rest is known
+
+	found     map[uuid.UUID]knownAgent
+	err       error
+	abandoned bool // who made it did not wait for it
+}
+
+const (
+	maxLookup  = 500 // agents of a lookup
+	maxLooking = 2   // lookups at work; who comes meanwhile shares the next
+)
+
 // maxDirectory bounds the entries of each map of a directory: about 150 MB when full.
 const maxDirectory = 1 << 20
 
 // NewDirectory returns an empty directory. Its owner calls Refresh.
 func (s *Store) NewDirectory() *Directory {
-	return &Directory{store: s, agents: map[uuid.UUID]knownAgent{}, subjects: map[uuid.UUID]int64{}}
+	return &Directory{store: s, agents: map[uuid.UUID]knownAgent{}, subjects: map[uuid.UUID]int64{}, looking: make(chan struct{}, maxLooking)}
 }
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
@@ -98,22 +113,56 @@ func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgen
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	known, ok, err = d.store.placement(ctx, agent)
-	if err != nil || !ok {
-		return knownAgent{}, false, err
-	}
-	if known.Subject == 0 { // the owner's first report ever
-		subjects, err := d.store.Subjects(ctx, []uuid.UUID{known.Owner})
-		if err != nil {
-			return knownAgent{}, false, err
+	for {
+		l, first := d.join(agent)
+		if first {
+			d.run(ctx, l)
 		}
-		known.Subject = subjects[known.Owner]
+		select {
+		case <-l.ended:
+		case <-ctx.Done():
+			return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
+		}
+		if !l.abandoned || ctx.Err() != nil {
+			known, ok = l.found[agent]
+			return known, ok, l.err
+		}
 	}
+}
+
+// join adds an agent to the next lookup. Who is the first of it has to run it.
+func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	makeRoom(d.agents)
-	d.agents[agent] = known
-	return known, true, nil
+	if first = d.next == nil || len(d.next.agents) == maxLookup; first {
+		d.next = &lookup{ended: make(chan struct{})}
+	}
+	d.next.agents = append(d.next.agents, agent)
+	return d.next, first
+}
+
+// run waits for its turn, lets nobody else join any more, and reads.
+func (d *Directory) run(ctx context.Context, l *lookup) {
+	defer close(l.ended)
+	l.abandoned = true // should this panic
+	select {
+	case d.looking <- struct{}{}:
+		defer func() { <-d.looking }()
+	case <-ctx.Done():
+	}
+	d.mu.Lock()
+	if d.next == l {
+		d.next = nil
+	}
+	d.mu.Unlock()
+	l.found, l.err = d.store.placements(ctx, l.agents)
+	l.abandoned = l.err != nil && ctx.Err() != nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for agent, known := range l.found {
+		makeRoom(d.agents)
+		d.agents[agent] = known
+	}
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
@@ -138,7 +187,7 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 		return 0, false, nil
 	}
 	subjects, err := d.store.Subjects(ctx, []uuid.UUID{kept})
-	if err != nil {
+	if err != nil || subjects[kept] == 0 {
 		return 0, false, err
 	}
 	d.mu.Lock()
@@ -207,24 +256,50 @@ func (d *Directory) Forget() {
 	clear(d.subjects)
 }
 
-// placement reads where an agent belongs. An owner who has no subject yet has 0.
-func (s *Store) placement(ctx context.Context, agent uuid.UUID) (knownAgent, bool, error) {
-	p := knownAgent{Placement: Placement{Agent: agent}}
-	var agentDeleted, workspaceDeleted Instant
-	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.workspace_id, workspaces.template_id, templates.organization_id, workspaces.owner_id,
-			COALESCE(subjects.subject, 0), agents.deleted_at, workspaces.deleted_at, workspaces.changed_at
+// placements reads where those agents belong that are in the catalog. Owners who report for the first time get a subject.
+func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]knownAgent, error) {
+	var rows []struct {
+		Agent, Workspace, Template, Organization, Owner uuid.UUID
+		Subject                                         int64
+		AgentDeleted, WorkspaceDeleted, Changed         Instant
+	}
+	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.id AS agent, agents.workspace_id AS workspace, workspaces.template_id AS template,
+			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(subjects.subject, 0) AS subject,
+			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted, workspaces.changed_at AS changed
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
-		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id = ?`, agent).Row().
-		Scan(&p.Workspace, &p.Template, &p.Organization, &p.Owner, &p.Subject, &agentDeleted, &workspaceDeleted, &p.changed)
-	if errors.Is(err, sql.ErrNoRows) {
-		return knownAgent{}, false, nil
-	}
+		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id IN ?`, agents).Scan(&rows).Error
 	if err != nil {
-		return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
+		return nil, fmt.Errorf("look for %d agents: %w", len(agents), err)
 	}
-	p.DeletedAt = workspaceDeleted.Time
-	if p.DeletedAt.IsZero() || !agentDeleted.IsZero() && agentDeleted.Before(p.DeletedAt) {
-		p.DeletedAt = agentDeleted.Time
+	var strangers []uuid.UUID
+	found := make(map[uuid.UUID]knownAgent, len(rows))
+	for _, r := range rows {
+		known := knownAgent{Placement{Agent: r.Agent, Workspace: r.Workspace, Template: r.Template, Organization: r.Organization, Owner: r.Owner, Subject: r.Subject}, r.Changed}
+		known.DeletedAt = r.WorkspaceDeleted.Time
+		if known.DeletedAt.IsZero() || !r.AgentDeleted.IsZero() && r.AgentDeleted.Before(known.DeletedAt) {
+			known.DeletedAt = r.AgentDeleted.Time
+		}
+		if r.Subject == 0 {
+			strangers = append(strangers, r.Owner)
+		}
+		found[r.Agent] = known
 	}
-	return p, true, nil
+	if len(strangers) == 0 {
+		return found, nil
+	}
+	subjects, err := s.Subjects(ctx, strangers)
+	if err != nil {
+		return nil, err
+	}
+	for agent, known := range found {
+		if known.Subject != 0 {
+			continue
+		}
+		if known.Subject = subjects[known.Owner]; known.Subject == 0 {
+			delete(found, agent) // its owner was erased just now
+			continue
+		}
+		found[agent] = known
+	}
+	return found, nil
 }

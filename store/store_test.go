@@ -1,9 +1,14 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"os"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
@@ -40,6 +45,68 @@ func TestDirectorySeesChangesOfSlowClocks(t *testing.T) {
 				}
 				if p, ok, err := d.Place(t.Context(), agent); err != nil || !ok || p.DeletedAt.IsZero() == deleted {
 					t.Errorf("deleted %v: the agent is placed at %+v, %v, %v", deleted, p, ok, err)
+				}
+			}
+		})
+	}
+}
+
+// Many who look for agents at the same time share statements; each gets its own answer, also if others stop waiting.
+func TestDirectoryLooksForManyAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			var c store.Catalog
+			for range 1500 {
+				owner, workspace := uuid.New(), uuid.New()
+				c.Users = append(c.Users, store.User{ID: owner, Username: owner.String()})
+				c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: owner, TemplateID: f.Templates[0], Name: "main"})
+				c.Agents = append(c.Agents, store.Agent{ID: uuid.New(), WorkspaceID: workspace, Name: "main"})
+			}
+			if _, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }}); err != nil {
+				t.Fatal(err)
+			}
+			d := f.NewDirectory()
+			subjects := make([]int64, len(c.Agents))
+			var wait sync.WaitGroup
+			for i, agent := range c.Agents {
+				wait.Go(func() {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if i%3 == 0 {
+						time.AfterFunc(time.Duration(i)*10*time.Microsecond, cancel)
+					}
+					p, ok, err := d.Place(ctx, agent.ID)
+					switch {
+					case errors.Is(err, context.Canceled) && i%3 == 0:
+					case err != nil || !ok || p.Workspace != agent.WorkspaceID || p.Owner != c.Users[i].ID || p.Subject == 0:
+						t.Errorf("agent %d is placed at %+v, %v, %v", i, p, ok, err)
+					default:
+						subjects[i] = p.Subject
+					}
+				})
+				if i%10 == 0 {
+					wait.Go(func() {
+						if p, ok, err := d.Place(t.Context(), uuid.New()); err != nil || ok {
+							t.Errorf("an unknown agent is placed at %+v, %v", p, err)
+						}
+					})
+				}
+			}
+			wait.Wait()
+			var owners []uuid.UUID
+			for _, u := range c.Users {
+				owners = append(owners, u.ID)
+			}
+			want, err := f.KnownSubjects(t.Context(), owners)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, subject := range subjects {
+				if subject != 0 && subject != want[c.Users[i].ID] {
+					t.Errorf("agent %d counts for %d, its owner is %d", i, subject, want[c.Users[i].ID])
 				}
 			}
 		})

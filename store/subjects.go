@@ -24,7 +24,7 @@ type subjectRow struct {
 func (subjectRow) TableName() string { return "subjects" }
 
 // Subjects returns the numbers under which the usage of users is kept; a user seen for the first time gets a random
-// one, from 1 on. It does not ask whether the users exist, but fails with ErrErased for one who was erased.
+// one, from 1 on. It does not ask whether the users exist, but one who was erased gets none.
 func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	subjects, err := s.KnownSubjects(ctx, users)
 	if err != nil {
@@ -42,11 +42,12 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		}
 		var fresh []subjectRow
 		for _, user := range unknown {
-			id, may := ids[user]
-			if !may {
-				return fmt.Errorf("user %s %w", user, ErrErased)
+			if id, may := ids[user]; may {
+				fresh = append(fresh, subjectRow{id, 1 + rand.Int64N(math.MaxInt64)})
 			}
-			fresh = append(fresh, subjectRow{id, 1 + rand.Int64N(math.MaxInt64)})
+		}
+		if len(fresh) == 0 {
+			return nil
 		}
 		slices.SortFunc(fresh, func(a, b subjectRow) int { return bytes.Compare(a.UserID[:], b.UserID[:]) })
 		// No conflict target: a number that is taken already is not given twice either.
@@ -55,7 +56,7 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		}
 		given, err = s.readSubjects(tx, unknown)
 		for _, user := range unknown {
-			if err == nil && given[user] == 0 {
+			if _, may := ids[user]; may && err == nil && given[user] == 0 {
 				err = fmt.Errorf("subject of user %s: the random number is taken: %w", user, ErrConflict)
 			}
 		}

@@ -16,9 +16,6 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// ErrErased means that something belongs to a user who was erased, and stays away for ever.
-var ErrErased = errors.New("was erased")
-
 // ErrNotListed means that the list of tombstones beside the privacy key cannot be written: nobody can be erased for ever without.
 var ErrNotListed = errors.New("the list of erased users beside the privacy key cannot be written")
 
