@@ -113,6 +113,20 @@ func (ref reference) of(w refWindow, filter func(use) bool) (users map[string]ma
 	return users, slices.Sorted(maps.Keys(in))
 }
 
+// within is what was used in a window.
+func (ref reference) within(w refWindow) reference {
+	uses := map[use]map[int64]bool{}
+	for u, minutes := range ref.uses {
+		for m := range minutes {
+			if m >= w.from && m < w.to {
+				mark(uses, u, m)
+			}
+		}
+	}
+	ref.uses = uses
+	return ref
+}
+
 // usage is what lets through the usage of templates.
 func usage(templates []string) func(use) bool {
 	return func(u use) bool { return u.kind != "login" && slices.Contains(templates, u.template) }

@@ -145,8 +145,9 @@ type published struct {
 func publish(ref reference, builds []*insightsv1.Event, w world, templates []string, days []part) published {
 	p := published{map[atom]int64{}, map[atom]int64{}, map[atom]int64{}, nil}
 	who := map[atom]map[string]map[int64]bool{} // of any use
-	for _, template := range templates {
-		for _, day := range days {
+	for _, day := range days {
+		ref := ref.within(day.refWindow)
+		for _, template := range templates {
 			keys := map[[3]string]bool{}
 			for u := range ref.uses {
 				if key, shown := ref.entryKey(u); shown && u.template == template {

@@ -22,18 +22,19 @@ type choice struct {
 	Workspaces        int64
 }
 
-// latestBuilds are the builds with the highest number of each workspace, among those that a condition chooses.
+// latestBuilds is the condition that a build is one with the highest number of its workspace, among those that another condition
+// chooses.
 func latestBuilds(condition string) string {
-	return `(SELECT * FROM (SELECT workspace_id, template_id, template_version_id, parameters, ROW_NUMBER() OVER (PARTITION BY workspace_id ORDER BY number DESC) AS age
-		FROM builds WHERE ` + condition + `) AS numbered WHERE age = 1) AS builds`
+	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
+		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`
 }
 
 // latestChoices are what the builds with the highest number of each workspace, among those created in [start, end), chose.
 func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
 	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM `+latestBuilds(condition)+`
-		GROUP BY template_id, template_version_id, parameters`, args...).Scan(&choices).Error
+	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+latestBuilds(condition)+`
+		GROUP BY template_id, template_version_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}
@@ -44,8 +45,9 @@ func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end t
 func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
 	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT builds.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces FROM `+latestBuilds(condition)+`
-		JOIN workspaces ON workspaces.id = workspace_id GROUP BY builds.template_id, template_version_id, owner_id, parameters`, args...).Scan(&choices).Error
+	err := s.reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
+		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+latestBuilds(condition)+`) AS chosen
+		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}
