@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -171,20 +172,36 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	}
 	p.apply(t, p.controlPlane, change)
 	p.send(t, p.session(0, before(24, 0), nil), p.session(1, before(0, 0), nil))
+	const window, days = "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z", "?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day"
+	paths := []string{
+		"/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window, "/api/v2/insights/user-latency" + window, "/api/v2/insights/diagnosis" + window,
+		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window, "/api/v2/insights/reports/support" + window,
+		"/api/v2/insights/reports/roi" + window, "/api/private/metrics/activity" + days, "/api/v2/insights/user-status-counts", "/api/v2/templates",
+		"/api/v2/organizations", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings", "/api/v2/access/audit-events",
+	}
+	for _, table := range exportTables {
+		question := map[string]string{
+			insightsv1.InsightsService_GetActivity_FullMethodName: days, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName: "",
+			insightsv1.InsightsService_GetUserStatusCounts_FullMethodName: "", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName: "?template_id=" + p.Templates[0].String(),
+		}
+		query, own := question[table.method]
+		if !own {
+			query = window
+		}
+		paths = append(paths, "/api/v2/insights/export/"+table.name+query)
+	}
+	var refused []string
 	show := func(token string) string {
 		t.Helper()
 		if err := errors.Join(p.insights.refresh(t.Context()), p.deployment.refresh(t.Context()), p.ingest.stats.refresh(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		_, all := scrape(t, p.prometheus.Handler, "")
-		window := "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z"
-		for _, path := range []string{
-			"/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window, "/api/v2/insights/user-latency" + window, "/api/v2/insights/diagnosis" + window,
-			"/api/private/metrics/activity?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day", "/api/v2/insights/user-status-counts",
-			"/api/v2/templates", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings", "/api/v2/access/audit-events",
-		} {
-			_, _, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
-			all += path + string(text)
+		for _, path := range paths {
+			status, _, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+			if all += path + string(text); status != http.StatusOK {
+				refused = append(refused, fmt.Sprintf("%s: %d %.200s", path, status, text))
+			}
 		}
 		return all
 	}
@@ -192,8 +209,8 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	person := func() *insightsv1.Principal { return &insightsv1.Principal{Kind: "user", Id: p.Users[0].String()} }
 	must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "auditor"})
 	own := must(t, accounts.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: person()}).GetSecret()
-	if named := show(own); strings.Count(named, canary) < 5 || !strings.Contains(named, p.Users[0].String()) {
-		t.Errorf("mode full names nobody: %s", named)
+	if named := show(p.owner); strings.Count(named, canary) < 5 || len(refused) > 0 || !strings.Contains(named, p.Users[0].String()) {
+		t.Errorf("mode full names nobody, and refuses %q: %s", refused, named)
 	}
 
 	p.setMode(t, store.PrivacyPseudonym)
