@@ -22,8 +22,8 @@ type choice struct {
 	Workspaces        int64
 }
 
-// latestBuilds is the condition that a build is one with the highest number of its workspace, among those that another condition
-// chooses.
+// latestBuilds is the condition that a build has the highest number of its workspace, and of equal ones the highest id, among those
+// that another condition chooses. It takes the arguments of that one twice.
 func latestBuilds(condition string) string {
 	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
 		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`

@@ -113,21 +113,21 @@ func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgen
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	for {
+	for ctx.Err() == nil {
 		l, first := d.join(agent)
 		if first {
 			d.run(ctx, l)
 		}
 		select {
 		case <-l.ended:
+			if !l.abandoned {
+				known, ok = l.found[agent]
+				return known, ok, l.err
+			}
 		case <-ctx.Done():
-			return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
-		}
-		if !l.abandoned || ctx.Err() != nil {
-			known, ok = l.found[agent]
-			return known, ok, l.err
 		}
 	}
+	return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
 }
 
 // join adds an agent to the next lookup. Who is the first of it has to run it.

@@ -149,8 +149,8 @@ func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) e
 }
 
 // updateOrInsert executes a statement that updates rows and tells the numbers, from 1 on, of those that it did not, and then one
-// that inserts these where they are not there. Each is a transaction that locks rows in the order in which they are given: in one transaction an insert
-// that meets a row which came meanwhile would wait for it while rows behind it are locked, and deadlock.
+// that inserts these where they are not there. Each is a transaction that locks rows in the order in which they are given: in one
+// transaction an insert that meets a row which came meanwhile would wait for it while rows behind it are locked, and deadlock.
 func updateOrInsert[R any](ctx context.Context, db *gorm.DB, update, insert string, rows []R, arguments func([]R) []any) error {
 	raw, err := db.DB()
 	if err != nil {
