@@ -28,9 +28,9 @@ type Directory struct {
 	store *Store
 
 	mu       sync.RWMutex
-	agents   map[uuid.UUID]knownAgent
-	subjects map[uuid.UUID]int64
-	next     *lookup // which others may still join
+	agents   map[uuid.UUID]knownAgent // another map after Forget: what was read before it goes where nobody looks
+	subjects map[uuid.UUID]int64      // likewise
+	next     *lookup                  // which others may still join
 
 	looking chan struct{}                // holds one for each lookup at work
 	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
@@ -154,21 +154,23 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	if d.next == l {
 		d.next = nil
 	}
+	agents := d.agents
 	d.mu.Unlock()
 	l.found, l.err = d.store.placements(ctx, l.agents)
 	l.abandoned = l.err != nil && ctx.Err() != nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for agent, known := range l.found {
-		makeRoom(d.agents)
-		d.agents[agent] = known
+		makeRoom(agents)
+		agents[agent] = known
 	}
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
 func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64, ok bool, err error) {
 	d.mu.RLock()
-	subject, ok = d.subjects[user]
+	remembered := d.subjects
+	subject, ok = remembered[user]
 	d.mu.RUnlock()
 	if ok {
 		return subject, true, nil
@@ -192,8 +194,8 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	makeRoom(d.subjects)
-	d.subjects[user] = subjects[kept]
+	makeRoom(remembered)
+	remembered[user] = subjects[kept]
 	return subjects[kept], true, nil
 }
 
@@ -252,8 +254,8 @@ func (d *Directory) Refresh(ctx context.Context) error {
 func (d *Directory) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.agents)
-	clear(d.subjects)
+	d.agents = map[uuid.UUID]knownAgent{}
+	d.subjects = map[uuid.UUID]int64{}
 }
 
 // placements reads where those agents belong that are in the catalog. Owners who report for the first time get a subject.

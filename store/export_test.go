@@ -14,6 +14,9 @@ func (s *Store) AfterWrite(f func()) error { return after(s.writes, f) }
 // AfterRead calls f after every statement of the reading pool.
 func (s *Store) AfterRead(f func()) error { return after(s.reads, f) }
 
+// AfterLookup calls f after every statement of the pool for looking up.
+func (s *Store) AfterLookup(f func()) error { return after(s.lookups, f) }
+
 func after(db *gorm.DB, f func()) error {
 	after := func(*gorm.DB) { f() }
 	callbacks := db.Callback()

@@ -51,6 +51,48 @@ func TestDirectorySeesChangesOfSlowClocks(t *testing.T) {
 	}
 }
 
+// What is read while users are erased is not remembered.
+func TestDirectoryForgetsWhatIsBeingRead(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			var reading *store.Directory
+			if err := f.AfterLookup(func() {
+				if reading != nil {
+					reading.Forget()
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			for user, look := range map[uuid.UUID]func(*store.Directory) (bool, error){
+				f.Users[0]: func(d *store.Directory) (bool, error) {
+					_, ok, err := d.Place(t.Context(), f.Agents[0][0])
+					return ok, err
+				},
+				f.Users[1]: func(d *store.Directory) (bool, error) {
+					_, ok, err := d.Subject(t.Context(), f.Users[1])
+					return ok, err
+				},
+			} {
+				d := f.NewDirectory()
+				reading = d
+				if ok, err := look(d); err != nil || !ok {
+					t.Errorf("before it is erased, somebody is known: %v, %v", ok, err)
+				}
+				reading = nil
+				if err := f.EraseUser(t.Context(), user); err != nil {
+					t.Fatal(err)
+				}
+				if ok, err := look(d); err != nil || ok {
+					t.Errorf("after user %v of %v was erased, somebody is known: %v, %v", user, f.Users, ok, err)
+				}
+			}
+		})
+	}
+}
+
 // Many who look for agents at the same time share statements; each gets its own answer, also if others stop waiting.
 func TestDirectoryLooksForManyAtOnce(t *testing.T) {
 	t.Parallel()
