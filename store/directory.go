@@ -75,11 +75,11 @@ func (s *Store) NewDirectory() *Directory {
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
 func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok bool, err error) {
-	modes, err := d.PrivacyModes(ctx)
+	known, ok, err := d.place(ctx, agent)
 	if err != nil {
 		return Placement{}, false, err
 	}
-	known, ok, err := d.place(ctx, agent)
+	modes, err := d.PrivacyModes(ctx)
 	p = known.Placement
 	p.Mode = modes.Of(p.Organization)
 	return p, ok, err
@@ -156,7 +156,10 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	}
 	agents := d.agents
 	d.mu.Unlock()
-	l.found, l.err = d.store.placements(ctx, l.agents)
+	// Those who wait need the modes as well: when a server starts they are read here, and not by each of them.
+	if _, l.err = d.PrivacyModes(ctx); l.err == nil {
+		l.found, l.err = d.store.placements(ctx, l.agents)
+	}
 	l.abandoned = l.err != nil && ctx.Err() != nil
 	d.mu.Lock()
 	defer d.mu.Unlock()

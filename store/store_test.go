@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,6 +112,10 @@ func TestDirectoryLooksForManyAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := f.NewDirectory()
+			var statements atomic.Int64
+			if err := f.AfterLookup(func() { statements.Add(1) }); err != nil {
+				t.Fatal(err)
+			}
 			subjects := make([]int64, len(c.Agents))
 			var wait sync.WaitGroup
 			for i, agent := range c.Agents {
@@ -138,6 +143,9 @@ func TestDirectoryLooksForManyAtOnce(t *testing.T) {
 				}
 			}
 			wait.Wait()
+			if n := statements.Load(); n > int64(len(c.Agents))/5 {
+				t.Errorf("%d statements looked for %d agents", n, len(c.Agents))
+			}
 			var owners []uuid.UUID
 			for _, u := range c.Users {
 				owners = append(owners, u.ID)

@@ -49,6 +49,11 @@ var mutants = []mutant{
 		"server", "TestUnknownAndDeletedAgents",
 	},
 	{
+		"each agent is looked for by itself", "store/directory.go",
+		"if first = d.next == nil || len(d.next.agents) == maxLookup; first {", "if first = true; first {",
+		"store", "TestDirectoryLooksForManyAtOnce",
+	},
+	{
 		"an agent learns which agents there are", "server/ingest.go",
 		"if caller.Agent != r.agent && !caller.Holds(access.IngestAny) {", "if caller.Agent == uuid.Nil && !caller.Holds(access.IngestAny) {",
 		"server", "TestAgentReportsForItselfAlone",
@@ -259,6 +264,11 @@ var mutants = []mutant{
 		"two erased users are one", "store/erase.go",
 		"nobody: uuid.New(),", "nobody: uuid.Max,",
 		"store", "TestErase/sqlite",
+	},
+	{
+		"what is read while somebody is erased is remembered", "store/directory.go",
+		"	d.agents = map[uuid.UUID]knownAgent{}\n", "	clear(d.agents)\n",
+		"store", "TestDirectoryForgetsWhatIsBeingRead",
 	},
 	{
 		"people of whom no catalog tells are kept under their own ids", "store/pseudonym.go",
