@@ -34,7 +34,7 @@ type LiveWorkspace struct {
 }
 
 // LiveWorkspaces lists the workspaces of the templates of a scope that are not deleted. The newest build is the one with
-// the highest number.
+// the highest number, and of equal ones the highest id.
 func (s *Store) LiveWorkspaces(ctx context.Context, scope access.Scope) ([]LiveWorkspace, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) LiveWorkspaces(ctx context.Context, scope access.Scope) ([]LiveW
 			COALESCE(newest.transition, ''), COALESCE(newest.status, ''), COALESCE(living.agents, 0)
 		FROM workspaces `+namesOfWorkspaces+`
 		LEFT JOIN (SELECT workspace_id, COUNT(*) AS agents FROM agents WHERE deleted_at = 0 GROUP BY workspace_id) AS living ON living.workspace_id = workspaces.id
-		LEFT JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id ORDER BY number DESC, id LIMIT 1)
+		LEFT JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id ORDER BY number DESC, id DESC LIMIT 1)
 		LEFT JOIN template_versions ON template_versions.id = newest.template_version_id
 		WHERE `+condition, args...)
 	var live []LiveWorkspace

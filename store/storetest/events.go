@@ -118,7 +118,8 @@ func controlPlaneSeries(t *testing.T, f *Fixture) {
 	}
 }
 
-// liveOnes: a workspace without agents lives, what is deleted does not, and the highest build number tells.
+// liveOnes: a workspace without agents lives, what is deleted does not, and the highest build number tells, of equal ones the
+// highest id.
 func liveOnes(t *testing.T, f *Fixture) {
 	old, newest, bare := uuid.New(), uuid.New(), uuid.New()
 	f.apply(t, store.Catalog{
@@ -127,10 +128,10 @@ func liveOnes(t *testing.T, f *Fixture) {
 		Apps:       []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s"}, {AgentID: f.Agents[0][1], Slug: "ide"}},
 		Deleted:    store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][1]}, Agents: []uuid.UUID{f.Agents[0][2]}},
 	})
-	build := func(number int64, version uuid.UUID, status string) store.Build {
-		return store.Build{ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number, Transition: "start", Status: status}
+	build := func(number int64, last byte, version uuid.UUID, status string) store.Build {
+		return store.Build{ID: uuid.UUID{15: last}, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number, Transition: "start", Status: status}
 	}
-	if err := f.RecordBuilds(t.Context(), []store.Build{build(9, old, "failed"), build(10, newest, "running"), build(10, newest, "running")}); err != nil {
+	if err := f.RecordBuilds(t.Context(), []store.Build{build(9, 3, old, "failed"), build(10, 1, newest, "pending"), build(10, 2, newest, "running")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: after(1), LastSeenAt: after(2)}}); err != nil {
