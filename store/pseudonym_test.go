@@ -161,12 +161,12 @@ func (p *hidden) tell(t *testing.T) {
 	if err := p.RecordAudit(t.Context(), access.KindService, uuid.New(), "GrantRole", strings.ToUpper(p.Users[1].String())); err != nil {
 		t.Fatal(err)
 	}
-	// As importers name them: people without an account as well.
-	stranger := uuid.NewSHA1(p.Organization, []byte("stranger"))
+	// As importers name them: people without an account as well, who were there before names were hidden, or not.
+	people := append(p.Users[:], uuid.NewSHA1(p.Organization, []byte("before")))
 	if modes, err := p.PrivacyModes(t.Context()); err != nil || modes.Strictest() != store.PrivacyFull {
-		p.words["stranger"] = stranger.String()
+		people = append(people, uuid.NewSHA1(p.Organization, []byte("since")))
+		p.words["stranger"], p.words["new stranger"] = people[len(p.Users)].String(), people[len(p.Users)+1].String()
 	}
-	people := append(p.Users[:], stranger)
 	subjects, err := p.Subjects(t.Context(), people)
 	if err != nil || len(subjects) != len(people) {
 		t.Fatal(subjects, err)

@@ -392,7 +392,7 @@ func (i *Importer) modes(ctx context.Context) (of func(template uuid.UUID) store
 	return func(template uuid.UUID) store.PrivacyMode { return modes.Of(organizations[template]) }, err
 }
 
-// findSubjects learns the subjects of users. In a dry run new ones get numbers that nobody else has.
+// findSubjects learns the subjects of users; who was erased just now has none. In a dry run new ones get numbers that nobody else has.
 func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
 	users = slices.DeleteFunc(users, func(id uuid.UUID) bool { return i.subjects[id] != 0 })
 	if len(users) == 0 {
@@ -407,7 +407,7 @@ func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
 		return err
 	}
 	for _, id := range users {
-		if i.subjects[id] = found[id]; i.subjects[id] == 0 {
+		if i.subjects[id] = found[id]; i.subjects[id] == 0 && i.dry {
 			i.subjects[id] = -1 - int64(len(i.subjects))
 		}
 	}

@@ -186,8 +186,17 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			if err := to.EraseUser(t.Context(), w.users[0]); err != nil {
 				t.Fatal(err)
 			}
-			if r := runImport(t, w.url, to, Options{}); r.Users+r.Workspaces+r.Agents+r.Refused > 1 { // of the guest, for the roles of the site are new
-				t.Errorf("somebody who was erased is imported: %+v", r)
+			for _, dry := range []bool{true, false} {
+				r := runImport(t, w.url, to, Options{DryRun: dry})
+				if r.Users+r.Workspaces+r.Agents+r.Refused > 1 || r.HalfHours+r.Samples > 0 { // of the guest, for the roles of the site are new
+					t.Errorf("somebody who was erased is imported, dry %v: %+v", dry, r)
+				}
+			}
+			i, done := newImporter(t, w.url, to, options)
+			defer done()
+			late := usage{{user: w.users[0]}: {minutes: 1}, {user: w.users[1]}: {minutes: 1}} // read before one was erased
+			if err := i.findSubjects(t.Context(), late.users()); err != nil || len(late.rows(i.subjects)) != 1 {
+				t.Errorf("of one who is left, and one who was erased: %v, %v", late.rows(i.subjects), err)
 			}
 
 			for mode, want := range map[store.PrivacyMode]func(r Report) bool{

@@ -73,11 +73,15 @@ func (u usage) users() []uuid.UUID {
 	return slices.Collect(maps.Keys(users))
 }
 
-// rows are the rows of users with these subjects.
+// rows are the rows of those users who have a subject.
 func (u usage) rows(subjects map[uuid.UUID]int64) []store.OpenRow {
 	rows := make([]store.OpenRow, 0, len(u))
 	for c, is := range u {
-		r := minute.Row{HalfHour: c.halfHour, Subject: subjects[c.user], Kind: c.kind, App: c.app, Minutes: is.minutes, Connected: is.connected}
+		subject := subjects[c.user]
+		if subject == 0 {
+			continue
+		}
+		r := minute.Row{HalfHour: c.halfHour, Subject: subject, Kind: c.kind, App: c.app, Minutes: is.minutes, Connected: is.connected}
 		if is.bins != nil {
 			for rest := is.minutes; rest != 0; rest &= rest - 1 {
 				r.Bins = append(r.Bins, is.bins[bits.TrailingZeros32(uint32(rest))])
