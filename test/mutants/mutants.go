@@ -415,7 +415,7 @@ var mutants = []mutant{
 	{
 		"whoever looks is named in the audit trail", "store/audit.go",
 		"if err == nil && kind == access.KindUser {", "if err == nil && kind == access.KindUser && len(target) == 0 {",
-		"server", "TestHiddenNamesAppearNowhere",
+		"store", "TestPseudonyms",
 	},
 	{
 		"a user who is new is named", "store/entrance.go",
