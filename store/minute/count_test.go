@@ -166,11 +166,16 @@ func TestCounterRules(t *testing.T) {
 		},
 		{
 			"an interval goes on for days", window(0, 4*1440, 0, 1380),
-			[][]Row{{app(100, 1, "8080", 1)}},
+			[][]Row{{app(60, 1, "8080", 1), app(100, 1, "8080", 1)}},
 			Tally{
-				Templates: []int{0}, Users: []UserTally{user(1, 1, 0)}, Channels: make([]ChannelTally, 2),
+				Templates: []int{0}, Users: []UserTally{user(1, 2, 0)}, Channels: make([]ChannelTally, 2),
 				Intervals: []IntervalTally{{0, 1380, 0, nil}, {1380, 4 * 1440, 1, []int{0}}},
 			},
+		},
+		{
+			"more users at once in the first minute than in the last", day,
+			[][]Row{{app(0, 1, "8080", 0b11), app(0, 2, "8080", 0b01)}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 2, 0), user(2, 1, 0)}, Channels: make([]ChannelTally, 2)},
 		},
 		{
 			"intervals without usage stay", window(0, 3*1440, 0, 1440, 2*1440),

@@ -202,7 +202,7 @@ var zones = []string{
 // addDays seeds a fuzz test with days on which the calendars are odd.
 func addDays(f *testing.F) {
 	for zone := range zones {
-		for _, day := range []int64{0, 735, 6000, 8634, 14_919, 15_336, 17_839, 19_807, 20_028, 20_700} {
+		for _, day := range []int64{0, 735, 6000, 8634, 14_919, 15_336, 17_839, 19_807, 20_028, 20_700, 25_932} {
 			f.Add(uint8(zone), day, int64(3*minutesPerDay+77), uint8(1))
 		}
 	}

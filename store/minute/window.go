@@ -57,7 +57,8 @@ func StartOfDay(year int, month time.Month, day int, location *time.Location) ti
 		if at.Before(from) {
 			at = from
 		}
-		if until.IsZero() || at.Before(until) {
+		// On the last day of leap years that only a zone's rule tells of, from 2040 on, ZoneBounds ends before it begins.
+		if until.IsZero() || !until.After(from) || at.Before(until) {
 			return at
 		}
 		from = until

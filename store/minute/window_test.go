@@ -44,6 +44,23 @@ func TestNewWindow(t *testing.T) {
 	}
 }
 
+// A day begins when its date is shown for the first time, also in years that only the rule of a zone tells of.
+func TestStartOfDay(t *testing.T) {
+	t.Parallel()
+	for _, zone := range zones {
+		location, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for day := range int64(150 * 365) {
+			start := StartOfDay(1970, 1, 1+int(day), location)
+			if daysFromEpoch(start) < day || daysFromEpoch(start.Add(-time.Second)) >= day {
+				t.Errorf("day %d of %s begins at %v", day, zone, start)
+			}
+		}
+	}
+}
+
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
