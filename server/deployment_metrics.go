@@ -186,7 +186,7 @@ func (c *deploymentCollector) refresh(ctx context.Context) error {
 	}
 	s := &deploymentSnapshot{samples{}, map[*family][]distributionSeries{}}
 	begin := time.Now()
-	for _, read := range []func(context.Context, access.Scope, time.Time, *deploymentSnapshot) error{c.readWorkspaces, c.readAgents, c.readFirstConnections} {
+	for _, read := range []func(context.Context, access.Scope, time.Time, *deploymentSnapshot) error{c.readWorkspaces, c.readFirstConnections} {
 		if err := read(ctx, scope, now, s); err != nil {
 			return err
 		}
@@ -203,17 +203,24 @@ func (c *deploymentCollector) refresh(ctx context.Context) error {
 	return nil
 }
 
-func (c *deploymentCollector) readWorkspaces(ctx context.Context, scope access.Scope, _ time.Time, s *deploymentSnapshot) error {
+func (c *deploymentCollector) readWorkspaces(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {
 	workspaces, err := c.store.LiveWorkspaces(ctx, scope)
+	if err != nil {
+		return err
+	}
+	apps, err := c.store.LiveApps(ctx, scope)
 	if err != nil {
 		return err
 	}
 	latest := map[string]int{}
 	for _, w := range workspaces {
-		s.add(agentsUpFamily, float64(w.Agents), w.Template, w.Owner, w.Workspace, w.Version, w.Organization)
+		s.add(agentsUpFamily, float64(len(w.Agents)), w.Template, w.Owner, w.Workspace, w.Version, w.Organization)
 		if w.Status != "" {
 			s.add(latestBuildStatusFamily, 1, w.Status, w.Template, w.Version, w.Owner, w.Transition, w.Organization)
 			latest[w.Status]++
+		}
+		for _, a := range w.Agents {
+			c.addAgent(s, w, a, apps[a.ID], now)
 		}
 	}
 	if len(latest) == 0 {
@@ -226,38 +233,26 @@ func (c *deploymentCollector) readWorkspaces(ctx context.Context, scope access.S
 	return nil
 }
 
-func (c *deploymentCollector) readAgents(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {
-	agents, err := c.store.LiveAgents(ctx, scope)
-	if err != nil {
-		return err
-	}
-	apps, err := c.store.LiveApps(ctx, scope)
-	if err != nil {
-		return err
-	}
-	online := now.Add(-c.config.onlineWithin())
-	for _, a := range agents {
-		status, lifecycle := a.Status, a.LifecycleState
-		if status == "" { // nobody tells, but its reports do
-			switch lifecycle = unknownLabel; {
-			case a.LastSeenAt.IsZero():
-				status = "connecting"
-			case a.LastSeenAt.Before(online):
-				status = "disconnected"
-			default:
-				status = "connected"
-			}
-		}
-		s.add(agentsConnectionsFamily, 1, a.Agent, a.Owner, a.Workspace, status, lifecycle, unknownLabel)
-		for _, app := range apps[a.ID] {
-			health, told := a.AppHealth[app.Slug]
-			if !told {
-				health = "disabled" // as an app without a health check
-			}
-			s.add(agentsAppsFamily, 1, a.Agent, a.Owner, a.Workspace, app.DisplayName, health)
+func (c *deploymentCollector) addAgent(s *deploymentSnapshot, w store.LiveWorkspace, a store.LiveAgent, apps []store.App, now time.Time) {
+	status, lifecycle := a.Status, a.LifecycleState
+	if status == "" { // nobody tells, but its reports do
+		switch lifecycle = unknownLabel; {
+		case a.LastSeenAt.IsZero():
+			status = "connecting"
+		case a.LastSeenAt.Before(now.Add(-c.config.onlineWithin())):
+			status = "disconnected"
+		default:
+			status = "connected"
 		}
 	}
-	return nil
+	s.add(agentsConnectionsFamily, 1, a.Agent, w.Owner, w.Workspace, status, lifecycle, unknownLabel)
+	for _, app := range apps {
+		health, told := a.AppHealth[app.Slug]
+		if !told {
+			health = "disabled" // as an app without a health check
+		}
+		s.add(agentsAppsFamily, 1, a.Agent, w.Owner, w.Workspace, app.DisplayName, health)
+	}
 }
 
 func (c *deploymentCollector) readFirstConnections(ctx context.Context, scope access.Scope, now time.Time, s *deploymentSnapshot) error {

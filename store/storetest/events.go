@@ -67,15 +67,17 @@ func newestEvents(t *testing.T, f *Fixture) {
 // agent finds an agent among the living.
 func (f *Fixture) agent(t testing.TB, id uuid.UUID) store.LiveAgent {
 	t.Helper()
-	agents, err := f.LiveAgents(t.Context(), f.Everything)
+	workspaces, err := f.LiveWorkspaces(t.Context(), f.Everything)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(agents, func(a store.LiveAgent) bool { return a.ID == id })
-	if i < 0 {
-		t.Fatalf("agent %s does not live", id)
+	for _, w := range workspaces {
+		if i := slices.IndexFunc(w.Agents, func(a store.LiveAgent) bool { return a.ID == id }); i >= 0 {
+			return w.Agents[i]
+		}
 	}
-	return agents[i]
+	t.Fatalf("agent %s does not live", id)
+	return store.LiveAgent{}
 }
 
 // controlPlaneSeries: the last value of the same labels counts, and what is no longer reported is forgotten.
@@ -153,19 +155,12 @@ func liveOnes(t *testing.T, f *Fixture) {
 		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Workspace, b.Workspace))
 	})
 	want := []store.LiveWorkspace{
-		{WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running", Agents: 1},
+		{WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running", Agents: []store.LiveAgent{{ID: f.Agents[0][0], Agent: "main", LastSeenAt: after(2)}}},
 		{WorkspaceName: name("user2", "bare")},
 		{WorkspaceName: name("user2", "w")},
 	}
 	if diff := gocmp.Diff(want, workspaces); diff != "" {
 		t.Errorf("workspaces (-want +got):\n%s", diff)
-	}
-	agents, err := f.LiveAgents(t.Context(), only)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff([]store.LiveAgent{{ID: f.Agents[0][0], WorkspaceName: name("user0", "w"), Agent: "main", LastSeenAt: after(2)}}, agents); diff != "" {
-		t.Errorf("agents (-want +got):\n%s", diff)
 	}
 	apps, err := f.LiveApps(t.Context(), only)
 	if err != nil {
