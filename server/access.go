@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -147,7 +148,10 @@ func (a *accessService) ListRoleBindings(ctx context.Context, req *insightsv1.Li
 
 // WhoAmI implements [insightsv1.AccessServiceServer].
 func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest) (*insightsv1.WhoAmIResponse, error) {
-	p := principalOf(ctx)
+	p, err := a.rights(ctx)
+	if err != nil {
+		return nil, err
+	}
 	answer := &insightsv1.WhoAmIResponse{Principal: &insightsv1.Principal{Kind: string(p.Kind), Id: p.ID.String()}}
 	if p.Kind == access.KindUser {
 		answer.Username = p.Name
@@ -157,9 +161,31 @@ func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest)
 			Permission: string(g.Permission), OrganizationId: optionalID(g.Organization), TemplateId: optionalID(g.Template),
 		})
 	}
-	var err error
 	answer.InsightsTimezone, err = a.insightsTimezone(ctx)
 	return answer, err
+}
+
+// rights are those of the principal that the credential of this call gives.
+func (a *accessService) rights(ctx context.Context) (access.Principal, error) {
+	if err := useWholeKey(ctx); err != nil {
+		return access.Principal{}, err
+	}
+	p := principalOf(ctx)
+	if identityOf(ctx).key == nil {
+		return p, nil
+	}
+	organizations, err := a.store.OrganizationsOf(ctx, nil)
+	if err != nil {
+		return access.Principal{}, err
+	}
+	for _, permission := range []access.Permission{access.ViewInsights, access.ViewInsightsAggregate} {
+		scope, err := visibleScope(ctx, a.store, permission, nil)
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			return access.Principal{}, err
+		}
+		p = p.Within(permission, scope, organizations) // nothing that is found is the scope of nothing
+	}
+	return p, nil
 }
 
 // CreateAgentTokens implements [insightsv1.AccessServiceServer].

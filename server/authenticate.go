@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -29,15 +29,49 @@ const (
 	noteUseEvery = time.Minute // that tokens are noted as used
 )
 
-type callerKey struct{}
+type identityKey struct{}
 
-// principalOf is who makes a call. On a stream it may change, or lose rights, from message to message.
-func principalOf(ctx context.Context) access.Principal {
-	p, ok := ctx.Value(callerKey{}).(*atomic.Pointer[access.Principal])
-	if !ok {
-		return access.Principal{}
+// identity is who makes a call. On a stream the principal may change, or lose rights, from message to message.
+type identity struct {
+	principal atomic.Pointer[access.Principal]
+	key       *coderKey   // by which the principal is known; nil: by something that gives all its rights
+	whole     atomic.Bool // Coder said a moment ago that the key gives all rights of the principal
+}
+
+func newIdentity(p access.Principal, key *coderKey) *identity {
+	i := &identity{key: key}
+	i.principal.Store(&p)
+	return i
+}
+
+// identityOf is who makes a call; without one it is no one.
+func identityOf(ctx context.Context) *identity {
+	if i, ok := ctx.Value(identityKey{}).(*identity); ok {
+		return i
 	}
-	return *p.Load()
+	return newIdentity(access.Principal{}, nil)
+}
+
+// principalOf is who makes a call, with the rights that the credential gives.
+func principalOf(ctx context.Context) access.Principal {
+	i := identityOf(ctx)
+	p := *i.principal.Load()
+	if i.key == nil || i.whole.Load() {
+		return p
+	}
+	return p.Only(keyPermissions...)
+}
+
+// useWholeKey gives the caller all rights of the principal if the credential does: a session key of Coder is limited until Coder
+// says that it is not.
+func useWholeKey(ctx context.Context) error {
+	i := identityOf(ctx)
+	if i.key == nil {
+		return nil
+	}
+	whole, err := i.key.whole(ctx)
+	i.whole.Store(err == nil && whole)
+	return err
 }
 
 // authenticator finds out who calls. It remembers answers for a short time, and looks after the tokens of open streams.
@@ -58,10 +92,11 @@ type authenticator struct {
 // authentication is an answer of the store.
 type authentication struct {
 	principal access.Principal
+	key       *coderKey // nil: it was another credential
 	until     time.Time
 }
 
-// credential is what a call shows: an own token, one of the issuer, or that of a session of Coder.
+// credential is what a call shows: an own token, one of the issuer, or a session key of Coder.
 type credential struct {
 	token   access.Token
 	jwt     secretText
@@ -77,6 +112,9 @@ func (secretText) String() string { return "(secret)" }
 // GoString hides it from %#v.
 func (s secretText) GoString() string { return s.String() }
 
+// foreign is whether somebody else has issued the credential.
+func (c credential) foreign() bool { return c.jwt != "" || c.session != "" }
+
 func (c credential) hash() [32]byte {
 	if foreign := cmp.Or(c.jwt, c.session); foreign != "" {
 		return sha256.Sum256([]byte(foreign))
@@ -87,7 +125,7 @@ func (c credential) hash() [32]byte {
 // openStream is a call that outlives its authentication.
 type openStream struct {
 	credential credential
-	caller     *atomic.Pointer[access.Principal]
+	identity   *identity
 	revoked    chan error // receives why the stream must end
 }
 
@@ -137,56 +175,65 @@ func (a *authenticator) credentialOf(ctx context.Context) (credential, error) {
 	return credential{token: token}, err
 }
 
-// authenticate finds the principal behind a credential, from memory if it was asked for a moment ago.
-func (a *authenticator) authenticate(ctx context.Context, c credential) (access.Principal, error) {
+// authenticate finds the principal behind a credential, from memory if that counts until some time.
+func (a *authenticator) authenticate(ctx context.Context, c credential, until time.Time) (authentication, error) {
 	hash := c.hash()
 	a.mu.Lock()
 	known, ok := a.known[hash]
 	a.mu.Unlock()
-	if ok && time.Now().Before(known.until) {
-		return known.principal, nil
+	if ok && until.Before(known.until) {
+		return known, nil
 	}
-	p, err := a.ask(ctx, c)
-	if err != nil || p.Once {
-		return p, err
+	found, err := a.ask(ctx, c, hash, until)
+	if err != nil || found.principal.Once {
+		return found, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.known) >= maxAuthentications {
 		clear(a.known)
 	}
-	a.known[hash] = authentication{p, time.Now().Add(authenticationTTL)}
-	if p.Token != "" {
-		a.used[p.Token] = struct{}{}
+	a.known[hash] = found
+	if found.principal.Token != "" {
+		a.used[found.principal.Token] = struct{}{}
 	}
-	return p, nil
+	return found, nil
 }
 
-// ask finds the principal behind a credential.
-func (a *authenticator) ask(ctx context.Context, c credential) (access.Principal, error) {
-	var user uuid.UUID
-	var until time.Time
-	var err error
+// ask finds the principal behind a credential, and how long that counts at most.
+func (a *authenticator) ask(ctx context.Context, c credential, hash [32]byte, until time.Time) (found authentication, err error) {
+	found.until = time.Now().Add(authenticationTTL)
 	switch {
 	case c.jwt != "":
-		user, until, err = a.issuer.verify(ctx, string(c.jwt))
+		user, end, err := a.issuer.verify(ctx, string(c.jwt))
+		if err != nil {
+			return found, err
+		}
+		found.principal, err = a.store.User(ctx, user)
+		found.principal.Until = end
+		return found, err
 	case c.session != "":
-		user, until, err = a.coder.verify(ctx, c)
+		user, left, err := a.coder.verify(ctx, c.session, hash, until)
+		if err != nil {
+			return found, err
+		}
+		if end := time.Now().Add(left); end.Before(found.until) {
+			found.until = end
+		}
+		found.key = &coderKey{a.coder, c.session, hash, user}
+		found.principal, err = a.store.User(ctx, user)
+		found.principal.Until = a.coder.clock().Add(left)
+		return found, err
 	default:
-		return a.store.Authenticate(ctx, c.token)
+		found.principal, err = a.store.Authenticate(ctx, c.token)
+		return found, err
 	}
-	if err != nil {
-		return access.Principal{}, err
-	}
-	p, err := a.store.User(ctx, user)
-	p.Until = until
-	return p, err
 }
 
 // enter puts the caller into the context of a call. Who fails too often learns no longer why, but what is valid is let in
 // wherever it comes from: many agents may share the address of one that fails.
 func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream, error) {
-	shown, p, err := a.identify(ctx)
+	shown, found, err := a.identify(ctx)
 	if errors.Is(err, store.ErrUnauthenticated) || errors.Is(err, access.ErrMalformedToken) {
 		if wait := a.failures.take(networkOf(callerAddress(ctx))); wait > 0 {
 			return nil, nil, tooMany(wait)
@@ -195,22 +242,21 @@ func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &openStream{credential: shown, caller: &atomic.Pointer[access.Principal]{}, revoked: make(chan error, 1)}
-	s.caller.Store(&p)
-	return context.WithValue(ctx, callerKey{}, s.caller), s, nil
+	s := &openStream{credential: shown, identity: newIdentity(found.principal, found.key), revoked: make(chan error, 1)}
+	return context.WithValue(ctx, identityKey{}, s.identity), s, nil
 }
 
 // identify finds the principal of a call by all that the call shows.
-func (a *authenticator) identify(ctx context.Context) (credential, access.Principal, error) {
+func (a *authenticator) identify(ctx context.Context) (credential, authentication, error) {
 	shown, err := a.credentialOf(ctx)
 	if err != nil {
-		return shown, access.Principal{}, err
+		return shown, authentication{}, err
 	}
-	p, err := a.authenticate(ctx, shown)
+	found, err := a.authenticate(ctx, shown, time.Now())
 	if err != nil {
-		return shown, p, err
+		return shown, found, err
 	}
-	return shown, p, checkCertificate(ctx, p)
+	return shown, found, checkCertificate(ctx, found.principal)
 }
 
 func (a *authenticator) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -263,8 +309,11 @@ type streamWithContext struct {
 
 func (s *streamWithContext) Context() context.Context { return s.ctx }
 
-// watch checks the tokens of open streams again and again until the context is done.
+// watch checks the credentials of open streams again and again until the context is done.
 func (a *authenticator) watch(ctx context.Context) {
+	var foreign sync.WaitGroup
+	foreign.Go(func() { a.watchForeign(ctx) })
+	defer foreign.Wait()
 	ticker, note := time.NewTicker(authenticationTTL), time.NewTicker(noteUseEvery)
 	defer ticker.Stop()
 	defer note.Stop()
@@ -278,6 +327,20 @@ func (a *authenticator) watch(ctx context.Context) {
 			a.checkStreams(ctx)
 		case <-note.C:
 			a.noteUse(ctx)
+		}
+	}
+}
+
+// watchForeign does it for credentials that others have issued, who may be slow: streams with own tokens do not wait for them.
+func (a *authenticator) watchForeign(ctx context.Context) {
+	ticker := time.NewTicker(authenticationTTL)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			a.checkForeignStreams(ctx)
 		}
 	}
 }
@@ -308,21 +371,30 @@ func (a *authenticator) forget() {
 	}
 }
 
+// openStreams are those whose credential was issued by others, or those with own tokens.
+func (a *authenticator) openStreams(foreign bool) (open []*openStream) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for s := range a.streams {
+		if s.credential.foreign() == foreign {
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
 // checkStreams ends the streams whose tokens no longer count. Agents are many and their rights never change, so they are
 // asked about together; others are few and may have got other roles.
 func (a *authenticator) checkStreams(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var agents []string
-	a.mu.Lock()
-	open := make([]*openStream, 0, len(a.streams))
-	for s := range a.streams {
-		open = append(open, s)
-		if s.caller.Load().Kind == access.KindAgent {
+	open := a.openStreams(false)
+	for _, s := range open {
+		if s.isAgent() {
 			agents = append(agents, s.credential.token.ID())
 		}
 	}
-	a.mu.Unlock()
 	valid, err := a.store.ValidAgentTokens(ctx, agents)
 	if err != nil {
 		// Streams stay: a database that does not answer says nothing about tokens.
@@ -330,21 +402,42 @@ func (a *authenticator) checkStreams(ctx context.Context) {
 		return
 	}
 	for _, s := range open {
-		if s.caller.Load().Kind == access.KindAgent {
-			if !valid[s.credential.token.ID()] {
-				s.end(store.ErrUnauthenticated)
-			}
-			continue
-		}
-		p, err := a.authenticate(ctx, s.credential)
-		switch {
-		case errors.Is(err, store.ErrUnauthenticated):
-			s.end(err)
-		case err == nil:
-			s.caller.Store(&p)
+		if !s.isAgent() {
+			a.checkStream(ctx, s)
+		} else if !valid[s.credential.token.ID()] {
+			s.end(store.ErrUnauthenticated)
 		}
 	}
 }
+
+// checkForeignStreams ends the streams whose credentials no longer count where they were issued.
+func (a *authenticator) checkForeignStreams(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var asking errgroup.Group
+	asking.SetLimit(maxCoderCalls)
+	for _, s := range a.openStreams(true) {
+		asking.Go(func() error {
+			a.checkStream(ctx, s)
+			return nil
+		})
+	}
+	_ = asking.Wait() // none fails
+}
+
+// checkStream ends a stream whose credential no longer counts, or gives it the rights of now. It will be asked about again after
+// authenticationTTL, and what is remembered has to count until then.
+func (a *authenticator) checkStream(ctx context.Context, s *openStream) {
+	found, err := a.authenticate(ctx, s.credential, time.Now().Add(authenticationTTL))
+	switch {
+	case errors.Is(err, store.ErrUnauthenticated):
+		s.end(err)
+	case err == nil:
+		s.identity.principal.Store(&found.principal)
+	}
+}
+
+func (s *openStream) isAgent() bool { return s.identity.principal.Load().Kind == access.KindAgent }
 
 func (s *openStream) end(why error) {
 	select {

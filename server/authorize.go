@@ -128,7 +128,14 @@ func (a *authorizer) stream(srv any, stream grpc.ServerStream, info *grpc.Stream
 		return handler(srv, stream)
 	}
 	// Who may not send a single message may not open the stream either.
-	if r, ok := a.rules[info.FullMethod]; !ok || !principalOf(stream.Context()).Holds(r.permission) {
+	r, ok := a.rules[info.FullMethod]
+	if !ok {
+		return access.ErrForbidden
+	}
+	if err := r.useKey(stream.Context()); err != nil {
+		return err
+	}
+	if !principalOf(stream.Context()).Holds(r.permission) {
 		return access.ErrForbidden
 	}
 	return handler(srv, &authorizedStream{stream, a, info.FullMethod})
@@ -155,6 +162,9 @@ func (a *authorizer) authorize(ctx context.Context, method string, req any) (con
 	if !ok {
 		return nil, access.ErrForbidden
 	}
+	if err := r.useKey(ctx); err != nil {
+		return nil, err
+	}
 	p := principalOf(ctx)
 	if r.scopeField == "" {
 		return ctx, r.check(p)
@@ -169,6 +179,14 @@ func (a *authorizer) authorize(ctx context.Context, method string, req any) (con
 	default: // the id of one organization
 		return ctx, r.checkOrganization(p, message.Get(field).String())
 	}
+}
+
+// useKey finds out whether a session key of Coder gives the rights of its user that are more than a limited one may carry.
+func (r rule) useKey(ctx context.Context) error {
+	if slices.Contains(keyPermissions, r.permission) {
+		return nil
+	}
+	return useWholeKey(ctx)
 }
 
 // check decides about a request without a scope.
@@ -212,7 +230,7 @@ func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Pr
 	}
 	var scope access.Scope
 	if organization == uuid.Nil {
-		scope, err = templateScope(ctx, a.store, r.permission, requested)
+		scope, err = visibleScope(ctx, a.store, r.permission, requested)
 	} else {
 		scope, err = a.organizationScope(ctx, r.permission, organization)
 	}
@@ -255,10 +273,36 @@ func (a *authorizer) organizationScope(ctx context.Context, permission access.Pe
 	if p.HoldsEverywhere(permission) {
 		requested = slices.Collect(maps.Keys(organizations)) // naming none is everything, for them
 	}
-	return access.Templates(p, permission, requested, organizations)
+	scope, err := access.Templates(p, permission, requested, organizations)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	return withinKey(ctx, a.store, scope, false)
 }
 
-// templateScope is what the caller may see of the templates that are requested, or of all.
+// visibleScope is what the caller may see of the templates that are requested, or of all, with the credential of this call.
+func visibleScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
+	scope, err := templateScope(ctx, s, permission, requested)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	return withinKey(ctx, s, scope, len(requested) > 0)
+}
+
+// withinKey is what the caller's session key of Coder may see of a scope, if it is such a key that the caller shows.
+func withinKey(ctx context.Context, s *store.Store, scope access.Scope, named bool) (access.Scope, error) {
+	key := identityOf(ctx).key
+	if key == nil {
+		return scope, nil
+	}
+	organizations, err := s.OrganizationsOf(ctx, scope.Templates())
+	if err != nil {
+		return access.Scope{}, err
+	}
+	return key.within(ctx, scope, named, organizations)
+}
+
+// templateScope is what the principal may see of the templates that are requested, or of all, whatever the credential.
 func templateScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
 	p := principalOf(ctx)
 	var organizations map[uuid.UUID]uuid.UUID
@@ -288,6 +332,9 @@ func (a *authorizer) authorizeOrganization(ctx context.Context, r rule, p access
 		}
 	}
 	scope, err := templateScope(ctx, a.store, r.permission, templates)
+	if err == nil {
+		scope, err = withinKey(ctx, a.store, scope, false)
+	}
 	if err != nil {
 		return nil, err
 	}

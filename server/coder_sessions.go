@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,43 +10,55 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/template-insights/insights/store"
 )
 
-// Bounds of questions about sessions of Coder.
+// Bounds of questions about session keys of Coder.
 const (
-	coderSessionTTL = 3 * time.Second // that an answer counts; with authenticationTTL less than the five seconds within which who is out is out
-	coderTimeout    = 5 * time.Second
-	maxCoderCalls   = 32       // at a time
-	maxCoderUser    = 64 << 10 // bytes of an answer
-	maxCoderAnswers = 10_000   // that are remembered
+	coderTTL        = 5 * time.Second // that an answer counts from the moment of the question: who is out is out after that
+	coderTimeout    = 5 * time.Second // of one call, and of all that one question needs to know of its key
+	maxCoderCalls   = 32              // at a time
+	maxCoderAnswer  = 64 << 10        // bytes
+	maxCoderKeys    = 10_000          // of which it is remembered whose they are, and whether they are limited
+	maxCoderRights  = 200_000         // answers about rights of keys that are remembered
+	coderPathOfUser = "api/v2/users/me"
 )
 
-// coderSessions asks a Coder deployment whose the tokens of its sessions are.
+// coderSessions asks a Coder deployment whose its session keys are and what they may.
 type coderSessions struct {
-	me     string // URL that answers who one is
+	base   string
 	clock  func() time.Time
 	client *http.Client
 	calls  chan struct{} // has room for those that may run
 	asking singleflight.Group
 
-	mu      sync.Mutex
-	answers map[[32]byte]coderAnswer // by the hash of the token
+	users  *lru.Cache[keyHash, coderAnswer[uuid.UUID]] // the nil UUID: nobody
+	whole  *lru.Cache[keyHash, coderAnswer[bool]]      // whether the key is not limited
+	rights *lru.Cache[keyRight, coderAnswer[bool]]
 }
 
-// coderAnswer is whose a session is, until it is asked about again; the nil UUID: nobody's.
-type coderAnswer struct {
-	user  uuid.UUID
+// keyHash stands for a session key, which is nowhere kept.
+type keyHash [32]byte
+
+// coderAnswer is what Coder said and until when it counts. The real clock measures that: what is asked lies outside.
+type coderAnswer[V any] struct {
+	value V
 	until time.Time
 }
 
-// checkCoderURL refuses a URL that would show tokens to whoever listens, or that is none.
+// remembered is the answer that a cache holds, if it counts until some time.
+func remembered[K comparable, V any](cache *lru.Cache[K, coderAnswer[V]], key K, until time.Time) (answer coderAnswer[V], ok bool) {
+	answer, ok = cache.Get(key)
+	return answer, ok && until.Before(answer.until)
+}
+
+// checkCoderURL refuses a URL that would show session keys to whoever listens, or that is none.
 func checkCoderURL(text string) error {
 	if text == "" {
 		return nil
@@ -61,99 +74,133 @@ func checkCoderURL(text string) error {
 }
 
 func newCoderSessions(text string, clock func() time.Time) *coderSessions {
-	me, _ := url.JoinPath(text, "api/v2/users/me") // it was checked
 	return &coderSessions{
-		me: me, clock: clock, calls: make(chan struct{}, maxCoderCalls), answers: map[[32]byte]coderAnswer{},
-		// A redirect would take the token elsewhere.
+		base: text, clock: clock, calls: make(chan struct{}, maxCoderCalls),
+		// A redirect would take the key elsewhere.
 		client: &http.Client{Timeout: coderTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		users:  newLRU[keyHash, coderAnswer[uuid.UUID]](maxCoderKeys),
+		whole:  newLRU[keyHash, coderAnswer[bool]](maxCoderKeys),
+		rights: newLRU[keyRight, coderAnswer[bool]](maxCoderRights),
 	}
 }
 
-// coderSession is the form of tokens of sessions: an id and a secret.
+// newLRU makes a cache of a size above zero, which cannot fail.
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err)
+	}
+	return cache
+}
+
+// coderSession is the form of session keys: an id and a secret.
 var coderSession = regexp.MustCompile(`^[a-zA-Z0-9]{10}-[a-zA-Z0-9]{22}$`)
 
-// isCoderSession is whether a credential has the form of the token of a session of Coder.
+// isCoderSession is whether a credential has the form of a session key of Coder.
 func isCoderSession(text string) bool { return coderSession.MatchString(text) }
 
-// verify returns the user whose session it is, and until when that is believed. What the deployment does not know is
-// store.ErrUnauthenticated. Calls with the same token wait for one answer.
-func (c *coderSessions) verify(ctx context.Context, shown credential) (user uuid.UUID, until time.Time, err error) {
-	hash := shown.hash()
-	c.mu.Lock()
-	known := c.answers[hash]
-	c.mu.Unlock()
-	if !time.Now().Before(known.until) {
-		answered := c.asking.DoChan(string(hash[:]), func() (any, error) {
-			// It is not only for the first who asks.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coderTimeout)
-			defer cancel()
-			id, err := c.ask(ctx, string(shown.session))
+// verify returns the user whose session key it is and for how long that counts; Coder is asked unless what is remembered counts
+// until some time. A key that Coder does not know is store.ErrUnauthenticated. Calls with the same key wait for one answer.
+func (c *coderSessions) verify(ctx context.Context, key secretText, hash keyHash, until time.Time) (user uuid.UUID, left time.Duration, err error) {
+	known, ok := remembered(c.users, hash, until)
+	if !ok {
+		known, err = shareCoder(ctx, c, "user "+string(hash[:]), func(ctx context.Context) (coderAnswer[uuid.UUID], error) {
+			asked := time.Now()
+			id, err := c.askUser(ctx, key)
+			answer := coderAnswer[uuid.UUID]{id, asked.Add(coderTTL)}
 			if err == nil {
-				c.remember(hash, id)
+				c.users.Add(hash, answer)
 			}
-			return id, err
+			return answer, err
 		})
-		select {
-		case <-ctx.Done():
-			return uuid.Nil, until, ctx.Err()
-		case answer := <-answered:
-			if answer.Err != nil {
-				return uuid.Nil, until, answer.Err
-			}
-			known.user, _ = answer.Val.(uuid.UUID)
+	}
+	switch {
+	case err != nil:
+		return uuid.Nil, 0, err
+	case known.value == uuid.Nil:
+		return uuid.Nil, 0, store.ErrUnauthenticated
+	}
+	return known.value, time.Until(known.until), nil
+}
+
+// shareCoder lets those who want the same answer of Coder at the same time share one call, which does not end with the call
+// of the first of them. Whoever waits longer than Coder may take is told to come again.
+func shareCoder[V any](ctx context.Context, c *coderSessions, what string, ask func(ctx context.Context) (V, error)) (answer V, err error) {
+	answered := c.asking.DoChan(what, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coderTimeout)
+		defer cancel()
+		return ask(ctx)
+	})
+	select {
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	case a := <-answered:
+		if a.Err != nil {
+			return answer, a.Err
 		}
+		return a.Val.(V), nil
 	}
-	if known.user == uuid.Nil {
-		return uuid.Nil, until, store.ErrUnauthenticated
-	}
-	return known.user, c.clock().Add(coderSessionTTL), nil
 }
 
-// remember keeps an answer for a short time.
-func (c *coderSessions) remember(hash [32]byte, user uuid.UUID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.answers) >= maxCoderAnswers {
-		clear(c.answers)
+// askUser asks whose a key is; the nil UUID is nobody: a key that Coder does not know, that may not even read its own user,
+// or whose user is suspended.
+func (c *coderSessions) askUser(ctx context.Context, key secretText) (uuid.UUID, error) {
+	status, body, err := c.call(ctx, key, http.MethodGet, coderPathOfUser, nil)
+	switch {
+	case err != nil:
+		return uuid.Nil, err
+	case status != http.StatusOK:
+		return uuid.Nil, nil
 	}
-	c.answers[hash] = coderAnswer{user, time.Now().Add(coderSessionTTL)}
+	var user struct{ ID, Status string }
+	if err := json.Unmarshal(body, &user); err != nil {
+		return uuid.Nil, unavailable(fmt.Errorf("read whose a session key of Coder is: %w", err))
+	}
+	id, err := parseID(user.ID)
+	switch {
+	case err != nil:
+		return uuid.Nil, unavailable(fmt.Errorf("read whose a session key of Coder is: id: %w", err))
+	case user.Status == "suspended":
+		return uuid.Nil, nil
+	}
+	return id, nil
 }
 
-// ask asks the deployment; the nil UUID is nobody.
-func (c *coderSessions) ask(ctx context.Context, token string) (uuid.UUID, error) {
+// call asks Coder with a session key and returns the answer: OK, or that it refuses to answer (401, 403, 404). Everything
+// else says nothing about the key: that Coder is slow, away, busy, or sends callers elsewhere is unavailable.
+func (c *coderSessions) call(ctx context.Context, key secretText, method, path string, body []byte) (status int, answer []byte, err error) {
 	select {
 	case c.calls <- struct{}{}:
 		defer func() { <-c.calls }()
 	case <-ctx.Done():
-		return uuid.Nil, unavailable(errors.New("too many questions to Coder about sessions"))
+		return 0, nil, unavailable(errors.New("too many questions to Coder about session keys"))
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.me, nil)
+	address, err := url.JoinPath(c.base, path)
 	if err != nil {
-		return uuid.Nil, err
+		return 0, nil, err
 	}
-	request.Header.Set("Coder-Session-Token", token)
-	answer, err := c.client.Do(request)
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
-		return uuid.Nil, unavailable(fmt.Errorf("ask Coder about a session: %w", err))
+		return 0, nil, err
 	}
-	defer answer.Body.Close()
-	switch answer.StatusCode {
+	request.Header.Set("Coder-Session-Token", string(key))
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		return 0, nil, unavailable(fmt.Errorf("ask Coder about a session key: %w", err))
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
 	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return uuid.Nil, nil
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return response.StatusCode, nil, nil
 	default:
-		return uuid.Nil, unavailable(fmt.Errorf("ask Coder about a session: status %d", answer.StatusCode))
+		return 0, nil, unavailable(fmt.Errorf("ask Coder about a session key: status %d", response.StatusCode))
 	}
-	var user struct{ ID, Status string }
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxCoderUser)).Decode(&user); err != nil {
-		return uuid.Nil, unavailable(fmt.Errorf("read who has a session of Coder: %w", err))
+	if answer, err = io.ReadAll(io.LimitReader(response.Body, maxCoderAnswer)); err != nil {
+		return 0, nil, unavailable(fmt.Errorf("read what Coder says about a session key: %w", err))
 	}
-	id, err := parseID(user.ID)
-	if err != nil {
-		return uuid.Nil, unavailable(fmt.Errorf("read who has a session of Coder: id: %w", err))
-	}
-	if user.Status == "suspended" {
-		return uuid.Nil, nil
-	}
-	return id, nil
+	return response.StatusCode, answer, nil
 }

@@ -24,6 +24,7 @@ const (
 	sessionOfTrouble  = "troubleeee-0123456789abcdefghijkl"
 	sessionElsewhere  = "elsewheree-0123456789abcdefghijkl"
 	sessionSuspended  = "suspendedd-0123456789abcdefghijkl"
+	sessionTooNarrow  = "toonarrow0-0123456789abcdefghijkl"
 	sessionUnknown    = "unknownnnn-0123456789abcdefghijkl"
 )
 
@@ -44,8 +45,16 @@ func TestCoderSessions(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	coder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		if r.Method != http.MethodGet || r.URL.Path != "/base/api/v2/users/me" || r.URL.RawQuery != "" {
-			t.Errorf("asked for %s %s", r.Method, r.URL)
+		switch call := r.Method + " " + r.URL.String(); call {
+		case "GET /base/api/v2/users/me":
+		case "GET /base/api/v2/users/me/keys/abcdefghij":
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case "POST /base/api/v2/authcheck":
+			_ = json.NewEncoder(w).Encode(map[string]bool{"0": true})
+			return
+		default:
+			t.Errorf("asked for %s", call)
 		}
 		token := r.Header.Get("Coder-Session-Token")
 		mu.Lock()
@@ -59,6 +68,8 @@ func TestCoderSessions(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(map[string]any{"id": user, "status": "suspended"})
 		case token == sessionOfStranger:
 			_ = json.NewEncoder(w).Encode(map[string]any{"id": uuid.New(), "status": "active"})
+		case token == sessionTooNarrow:
+			w.WriteHeader(http.StatusNotFound)
 		case token == sessionElsewhere:
 			http.Redirect(w, r, elsewhere.URL+"/api/v2/users/me", http.StatusTemporaryRedirect)
 		default:
@@ -95,6 +106,7 @@ func TestCoderSessions(t *testing.T) {
 		"of who is suspended":                   {sessionSuspended, http.StatusUnauthorized},
 		"of another form":                       {"abcdefghij-0123456789abcdefghijk", http.StatusUnauthorized},
 		"with a line end":                       {sessionOfUser + "x", http.StatusUnauthorized},
+		"that may not read its user":            {sessionTooNarrow, http.StatusUnauthorized},
 		"while Coder is in trouble":             {sessionOfTrouble, http.StatusServiceUnavailable},
 		"that Coder sends elsewhere":            {sessionElsewhere, http.StatusServiceUnavailable},
 	} {

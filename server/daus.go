@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -25,7 +26,10 @@ const (
 
 // GetDeploymentDAUs implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest) (*insightsv1.GetDeploymentDAUsResponse, error) {
-	scope, err := templateScope(ctx, s.store, access.ViewInsightsAggregate, nil)
+	scope, err := visibleScope(ctx, s.store, access.ViewInsightsAggregate, nil)
+	if errors.Is(err, access.ErrNotFound) || err == nil && !scope.All() {
+		err = access.ErrForbidden // a session key of Coder may see less than its user, and this is about all or nothing
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func (q question) days() []minute.Window { return q.window.Split(q.start, q.end,
 
 // insightsTimezone is the time zone of the only days that the caller's insights may be about, if they may not be about any.
 func (a *accessService) insightsTimezone(ctx context.Context) (string, error) {
-	scope, err := templateScope(ctx, a.store, access.ViewInsightsAggregate, nil)
+	scope, err := visibleScope(ctx, a.store, access.ViewInsightsAggregate, nil)
 	if errors.Is(err, access.ErrNotFound) {
 		return "", nil
 	}

@@ -45,9 +45,14 @@ type neighbors struct {
 	things       map[string]thing
 }
 
-func newNeighbors(t *testing.T) *neighbors {
+func newNeighbors(t *testing.T, configure ...func(*Config)) *neighbors {
 	t.Helper()
-	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.PrivacyFloor = 1 }), owner: uuid.NewString(), things: map[string]thing{
+	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Config) {
+		c.PrivacyFloor = 1
+		for _, set := range configure {
+			set(c)
+		}
+	}), owner: uuid.NewString(), things: map[string]thing{
 		"A": {organization: organizationA}, "B": {organization: organizationB},
 	}}
 	w.controlPlane = w.token(t, access.RoleControlPlane, everywhere)

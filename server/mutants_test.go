@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -72,9 +71,7 @@ type policy struct {
 
 // called is the context of a call of a principal.
 func called(ctx context.Context, p access.Principal) context.Context {
-	caller := &atomic.Pointer[access.Principal]{}
-	caller.Store(&p)
-	return context.WithValue(ctx, callerKey{}, caller)
+	return context.WithValue(ctx, identityKey{}, newIdentity(p, nil))
 }
 
 // differs asks about one cell and says how the answer differs from the table; empty: not at all.

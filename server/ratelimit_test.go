@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,9 +77,7 @@ func TestQuestionsAtATime(t *testing.T) {
 	l := newRateLimiter(0)
 	began, end := make(chan struct{}), make(chan struct{})
 	ask := func(ctx context.Context, who uuid.UUID, method string) error {
-		caller := &atomic.Pointer[access.Principal]{}
-		caller.Store(&access.Principal{Kind: access.KindUser, ID: who})
-		_, err := l.unary(context.WithValue(ctx, callerKey{}, caller), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
+		_, err := l.unary(called(ctx, access.Principal{Kind: access.KindUser, ID: who}), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
 			began <- struct{}{}
 			<-end
 			return nil, nil

@@ -47,10 +47,16 @@ func (a *accessService) SignOut(ctx context.Context, _ *insightsv1.SignOutReques
 
 // sessionCookie is where a browser keeps the token of its session: out of reach of scripts and of other sites, and where the
 // page comes over TLS, of whoever listens or answers for a neighboring name.
-type sessionCookie struct{ secure bool }
+type sessionCookie struct {
+	secure bool
+	coder  bool // the cookie of a Coder deployment counts as well
+}
+
+// coderCookie is where a browser keeps the session key of a Coder deployment, which it shows here if both have one host.
+const coderCookie = "coder_session_token"
 
 func newSessionCookie(c Config) sessionCookie {
-	return sessionCookie{c.TLS != nil || strings.HasPrefix(c.ExternalURL, "https:")}
+	return sessionCookie{c.TLS != nil || strings.HasPrefix(c.ExternalURL, "https:"), c.CoderURL != ""}
 }
 
 func (s sessionCookie) name() string {
@@ -80,8 +86,12 @@ func (s sessionCookie) tokens(r *http.Request) []string {
 	if slices.ContainsFunc(credentialHeaders, func(name string) bool { return len(r.Header.Values(name)) > 0 }) {
 		return nil
 	}
+	cookies := r.CookiesNamed(s.name())
+	if safe := r.Method == http.MethodGet || r.Method == http.MethodHead; s.coder && safe && len(cookies) == 0 {
+		cookies = r.CookiesNamed(coderCookie) // whose deployment may not be as strict about other sites
+	}
 	var tokens []string
-	for _, cookie := range r.CookiesNamed(s.name()) {
+	for _, cookie := range cookies {
 		tokens = append(tokens, cookie.Value)
 	}
 	return tokens[:min(2, len(tokens))] // two are as wrong as many

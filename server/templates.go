@@ -51,7 +51,7 @@ func (s *insightsService) ListOrganizations(ctx context.Context, _ *insightsv1.L
 
 // visible is the templates whose insights the caller may see, which may be none.
 func (s *insightsService) visible(ctx context.Context) (access.Scope, error) {
-	scope, err := templateScope(ctx, s.store, access.ViewInsightsAggregate, nil)
+	scope, err := visibleScope(ctx, s.store, access.ViewInsightsAggregate, nil)
 	if errors.Is(err, access.ErrNotFound) {
 		return access.Scope{}, nil
 	}

@@ -257,3 +257,37 @@ func TestRemovingABindingAddsNothing(t *testing.T) {
 		}
 	})
 }
+
+// A principal that is confined to a scope, and to some permissions, may do what is left of both, and nothing else changes.
+func TestConfinedPrincipal(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p, catalog := drawPrincipal(t), drawCatalog(t)
+		scope, err := access.Templates(principal(bound(access.RoleOwner, "deployment")), access.ViewInsights, drawRequest(t), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within := p.Within(access.ViewInsights, scope, catalog)
+		only := p.Only(access.ViewInsights, access.ReadOwn)
+		for _, perm := range columns {
+			for id, organization := range catalog {
+				holds := holdsOn(p.Principal, perm, id, organization)
+				if want := holds && (perm != access.ViewInsights || scope.Contains(id)); holdsOn(within, perm, id, organization) != want {
+					t.Fatalf("%s on %v within %v: %t, want %t", perm, id, scope, !want, want)
+				}
+				if want := holds && (perm == access.ViewInsights || perm == access.ReadOwn || perm == access.Authenticated); holdsOn(only, perm, id, organization) != want {
+					t.Fatalf("%s on %v, of two permissions: %t, want %t", perm, id, !want, want)
+				}
+			}
+			if within.HoldsEverywhere(perm) && !p.HoldsEverywhere(perm) || perm == access.ViewInsights && within.HoldsEverywhere(perm) && !scope.All() {
+				t.Fatalf("%s everywhere, within %v", perm, scope)
+			}
+		}
+	})
+}
+
+// holdsOn asks for one template.
+func holdsOn(p access.Principal, perm access.Permission, template, organization uuid.UUID) bool {
+	_, err := access.Templates(p, perm, []uuid.UUID{template}, map[uuid.UUID]uuid.UUID{template: organization})
+	return err == nil
+}

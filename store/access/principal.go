@@ -57,10 +57,52 @@ func (p Principal) With(bindings ...Binding) Principal {
 			p.Grants = append(p.Grants, Grant{Permission: perm, Organization: b.Organization, Template: b.Template})
 		}
 	}
-	slices.SortFunc(p.Grants, func(a, b Grant) int {
+	p.Grants = sorted(p.Grants)
+	return p
+}
+
+// sorted puts grants in order, each once, in place.
+func sorted(grants []Grant) []Grant {
+	slices.SortFunc(grants, func(a, b Grant) int {
 		return cmp.Or(cmp.Compare(a.Permission, b.Permission), compare(a.Organization, b.Organization), compare(a.Template, b.Template))
 	})
-	p.Grants = slices.Compact(p.Grants)
+	return slices.Compact(grants)
+}
+
+// Only returns the principal with nothing but its grants of some permissions.
+func (p Principal) Only(perms ...Permission) Principal {
+	p.Grants = slices.DeleteFunc(slices.Clone(p.Grants), func(g Grant) bool { return !slices.Contains(perms, g.Permission) })
+	return p
+}
+
+// Within returns the principal with a permission on nothing beyond a scope. A grant of it that covers more becomes one for each
+// template that both cover. organizationOf holds the organizations of all templates that exist.
+func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.UUID]uuid.UUID) Principal {
+	if scope.All() {
+		return p
+	}
+	var kept []Grant
+	for _, g := range p.Grants {
+		if g.Permission != perm {
+			kept = append(kept, g)
+			continue
+		}
+		whole, common := !g.everywhere(), []Grant(nil)
+		for template, organization := range organizationOf {
+			switch {
+			case !g.everywhere() && g.Organization != organization && g.Template != template:
+			case scope.Contains(template):
+				common = append(common, Grant{Permission: perm, Template: template})
+			default:
+				whole = false
+			}
+		}
+		if whole {
+			common = []Grant{g}
+		}
+		kept = append(kept, common...)
+	}
+	p.Grants = sorted(kept)
 	return p
 }
 

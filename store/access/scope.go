@@ -40,6 +40,15 @@ func (s Scope) Contains(templateID uuid.UUID) bool {
 	return found
 }
 
+// Within returns what the scope has in common with a list of templates, or ErrNotFound if that is nothing.
+func (s Scope) Within(templates []uuid.UUID) (Scope, error) {
+	common := slices.DeleteFunc(slices.Clone(templates), func(id uuid.UUID) bool { return !s.Contains(id) })
+	if len(common) == 0 {
+		return Scope{}, ErrNotFound
+	}
+	return scopeOf(common), nil
+}
+
 func compare(a, b uuid.UUID) int {
 	return bytes.Compare(a[:], b[:])
 }

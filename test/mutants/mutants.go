@@ -291,6 +291,83 @@ var mutants = []mutant{
 		"cmd/insights/coder", "TestImportObeysPrivacyModes",
 	},
 
+	// Session keys of Coder.
+	{
+		"a limited key gives all roles of its user", "server/authenticate.go",
+		"if i.key == nil || i.whole.Load() {", "if i.key == nil || i.key.user != p.ID || !i.whole.Load() {",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"an allow list that names one template limits nothing", "server/coder_keys.go",
+		"narrows := func(target string) bool { return target != \"*:*\" }", "narrows := func(target string) bool { return target == \"\" }",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"an allow list that cannot be read limits nothing", "server/coder_keys.go",
+		"if key.AllowList == nil {", "if key.AllowList == nil || key.AllowList[0] != '[' {",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"the one scope of older releases hides the list of scopes", "server/coder_keys.go",
+		"scopes = append(scopes, key.Scope)", "scopes = []string{key.Scope}",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"the description of another key counts", "server/coder_keys.go",
+		" || key.ID != id || key.UserID != user {", " || key.ID == user.String() {",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"one template that Coder allows is enough", "server/coder_keys.go",
+		"len(allowed) < len(rights)", "len(allowed) == 0",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"a key that sees a part sees the deployment", "server/daus.go",
+		" || err == nil && !scope.All() {", " {",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"an organization is asked about without a look at the key", "server/authorize.go",
+		"	if err == nil {\n		scope, err = withinKey(ctx, a.store, scope, false)\n	}\n", "",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"a key is told to have rights that Coder denies", "server/access.go",
+		"p = p.Within(permission, scope, organizations) //", "_ = p.Within(permission, scope, organizations) //",
+		"server", "TestSessionKeysOfCoder",
+	},
+	{
+		"a key that may not read its user says that the service is away", "server/coder_sessions.go",
+		"http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:", "http.StatusUnauthorized, http.StatusForbidden:",
+		"server", "TestCoderSessions",
+	},
+	{
+		"keys are shown to whom Coder sends callers", "server/coder_sessions.go",
+		"func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }", "nil",
+		"server", "TestCoderInTrouble",
+	},
+	{
+		"rights are asked about again by each question", "server/coder_keys.go",
+		"		k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(coderTTL)})\n", "",
+		"server", "TestKeysAskSeldom",
+	},
+	{
+		"a question asks Coder about any number of templates", "server/coder_keys.go",
+		"if calls+callsFor(single) > maxRightsCalls {", "if calls < 0 {",
+		"server", "TestKeysAskSeldom",
+	},
+	{
+		"the cookie of Coder may change things", "server/sign_in.go",
+		"s.coder && safe && len(cookies) == 0", "s.coder && (safe || r != nil) && len(cookies) == 0",
+		"server", "TestCookieOfCoder",
+	},
+	{
+		"streams of tokens wait for Coder", "server/authenticate.go",
+		"			a.checkStreams(ctx)\n", "			a.checkForeignStreams(ctx)\n			a.checkStreams(ctx)\n",
+		"server", "TestStreamsOfKeys",
+	},
+
 	// Counting.
 	{
 		"pages are read before rows", "store/usage.go",
@@ -436,7 +513,7 @@ var mutants = []mutant{
 	// Who may what.
 	{
 		"the access rule is not asked when a stream opens", "server/authorize.go",
-		"!ok || !principalOf(stream.Context()).Holds(r.permission) {", "!ok || r.permission == \"\" {",
+		"!principalOf(stream.Context()).Holds(r.permission) {", "!ok || r.permission == \"\" {",
 		"server", "TestStreamFollowsItsRoles",
 	},
 	{
@@ -501,7 +578,7 @@ var mutants = []mutant{
 	},
 	{
 		"a token for one call is remembered", "server/authenticate.go",
-		"if err != nil || p.Once {", "if err != nil {",
+		"err != nil || found.principal.Once {", "err != nil {",
 		"server", "TestSignInLink",
 	},
 	{
