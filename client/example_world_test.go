@@ -58,7 +58,7 @@ func newWorld() *world {
 	w.agent, w.agentToken, w.ownerToken = agent.String(), filepath.Join(w.folder, "agent"), filepath.Join(w.folder, "owner")
 	check(os.WriteFile(w.agentToken, []byte(secrets[0].Reveal()+"\n"), 0o600))
 	check(os.WriteFile(w.ownerToken, []byte(secrets[1].Reveal()+"\n"), 0o600))
-	srv, err := server.New(server.Config{
+	srv, err := server.New(server.Options{
 		Store: w.store, Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
 		IngestMaxAge: 24 * time.Hour, IngestMaxAhead: time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
 	})

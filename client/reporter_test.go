@@ -37,7 +37,7 @@ func serve(t *testing.T, database, address string) (srv *server.Server, stop fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err = server.New(server.Config{
+	srv, err = server.New(server.Options{
 		Store: s, Logger: slog.New(slog.DiscardHandler), Clock: clock,
 		GRPCAddress: address, HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 		IngestMaxAge: 24 * time.Hour, ReportInterval: 45 * time.Second, UsageStats: true,

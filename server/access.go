@@ -25,14 +25,14 @@ const (
 type accessService struct {
 	insightsv1.UnimplementedAccessServiceServer
 
-	store  *store.Store
-	clock  func() time.Time
-	config Config
-	cookie sessionCookie
+	store    *store.Store
+	clock    func() time.Time
+	insights *insightsService
+	cookie   sessionCookie
 }
 
-func newAccessService(c Config) *accessService {
-	return &accessService{store: c.Store, clock: c.Clock, config: c, cookie: newSessionCookie(c)}
+func newAccessService(s *store.Store, clock func() time.Time, insights *insightsService, cookie sessionCookie) *accessService {
+	return &accessService{store: s, clock: clock, insights: insights, cookie: cookie}
 }
 
 // CreateToken implements [insightsv1.AccessServiceServer].
@@ -161,7 +161,7 @@ func (a *accessService) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest)
 			Permission: string(g.Permission), OrganizationId: optionalID(g.Organization), TemplateId: optionalID(g.Template),
 		})
 	}
-	answer.InsightsTimezone, err = a.insightsTimezone(ctx)
+	answer.InsightsTimezone, err = a.insights.timezone(ctx)
 	return answer, err
 }
 
@@ -171,7 +171,7 @@ func (a *accessService) rights(ctx context.Context) (access.Principal, error) {
 		return access.Principal{}, err
 	}
 	p := principalOf(ctx)
-	if identityOf(ctx).key == nil {
+	if !isLimited(ctx) {
 		return p, nil
 	}
 	organizations, err := a.store.OrganizationsOf(ctx, nil)

@@ -77,7 +77,7 @@ func TestTokensAndRoles(t *testing.T) {
 	for name, req := range map[string]*insightsv1.CreateTokenRequest{
 		"kind":    {Principal: &insightsv1.Principal{Kind: "group", Id: c.user}},
 		"id":      {Principal: &insightsv1.Principal{Kind: "user", Id: "ann"}},
-		"expired": {Principal: person, ExpiresAt: timestamppb.New(c.config.Clock())},
+		"expired": {Principal: person, ExpiresAt: timestamppb.New(c.options.Clock())},
 		"name":    {Principal: person, Name: "a\nb"},
 	} {
 		if got := codeOf(t, service.CreateToken, owner, req); got != codes.InvalidArgument {

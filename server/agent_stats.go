@@ -202,7 +202,7 @@ type agentFamily struct {
 	from []int // the names that are the values of its first labels
 }
 
-func newAgentStats(c Config, m *metrics) *agentStats {
+func newAgentStats(c ingestOptions, m *metrics) *agentStats {
 	a := &agentStats{
 		store: c.Store, clock: c.Clock, interval: c.ReportInterval, usage: c.UsageStats, agents: map[uuid.UUID]*agentState{},
 		forwarded: newForwardedFamilies(c.AgentStatsBy, m),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -27,10 +28,11 @@ import (
 // owner (user0 to user2) and its template (template0 and template1).
 type agentStatsFixture struct {
 	*storetest.Fixture
-	config  Config
-	now     time.Time
-	metrics *metrics
-	stats   *agentStats
+	options  ingestOptions
+	now      time.Time
+	registry *prometheus.Registry
+	metrics  *metrics
+	stats    *agentStats
 }
 
 func newAgentStatsFixture(t *testing.T) *agentStatsFixture {
@@ -40,9 +42,10 @@ func newAgentStatsFixture(t *testing.T) *agentStatsFixture {
 
 // agentStatsOf is a fixture over a catalog that tests may share.
 func agentStatsOf(catalog *storetest.Fixture, by ...string) *agentStatsFixture {
-	f := &agentStatsFixture{Fixture: catalog, now: storetest.Now, metrics: newMetrics(DefaultSeriesBudget)}
-	f.config = Config{Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by}
-	f.stats = newAgentStats(f.config, f.metrics)
+	f := &agentStatsFixture{Fixture: catalog, now: storetest.Now, registry: prometheus.NewRegistry()}
+	f.metrics = newMetrics(f.registry)
+	f.options = ingestOptions{Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by}
+	f.stats = newAgentStats(f.options, f.metrics)
 	return f
 }
 
@@ -510,7 +513,7 @@ func TestForwarded(t *testing.T) {
 				if cause == c.dropped {
 					want = 1
 				}
-				if got := counterValue(t, f.metrics, "insights_agent_series_dropped_total", "reason", string(cause)); got != want {
+				if got := counterValue(t, f.registry, "insights_agent_series_dropped_total", "reason", string(cause)); got != want {
 					t.Errorf("%v series are %s, want %v", got, cause, want)
 				}
 			}
@@ -518,11 +521,21 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
-func counterValue(t *testing.T, m *metrics, name, label, value string) float64 {
+func counterValue(t *testing.T, registry *prometheus.Registry, name, label, value string) float64 {
 	t.Helper()
-	contentType, body := scrape(t, m.page, "text/plain")
-	samples, _ := parseMetrics(t, contentType, body)
-	return samples[seriesName(name, map[string]string{label: value})]
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetName() == label && m.GetLabel()[0].GetValue() == value {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("%s has no %s=%q", name, label, value)
+	return 0
 }
 
 // TestForwardedLimits: an agent, and all agents together, cannot fill the memory.
@@ -542,7 +555,7 @@ func TestForwardedLimits(t *testing.T) {
 	if got := len(f.series(t, "agent_x")); got != shown {
 		t.Errorf("%d families are shown, want %d", got, shown)
 	}
-	if got := counterValue(t, f.metrics, "insights_agent_series_dropped_total", "reason", "limit"); got != float64(6*110-shown) {
+	if got := counterValue(t, f.registry, "insights_agent_series_dropped_total", "reason", "limit"); got != float64(6*110-shown) {
 		t.Errorf("%v series are beyond the limits, want %d", got, 6*110-shown)
 	}
 	f.now = f.now.Add(2 * time.Minute)
@@ -561,16 +574,13 @@ func TestForwardedLimits(t *testing.T) {
 // TestForwardedReserved: no name of the page itself can be forwarded.
 func TestForwardedReserved(t *testing.T) {
 	t.Parallel()
-	s := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.CollectAgentStats = true })
-	contentType, body := scrape(t, s.prometheus.Handler, "text/plain")
+	s := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.CollectAgentStats = true })
+	contentType, body := s.scrape(t, "text/plain")
 	_, types := parseMetrics(t, contentType, body)
-	for _, f := range s.ingest.metrics.page.families() {
-		types[f.name] = "known"
-	}
 	if len(types) < 60 {
 		t.Fatalf("%d families", len(types))
 	}
-	families := newForwardedFamilies(nil, newMetrics(DefaultSeriesBudget))
+	families := newForwardedFamilies(nil, newMetrics(prometheus.NewRegistry()))
 	for name := range types {
 		if slices.ContainsFunc(knownForwarded, func(f *family) bool { return f.name == name }) {
 			continue
@@ -597,15 +607,13 @@ func TestAgentStatsServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
-			s := run(t, f.Database, storetest.Now, func(config *Config) { config.CollectAgentStats, config.UsageStats = c.collect, c.usage })
+			s := run(t, f.Database, storetest.Now, func(config *Options) { config.CollectAgentStats, config.UsageStats = c.collect, c.usage })
 			families := func() []string {
 				t.Helper()
-				if s.ingest.stats != nil {
-					if err := s.ingest.stats.refresh(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+				if err := s.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-				contentType, body := scrape(t, s.prometheus.Handler, "text/plain")
+				contentType, body := s.scrape(t, "text/plain")
 				_, types := parseMetrics(t, contentType, body)
 				maps.DeleteFunc(types, func(name string, _ model.MetricType) bool {
 					return name != "agent_x" && name != "coderd_agentstats_session_count_vscode"
@@ -652,11 +660,11 @@ func BenchmarkAgentStats(b *testing.B) {
 	for i := range series {
 		series[i] = metric(fmt.Sprintf("agent_x_%d", i), "gauge", 1, "core", "0", "state", "idle")
 	}
-	m := newMetrics(DefaultSeriesBudget)
+	m := newMetrics(prometheus.NewRegistry())
 	for name, forwarded := range map[string][]*insightsv1.Metric{"plain": nil, "20 series": series} {
 		var seen agentsSeen
 		now := storetest.Now
-		stats := newAgentStats(Config{Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true}, m)
+		stats := newAgentStats(ingestOptions{Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true}, m)
 		for what, note := range map[string]func(*agentReport){"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) }} {
 			b.Run(name+"/"+what, func(b *testing.B) {
 				b.ReportAllocs()

@@ -11,18 +11,14 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
 
-// apiMetrics is how REST and the streams of agents are used, under the names that existing dashboards know from Coder. What
+// apiMetrics is how REST is used, under the names that existing dashboards know from Coder. What
 // callers choose freely is in no label: paths are those of the routes.
 type apiMetrics struct {
 	concurrent prometheus.Gauge
 	latencies  *prometheus.HistogramVec
 	processed  *prometheus.CounterVec
-	streams    prometheus.Gauge
-	durations  prometheus.Observer
 }
 
 func newAPIMetrics(registry prometheus.Registerer) *apiMetrics {
@@ -41,25 +37,6 @@ func newAPIMetrics(registry prometheus.Registerer) *apiMetrics {
 			Name: "coderd_api_requests_processed_total",
 			Help: "The total number of processed API requests.",
 		}, []string{"code", "method", "path"}),
-		streams: factory.NewGauge(prometheus.GaugeOpts{
-			Name: "coderd_api_concurrent_websockets",
-			Help: "The total number of concurrent API websockets: open streams of agents.",
-		}),
-		durations: factory.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "coderd_api_websocket_durations_seconds",
-			Help:    "Websocket duration distribution of requests in seconds: of the streams of agents.",
-			Buckets: []float64{0.001, 1, 60, 3600, 54000, 108000},
-		}, []string{"path"}).WithLabelValues(insightsv1.IngestService_StreamStats_FullMethodName),
-	}
-}
-
-// openStream counts a stream until the function that it returns is called.
-func (m *apiMetrics) openStream() (leave func()) {
-	begin := time.Now()
-	m.streams.Inc()
-	return func() {
-		m.streams.Dec()
-		m.durations.Observe(time.Since(begin).Seconds())
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // apiSeries are the series of REST and streams as a scrape shows them, without the durations, which nobody can foresee.
 func (r *running) apiSeries(t *testing.T) map[string]float64 {
 	t.Helper()
-	contentType, body := scrape(t, r.prometheus.Handler, "text/plain")
+	contentType, body := r.scrape(t, "text/plain")
 	samples, _ := parseMetrics(t, contentType, body)
 	ours := map[string]float64{}
 	for series, value := range samples {
@@ -149,7 +149,7 @@ func TestInstrument(t *testing.T) {
 // Without an address there is no metrics page.
 func TestWithoutPrometheus(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.PrometheusAddress = "" })
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.PrometheusAddress = "" })
 	if got := r.PrometheusAddress(); got != "" {
 		t.Errorf("metrics are at %s", got)
 	}

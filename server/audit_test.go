@@ -101,7 +101,7 @@ func TestAuditTrail(t *testing.T) {
 					t.Errorf("%s reads the trail", role)
 				}
 			}
-			if _, err := p.store.Expire(t.Context(), store.Horizons{Audit: p.config.Clock().Add(time.Second)}); err != nil {
+			if _, err := p.store.Expire(t.Context(), store.Horizons{Audit: p.options.Clock().Add(time.Second)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{}); len(got) != 0 {

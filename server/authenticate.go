@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,51 +27,6 @@ const (
 
 	noteUseEvery = time.Minute // that tokens are noted as used
 )
-
-type identityKey struct{}
-
-// identity is who makes a call. On a stream the principal may change, or lose rights, from message to message.
-type identity struct {
-	principal atomic.Pointer[access.Principal]
-	key       *coderKey   // by which the principal is known; nil: by something that gives all its rights
-	whole     atomic.Bool // Coder said a moment ago that the key gives all rights of the principal
-}
-
-func newIdentity(p access.Principal, key *coderKey) *identity {
-	i := &identity{key: key}
-	i.principal.Store(&p)
-	return i
-}
-
-// identityOf is who makes a call; without one it is no one.
-func identityOf(ctx context.Context) *identity {
-	if i, ok := ctx.Value(identityKey{}).(*identity); ok {
-		return i
-	}
-	return newIdentity(access.Principal{}, nil)
-}
-
-// principalOf is who makes a call, with the rights that the credential gives.
-func principalOf(ctx context.Context) access.Principal {
-	i := identityOf(ctx)
-	p := *i.principal.Load()
-	if i.key == nil || i.whole.Load() {
-		return p
-	}
-	return p.Only(keyPermissions...)
-}
-
-// useWholeKey gives the caller all rights of the principal if the credential does: a session key of Coder is limited until Coder
-// says that it is not.
-func useWholeKey(ctx context.Context) error {
-	i := identityOf(ctx)
-	if i.key == nil {
-		return nil
-	}
-	whole, err := i.key.whole(ctx)
-	i.whole.Store(err == nil && whole)
-	return err
-}
 
 // authenticator finds out who calls. It remembers answers for a short time, and looks after the tokens of open streams.
 type authenticator struct {
@@ -129,7 +83,7 @@ type openStream struct {
 	revoked    chan error // receives why the stream must end
 }
 
-func newAuthenticator(c Config) *authenticator {
+func newAuthenticator(c guardOptions) *authenticator {
 	a := &authenticator{
 		store: c.Store, logger: c.Logger, failures: newLimiters[string](c.RateLimit),
 		known: map[[32]byte]authentication{}, used: map[string]struct{}{}, streams: map[*openStream]struct{}{},
@@ -242,8 +196,8 @@ func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &openStream{credential: shown, identity: newIdentity(found.principal, found.key), revoked: make(chan error, 1)}
-	return context.WithValue(ctx, identityKey{}, s.identity), s, nil
+	ctx, identity := withIdentity(ctx, found.principal, found.key.limits())
+	return ctx, &openStream{credential: shown, identity: identity, revoked: make(chan error, 1)}, nil
 }
 
 // identify finds the principal of a call by all that the call shows.
@@ -433,11 +387,11 @@ func (a *authenticator) checkStream(ctx context.Context, s *openStream) {
 	case errors.Is(err, store.ErrUnauthenticated):
 		s.end(err)
 	case err == nil:
-		s.identity.principal.Store(&found.principal)
+		s.identity.setPrincipal(found.principal)
 	}
 }
 
-func (s *openStream) isAgent() bool { return s.identity.principal.Load().Kind == access.KindAgent }
+func (s *openStream) isAgent() bool { return s.identity.kind() == access.KindAgent }
 
 func (s *openStream) end(why error) {
 	select {

@@ -98,14 +98,6 @@ func readRule(method protoreflect.MethodDescriptor) (rule, error) {
 	return r, nil
 }
 
-type scopeKey struct{}
-
-// scopeOf is the templates that a call may read, as its access rule decided. Without a decision it is empty.
-func scopeOf(ctx context.Context) access.Scope {
-	scope, _ := ctx.Value(scopeKey{}).(access.Scope)
-	return scope
-}
-
 // authorizer decides by the access rules. What has no rule is refused.
 type authorizer struct {
 	store *store.Store
@@ -183,7 +175,7 @@ func (a *authorizer) authorize(ctx context.Context, method string, req any) (con
 
 // useKey finds out whether a session key of Coder gives the rights of its user that are more than a limited one may carry.
 func (r rule) useKey(ctx context.Context) error {
-	if slices.Contains(keyPermissions, r.permission) {
+	if mayCarry(r.permission) {
 		return nil
 	}
 	return useWholeKey(ctx)
@@ -237,7 +229,7 @@ func (a *authorizer) authorizeTemplates(ctx context.Context, r rule, p access.Pr
 	if err != nil {
 		return nil, err
 	}
-	return context.WithValue(ctx, scopeKey{}, scope), nil
+	return withScope(ctx, scope), nil
 }
 
 // askedOrganization reads the organization that a question about templates may name instead of them.
@@ -280,41 +272,6 @@ func (a *authorizer) organizationScope(ctx context.Context, permission access.Pe
 	return withinKey(ctx, a.store, scope, false)
 }
 
-// visibleScope is what the caller may see of the templates that are requested, or of all, with the credential of this call.
-func visibleScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
-	scope, err := templateScope(ctx, s, permission, requested)
-	if err != nil {
-		return access.Scope{}, err
-	}
-	return withinKey(ctx, s, scope, len(requested) > 0)
-}
-
-// withinKey is what the caller's session key of Coder may see of a scope, if it is such a key that the caller shows.
-func withinKey(ctx context.Context, s *store.Store, scope access.Scope, named bool) (access.Scope, error) {
-	key := identityOf(ctx).key
-	if key == nil {
-		return scope, nil
-	}
-	organizations, err := s.OrganizationsOf(ctx, scope.Templates())
-	if err != nil {
-		return access.Scope{}, err
-	}
-	return key.within(ctx, scope, named, organizations)
-}
-
-// templateScope is what the principal may see of the templates that are requested, or of all, whatever the credential.
-func templateScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
-	p := principalOf(ctx)
-	var organizations map[uuid.UUID]uuid.UUID
-	if !p.HoldsEverywhere(permission) {
-		var err error
-		if organizations, err = s.OrganizationsOf(ctx, requested); err != nil {
-			return access.Scope{}, err
-		}
-	}
-	return access.Templates(p, permission, requested, organizations)
-}
-
 // authorizeOrganization decides about a request for the templates of an organization, or, if it names none, for all that
 // the caller may see.
 func (a *authorizer) authorizeOrganization(ctx context.Context, r rule, p access.Principal, text string) (context.Context, error) {
@@ -338,7 +295,7 @@ func (a *authorizer) authorizeOrganization(ctx context.Context, r rule, p access
 	if err != nil {
 		return nil, err
 	}
-	return context.WithValue(ctx, scopeKey{}, scope), nil
+	return withScope(ctx, scope), nil
 }
 
 // templateIDs reads the scope field of a request and says what is wrong with it.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -51,11 +52,11 @@ func TestRPCWithoutRuleStopsTheStart(t *testing.T) {
 		t.Error("a service outside the contract is let in")
 	}
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	all, err := readRules(r.grpc.GetServiceInfo())
+	all, err := readRules(r.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for service, info := range r.grpc.GetServiceInfo() {
+	for service, info := range r.ServiceInfo() {
 		for _, m := range info.Methods {
 			method := "/" + service + "/" + m.Name
 			if _, ok := all[method]; !ok && !isPublic(method) {
@@ -68,9 +69,12 @@ func TestRPCWithoutRuleStopsTheStart(t *testing.T) {
 // The chain is the same for unary calls and for streams, and its order is that of the documentation.
 func TestChain(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	g, err := newGuard(guardOptions{Logger: slog.New(slog.DiscardHandler), Clock: time.Now}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var names []string
-	for _, s := range chain(r.config.Logger, nil, r.authenticate, newRateLimiter(0), &authorizer{}) {
+	for _, s := range g.steps {
 		names = append(names, s.name)
 		if s.unary == nil || s.stream == nil {
 			t.Errorf("%s is missing for one kind of calls", s.name)

@@ -156,7 +156,7 @@ func (s *canaryServer) ordered(answer proto.Message) {
 func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant) *canaryServer {
 	t.Helper()
 	s := &canaryServer{log: &logBuffer{}, routes: readRoutes(t), rest: strings.HasPrefix(database, "sqlite:")}
-	s.running = run(t, database, storetest.Now, func(c *Config) { c.Logger = watchLog(t, database, s.log) })
+	s.running = run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, s.log) })
 	for _, x := range append(others, own) {
 		x.settle(t, s.running)
 	}
@@ -201,10 +201,10 @@ var namingFamilies = []string{
 // workspaces and agents are named by the families above alone, as long as nothing else is asked for, and ids by none.
 func (s *canaryServer) checkMetrics(t *testing.T, other tenant) {
 	t.Helper()
-	if err := errors.Join(s.insights.refresh(t.Context()), s.deployment.refresh(t.Context())); err != nil {
+	if err := s.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, text := scrape(t, s.prometheus.Handler, "")
+	_, text := s.scrape(t, "")
 	for _, shown := range []string{other.name("template", 0), other.name("organization", 0), other.name("user", 0), `template_name="twin"`} {
 		if !strings.Contains(text, shown) {
 			t.Errorf("the scrape does not show %s", shown)
@@ -567,7 +567,7 @@ func TestCanaryScriptIsComplete(t *testing.T) {
 			t.Errorf("%s has no route", call.method)
 		}
 	}
-	for service, info := range r.grpc.GetServiceInfo() {
+	for service, info := range r.ServiceInfo() {
 		for _, m := range info.Methods {
 			if method := "/" + service + "/" + m.Name; !isPublic(method) && !asked[method] {
 				t.Errorf("nobody asks for %s", method)

@@ -166,7 +166,7 @@ func (x tenant) settle(t *testing.T, r *running) {
 	r.reportStats(t, controlPlane, x.reports())
 	r.reportSessions(t, controlPlane, x.sessions())
 	r.reportEvents(t, controlPlane, x.events())
-	if err := r.ingest.touchAgents(t.Context()); err != nil {
+	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -75,7 +75,7 @@ func TestClientCertificates(t *testing.T) {
 	clients, others := newAuthority(t), newAuthority(t)
 	accepted := x509.NewCertPool()
 	accepted.AddCert(clients.certificate)
-	r := run(t, f.Database, storetest.Now, func(c *Config) {
+	r := run(t, f.Database, storetest.Now, func(c *Options) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: accepted, ClientAuth: tls.RequireAndVerifyClientCert}
 	})
 	a, b := f.Agents[0][0], f.Agents[0][1]

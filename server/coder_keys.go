@@ -27,10 +27,6 @@ const (
 	rightsAtOnce     = 4  // calls of one question
 )
 
-// keyPermissions are those that a limited session key of Coder may carry: questions, lists of what may be seen, and own data.
-// Everything else needs a key without limits.
-var keyPermissions = []access.Permission{access.Authenticated, access.ViewInsights, access.ViewInsightsAggregate, access.ReadOwn}
-
 // coderKey is the session key of Coder that a caller shows. It has no more rights than Coder gives it.
 type coderKey struct {
 	sessions *coderSessions
@@ -45,6 +41,14 @@ type coderKey struct {
 type keyRight struct {
 	key                    keyHash
 	organization, template uuid.UUID
+}
+
+// limits are those of the key; without a key there are none.
+func (k *coderKey) limits() *keyLimits {
+	if k == nil {
+		return nil
+	}
+	return &keyLimits{Whole: k.whole, Within: k.within}
 }
 
 // whole asks whether Coder says that the key is not limited. A key that may not read what it may is limited.

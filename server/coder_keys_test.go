@@ -101,7 +101,7 @@ func (k shapedKey) wants(m matrix, who string, r rule, rpc, about string) outcom
 		return want
 	case rpc == "SignIn":
 		return allowed // as far as access goes
-	case !slices.Contains(keyPermissions, r.permission) && !k.whole:
+	case !mayCarry(r.permission) && !k.whole:
 		return refused
 	case r.permission != access.ViewInsights && r.permission != access.ViewInsightsAggregate || want != allowed:
 		return want
@@ -140,10 +140,10 @@ func (k shapedKey) wants(m matrix, who string, r rule, rpc, about string) outcom
 func TestSessionKeysOfCoder(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Config) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
 	m, rest := readMatrix(t), readRoutes(t)
-	methods := servedMethods(t, w.grpc.GetServiceInfo())
-	served, err := readRules(w.grpc.GetServiceInfo())
+	methods := servedMethods(t, w.ServiceInfo())
+	served, err := readRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 			}
 		}
 		switch {
-		case !slices.Contains(keyPermissions, permission) && !k.whole:
+		case !mayCarry(permission) && !k.whole:
 			t.Errorf("a limited key %s is told to have %v", k.name, g)
 		case permission != access.ViewInsights && permission != access.ViewInsightsAggregate:
 		case slices.ContainsFunc(covered, func(name string) bool { return !slices.Contains(k.sees, name) }):
@@ -214,7 +214,7 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 func TestCoderInTrouble(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Config) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
 	other := w.token(t, access.RoleAuditor, everywhere)
 	elsewhere := newStandIn(t)
 	body := func(text string) func(http.ResponseWriter, *http.Request) {
@@ -249,8 +249,8 @@ func TestCoderInTrouble(t *testing.T) {
 		"answers with a number": body(`{"id": 1, "0": 1}`),
 	}
 	calls := []string{"/api/v2/users/me", "/api/v2/users/me/keys/", "/api/v2/authcheck"}
-	methods := servedMethods(t, w.grpc.GetServiceInfo())
-	served, err := readRules(w.grpc.GetServiceInfo())
+	methods := servedMethods(t, w.ServiceInfo())
+	served, err := readRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served rules, path,
 		err = w.conn.Invoke(ctx, name, req, response)
 	}
 	views := rule.permission == access.ViewInsights || rule.permission == access.ViewInsightsAggregate || strings.HasPrefix(rpc, "List") && rule.permission == access.Authenticated || rpc == "WhoAmI"
-	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!slices.Contains(keyPermissions, rule.permission) || rpc == "WhoAmI")
+	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!mayCarry(rule.permission) || rpc == "WhoAmI")
 	switch code := status.Code(err); {
 	case !needs && (code == codes.Unavailable || code == codes.Unauthenticated):
 		t.Errorf("%s: %s does not need it: %v", what, rpc, err)
@@ -366,7 +366,7 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served rules, path,
 func TestKeysAskSeldom(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Config) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
 	user, organization := uuid.New(), uuid.New()
 	change := &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: organization.String(), Name: "many"}},
@@ -438,7 +438,7 @@ func TestCookieOfCoder(t *testing.T) {
 	coder := newStandIn(t)
 	user := uuid.New()
 	key := coder.newKey(coderKeyShape{user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"}})
-	with := newNeighbors(t, func(c *Config) { c.CoderURL = coder.URL })
+	with := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
 	without := newNeighbors(t)
 	for _, w := range []*neighbors{with, without} {
 		w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
@@ -476,7 +476,7 @@ func TestCookieOfCoder(t *testing.T) {
 func TestStreamsOfKeys(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Config) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
 	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
 	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleControlPlane})

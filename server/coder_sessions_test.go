@@ -77,7 +77,7 @@ func TestCoderSessions(t *testing.T) {
 		}
 	}))
 	t.Cleanup(coder.Close)
-	r := run(t, f.Database, storetest.Now, func(c *Config) { c.CoderURL = coder.URL + "/base" })
+	r := run(t, f.Database, storetest.Now, func(c *Options) { c.CoderURL = coder.URL + "/base" })
 	ask := func(name, token string) (int, string) {
 		status, _, text := r.fetch(t, http.Header{name: {token}}, "/api/v2/access/me")
 		return status, string(text)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -66,7 +67,7 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, open(t))
 			failed := newAlarm("commit of usage rows will be tried again")
-			c := &company{running: run(t, f.Database, storetest.Now, func(c *Config) { c.Logger = slog.New(failed) })}
+			c := &company{running: run(t, f.Database, storetest.Now, func(c *Options) { c.Logger = slog.New(failed) })}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
 			execute(t, f.Database, "ALTER TABLE usage_open RENAME TO gone")
@@ -95,7 +96,7 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 // comes alone.
 func TestCommitterHoldsBack(t *testing.T) {
 	t.Parallel()
-	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(0)) // nobody commits
+	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry())) // nobody commits
 	submit := func(rows int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()

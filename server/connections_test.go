@@ -52,7 +52,7 @@ func TestConnectionLimits(t *testing.T) {
 // Connections beyond the limit are closed at once, and the others go on.
 func TestConnectionLimitsOfListeners(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler) })
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler) })
 	for name, address := range map[string]string{"gRPC": r.GRPCAddress(), "HTTP": r.HTTPAddress(), "Prometheus": r.PrometheusAddress()} {
 		var open []net.Conn
 		for range 3 {

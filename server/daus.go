@@ -64,7 +64,7 @@ type daus struct {
 func (s *insightsService) daus(ctx context.Context, scope access.Scope, req zoneRequest) (daus, error) {
 	ctx, cancel := context.WithTimeout(ctx, questionDeadline)
 	defer cancel()
-	mode, floor, err := s.config.disclosed(ctx, scope)
+	mode, floor, err := s.disclosed(ctx, scope)
 	if err != nil {
 		return daus{}, err
 	}
@@ -129,8 +129,8 @@ func (s *insightsService) daysOf(req zoneRequest, floor int) (minute.Window, *ti
 		return minute.NewWindow(start, end).Split(start, end, 1)
 	}
 	asked := days(zone)
-	if own := days(s.config.Location); floor > 0 && !slices.Equal(own.Bounds, asked.Bounds) {
-		return asked, zone, invalidParam("timezone", "must be %s: only whole days of that time zone are published", s.config.Location)
+	if own := days(s.options.Location); floor > 0 && !slices.Equal(own.Bounds, asked.Bounds) {
+		return asked, zone, invalidParam("timezone", "must be %s: only whole days of that time zone are published", s.options.Location)
 	}
 	return asked, zone, nil
 }

@@ -109,7 +109,7 @@ var endStatuses = map[string]string{"succeeded": "success", "failed": "failed", 
 // scrape only hands out what is there. Before the first refresh that is nothing, and a family that nobody feeds is absent.
 type deploymentCollector struct {
 	store    *store.Store
-	config   Config
+	options  gaugesOptions
 	logger   *slog.Logger
 	seed     bool // with the labels of CompatSeed
 	builds   *family
@@ -123,8 +123,37 @@ type deploymentSnapshot struct {
 	distributions map[*family][]distributionSeries
 }
 
-func newDeploymentCollector(c Config, registry prometheus.Registerer) *deploymentCollector {
-	d := &deploymentCollector{store: c.Store, config: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed)}
+// gaugesOptions say what the gauges are read from and how they are named. All fields without "nil" in their comment are needed.
+type gaugesOptions struct {
+	Store         *store.Store
+	Logger        *slog.Logger
+	Clock         func() time.Time
+	Registry      prometheus.Registerer // of what the gauges tell about themselves
+	MetricsCompat []string              // whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder; nil: nobody's
+	OnlineWithin  time.Duration         // how long ago an agent that is online reported at most
+}
+
+// Sets of further names and labels of metrics, for dashboards that need them.
+const (
+	CompatSeed  = "seed"  // labels of the older documentation: action and owner_email, which holds the username
+	CompatCoder = "coder" // names that Coder gives its metrics today and the documentation does not
+)
+
+func (o gaugesOptions) check() error {
+	for _, compat := range o.MetricsCompat {
+		if compat != CompatSeed && compat != CompatCoder {
+			return fmt.Errorf("metrics are compatible with %s and %s, not with %q", CompatSeed, CompatCoder, compat)
+		}
+	}
+	return nil
+}
+
+// newDeploymentCollector fails if an option is out of its range.
+func newDeploymentCollector(c gaugesOptions) (*deploymentCollector, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	d := &deploymentCollector{store: c.Store, options: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed)}
 	d.builds = newWorkspaceBuildsFamily(d.seed)
 	names := []string{"coderd_metrics_collector_agents_execution_seconds"}
 	if slices.Contains(c.MetricsCompat, CompatCoder) {
@@ -132,13 +161,13 @@ func newDeploymentCollector(c Config, registry prometheus.Registerer) *deploymen
 	}
 	for _, name := range names {
 		//metricsdocgen:skip the names are among the hand-kept metrics
-		d.seconds = append(d.seconds, promauto.With(registry).NewHistogram(prometheus.HistogramOpts{
+		d.seconds = append(d.seconds, promauto.With(c.Registry).NewHistogram(prometheus.HistogramOpts{
 			Name:    name,
 			Help:    "Histogram for duration of agents metrics collection in seconds.",
 			Buckets: []float64{0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.500, 1, 5, 10, 30},
 		}))
 	}
-	return d
+	return d, nil
 }
 
 // families implements [producer].
@@ -179,7 +208,7 @@ func (c *deploymentCollector) forget(context.Context) error {
 func (c *deploymentCollector) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deploymentTimeout)
 	defer cancel()
-	now := c.config.Clock()
+	now := c.options.Clock()
 	scope, err := metricsScope(ctx, c.store, store.PrivacyPseudonym)
 	if err != nil {
 		return err
@@ -239,7 +268,7 @@ func (c *deploymentCollector) addAgent(s *deploymentSnapshot, w store.LiveWorksp
 		switch lifecycle = unknownLabel; {
 		case a.LastSeenAt.IsZero():
 			status = "connecting"
-		case a.LastSeenAt.Before(now.Add(-c.config.onlineWithin())):
+		case a.LastSeenAt.Before(now.Add(-c.options.OnlineWithin)):
 			status = "disconnected"
 		default:
 			status = "connected"

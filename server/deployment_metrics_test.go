@@ -33,7 +33,7 @@ type deployment struct {
 	version, published string
 }
 
-func newDeployment(t *testing.T, database string, change func(*Config)) *deployment {
+func newDeployment(t *testing.T, database string, change func(*Options)) *deployment {
 	t.Helper()
 	d := &deployment{running: run(t, database, storetest.Now, change)}
 	d.controlPlane = d.token(t, access.RoleControlPlane, everywhere)
@@ -121,7 +121,7 @@ func (d *deployment) feed(t *testing.T) {
 		return &insightsv1.AgentReport{AgentId: agent, CollectedAt: at}
 	}
 	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{report(d.agent, ago(50*time.Second)), report(d.agent, ago(0)), report(d.goneAgent, ago(2*time.Minute))})
-	if err := d.ingest.touchAgents(t.Context()); err != nil {
+	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
@@ -133,16 +133,16 @@ func (d *deployment) feed(t *testing.T) {
 // deploymentSeries are the series of the collector as a scrape of a server shows them, in both formats.
 func (r *running) deploymentSeries(t *testing.T) map[string]float64 {
 	t.Helper()
-	if err := r.deployment.refresh(t.Context()); err != nil {
+	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var formats []map[string]float64
 	for _, accept := range []string{"text/plain", openMetrics} {
-		contentType, body := scrape(t, r.prometheus.Handler, accept)
+		contentType, body := r.scrape(t, accept)
 		samples, _ := parseMetrics(t, contentType, body)
 		ours := map[string]float64{}
 		for series, value := range samples {
-			if slices.ContainsFunc(r.deployment.families(), func(f *family) bool { return strings.HasPrefix(series, `{__name__="`+f.name) }) {
+			if isOfDeployment(series) {
 				ours[wholeBound.Replace(series)] = value
 			}
 		}
@@ -152,6 +152,15 @@ func (r *running) deploymentSeries(t *testing.T) map[string]float64 {
 		t.Errorf("formats differ (-text +OpenMetrics):\n%s", diff)
 	}
 	return formats[0]
+}
+
+// isOfDeployment is whether a series is about the deployment, and not about this server or its agents of now.
+func isOfDeployment(series string) bool {
+	name := strings.TrimPrefix(series, `{__name__="`)
+	begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	return begins("insights_agents_") || begins("coderd_") && !slices.ContainsFunc([]string{
+		"coderd_api_request", "coderd_api_concurrent_", "coderd_api_websocket_", "coderd_agentstats_", "coderd_metrics_collector_", "coderd_prometheusmetrics_",
+	}, begins)
 }
 
 // wholeBound undoes what Prometheus makes of the bounds of buckets: 1.0 of 1.
@@ -223,7 +232,7 @@ func TestDeploymentMetrics(t *testing.T) {
 			if diff := cmp.Diff(seriesOf(t, today), r.deploymentSeries(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
-			_, body := scrape(t, r.prometheus.Handler, openMetrics)
+			_, body := r.scrape(t, openMetrics)
 			for family, began := range map[string]time.Duration{firstConnectionFamily.name: time.Minute, jobTimingsFamily.name: time.Minute, "coderd_workspace_builds": time.Hour} {
 				want := strconv.FormatFloat(float64(storetest.Now.Add(-began).UnixMilli())/1000, 'g', -1, 64)
 				lines := regexp.MustCompile(`(?m)^`+family+`_created\{.*\} (.*)$`).FindAllStringSubmatch(body, -1)
@@ -296,7 +305,7 @@ func TestAgentConnectionsByReports(t *testing.T) {
 		t.Errorf("before the first report: %v", got)
 	}
 	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{{AgentId: d.agent, CollectedAt: ago(0)}})
-	if err := d.ingest.touchAgents(t.Context()); err != nil {
+	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := status(storetest.Now.Add(5 * time.Minute)); !slices.Equal(got, []string{"connected"}) {
@@ -310,7 +319,7 @@ func TestAgentConnectionsByReports(t *testing.T) {
 // With the compatibility switch the older labels and the other name are there too, and the owner's address is the username.
 func TestMetricsCompat(t *testing.T) {
 	t.Parallel()
-	d := newDeployment(t, storetest.SQLite(t), func(c *Config) { c.MetricsCompat = []string{CompatSeed, CompatCoder} })
+	d := newDeployment(t, storetest.SQLite(t), func(c *Options) { c.MetricsCompat = []string{CompatSeed, CompatCoder} })
 	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
 	got := d.deploymentSeries(t)
 	maps.DeleteFunc(got, func(series string, _ float64) bool {
@@ -321,13 +330,15 @@ func TestMetricsCompat(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
 	}
-	_, body := scrape(t, d.prometheus.Handler, "text/plain")
+	_, body := d.scrape(t, "text/plain")
 	for _, name := range []string{"coderd_metrics_collector_agents_execution_seconds", "coderd_prometheusmetrics_agents_execution_seconds"} {
 		if !strings.Contains(body, "# TYPE "+name+" histogram\n") || strings.Contains(body, name+"_count 0\n") {
 			t.Errorf("the collection of agents is not in %s", name)
 		}
 	}
-	if _, err := New(Config{Store: d.store, Logger: d.config.Logger, MetricsCompat: []string{"grafana"}}); err == nil || !strings.Contains(err.Error(), "grafana") {
+	o := d.options
+	o.MetricsCompat = []string{"grafana"}
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "grafana") {
 		t.Errorf("unknown compatibility: %v", err)
 	}
 }

@@ -117,12 +117,12 @@ func (s *insightsService) reasons(ctx context.Context, q question, o observed) (
 		section, reason string
 		holds           bool
 	}{
-		{sectionActiveUsers, reasonRetention, o.insights != nil && s.expired(q.start, s.config.UsageRetention)},
-		{sectionAppsUsage, reasonRetention, o.insights != nil && s.expired(q.start, s.config.UsageRetention)},
+		{sectionActiveUsers, reasonRetention, o.insights != nil && s.expired(q.start, s.options.UsageRetention)},
+		{sectionAppsUsage, reasonRetention, o.insights != nil && s.expired(q.start, s.options.UsageRetention)},
 		{sectionAppsUsage, reasonNeverSeen, o.insights != nil && len(o.insights.Unused) > 0},
-		{sectionUserActivity, reasonRetention, o.activity != nil && s.expired(q.start, s.config.UsageRetention)},
-		{sectionParameters, reasonRetention, o.parameters != nil && s.expired(q.start, s.config.UsageRetention)},
-		{sectionUserLatency, reasonRetention, o.latency != nil && s.expired(q.start, s.config.LatencyRetention)},
+		{sectionUserActivity, reasonRetention, o.activity != nil && s.expired(q.start, s.options.UsageRetention)},
+		{sectionParameters, reasonRetention, o.parameters != nil && s.expired(q.start, s.options.UsageRetention)},
+		{sectionUserLatency, reasonRetention, o.latency != nil && s.expired(q.start, s.options.LatencyRetention)},
 		{sectionUserLatency, reasonNoSamples, o.latency != nil && o.latency.withSamples < o.latency.users},
 	} {
 		told := slices.ContainsFunc(reasons, func(r *insightsv1.SectionReason) bool { return r.GetSection() == partial.section })
@@ -140,7 +140,7 @@ func (s *insightsService) expired(start time.Time, retention time.Duration) bool
 
 // findings explains what an answer found in some of its sections, the most telling first. What it says of others means nothing.
 func (s *insightsService) findings(ctx context.Context, q question, o observed, sections []string) ([]*insightsv1.Finding, error) {
-	d := diagnosis{config: s.config, q: q, observed: o, online: s.config.onlineWithin()}
+	d := diagnosis{options: s.options, q: q, observed: o, online: s.options.OnlineWithin}
 	var err error
 	if d.off, err = s.templatesOff(ctx, q.mode); err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (s *insightsService) templatesOff(ctx context.Context, strictest store.Priv
 
 // diagnosis is one question and what is known about its answer.
 type diagnosis struct {
-	config   Config
+	options  insightsOptions
 	q        question
 	observed observed
 	facts    []store.TemplateFacts

@@ -31,7 +31,7 @@ func before(hours, minutes int) *timestamppb.Timestamp {
 	return timestamppb.New(storetest.Now.Add(-time.Duration(hours)*time.Hour - time.Duration(minutes)*time.Minute))
 }
 
-func newPatient(t *testing.T, database string, change func(*Config)) *patient {
+func newPatient(t *testing.T, database string, change func(*Options)) *patient {
 	t.Helper()
 	f := storetest.NewFixture(t, database)
 	p := &patient{Fixture: f, running: run(t, f.Database, storetest.Now, change), version: uuid.NewString()}
@@ -58,7 +58,7 @@ func (p *patient) session(user int, at *timestamppb.Timestamp, change func(*insi
 func (p *patient) send(t *testing.T, reports ...*insightsv1.AgentReport) {
 	t.Helper()
 	p.reportStats(t, p.controlPlane, reports)
-	if err := p.ingest.touchAgents(t.Context()); err != nil {
+	if err := p.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -100,7 +100,7 @@ func (p *patient) open(t *testing.T, slug string) {
 
 // causes are the findings, each with what brings it about and what it says.
 var causes = map[string]struct {
-	config     func(*Config)
+	config     func(*Options)
 	seed       func(*testing.T, *patient)
 	start, end string // of the question; empty: the month up to the coming hour
 	want       string // reason, affected of total, times, as told of the first template
@@ -108,17 +108,17 @@ var causes = map[string]struct {
 	message    string // part of it
 }{
 	"collection off": {
-		config: func(c *Config) { c.UsageStats = false },
+		config: func(c *Options) { c.UsageStats = false },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "collection_off 0/0 - -", sections: []string{"parameters_usage", "active_users", "apps_usage", "user_activity", "user_latency"}, message: "not stored",
 	},
 	"beyond retention, in part": {
-		config: func(c *Config) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
+		config: func(c *Options) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "beyond_retention 0/0 2023-08-10T12:00:00Z -", sections: []string{"active_users", "apps_usage", "user_activity", "parameters_usage"}, message: "kept for 5 days",
 	},
 	"latency beyond retention": {
-		config: func(c *Config) { c.LatencyRetention = 24 * time.Hour },
+		config: func(c *Options) { c.LatencyRetention = 24 * time.Hour },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "beyond_retention 0/0 2023-08-14T12:00:00Z -", sections: []string{"user_latency"}, message: "kept for 1 day",
 	},
@@ -332,7 +332,7 @@ func (p *patient) checkReasons(t *testing.T, params url.Values, found []finding)
 // Where all is well nothing is found, and answers give no reasons.
 func TestDiagnosisOfTheHealthy(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Config) { c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour })
+	p := newPatient(t, storetest.SQLite(t), func(c *Options) { c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour })
 	p.everybody(t, nil)
 	p.declare(t, "wiki")
 	p.open(t, "wiki")

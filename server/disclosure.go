@@ -20,23 +20,23 @@ const DefaultPrivacyFloor = 5
 
 // disclosed says how much the caller may be told of the templates of a scope: the strictest privacy mode among them, and from how
 // many people on; 0: of anyone.
-func (c Config) disclosed(ctx context.Context, scope access.Scope) (mode store.PrivacyMode, floor int, err error) {
-	if mode, err = c.Store.PrivacyModeOf(ctx, scope); err != nil {
+func (s *insightsService) disclosed(ctx context.Context, scope access.Scope) (mode store.PrivacyMode, floor int, err error) {
+	if mode, err = s.store.PrivacyModeOf(ctx, scope); err != nil {
 		return "", 0, err
 	}
-	whole, err := c.viewsWhole(ctx, scope)
+	whole, err := s.viewsWhole(ctx, scope)
 	if err != nil || whole && mode == store.PrivacyFull {
 		return mode, 0, err
 	}
-	return mode, c.PrivacyFloor, nil
+	return mode, s.options.PrivacyFloor, nil
 }
 
 // viewsWhole is whether the caller may see more of the templates of a scope than totals.
-func (c Config) viewsWhole(ctx context.Context, scope access.Scope) (bool, error) {
+func (s *insightsService) viewsWhole(ctx context.Context, scope access.Scope) (bool, error) {
 	if scope.All() {
 		return principalOf(ctx).HoldsEverywhere(access.ViewInsights), nil
 	}
-	_, err := templateScope(ctx, c.Store, access.ViewInsights, scope.Templates())
+	_, err := templateScope(ctx, s.store, access.ViewInsights, scope.Templates())
 	if errors.Is(err, access.ErrNotFound) {
 		return false, nil
 	}
@@ -49,10 +49,10 @@ func (s *insightsService) ask(ctx context.Context, r windowRequest) (question, e
 	if err != nil {
 		return q, err
 	}
-	if q.mode, q.floor, err = s.config.disclosed(ctx, scopeOf(ctx)); err != nil || q.floor == 0 {
+	if q.mode, q.floor, err = s.disclosed(ctx, scopeOf(ctx)); err != nil || q.floor == 0 {
 		return q, err
 	}
-	zone := s.config.Location
+	zone := s.options.Location
 	today := startOfDay(q.asked.In(zone))
 	for _, t := range []struct {
 		field string
@@ -137,20 +137,20 @@ func (s *insightsService) intervals(ctx context.Context, scope access.Scope, w m
 // days are those of the window, each as a window of its own.
 func (q question) days() []minute.Window { return q.window.Split(q.start, q.end, 1).Intervals() }
 
-// insightsTimezone is the time zone of the only days that the caller's insights may be about, if they may not be about any.
-func (a *accessService) insightsTimezone(ctx context.Context) (string, error) {
-	scope, err := visibleScope(ctx, a.store, access.ViewInsightsAggregate, nil)
+// timezone is the time zone of the only days that the caller's insights may be about, if they may not be about any.
+func (s *insightsService) timezone(ctx context.Context) (string, error) {
+	scope, err := visibleScope(ctx, s.store, access.ViewInsightsAggregate, nil)
 	if errors.Is(err, access.ErrNotFound) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	_, floor, err := a.config.disclosed(ctx, scope)
+	_, floor, err := s.disclosed(ctx, scope)
 	if err != nil || floor == 0 {
 		return "", err
 	}
-	return a.config.Location.String(), nil
+	return s.options.Location.String(), nil
 }
 
 // suppress says of entries that have nothing published that their numbers tell nothing.

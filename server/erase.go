@@ -42,6 +42,10 @@ type erasures struct {
 	seen int64 // tombstones
 }
 
+func newErasures(s *store.Store, logger *slog.Logger, forget ...func(context.Context) error) *erasures {
+	return &erasures{store: s, logger: logger, forget: forget}
+}
+
 // follow forgets what is remembered of users if any was erased since the last time.
 func (e *erasures) follow(ctx context.Context) error {
 	e.mu.Lock()

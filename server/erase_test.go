@@ -35,7 +35,7 @@ func TestEraseUser(t *testing.T) {
 	for database, open := range databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
-			collect := func(c *Config) { c.CollectAgentStats = true }
+			collect := func(c *Options) { c.CollectAgentStats = true }
 			p := newPatient(t, open(t), collect)
 			other := &patient{Fixture: p.Fixture, running: run(t, p.Database, storetest.Now, collect), controlPlane: p.controlPlane}
 			user := p.Users[0].String()
@@ -46,7 +46,7 @@ func TestEraseUser(t *testing.T) {
 			}
 			pages := func() (all string) {
 				for _, s := range []*patient{p, other} {
-					_, body := scrape(t, s.prometheus.Handler, "text/plain")
+					_, body := s.scrape(t, "text/plain")
 					all += body
 				}
 				return all
@@ -54,10 +54,9 @@ func TestEraseUser(t *testing.T) {
 			for _, s := range []*patient{p, other} {
 				s.send(t, report)
 				must(t, insightsv1.NewIngestServiceClient(s.conn).ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
-				if err := s.ingest.stats.refresh(t.Context()); err != nil {
+				if err := s.Refresh(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				nudge(s.deployment.atOnce)
 			}
 			eventually(t, "metrics of agents and workspaces", func() bool { return strings.Count(pages(), `username="user0"`) > 20 })
 			catalog := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user, Username: "user0"}}}
@@ -82,10 +81,6 @@ func TestEraseUser(t *testing.T) {
 			}
 			confined := p.token(t, access.RoleControlPlane, p.Organization)
 			for name, s := range map[string]*patient{"own": p, "other": other} {
-				eventually(t, "forget the agents", func() bool {
-					_, placed, err := s.ingest.directory.Place(t.Context(), p.Agents[0][0])
-					return err == nil && !placed
-				})
 				ingest := insightsv1.NewIngestServiceClient(s.conn)
 				stats := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
 				event := func(e *insightsv1.Event) *insightsv1.ReportEventsRequest {
@@ -119,7 +114,7 @@ func TestEraseUser(t *testing.T) {
 // Without a key nobody is erased, and the error says what is missing.
 func TestEraseUserNeedsKey(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Config) {
+	p := newPatient(t, storetest.SQLite(t), func(c *Options) {
 		keyless, err := store.Open(t.Context(), store.Options{Database: "sqlite:" + strings.TrimPrefix(c.Store.String(), "sqlite file ")})
 		if err != nil {
 			t.Fatal(err)

@@ -60,7 +60,12 @@ type rendering struct {
 	err  error
 }
 
+// newExposition shows what a registry gathers beside its producers. budget is how many label sets of one family a scrape shows;
+// zero: DefaultSeriesBudget.
 func newExposition(registry *prometheus.Registry, budget int) *exposition {
+	if budget == 0 {
+		budget = DefaultSeriesBudget
+	}
 	factory := promauto.With(registry)
 	e := &exposition{
 		registry: registry, budget: budget,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/model"
 )
 
@@ -221,12 +222,14 @@ func TestExpositionBudget(t *testing.T) {
 // TestExpositionOnly: name[] chooses families of producers and of the registry.
 func TestExpositionOnly(t *testing.T) {
 	t.Parallel()
-	m := newMetrics(DefaultSeriesBudget)
+	registry := prometheus.NewRegistry()
+	page := newExposition(registry, 0)
+	registry.MustRegister(collectors.NewGoCollector(), prometheus.NewGauge(prometheus.GaugeOpts{Name: "insights_ingest_streams", Help: "H."}))
 	a, b := &family{name: "a", help: "H.", kind: gaugeFamily}, &family{name: "b", help: "H.", kind: gaugeFamily}
 	both := samples{}
 	both.add(a, 1)
 	both.add(b, 2)
-	m.page.mustAdd(scripted{samples: both, order: []*family{a, b}})
+	page.mustAdd(scripted{samples: both, order: []*family{a, b}})
 	for query, want := range map[string][]string{
 		"name[]=a":                         {"a"},
 		"name[]=b&name[]=a&name[]=b":       {"a", "b"},
@@ -236,7 +239,7 @@ func TestExpositionOnly(t *testing.T) {
 		"name[]=nobody+knows&name[]=a%20b": {"a", "b"},
 	} {
 		w := httptest.NewRecorder()
-		m.page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics?"+query, nil))
+		page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics?"+query, nil))
 		_, types := parseMetrics(t, w.Header().Get("Content-Type"), w.Body.String())
 		if got := slices.Sorted(maps.Keys(types)); !slices.Equal(got, want) {
 			t.Errorf("%s: families %v, want %v", query, got, want)
@@ -329,10 +332,11 @@ func (brokenCollector) Collect(metrics chan<- prometheus.Metric) {
 // TestExpositionGatherError: a family of the registry that fails is counted, and the page comes without it.
 func TestExpositionGatherError(t *testing.T) {
 	t.Parallel()
-	m := newMetrics(DefaultSeriesBudget)
-	m.registry.MustRegister(brokenCollector{})
-	_, _ = scrape(t, m.page, "text/plain")
-	contentType, body := scrape(t, m.page, "text/plain")
+	registry := prometheus.NewRegistry()
+	page := newExposition(registry, 0)
+	registry.MustRegister(collectors.NewGoCollector(), brokenCollector{})
+	_, _ = scrape(t, page, "text/plain")
+	contentType, body := scrape(t, page, "text/plain")
 	got, types := parseMetrics(t, contentType, body)
 	if got[seriesName("promhttp_metric_handler_errors_total", map[string]string{"cause": "gathering"})] < 1 || types["broken"] != "" || types["go_goroutines"] == "" {
 		t.Errorf("with a broken family:\n%s", body)

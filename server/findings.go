@@ -50,7 +50,7 @@ func (d *diagnosis) findAll() {
 func (d *diagnosis) findCollection() {
 	d.add(reasonOff, append([]string{sectionParameters}, usageSections...),
 		func(f store.TemplateFacts) (evidence, bool) {
-			return evidence{}, !d.config.UsageStats || d.off[f.TemplateID]
+			return evidence{}, !d.options.UsageStats || d.off[f.TemplateID]
 		},
 		func(*insightsv1.Finding) string { return "Collection is off: reports are acknowledged and not stored." },
 		"Start the server with --usage-stats=true, or set another privacy mode, if usage may be collected here.")
@@ -59,8 +59,8 @@ func (d *diagnosis) findCollection() {
 		retention  time.Duration
 		sections   []string
 	}{
-		{"Usage", "--usage-retention", d.config.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters}},
-		{"Latency", "--latency-retention", d.config.LatencyRetention, []string{sectionUserLatency}},
+		{"Usage", "--usage-retention", d.options.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters}},
+		{"Latency", "--latency-retention", d.options.LatencyRetention, []string{sectionUserLatency}},
 	} {
 		horizon := d.q.asked.Add(-kept.retention)
 		d.add(reasonRetention, kept.sections,
@@ -134,7 +134,7 @@ func (d *diagnosis) findConnections() {
 			}
 			return fmt.Sprintf("The newest agent is from %s, the newest report from %s: collection has just begun.", f.GetFirstAt(), f.GetLastAt())
 		},
-		"Wait for a few minutes; agents report every "+d.config.ReportInterval.String()+" and answers are fresh at once.")
+		"Wait for a few minutes; agents report every "+d.options.ReportInterval.String()+" and answers are fresh at once.")
 	d.add(reasonNoConnection, usageSections,
 		func(f store.TemplateFacts) (evidence, bool) {
 			return evidence{affected: f.Workspaces, total: f.Workspaces, last: f.LastBuild.Time}, d.unused(f) && f.Workspaces > 0

@@ -29,7 +29,7 @@ const fleetSize = 1000
 // replica is one of several servers of a database, which can be restarted where it was.
 type replica struct {
 	*Server
-	config  Config
+	config  Options
 	stop    context.CancelFunc
 	stopped chan error
 }
@@ -63,7 +63,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 	replicas := make([]*replica, 3)
 	addresses := resolver.State{}
 	for i := range replicas {
-		replicas[i] = &replica{config: Config{
+		replicas[i] = &replica{config: Options{
 			Store: s, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
 			GRPCAddress: storetest.FreeAddress(t), HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 			IngestMaxAge: time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
@@ -121,13 +121,13 @@ func TestFirstConnectionsOnce(t *testing.T) {
 		flush()
 	}
 	for i, r := range replicas {
-		if err := r.ingest.touchAgents(t.Context()); err != nil {
+		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.deployment.refresh(t.Context()); err != nil {
+		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		contentType, body := scrape(t, r.prometheus.Handler, "text/plain")
+		contentType, body := scrapeOf(t, r.PrometheusAddress(), "text/plain")
 		samples, _ := parseMetrics(t, contentType, body)
 		var count, within10, within30 float64
 		for series, value := range samples {

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/yuin/goldmark"
 	"golang.org/x/net/html"
 	"google.golang.org/protobuf/proto"
@@ -362,7 +363,7 @@ func FuzzSeries(f *testing.F) {
 	} {
 		f.Add(wire(f, m))
 	}
-	counts := newMetrics(1000)
+	counts := newMetrics(prometheus.NewRegistry())
 	known := eventParents{organizations: map[uuid.UUID]string{id: "acme"}}
 	caller := access.Principal{Kind: access.KindService, ID: id}.With(access.Binding{Role: access.RoleControlPlane})
 	f.Fuzz(func(t *testing.T, text []byte) {

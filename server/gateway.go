@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -14,18 +15,19 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/template-insights/insights/gen/openapi"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
 )
 
 // gateway turns REST calls into calls of the gRPC server, over a connection within the process, so that none of them
@@ -40,8 +42,30 @@ type gateway struct {
 // useQueryParser sets the parser of the gateway library, which has one for the whole program.
 var useQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(queryParser{})(nil) })
 
-// newGateway makes the gateway. People may sign in through the issuer, if there is one.
-func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
+// restOptions say how REST is served. All fields without "nil" or "empty" in their comment are needed.
+type restOptions struct {
+	Store          *store.Store
+	Logger         *slog.Logger
+	Registry       prometheus.Registerer // of what REST tells about its use
+	Issuer         *tokenVerifier        // through which people may sign in; nil: nobody can
+	Cookie         sessionCookie
+	ExternalURL    string         // where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+}
+
+func (o restOptions) check() error {
+	u, err := url.Parse(o.ExternalURL)
+	if o.ExternalURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
+		return fmt.Errorf("the external URL must be of scheme and host alone, not %q", o.ExternalURL)
+	}
+	return nil
+}
+
+// newGateway makes the gateway. It fails if an option is out of its range.
+func newGateway(c restOptions) (*gateway, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	useQueryParser()
 	g := &gateway{listener: bufconn.Listen(1 << 20)}
 	var err error
@@ -53,7 +77,6 @@ func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open gateway: %w", err)
 	}
-	cookie := newSessionCookie(c)
 	api := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler{}),
 		runtime.WithIncomingHeaderMatcher(passHeader),
@@ -61,7 +84,7 @@ func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
 			return metadata.MD{
-				callerAddressKey: {clientAddress(r, c.TrustedProxies)}, callerAgentKey: certificateAgents(r.TLS), "session-token": cookie.tokens(r),
+				callerAddressKey: {clientAddress(r, c.TrustedProxies)}, callerAgentKey: certificateAgents(r.TLS), "session-token": c.Cookie.tokens(r),
 			}
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
@@ -90,7 +113,7 @@ func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 	mux.HandleFunc("GET /openapi.json", serveOpenAPI)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), healthInterval)
+		ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
 		defer cancel()
 		if err := c.Store.Ping(ctx); err != nil {
 			c.Logger.WarnContext(r.Context(), "not ready", "error", err)
@@ -99,52 +122,24 @@ func newGateway(c Config, issuer *tokenVerifier) (*gateway, error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	signIn := newIssuerSignIn(c, issuer, insightsv1.NewAccessServiceClient(g.connection))
+	signIn := newIssuerSignIn(c, insightsv1.NewAccessServiceClient(g.connection))
 	signIn.route(mux)
 	page, err := newBuiltPage(signIn != nil)
 	if err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	page.route(mux)
-	g.Handler = protectBrowsers(canonicalPaths(mux))
+	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(canonicalPaths(mux)))
 	return g, nil
 }
+
+// pingTimeout is how long the database may take to answer whoever asks whether the server is ready.
+const pingTimeout = 5 * time.Second
 
 // maxAnswer bounds the answers that the gateway turns into JSON.
 const maxAnswer = 64 << 20
 
 func (g *gateway) close() error { return g.connection.Close() }
-
-// callerAddressKey carries, from the gateway to the server, where a REST call came from.
-const callerAddressKey = "insights-caller-address"
-
-// callerAddress is where a call came from. What the metadata says is believed from the gateway only.
-func callerAddress(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	if !isInMemory(p.Addr) {
-		return p.Addr.String()
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	return strings.Join(md.Get(callerAddressKey), ",")
-}
-
-func isInMemory(a net.Addr) bool { return a.Network() == "bufconn" }
-
-// gatewayCredentials let the gateway in without TLS: its connection never leaves the process.
-type gatewayCredentials struct {
-	credentials.TransportCredentials
-}
-
-// ServerHandshake implements [credentials.TransportCredentials].
-func (c gatewayCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if isInMemory(conn.LocalAddr()) {
-		return insecure.NewCredentials().ServerHandshake(conn)
-	}
-	return c.TransportCredentials.ServerHandshake(conn)
-}
 
 // clientAddress is the address of the client, or what a trusted proxy says it is: the last address in X-Forwarded-For
 // that is not a trusted proxy's own.

@@ -250,7 +250,7 @@ func TestClientAddress(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	certificate, pool := selfSigned(t)
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) {
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	})
 	owner := r.token(t, access.RoleOwner, everywhere)

@@ -155,7 +155,7 @@ func (a asker) ask(t *rapid.T, method string, req any) (bool, access.Scope) {
 func TestGrantsAsNaive(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	own, err := readRules(r.grpc.GetServiceInfo())
+	own, err := readRules(r.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}

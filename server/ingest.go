@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -31,7 +32,7 @@ const (
 type ingest struct {
 	insightsv1.UnimplementedIngestServiceServer
 
-	config    Config
+	options   ingestOptions
 	store     *store.Store
 	logger    *slog.Logger
 	clock     func() time.Time
@@ -49,24 +50,61 @@ type ingest struct {
 	draining     bool
 }
 
-func newIngest(c Config, m *metrics) *ingest {
+// ingestOptions say what is taken and what becomes of it. All fields without "nil" or "zero" in their comment are needed.
+type ingestOptions struct {
+	Store             *store.Store
+	Logger            *slog.Logger
+	Clock             func() time.Time
+	Registry          prometheus.Registerer // of what ingest tells about itself
+	Page              *exposition           // where the present of agents is shown
+	MaxAge            time.Duration         // the oldest report of an agent that is taken
+	MaxAhead          time.Duration         // how far in the future a report may be
+	ReportInterval    time.Duration         // what agents are told
+	MaxStreamAge      time.Duration         // after about this time an agent is asked to go to another server; zero: never
+	UsageStats        bool                  // false: reports are acknowledged and nothing of them is stored
+	UsageRetention    time.Duration         // how long usage is kept; zero: for ever
+	LatencyRetention  time.Duration         // how long latencies are kept; zero: for ever
+	AuditRetention    time.Duration         // how long the audit trail is kept; zero: for ever
+	CollectAgentStats bool                  // show the present of the agents that report here as metrics
+	AgentStatsBy      []string              // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+}
+
+func (o ingestOptions) check() error {
+	if o.MaxAge <= 0 || o.MaxAhead < 0 || o.ReportInterval <= 0 {
+		return errors.New("the ingest limits and the report interval must be positive")
+	}
+	if o.MaxStreamAge < 0 {
+		return errors.New("the age of streams must not be negative")
+	}
+	if o.UsageRetention < 0 || o.LatencyRetention < 0 || o.AuditRetention < 0 {
+		return errors.New("retentions must not be negative")
+	}
+	return checkAggregation(o.AgentStatsBy)
+}
+
+// newIngest fails if an option is out of its range.
+func newIngest(o ingestOptions) (*ingest, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	m := newMetrics(o.Registry)
 	g := &ingest{
-		config: c, store: c.Store, logger: c.Logger, clock: c.Clock, metrics: m,
-		directory: c.Store.NewDirectory(),
-		committer: newCommitter(c.Store, c.Logger, m),
-		names:     newAppNames(c.Store, c.Clock),
+		options: o, store: o.Store, logger: o.Logger, clock: o.Clock, metrics: m,
+		directory: o.Store.NewDirectory(),
+		committer: newCommitter(o.Store, o.Logger, m),
+		names:     newAppNames(o.Store, o.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
 	}
-	if c.CollectAgentStats {
-		g.stats = newAgentStats(c, m)
-		m.page.mustAdd(g.stats)
+	if o.CollectAgentStats {
+		g.stats = newAgentStats(o, m)
+		o.Page.mustAdd(g.stats)
 	}
-	return g
+	return g, nil
 }
 
 // stores is whether anything is kept of what is reported under a privacy mode.
 func (g *ingest) stores(mode store.PrivacyMode) bool {
-	return g.config.UsageStats && mode != store.PrivacyOff
+	return g.options.UsageStats && mode != store.PrivacyOff
 }
 
 // note keeps what a report says about its agent. The stream is nil when it came in a unary call.

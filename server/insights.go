@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -20,14 +21,41 @@ const questionDeadline = 30 * time.Second
 type insightsService struct {
 	insightsv1.UnimplementedInsightsServiceServer
 
-	config Config
-	store  *store.Store
-	clock  func() time.Time
-	ide    ideApps
+	options insightsOptions
+	store   *store.Store
+	clock   func() time.Time
+	ide     ideApps
 }
 
-func newInsightsService(c Config) *insightsService {
-	return &insightsService{config: c, store: c.Store, clock: c.Clock, ide: newIDEApps(c.IDEApps)}
+// insightsOptions say what questions are answered from and how. All fields without "zero" or "nil" in their comment are needed.
+type insightsOptions struct {
+	Store            *store.Store
+	Clock            func() time.Time
+	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: defaultPrivacyFloor
+	Location         *time.Location // whose days are published there; nil: UTC
+	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: defaultIDEApps
+	UsageStats       bool           // usage is stored
+	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
+	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
+	ReportInterval   time.Duration  // how often agents report
+	OnlineWithin     time.Duration  // how long ago an agent that is online reported at most
+}
+
+// newInsightsService fails if an option is out of its range.
+func newInsightsService(o insightsOptions) (*insightsService, error) {
+	if o.PrivacyFloor < 0 {
+		return nil, errors.New("the privacy floor must not be negative")
+	}
+	if o.PrivacyFloor == 0 {
+		o.PrivacyFloor = DefaultPrivacyFloor
+	}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.IDEApps == nil {
+		o.IDEApps = DefaultIDEApps
+	}
+	return &insightsService{options: o, store: o.Store, clock: o.Clock, ide: newIDEApps(o.IDEApps)}, nil
 }
 
 // GetTemplateInsights implements [insightsv1.InsightsServiceServer].

@@ -56,8 +56,8 @@ type insightsCollector struct {
 	snapshot atomic.Pointer[samples]
 }
 
-func newInsightsCollector(s *store.Store, clock func() time.Time, logger *slog.Logger) *insightsCollector {
-	return &insightsCollector{store: s, clock: clock, logger: logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
+func newInsightsCollector(o gaugesOptions) *insightsCollector {
+	return &insightsCollector{store: o.Store, clock: o.Clock, logger: o.Logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
 }
 
 // families implements [producer].

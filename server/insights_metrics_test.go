@@ -35,7 +35,7 @@ type insightsFixture struct {
 func newInsightsFixture(t testing.TB, database string, now time.Time) *insightsFixture {
 	t.Helper()
 	f := &insightsFixture{Store: storetest.Open(t, database, now), log: &bytes.Buffer{}, users: map[string]int64{}}
-	f.collector = newInsightsCollector(f.Store, func() time.Time { return now }, slog.New(slog.NewTextHandler(f.log, nil)))
+	f.collector = newInsightsCollector(gaugesOptions{Store: f.Store, Clock: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(f.log, nil))})
 	f.page = pageOf(f.collector)
 	f.owner = uuid.New()
 	f.apply(t, store.Catalog{Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}}})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -14,7 +15,66 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+
+	"github.com/template-insights/insights/store"
 )
+
+// guardOptions say whom the guard lets in. All fields without "zero", "nil" or "empty" in their comment are needed.
+type guardOptions struct {
+	Store     *store.Store
+	Logger    *slog.Logger
+	Clock     func() time.Time
+	OIDC      *OIDC  // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL  string // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
+	RateLimit int    // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
+}
+
+func (o guardOptions) check() error {
+	if o.OIDC != nil {
+		if err := o.OIDC.validate(); err != nil {
+			return err
+		}
+	}
+	if o.RateLimit < 0 {
+		return errors.New("the limit of calls must not be negative")
+	}
+	return checkCoderURL(o.CoderURL)
+}
+
+// guard is what every call passes.
+type guard struct {
+	authenticate *authenticator
+	authorize    *authorizer
+	steps        []step
+}
+
+// newGuard fails if an option is out of its range. No call is let in before rules are read.
+func newGuard(o guardOptions, metrics *grpcprom.ServerMetrics) (*guard, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	g := &guard{authenticate: newAuthenticator(o), authorize: &authorizer{store: o.Store}}
+	g.steps = chain(o.Logger, metrics, g.authenticate, newRateLimiter(o.RateLimit), g.authorize)
+	return g, nil
+}
+
+// serverOptions are those of a server that the guard stands before.
+func (g *guard) serverOptions() []grpc.ServerOption { return serverOptions(g.steps) }
+
+// readRules reads the access rules of what is served. One RPC without a rule is an error.
+func (g *guard) readRules(served map[string]grpc.ServiceInfo) (err error) {
+	g.authorize.rules, err = readRules(served)
+	return err
+}
+
+// issuer verifies JSON web tokens; nil: they do not count.
+func (g *guard) issuer() *tokenVerifier { return g.authenticate.issuer }
+
+// run looks after the credentials of open streams until the context is done.
+func (g *guard) run(ctx context.Context) { g.authenticate.watch(ctx) }
+
+// wait waits for the handlers of streams that were ended early.
+func (g *guard) wait() { g.authenticate.handlers.Wait() }
 
 // step is one interceptor of the chain, for both shapes of calls.
 type step struct {

@@ -45,9 +45,9 @@ type neighbors struct {
 	things       map[string]thing
 }
 
-func newNeighbors(t *testing.T, configure ...func(*Config)) *neighbors {
+func newNeighbors(t *testing.T, configure ...func(*Options)) *neighbors {
 	t.Helper()
-	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Config) {
+	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Options) {
 		c.PrivacyFloor = 1
 		for _, set := range configure {
 			set(c)

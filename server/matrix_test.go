@@ -153,7 +153,7 @@ func TestAccessMatrix(t *testing.T) {
 	t.Parallel()
 	m, w := readMatrix(t), newNeighbors(t)
 	all, rest := w.callers(t), readRoutes(t)
-	methods := servedMethods(t, w.grpc.GetServiceInfo())
+	methods := servedMethods(t, w.ServiceInfo())
 	for rpc := range m {
 		if !slices.ContainsFunc(methods, func(d protoreflect.MethodDescriptor) bool { return string(d.Name()) == rpc }) {
 			t.Errorf("%s of the table is not served", rpc)

@@ -19,7 +19,7 @@ import (
 // medians over REST are for orientation.
 func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other tests: allocations are those of the whole process
 	w := newNeighbors(t)
-	own, err := readRules(w.grpc.GetServiceInfo())
+	own, err := readRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 			t.Fatal(err)
 		}
 	})
-	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.config)
+	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.store, w.options.Clock, nil, sessionCookie{})
 	auditor := access.Binding{Role: access.RoleOrganizationAuditor, Organization: organizationA}
 	for _, tt := range []struct {
 		rpc     string

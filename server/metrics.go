@@ -1,10 +1,12 @@
 package server
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 )
 
@@ -23,13 +25,9 @@ const (
 // rejectCauses is the closed list, so that the first scrape shows a zero for each.
 var rejectCauses = []rejectCause{causeInvalid, causeTooOld, causeTooNew, causeUnknown, causeDeleted, causeRefused}
 
-// metrics is what the server tells Prometheus about itself. It has a registry of its own, so that several servers live
-// in one process and nothing gets in by being imported. Families with many series are not in it: they are producers of
-// the page.
+// metrics is what ingest tells Prometheus about itself. Families with many series are not in it: they are producers of the page.
 type metrics struct {
-	registry *prometheus.Registry
-	page     *exposition
-	api      *apiMetrics
+	registry prometheus.Registerer
 
 	reports        prometheus.Counter
 	rejected       map[rejectCause]prometheus.Counter
@@ -38,6 +36,8 @@ type metrics struct {
 	commitFailures prometheus.Counter
 	lagSeconds     prometheus.Histogram
 	streams        prometheus.Gauge
+	websockets     prometheus.Gauge    // streams, under the name that existing dashboards know
+	durations      prometheus.Observer // of streams
 
 	forwarded map[forwardedCause]prometheus.Counter // series that are left out
 
@@ -49,16 +49,10 @@ type metrics struct {
 	expireTime prometheus.Gauge
 }
 
-func newMetrics(seriesBudget int) *metrics {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(),
-	)
+func newMetrics(registry prometheus.Registerer) *metrics {
 	factory := promauto.With(registry)
 	m := &metrics{
-		registry: registry, page: newExposition(registry, seriesBudget), api: newAPIMetrics(registry),
+		registry: registry,
 		reports: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_reports_total",
 			Help: "Reports, app sessions and events that were acknowledged: they are durable.",
@@ -88,6 +82,15 @@ func newMetrics(seriesBudget int) *metrics {
 			Name: "insights_ingest_streams",
 			Help: "Streams of agents that are open now.",
 		}),
+		websockets: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "coderd_api_concurrent_websockets",
+			Help: "The total number of concurrent API websockets: open streams of agents.",
+		}),
+		durations: factory.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "coderd_api_websocket_durations_seconds",
+			Help:    "Websocket duration distribution of requests in seconds: of the streams of agents.",
+			Buckets: []float64{0.001, 1, 60, 3600, 54000, 108000},
+		}, []string{"path"}).WithLabelValues(insightsv1.IngestService_StreamStats_FullMethodName),
 		foldPages: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_fold_pages_total",
 			Help: "Pages, one per template and day, that folding wrote.",
@@ -128,6 +131,16 @@ func newMetrics(seriesBudget int) *metrics {
 		m.forwarded[cause] = forwarded.WithLabelValues(string(cause))
 	}
 	return m
+}
+
+// openStream counts a stream until the function that it returns is called.
+func (m *metrics) openStream() (leave func()) {
+	begin := time.Now()
+	m.websockets.Inc()
+	return func() {
+		m.websockets.Dec()
+		m.durations.Observe(time.Since(begin).Seconds())
+	}
 }
 
 // reject counts one item that was not taken.

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"errors"
+	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -109,10 +113,19 @@ func TestMetricsDocsQuestions(t *testing.T) {
 // liveFamilies are those that a server may show.
 func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	t.Helper()
-	r := run(t, storetest.SQLite(t), time.Now(), func(c *Config) { c.CollectAgentStats, c.MetricsCompat = true, compat })
-	r.get(t, "", "/api/v2/templates", nil) // families of the registry have no labels before their first series
+	o := Options{
+		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
+		IngestMaxAge: time.Hour, ReportInterval: time.Minute, CollectAgentStats: true, MetricsCompat: compat,
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.close()) })
+	// Families of the registry have no labels before their first series.
+	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/v2/templates", nil))
 	all := map[string]describedFamily{}
-	page := r.ingest.metrics.page
+	page := r.page
 	for _, f := range page.families() {
 		all[f.name] = describedFamily{string(f.kind), strings.Join(slices.Sorted(slices.Values(f.labels)), " ")}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -95,7 +96,9 @@ func parseMetrics(t testing.TB, contentType, body string) (samples map[string]fl
 
 func TestMetricsHandler(t *testing.T) {
 	t.Parallel()
-	handler := newMetrics(DefaultSeriesBudget).page.handler()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "insights_ingest_reports_total", Help: "H."}))
+	handler := newExposition(registry, 0).handler()
 	const text = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 	for name, c := range map[string]struct {
 		method, path, accept, encoding string
@@ -157,10 +160,11 @@ func TestMetricsHandler(t *testing.T) {
 // TestMetricsFirstScrape: what may be counted later is there from the start, so that a rate sees its first step.
 func TestMetricsFirstScrape(t *testing.T) {
 	t.Parallel()
-	m := newMetrics(DefaultSeriesBudget)
+	registry := prometheus.NewRegistry()
+	m, page := newMetrics(registry), newExposition(registry, 0)
 	waiting := 0
 	m.watchQueue(func() int { return waiting })
-	contentType, body := scrape(t, m.page.handler(), "")
+	contentType, body := scrape(t, page, "")
 	samples, _ := parseMetrics(t, contentType, body)
 	for _, name := range []string{
 		"insights_ingest_reports_total", "insights_ingest_rows_total", "insights_ingest_commit_seconds_count", "insights_ingest_lag_seconds_count",
@@ -184,16 +188,10 @@ func TestMetricsFirstScrape(t *testing.T) {
 			t.Errorf("rejected for reason %s: %v, %v; want a zero", reason, value, ok)
 		}
 	}
-	for _, family := range []string{"go_goroutines", "process_open_fds", "go_build_info", "promhttp_metric_handler_requests_total", "promhttp_metric_handler_errors_total"} {
-		if !strings.Contains(body, "\n# TYPE "+family+" ") {
-			t.Errorf("the scrape lacks %s", family)
-		}
-	}
-
 	waiting = 7
 	m.reject(causeTooOld)
 	m.reject(causeTooOld)
-	contentType, body = scrape(t, m.page.handler(), "")
+	contentType, body = scrape(t, page, "")
 	samples, _ = parseMetrics(t, contentType, body)
 	if got := samples[rejected("too_old")]; got != 2 {
 		t.Errorf("rejected as too old: %v, want 2", got)
@@ -203,48 +201,39 @@ func TestMetricsFirstScrape(t *testing.T) {
 	}
 }
 
-// busyMetrics is a registry in which every family has series.
-func busyMetrics(t *testing.T) *metrics {
+// newBusy is a server in whose metrics every family has series.
+func newBusy(t *testing.T) *deployment {
 	t.Helper()
-	m := newMetrics(DefaultSeriesBudget)
-	m.watchQueue(func() int { return 3 })
-	for _, c := range rejectCauses {
-		m.reject(c)
-	}
-	m.reports.Inc()
-	m.rows.Add(4)
-	m.streams.Inc()
-	m.commitSeconds.Observe(0.004)
-	m.lagSeconds.Observe(1.5)
-	m.foldPages.Inc()
-	m.foldRows.Add(100)
-	m.foldSeconds.Observe(0.3)
-	f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
-	template := f.template(t, f.organization(t, "coder"), "kubernetes")
-	f.use(t, template, "ann", "vscode")
-	f.build(t, template, insightsParameter{name: "region", kind: "string", value: "eu"})
-	m.page.mustAdd(f.collector)
-	f.refresh(t)
-	agents := agentStatsOf(storetest.NewFixture(t, storetest.SQLite(t)))
-	r := agents.report(agents.Agents[0][0])
+	d := newDeployment(t, storetest.SQLite(t), func(c *Options) { c.CollectAgentStats = true })
+	d.feed(t)
+	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
+		Id: d.published, TemplateId: d.golang, Name: "v2", Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string"}},
+	}}})
+	build := d.build(d.dev, d.published, 4, "start", "succeeded")
+	build.GetBuild().Parameters = []*insightsv1.BuildParameter{{Name: "region", Value: "eu"}}
+	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{build})
+	r := sessionAt(d.agent, 1, storetest.Now)
 	r.ConnectionMedianLatencyMs, r.DerpRegion = 10, "Nuremberg"
 	r.Metrics = []*insightsv1.Metric{
 		metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true"), metric("agent_scripts_executed_total", "counter", 1, "success", "true"),
 	}
-	agents.note(t, nil, r)
-	agents.series(t)
-	m.page.mustAdd(agents.stats)
-	return m
+	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{r})
+	d.get(t, d.controlPlane, "/api/v2/access/me", nil)
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // givenNames are families whose names break a rule of good names, because dashboards know them so.
 var givenNames = map[string]string{
-	"coderd_agentstats_connection_count": `non-histogram and non-summary metrics should not have "_count" suffix`,
+	"coderd_api_workspace_latest_build_total": `non-counter metrics should not have "_total" suffix`,
+	"coderd_agentstats_connection_count":      `non-histogram and non-summary metrics should not have "_count" suffix`,
 }
 
 func TestMetricsLint(t *testing.T) {
 	t.Parallel()
-	_, body := scrape(t, busyMetrics(t).page.handler(), "text/plain")
+	_, body := newBusy(t).scrape(t, "text/plain")
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +251,7 @@ func TestMetricsPromtool(t *testing.T) {
 	if err != nil {
 		t.Fatal("promtool is not installed: on Debian, apt-get install prometheus")
 	}
-	_, body := scrape(t, busyMetrics(t).page.handler(), "text/plain")
+	_, body := newBusy(t).scrape(t, "text/plain")
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = strings.NewReader(body)
 	check.WaitDelay = 10 * time.Second
@@ -280,14 +269,19 @@ func TestMetricsPromtool(t *testing.T) {
 // TestMetricsFormats: both formats say the same of the families that are ours.
 func TestMetricsFormats(t *testing.T) {
 	t.Parallel()
-	handler := busyMetrics(t).page.handler()
+	d := newBusy(t)
 	foreign := func(series string, _ float64) bool {
 		return !strings.Contains(series, `"insights_`) && !strings.Contains(series, `"coderd_`)
 	}
-	contentType, body := scrape(t, handler, "text/plain")
+	contentType, body := d.scrape(t, "text/plain")
 	text, textTypes := parseMetrics(t, contentType, body)
-	contentType, body = scrape(t, handler, openMetrics)
+	contentType, body = d.scrape(t, openMetrics)
 	open, openTypes := parseMetrics(t, contentType, body)
+	for _, family := range []string{"go_goroutines", "process_open_fds", "go_build_info", "promhttp_metric_handler_requests_total", "promhttp_metric_handler_errors_total", "grpc_server_handled_total"} {
+		if !strings.Contains(body, "\n# TYPE "+strings.TrimSuffix(family, "_total")+" ") {
+			t.Errorf("the scrape lacks %s", family)
+		}
+	}
 	maps.DeleteFunc(text, foreign)
 	maps.DeleteFunc(open, foreign)
 	if len(text) < 60 || !maps.Equal(text, open) {

@@ -71,7 +71,8 @@ type policy struct {
 
 // called is the context of a call of a principal.
 func called(ctx context.Context, p access.Principal) context.Context {
-	return context.WithValue(ctx, identityKey{}, newIdentity(p, nil))
+	ctx, _ = withIdentity(ctx, p, nil)
+	return ctx
 }
 
 // differs asks about one cell and says how the answer differs from the table; empty: not at all.
@@ -186,7 +187,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 	t.Parallel()
 	p := &policy{newNeighbors(t), readMatrix(t)}
 	everybody, permissions := p.everybody(t)
-	own, err := readRules(p.grpc.GetServiceInfo())
+	own, err := readRules(p.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,13 +45,13 @@ type issuerSignIn struct {
 }
 
 // newIssuerSignIn returns nil if nobody can sign in through an issuer.
-func newIssuerSignIn(c Config, issuer *tokenVerifier, client insightsv1.AccessServiceClient) *issuerSignIn {
-	if issuer == nil || c.ExternalURL == "" {
+func newIssuerSignIn(c restOptions, client insightsv1.AccessServiceClient) *issuerSignIn {
+	if c.Issuer == nil || c.ExternalURL == "" {
 		return nil
 	}
 	return &issuerSignIn{
-		issuer: issuer, client: &http.Client{Timeout: issuerTimeout}, access: client,
-		home: c.ExternalURL, session: newSessionCookie(c), trusted: c.TrustedProxies, logger: c.Logger,
+		issuer: c.Issuer, client: &http.Client{Timeout: issuerTimeout}, access: client,
+		home: c.ExternalURL, session: c.Cookie, trusted: c.TrustedProxies, logger: c.Logger,
 	}
 }
 

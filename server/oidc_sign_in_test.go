@@ -66,7 +66,7 @@ func TestIssuerSignIn(t *testing.T) {
 	i := newIssuer(t)
 	key := i.rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Config) {
+	r := run(t, f.Database, storetest.Now, func(c *Options) {
 		c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights", ClientSecret: "sesame"}
 		c.ExternalURL = "http://page.test"
 	})
@@ -160,12 +160,12 @@ func TestIssuerSignInIsOffered(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	for name, c := range map[string]struct {
-		change func(*Config)
+		change func(*Options)
 		status int
 	}{
-		"no issuer":       {func(*Config) {}, http.StatusNotFound},
-		"no external URL": {func(c *Config) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} }, http.StatusNotFound},
-		"both": {func(c *Config) {
+		"no issuer":       {func(*Options) {}, http.StatusNotFound},
+		"no external URL": {func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} }, http.StatusNotFound},
+		"both": {func(c *Options) {
 			c.OIDC, c.ExternalURL = &OIDC{Issuer: i.URL, Audience: "insights"}, "http://page.test"
 		}, http.StatusSeeOther},
 	} {

@@ -119,7 +119,7 @@ func TestIssuerTokens(t *testing.T) {
 	i := newIssuer(t)
 	key := i.rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Config) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} })
+	r := run(t, f.Database, storetest.Now, func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} })
 	user := f.Users[0]
 	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor}); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestIssuerRotatesKeys(t *testing.T) {
 	i := newIssuer(t)
 	old := i.rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Config) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights", UserClaim: "coder_id"} })
+	r := run(t, f.Database, storetest.Now, func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights", UserClaim: "coder_id"} })
 	now := storetest.Now.Unix()
 	claims := map[string]any{"iss": i.URL, "aud": "insights", "sub": "opaque", "coder_id": f.Users[0].String(), "exp": now + 60}
 	status := func(token string) int {

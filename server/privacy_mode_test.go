@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,10 +25,9 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 	if got := must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()}); got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
 		t.Errorf("mode: %v", got)
 	}
-	eventually(t, "ingest obeys", func() bool {
-		modes, err := p.ingest.directory.PrivacyModes(t.Context())
-		return err == nil && modes.Of(p.Organization) == mode
-	})
+	if err := p.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // kept is how many minutes of use and how many latencies of everyone are stored.
@@ -48,7 +46,7 @@ func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 // In the mode aggregate nothing is told of single users and no latency kept; in the mode off nothing is kept, and answers say so.
 func TestPrivacyModes(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Config) { c.CollectAgentStats = true })
+	p := newPatient(t, storetest.SQLite(t), func(c *Options) { c.CollectAgentStats = true })
 	p.send(t, p.session(0, before(24, 0), nil))
 	insights := insightsv1.NewInsightsServiceClient(p.conn)
 	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
@@ -162,7 +160,7 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	t.Parallel()
 	log := &logBuffer{}
 	database := storetest.SQLite(t)
-	p := newPatient(t, database, func(c *Config) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
+	p := newPatient(t, database, func(c *Options) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
 	change := &insightsv1.ApplyCatalogRequest{}
 	for i, user := range p.Users {
 		change.Users = append(change.Users, &insightsv1.User{
@@ -193,10 +191,10 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	var refused []string
 	show := func(token string) string {
 		t.Helper()
-		if err := errors.Join(p.insights.refresh(t.Context()), p.deployment.refresh(t.Context()), p.ingest.stats.refresh(t.Context())); err != nil {
+		if err := p.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, all := scrape(t, p.prometheus.Handler, "")
+		_, all := p.scrape(t, "")
 		for _, path := range paths {
 			status, _, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 			if all += path + string(text); status != http.StatusOK {

@@ -100,7 +100,7 @@ type properties struct {
 	shares              *shares
 }
 
-func newProperties(t *testing.T, database string, s *shares, change func(*Config)) *properties {
+func newProperties(t *testing.T, database string, s *shares, change func(*Options)) *properties {
 	t.Helper()
 	driver, name := "pgx", database
 	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {

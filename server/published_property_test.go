@@ -66,7 +66,7 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 		t.Fatal(err)
 	}
 	p := &publishedProperties{place: place{zone: zone.String(), location: zone}}
-	p.properties = newProperties(t, database, &shares{}, func(c *Config) { c.Location, c.PrivacyFloor = zone, publishedFloor })
+	p.properties = newProperties(t, database, &shares{}, func(c *Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
 	if _, err := p.r.store.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func rawWithHeader(t *testing.T, address, request string, headers ...string) (st
 func TestGuessingTokensLocksNobodyOut(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Config) { c.RateLimit = 1000 })
+	r := run(t, f.Database, storetest.Now, func(c *Options) { c.RateLimit = 1000 })
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
@@ -45,7 +45,7 @@ type arrival struct {
 // probe is a gateway in front of a server that notes what arrives.
 func probe(t *testing.T) (address string, arrivals chan arrival) {
 	t.Helper()
-	g, err := newGateway(Config{Logger: slog.New(slog.DiscardHandler)}, nil)
+	g, err := newGateway(restOptions{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestAmbiguousBodies(t *testing.T) {
 func TestForwardedHeadersChangeNothing(t *testing.T) {
 	t.Parallel()
 	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *Config) { c.Logger = watchLog(t, database, log) })
+	r := run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, log) })
 	owner := "Coder-Session-Token: " + r.token(t, access.RoleOwner, everywhere)
 	ask := func(headers ...string) string {
 		code, header, text := rawWithHeader(t, r.HTTPAddress(), "GET /api/v2/access/me HTTP/1.1", append(headers, owner)...)
@@ -378,7 +378,7 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 func TestMethodsSpeltOtherwise(t *testing.T) {
 	t.Parallel()
 	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *Config) { c.Logger = watchLog(t, database, log) })
+	r := run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, log) })
 	token := r.token(t, access.RoleOwner, everywhere)
 	const method = insightsv1.AccessService_WhoAmI_FullMethodName
 	if got := r.rawMethod(t, method, token); got != codes.OK {
@@ -471,11 +471,11 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
 	// What the server reads in the background comes with the first refresh.
-	if err := errors.Join(r.insights.refresh(t.Context()), r.deployment.refresh(t.Context())); err != nil {
+	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	names := func() []string {
-		contentType, body := scrape(t, r.prometheus.Handler, "")
+		contentType, body := r.scrape(t, "")
 		samples, _ := parseMetrics(t, contentType, body)
 		return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(s string) bool { return strings.Contains(s, `"go_`) || strings.Contains(s, `"process_`) })
 	}

@@ -149,7 +149,7 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 	key := i.rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	clock := &movingClock{now: storetest.Now}
-	r := run(t, f.Database, storetest.Now, func(c *Config) {
+	r := run(t, f.Database, storetest.Now, func(c *Options) {
 		s, err := store.Open(t.Context(), store.Options{Database: f.Database, Clock: clock.tell})
 		if err != nil {
 			t.Fatal(err)

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
@@ -48,7 +46,7 @@ type limits struct {
 // limits returns what is taken now. Who backfills is bound by the future only.
 func (g *ingest) limits(backfill bool) limits {
 	now := g.clock()
-	l := limits{oldest: now.Add(-g.config.IngestMaxAge), newest: now.Add(g.config.IngestMaxAhead)}
+	l := limits{oldest: now.Add(-g.options.MaxAge), newest: now.Add(g.options.MaxAhead)}
 	if backfill {
 		l.oldest = time.Unix(0, 0)
 	}
@@ -251,37 +249,4 @@ func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 // rows are the half hours that a session touches.
 func (s appSession) rows(template uuid.UUID, subject int64) []store.OpenRow {
 	return appendRows(nil, template, minute.Row{Subject: subject, Kind: minute.App, App: s.app}, s.first, s.last)
-}
-
-// parseID reads a UUID in its canonical form, other than the nil UUID.
-func parseID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 || id == uuid.Nil {
-		return uuid.Nil, errors.New("must be a UUID")
-	}
-	return id, nil
-}
-
-// parseTime reads a timestamp that must be there, from 1970 on.
-func parseTime(t *timestamppb.Timestamp) (time.Time, error) {
-	if t == nil {
-		return time.Time{}, errors.New("is required")
-	}
-	if t.CheckValid() != nil || t.GetSeconds() < 0 {
-		return time.Time{}, errors.New("must be a time from 1970 on")
-	}
-	return t.AsTime(), nil
-}
-
-// checkText refuses what names may not hold.
-func checkText(s string) error {
-	if len(s) > maxStringBytes {
-		return fmt.Errorf("%d bytes, at most %d", len(s), maxStringBytes)
-	}
-	for _, r := range s {
-		if store.IsControl(r) {
-			return errors.New("control characters are not allowed")
-		}
-	}
-	return nil
 }

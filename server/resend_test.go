@@ -25,7 +25,7 @@ func TestResend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := storetest.Postgres(t)
-			change := func(c *Config) {
+			change := func(c *Options) {
 				c.UsageStats, c.IngestMaxAge = v.usageStats(), 10*365*24*time.Hour
 			}
 			servers := []*running{run(t, database, v.Clock.Now, change), run(t, database, v.Clock.Now, change)}

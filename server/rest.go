@@ -109,15 +109,6 @@ func refuseQuery(ctx context.Context, method string, req, reply any, conn *grpc.
 	return invoke(ctx, method, req, reply, conn, opts...)
 }
 
-// shorten keeps what a caller sent from filling the answer.
-func shorten(text string) string {
-	const most = 64
-	if text = strings.ToValidUTF8(text, "\uFFFD"); len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
-
 // writeError answers a REST call that failed.
 func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	s := status.Convert(err)

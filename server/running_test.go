@@ -27,14 +27,15 @@ var databases = map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "
 // running is a server in a test, reached as users reach it.
 type running struct {
 	*Server
-	store *store.Store
-	conn  *grpc.ClientConn
+	store   *store.Store
+	options Options
+	conn    *grpc.ClientConn
 }
 
 // run starts a server whose clock stands still, and stops it with the test.
-func run(t *testing.T, database string, now time.Time, change func(*Config)) *running {
+func run(t *testing.T, database string, now time.Time, change func(*Options)) *running {
 	t.Helper()
-	c := Config{
+	c := Options{
 		Store: storetest.Open(t, database, now), Logger: watchLog(t, database),
 		Clock:       func() time.Time { return now },
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
@@ -62,7 +63,7 @@ func run(t *testing.T, database string, now time.Time, change func(*Config)) *ru
 			t.Errorf("server: %v", err)
 		}
 	})
-	return &running{Server: s, store: c.Store, conn: conn}
+	return &running{Server: s, store: c.Store, options: c, conn: conn}
 }
 
 // as returns a context for gRPC calls with a token.
@@ -83,6 +84,25 @@ func (r *running) token(t testing.TB, role access.Role, organization uuid.UUID) 
 		t.Fatal(err)
 	}
 	return tokens[0].Reveal()
+}
+
+// scrape asks for the metrics in a format and returns the type and the text.
+func (r *running) scrape(t testing.TB, accept string) (contentType, body string) {
+	t.Helper()
+	return scrapeOf(t, r.PrometheusAddress(), accept)
+}
+
+// scrapeOf does it at an address.
+func scrapeOf(t testing.TB, address, accept string) (contentType, body string) {
+	t.Helper()
+	status, answered, text := fetchFrom(t, address, http.Header{"Accept": {accept}}, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("scrape: status %d: %s", status, text)
+	}
+	if secret := findSecret(text, ""); secret != "" {
+		t.Errorf("the scrape holds the secret %s", secret)
+	}
+	return answered.Get("Content-Type"), string(text)
 }
 
 // get asks over REST and returns the status and the body.

@@ -13,7 +13,7 @@ import (
 func TestScrapeToken(t *testing.T) {
 	t.Parallel()
 	const token = "a-token-for-scrapes"
-	guarded := run(t, storetest.SQLite(t), storetest.Now, func(c *Config) { c.PrometheusToken = token })
+	guarded := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.PrometheusToken = token })
 	open := run(t, storetest.SQLite(t), storetest.Now, nil)
 	for name, c := range map[string]struct {
 		server *running

@@ -13,11 +13,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -30,8 +32,9 @@ import (
 	"github.com/template-insights/insights/store"
 )
 
-// Config says how a server listens and what it accepts. All fields without "nil" or "zero" in their comment are needed.
-type Config struct {
+// Options say how a server listens and what it accepts. All fields without "nil", "zero" or "empty" in their comment are needed.
+// Each room of the server checks its own.
+type Options struct {
 	Store             *store.Store
 	Logger            *slog.Logger
 	Clock             func() time.Time // nil: time.Now
@@ -47,73 +50,30 @@ type Config struct {
 	ReportInterval    time.Duration    // what agents are told
 	MaxStreamAge      time.Duration    // after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
 	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
-	PrivacyFloor      int              // how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
+	PrivacyFloor      int              // how many people must take part in what is published where small groups are hidden; zero: 5
 	Location          *time.Location   // whose days are published there; nil: UTC
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
 	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
-	CoderURL          string           // of a Coder deployment whose session tokens are accepted as those of users; empty: nobody's
+	CoderURL          string           // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
-	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
+	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
 	CollectAgentStats bool             // show the present of the agents that report here as metrics
 	AgentStatsBy      []string         // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
-	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: DefaultSeriesBudget
-	MetricsCompat     []string         // whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder
+	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: 200,000
+	MetricsCompat     []string         // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
 }
 
-// Sets of further names and labels of metrics, for dashboards that need them.
-const (
-	CompatSeed  = "seed"  // labels of the older documentation: action and owner_email, which holds the username
-	CompatCoder = "coder" // names that Coder gives its metrics today and the documentation does not
-)
-
-// onlineWithin is how long ago an agent that is online reported at most.
-func (c Config) onlineWithin() time.Duration { return max(5*time.Minute, 3*c.ReportInterval) }
-
-func (c Config) validate() error {
-	if c.Store == nil || c.Logger == nil {
+func (o Options) check() error {
+	if o.Store == nil || o.Logger == nil {
 		return errors.New("server needs a store and a logger")
 	}
-	if c.OIDC != nil {
-		if err := c.OIDC.validate(); err != nil {
-			return err
-		}
-	}
-	if err := checkCoderURL(c.CoderURL); err != nil {
-		return err
-	}
-	if u, err := url.Parse(c.ExternalURL); c.ExternalURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || c.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
-		return fmt.Errorf("server needs an external URL of scheme and host alone, not %q", c.ExternalURL)
-	}
-	if c.RateLimit < 0 || c.MaxConnections < 0 {
-		return errors.New("server needs limits of calls and connections that are not negative")
-	}
-	if err := checkAggregation(c.AgentStatsBy); err != nil {
-		return err
-	}
-	if c.PrivacyFloor < 0 {
-		return errors.New("server needs a privacy floor that is not negative")
-	}
-	if c.SeriesBudget < 0 {
-		return errors.New("server needs a series budget that is not negative")
-	}
-	for _, compat := range c.MetricsCompat {
-		if compat != CompatSeed && compat != CompatCoder {
-			return fmt.Errorf("server knows metrics that are compatible with %s and %s, not with %q", CompatSeed, CompatCoder, compat)
-		}
-	}
-	if c.MaxStreamAge < 0 {
-		return errors.New("server needs a stream age that is not negative")
-	}
-	if c.UsageRetention < 0 || c.LatencyRetention < 0 || c.AuditRetention < 0 {
-		return errors.New("server needs retentions that are not negative")
-	}
-	if c.IngestMaxAge <= 0 || c.IngestMaxAhead < 0 || c.ReportInterval <= 0 {
-		return errors.New("server needs positive times for the ingest limits and the report interval")
+	if o.MaxConnections < 0 || o.SeriesBudget < 0 {
+		return errors.New("server needs limits of connections and series that are not negative")
 	}
 	return nil
 }
@@ -132,68 +92,85 @@ const (
 
 // Server listens for gRPC, REST and scrapes. Make it with New, then Run it once.
 type Server struct {
-	config       Config
-	grpc         *grpc.Server
-	health       *health.Server
-	ingest       *ingest
-	insights     *insightsCollector
-	deployment   *deploymentCollector
-	authenticate *authenticator
-	erasures     *erasures
-	gateway      *gateway
-	http         *http.Server
-	prometheus   *http.Server
-	pprof        *http.Server // nil: profiles are not served
+	options    Options
+	grpc       *grpc.Server
+	health     *health.Server
+	guard      *guard
+	ingest     *ingest
+	insights   *insightsService
+	usage      *insightsCollector
+	deployment *deploymentCollector
+	erasures   *erasures
+	gateway    *gateway
+	page       *exposition
+	http       *http.Server
+	prometheus *http.Server
+	pprof      *http.Server // nil: profiles are not served
 
 	grpcListener, httpListener, prometheusListener, pprofListener net.Listener
 }
 
-// New puts a server together and listens, so that the addresses are known, but answers nobody yet. It fails if an RPC has
-// no access rule.
-func New(c Config) (*Server, error) {
-	if err := c.validate(); err != nil {
+// New puts a server together and listens, so that the addresses are known, but answers nobody yet. It fails if an option is out
+// of its range or an RPC has no access rule.
+func New(o Options) (*Server, error) {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if c.Clock == nil {
-		c.Clock = time.Now
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
-	if c.IDEApps == nil {
-		c.IDEApps = DefaultIDEApps
-	}
-	if c.PrivacyFloor == 0 {
-		c.PrivacyFloor = DefaultPrivacyFloor
-	}
-	if c.Location == nil {
-		c.Location = time.UTC
-	}
-	if c.SeriesBudget == 0 {
-		c.SeriesBudget = DefaultSeriesBudget
-	}
-	m := newMetrics(c.SeriesBudget)
+	registry := prometheus.NewRegistry() // of its own, so that several servers live in one process
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
-	s := &Server{
-		config: c, health: health.NewServer(), ingest: newIngest(c, m), insights: newInsightsCollector(c.Store, c.Clock, c.Logger),
-		deployment: newDeploymentCollector(c, m.registry), authenticate: newAuthenticator(c),
-	}
-	s.erasures = &erasures{store: c.Store, logger: c.Logger, forget: []func(context.Context) error{s.ingest.forget, s.insights.forget, s.deployment.forget}}
-	m.registry.MustRegister(calls)
-	m.page.mustAdd(s.insights)
-	m.page.mustAdd(s.deployment)
-	authorize := &authorizer{store: c.Store}
-	s.grpc = grpc.NewServer(append(s.transport(), serverOptions(chain(c.Logger, calls, s.authenticate, newRateLimiter(c.RateLimit), authorize))...)...)
-	s.register()
+	registry.MustRegister(calls)
+	page := newExposition(registry, o.SeriesBudget)
+	s := &Server{options: o, health: health.NewServer(), page: page}
 	var err error
-	if authorize.rules, err = readRules(s.grpc.GetServiceInfo()); err != nil {
+	if s.guard, err = newGuard(guardOptions{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls); err != nil {
+		return nil, err
+	}
+	if s.ingest, err = newIngest(ingestOptions{
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge, MaxAhead: o.IngestMaxAhead,
+		ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats, UsageRetention: o.UsageRetention,
+		LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention, CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy,
+	}); err != nil {
+		return nil, err
+	}
+	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
+	if s.insights, err = newInsightsService(insightsOptions{
+		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
+		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
+	}); err != nil {
+		return nil, err
+	}
+	gauged := gaugesOptions{Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin}
+	if s.deployment, err = newDeploymentCollector(gauged); err != nil {
+		return nil, err
+	}
+	s.usage = newInsightsCollector(gauged)
+	page.mustAdd(s.usage)
+	page.mustAdd(s.deployment)
+	s.erasures = newErasures(o.Store, o.Logger, s.ingest.forget, s.usage.forget, s.deployment.forget)
+	s.grpc = grpc.NewServer(append(s.transport(), s.guard.serverOptions()...)...)
+	cookie := newSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
+	s.register(cookie)
+	if err := s.guard.readRules(s.grpc.GetServiceInfo()); err != nil {
 		return nil, err
 	}
 	calls.InitializeMetrics(s.grpc)
-	if s.gateway, err = newGateway(c, s.authenticate.issuer); err != nil {
+	if s.gateway, err = newGateway(restOptions{
+		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.issuer(), Cookie: cookie, ExternalURL: o.ExternalURL, TrustedProxies: o.TrustedProxies,
+	}); err != nil {
 		return nil, err
 	}
-	s.http, s.prometheus = newHTTPServer(c, m.api.instrument(s.gateway)), newHTTPServer(c, requireToken(c.PrometheusToken, m.page.handler()))
+	s.http, s.prometheus = newHTTPServer(o, s.gateway), newHTTPServer(o, requireToken(o.PrometheusToken, page.handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
-	if c.PprofAddress != "" {
-		s.pprof = newHTTPServer(c, pprofHandler())
+	if o.PprofAddress != "" {
+		s.pprof = newHTTPServer(o, pprofHandler())
 		s.pprof.TLSConfig = nil
 	}
 	return s, s.listen()
@@ -212,26 +189,26 @@ func (s *Server) transport() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(connectionBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 20 * time.Second, Timeout: 10 * time.Second,
-			MaxConnectionAge: connectionAge(s.config.MaxStreamAge), MaxConnectionAgeGrace: s.config.MaxStreamAge,
+			MaxConnectionAge: connectionAge(s.options.MaxStreamAge), MaxConnectionAgeGrace: s.options.MaxStreamAge,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
-	if s.config.TLS != nil {
+	if s.options.TLS != nil {
 		// TLS buffers whole records itself, so a large buffer behind it would only take memory of each idle connection.
-		options = append(options, grpc.Creds(gatewayCredentials{credentials.NewTLS(s.config.TLS)}), grpc.ReadBufferSize(4<<10))
+		options = append(options, grpc.Creds(gatewayCredentials{credentials.NewTLS(s.options.TLS)}), grpc.ReadBufferSize(4<<10))
 	}
 	return options
 }
 
 // register adds the services.
-func (s *Server) register() {
+func (s *Server) register(cookie sessionCookie) {
 	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
-	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.config.Store))
-	insightsv1.RegisterInsightsServiceServer(s.grpc, newInsightsService(s.config))
-	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.config))
-	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.config.Store, s.erasures))
+	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.options.Store))
+	insightsv1.RegisterInsightsServiceServer(s.grpc, s.insights)
+	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.options.Store, s.options.Clock, s.insights, cookie))
+	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.options.Store, s.erasures))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
-	if s.config.Reflection {
+	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
 }
@@ -242,10 +219,10 @@ func (s *Server) listen() (err error) {
 		listener      *net.Listener
 		optional      bool
 	}{
-		{"gRPC", s.config.GRPCAddress, &s.grpcListener, false},
-		{"HTTP", s.config.HTTPAddress, &s.httpListener, false},
-		{"Prometheus", s.config.PrometheusAddress, &s.prometheusListener, true},
-		{"pprof", s.config.PprofAddress, &s.pprofListener, true},
+		{"gRPC", s.options.GRPCAddress, &s.grpcListener, false},
+		{"HTTP", s.options.HTTPAddress, &s.httpListener, false},
+		{"Prometheus", s.options.PrometheusAddress, &s.prometheusListener, true},
+		{"pprof", s.options.PprofAddress, &s.pprofListener, true},
 	} {
 		if l.optional && l.address == "" {
 			continue
@@ -253,7 +230,7 @@ func (s *Server) listen() (err error) {
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
-		*l.listener = limitConnections(*l.listener, s.config.MaxConnections, s.config.Logger)
+		*l.listener = limitConnections(*l.listener, s.options.MaxConnections, s.options.Logger)
 	}
 	return nil
 }
@@ -269,13 +246,16 @@ func (s *Server) closeListeners() error {
 }
 
 // newHTTPServer bounds what a client may hold open.
-func newHTTPServer(c Config, handler http.Handler) *http.Server {
+func newHTTPServer(o Options, handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: handler, TLSConfig: c.TLS, MaxHeaderBytes: maxHTTPHeader,
+		Handler: handler, TLSConfig: o.TLS, MaxHeaderBytes: maxHTTPHeader,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 }
+
+// ServiceInfo describes the services that are served over gRPC.
+func (s *Server) ServiceInfo() map[string]grpc.ServiceInfo { return s.grpc.GetServiceInfo() }
 
 // GRPCAddress is where gRPC is served.
 func (s *Server) GRPCAddress() string { return s.grpcListener.Addr().String() }
@@ -311,9 +291,9 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.run, s.authenticate.watch, s.erasures.run, s.watchHealth}
+	owned := []func(context.Context){s.ingest.run, s.guard.run, s.erasures.run, s.watchHealth}
 	if s.prometheusListener != nil {
-		owned = append(owned, s.insights.run, s.deployment.run)
+		owned = append(owned, s.usage.run, s.deployment.run)
 	}
 	for _, run := range owned {
 		work.Go(func() { run(background) })
@@ -331,22 +311,28 @@ func (s *Server) Run(ctx context.Context) error {
 	<-failed.Done()
 	s.stop(context.WithoutCancel(ctx))
 	err := serving.Wait()
-	s.authenticate.handlers.Wait()
+	s.guard.wait()
 	stopBackground()
 	work.Wait()
 	return errors.Join(err, s.gateway.close())
+}
+
+// Refresh writes down what agents said of themselves, and brings what metrics show of the database up to date. All of it
+// happens by and by while the server runs.
+func (s *Server) Refresh(ctx context.Context) error {
+	return errors.Join(s.ingest.refresh(ctx), s.usage.refresh(ctx), s.deployment.refresh(ctx))
 }
 
 // keepErased erases again whom a backup brought back, before anybody sees them.
 func (s *Server) keepErased(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, eraseTimeout)
 	defer cancel()
-	n, err := s.config.Store.KeepErased(ctx)
+	n, err := s.options.Store.KeepErased(ctx)
 	if err != nil {
 		return fmt.Errorf("keep erased users away: %w", err)
 	}
 	if n > 0 {
-		s.config.Logger.WarnContext(ctx, "erased users were back, and are erased again", "users", n)
+		s.options.Logger.WarnContext(ctx, "erased users were back, and are erased again", "users", n)
 	}
 	return nil
 }
@@ -392,7 +378,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 	defer ticker.Stop()
 	for healthy := true; ; {
 		ping, cancel := context.WithTimeout(ctx, healthInterval)
-		err := s.config.Store.Ping(ping)
+		err := s.options.Store.Ping(ping)
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -403,7 +389,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 		}
 		if (err == nil) != healthy {
 			healthy = err == nil
-			s.config.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
+			s.options.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
 		}
 		s.health.SetServingStatus("", status)
 		select {

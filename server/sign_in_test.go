@@ -182,8 +182,30 @@ func TestSignInLink(t *testing.T) {
 // Where the page comes over TLS its cookie never travels otherwise, and no neighbor can plant one.
 func TestSessionCookieOverTLS(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]Config{"TLS": {TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, "TLS of a proxy": {ExternalURL: "https://insights.example.com"}} {
-		header := http.Header{"Set-Cookie": {newSessionCookie(c).with("x", time.Hour)}}
+	certificate, roots := selfSigned(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	for name, change := range map[string]func(*Options){
+		"TLS": func(c *Options) {
+			c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		},
+		"TLS of a proxy": func(c *Options) { c.ExternalURL = "https://insights.example.com" },
+	} {
+		r := run(t, storetest.SQLite(t), storetest.Now, change)
+		scheme := "http://"
+		if name == "TLS" {
+			scheme = "https://"
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, scheme+r.HTTPAddress()+sessionPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Coder-Session-Token", r.token(t, access.RoleOwner, everywhere))
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		header := response.Header
 		cookie := (&http.Response{Header: header}).Cookies()[0]
 		if cookie.Name != "__Host-insights_session" || !cookie.Secure || cookie.Path != "/" || cookie.Domain != "" || !cookie.HttpOnly {
 			t.Errorf("%s: %+v", name, cookie)
@@ -197,9 +219,7 @@ func TestExternalURL(t *testing.T) {
 		"": true, "https://insights.example.com": true, "http://127.0.0.1:8080": true,
 		"insights.example.com": false, "https://insights.example.com/": false, "https://u:p@insights.example.com": false, "javascript:alert(1)": false, "https://": false, "https://a?b": false, "https://a#b": false,
 	} {
-		c := Config{Store: &store.Store{}, ExternalURL: url, IngestMaxAge: 1, ReportInterval: 1}
-		c.Logger = watchLog(t, "")
-		if err := c.validate(); (err == nil) != ok {
+		if err := (restOptions{ExternalURL: url}).check(); (err == nil) != ok {
 			t.Errorf("%q: %v", url, err)
 		}
 	}

@@ -21,7 +21,7 @@ func (s *insightsService) GetUserStatusCounts(ctx context.Context, req *insights
 	}
 	floor := int64(0)
 	if modes.Strictest() != store.PrivacyFull {
-		floor = int64(s.config.PrivacyFloor)
+		floor = int64(s.options.PrivacyFloor)
 	}
 	days, zone, err := s.daysOf(req, int(floor))
 	if err != nil {

@@ -71,10 +71,10 @@ func (g *ingest) StreamStats(stream grpc.BidiStreamingServer[insightsv1.StreamSt
 		return err
 	}
 	defer g.leave(s)
-	defer g.metrics.api.openStream()()
-	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.config.ReportInterval) })
-	if g.config.MaxStreamAge > 0 {
-		old := time.AfterFunc(streamAge(g.config.MaxStreamAge), s.sendDrain)
+	defer g.metrics.openStream()()
+	s.send(func(a *insightsv1.StreamStatsResponse) { a.ReportInterval = durationpb.New(g.options.ReportInterval) })
+	if g.options.MaxStreamAge > 0 {
+		old := time.AfterFunc(streamAge(g.options.MaxStreamAge), s.sendDrain)
 		defer old.Stop()
 	}
 	err := s.receive()

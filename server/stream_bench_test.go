@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -58,10 +59,13 @@ func BenchmarkReport(b *testing.B) {
 		messages [][]byte
 	}{{"new minute", minutes}, {"repeat", minutes[59:]}} {
 		b.Run(c.name, func(b *testing.B) {
-			g := newIngest(Config{
-				Store: st, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
-				IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, UsageStats: true,
-			}, newMetrics(DefaultSeriesBudget))
+			g, err := newIngest(ingestOptions{
+				Store: st, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now }, Registry: prometheus.NewRegistry(),
+				MaxAge: 7 * 24 * time.Hour, MaxAhead: 5 * time.Minute, ReportInterval: time.Second, UsageStats: true,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
 			ctx, cancel := context.WithCancelCause(b.Context())
 			s := &agentStream{ingest: g, stream: unheard{}, ctx: ctx, failed: cancel, slots: make(chan struct{}, streamWindow)}
 			take := func(text []byte) {

@@ -165,7 +165,7 @@ func TestAcknowledgedIsAnswered(t *testing.T) {
 func TestStreamRejects(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	now := c.config.Clock()
+	now := c.options.Clock()
 	agent := c.agents[0]
 	stream := agentStreamOf(t, c, agent)
 	old, ahead, long, negative, name := sessionAt(agent, 1, now.Add(-8*24*time.Hour)), sessionAt(agent, 2, now.Add(6*time.Minute)), sessionAt(agent, 3, now), sessionAt(agent, 4, now), sessionAt(agent, 6, now)
@@ -201,7 +201,7 @@ func TestAgentReportsForItselfAlone(t *testing.T) {
 	c := newCompany(t)
 	for name, agent := range map[string]string{"another agent": c.agents[1], "an agent that does not exist": uuid.NewString()} {
 		stream := agentStreamOf(t, c, c.agents[0])
-		sendReports(t, stream, sessionAt(agent, 1, c.config.Clock()))
+		sendReports(t, stream, sessionAt(agent, 1, c.options.Clock()))
 		if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
 			t.Errorf("a report for %s: %v", name, err)
 		}
@@ -214,7 +214,7 @@ func TestMessageSizes(t *testing.T) {
 	c := newCompany(t)
 	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
 	sized := func(size int) *insightsv1.ReportStatsRequest {
-		report := sessionAt(c.agents[0], 1, c.config.Clock())
+		report := sessionAt(c.agents[0], 1, c.options.Clock())
 		message := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
 		report.DerpRegion = strings.Repeat("x", size-proto.Size(message)-4) // of its own key and length
 		for proto.Size(message) < size {
@@ -248,7 +248,7 @@ func TestUnknownAndDeletedAgents(t *testing.T) {
 	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
 	ingest := insightsv1.NewIngestServiceClient(c.conn)
 	agent, workspace := uuid.NewString(), uuid.NewString()
-	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{sessionAt(agent, 1, c.config.Clock().Add(time.Minute))}}
+	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{sessionAt(agent, 1, c.options.Clock().Add(time.Minute))}}
 	answer := must(t, ingest.ReportStats, controlPlane, report)
 	if len(answer.GetRejected()) != 1 || answer.GetRejected()[0].GetPermanent() || answer.GetAcknowledged() != 0 {
 		t.Errorf("unknown agent: %v", answer)
@@ -307,7 +307,7 @@ func TestDrain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
-			s, err := New(Config{
+			s, err := New(Options{
 				Store: f.Store, Logger: watchLog(t, f.Database), Clock: func() time.Time { return storetest.Now },
 				GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 				IngestMaxAge: 24 * time.Hour, ReportInterval: 30 * time.Second, UsageStats: true,

@@ -244,7 +244,7 @@ func TestVectors(t *testing.T) {
 		for name, v := range vectors(t) {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				r := run(t, open(t), v.Clock.Now, func(c *Config) { c.UsageStats = v.usageStats() })
+				r := run(t, open(t), v.Clock.Now, func(c *Options) { c.UsageStats = v.usageStats() })
 				v.feed(t, r)
 				v.check(t, r, r.token(t, access.RoleOwner, everywhere))
 			})

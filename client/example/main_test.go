@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 func TestRun(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	srv, err := server.New(server.Config{
+	srv, err := server.New(server.Options{
 		Store: f.Store, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return storetest.Now }, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
 		IngestMaxAge: time.Hour, IngestMaxAhead: 100 * 365 * 24 * time.Hour, ReportInterval: time.Minute, UsageStats: true, // the agent's clock is the machine's
 	})

@@ -50,7 +50,7 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	d := &demo{store: s, console: c, interval: f.ReportInterval}
-	config := server.Config{
+	config := server.Options{
 		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
 	}

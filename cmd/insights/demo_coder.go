@@ -17,7 +17,7 @@ import (
 const demoPast = 31 * 24 * time.Hour
 
 // showCoder serves what a Coder deployment knows, and says how it differs from what Coder shows.
-func (d *demo) showCoder(ctx context.Context, url string, config server.Config) error {
+func (d *demo) showCoder(ctx context.Context, url string, config server.Options) error {
 	from, err := coder.Open(ctx, url)
 	if err != nil {
 		return err

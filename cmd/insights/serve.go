@@ -117,8 +117,8 @@ func (f serveCommand) oidc() (*server.OIDC, error) {
 }
 
 // config is what the flags come to, but for the store.
-func (f serveCommand) config(c console) (server.Config, error) {
-	config := server.Config{
+func (f serveCommand) config(c console) (server.Options, error) {
+	config := server.Options{
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
@@ -196,7 +196,7 @@ func (f serveCommand) tls(logger *slog.Logger) (*tls.Config, error) {
 }
 
 // serve runs a server until the context is done. It calls started when the server can be reached.
-func serve(ctx context.Context, config server.Config, started func(*server.Server) error) error {
+func serve(ctx context.Context, config server.Options, started func(*server.Server) error) error {
 	s, err := server.New(config)
 	if err != nil {
 		return err
@@ -216,7 +216,7 @@ func serve(ctx context.Context, config server.Config, started func(*server.Serve
 }
 
 // logStart says in one line what runs where and how.
-func logStart(ctx context.Context, config server.Config, s *server.Server) {
+func logStart(ctx context.Context, config server.Options, s *server.Server) {
 	protection := "none"
 	if config.TLS != nil {
 		protection = "TLS"

@@ -251,7 +251,7 @@ func serve(database string) error {
 		return err
 	}
 	defer s.Close()
-	config := server.Config{
+	config := server.Options{
 		Store: s, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0", PprofAddress: "127.0.0.1:0",
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,

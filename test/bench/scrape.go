@@ -39,7 +39,7 @@ const (
 
 // collectAgentStats configures a server process by its environment. Whenever it then gets SIGUSR1 it gives back memory that
 // it does not need and says how much it holds, in MiB.
-func collectAgentStats(ctx context.Context, c *server.Config) {
+func collectAgentStats(ctx context.Context, c *server.Options) {
 	by := os.Getenv(agentStatsVariable)
 	if by == "" {
 		return

@@ -20,7 +20,7 @@ import (
 // startAt runs a server in this process whose clock stands still.
 func startAt(t *testing.T, database string, now time.Time) *server.Server {
 	t.Helper()
-	s, err := server.New(server.Config{
+	s, err := server.New(server.Options{
 		Store: storetest.Open(t, database, now), Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 		IngestMaxAge: 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,

@@ -69,7 +69,7 @@ func serve() error {
 	}
 	defer s.Close()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	config := server.Config{
+	config := server.Options{
 		Store: s, Logger: logger, GRPCAddress: c.GRPC, HTTPAddress: c.HTTP, PrometheusAddress: c.Prometheus,
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true, MaxStreamAge: c.MaxStreamAge,
 	}
