@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -115,7 +116,7 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	t.Helper()
 	o := Options{
 		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
-		IngestMaxAge: time.Hour, ReportInterval: time.Minute, CollectAgentStats: true, MetricsCompat: compat,
+		IngestMaxAge: time.Hour, ReportInterval: time.Minute, UsageStats: true, CollectAgentStats: true, MetricsCompat: compat,
 	}
 	r, err := New(o)
 	if err != nil {
@@ -123,7 +124,9 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	}
 	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.close()) })
 	// Families of the registry have no labels before their first series.
-	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/v2/templates", nil))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // nobody answers
+	defer cancel()
+	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v2/templates", nil))
 	all := map[string]describedFamily{}
 	page := r.page
 	for _, f := range page.families() {
