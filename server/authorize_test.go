@@ -21,7 +21,6 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
-	"github.com/template-insights/insights/store/storetest"
 )
 
 // openService registers a service in the contract whose RPC has no access rule.
@@ -51,12 +50,17 @@ func TestRPCWithoutRuleStopsTheStart(t *testing.T) {
 	if _, err := readRules(map[string]grpc.ServiceInfo{"nobody.Knows": {}}); err == nil {
 		t.Error("a service outside the contract is let in")
 	}
-	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	all, err := readRules(r.ServiceInfo())
+	contract := grpc.NewServer()
+	insightsv1.RegisterIngestServiceServer(contract, insightsv1.UnimplementedIngestServiceServer{})
+	insightsv1.RegisterCatalogServiceServer(contract, insightsv1.UnimplementedCatalogServiceServer{})
+	insightsv1.RegisterInsightsServiceServer(contract, insightsv1.UnimplementedInsightsServiceServer{})
+	insightsv1.RegisterAccessServiceServer(contract, insightsv1.UnimplementedAccessServiceServer{})
+	insightsv1.RegisterPrivacyServiceServer(contract, insightsv1.UnimplementedPrivacyServiceServer{})
+	all, err := readRules(contract.GetServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for service, info := range r.ServiceInfo() {
+	for service, info := range contract.GetServiceInfo() {
 		for _, m := range info.Methods {
 			method := "/" + service + "/" + m.Name
 			if _, ok := all[method]; !ok && !isPublic(method) {

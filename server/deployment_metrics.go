@@ -255,7 +255,7 @@ func (c *deploymentCollector) readWorkspaces(ctx context.Context, scope access.S
 	if len(latest) == 0 {
 		return nil
 	}
-	for _, status := range jobStatuses {
+	for _, status := range store.JobStatuses {
 		s.add(latestBuildFamily, float64(latest[status]), status)
 		s.add(latestBuildTotalFamily, float64(latest[status]), status)
 	}

@@ -131,11 +131,11 @@ var causes = map[string]struct {
 			p.send(t, p.session(2, before(2, 7), nil))
 		},
 		start: "2023-08-01T00:00:00Z", end: "2023-08-08T00:00:00Z",
-		want: "out_of_range 0/0 2023-07-26T00:00:00Z 2023-08-15T10:00:00Z", sections: usageSections, message: "between 2023-07-26",
+		want: "out_of_range 0/0 2023-07-26T00:00:00Z 2023-08-15T10:00:00Z", sections: ofUsage, message: "between 2023-07-26",
 	},
 	"an empty window": {
 		start: "2023-08-01T00:00:00Z", end: "2023-08-01T00:00:00Z",
-		want: "out_of_range 0/0 - -", sections: usageSections, message: "window is empty",
+		want: "out_of_range 0/0 - -", sections: ofUsage, message: "window is empty",
 	},
 	"no workspaces": {
 		seed: func(t *testing.T, p *patient) {
@@ -145,7 +145,7 @@ var causes = map[string]struct {
 				{Id: p.Workspaces[0][2].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", CreatedAt: before(0, 1)},
 			}})
 		},
-		end: "2023-08-15T00:00:00Z", want: "no_workspaces 0/0 - -", sections: usageSections, message: "Nobody had a workspace",
+		end: "2023-08-15T00:00:00Z", want: "no_workspaces 0/0 - -", sections: ofUsage, message: "Nobody had a workspace",
 	},
 	"collecting": {
 		seed: func(t *testing.T, p *patient) {
@@ -153,20 +153,20 @@ var causes = map[string]struct {
 				{Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), Name: "main", CreatedAt: before(0, 2)},
 			}})
 		},
-		want: "collecting 4/4 2023-08-15T11:58:00Z -", sections: usageSections, message: "has not reported yet",
+		want: "collecting 4/4 2023-08-15T11:58:00Z -", sections: ofUsage, message: "has not reported yet",
 	},
 	"no connections": {
 		seed: func(t *testing.T, p *patient) {
 			p.build(t, before(5, 0))
 			p.everybody(t, func(r *insightsv1.AgentReport) { r.ConnectionCount = 0 }) // open editors without a connection
 		},
-		want: "no_connections 3/3 - 2023-08-15T07:00:00Z", sections: usageSections, message: "3 workspaces existed",
+		want: "no_connections 3/3 - 2023-08-15T07:00:00Z", sections: ofUsage, message: "3 workspaces existed",
 	},
 	"agents offline": {
 		seed: func(t *testing.T, p *patient) {
 			p.send(t, p.session(0, before(0, 1), nil), p.session(1, before(3, 0), nil)) // the third never reported
 		},
-		want: "agents_offline 2/3 - 2023-08-15T11:59:00Z", sections: usageSections, message: "2 of 3 agents did not report in the last 5m0s",
+		want: "agents_offline 2/3 - 2023-08-15T11:59:00Z", sections: ofUsage, message: "2 of 3 agents did not report in the last 5m0s",
 	},
 	"agent too old": {
 		seed: func(t *testing.T, p *patient) {

@@ -23,7 +23,6 @@ const (
 // Words that events hold. Builds are jobs, so both have the same statuses.
 var (
 	transitions     = []string{"start", "stop", "delete"}
-	jobStatuses     = []string{"pending", "running", "succeeded", "failed", "canceling", "canceled"}
 	jobTypes        = []string{"template_version_import", "template_version_dry_run", "workspace_build"}
 	userStatuses    = []string{"active", "dormant", "suspended"}
 	agentStatuses   = []string{"connecting", "connected", "disconnected", "timeout"}
@@ -279,8 +278,8 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		return b, invalidItem("build.number: must be 1 or more")
 	case !slices.Contains(transitions, b.Transition):
 		return b, invalidItem("build.transition: must be one of %v", transitions)
-	case !slices.Contains(jobStatuses, b.Status):
-		return b, invalidItem("build.status: must be one of %v", jobStatuses)
+	case !slices.Contains(store.JobStatuses, b.Status):
+		return b, invalidItem("build.status: must be one of %v", store.JobStatuses)
 	}
 	var rejected *rejection
 	if b.CreatedAt, b.StartedAt, b.FinishedAt, rejected = parseJobTimes("build", m); rejected != nil {
@@ -373,8 +372,8 @@ func (k eventParents) job(caller access.Principal, m *insightsv1.JobEvent) (j st
 		return j, invalidItem("job.provisioner: want 1 to %d bytes without control characters", maxStringBytes)
 	case !slices.Contains(jobTypes, j.Type):
 		return j, invalidItem("job.type: must be one of %v", jobTypes)
-	case !slices.Contains(jobStatuses, j.Status):
-		return j, invalidItem("job.status: must be one of %v", jobStatuses)
+	case !slices.Contains(store.JobStatuses, j.Status):
+		return j, invalidItem("job.status: must be one of %v", store.JobStatuses)
 	}
 	j.CreatedAt, j.StartedAt, j.FinishedAt, rejected = parseJobTimes("job", m)
 	return j, rejected

@@ -12,6 +12,12 @@ import (
 	"github.com/template-insights/insights/store"
 )
 
+// Limits of what callers send.
+const (
+	maxMessage     = 4 << 20 // bytes of a message
+	maxStringBytes = 128     // of a name
+)
+
 // parseID reads a UUID in its canonical form, other than the nil UUID.
 func parseID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)

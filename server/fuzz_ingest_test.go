@@ -312,7 +312,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add(wire(f, &insightsv1.Event{Kind: &insightsv1.Event_Build{Build: build}}))
 	f.Add(wire(f, &insightsv1.Event{Kind: &insightsv1.Event_Agent{Agent: &insightsv1.AgentEvent{AgentId: fuzzAgent, Status: "connected", LifecycleState: "ready", AppHealth: map[string]string{"a": "healthy"}}}}))
 	f.Add(wire(f, &insightsv1.Event{Kind: &insightsv1.Event_Job{Job: &insightsv1.JobEvent{
-		Id: fuzzAgent, OrganizationId: fuzzAgent, Provisioner: "a", Type: jobTypes[0], Status: jobStatuses[0], CreatedAt: timestamppb.New(storetest.Now),
+		Id: fuzzAgent, OrganizationId: fuzzAgent, Provisioner: "a", Type: jobTypes[0], Status: store.JobStatuses[0], CreatedAt: timestamppb.New(storetest.Now),
 	}}}))
 	known := eventParents{
 		workspaces: map[uuid.UUID]uuid.UUID{id: id}, versions: map[uuid.UUID]uuid.UUID{id: id}, templates: map[uuid.UUID]uuid.UUID{id: id},

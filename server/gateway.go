@@ -172,6 +172,9 @@ func passHeader(name string) (string, bool) {
 // passedByItself are the headers that the library passes on.
 var passedByItself = []string{"Authorization", "X-Forwarded-For", "X-Forwarded-Host"}
 
+// maxGRPCHeader bounds the headers of a call over gRPC: bytes, 32 more for each header.
+const maxGRPCHeader = 24 << 10
+
 // maxPassed bounds the headers that the gateway passes on, as gRPC counts them; what it adds itself is less than the rest.
 const maxPassed = maxGRPCHeader - 4<<10
 

@@ -23,7 +23,6 @@ import (
 // Bounds of messages and of unary calls. The control plane sends batches, agents and proxies do not.
 const (
 	maxAgentMessage = 256 << 10
-	maxMessage      = 4 << 20
 	maxPortion      = 10_000           // rows that one call commits at a time
 	commitPatience  = 10 * time.Second // that a call waits for its commit before its caller is asked to try again
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -36,7 +37,8 @@ func newInsightsFixture(t testing.TB, database string, now time.Time) *insightsF
 	t.Helper()
 	f := &insightsFixture{Store: storetest.Open(t, database, now), log: &bytes.Buffer{}, users: map[string]int64{}}
 	f.collector = newInsightsCollector(gaugesOptions{Store: f.Store, Clock: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(f.log, nil))})
-	f.page = pageOf(f.collector)
+	f.page = newExposition(prometheus.NewRegistry(), 0)
+	f.page.mustAdd(f.collector)
 	f.owner = uuid.New()
 	f.apply(t, store.Catalog{Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}}})
 	return f

@@ -77,7 +77,8 @@ func TestQuestionsAtATime(t *testing.T) {
 	l := newRateLimiter(0)
 	began, end := make(chan struct{}), make(chan struct{})
 	ask := func(ctx context.Context, who uuid.UUID, method string) error {
-		_, err := l.unary(called(ctx, access.Principal{Kind: access.KindUser, ID: who}), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
+		ctx, _ = withIdentity(ctx, access.Principal{Kind: access.KindUser, ID: who}, nil)
+		_, err := l.unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
 			began <- struct{}{}
 			<-end
 			return nil, nil

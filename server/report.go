@@ -16,7 +16,6 @@ import (
 const (
 	maxReportInterval = 10 * time.Minute
 	maxMapEntries     = 64
-	maxStringBytes    = 128
 	maxLatency        = 10 * time.Minute
 	maxSessionLength  = 31 * 24 * time.Hour
 )

@@ -81,7 +81,6 @@ func (o Options) check() error {
 // Limits of connections.
 const (
 	maxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
-	maxGRPCHeader  = 24 << 10        // bytes, 32 more for each header
 	maxCalls       = 100             // calls and streams that are open on one connection; further ones wait
 	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second

@@ -7,6 +7,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// JobStatuses are the statuses that jobs have. Builds are jobs, so they have the same.
+var JobStatuses = []string{"pending", "running", "succeeded", "failed", "canceling", "canceled"}
+
 // Job is a provisioner job as far as it has come.
 type Job struct {
 	ID             uuid.UUID
