@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -178,12 +180,14 @@ func (a *accessService) rights(ctx context.Context) (access.Principal, error) {
 	if err != nil {
 		return access.Principal{}, err
 	}
+	// Who holds ViewInsights holds ViewInsightsAggregate. Nothing that is found is the scope of nothing, and so is what is too
+	// much to ask about: questions have to name templates then.
+	scope, err := visibleScope(ctx, a.store, access.ViewInsightsAggregate, nil)
+	if err != nil && !errors.Is(err, access.ErrNotFound) && status.Code(err) != codes.InvalidArgument {
+		return access.Principal{}, err
+	}
 	for _, permission := range []access.Permission{access.ViewInsights, access.ViewInsightsAggregate} {
-		scope, err := visibleScope(ctx, a.store, permission, nil)
-		if err != nil && !errors.Is(err, access.ErrNotFound) {
-			return access.Principal{}, err
-		}
-		p = p.Within(permission, scope, organizations) // nothing that is found is the scope of nothing
+		p = p.Within(permission, scope, organizations)
 	}
 	return p, nil
 }

@@ -66,8 +66,10 @@ func (secretText) String() string { return "(secret)" }
 // GoString hides it from %#v.
 func (s secretText) GoString() string { return s.String() }
 
-// foreign is whether somebody else has issued the credential.
-func (c credential) foreign() bool { return c.jwt != "" || c.session != "" }
+// Who issued a credential.
+func (c credential) byIssuer() bool { return c.jwt != "" }
+func (c credential) byCoder() bool  { return c.session != "" }
+func (c credential) byUs() bool     { return !c.byIssuer() && !c.byCoder() }
 
 func (c credential) hash() [32]byte {
 	if foreign := cmp.Or(c.jwt, c.session); foreign != "" {
@@ -266,7 +268,9 @@ func (s *streamWithContext) Context() context.Context { return s.ctx }
 // watch checks the credentials of open streams again and again until the context is done.
 func (a *authenticator) watch(ctx context.Context) {
 	var foreign sync.WaitGroup
-	foreign.Go(func() { a.watchForeign(ctx) })
+	for _, issued := range []func(credential) bool{credential.byIssuer, credential.byCoder} {
+		foreign.Go(func() { a.watchForeign(ctx, issued) })
+	}
 	defer foreign.Wait()
 	ticker, note := time.NewTicker(authenticationTTL), time.NewTicker(noteUseEvery)
 	defer ticker.Stop()
@@ -285,8 +289,8 @@ func (a *authenticator) watch(ctx context.Context) {
 	}
 }
 
-// watchForeign does it for credentials that others have issued, who may be slow: streams with own tokens do not wait for them.
-func (a *authenticator) watchForeign(ctx context.Context) {
+// watchForeign does it for credentials that somebody else issued, who may be slow: nobody else's streams wait for that.
+func (a *authenticator) watchForeign(ctx context.Context, issued func(credential) bool) {
 	ticker := time.NewTicker(authenticationTTL)
 	defer ticker.Stop()
 	for {
@@ -294,7 +298,7 @@ func (a *authenticator) watchForeign(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			a.checkForeignStreams(ctx)
+			a.checkForeignStreams(ctx, issued)
 		}
 	}
 }
@@ -325,12 +329,12 @@ func (a *authenticator) forget() {
 	}
 }
 
-// openStreams are those whose credential was issued by others, or those with own tokens.
-func (a *authenticator) openStreams(foreign bool) (open []*openStream) {
+// openStreams are those with such credentials.
+func (a *authenticator) openStreams(issued func(credential) bool) (open []*openStream) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for s := range a.streams {
-		if s.credential.foreign() == foreign {
+		if issued(s.credential) {
 			open = append(open, s)
 		}
 	}
@@ -343,7 +347,7 @@ func (a *authenticator) checkStreams(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var agents []string
-	open := a.openStreams(false)
+	open := a.openStreams(credential.byUs)
 	for _, s := range open {
 		if s.isAgent() {
 			agents = append(agents, s.credential.token.ID())
@@ -365,12 +369,12 @@ func (a *authenticator) checkStreams(ctx context.Context) {
 }
 
 // checkForeignStreams ends the streams whose credentials no longer count where they were issued.
-func (a *authenticator) checkForeignStreams(ctx context.Context) {
+func (a *authenticator) checkForeignStreams(ctx context.Context, issued func(credential) bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var asking errgroup.Group
 	asking.SetLimit(maxCoderCalls)
-	for _, s := range a.openStreams(true) {
+	for _, s := range a.openStreams(issued) {
 		asking.Go(func() error {
 			a.checkStream(ctx, s)
 			return nil

@@ -48,7 +48,7 @@ func (k *coderKey) limits() *keyLimits {
 	if k == nil {
 		return nil
 	}
-	return &keyLimits{Whole: k.whole, Within: k.within}
+	return &keyLimits{Whole: k.whole, Everything: k.everything, Within: k.within}
 }
 
 // whole asks whether Coder says that the key is not limited. A key that may not read what it may is limited.
@@ -73,32 +73,35 @@ func (k *coderKey) whole(ctx context.Context) (bool, error) {
 // isWholeKey is whether Coder's description of a key says that it is this key and that nothing limits it: releases before
 // lists of scopes have one scope, and no list of what is allowed.
 func isWholeKey(body []byte, id string, user uuid.UUID) bool {
-	var key struct {
-		ID        string
-		UserID    uuid.UUID `json:"user_id"`
-		Scope     string
-		Scopes    *[]string
-		AllowList json.RawMessage `json:"allow_list"`
-	}
-	if json.Unmarshal(body, &key) != nil || key.ID != id || key.UserID != user {
+	fields, err := readObject(body)
+	if err != nil {
 		return false
 	}
-	scopes := []string{key.Scope}
-	if key.Scopes != nil {
-		if scopes = *key.Scopes; key.Scope != "" {
-			scopes = append(scopes, key.Scope)
-		}
+	var key, scope string
+	var owner uuid.UUID
+	var scopes, allowed []string
+	err = errors.Join(fields.read("id", &key), fields.read("user_id", &owner), fields.read("scope", &scope), fields.read("scopes", &scopes), fields.read("allow_list", &allowed))
+	if err != nil || key != id || owner != user {
+		return false
+	}
+	if _, listed := fields["scopes"]; !listed || scope != "" {
+		scopes = append(scopes, scope)
 	}
 	limits := func(scope string) bool { return scope != "all" && scope != "coder:all" }
 	if len(scopes) == 0 || slices.ContainsFunc(scopes, limits) {
 		return false
 	}
-	if key.AllowList == nil {
-		return true
-	}
-	var allowed []string
 	narrows := func(target string) bool { return target != "*:*" }
-	return json.Unmarshal(key.AllowList, &allowed) == nil && len(allowed) > 0 && !slices.ContainsFunc(allowed, narrows)
+	_, listed := fields["allow_list"]
+	return !listed || len(allowed) > 0 && !slices.ContainsFunc(allowed, narrows)
+}
+
+// everything asks whether the key may see all that there is.
+func (k *coderKey) everything(ctx context.Context) (bool, error) {
+	asking, cancel := context.WithTimeout(ctx, coderTimeout)
+	defer cancel()
+	allowed, err := k.askOnce(asking, []keyRight{{key: k.hash}})
+	return len(allowed) > 0, patience(ctx, err)
 }
 
 // within returns what the key may see of a scope; organizationOf holds the organizations of the templates of the scope, as far
@@ -279,17 +282,22 @@ func (k *coderKey) call(ctx context.Context, rights []keyRight) (allowed []keyRi
 	if err != nil {
 		return nil, err
 	}
-	var has map[string]bool
+	var has object
 	switch status {
 	case http.StatusUnauthorized:
 		return nil, store.ErrUnauthenticated
 	case http.StatusOK:
-		if err := json.Unmarshal(answer, &has); err != nil {
-			return nil, unavailable(fmt.Errorf("read what Coder says about the rights of a session key: %w", err))
-		}
+		has, err = readObject(answer)
+	}
+	may := make([]bool, len(rights))
+	for i := range rights {
+		err = errors.Join(err, has.read(strconv.Itoa(i), &may[i]))
+	}
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("read what Coder says about the rights of a session key: %w", err))
 	}
 	for i, right := range rights {
-		may := has[strconv.Itoa(i)]
+		may := may[i]
 		k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(coderTTL)})
 		if may {
 			allowed = append(allowed, right)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -421,6 +423,9 @@ func TestKeysAskSeldom(t *testing.T) {
 	if n := coder.requests.Load() - before; n > maxRightsCalls {
 		t.Errorf("2,000 templates: %d calls", n)
 	}
+	if status, text := ask(key, "/api/v2/access/me"); status != http.StatusOK || strings.Contains(text, "view_insights") {
+		t.Errorf("rights on what cannot be asked about: %d %s", status, text)
+	}
 	if status, text := ask(key, question+"&template_ids="+templateA1.String()); status != http.StatusOK {
 		t.Errorf("one that is named of 2,000: %d %s", status, text)
 	}
@@ -460,6 +465,7 @@ func TestCookieOfCoder(t *testing.T) {
 		"beside a cookie of ours":      {with, http.MethodGet, http.Header{"Cookie": {cookie + "; insights_session=" + own}}, 200},
 		"beside a bad cookie of ours":  {with, http.MethodGet, http.Header{"Cookie": {cookie + "; insights_session=x"}}, 401},
 		"that changes something":       {with, http.MethodDelete, http.Header{"Cookie": {cookie}, "Sec-Fetch-Site": {"same-origin"}}, 401},
+		"that is no session key":       {with, http.MethodGet, http.Header{"Cookie": {coderCookie + "=" + own}}, 401},
 		"where Coder is not known":     {without, http.MethodGet, http.Header{"Cookie": {cookie}}, 401},
 	} {
 		path := "/api/v2/access/me"
@@ -540,4 +546,127 @@ func TestStreamsOfKeys(t *testing.T) {
 	coder.fail(nil)
 	coder.forget(key)
 	ended("the stream of a key", whole, coderTTL+time.Second)
+}
+
+// While Coder does not answer, nobody waits but who shows a session key: not others over REST, however many keys are shown, and
+// not the same user with another credential.
+func TestNobodyElseWaitsForCoder(t *testing.T) {
+	t.Parallel()
+	coder := newStandIn(t)
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	user := uuid.New()
+	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
+	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+	own := w.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
+	key := coder.newKey(coderKeyShape{user: user, reads: true, sees: []string{"all"}})
+	if status, _, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/templates"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	var hanging atomic.Int64
+	coder.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		hanging.Add(1)
+		hang(w, r)
+		return true
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	ask := func(key string) {
+		all.Go(func() {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+week+"&template_ids="+templateA1.String(), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			request.Header.Set("Coder-Session-Token", key)
+			if response, err := http.DefaultClient.Do(request); err == nil {
+				_ = response.Body.Close()
+			}
+		})
+	}
+	for i := range 2 * 100 { // twice the calls that one connection of the gateway holds
+		ask(fmt.Sprintf("madeup%04d-0123456789abcdefghijkl", i))
+	}
+	for range 16 { // as many as one principal may ask at a time, and more
+		ask(key)
+	}
+	waitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= maxCoderCalls })
+	for range 20 {
+		begin := time.Now()
+		if status, answer := w.get(t, own, "/api/v2/insights/templates", url.Values{"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"}}); status != http.StatusOK {
+			t.Errorf("the same user with a token: %d %v", status, answer)
+		}
+		if took := time.Since(begin); took > coderTimeout/2 {
+			t.Errorf("the same user with a token waited for %v", took)
+		}
+	}
+	stop()
+	all.Wait()
+}
+
+// A question that fails asks no more: neither what is left of it, nor more at a time than it may.
+func TestFailedQuestionsAskNoMore(t *testing.T) {
+	t.Parallel()
+	coder := newStandIn(t)
+	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	user := uuid.New()
+	change := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}}
+	for range 1500 {
+		id := uuid.NewString()
+		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: organizationA.String(), Name: id})
+	}
+	w.apply(t, w.controlPlane, change)
+	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+	var open, most, asked atomic.Int64
+	coder.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || asked.Add(1) == 1 {
+			return false
+		}
+		most.Store(max(most.Load(), open.Add(1)))
+		defer open.Add(-1)
+		if asked.Load() > 2 {
+			hang(w, r)
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	key := coder.newKey(coderKeyShape{user: user, reads: true})
+	if status, header, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", status, text)
+	}
+	waitFor(t, 2*coderTimeout, "the end of the calls", func() bool { return open.Load() == 0 })
+	if asked.Load() > 2+2*rightsAtOnce || most.Load() > rightsAtOnce {
+		t.Errorf("%d calls, at most %d at a time", asked.Load(), most.Load())
+	}
+}
+
+// What is ambiguous about a key limits it.
+func TestIsWholeKey(t *testing.T) {
+	t.Parallel()
+	user := uuid.New()
+	for fields, whole := range map[string]bool{
+		`"scope": "all"`: true,
+		`"scope": "all", "scopes": ["all"], "allow_list": ["*:*"]`: true,
+		`"scopes": ["coder:all"], "allow_list": ["*:*"]`:           true,
+		`"scope": ""`: false,
+		`"scopes": ["user:read"], "SCOPES": ["coder:all"]`: false,
+		`"SCOPE": "all"`: false,
+		`"scope": "application_connect", "Scope": "all"`:                               false,
+		`"scope": "all", "scopes": ["user:read"], "scopes": null`:                      false,
+		`"scope": "all", "scopes": null`:                                               false,
+		`"scopes": ["coder:all"], "allow_list": ["template:x"], "Allow_List": ["*:*"]`: false,
+		`"scopes": ["coder:all"], "allow_list": ["*:*", null]`:                         false,
+		`"scopes": ["coder:all"], "allow_list": "*:*"`:                                 false,
+		`"scopes": {"coder:all": true}`:                                                false,
+		`"scope": "all"} {"scope": "all"`:                                              false,
+	} {
+		body := fmt.Sprintf(`{"id": "abcdefghij", "user_id": %q, %s}`, user, fields)
+		if got := isWholeKey([]byte(body), "abcdefghij", user); got != whole {
+			t.Errorf("%s: %t", body, got)
+		}
+	}
+	for _, body := range []string{"", "null", "[]", `{"id": "abcdefghij"`, `{"id": "abcdefghij", "scope": "all"}`} {
+		if isWholeKey([]byte(body), "abcdefghij", user) {
+			t.Errorf("%q is a key without limits", body)
+		}
+	}
 }

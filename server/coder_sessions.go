@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/template-insights/insights/store"
 )
@@ -99,6 +101,21 @@ var coderSession = regexp.MustCompile(`^[a-zA-Z0-9]{10}-[a-zA-Z0-9]{22}$`)
 // isCoderSession is whether a credential has the form of a session key of Coder.
 func isCoderSession(text string) bool { return coderSession.MatchString(text) }
 
+// showsCoderSession is whether the headers of a call hold a credential of that form.
+func showsCoderSession(headers metadata.MD) bool {
+	for _, name := range credentialHeaders {
+		for _, value := range headers.Get(name) {
+			if _, token, found := strings.Cut(value, " "); found { // behind its scheme
+				value = token
+			}
+			if isCoderSession(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // verify returns the user whose session key it is and for how long that counts; Coder is asked unless what is remembered counts
 // until some time. A key that Coder does not know is store.ErrUnauthenticated. Calls with the same key wait for one answer.
 func (c *coderSessions) verify(ctx context.Context, key secretText, hash keyHash, until time.Time) (user uuid.UUID, left time.Duration, err error) {
@@ -126,6 +143,9 @@ func (c *coderSessions) verify(ctx context.Context, key secretText, hash keyHash
 // shareCoder lets those who want the same answer of Coder at the same time share one call, which does not end with the call
 // of the first of them. Whoever waits longer than Coder may take is told to come again.
 func shareCoder[V any](ctx context.Context, c *coderSessions, what string, ask func(ctx context.Context) (V, error)) (answer V, err error) {
+	if err := ctx.Err(); err != nil {
+		return answer, err // nobody would wait for it
+	}
 	answered := c.asking.DoChan(what, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coderTimeout)
 		defer cancel()
@@ -152,18 +172,74 @@ func (c *coderSessions) askUser(ctx context.Context, key secretText) (uuid.UUID,
 	case status != http.StatusOK:
 		return uuid.Nil, nil
 	}
-	var user struct{ ID, Status string }
-	if err := json.Unmarshal(body, &user); err != nil {
-		return uuid.Nil, unavailable(fmt.Errorf("read whose a session key of Coder is: %w", err))
+	fields, err := readObject(body)
+	var text, state string
+	if err == nil {
+		err = errors.Join(fields.read("id", &text), fields.read("status", &state))
 	}
-	id, err := parseID(user.ID)
+	var id uuid.UUID
+	if err == nil {
+		id, err = parseID(text)
+	}
 	switch {
 	case err != nil:
-		return uuid.Nil, unavailable(fmt.Errorf("read whose a session key of Coder is: id: %w", err))
-	case user.Status == "suspended":
+		return uuid.Nil, unavailable(fmt.Errorf("read whose a session key of Coder is: %w", err))
+	case strings.EqualFold(state, "suspended"):
 		return uuid.Nil, nil
 	}
 	return id, nil
+}
+
+// object is a JSON object, field by field.
+type object map[string]json.RawMessage
+
+// readObject reads a JSON object. Two fields whose names differ in case alone are an error: which of them counts is nobody's
+// guess.
+func readObject(text []byte) (object, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return nil, errors.Join(errors.New("want an object"), err)
+	}
+	fields, seen := object{}, map[string]bool{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		text, _ := name.(string) // names are texts
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		if folded := strings.ToUpper(text); seen[folded] {
+			return nil, fmt.Errorf("two fields %q", shorten(text))
+		} else {
+			seen[folded] = true
+		}
+		fields[text] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one object")
+	}
+	return fields, nil
+}
+
+// read reads a field, which may be absent but not null.
+func (o object) read(name string, to any) error {
+	value, found := o[name]
+	if !found {
+		return nil
+	}
+	if string(value) == "null" {
+		return fmt.Errorf("%s is null", name)
+	}
+	if err := json.Unmarshal(value, to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // call asks Coder with a session key and returns the answer: OK, or that it refuses to answer (401, 403, 404). Everything

@@ -1,8 +1,8 @@
 package server
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,10 +26,11 @@ const (
 
 // GetDeploymentDAUs implements [insightsv1.InsightsServiceServer].
 func (s *insightsService) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest) (*insightsv1.GetDeploymentDAUsResponse, error) {
-	scope, err := visibleScope(ctx, s.store, access.ViewInsightsAggregate, nil)
-	if errors.Is(err, access.ErrNotFound) || err == nil && !scope.All() {
-		err = access.ErrForbidden // a session key of Coder may see less than its user, and this is about all or nothing
+	// A limited credential may see less than its user, and this is about all or nothing.
+	if everything, err := seesEverything(ctx); err != nil || !everything {
+		return nil, cmp.Or(err, access.ErrForbidden)
 	}
+	scope, err := templateScope(ctx, s.store, access.ViewInsightsAggregate, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ func before(hours, minutes int) *timestamppb.Timestamp {
 	return timestamppb.New(storetest.Now.Add(-time.Duration(hours)*time.Hour - time.Duration(minutes)*time.Minute))
 }
 
+// ofUsage are the sections that are empty where nobody used anything.
+var ofUsage = []string{"active_users", "apps_usage", "user_activity", "user_latency"}
+
 func newPatient(t *testing.T, database string, change func(*Options)) *patient {
 	t.Helper()
 	f := storetest.NewFixture(t, database)

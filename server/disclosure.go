@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
@@ -140,7 +141,7 @@ func (q question) days() []minute.Window { return q.window.Split(q.start, q.end,
 // timezone is the time zone of the only days that the caller's insights may be about, if they may not be about any.
 func (s *insightsService) timezone(ctx context.Context) (string, error) {
 	scope, err := visibleScope(ctx, s.store, access.ViewInsightsAggregate, nil)
-	if errors.Is(err, access.ErrNotFound) {
+	if errors.Is(err, access.ErrNotFound) || status.Code(err) == codes.InvalidArgument { // or more than may be asked about
 		return "", nil
 	}
 	if err != nil {

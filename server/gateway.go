@@ -36,8 +36,32 @@ type gateway struct {
 	http.Handler
 
 	listener   *bufconn.Listener // for the gRPC server to serve
-	connection *grpc.ClientConn
+	connection lanes
 }
+
+// lanes are two connections to the gRPC server. The number of calls that are open on one is limited, and calls with session
+// keys may wait for Coder: they have a connection of their own, so that nobody else waits with them.
+type lanes struct{ own, keys *grpc.ClientConn }
+
+// Invoke implements [grpc.ClientConnInterface].
+func (l lanes) Invoke(ctx context.Context, method string, request, answer any, opts ...grpc.CallOption) error {
+	return l.of(ctx).Invoke(ctx, method, request, answer, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (l lanes) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return l.of(ctx).NewStream(ctx, desc, method, opts...)
+}
+
+// of is the connection for a call with these credentials.
+func (l lanes) of(ctx context.Context) *grpc.ClientConn {
+	if md, _ := metadata.FromOutgoingContext(ctx); showsCoderSession(md) {
+		return l.keys
+	}
+	return l.own
+}
+
+func (l lanes) close() error { return errors.Join(l.own.Close(), l.keys.Close()) }
 
 // useQueryParser sets the parser of the gateway library, which has one for the whole program.
 var useQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(queryParser{})(nil) })
@@ -68,14 +92,16 @@ func newGateway(c restOptions) (*gateway, error) {
 	}
 	useQueryParser()
 	g := &gateway{listener: bufconn.Listen(1 << 20)}
-	var err error
-	g.connection, err = grpc.NewClient("passthrough:gateway",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
-		grpc.WithUnaryInterceptor(refuseQuery))
-	if err != nil {
-		return nil, fmt.Errorf("open gateway: %w", err)
+	for _, lane := range []**grpc.ClientConn{&g.connection.own, &g.connection.keys} {
+		connection, err := grpc.NewClient("passthrough:gateway",
+			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+			grpc.WithUnaryInterceptor(refuseQuery))
+		if err != nil {
+			return nil, fmt.Errorf("open gateway: %w", err)
+		}
+		*lane = connection
 	}
 	api := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler{}),
@@ -93,13 +119,16 @@ func newGateway(c restOptions) (*gateway, error) {
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		insightsv1.RegisterIngestServiceHandler, insightsv1.RegisterCatalogServiceHandler, insightsv1.RegisterInsightsServiceHandler,
-		insightsv1.RegisterAccessServiceHandler, insightsv1.RegisterPrivacyServiceHandler,
-	} {
-		if err := register(context.Background(), api, g.connection); err != nil {
-			return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.close())
-		}
+	ctx := context.Background()
+	err := errors.Join(
+		insightsv1.RegisterIngestServiceHandlerClient(ctx, api, insightsv1.NewIngestServiceClient(g.connection)),
+		insightsv1.RegisterCatalogServiceHandlerClient(ctx, api, insightsv1.NewCatalogServiceClient(g.connection)),
+		insightsv1.RegisterInsightsServiceHandlerClient(ctx, api, insightsv1.NewInsightsServiceClient(g.connection)),
+		insightsv1.RegisterAccessServiceHandlerClient(ctx, api, insightsv1.NewAccessServiceClient(g.connection)),
+		insightsv1.RegisterPrivacyServiceHandlerClient(ctx, api, insightsv1.NewPrivacyServiceClient(g.connection)),
+	)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.close())
 	}
 	sources, err := exportSources()
 	if err == nil {
@@ -139,7 +168,7 @@ const pingTimeout = 5 * time.Second
 // maxAnswer bounds the answers that the gateway turns into JSON.
 const maxAnswer = 64 << 20
 
-func (g *gateway) close() error { return g.connection.Close() }
+func (g *gateway) close() error { return g.connection.close() }
 
 // clientAddress is the address of the client, or what a trusted proxy says it is: the last address in X-Forwarded-For
 // that is not a trusted proxy's own.

@@ -23,6 +23,8 @@ type identity struct {
 type keyLimits struct {
 	// Whole asks whether it gives all of them.
 	Whole func(ctx context.Context) (bool, error)
+	// Everything asks whether it may see the insights of everything that there is.
+	Everything func(ctx context.Context) (bool, error)
 	// Within returns what it may see of a scope. organizationOf holds the organizations of the templates of the scope, as far as
 	// the catalog knows them. Of templates that the caller named it must be allowed each; otherwise what it is not allowed is
 	// left out. Nothing left is access.ErrNotFound.

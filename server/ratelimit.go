@@ -75,8 +75,9 @@ type rateLimiter struct {
 
 // limitedCaller is whose calls are counted together: a principal with all its tokens.
 type limitedCaller struct {
-	kind access.Kind
-	id   uuid.UUID
+	kind    access.Kind
+	id      uuid.UUID
+	limited bool // by a credential whose issuer is asked about it, for which others of the principal do not wait
 }
 
 // questions are those of one caller.
@@ -94,7 +95,7 @@ func (l *rateLimiter) unary(ctx context.Context, req any, info *grpc.UnaryServer
 		return handler(ctx, req)
 	}
 	p := principalOf(ctx)
-	caller := limitedCaller{p.Kind, p.ID}
+	caller := limitedCaller{p.Kind, p.ID, isLimited(ctx)}
 	if wait := l.calls.take(caller); wait > 0 {
 		return nil, tooMany(wait)
 	}

@@ -104,7 +104,7 @@ func TestQuestionsAtATime(t *testing.T) {
 	open := func() int {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if q := l.asking[limitedCaller{access.KindUser, greedy}]; q != nil {
+		if q := l.asking[limitedCaller{access.KindUser, greedy, false}]; q != nil {
 			return q.open
 		}
 		return 0

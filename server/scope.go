@@ -31,6 +31,15 @@ func visibleScope(ctx context.Context, s *store.Store, permission access.Permiss
 	return withinKey(ctx, s, scope, len(requested) > 0)
 }
 
+// seesEverything is whether the credential of this call may see the insights of everything that there is, if the principal may.
+func seesEverything(ctx context.Context) (bool, error) {
+	limits := identityOf(ctx).limits
+	if limits == nil {
+		return true, nil
+	}
+	return limits.Everything(ctx)
+}
+
 // withinKey is what the caller's session key of Coder may see of a scope, if it is such a key that the caller shows.
 func withinKey(ctx context.Context, s *store.Store, scope access.Scope, named bool) (access.Scope, error) {
 	limits := identityOf(ctx).limits

@@ -51,7 +51,8 @@ func (s sessionCookie) tokens(r *http.Request) []string {
 	}
 	cookies := r.CookiesNamed(s.name())
 	if safe := r.Method == http.MethodGet || r.Method == http.MethodHead; s.coder && safe && len(cookies) == 0 {
-		cookies = r.CookiesNamed(coderCookie) // whose deployment may not be as strict about other sites
+		// Its deployment may not be as strict about other sites and neighbors: it carries nothing but a session key.
+		cookies = slices.DeleteFunc(r.CookiesNamed(coderCookie), func(c *http.Cookie) bool { return !isCoderSession(c.Value) })
 	}
 	var tokens []string
 	for _, cookie := range cookies {

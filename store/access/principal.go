@@ -75,8 +75,8 @@ func (p Principal) Only(perms ...Permission) Principal {
 	return p
 }
 
-// Within returns the principal with a permission on nothing beyond a scope. A grant of it that covers more becomes one for each
-// template that both cover. organizationOf holds the organizations of all templates that exist.
+// Within returns the principal with a permission on nothing beyond a scope. Unless the scope covers everything, each grant of it
+// becomes one for each template that both cover. organizationOf holds the organizations of all templates that exist.
 func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.UUID]uuid.UUID) Principal {
 	if scope.All() {
 		return p
@@ -87,20 +87,12 @@ func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.
 			kept = append(kept, g)
 			continue
 		}
-		whole, common := !g.everywhere(), []Grant(nil)
 		for template, organization := range organizationOf {
-			switch {
-			case !g.everywhere() && g.Organization != organization && g.Template != template:
-			case scope.Contains(template):
-				common = append(common, Grant{Permission: perm, Template: template})
-			default:
-				whole = false
+			covers := g.everywhere() || g.Organization == organization || g.Template == template
+			if covers && scope.Contains(template) {
+				kept = append(kept, Grant{Permission: perm, Template: template})
 			}
 		}
-		if whole {
-			common = []Grant{g}
-		}
-		kept = append(kept, common...)
 	}
 	p.Grants = sorted(kept)
 	return p

@@ -91,7 +91,7 @@ var mutants = []mutant{
 	},
 	{
 		"an old stream is cut instead of asked to go", "server/stream.go",
-		"time.AfterFunc(streamAge(g.config.MaxStreamAge), s.sendDrain)", "time.AfterFunc(streamAge(g.config.MaxStreamAge), func() {})",
+		"time.AfterFunc(streamAge(g.options.MaxStreamAge), s.sendDrain)", "time.AfterFunc(streamAge(g.options.MaxStreamAge), func() {})",
 		"test/chaos", "TestNewReplicaGetsLoad",
 	},
 
@@ -293,8 +293,8 @@ var mutants = []mutant{
 
 	// Session keys of Coder.
 	{
-		"a limited key gives all roles of its user", "server/authenticate.go",
-		"if i.key == nil || i.whole.Load() {", "if i.key == nil || i.key.user != p.ID || !i.whole.Load() {",
+		"a limited key gives all roles of its user", "server/identity.go",
+		"if i.limits == nil || i.whole.Load() {", "if i.limits == nil || !i.whole.Load() {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
@@ -303,18 +303,18 @@ var mutants = []mutant{
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"an allow list that cannot be read limits nothing", "server/coder_keys.go",
-		"if key.AllowList == nil {", "if key.AllowList == nil || key.AllowList[0] != '[' {",
+		"an empty allow list limits nothing", "server/coder_keys.go",
+		"return !listed || len(allowed) > 0 && ", "return !listed || len(allowed) == 0 || ",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
 		"the one scope of older releases hides the list of scopes", "server/coder_keys.go",
-		"scopes = append(scopes, key.Scope)", "scopes = []string{key.Scope}",
+		"scopes = append(scopes, scope)", "scopes = []string{scope}",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
 		"the description of another key counts", "server/coder_keys.go",
-		" || key.ID != id || key.UserID != user {", " || key.ID == user.String() {",
+		" || key != id || owner != user {", " || key == user.String() || owner == uuid.Nil {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
@@ -324,7 +324,7 @@ var mutants = []mutant{
 	},
 	{
 		"a key that sees a part sees the deployment", "server/daus.go",
-		" || err == nil && !scope.All() {", " {",
+		"err != nil || !everything {", "err != nil {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
@@ -334,7 +334,7 @@ var mutants = []mutant{
 	},
 	{
 		"a key is told to have rights that Coder denies", "server/access.go",
-		"p = p.Within(permission, scope, organizations) //", "_ = p.Within(permission, scope, organizations) //",
+		"p = p.Within(permission, scope, organizations)", "_ = p.Within(permission, scope, organizations)",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
@@ -349,7 +349,7 @@ var mutants = []mutant{
 	},
 	{
 		"rights are asked about again by each question", "server/coder_keys.go",
-		"		k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(coderTTL)})\n", "",
+		"k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(coderTTL)})", "k.sessions.rights.Add(right, coderAnswer[bool]{may, asked})",
 		"server", "TestKeysAskSeldom",
 	},
 	{
@@ -358,13 +358,33 @@ var mutants = []mutant{
 		"server", "TestKeysAskSeldom",
 	},
 	{
-		"the cookie of Coder may change things", "server/sign_in.go",
+		"the cookie of Coder may change things", "server/session_cookie.go",
 		"s.coder && safe && len(cookies) == 0", "s.coder && (safe || r != nil) && len(cookies) == 0",
 		"server", "TestCookieOfCoder",
 	},
 	{
+		"REST of everybody waits with session keys", "server/gateway.go",
+		"		return l.keys\n", "		return l.own\n",
+		"server", "TestNobodyElseWaitsForCoder",
+	},
+	{
+		"questions of a user wait with those by the session key", "server/ratelimit.go",
+		"limitedCaller{p.Kind, p.ID, isLimited(ctx)}", "limitedCaller{p.Kind, p.ID, false}",
+		"server", "TestNobodyElseWaitsForCoder",
+	},
+	{
+		"a question that failed goes on asking", "server/coder_sessions.go",
+		"	if err := ctx.Err(); err != nil {\n		return answer, err // nobody", "	if err := ctx.Err(); err != nil && len(what) == 0 {\n		return answer, err // nobody",
+		"server", "TestFailedQuestionsAskNoMore",
+	},
+	{
+		"of two fields of one name the last counts", "server/coder_sessions.go",
+		"seen[folded] = true", "seen[folded] = false",
+		"server", "TestIsWholeKey",
+	},
+	{
 		"streams of tokens wait for Coder", "server/authenticate.go",
-		"			a.checkStreams(ctx)\n", "			a.checkForeignStreams(ctx)\n			a.checkStreams(ctx)\n",
+		"			a.checkStreams(ctx)\n", "			a.checkForeignStreams(ctx, credential.byCoder)\n			a.checkStreams(ctx)\n",
 		"server", "TestStreamsOfKeys",
 	},
 
@@ -486,7 +506,7 @@ var mutants = []mutant{
 	},
 	{
 		"reports are stored in the privacy mode off", "server/ingest.go",
-		"return g.config.UsageStats && mode != store.PrivacyOff", "return g.config.UsageStats",
+		"return g.options.UsageStats && mode != store.PrivacyOff", "return g.config.UsageStats",
 		"server", "TestPrivacyModes",
 	},
 	{
@@ -592,12 +612,12 @@ var mutants = []mutant{
 		"store", "TestSQLite/sessions",
 	},
 	{
-		"the page of another port uses the session", "server/sign_in.go",
+		"the page of another port uses the session", "server/session_cookie.go",
 		`site != "same-origin" && site != "none" ||`, `site == "cross-site" ||`,
 		"server", "TestSessionCountsForThePageAlone",
 	},
 	{
-		"a form of another site uses the session", "server/sign_in.go",
+		"a form of another site uses the session", "server/session_cookie.go",
 		" || crossOrigin.Check(r) != nil {", " {",
 		"server", "TestSessionCountsForThePageAlone",
 	},
