@@ -48,9 +48,9 @@ func TestPrivacyModes(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), func(c *Options) { c.CollectAgentStats = true })
 	p.send(t, p.session(0, before(24, 0), nil))
-	insights := insightsv1.NewInsightsServiceClient(p.conn)
+	questions := insightsv1.NewInsightsServiceClient(p.conn)
 	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
-	if answer := must(t, insights.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
+	if answer := must(t, questions.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
 		t.Errorf("mode full: %v", answer)
 	}
 	minutes, samples := p.kept(t)
@@ -61,9 +61,9 @@ func TestPrivacyModes(t *testing.T) {
 		t.Errorf("mode aggregate: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
 	}
 	for name, got := range map[string]codes.Code{
-		"activity":       codeOf(t, insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()}),
-		"latency":        codeOf(t, insights.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime(), TemplateIds: []string{p.Templates[0].String()}}),
-		"older activity": codeOf(t, insights.GetActivity, p.owner, &insightsv1.GetActivityRequest{Start: window.GetStartTime(), End: window.GetEndTime(), Interval: "1 day"}),
+		"activity":       codeOf(t, questions.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()}),
+		"latency":        codeOf(t, questions.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime(), TemplateIds: []string{p.Templates[0].String()}}),
+		"older activity": codeOf(t, questions.GetActivity, p.owner, &insightsv1.GetActivityRequest{Start: window.GetStartTime(), End: window.GetEndTime(), Interval: "1 day"}),
 	} {
 		if got != codes.FailedPrecondition {
 			t.Errorf("%s: %v", name, got)
@@ -73,7 +73,7 @@ func TestPrivacyModes(t *testing.T) {
 	if detail, _ := body["detail"].(string); status != 400 || !strings.Contains(detail, "aggregate") {
 		t.Errorf("over REST: %d %v", status, body)
 	}
-	answer := must(t, insights.GetTemplateInsights, p.owner, window)
+	answer := must(t, questions.GetTemplateInsights, p.owner, window)
 	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
 		t.Errorf("mode aggregate: %v", answer)
 	}
@@ -97,7 +97,7 @@ func TestPrivacyModes(t *testing.T) {
 	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
-	found := must(t, insights.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
+	found := must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
 	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != reasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
 		t.Errorf("mode off: %v", found)
 	}
@@ -109,7 +109,7 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
 	limited := p.token(t, access.RoleViewInsightsAggregate, everywhere)
-	insights, who := insightsv1.NewInsightsServiceClient(p.conn), insightsv1.NewAccessServiceClient(p.conn)
+	questions, who := insightsv1.NewInsightsServiceClient(p.conn), insightsv1.NewAccessServiceClient(p.conn)
 	if zone := must(t, who.WhoAmI, p.owner, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "" {
 		t.Errorf("the owner's days are those of %q", zone)
 	}
@@ -127,28 +127,28 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 			{"2023-08-08T00:00:00+01:00", "2023-08-15T00:00:00+01:00", codes.InvalidArgument},
 			{"2023-08-08T00:00:00Z", "2023-08-15T12:00:00Z", codes.InvalidArgument},
 		} {
-			if got := codeOf(t, insights.GetTemplateInsights, token, &insightsv1.GetTemplateInsightsRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+			if got := codeOf(t, questions.GetTemplateInsights, token, &insightsv1.GetTemplateInsightsRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
 				t.Errorf("from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
 			}
-			if got := codeOf(t, insights.GetDiagnosis, token, &insightsv1.GetDiagnosisRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+			if got := codeOf(t, questions.GetDiagnosis, token, &insightsv1.GetDiagnosisRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
 				t.Errorf("diagnosis from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
 			}
 		}
-		if got := codeOf(t, insights.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1}); got != codes.InvalidArgument {
+		if got := codeOf(t, questions.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1}); got != codes.InvalidArgument {
 			t.Errorf("days of another zone: %v", got)
 		}
-		answer := must(t, insights.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
+		answer := must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
 		if days := answer.GetEntries(); len(days) != pastDays || days[pastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
 			t.Errorf("%d days: %v", len(days), days)
 		}
 	}
 	check(limited)
-	if got := codeOf(t, insights.GetUserActivity, limited, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}); got != codes.NotFound {
+	if got := codeOf(t, questions.GetUserActivity, limited, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}); got != codes.NotFound {
 		t.Errorf("single users to who may see totals: %v", got)
 	}
 	p.setMode(t, store.PrivacyAggregate)
 	check(p.owner)
-	for _, field := range must(t, insights.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
+	for _, field := range must(t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
 		if field.GetCount()%DefaultPrivacyFloor != 0 {
 			t.Errorf("status counts: %v", field)
 		}

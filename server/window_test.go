@@ -36,7 +36,7 @@ func faults(t *testing.T, err error) []string {
 func detailOf(err error) string {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			return info.GetMetadata()[detailKey]
+			return info.GetMetadata()["detail"]
 		}
 	}
 	return ""
