@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -121,7 +122,7 @@ func TestListTokensPages(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tokens (-want +got):\n%s", diff)
 	}
-	for _, bad := range []*insightsv1.ListTokensRequest{{PageSize: -1}, {PageSize: maxPage + 1}, {PageToken: "nonsense"}} {
+	for _, bad := range []*insightsv1.ListTokensRequest{{PageSize: -1}, {PageSize: call.MaxPage + 1}, {PageToken: "nonsense"}} {
 		if got := codeOf(t, service.ListTokens, owner, bad); got != codes.InvalidArgument {
 			t.Errorf("%v: %v", bad, got)
 		}

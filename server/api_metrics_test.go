@@ -1,20 +1,19 @@
-package server
+package server_test
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -23,7 +22,7 @@ import (
 func (r *running) apiSeries(t *testing.T) map[string]float64 {
 	t.Helper()
 	contentType, body := r.scrape(t, "text/plain")
-	samples, _ := parseMetrics(t, contentType, body)
+	samples, _ := wiretest.ParseMetrics(t, contentType, body)
 	ours := map[string]float64{}
 	for series, value := range samples {
 		if strings.HasPrefix(series, `{__name__="coderd_api_`) && !strings.Contains(series, `_sum"`) && !strings.Contains(series, `_bucket"`) && !strings.Contains(series, "active_users") {
@@ -60,7 +59,7 @@ func TestAPIMetrics(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want := seriesOf(t, `coderd_api_concurrent_requests 0
+	want := wiretest.SeriesOf(t, `coderd_api_concurrent_requests 0
 		coderd_api_concurrent_websockets 0
 		coderd_api_websocket_durations_seconds_count{path="/insights.v1.IngestService/StreamStats"} 0
 		coderd_api_requests_processed_total{code="200",method="GET",path="/api/v2/templates/{template_id}/daus"} 50
@@ -93,8 +92,8 @@ func TestAPIMetricsOfStreams(t *testing.T) {
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	count := seriesName("coderd_api_websocket_durations_seconds_count", map[string]string{"path": "/insights.v1.IngestService/StreamStats"})
-	open := seriesName("coderd_api_concurrent_websockets", nil)
+	count := wiretest.SeriesName("coderd_api_websocket_durations_seconds_count", map[string]string{"path": "/insights.v1.IngestService/StreamStats"})
+	open := wiretest.SeriesName("coderd_api_concurrent_websockets", nil)
 	eventually(t, "the stream is open", func() bool { return r.apiSeries(t)[open] == 1 })
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
@@ -105,51 +104,10 @@ func TestAPIMetricsOfStreams(t *testing.T) {
 	eventually(t, "the stream has ended", func() bool { got := r.apiSeries(t); return got[open] == 0 && got[count] == 1 })
 }
 
-// A request is counted while it lasts, whatever its handler does, and the connection's own abilities stay reachable.
-func TestInstrument(t *testing.T) {
-	t.Parallel()
-	registry := prometheus.NewRegistry()
-	m := newAPIMetrics(registry)
-	value := func(name string) float64 {
-		t.Helper()
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			if f.GetName() == name {
-				return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
-			}
-		}
-		return -1
-	}
-	handler := m.instrument(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if got := value("coderd_api_concurrent_requests"); got != 1 {
-			t.Errorf("%v requests at a time, want 1", got)
-		}
-		w.WriteHeader(http.StatusEarlyHints)
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			t.Error(err)
-		}
-		panic(http.ErrAbortHandler)
-	}))
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("the panic is gone")
-			}
-		}()
-		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-	}()
-	if got := []float64{value("coderd_api_concurrent_requests"), value("coderd_api_requests_processed_total")}; !slices.Equal(got, []float64{0, 1}) {
-		t.Errorf("requests at a time and in all: %v, want 0 and 1", got)
-	}
-}
-
 // Without an address there is no metrics page.
 func TestWithoutPrometheus(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.PrometheusAddress = "" })
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.PrometheusAddress = "" })
 	if got := r.PrometheusAddress(); got != "" {
 		t.Errorf("metrics are at %s", got)
 	}

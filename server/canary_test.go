@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -25,6 +25,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -156,7 +158,7 @@ func (s *canaryServer) ordered(answer proto.Message) {
 func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant) *canaryServer {
 	t.Helper()
 	s := &canaryServer{log: &logBuffer{}, routes: readRoutes(t), rest: strings.HasPrefix(database, "sqlite:")}
-	s.running = run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, s.log) })
+	s.running = run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, s.log) })
 	for _, x := range append(others, own) {
 		x.settle(t, s.running)
 	}
@@ -569,7 +571,7 @@ func TestCanaryScriptIsComplete(t *testing.T) {
 	}
 	for service, info := range r.ServiceInfo() {
 		for _, m := range info.Methods {
-			if method := "/" + service + "/" + m.Name; !isPublic(method) && !asked[method] {
+			if method := "/" + service + "/" + m.Name; !guard.IsPublic(method) && !asked[method] {
 				t.Errorf("nobody asks for %s", method)
 			}
 		}

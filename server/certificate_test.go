@@ -1,15 +1,10 @@
-package server
+package server_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"math/big"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -21,61 +16,23 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// authority signs certificates of clients.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	pair, _ := selfSigned(t)
-	certificate, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{certificate, pair.PrivateKey.(*ecdsa.PrivateKey)}
-}
-
-// sign makes the certificate of a client with names, valid for so long from now on.
-func (a authority) sign(t *testing.T, valid time.Duration, names ...string) []tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(valid),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	for _, name := range names {
-		uri, err := url.Parse(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		template.URIs = append(template.URIs, uri)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
-}
-
 // Where clients need certificates, one that names an agent lets in that agent's tokens and no others, on every way in.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	certificate, pool := selfSigned(t)
-	clients, others := newAuthority(t), newAuthority(t)
+	certificate, pool := wiretest.SelfSigned(t)
+	clients, others := wiretest.NewAuthority(t), wiretest.NewAuthority(t)
 	accepted := x509.NewCertPool()
-	accepted.AddCert(clients.certificate)
-	r := run(t, f.Database, storetest.Now, func(c *Options) {
+	accepted.AddCert(clients.Certificate)
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: accepted, ClientAuth: tls.RequireAndVerifyClientCert}
 	})
 	a, b := f.Agents[0][0], f.Agents[0][1]
@@ -90,23 +47,23 @@ func TestClientCertificates(t *testing.T) {
 		token        string
 		want         codes.Code // Unavailable: no connection
 	}{
-		"everything right":               {clients.sign(t, time.Hour, nameA), tokenA, codes.OK},
-		"other domain":                   {clients.sign(t, time.Hour, "spiffe://other/agent/"+a.String()), tokenA, codes.OK},
-		"one of two agents":              {clients.sign(t, time.Hour, nameB, nameA), tokenA, codes.OK},
-		"names beside":                   {clients.sign(t, time.Hour, "https://company.example/agent/"+b.String(), "spiffe://company.example/ns/default/sa/x", nameA), tokenA, codes.OK},
-		"no names, an agent":             {clients.sign(t, time.Hour), tokenA, codes.OK},
-		"no names, an owner":             {clients.sign(t, time.Hour), owner, codes.OK},
+		"everything right":               {clients.Sign(t, time.Hour, nameA), tokenA, codes.OK},
+		"other domain":                   {clients.Sign(t, time.Hour, "spiffe://other/agent/"+a.String()), tokenA, codes.OK},
+		"one of two agents":              {clients.Sign(t, time.Hour, nameB, nameA), tokenA, codes.OK},
+		"names beside":                   {clients.Sign(t, time.Hour, "https://company.example/agent/"+b.String(), "spiffe://company.example/ns/default/sa/x", nameA), tokenA, codes.OK},
+		"no names, an agent":             {clients.Sign(t, time.Hour), tokenA, codes.OK},
+		"no names, an owner":             {clients.Sign(t, time.Hour), owner, codes.OK},
 		"no certificate":                 {nil, tokenA, codes.Unavailable},
-		"of another authority":           {others.sign(t, time.Hour, nameA), tokenA, codes.Unavailable},
+		"of another authority":           {others.Sign(t, time.Hour, nameA), tokenA, codes.Unavailable},
 		"signed by itself":               {[]tls.Certificate{certificate}, tokenA, codes.Unavailable},
-		"expired":                        {clients.sign(t, -time.Hour, nameA), tokenA, codes.Unavailable},
-		"names another agent":            {clients.sign(t, time.Hour, nameB), tokenA, codes.Unauthenticated},
-		"of one agent, token of other":   {clients.sign(t, time.Hour, nameA), tokenB, codes.Unauthenticated},
-		"of an agent, token of an owner": {clients.sign(t, time.Hour, nameA), owner, codes.Unauthenticated},
-		"names an unknown agent":         {clients.sign(t, time.Hour, "spiffe://company.example/agent/"+uuid.NewString()), tokenA, codes.Unauthenticated},
-		"names an agent by a nickname":   {clients.sign(t, time.Hour, "spiffe://company.example/agent/a"), tokenA, codes.Unauthenticated},
-		"names no agent where one goes":  {clients.sign(t, time.Hour, "spiffe://company.example/agent/"), tokenA, codes.Unauthenticated},
-		"more behind the id":             {clients.sign(t, time.Hour, nameA+"/x"), tokenA, codes.Unauthenticated},
+		"expired":                        {clients.Sign(t, -time.Hour, nameA), tokenA, codes.Unavailable},
+		"names another agent":            {clients.Sign(t, time.Hour, nameB), tokenA, codes.Unauthenticated},
+		"of one agent, token of other":   {clients.Sign(t, time.Hour, nameA), tokenB, codes.Unauthenticated},
+		"of an agent, token of an owner": {clients.Sign(t, time.Hour, nameA), owner, codes.Unauthenticated},
+		"names an unknown agent":         {clients.Sign(t, time.Hour, "spiffe://company.example/agent/"+uuid.NewString()), tokenA, codes.Unauthenticated},
+		"names an agent by a nickname":   {clients.Sign(t, time.Hour, "spiffe://company.example/agent/a"), tokenA, codes.Unauthenticated},
+		"names no agent where one goes":  {clients.Sign(t, time.Hour, "spiffe://company.example/agent/"), tokenA, codes.Unauthenticated},
+		"more behind the id":             {clients.Sign(t, time.Hour, nameA+"/x"), tokenA, codes.Unauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,7 +74,7 @@ func TestClientCertificates(t *testing.T) {
 			}
 			defer conn.Close()
 			// What the gateway says of certificates is not believed from anyone else.
-			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(as(t.Context(), c.token), callerAgentKey, a.String(), callerAgentKey, b.String()), time.Minute)
+			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(as(t.Context(), c.token), guard.CallerAgentKey, a.String(), guard.CallerAgentKey, b.String()), time.Minute)
 			defer cancel()
 			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); status.Code(err) != c.want {
 				t.Errorf("gRPC: %v, want %v", err, c.want)
@@ -150,24 +107,5 @@ func TestClientCertificates(t *testing.T) {
 				t.Errorf("REST: %d, want %d", resp.StatusCode, want)
 			}
 		})
-	}
-}
-
-// A certificate that nobody verified says nothing.
-func TestUnverifiedCertificate(t *testing.T) {
-	t.Parallel()
-	signer := newAuthority(t)
-	pair := signer.sign(t, time.Hour, "spiffe://company.example/agent/x")[0]
-	certificate, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
-	if got := certificateAgents(state); got != nil {
-		t.Errorf("it names %v", got)
-	}
-	state.VerifiedChains = [][]*x509.Certificate{{certificate, signer.certificate}}
-	if got := certificateAgents(state); len(got) != 1 {
-		t.Errorf("verified it names %v", got)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -21,6 +21,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -92,7 +96,7 @@ func (w *neighbors) shapedKeys() []shapedKey {
 }
 
 // wants is what somebody with a key gets: what the table says of the user, as far as Coder allows it.
-func (k shapedKey) wants(m matrix, who string, r rule, rpc, about string) outcome {
+func (k shapedKey) wants(m matrix, who string, r guard.Rule, rpc, about string) outcome {
 	if !k.valid {
 		who = anonymous
 	}
@@ -103,9 +107,9 @@ func (k shapedKey) wants(m matrix, who string, r rule, rpc, about string) outcom
 		return want
 	case rpc == "SignIn":
 		return allowed // as far as access goes
-	case !mayCarry(r.permission) && !k.whole:
+	case !call.MayCarry(r.Permission) && !k.whole:
 		return refused
-	case r.permission != access.ViewInsights && r.permission != access.ViewInsightsAggregate || want != allowed:
+	case r.Permission != access.ViewInsights && r.Permission != access.ViewInsightsAggregate || want != allowed:
 		return want
 	}
 	sees := func(of ...string) bool {
@@ -142,10 +146,10 @@ func (k shapedKey) wants(m matrix, who string, r rule, rpc, about string) outcom
 func TestSessionKeysOfCoder(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	m, rest := readMatrix(t), readRoutes(t)
 	methods := servedMethods(t, w.ServiceInfo())
-	served, err := readRules(w.ServiceInfo())
+	served, err := guard.ReadRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +206,7 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 			}
 		}
 		switch {
-		case !mayCarry(permission) && !k.whole:
+		case !call.MayCarry(permission) && !k.whole:
 			t.Errorf("a limited key %s is told to have %v", k.name, g)
 		case permission != access.ViewInsights && permission != access.ViewInsightsAggregate:
 		case slices.ContainsFunc(covered, func(name string) bool { return !slices.Contains(k.sees, name) }):
@@ -216,7 +220,7 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 func TestCoderInTrouble(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	other := w.token(t, access.RoleAuditor, everywhere)
 	elsewhere := newStandIn(t)
 	body := func(text string) func(http.ResponseWriter, *http.Request) {
@@ -239,7 +243,7 @@ func TestCoderInTrouble(t *testing.T) {
 			_, _ = io.WriteString(w, `{"0": true}`)
 		},
 		"never ends": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `{"0": true, "x": "`+strings.Repeat("x", 2*maxCoderAnswer)+`"}`)
+			_, _ = io.WriteString(w, `{"0": true, "x": "`+strings.Repeat("x", 2*guard.MaxCoderAnswer)+`"}`)
 		},
 		"answers nothing":       body(""),
 		"answers with a page":   body("<html>"),
@@ -252,7 +256,7 @@ func TestCoderInTrouble(t *testing.T) {
 	}
 	calls := []string{"/api/v2/users/me", "/api/v2/users/me/keys/", "/api/v2/authcheck"}
 	methods := servedMethods(t, w.ServiceInfo())
-	served, err := readRules(w.ServiceInfo())
+	served, err := guard.ReadRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +275,7 @@ func TestCoderInTrouble(t *testing.T) {
 		return true
 	})
 	var all sync.WaitGroup
-	room := make(chan struct{}, maxCoderCalls) // else they wait for each other
+	room := make(chan struct{}, guard.MaxCoderCalls) // else they wait for each other
 	for trouble, answer := range answers {
 		for _, path := range calls {
 			user := uuid.New()
@@ -305,7 +309,7 @@ func TestCoderInTrouble(t *testing.T) {
 		if status, answer := w.get(t, other, "/api/v2/access/me", nil); status != http.StatusOK {
 			t.Errorf("somebody else: %d %v", status, answer)
 		}
-		if took := time.Since(begin); took > coderTimeout {
+		if took := time.Since(begin); took > guard.CoderTimeout {
 			t.Errorf("somebody else waited for %v", took)
 		}
 	}
@@ -322,7 +326,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 
 // checkTroubled makes one call with a key that would be allowed everything, were it not for a call of ours that gets no good
 // answer: what does not need that answer is allowed, everything else is not.
-func (w *neighbors) checkTroubled(t *testing.T, what string, served rules, path, key string, method protoreflect.MethodDescriptor) {
+func (w *neighbors) checkTroubled(t *testing.T, what string, served guard.Rules, path, key string, method protoreflect.MethodDescriptor) {
 	t.Helper()
 	rpc := string(method.Name())
 	name := fmt.Sprintf("/%s/%s", method.Parent().FullName(), rpc)
@@ -348,8 +352,8 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served rules, path,
 	} else {
 		err = w.conn.Invoke(ctx, name, req, response)
 	}
-	views := rule.permission == access.ViewInsights || rule.permission == access.ViewInsightsAggregate || strings.HasPrefix(rpc, "List") && rule.permission == access.Authenticated || rpc == "WhoAmI"
-	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!mayCarry(rule.permission) || rpc == "WhoAmI")
+	views := rule.Permission == access.ViewInsights || rule.Permission == access.ViewInsightsAggregate || strings.HasPrefix(rpc, "List") && rule.Permission == access.Authenticated || rpc == "WhoAmI"
+	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!call.MayCarry(rule.Permission) || rpc == "WhoAmI")
 	switch code := status.Code(err); {
 	case !needs && (code == codes.Unavailable || code == codes.Unauthenticated):
 		t.Errorf("%s: %s does not need it: %v", what, rpc, err)
@@ -368,7 +372,7 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served rules, path,
 func TestKeysAskSeldom(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user, organization := uuid.New(), uuid.New()
 	change := &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: organization.String(), Name: "many"}},
@@ -403,7 +407,7 @@ func TestKeysAskSeldom(t *testing.T) {
 	if n := coder.requests.Load(); n != 7 { // whose it is, everything and the organizations, five times 100 templates
 		t.Errorf("500 templates: %d calls", n)
 	}
-	if n := coder.checks.Load(); n > maxRightsPerCall {
+	if n := coder.checks.Load(); n > guard.MaxRightsPerCall {
 		t.Errorf("%d checks in one call", n)
 	}
 	for _, path := range []string{question, question + "&template_ids=" + templateA1.String(), "/api/v2/templates"} {
@@ -411,7 +415,7 @@ func TestKeysAskSeldom(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, text)
 		}
 	}
-	if n := coder.requests.Load(); n != 7 && time.Since(begin) < coderTTL {
+	if n := coder.requests.Load(); n != 7 && time.Since(begin) < guard.CoderTTL {
 		t.Errorf("the next questions: %d calls", n-7)
 	}
 
@@ -420,7 +424,7 @@ func TestKeysAskSeldom(t *testing.T) {
 	if status, text := ask(key, question); status != http.StatusBadRequest || !strings.Contains(text, "name templates") {
 		t.Errorf("2,000 templates: %d %s", status, text)
 	}
-	if n := coder.requests.Load() - before; n > maxRightsCalls {
+	if n := coder.requests.Load() - before; n > guard.MaxRightsCalls {
 		t.Errorf("2,000 templates: %d calls", n)
 	}
 	if status, text := ask(key, "/api/v2/access/me"); status != http.StatusOK || strings.Contains(text, "view_insights") {
@@ -443,13 +447,13 @@ func TestCookieOfCoder(t *testing.T) {
 	coder := newStandIn(t)
 	user := uuid.New()
 	key := coder.newKey(coderKeyShape{user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"}})
-	with := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	with := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	without := newNeighbors(t)
 	for _, w := range []*neighbors{with, without} {
 		w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
 		w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
 	}
-	cookie, own := coderCookie+"="+key, with.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
+	cookie, own := guard.CoderCookie+"="+key, with.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
 	for name, c := range map[string]struct {
 		server *neighbors
 		method string
@@ -465,7 +469,7 @@ func TestCookieOfCoder(t *testing.T) {
 		"beside a cookie of ours":      {with, http.MethodGet, http.Header{"Cookie": {cookie + "; insights_session=" + own}}, 200},
 		"beside a bad cookie of ours":  {with, http.MethodGet, http.Header{"Cookie": {cookie + "; insights_session=x"}}, 401},
 		"that changes something":       {with, http.MethodDelete, http.Header{"Cookie": {cookie}, "Sec-Fetch-Site": {"same-origin"}}, 401},
-		"that is no session key":       {with, http.MethodGet, http.Header{"Cookie": {coderCookie + "=" + own}}, 401},
+		"that is no session key":       {with, http.MethodGet, http.Header{"Cookie": {guard.CoderCookie + "=" + own}}, 401},
 		"where Coder is not known":     {without, http.MethodGet, http.Header{"Cookie": {cookie}}, 401},
 	} {
 		path := "/api/v2/access/me"
@@ -482,7 +486,7 @@ func TestCookieOfCoder(t *testing.T) {
 func TestStreamsOfKeys(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
 	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
 	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleControlPlane})
@@ -542,10 +546,10 @@ func TestStreamsOfKeys(t *testing.T) {
 	if err := w.store.RevokeToken(t.Context(), agent.ID()); err != nil {
 		t.Fatal(err)
 	}
-	ended("the stream of an agent", revoked, coderTimeout-time.Second)
+	ended("the stream of an agent", revoked, guard.CoderTimeout-time.Second)
 	coder.fail(nil)
 	coder.forget(key)
-	ended("the stream of a key", whole, coderTTL+time.Second)
+	ended("the stream of a key", whole, guard.CoderTTL+time.Second)
 }
 
 // While Coder does not answer, nobody waits but who shows a session key: not others over REST, however many keys are shown, and
@@ -553,7 +557,7 @@ func TestStreamsOfKeys(t *testing.T) {
 func TestNobodyElseWaitsForCoder(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
 	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
 	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
@@ -572,7 +576,7 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	var all sync.WaitGroup
 	ask := func(key string) {
 		all.Go(func() {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+week+"&template_ids="+templateA1.String(), nil)
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+wiretest.Week+"&template_ids="+templateA1.String(), nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -589,13 +593,13 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	for range 16 { // as many as one principal may ask at a time, and more
 		ask(key)
 	}
-	waitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= maxCoderCalls })
+	wiretest.WaitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= guard.MaxCoderCalls })
 	for range 20 {
 		begin := time.Now()
 		if status, answer := w.get(t, own, "/api/v2/insights/templates", url.Values{"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"}}); status != http.StatusOK {
 			t.Errorf("the same user with a token: %d %v", status, answer)
 		}
-		if took := time.Since(begin); took > coderTimeout/2 {
+		if took := time.Since(begin); took > guard.CoderTimeout/2 {
 			t.Errorf("the same user with a token waited for %v", took)
 		}
 	}
@@ -607,7 +611,7 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 func TestFailedQuestionsAskNoMore(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
-	w := newNeighbors(t, func(c *Options) { c.CoderURL = coder.URL })
+	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
 	change := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}}
 	for range 1500 {
@@ -630,43 +634,11 @@ func TestFailedQuestionsAskNoMore(t *testing.T) {
 		return true
 	})
 	key := coder.newKey(coderKeyShape{user: user, reads: true})
-	if status, header, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+	if status, header, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+wiretest.Week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", status, text)
 	}
-	waitFor(t, 2*coderTimeout, "the end of the calls", func() bool { return open.Load() == 0 })
-	if asked.Load() > 2+2*rightsAtOnce || most.Load() > rightsAtOnce {
+	wiretest.WaitFor(t, 2*guard.CoderTimeout, "the end of the calls", func() bool { return open.Load() == 0 })
+	if asked.Load() > 2+2*guard.RightsAtOnce || most.Load() > guard.RightsAtOnce {
 		t.Errorf("%d calls, at most %d at a time", asked.Load(), most.Load())
-	}
-}
-
-// What is ambiguous about a key limits it.
-func TestIsWholeKey(t *testing.T) {
-	t.Parallel()
-	user := uuid.New()
-	for fields, whole := range map[string]bool{
-		`"scope": "all"`: true,
-		`"scope": "all", "scopes": ["all"], "allow_list": ["*:*"]`: true,
-		`"scopes": ["coder:all"], "allow_list": ["*:*"]`:           true,
-		`"scope": ""`: false,
-		`"scopes": ["user:read"], "SCOPES": ["coder:all"]`: false,
-		`"SCOPE": "all"`: false,
-		`"scope": "application_connect", "Scope": "all"`:                               false,
-		`"scope": "all", "scopes": ["user:read"], "scopes": null`:                      false,
-		`"scope": "all", "scopes": null`:                                               false,
-		`"scopes": ["coder:all"], "allow_list": ["template:x"], "Allow_List": ["*:*"]`: false,
-		`"scopes": ["coder:all"], "allow_list": ["*:*", null]`:                         false,
-		`"scopes": ["coder:all"], "allow_list": "*:*"`:                                 false,
-		`"scopes": {"coder:all": true}`:                                                false,
-		`"scope": "all"} {"scope": "all"`:                                              false,
-	} {
-		body := fmt.Sprintf(`{"id": "abcdefghij", "user_id": %q, %s}`, user, fields)
-		if got := isWholeKey([]byte(body), "abcdefghij", user); got != whole {
-			t.Errorf("%s: %t", body, got)
-		}
-	}
-	for _, body := range []string{"", "null", "[]", `{"id": "abcdefghij"`, `{"id": "abcdefghij", "scope": "all"}`} {
-		if isWholeKey([]byte(body), "abcdefghij", user) {
-			t.Errorf("%q is a key without limits", body)
-		}
 	}
 }

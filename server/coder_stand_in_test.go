@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/server/internal/guard"
 )
 
 // standIn answers the three calls about session keys as a Coder deployment does.
@@ -103,7 +105,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case call == "GET /api/v2/users/me/keys/"+id && key.describes:
 		answer(http.StatusOK, key.description)
 	case call == "POST /api/v2/authcheck":
-		var body struct{ Checks map[string]authCheck }
+		var body struct{ Checks map[string]guard.AuthCheck }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			answer(http.StatusBadRequest, map[string]string{"message": err.Error()})
 			return
@@ -119,7 +121,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (k coderKeyShape) allows(c authCheck) bool {
+func (k coderKeyShape) allows(c guard.AuthCheck) bool {
 	if c.Action != "view_insights" || c.Object.ResourceType != "template" {
 		return false
 	}

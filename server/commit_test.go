@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -67,18 +68,18 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, open(t))
 			failed := newAlarm("commit of usage rows will be tried again")
-			c := &company{running: run(t, f.Database, storetest.Now, func(c *Options) { c.Logger = slog.New(failed) })}
+			c := &company{running: run(t, f.Database, storetest.Now, func(c *server.Options) { c.Logger = slog.New(failed) })}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
 			execute(t, f.Database, "ALTER TABLE usage_open RENAME TO gone")
-			sendReports(t, stream, sessionAt(agent, 1, storetest.Now))
+			sendReports(t, stream, wiretest.SessionAt(agent, 1, storetest.Now))
 			select {
 			case <-failed.rings:
 			case <-stream.Context().Done():
 				t.Fatal("no commit failed")
 			}
 			// A rejection is answered at once and says what is acknowledged so far.
-			sendReports(t, stream, sessionAt(agent, 2, storetest.Now.AddDate(-1, 0, 0)))
+			sendReports(t, stream, wiretest.SessionAt(agent, 2, storetest.Now.AddDate(-1, 0, 0)))
 			answer, err := stream.Recv()
 			if err != nil || len(answer.GetRejected()) != 1 || answer.GetAcknowledgedSequence() != 0 {
 				t.Errorf("before the commit: %v, %v", answer, err)
@@ -89,38 +90,6 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 				t.Errorf("%d minutes are stored, want 1", got)
 			}
 		})
-	}
-}
-
-// Who submits is held back while there is no room, until others are settled. An entry of more rows than there is ever room for
-// comes alone.
-func TestCommitterHoldsBack(t *testing.T) {
-	t.Parallel()
-	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry())) // nobody commits
-	submit := func(rows int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
-		return c.submit(ctx, entry{make([]store.OpenRow, rows), func(error) {}})
-	}
-	for range 2 {
-		for _, rows := range []int{1, commitRoom - 1} {
-			if err := submit(rows); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := submit(1); err == nil {
-			t.Error("one row more is taken")
-		}
-		for range 2 {
-			(<-c.queue).settle(nil)
-		}
-		if err := submit(2 * commitRoom); err != nil {
-			t.Fatal(err)
-		}
-		if err := submit(1); err == nil {
-			t.Error("one row is taken beside too many")
-		}
-		(<-c.queue).settle(nil)
 	}
 }
 
@@ -145,7 +114,7 @@ func TestStreamRemembersOnlyWhatIsStored(t *testing.T) {
 		{storetest.Now.Add(-time.Hour + time.Minute), 0, 4}, // an older half hour
 		{storetest.Now.Add(2 * time.Minute), 0, 5},
 	} {
-		report := sessionAt(agent, uint64(i+1), step.at)
+		report := wiretest.SessionAt(agent, uint64(i+1), step.at)
 		report.ConnectionCount = step.connections
 		sendReports(t, stream, report)
 		settled(t, stream, uint64(i+1))
@@ -195,7 +164,7 @@ func TestStreamFollowsItsRoles(t *testing.T) {
 	if err := r.store.RevokeRole(t.Context(), binding.ID); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, 10*time.Second, "a stream without a role to end", func() bool {
+	wiretest.WaitFor(t, 10*time.Second, "a stream without a role to end", func() bool {
 		_ = stream.Send(&insightsv1.StreamStatsRequest{}) // fails once it has ended
 		select {
 		case err := <-ended:

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -18,41 +18,18 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// Of all connections one address has at most half; who closes one makes room.
-func TestConnectionLimits(t *testing.T) {
-	t.Parallel()
-	l := limitConnections(nil, 6, slog.New(slog.DiscardHandler)).(*limitedListener)
-	for i, c := range []struct {
-		from string
-		want bool
-	}{{"a", true}, {"a", true}, {"a", true}, {"a", false}, {"b", true}, {"b", true}, {"c", true}, {"c", false}, {"b", false}, {"d", false}} {
-		if got := l.enter(c.from); got != c.want {
-			t.Errorf("connection %d, from %s: let in: %t, want %t", i, c.from, got, c.want)
-		}
-	}
-	l.leave("a")
-	if l.enter("a") != true || l.enter("d") != false {
-		t.Error("who leaves makes room for one")
-	}
-	for _, from := range []string{"a", "a", "a", "b", "b", "c"} {
-		l.leave(from)
-	}
-	if l.open != 0 || len(l.networks) != 0 {
-		t.Errorf("in the end %d connections are open, from %v", l.open, l.networks)
-	}
-	if l := limitConnections(nil, 1, nil).(*limitedListener); !l.enter("a") || l.enter("a") {
-		t.Error("of one connection there is one")
-	}
-}
-
 // Connections beyond the limit are closed at once, and the others go on.
 func TestConnectionLimitsOfListeners(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler) })
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler) })
 	for name, address := range map[string]string{"gRPC": r.GRPCAddress(), "HTTP": r.HTTPAddress(), "Prometheus": r.PrometheusAddress()} {
 		var open []net.Conn
 		for range 3 {
@@ -67,7 +44,7 @@ func TestConnectionLimitsOfListeners(t *testing.T) {
 			}
 		}
 		// It takes the server a moment to notice.
-		waitFor(t, 10*time.Second, "room for another connection", func() bool {
+		wiretest.WaitFor(t, 10*time.Second, "room for another connection", func() bool {
 			conn := dial(t, address)
 			defer conn.Close()
 			if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
@@ -104,15 +81,15 @@ func TestHeaderLimits(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
-	const allowedByHTTP = maxHTTPHeader + 4<<10
-	tokens := (maxPassed - len(r.HTTPAddress())) / (len("session-token") + 1 + 32) // as many of one letter as may be passed on
+	const allowedByHTTP = server.MaxHTTPHeader + 4<<10
+	tokens := (rest.MaxPassed - len(r.HTTPAddress())) / (len("session-token") + 1 + 32) // as many of one letter as may be passed on
 	for name, c := range map[string]struct {
 		header http.Header
 		status int
 	}{
 		"a long header":                    {http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP-1<<10)}}, 200},
 		"too long a header":                {http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP+4<<10)}}, 431},
-		"a token as long as an issuer's":   {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", maxJWT)}}, 401},
+		"a token as long as an issuer's":   {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", guard.MaxJWT)}}, 401},
 		"a token as long as headers go":    {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", allowedByHTTP-1<<10)}}, 401},
 		"many tokens":                      {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens)}, 401},
 		"too many tokens":                  {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens+1)}, 431},
@@ -129,7 +106,7 @@ func TestHeaderLimits(t *testing.T) {
 		})
 	}
 	client := insightsv1.NewAccessServiceClient(r.conn)
-	for size, want := range map[int]codes.Code{maxGRPCHeader - 1<<10: codes.OK, maxGRPCHeader + 1: codes.Internal} { // the server says how much it takes, and the client keeps to it
+	for size, want := range map[int]codes.Code{rest.MaxGRPCHeader - 1<<10: codes.OK, rest.MaxGRPCHeader + 1: codes.Internal} { // the server says how much it takes, and the client keeps to it
 		_, err := client.WhoAmI(metadata.AppendToOutgoingContext(as(t.Context(), owner), "x-request-id", strings.Repeat("x", size)), &insightsv1.WhoAmIRequest{})
 		if status.Code(err) != want {
 			t.Errorf("a header of %d bytes: %v, want %v", size, err, want)
@@ -146,7 +123,7 @@ func TestCallsOfOneConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(as(t.Context(), controlPlane))
 	defer cancel()
 	var last insightsv1.IngestService_StreamStatsClient
-	for i := range maxCalls {
+	for i := range server.MaxCalls {
 		stream, err := ingest.StreamStats(ctx)
 		if err != nil {
 			t.Fatal(err)

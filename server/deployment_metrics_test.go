@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"maps"
@@ -12,11 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
-	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/gauges"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -33,7 +34,7 @@ type deployment struct {
 	version, published string
 }
 
-func newDeployment(t *testing.T, database string, change func(*Options)) *deployment {
+func newDeployment(t *testing.T, database string, change func(*server.Options)) *deployment {
 	t.Helper()
 	d := &deployment{running: run(t, database, storetest.Now, change)}
 	d.controlPlane = d.token(t, access.RoleControlPlane, everywhere)
@@ -137,13 +138,13 @@ func (r *running) deploymentSeries(t *testing.T) map[string]float64 {
 		t.Fatal(err)
 	}
 	var formats []map[string]float64
-	for _, accept := range []string{"text/plain", openMetrics} {
+	for _, accept := range []string{"text/plain", wiretest.OpenMetrics} {
 		contentType, body := r.scrape(t, accept)
-		samples, _ := parseMetrics(t, contentType, body)
+		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		ours := map[string]float64{}
 		for series, value := range samples {
 			if isOfDeployment(series) {
-				ours[wholeBound.Replace(series)] = value
+				ours[wiretest.WholeBound.Replace(series)] = value
 			}
 		}
 		formats = append(formats, ours)
@@ -163,18 +164,8 @@ func isOfDeployment(series string) bool {
 	}, begins)
 }
 
-// wholeBound undoes what Prometheus makes of the bounds of buckets: 1.0 of 1.
-var wholeBound = strings.NewReplacer(`.0", `, `", `, `.0"}`, `"}`)
-
-// seriesOf reads series from lines of the text format.
-func seriesOf(t *testing.T, lines string) map[string]float64 {
-	t.Helper()
-	samples, _ := parseMetrics(t, "text/plain; version=0.0.4", strings.ReplaceAll(lines, "\t", ""))
-	return samples
-}
-
 func TestDeploymentMetrics(t *testing.T) {
-	onEachDatabase(t, func(t *testing.T, database string) {
+	wiretest.OnEachDatabase(t, func(t *testing.T, database string) {
 		d := newDeployment(t, database, nil)
 		d.feed(t)
 		lasting := `
@@ -229,10 +220,10 @@ func TestDeploymentMetrics(t *testing.T) {
 			`
 		replica := run(t, database, storetest.Now, nil)
 		for name, r := range map[string]*running{"server": d.running, "replica": replica} {
-			if diff := cmp.Diff(seriesOf(t, today), r.deploymentSeries(t)); diff != "" {
+			if diff := cmp.Diff(wiretest.SeriesOf(t, today), r.deploymentSeries(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
-			_, body := r.scrape(t, openMetrics)
+			_, body := r.scrape(t, wiretest.OpenMetrics)
 			for family, began := range map[string]time.Duration{"coderd_agents_first_connection_seconds": time.Minute, "coderd_provisionerd_job_timings_seconds": time.Minute, "coderd_workspace_builds": time.Hour} {
 				want := strconv.FormatFloat(float64(storetest.Now.Add(-began).UnixMilli())/1000, 'g', -1, 64)
 				lines := regexp.MustCompile(`(?m)^`+family+`_created\{.*\} (.*)$`).FindAllStringSubmatch(body, -1)
@@ -243,7 +234,7 @@ func TestDeploymentMetrics(t *testing.T) {
 		}
 		// Who comes the day after finds what lasts, and nothing of the workspace that is gone.
 		tomorrow := run(t, database, storetest.Now.Add(25*time.Hour), nil)
-		if diff := cmp.Diff(seriesOf(t, lasting+"coderd_api_active_users_duration_hour 0\n"), tomorrow.deploymentSeries(t)); diff != "" {
+		if diff := cmp.Diff(wiretest.SeriesOf(t, lasting+"coderd_api_active_users_duration_hour 0\n"), tomorrow.deploymentSeries(t)); diff != "" {
 			t.Errorf("the day after (-want +got):\n%s", diff)
 		}
 	})
@@ -278,7 +269,7 @@ const jobTimings = `
 func TestDeploymentMetricsAbsent(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	want := seriesOf(t, "coderd_api_active_users_duration_hour 0\ninsights_agents_first_connection_skewed 0\n")
+	want := wiretest.SeriesOf(t, "coderd_api_active_users_duration_hour 0\ninsights_agents_first_connection_skewed 0\n")
 	if diff := cmp.Diff(want, r.deploymentSeries(t)); diff != "" {
 		t.Errorf("series (-want +got):\n%s", diff)
 	}
@@ -319,13 +310,13 @@ func TestAgentConnectionsByReports(t *testing.T) {
 // With the compatibility switch the older labels and the other name are there too, and the owner's address is the username.
 func TestMetricsCompat(t *testing.T) {
 	t.Parallel()
-	d := newDeployment(t, storetest.SQLite(t), func(c *Options) { c.MetricsCompat = []string{CompatSeed, CompatCoder} })
+	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) { c.MetricsCompat = []string{gauges.CompatSeed, gauges.CompatCoder} })
 	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
 	got := d.deploymentSeries(t)
 	maps.DeleteFunc(got, func(series string, _ float64) bool {
 		return !strings.HasPrefix(series, `{__name__="coderd_workspace_builds_total"`)
 	})
-	want := seriesOf(t, `coderd_workspace_builds_total{workspace_owner="ann",workspace_name="dev",template_name="go",template_version="v1",workspace_transition="stop",status="success",organization_name="acme",action="stop",owner_email="ann"} 1
+	want := wiretest.SeriesOf(t, `coderd_workspace_builds_total{workspace_owner="ann",workspace_name="dev",template_name="go",template_version="v1",workspace_transition="stop",status="success",organization_name="acme",action="stop",owner_email="ann"} 1
 		`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
@@ -338,7 +329,7 @@ func TestMetricsCompat(t *testing.T) {
 	}
 	o := d.options
 	o.MetricsCompat = []string{"grafana"}
-	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "grafana") {
+	if _, err := server.New(o); err == nil || !strings.Contains(err.Error(), "grafana") {
 		t.Errorf("unknown compatibility: %v", err)
 	}
 }
@@ -439,75 +430,4 @@ func TestEventsOfDeletedAgents(t *testing.T) {
 		Events: []*insightsv1.Event{d.agentEvent(d.goneAgent, "disconnected", "off", nil), late},
 	})
 	rejections(t, answer.GetRejected(), &insightsv1.Rejection{List: "events", Index: 1, Permanent: true})
-}
-
-// Distributions of the same labels add up, those beyond the budget are left out and counted.
-func TestDistributions(t *testing.T) {
-	t.Parallel()
-	f := &family{name: "waits_seconds", help: "Waits.", kind: histogramFamily, labels: []string{"who"}, buckets: []float64{0.5, 2}}
-	s := &deploymentSnapshot{distributions: map[*family][]distributionSeries{}}
-	for _, one := range []struct {
-		who string
-		store.Distribution
-	}{
-		{"z", store.Distribution{Count: 1, Sum: 0, Below: []int64{1, 1}}},
-		{`a"`, store.Distribution{Count: 3, Sum: 9, Below: []int64{1, 2}, Since: store.At(time.Unix(20, 0))}},
-		{"m", store.Distribution{Count: 1, Sum: 5, Below: []int64{0, 0}}},
-		{`a"`, store.Distribution{Count: 1, Sum: 1, Below: []int64{0, 1}, Since: store.At(time.Unix(10, 5e8))}},
-	} {
-		s.addDistribution(f, one.Distribution, one.who)
-	}
-	registry := prometheus.NewRegistry()
-	page := newExposition(registry, 2)
-	page.mustAdd(distributing{f, s})
-	for _, accept := range []string{"text/plain", openMetrics} {
-		contentType, body := scrape(t, page, accept)
-		got, _ := parseMetrics(t, contentType, body)
-		whole := map[string]float64{}
-		for series, value := range got {
-			whole[wholeBound.Replace(series)] = value
-		}
-		want := seriesOf(t, `waits_seconds_bucket{who="a\"",le="0.5"} 1
-			waits_seconds_bucket{who="a\"",le="2"} 3
-			waits_seconds_bucket{who="a\"",le="+Inf"} 4
-			waits_seconds_sum{who="a\""} 10
-			waits_seconds_count{who="a\""} 4
-			waits_seconds_bucket{who="m",le="0.5"} 0
-			waits_seconds_bucket{who="m",le="2"} 0
-			waits_seconds_bucket{who="m",le="+Inf"} 1
-			waits_seconds_sum{who="m"} 5
-			waits_seconds_count{who="m"} 1
-			`)
-		if diff := cmp.Diff(want, whole); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", accept, diff)
-		}
-		if created := "waits_seconds_created{who=\"a\\\"\"} 10.5\n"; strings.Contains(body, created) != (accept == openMetrics) || strings.Count(body, "_created{") > 1 {
-			t.Errorf("%s: want %q in OpenMetrics alone, and nothing of what began nobody knows when:\n%s", accept, created, body)
-		}
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dropping := range families {
-		if dropping.GetName() == "insights_metrics_series_dropped_total" {
-			if dropped := dropping.GetMetric()[0].GetCounter().GetValue(); dropped != 2 {
-				t.Errorf("%v label sets were dropped in two scrapes, want one in each", dropped)
-			}
-			return
-		}
-	}
-	t.Error("nothing tells what was dropped")
-}
-
-// distributing is a producer of one histogram.
-type distributing struct {
-	family   *family
-	snapshot *deploymentSnapshot
-}
-
-func (d distributing) families() []*family { return []*family{d.family} }
-
-func (d distributing) produce(p *metricsPage) {
-	p.distributions(d.family, d.snapshot.distributions[d.family])
 }

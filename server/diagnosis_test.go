@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -34,7 +35,7 @@ func before(hours, minutes int) *timestamppb.Timestamp {
 // ofUsage are the sections that are empty where nobody used anything.
 var ofUsage = []string{"active_users", "apps_usage", "user_activity", "user_latency"}
 
-func newPatient(t *testing.T, database string, change func(*Options)) *patient {
+func newPatient(t *testing.T, database string, change func(*server.Options)) *patient {
 	t.Helper()
 	f := storetest.NewFixture(t, database)
 	p := &patient{Fixture: f, running: run(t, f.Database, storetest.Now, change), version: uuid.NewString()}
@@ -103,7 +104,7 @@ func (p *patient) open(t *testing.T, slug string) {
 
 // causes are the findings, each with what brings it about and what it says.
 var causes = map[string]struct {
-	config     func(*Options)
+	config     func(*server.Options)
 	seed       func(*testing.T, *patient)
 	start, end string // of the question; empty: the month up to the coming hour
 	want       string // reason, affected of total, times, as told of the first template
@@ -111,17 +112,17 @@ var causes = map[string]struct {
 	message    string // part of it
 }{
 	"collection off": {
-		config: func(c *Options) { c.UsageStats = false },
+		config: func(c *server.Options) { c.UsageStats = false },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "collection_off 0/0 - -", sections: []string{"parameters_usage", "active_users", "apps_usage", "user_activity", "user_latency"}, message: "not stored",
 	},
 	"beyond retention, in part": {
-		config: func(c *Options) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
+		config: func(c *server.Options) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "beyond_retention 0/0 2023-08-10T12:00:00Z -", sections: []string{"active_users", "apps_usage", "user_activity", "parameters_usage"}, message: "kept for 5 days",
 	},
 	"latency beyond retention": {
-		config: func(c *Options) { c.LatencyRetention = 24 * time.Hour },
+		config: func(c *server.Options) { c.LatencyRetention = 24 * time.Hour },
 		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want:   "beyond_retention 0/0 2023-08-14T12:00:00Z -", sections: []string{"user_latency"}, message: "kept for 1 day",
 	},
@@ -335,7 +336,7 @@ func (p *patient) checkReasons(t *testing.T, params url.Values, found []finding)
 // Where all is well nothing is found, and answers give no reasons.
 func TestDiagnosisOfTheHealthy(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Options) { c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour })
+	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) { c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour })
 	p.everybody(t, nil)
 	p.declare(t, "wiki")
 	p.open(t, "wiki")

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -35,7 +36,7 @@ func TestEraseUser(t *testing.T) {
 	for database, open := range databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
-			collect := func(c *Options) { c.CollectAgentStats = true }
+			collect := func(c *server.Options) { c.CollectAgentStats = true }
 			p := newPatient(t, open(t), collect)
 			other := &patient{Fixture: p.Fixture, running: run(t, p.Database, storetest.Now, collect), controlPlane: p.controlPlane}
 			user := p.Users[0].String()
@@ -114,7 +115,7 @@ func TestEraseUser(t *testing.T) {
 // Without a key nobody is erased, and the error says what is missing.
 func TestEraseUserNeedsKey(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Options) {
+	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) {
 		keyless, err := store.Open(t.Context(), store.Options{Database: "sqlite:" + strings.TrimPrefix(c.Store.String(), "sqlite file ")})
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -51,33 +52,6 @@ func evilQuestions(template string) []evilQuestion {
 	}
 }
 
-var (
-	evilTexts = []string{
-		"x", "\x00", "a\x00b", "\u202eevil", "\xff\xfe", "'; DROP TABLE usage_open; --", "../../etc/passwd", "%s%n", "${jndi:x}", "<script>", "null", "[]", "-1",
-		strings.Repeat("a", 4000), strings.Repeat("\u00e4", 2000),
-	}
-	evilTimes = append([]string{
-		"2023-08-15", "2023-08-15T00:00:00", "2023-08-15T24:00:00Z", "2023-08-15T00:00:60Z", "2023-02-30T00:00:00Z", "0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
-		"10000-01-01T00:00:00Z", "9999-12-31T00:00:00.5Z", "2023-08-15t00:00:00z", "2023-08-15T00:00:00+13:07", "2023-08-15T00:00:00+25:00",
-		"2023-08-15T00:00:00-99:99", "2023-08-15T00:00:00+15:00", "2023-08-15T00:00:00-12:15", "2023-08-15 00:00:00Z", "1692057600", "2023-08-15T00:00:00Z ",
-	}, evilTexts...)
-	evilZones = append([]string{"Local", "local", "/etc/passwd", "../UTC", "UTC\x00", "Europe/Berlin\n", "posixrules", "Europe", "europe/berlin", "+02:00", "Mars/Olympus"}, evilTexts...)
-	evilIDs   = append([]string{"00000000-0000-0000-0000-00000000000", "00000000-0000-0000-0000-00000000000g"}, evilTexts...)
-)
-
-// evil are the bad values of each field; what is missing here fails the test.
-var evil = map[protoreflect.Name][]string{
-	"start_time": evilTimes, "end_time": evilTimes, "start": slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
-	"end":      slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }), // may be in the future
-	"timezone": evilZones, "template_ids": evilIDs, "template_id": nil, "org": evilIDs, "organization_id": evilIDs,
-	"interval": append([]string{"month ", "DAY", "0 day", "1 hour", "99999999999 weeks", "1 day 1 day"}, evilTexts...),
-	"sections": append([]string{"reports", "report,intervals"}, evilTexts...), "sort": append([]string{"SECONDS", "-seconds"}, evilTexts...),
-	"category": append([]string{"ides", "any,ide"}, evilTexts...), "page_token": append([]string{"AAAA", "e30", "eyJBZnRlciI6bnVsbH0"}, evilTexts...),
-	"search":    {"\x00", "a\x00b", "\n", "\xff\xfe", strings.Repeat("a", 129), strings.Repeat("a", 4000)},
-	"page_size": {"-1", "1001", "-2147483648", "2147483647", "2147483648", "99999999999999999999", "1e3", "0x10", "1.5", " 1", "x", "\u0663"},
-	"tz_offset": {"-13", "15", "-2147483648", "2147483647", "2147483648", "99999999999999999999", "5.5", "1e0", "x", "+", "\x00"},
-}
-
 func TestEvilRequests(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
@@ -96,7 +70,7 @@ func TestEvilRequests(t *testing.T) {
 		read[shape] = true
 		for i := range fields.Len() {
 			field := fields.Get(i)
-			values, known := evil[field.Name()]
+			values, known := wiretest.Evil[field.Name()]
 			if !known {
 				t.Fatalf("no evil values for %s", field.FullName())
 			}
@@ -217,8 +191,8 @@ func (q evilQuestion) evilGRPC(t *testing.T, r *running, owner string, field pro
 		t.Errorf("%s: %v", question, err)
 		return
 	}
-	if !slices.ContainsFunc(faults(t, err), func(f string) bool { return strings.HasPrefix(f, string(field.Name())+": ") }) && detailOf(err) != "Last report interval should have at least 6 days." {
+	if !slices.ContainsFunc(wiretest.Faults(t, err), func(f string) bool { return strings.HasPrefix(f, string(field.Name())+": ") }) && wiretest.DetailOf(err) != "Last report interval should have at least 6 days." {
 		t.Errorf("%s: does not name the field: %.300v", question, err)
 	}
-	checkWords(t, question, fmt.Sprint(err, faults(t, err)))
+	checkWords(t, question, fmt.Sprint(err, wiretest.Faults(t, err)))
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -22,6 +21,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -43,24 +44,24 @@ func TestExports(t *testing.T) {
 	for _, q := range evilQuestions(p.Templates[0].String()) {
 		questions[q.method] = q
 	}
-	sources, err := exportSources()
+	sources, err := rest.ExportSources()
 	if err != nil {
 		t.Fatal(err)
 	}
 	filled := 0
 	for name, from := range sources {
 		t.Run(name, func(t *testing.T) {
-			q := questions[from.method]
+			q := questions[from.Method]
 			params := url.Values{}
 			addParams(params, "", q.request.ProtoReflect())
 			var body any
 			p.getInto(t, p.owner, q.path, q.params(), &body)
-			want := jsonRows(body, strings.Split(from.path, "."), from.word, map[string]any{})
+			want := jsonRows(body, strings.Split(from.Path, "."), from.Word, map[string]any{})
 			if len(want) > 0 {
 				filled++
 			}
-			answer := from.answer.New().Interface()
-			if err := p.conn.Invoke(as(t.Context(), p.owner), from.method, q.request, answer); err != nil {
+			answer := from.Answer.New().Interface()
+			if err := p.conn.Invoke(as(t.Context(), p.owner), from.Method, q.request, answer); err != nil {
 				t.Fatal(err)
 			}
 			var lines bytes.Buffer
@@ -76,8 +77,8 @@ func TestExports(t *testing.T) {
 					t.Fatalf("%d rows, REST has %d", len(rows), len(want))
 				}
 				empty := map[string]any{} // JSON leaves some out, and does not say what an empty list is of
-				for _, c := range from.columns {
-					empty[c.name] = map[bool]any{true: []any{}, false: zeroOf(c.kind)}[c.list]
+				for _, c := range from.Columns {
+					empty[c.Name] = map[bool]any{true: []any{}, false: zeroOf(c.Kind)}[c.List]
 				}
 				maps.DeleteFunc(want[i], func(name string, value any) bool { return empty[name] == nil && fmt.Sprint(value) == "[]" })
 				maps.Copy(empty, want[i])
@@ -89,7 +90,7 @@ func TestExports(t *testing.T) {
 			if len(rows) < len(want) {
 				t.Errorf("%d rows, REST has %d", len(rows), len(want))
 			}
-			if diff := cmp.Diff(rows, readCSV(t, from.columns, p.export(t, p.owner, name, "csv", params))); diff != "" {
+			if diff := cmp.Diff(rows, readCSV(t, from.Columns, p.export(t, p.owner, name, "csv", params))); diff != "" {
 				t.Errorf("NDJSON and CSV differ (-NDJSON +CSV):\n%s", diff)
 			}
 			if diff := cmp.Diff(rows, readParquet(t, p.export(t, p.owner, name, "parquet", params))); diff != "" {
@@ -107,23 +108,23 @@ func (p *patient) export(t *testing.T, token, table, format string, params url.V
 	t.Helper()
 	params = maps.Clone(params)
 	params.Set("format", format)
-	status, header, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(exportRoute, "{table}", table, 1)+"?"+params.Encode())
-	if status != http.StatusOK || header.Get("Content-Type") != exportFormats[format].contentType || header.Get("Content-Disposition") != fmt.Sprintf(`attachment; filename="%s.%s"`, table, format) {
+	status, header, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(rest.ExportRoute, "{table}", table, 1)+"?"+params.Encode())
+	if status != http.StatusOK || header.Get("Content-Type") != rest.ExportFormats[format].ContentType || header.Get("Content-Disposition") != fmt.Sprintf(`attachment; filename="%s.%s"`, table, format) {
 		t.Fatalf("%s as %s: %d %v %.300s", table, format, status, header, text)
 	}
 	return text
 }
 
-func writeTable(t *testing.T, to *bytes.Buffer, from exportSource, format string, answer proto.Message) {
+func writeTable(t *testing.T, to *bytes.Buffer, from rest.ExportSource, format string, answer proto.Message) {
 	t.Helper()
-	w, err := exportFormats[format].open(to, from.columns)
+	w, err := rest.ExportFormats[format].Open(to, from.Columns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := from.walk(answer.ProtoReflect(), w.write); err != nil {
+	if err := from.Walk(answer.ProtoReflect(), w.Write); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.close(); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -214,7 +215,7 @@ func readLines(t *testing.T, text []byte) (rows []map[string]any) {
 	return rows
 }
 
-func readCSV(t *testing.T, columns []column, text []byte) (rows []map[string]any) {
+func readCSV(t *testing.T, columns []rest.Column, text []byte) (rows []map[string]any) {
 	t.Helper()
 	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 	if err != nil || len(lines) == 0 {
@@ -223,18 +224,18 @@ func readCSV(t *testing.T, columns []column, text []byte) (rows []map[string]any
 	for _, line := range lines[1:] {
 		row := map[string]any{}
 		for i, c := range columns {
-			if lines[0][i] != c.name {
+			if lines[0][i] != c.Name {
 				t.Fatalf("header %v", lines[0])
 			}
-			if c.kind == protoreflect.StringKind && !c.list {
-				row[c.name] = strings.TrimPrefix(line[i], "'")
+			if c.Kind == protoreflect.StringKind && !c.List {
+				row[c.Name] = strings.TrimPrefix(line[i], "'")
 				continue
 			}
 			var value any
 			if err := json.Unmarshal([]byte(line[i]), &value); err != nil {
-				t.Fatalf("%s: %v: %s", c.name, err, line[i])
+				t.Fatalf("%s: %v: %s", c.Name, err, line[i])
 			}
-			row[c.name] = value
+			row[c.Name] = value
 		}
 		rows = append(rows, row)
 	}
@@ -281,10 +282,10 @@ func TestExportRefusals(t *testing.T) {
 		"unknown parameter": {p.owner, "apps?colour=red&format=csv&" + window, 400, `"validations":[{"field":"colour"`},
 		"no window":         {p.owner, "apps", 400, `"field":"start_time"`},
 		"bad window":        {p.owner, "apps?start_time=x&end_time=y", 400, `"field":"start_time"`},
-		"foreign template":  {p.token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404, messageNotFound},
-		"nobody":            {"", "apps?" + window, 401, messageUnauthenticated},
-		"a member":          {member, "user-activity?" + window, 404, messageNotFound},
-		"a member, counts":  {member, "daus", 403, messageForbidden},
+		"foreign template":  {p.token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404, call.MessageNotFound},
+		"nobody":            {"", "apps?" + window, 401, call.MessageUnauthenticated},
+		"a member":          {member, "user-activity?" + window, 404, call.MessageNotFound},
+		"a member, counts":  {member, "daus", 403, call.MessageForbidden},
 	} {
 		header := http.Header{}
 		if c.token != "" {
@@ -305,104 +306,35 @@ func TestExportRefusals(t *testing.T) {
 	}
 }
 
-// Every question about usage has a table, and no column has the name of another.
-func TestExportTables(t *testing.T) {
-	t.Parallel()
-	sources, err := exportSources()
-	if err != nil {
-		t.Fatal(err)
-	}
-	exported := map[string]bool{}
-	for name, from := range sources {
-		exported[from.method] = true
-		seen := map[string]bool{}
-		for _, c := range from.columns {
-			if _, err := arrowType(c.kind); err != nil || seen[c.name] {
-				t.Errorf("table %s: column %s is there twice, or of a kind that cannot be written: %v", name, c.name, err)
-			}
-			seen[c.name] = true
-		}
-	}
-	for _, method := range insightsv1.InsightsService_ServiceDesc.Methods {
-		name := "/" + insightsv1.InsightsService_ServiceDesc.ServiceName + "/" + method.MethodName
-		if !exported[name] && !strings.HasPrefix(method.MethodName, "List") { // lists are the catalog's
-			t.Errorf("%s cannot be exported", method.MethodName)
-		}
-	}
-	if len(sources) != len(exportTables) {
-		t.Errorf("%d tables have %d names", len(exportTables), len(sources))
-	}
-	for table, want := range map[string]string{
-		"parameters":         "template_ids display_name name type description sensitive unused_options default_value value value_count value_orphan",
-		"user-latency":       "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating",
-		"user-status-counts": "status date count suppressed",
-		"activity":           "time duration user_id user_duration user_count",
-	} {
-		var got []string
-		for _, c := range sources[table].columns {
-			got = append(got, c.name)
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("columns of %s: %v, want %s", table, got, want)
-		}
-	}
-}
-
-// hostileCells are what spreadsheets have run or could run.
-var hostileCells = []string{
-	"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "=cmd|' /C calc'!A0", `=HYPERLINK("http://x","y")`, "=1\",=2", "'=1", "=", "-",
-	"a\r\n=1", `a","=1`, "a;=1", "\xff=1",
-}
-
-// Text in a cell stays text, and is what it was but for an apostrophe before it.
-func TestCSVCells(t *testing.T) {
-	t.Parallel()
-	for _, text := range append([]string{"", "ann", `a "b"`, "a,b", "ä\U0001F600", "1"}, hostileCells...) {
-		line := "1," + string(appendCell(nil, protoreflect.ValueOfString(text))) + ",2\r\n"
-		rows, err := csv.NewReader(strings.NewReader(line)).ReadAll()
-		if err != nil || len(rows) != 1 || len(rows[0]) != 3 {
-			t.Fatalf("%q is %q: %v, %v", text, line, rows, err)
-		}
-		cell := rows[0][1]
-		first, _ := utf8.DecodeRuneInString(cell)
-		if strings.ContainsRune(formulaStarts, first) && cell != "" {
-			t.Errorf("%q is a formula: %q", text, cell)
-		}
-		if want := strings.ReplaceAll(text, "\r\n", "\n"); cell != want && cell != "'"+want { // the reader makes one of two
-			t.Errorf("%q became %q", text, cell)
-		}
-	}
-}
-
 // More rows than are held at a time are written as they come, and none is lost.
 func TestExportStreams(t *testing.T) {
 	t.Parallel()
-	sources, err := exportSources()
+	sources, err := rest.ExportSources()
 	if err != nil {
 		t.Fatal(err)
 	}
 	from := sources["daus"]
 	answer := &insightsv1.GetDeploymentDAUsResponse{}
-	const count = 2*rowGroup + 1
+	const count = 2*rest.RowGroup + 1
 	for i := range count {
 		answer.Entries = append(answer.Entries, &insightsv1.DAUEntry{Date: fmt.Sprint(i), Amount: int64(i)})
 	}
-	for format := range exportFormats {
+	for format := range rest.ExportFormats {
 		var out bytes.Buffer
-		w, err := exportFormats[format].open(&out, from.columns)
+		w, err := rest.ExportFormats[format].Open(&out, from.Columns)
 		if err != nil {
 			t.Fatal(err)
 		}
 		rows, grown, before := 0, 0, 0
-		if err := from.walk(answer.ProtoReflect(), func(row []protoreflect.Value) error {
+		if err := from.Walk(answer.ProtoReflect(), func(row []protoreflect.Value) error {
 			if rows++; out.Len() > before {
 				grown, before = grown+1, out.Len()
 			}
-			return w.write(row)
+			return w.Write(row)
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.close(); err != nil {
+		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if rows != count || grown < 2 {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 
 	"github.com/template-insights/insights/client"
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -28,8 +30,8 @@ const fleetSize = 1000
 
 // replica is one of several servers of a database, which can be restarted where it was.
 type replica struct {
-	*Server
-	config  Options
+	*server.Server
+	config  server.Options
 	stop    context.CancelFunc
 	stopped chan error
 }
@@ -37,7 +39,7 @@ type replica struct {
 func (r *replica) start(t *testing.T) {
 	t.Helper()
 	var err error
-	if r.Server, err = New(r.config); err != nil {
+	if r.Server, err = server.New(r.config); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context
@@ -63,7 +65,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 	replicas := make([]*replica, 3)
 	addresses := resolver.State{}
 	for i := range replicas {
-		replicas[i] = &replica{config: Options{
+		replicas[i] = &replica{config: server.Options{
 			Store: s, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
 			GRPCAddress: storetest.FreeAddress(t), HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 			IngestMaxAge: time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
@@ -128,7 +130,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		contentType, body := scrapeOf(t, r.PrometheusAddress(), "text/plain")
-		samples, _ := parseMetrics(t, contentType, body)
+		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		var count, within10, within30 float64
 		for series, value := range samples {
 			switch {

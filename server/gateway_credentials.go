@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/template-insights/insights/server/internal/call"
 )
 
 // gatewayCredentials let the gateway in without TLS: its connection never leaves the process.
@@ -14,7 +16,7 @@ type gatewayCredentials struct {
 
 // ServerHandshake implements [credentials.TransportCredentials].
 func (c gatewayCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if isInMemory(conn.LocalAddr()) {
+	if call.IsInMemory(conn.LocalAddr()) {
 		return insecure.NewCredentials().ServerHandshake(conn)
 	}
 	return c.TransportCredentials.ServerHandshake(conn)

@@ -1,18 +1,11 @@
-package server
+package server_test
 
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,18 +15,19 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
-
-const week = "start_time=2023-08-07T00:00:00Z&end_time=2023-08-14T00:00:00Z"
 
 // What comes to the edge of the API meets a clear answer in the form that clients know.
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
-	insights, activity := "/api/v2/insights/templates?"+week, "/api/v2/insights/user-activity?"+week
+	insights, activity := "/api/v2/insights/templates?"+wiretest.Week, "/api/v2/insights/user-activity?"+wiretest.Week
 	for name, c := range map[string]struct {
 		method, path string
 		header       http.Header
@@ -54,10 +48,10 @@ func TestGateway(t *testing.T) {
 		"wrong method":                 {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405, says: `"message"`},
 		"method override":              {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}, "X-Http-Method-Override": {"GET"}}, status: 405},
 		"no such route":                {path: "/api/v2/nothing", status: 404, says: `"message"`},
-		"extra slash":                  {path: "/api/v2/insights/templates/?" + week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
+		"extra slash":                  {path: "/api/v2/insights/templates/?" + wiretest.Week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
 		"data of a service":            {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 403, says: `"message":"Forbidden."`},
 		"fractional offset":            {path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "must be a valid integer"},
-		"form instead of a query":      {method: http.MethodPost, path: "/api/v2/insights/templates", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(week), status: 415},
+		"form instead of a query":      {method: http.MethodPost, path: "/api/v2/insights/templates", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(wiretest.Week), status: 415},
 		"form":                         {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(`{"users":[]}`), status: 415, says: "application/json"},
 		"plain text":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain"}}, body: strings.NewReader(`{"users":[]}`), status: 415},
 		"no type":                      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {""}}, body: strings.NewReader(`{"users":[]}`), status: 415},
@@ -70,7 +64,7 @@ func TestGateway(t *testing.T) {
 		"cookie beside a token":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Cookie": {"coder_session_token=tia_x"}}, status: 200},
 		"unknown field in a body":      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"planets":[]}`), status: 400, says: `"validations":[{"field":"planets"`},
 		"compressed body":              {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Encoding": {"gzip"}}, body: strings.NewReader("x"), status: 415},
-		"large body":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: bytes.NewReader(make([]byte, maxMessage+1)), status: 413},
+		"large body":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: bytes.NewReader(make([]byte, call.MaxMessage+1)), status: 413},
 		"deadline from outside":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Grpc-Timeout": {"1n"}}, status: 200},
 		"description":                  {path: "/openapi.json", status: 200, says: `"/api/v2/insights/templates"`},
 		"alive":                        {path: "/livez", status: 200},
@@ -221,36 +215,11 @@ func TestReadinessFollowsTheDatabase(t *testing.T) {
 	ready(http.StatusServiceUnavailable)
 }
 
-func TestClientAddress(t *testing.T) {
-	t.Parallel()
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	for name, c := range map[string]struct{ remote, forwarded, want string }{
-		"direct":               {"198.51.100.1:5", "", "198.51.100.1"},
-		"direct, with a claim": {"198.51.100.1:5", "203.0.113.9", "198.51.100.1"},
-		"behind a proxy":       {"10.0.0.1:5", "203.0.113.9", "203.0.113.9"},
-		"behind two proxies":   {"10.0.0.1:5", "203.0.113.9, 10.2.2.2", "203.0.113.9"},
-		"a claim before them":  {"10.0.0.1:5", "192.0.2.1, 203.0.113.9, 10.2.2.2", "203.0.113.9"},
-		"nonsense":             {"10.0.0.1:5", "unknown", "10.0.0.1"},
-		"an address in a zone": {"10.0.0.1:5", "fe80::1%\u00e4", "10.0.0.1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &http.Request{RemoteAddr: c.remote, Header: http.Header{}}
-			if c.forwarded != "" {
-				r.Header.Set("X-Forwarded-For", c.forwarded)
-			}
-			if got := clientAddress(r, trusted); got != c.want {
-				t.Errorf("got %s, want %s", got, c.want)
-			}
-		})
-	}
-}
-
 // With TLS gRPC and REST are encrypted, and the gateway still finds the server.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	certificate, pool := selfSigned(t)
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) {
+	certificate, pool := wiretest.SelfSigned(t)
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	})
 	owner := r.token(t, access.RoleOwner, everywhere)
@@ -280,27 +249,4 @@ func TestTLS(t *testing.T) {
 	if _, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); err == nil {
 		t.Error("plaintext gets through a TLS port")
 	}
-}
-
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }

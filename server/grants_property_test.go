@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -135,27 +137,27 @@ func (x shop) sees(roles []who, user uuid.UUID, permission access.Permission) (s
 
 // asker is a user who asks within the process.
 type asker struct {
-	authorizer *authorizer
+	authorizer *guard.Authorizer
 	principal  access.Principal
 }
 
 // ask returns whether the rules let a request in, and with which scope.
 func (a asker) ask(t *rapid.T, method string, req any) (bool, access.Scope) {
-	ctx, err := a.authorizer.authorize(called(t.Context(), a.principal), method, req)
+	ctx, err := a.authorizer.Authorize(called(t.Context(), a.principal), method, req)
 	if err != nil && !errors.Is(err, access.ErrNotFound) && !errors.Is(err, access.ErrForbidden) && !errors.Is(err, store.ErrUnknown) {
 		t.Fatal(err)
 	}
 	if err != nil {
 		return false, access.Scope{}
 	}
-	return true, scopeOf(ctx)
+	return true, call.ScopeOf(ctx)
 }
 
 // Whoever holds whatever in whichever way sees what a loop over all users, groups, grants and templates finds.
 func TestGrantsAsNaive(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	own, err := readRules(r.ServiceInfo())
+	own, err := guard.ReadRules(r.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +174,7 @@ func TestGrantsAsNaive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			decisions += x.compare(t, table, user, asker{&authorizer{store: r.store, rules: own}, p})
+			decisions += x.compare(t, table, user, asker{&guard.Authorizer{Store: r.store, Rules: own}, p})
 		}
 	})
 	t.Logf("%d decisions", decisions)
@@ -195,7 +197,7 @@ func (x shop) compare(t *rapid.T, table []who, user uuid.UUID, a asker) (decisio
 		known = append(known, template.ID)
 	}
 	for _, named := range append([][]uuid.UUID{nil}, rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom(known), 1, 3), 3, 3).Draw(t, "named")...) {
-		times := &insightsv1.GetUserActivityRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: texts(named)}
+		times := &insightsv1.GetUserActivityRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: call.Texts(named)}
 		got, scope := a.ask(t, insightsv1.InsightsService_GetUserActivity_FullMethodName, times)
 		want, covered := everywhere || len(sees) > 0, sees
 		if len(named) > 0 {

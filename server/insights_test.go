@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/url"
@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -33,7 +35,7 @@ type company struct {
 
 func newCompany(t *testing.T) *company {
 	t.Helper()
-	c := &company{running: run(t, storetest.SQLite(t), instant(t, "2023-03-28T12:00:00Z"), nil), user: uuid.NewString()}
+	c := &company{running: run(t, storetest.SQLite(t), wiretest.Instant(t, "2023-03-28T12:00:00Z"), nil), user: uuid.NewString()}
 	change := &insightsv1.ApplyCatalogRequest{}
 	for i := range c.templates {
 		c.organizations[i], c.templates[i], c.agents[i] = uuid.New(), uuid.New(), uuid.NewString()
@@ -53,7 +55,7 @@ func newCompany(t *testing.T) *company {
 	c.apply(t, controlPlane, change)
 	report := func(agent, at string) *insightsv1.AgentReport {
 		return &insightsv1.AgentReport{
-			AgentId: agent, CollectedAt: timestamppb.New(instant(t, at)), Interval: durationpb.New(30 * time.Second),
+			AgentId: agent, CollectedAt: timestamppb.New(wiretest.Instant(t, at)), Interval: durationpb.New(30 * time.Second),
 			ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
 		}
 	}
@@ -61,7 +63,7 @@ func newCompany(t *testing.T) *company {
 		report(c.agents[0], "2023-03-25T23:59:30+01:00"), report(c.agents[0], "2023-03-26T00:00:00+01:00"),
 		report(c.agents[1], "2023-03-26T23:59:30+02:00"),
 	})
-	created := timestamppb.New(instant(t, "2023-03-26T12:00:00Z"))
+	created := timestamppb.New(wiretest.Instant(t, "2023-03-26T12:00:00Z"))
 	c.reportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 		Id: uuid.NewString(), WorkspaceId: change.GetWorkspaces()[0].GetId(), TemplateVersionId: change.GetTemplateVersions()[0].GetId(), Number: 1,
 		Transition: "start", Status: "succeeded", CreatedAt: created,
@@ -70,7 +72,7 @@ func newCompany(t *testing.T) *company {
 	return c
 }
 
-func ids(list ...uuid.UUID) []string { return texts(union(slices.Clone(list))) }
+func ids(list ...uuid.UUID) []string { return call.Texts(call.Union(slices.Clone(list))) }
 
 // Days follow the calendar of the time zone; times are shown with the offset that it has at that moment.
 func TestIntervalsInTimezone(t *testing.T) {
@@ -139,7 +141,7 @@ func TestUnreadableQuestion(t *testing.T) {
 		`start_time: Query param "start_time" is required`, `end_time: Query param "end_time" is required`,
 		`template_ids: Query param "template_ids" has invalid values: x, y`,
 	}
-	if diff := cmp.Diff(want, faults(t, err)); diff != "" {
+	if diff := cmp.Diff(want, wiretest.Faults(t, err)); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -26,6 +26,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -45,9 +47,9 @@ type neighbors struct {
 	things       map[string]thing
 }
 
-func newNeighbors(t *testing.T, configure ...func(*Options)) *neighbors {
+func newNeighbors(t *testing.T, configure ...func(*server.Options)) *neighbors {
 	t.Helper()
-	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *Options) {
+	w := &neighbors{running: run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) {
 		c.PrivacyFloor = 1
 		for _, set := range configure {
 			set(c)
@@ -58,7 +60,7 @@ func newNeighbors(t *testing.T, configure ...func(*Options)) *neighbors {
 	w.controlPlane = w.token(t, access.RoleControlPlane, everywhere)
 	change := &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: organizationA.String(), Name: "A"}, {Id: organizationB.String(), Name: "B"}},
-		Users:         []*insightsv1.User{{Id: w.owner, Username: "ann", OrganizationIds: texts([]uuid.UUID{organizationA, organizationB})}},
+		Users:         []*insightsv1.User{{Id: w.owner, Username: "ann", OrganizationIds: call.Texts([]uuid.UUID{organizationA, organizationB})}},
 	}
 	contract := map[string]string{"gone": uuid.NewString()}
 	for id, name := range contractTemplates {

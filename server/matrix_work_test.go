@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/admin"
+	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -19,7 +21,7 @@ import (
 // medians over REST are for orientation.
 func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other tests: allocations are those of the whole process
 	w := newNeighbors(t)
-	own, err := readRules(w.ServiceInfo())
+	own, err := guard.ReadRules(w.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,7 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 			t.Fatal(err)
 		}
 	})
-	rules, agentTokens := &authorizer{store: w.store, rules: own}, newAccessService(w.store, w.options.Clock, nil, sessionCookie{})
+	rules, agentTokens := &guard.Authorizer{Store: w.store, Rules: own}, admin.NewAccess(w.store, w.options.Clock, nil, guard.SessionCookie{})
 	auditor := access.Binding{Role: access.RoleOrganizationAuditor, Organization: organizationA}
 	for _, tt := range []struct {
 		rpc     string
@@ -52,7 +54,7 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 		ctx, call := called(t.Context(), service.With(tt.binding)), tt.call
 		if call == nil {
 			call = func(ctx context.Context, rpc string, about []thing) error {
-				_, err := rules.authorize(ctx, "/insights.v1.InsightsService/"+rpc, w.request(t, rpc, about))
+				_, err := rules.Authorize(ctx, "/insights.v1.InsightsService/"+rpc, w.request(t, rpc, about))
 				return err
 			}
 		}

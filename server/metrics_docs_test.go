@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/server/internal/gauges"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -45,7 +47,7 @@ func TestMetricsDocs(t *testing.T) {
 	})
 	t.Run("every name and label", func(t *testing.T) {
 		t.Parallel()
-		if diff := cmp.Diff(liveFamilies(t, CompatSeed, CompatCoder), documented); diff != "" {
+		if diff := cmp.Diff(liveFamilies(t, gauges.CompatSeed, gauges.CompatCoder), documented); diff != "" {
 			t.Errorf("the documentation is not what a server shows (-server +documentation):\n%s", diff)
 		}
 	})
@@ -95,7 +97,7 @@ func TestMetricsDocsQuestions(t *testing.T) {
 			f, found := documented[name]
 			if !found {
 				f, found = documented[histogramSuffix.ReplaceAllString(name, "")]
-				found = found && f.Kind == string(histogramFamily)
+				found = found && f.Kind == string(exposition.HistogramFamily)
 			}
 			has := strings.Fields(f.Labels + " le")
 			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
@@ -122,17 +124,17 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.close()) })
+	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.Close()) })
 	// Families of the registry have no labels before their first series.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // nobody answers
 	defer cancel()
 	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v2/templates", nil))
 	all := map[string]describedFamily{}
 	page := r.page
-	for _, f := range page.families() {
-		all[f.name] = describedFamily{string(f.kind), strings.Join(slices.Sorted(slices.Values(f.labels)), " ")}
+	for _, f := range page.Families() {
+		all[f.Name] = describedFamily{string(f.Kind), strings.Join(slices.Sorted(slices.Values(f.Labels)), " ")}
 	}
-	registered, err := page.registry.Gather()
+	registered, err := page.Registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -71,15 +73,15 @@ type policy struct {
 
 // called is the context of a call of a principal.
 func called(ctx context.Context, p access.Principal) context.Context {
-	ctx, _ = withIdentity(ctx, p, nil)
+	ctx, _ = call.WithIdentity(ctx, p, nil)
 	return ctx
 }
 
 // differs asks about one cell and says how the answer differs from the table; empty: not at all.
-func (p *policy) differs(t *testing.T, r rules, x somebody, q ruleCell) string {
+func (p *policy) differs(t *testing.T, r guard.Rules, x somebody, q ruleCell) string {
 	t.Helper()
-	a := &authorizer{store: p.store, rules: r}
-	ctx, err := a.authorize(called(t.Context(), x.principal), q.method, q.req)
+	a := &guard.Authorizer{Store: p.store, Rules: r}
+	ctx, err := a.Authorize(called(t.Context(), x.principal), q.method, q.req)
 	want, byRule := p.matrix[q.rpc].want(x.name, q.about)
 	if !byRule { // the rule lets in, and the call says no
 		want = allowed
@@ -89,7 +91,7 @@ func (p *policy) differs(t *testing.T, r rules, x somebody, q ruleCell) string {
 	}
 	got := allowed
 	if err != nil {
-		switch code := status.Code(callErrorOf(err)); code {
+		switch code := status.Code(call.ErrorOf(err)); code {
 		case codes.PermissionDenied:
 			got = forbidden
 		case codes.NotFound:
@@ -103,7 +105,7 @@ func (p *policy) differs(t *testing.T, r rules, x somebody, q ruleCell) string {
 	}
 	if scope := p.scope(x.name, q); scope != nil && got == allowed {
 		for _, name := range []string{"a1", "a2", "gone", "b1", "unknown"} {
-			if contains := scopeOf(ctx).Contains(p.things[name].template); contains != slices.Contains(scope, name) {
+			if contains := call.ScopeOf(ctx).Contains(p.things[name].template); contains != slices.Contains(scope, name) {
 				return fmt.Sprintf("%s asks %s about %s: %s is in the scope: %t", x.name, q.rpc, q.about, name, contains)
 			}
 		}
@@ -134,7 +136,7 @@ func (p *policy) scope(name string, q ruleCell) []string {
 }
 
 // survives asks those questions that a change can have touched and says whether nobody noticed.
-func (p *policy) survives(t *testing.T, r rules, everybody []somebody, cells []ruleCell) bool {
+func (p *policy) survives(t *testing.T, r guard.Rules, everybody []somebody, cells []ruleCell) bool {
 	t.Helper()
 	for _, x := range everybody {
 		for _, q := range cells {
@@ -147,22 +149,22 @@ func (p *policy) survives(t *testing.T, r rules, everybody []somebody, cells []r
 }
 
 // changedRules are all that one rule could be by mistake.
-func changedRules(r rule, permissions []access.Permission) map[string]rule {
-	changed := map[string]rule{}
-	if r.scopeField != "" {
+func changedRules(r guard.Rule, permissions []access.Permission) map[string]guard.Rule {
+	changed := map[string]guard.Rule{}
+	if r.ScopeField != "" {
 		c := r
-		c.scopeField = ""
+		c.ScopeField = ""
 		changed["without its scope"] = c
 	}
-	if r.permission != access.Authenticated { // which is held, but nowhere, so that confining changes nothing
+	if r.Permission != access.Authenticated { // which is held, but nowhere, so that confining changes nothing
 		c := r
-		c.confine = !r.confine
+		c.Confine = !r.Confine
 		changed["confine flipped"] = c
 	}
 	for _, permission := range append([]access.Permission{access.Authenticated}, permissions...) {
-		if permission != r.permission {
+		if permission != r.Permission {
 			c := r
-			c.permission = permission
+			c.Permission = permission
 			changed["for "+string(permission)] = c
 		}
 	}
@@ -187,7 +189,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 	t.Parallel()
 	p := &policy{newNeighbors(t), readMatrix(t)}
 	everybody, permissions := p.everybody(t)
-	own, err := readRules(p.ServiceInfo())
+	own, err := guard.ReadRules(p.ServiceInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +219,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 
 	generated, killed := 0, 0
 	for method, r := range own {
-		mutants := map[string]rules{"dropped": maps.Clone(own)}
+		mutants := map[string]guard.Rules{"dropped": maps.Clone(own)}
 		delete(mutants["dropped"], method)
 		for name, changed := range changedRules(r, permissions) {
 			mutants[name] = maps.Clone(own)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"crypto/sha256"
@@ -12,6 +12,10 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -63,11 +67,11 @@ func (b *browser) open(address string) (*url.URL, int) {
 // token of the issuer.
 func TestIssuerSignIn(t *testing.T) {
 	t.Parallel()
-	i := newIssuer(t)
-	key := i.rotate(t, "one")
+	i := wiretest.NewIssuer(t)
+	key := i.Rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Options) {
-		c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights", ClientSecret: "sesame"}
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) {
+		c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights", ClientSecret: "sesame"}
 		c.ExternalURL = "http://page.test"
 	})
 	r.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor})
@@ -100,20 +104,20 @@ func TestIssuerSignIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { // one after the other: they share the issuer
 			b := &browser{t, "http://" + r.HTTPAddress(), map[string]*http.Cookie{}}
-			to, status := b.open(b.home + issuerPath)
+			to, status := b.open(b.home + rest.IssuerPath)
 			if status != http.StatusSeeOther || to.Scheme+"://"+to.Host+to.Path != i.URL+"/authorize" {
 				t.Fatalf("sent to %v, %d", to, status)
 			}
 			asked := to.Query()
-			if asked.Get("redirect_uri") != "http://page.test"+callbackPath || asked.Get("client_id") != "insights" || asked.Get("code_challenge_method") != "S256" || asked.Get("response_type") != "code" {
+			if asked.Get("redirect_uri") != "http://page.test"+rest.CallbackPath || asked.Get("client_id") != "insights" || asked.Get("code_challenge_method") != "S256" || asked.Get("response_type") != "code" {
 				t.Fatalf("asked for %v", asked)
 			}
 			secret := b.cookies["insights_sign_in"]
-			if !secret.HttpOnly || secret.SameSite != http.SameSiteLaxMode || secret.Path != issuerPath || strings.Contains(to.String(), secret.Value) {
+			if !secret.HttpOnly || secret.SameSite != http.SameSiteLaxMode || secret.Path != rest.IssuerPath || strings.Contains(to.String(), secret.Value) {
 				t.Fatalf("cookie %+v, sent to %v", secret, to)
 			}
-			i.mu.Lock()
-			i.redeem = func(form url.Values) (int, any) {
+			i.Mu.Lock()
+			i.Redeem = func(form url.Values) (int, any) {
 				proof := sha256.Sum256([]byte(form.Get("code_verifier")))
 				if c.status != 0 || form.Get("code") != "the code" || base64.RawURLEncoding.EncodeToString(proof[:]) != asked.Get("code_challenge") {
 					return max(c.status, http.StatusBadRequest), map[string]string{"error": "invalid_grant"}
@@ -122,18 +126,18 @@ func TestIssuerSignIn(t *testing.T) {
 				if c.change != nil {
 					c.change(form, claims)
 				}
-				return http.StatusOK, map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 600, "id_token": sign(t, jose.RS256, key, claims)}
+				return http.StatusOK, map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 600, "id_token": wiretest.Sign(t, jose.RS256, key, claims)}
 			}
-			i.mu.Unlock()
+			i.Mu.Unlock()
 			query := url.Values{"code": {"the code"}, "state": {asked.Get("state")}}
 			if c.back != nil {
 				c.back(query)
 			}
 			if c.other {
 				b.cookies = map[string]*http.Cookie{}
-				b.open(b.home + issuerPath)
+				b.open(b.home + rest.IssuerPath)
 			}
-			to, status = b.open(b.home + callbackPath + "?" + query.Encode())
+			to, status = b.open(b.home + rest.CallbackPath + "?" + query.Encode())
 			session := b.cookies["insights_session"]
 			if !c.ok {
 				if status != http.StatusSeeOther || to.String() != "http://page.test/#sign-in-failed" || session != nil {
@@ -148,7 +152,7 @@ func TestIssuerSignIn(t *testing.T) {
 				t.Errorf("the session: %d %s", status, text)
 			}
 			// What was used is of no use again: the browser has forgotten its secret.
-			if to, _ := b.open(b.home + callbackPath + "?" + query.Encode()); to.Fragment != "sign-in-failed" {
+			if to, _ := b.open(b.home + rest.CallbackPath + "?" + query.Encode()); to.Fragment != "sign-in-failed" {
 				t.Errorf("once more: sent to %v", to)
 			}
 		})
@@ -158,22 +162,22 @@ func TestIssuerSignIn(t *testing.T) {
 // The page offers to sign in through the issuer only where that leads somewhere.
 func TestIssuerSignInIsOffered(t *testing.T) {
 	t.Parallel()
-	i := newIssuer(t)
+	i := wiretest.NewIssuer(t)
 	for name, c := range map[string]struct {
-		change func(*Options)
+		change func(*server.Options)
 		status int
 	}{
-		"no issuer":       {func(*Options) {}, http.StatusNotFound},
-		"no external URL": {func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} }, http.StatusNotFound},
-		"both": {func(c *Options) {
-			c.OIDC, c.ExternalURL = &OIDC{Issuer: i.URL, Audience: "insights"}, "http://page.test"
+		"no issuer":       {func(*server.Options) {}, http.StatusNotFound},
+		"no external URL": {func(c *server.Options) { c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights"} }, http.StatusNotFound},
+		"both": {func(c *server.Options) {
+			c.OIDC, c.ExternalURL = &guard.OIDC{Issuer: i.URL, Audience: "insights"}, "http://page.test"
 		}, http.StatusSeeOther},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := run(t, storetest.SQLite(t), storetest.Now, c.change)
 			b := &browser{t, "http://" + r.HTTPAddress(), map[string]*http.Cookie{}}
-			if _, status := b.open(b.home + issuerPath); status != c.status {
+			if _, status := b.open(b.home + rest.IssuerPath); status != c.status {
 				t.Errorf("%d, want %d", status, c.status)
 			}
 			_, _, text := r.send(t, http.MethodGet, "/", http.Header{})

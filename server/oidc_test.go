@@ -1,7 +1,6 @@
-package server
+package server_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,10 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,102 +20,20 @@ import (
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// issuer is an OIDC issuer with keys that can be changed.
-type issuer struct {
-	*httptest.Server
-
-	mu     sync.Mutex
-	keys   []jose.JSONWebKey
-	asked  int                         // how often for keys
-	redeem func(url.Values) (int, any) // answers who brings a code
-}
-
-func newIssuer(t testing.TB) *issuer {
-	t.Helper()
-	i := &issuer{}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token"})
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		if err := r.ParseForm(); err != nil {
-			t.Error(err)
-		}
-		status, answer := i.redeem(r.PostForm)
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(answer)
-	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		i.asked++
-		set := jose.JSONWebKeySet{}
-		for _, k := range i.keys {
-			set.Keys = append(set.Keys, k.Public())
-		}
-		_ = json.NewEncoder(w).Encode(set)
-	})
-	i.Server = httptest.NewServer(mux)
-	t.Cleanup(i.Close)
-	return i
-}
-
-// rotate replaces all keys by a new one.
-func (i *issuer) rotate(t *testing.T, id string) jose.JSONWebKey {
-	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := jose.JSONWebKey{Key: private, KeyID: id, Algorithm: "RS256", Use: "sig"}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.keys = []jose.JSONWebKey{key}
-	return key
-}
-
-// sign makes a token.
-func sign(t testing.TB, algorithm jose.SignatureAlgorithm, key, claims any) string {
-	t.Helper()
-	text, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signText(t, algorithm, key, text)
-}
-
-// signText makes a token of anything.
-func signText(t testing.TB, algorithm jose.SignatureAlgorithm, key any, payload []byte) string {
-	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
 func TestIssuerTokens(t *testing.T) {
 	t.Parallel()
-	i := newIssuer(t)
-	key := i.rotate(t, "one")
+	i := wiretest.NewIssuer(t)
+	key := i.Rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights"} })
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) { c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights"} })
 	user := f.Users[0]
 	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor}); err != nil {
 		t.Fatal(err)
@@ -140,14 +54,14 @@ func TestIssuerTokens(t *testing.T) {
 		return code, string(text)
 	}
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
-	if status, text := ask(bearer(sign(t, jose.RS256, key, good))); status != 200 || !strings.Contains(text, user.String()) || !strings.Contains(text, "view_insights") {
+	if status, text := ask(bearer(wiretest.Sign(t, jose.RS256, key, good))); status != 200 || !strings.Contains(text, user.String()) || !strings.Contains(text, "view_insights") {
 		t.Fatalf("a good token: %d %s", status, text)
 	}
 	for name, claims := range map[string]map[string]any{
 		"one of several audiences": with("aud", []string{"other", "insights"}), "in the other header": good, "asked for by another client": with("azp", "grafana"),
 		"ended within the leeway": with("exp", now-29), "begins within the leeway": with("nbf", now+30), "issued within the leeway": with("iat", now+30), "long ago": with("iat", 1), "end with a fraction": with("exp", float64(now)+0.5),
 	} {
-		token := sign(t, jose.RS256, key, claims)
+		token := wiretest.Sign(t, jose.RS256, key, claims)
 		header := bearer(token)
 		if name == "in the other header" {
 			header = http.Header{"Coder-Session-Token": {token}}
@@ -169,7 +83,7 @@ func TestIssuerTokens(t *testing.T) {
 		text, _ := json.Marshal(v)
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
-	signed := sign(t, jose.RS256, key, good)
+	signed := wiretest.Sign(t, jose.RS256, key, good)
 	pieces := strings.Split(signed, ".")
 	public, err := key.Public().MarshalJSON()
 	if err != nil {
@@ -179,13 +93,13 @@ func TestIssuerTokens(t *testing.T) {
 		"no algorithm":            part(map[string]string{"alg": "none"}) + "." + pieces[1] + ".",
 		"no algorithm, signed":    part(map[string]string{"alg": "none"}) + "." + pieces[1] + "." + pieces[2],
 		"None":                    part(map[string]string{"alg": "None"}) + "." + pieces[1] + "." + pieces[2],
-		"public key as a secret":  sign(t, jose.HS256, append(public, make([]byte, 32)...), good),
-		"a secret":                sign(t, jose.HS512, make([]byte, 64), good),
-		"key of another":          sign(t, jose.RS256, other, good),
-		"named like a known key":  sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
-		"key of another kind":     sign(t, jose.ES256, jose.JSONWebKey{Key: curve, KeyID: "one"}, good),
-		"id of a key with a path": sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "../../keys"}, good),
-		"id of a key with SQL":    sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "' OR 1=1 --"}, good),
+		"public key as a secret":  wiretest.Sign(t, jose.HS256, append(public, make([]byte, 32)...), good),
+		"a secret":                wiretest.Sign(t, jose.HS512, make([]byte, 64), good),
+		"key of another":          wiretest.Sign(t, jose.RS256, other, good),
+		"named like a known key":  wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
+		"key of another kind":     wiretest.Sign(t, jose.ES256, jose.JSONWebKey{Key: curve, KeyID: "one"}, good),
+		"id of a key with a path": wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "../../keys"}, good),
+		"id of a key with SQL":    wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: other, KeyID: "' OR 1=1 --"}, good),
 		"changed claims":          pieces[0] + "." + part(with("sub", uuid.NewString())) + "." + pieces[2],
 		"no signature":            pieces[0] + "." + pieces[1] + ".",
 		"half a signature":        signed[:len(signed)-20],
@@ -194,7 +108,7 @@ func TestIssuerTokens(t *testing.T) {
 		"critical header":         part(map[string]any{"alg": "RS256", "crit": []string{"x"}, "x": 1}) + "." + pieces[1] + "." + pieces[2],
 		"key in the header":       part(map[string]any{"alg": "RS256", "jwk": json.RawMessage(public)}) + "." + pieces[1] + "." + pieces[2],
 		"key from elsewhere":      part(map[string]any{"alg": "RS256", "jku": i.URL + "/keys", "kid": "one"}) + "." + pieces[1] + "." + pieces[2],
-		"a very long one":         pieces[0] + "." + strings.Repeat("A", maxJWT) + "." + pieces[2],
+		"a very long one":         pieces[0] + "." + strings.Repeat("A", guard.MaxJWT) + "." + pieces[2],
 	}
 	for name, token := range forgedHeaders(t, key, part, pieces, with("iss", i.URL)) {
 		forged[name] = token
@@ -202,7 +116,7 @@ func TestIssuerTokens(t *testing.T) {
 	for name, payload := range map[string]string{
 		"claims are a list": "[]", "claims are a text": `"x"`, "claims are null": "null", "claims are no JSON": "{", "claims are empty": "", "no claims": "{}",
 	} {
-		forged[name] = signText(t, jose.RS256, key, []byte(payload))
+		forged[name] = wiretest.SignText(t, jose.RS256, key, []byte(payload))
 	}
 	for name, claims := range map[string]map[string]any{
 		"mail address only":  {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": true, "preferred_username": "user0"}, // Coder CVE-2026-55075
@@ -215,7 +129,7 @@ func TestIssuerTokens(t *testing.T) {
 		"user with a NUL": with("sub", user.String()+"\x00"), "user as an object": with("sub", map[string]string{"id": user.String()}), "user is true": with("sub", true),
 		"user in another claim": {"iss": i.URL, "aud": "insights", "Sub": user.String() + "x", "user_id": user.String(), "exp": now + 60},
 	} {
-		forged[name] = sign(t, jose.RS256, key, claims)
+		forged[name] = wiretest.Sign(t, jose.RS256, key, claims)
 	}
 	for name, claims := range map[string]map[string]any{
 		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"), "no audience": with("aud", nil), "empty audience": with("aud", []string{}),
@@ -225,7 +139,7 @@ func TestIssuerTokens(t *testing.T) {
 		"user of the wrong type": with("sub", 5), "user as a list": with("sub", []string{user.String()}), "user with blanks": with("sub", " "+user.String()), "user with more": with("sub", user.String()+"x"),
 		"no user id at all": with("sub", ""), "nobody": with("sub", uuid.Nil.String()),
 	} {
-		forged[name] = sign(t, jose.RS256, key, claims)
+		forged[name] = wiretest.Sign(t, jose.RS256, key, claims)
 	}
 	if len(forged) < 60 {
 		t.Errorf("%d forged tokens only", len(forged))
@@ -247,12 +161,12 @@ func TestIssuerTokens(t *testing.T) {
 
 	// A suspended user is turned away within a moment, whatever the token says.
 	suspended := f.Users[1]
-	token := sign(t, jose.RS256, key, with("sub", suspended.String()))
+	token := wiretest.Sign(t, jose.RS256, key, with("sub", suspended.String()))
 	if status, _ := ask(bearer(token)); status != 200 {
 		t.Errorf("a user without roles: %d", status)
 	}
 	r.apply(t, r.token(t, access.RoleControlPlane, everywhere), &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}}})
-	waitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool { status, _ := ask(bearer(token)); return status == 401 })
+	wiretest.WaitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool { status, _ := ask(bearer(token)); return status == 401 })
 }
 
 // forgedHeaders are tokens with good claims of which the header lies.
@@ -280,10 +194,10 @@ func forgedHeaders(t *testing.T, key jose.JSONWebKey, part func(any) string, pie
 		t.Fatal(err)
 	}
 	forged := map[string]string{
-		"public key in PEM as a secret": sign(t, jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), good),
-		"public key in DER as a secret": sign(t, jose.HS384, der, good),
-		"id of the key as a secret":     sign(t, jose.HS256, append([]byte("one"), make([]byte, 32)...), good),
-		"a curve with the known id":     sign(t, jose.ES256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
+		"public key in PEM as a secret": wiretest.Sign(t, jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), good),
+		"public key in DER as a secret": wiretest.Sign(t, jose.HS384, der, good),
+		"id of the key as a secret":     wiretest.Sign(t, jose.HS256, append([]byte("one"), make([]byte, 32)...), good),
+		"a curve with the known id":     wiretest.Sign(t, jose.ES256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
 		"a signature of zeros":          part(map[string]string{"alg": "ES256", "kid": "one"}) + "." + pieces[1] + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 64)),
 		"an encrypted one":              nested,
 		"with padding":                  pieces[0] + "." + pieces[1] + "." + pieces[2] + "==",
@@ -303,70 +217,39 @@ func forgedHeaders(t *testing.T, key jose.JSONWebKey, part func(any) string, pie
 	return forged
 }
 
-// waitFor asks again and again until something holds.
-func waitFor(t *testing.T, most time.Duration, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), most)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited %v for %s", most, what)
-		case <-ticker.C:
-		}
-	}
-}
-
 // New keys are fetched when a token names one, and not more often than once a second however many unknown ones are named.
 func TestIssuerRotatesKeys(t *testing.T) {
 	t.Parallel()
-	i := newIssuer(t)
-	old := i.rotate(t, "one")
+	i := wiretest.NewIssuer(t)
+	old := i.Rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Options) { c.OIDC = &OIDC{Issuer: i.URL, Audience: "insights", UserClaim: "coder_id"} })
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) {
+		c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights", UserClaim: "coder_id"}
+	})
 	now := storetest.Now.Unix()
 	claims := map[string]any{"iss": i.URL, "aud": "insights", "sub": "opaque", "coder_id": f.Users[0].String(), "exp": now + 60}
 	status := func(token string) int {
 		code, _, _ := r.fetch(t, http.Header{"Authorization": {"Bearer " + token}}, "/api/v2/access/me")
 		return code
 	}
-	if got := status(sign(t, jose.RS256, old, claims)); got != 200 {
+	if got := status(wiretest.Sign(t, jose.RS256, old, claims)); got != 200 {
 		t.Fatalf("first key: %d", got)
 	}
-	fresh := i.rotate(t, "two")
+	fresh := i.Rotate(t, "two")
 	claims["exp"] = now + 61 // another token, not one that is remembered
-	waitFor(t, 10*time.Second, "the new key to count", func() bool { return status(sign(t, jose.RS256, fresh, claims)) == 200 })
-	i.mu.Lock()
-	before := i.asked
-	i.mu.Unlock()
+	wiretest.WaitFor(t, 10*time.Second, "the new key to count", func() bool { return status(wiretest.Sign(t, jose.RS256, fresh, claims)) == 200 })
+	i.Mu.Lock()
+	before := i.Asked
+	i.Mu.Unlock()
 	begin := time.Now()
 	for n := range 200 {
-		if got := status(sign(t, jose.RS256, jose.JSONWebKey{Key: fresh.Key, KeyID: fmt.Sprint("unknown ", n)}, claims)); got != 401 {
+		if got := status(wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: fresh.Key, KeyID: fmt.Sprint("unknown ", n)}, claims)); got != 401 {
 			t.Fatalf("unknown key: %d", got)
 		}
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if asked, most := i.asked-before, int(time.Since(begin)/issuerPause)+1; asked > most {
+	i.Mu.Lock()
+	defer i.Mu.Unlock()
+	if asked, most := i.Asked-before, int(time.Since(begin)/guard.IssuerPause)+1; asked > most {
 		t.Errorf("the issuer was asked %d times in %v, at most %d", asked, time.Since(begin), most)
-	}
-}
-
-func TestIssuerNeedsAllItsParts(t *testing.T) {
-	t.Parallel()
-	for name, o := range map[string]OIDC{
-		"no audience": {Issuer: "https://issuer.example"}, "no issuer": {Audience: "insights"}, "plain text": {Issuer: "http://issuer.example", Audience: "insights"},
-		"no URL": {Issuer: "issuer", Audience: "insights"}, "a file": {Issuer: "file:///keys", Audience: "insights"},
-	} {
-		if err := o.validate(); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-	for _, issuer := range []string{"https://issuer.example/realms/x", "http://127.0.0.1:8080", "http://[::1]:8080"} {
-		if err := (OIDC{Issuer: issuer, Audience: "insights"}).validate(); err != nil {
-			t.Error(err)
-		}
 	}
 }

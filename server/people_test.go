@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -179,14 +179,5 @@ func TestPeopleDetails(t *testing.T) {
 	}
 	if want := []string{"Person01 20 2 good", "Person00 10 2 good", "Person02 -1 0 unknown"}; !slices.Equal(want, got) {
 		t.Errorf("latency %v, want %v", got, want)
-	}
-}
-
-func TestRating(t *testing.T) {
-	t.Parallel()
-	for ms, want := range map[float64]string{-1: "unknown", 0: "good", 149.9: "good", 150: "moderate", 300: "moderate", 300.1: "poor", 30_000: "poor"} {
-		if got := rating(ms); got != want {
-			t.Errorf("%v ms is %s, want %s", ms, got, want)
-		}
 	}
 }

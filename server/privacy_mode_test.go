@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -11,6 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/insights"
+	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -46,7 +49,7 @@ func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 // In the mode aggregate nothing is told of single users and no latency kept; in the mode off nothing is kept, and answers say so.
 func TestPrivacyModes(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *Options) { c.CollectAgentStats = true })
+	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) { c.CollectAgentStats = true })
 	p.send(t, p.session(0, before(24, 0), nil))
 	questions := insightsv1.NewInsightsServiceClient(p.conn)
 	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
@@ -74,7 +77,7 @@ func TestPrivacyModes(t *testing.T) {
 		t.Errorf("over REST: %d %v", status, body)
 	}
 	answer := must(t, questions.GetTemplateInsights, p.owner, window)
-	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
+	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != insights.DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
 		t.Errorf("mode aggregate: %v", answer)
 	}
 
@@ -98,7 +101,7 @@ func TestPrivacyModes(t *testing.T) {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
 	found := must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
-	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != reasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
+	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != insights.ReasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
 		t.Errorf("mode off: %v", found)
 	}
 }
@@ -138,7 +141,7 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 			t.Errorf("days of another zone: %v", got)
 		}
 		answer := must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
-		if days := answer.GetEntries(); len(days) != pastDays || days[pastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
+		if days := answer.GetEntries(); len(days) != insights.PastDays || days[insights.PastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
 			t.Errorf("%d days: %v", len(days), days)
 		}
 	}
@@ -149,7 +152,7 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 	p.setMode(t, store.PrivacyAggregate)
 	check(p.owner)
 	for _, field := range must(t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
-		if field.GetCount()%DefaultPrivacyFloor != 0 {
+		if field.GetCount()%insights.DefaultPrivacyFloor != 0 {
 			t.Errorf("status counts: %v", field)
 		}
 	}
@@ -160,7 +163,7 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	t.Parallel()
 	log := &logBuffer{}
 	database := storetest.SQLite(t)
-	p := newPatient(t, database, func(c *Options) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
+	p := newPatient(t, database, func(c *server.Options) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
 	change := &insightsv1.ApplyCatalogRequest{}
 	for i, user := range p.Users {
 		change.Users = append(change.Users, &insightsv1.User{
@@ -177,16 +180,16 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 		"/api/v2/insights/reports/roi" + window, "/api/private/metrics/activity" + days, "/api/v2/insights/user-status-counts", "/api/v2/templates",
 		"/api/v2/organizations", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings", "/api/v2/access/audit-events",
 	}
-	for _, table := range exportTables {
+	for _, table := range rest.ExportTables {
 		question := map[string]string{
 			insightsv1.InsightsService_GetActivity_FullMethodName: days, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName: "",
 			insightsv1.InsightsService_GetUserStatusCounts_FullMethodName: "", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName: "?template_id=" + p.Templates[0].String(),
 		}
-		query, own := question[table.method]
+		query, own := question[table.Method]
 		if !own {
 			query = window
 		}
-		paths = append(paths, "/api/v2/insights/export/"+table.name+query)
+		paths = append(paths, "/api/v2/insights/export/"+table.Name+query)
 	}
 	var refused []string
 	show := func(token string) string {

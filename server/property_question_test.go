@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
 )
 
 // propertyQuestion is a window of whole days about a place's day, and templates.
@@ -23,7 +24,7 @@ func templateIDsOf(w world) (ids []uuid.UUID) {
 	for _, t := range w.catalog.GetTemplates() {
 		ids = append(ids, uuid.MustParse(t.GetId()))
 	}
-	return union(ids)
+	return call.Union(ids)
 }
 
 func anyQuestion(w world) *rapid.Generator[propertyQuestion] {
@@ -34,7 +35,7 @@ func anyQuestion(w world) *rapid.Generator[propertyQuestion] {
 		if q.interval == "week" {
 			q.last = q.first + rapid.SampledFrom([]int{6, 7, 13, 14}).Draw(t, "weeks")
 		}
-		q.templates = texts(templateIDsOf(w))
+		q.templates = call.Texts(templateIDsOf(w))
 		if some := rapid.IntRange(1, len(q.templates)).Draw(t, "templates"); rapid.IntRange(0, 3).Draw(t, "not all") == 3 {
 			q.templates = q.templates[:some]
 		}
@@ -65,7 +66,8 @@ func (q propertyQuestion) show(minute int64) string {
 }
 
 func (q propertyQuestion) start() string { return q.show(q.window().from) }
-func (q propertyQuestion) end() string   { return q.show(q.window().to) }
+
+func (q propertyQuestion) end() string { return q.show(q.window().to) }
 
 // dst is whether the clocks change in the window.
 func (q propertyQuestion) dst() bool {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -22,6 +22,8 @@ import (
 	"pgregory.net/rapid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -100,7 +102,7 @@ type properties struct {
 	shares              *shares
 }
 
-func newProperties(t *testing.T, database string, s *shares, change func(*Options)) *properties {
+func newProperties(t *testing.T, database string, s *shares, change func(*server.Options)) *properties {
 	t.Helper()
 	driver, name := "pgx", database
 	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
@@ -307,7 +309,7 @@ func (p *properties) checkDAUs(t *rapid.T, ref reference, w world, q propertyQue
 		noon := propertyNow.In(q.location).AddDate(0, 0, offset)
 		days[noon.Format(time.DateOnly)] = 0
 	}
-	all := texts(templateIDsOf(w))
+	all := call.Texts(templateIDsOf(w))
 	users, _ := ref.of(refWindow{0, math.MaxInt64}, usage(all))
 	for _, minutes := range users {
 		seen := map[string]bool{}

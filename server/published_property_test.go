@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -13,6 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
 )
 
@@ -66,7 +68,7 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 		t.Fatal(err)
 	}
 	p := &publishedProperties{place: place{zone: zone.String(), location: zone}}
-	p.properties = newProperties(t, database, &shares{}, func(c *Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
+	p.properties = newProperties(t, database, &shares{}, func(c *server.Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
 	if _, err := p.r.store.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +273,7 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 func (p *publishedProperties) checkPublishedDAUs(t *rapid.T, ref reference, w world) {
 	q := propertyQuestion{place: place{zone: p.place.zone, location: p.place.location, around: propertyNow.In(p.place.location)}, first: -60, last: 0}
 	days := q.steps(1)
-	known := publish(reference{uses: ref.uses}, nil, w, texts(templateIDsOf(w)), days)
+	known := publish(reference{uses: ref.uses}, nil, w, call.Texts(templateIDsOf(w)), days)
 	want := map[string]int64{}
 	for _, day := range days {
 		want[dateOf(day.from, p.place.location)], _ = known.people(day.refWindow)

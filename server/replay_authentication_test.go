@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -23,6 +23,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -45,7 +47,7 @@ func TestDatabaseHoldsNoToken(t *testing.T) {
 		tokens = append(tokens, must(t, admin.CreateToken, first.Reveal(), req).GetSecret())
 	}
 	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	for _, made := range must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: texts(f.Agents[1][:])}).GetTokens() {
+	for _, made := range must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: call.Texts(f.Agents[1][:])}).GetTokens() {
 		tokens = append(tokens, made.GetSecret())
 	}
 	tokens = append(tokens, controlPlane)
@@ -185,7 +187,7 @@ func rawWithHeader(t *testing.T, address, request string, headers ...string) (st
 func TestGuessingTokensLocksNobodyOut(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	r := run(t, f.Database, storetest.Now, func(c *Options) { c.RateLimit = 1000 })
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) { c.RateLimit = 1000 })
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +31,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -45,7 +47,7 @@ type arrival struct {
 // probe is a gateway in front of a server that notes what arrives.
 func probe(t *testing.T) (address string, arrivals chan arrival) {
 	t.Helper()
-	g, err := newGateway(restOptions{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	g, err := rest.New(rest.Options{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func probe(t *testing.T) (address string, arrivals chan arrival) {
 	}))
 	insightsv1.RegisterInsightsServiceServer(server, insightsv1.UnimplementedInsightsServiceServer{})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(g.listener) }()
+	go func() { served <- server.Serve(g.Listener) }()
 	web := httptest.NewServer(g)
 	t.Cleanup(func() {
 		web.Close()
@@ -66,7 +68,7 @@ func probe(t *testing.T) (address string, arrivals chan arrival) {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		if err := g.close(); err != nil {
+		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -147,23 +149,6 @@ func TestHeadersThatArrive(t *testing.T) {
 	}
 }
 
-// Over gRPC a caller may be as patient as it likes; the server is not.
-func TestDeadlinesAreCut(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ asked, most time.Duration }{{time.Second, time.Second}, {callTimeout, callTimeout}, {math.MaxInt64, callTimeout}} {
-		ctx, cancel := context.WithTimeout(t.Context(), c.asked)
-		_, err := limitUnary(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) {
-			if end, limited := ctx.Deadline(); !limited || time.Until(end) > c.most {
-				t.Errorf("asked for %v: until %v", c.asked, end)
-			}
-			return nil, nil
-		})
-		if cancel(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // A path that is spelt in another way gets what the plain one gets, is sent there, or is refused (Grafana CVE-2025-3454): as the
 // one who may, who may not, and nobody.
 func TestPathTricks(t *testing.T) {
@@ -172,7 +157,7 @@ func TestPathTricks(t *testing.T) {
 	r := run(t, f.Database, storetest.Now, nil)
 	template := f.Templates[0].String()
 	callers := map[string]string{"auditor": r.token(t, access.RoleOrganizationAuditor, f.Organization), "member": r.token(t, access.RoleMember, everywhere), "nobody": "x"}
-	for _, plain := range []string{"/api/v2/insights/user-activity?" + week, "/api/v2/templates/" + template + "/daus", "/api/v2/access/role-bindings"} {
+	for _, plain := range []string{"/api/v2/insights/user-activity?" + wiretest.Week, "/api/v2/templates/" + template + "/daus", "/api/v2/access/role-bindings"} {
 		path, query, _ := strings.Cut(plain, "?")
 		target := func(path string) string { return strings.TrimSuffix(path+"?"+query, "?") }
 		last := path[strings.LastIndex(path, "/")+1:]
@@ -225,7 +210,7 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 		Organizations: []*insightsv1.Organization{{Id: other.String(), Name: "other"}}, Templates: []*insightsv1.Template{{Id: foreign.String(), OrganizationId: other.String(), Name: "foreign"}},
 	})
 	auditor, member := r.token(t, access.RoleOrganizationAuditor, own.Organization), r.token(t, access.RoleMember, everywhere)
-	const path = "/api/v2/insights/diagnosis?" + week
+	const path = "/api/v2/insights/diagnosis?" + wiretest.Week
 	ask := func(token, more string) (int, string) {
 		code, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+more)
 		return code, string(text)
@@ -273,9 +258,9 @@ func TestUnknownAndForbiddenAreOne(t *testing.T) {
 	})
 	auditor := r.token(t, access.RoleOrganizationAuditor, f.Organization)
 	for name, path := range map[string]string{
-		"template insights": "/api/v2/insights/templates?" + week + "&template_ids=", "user activity": "/api/v2/insights/user-activity?" + week + "&template_ids=",
-		"user latency": "/api/v2/insights/user-latency?" + week + "&template_ids=", "diagnosis": "/api/v2/insights/diagnosis?" + week + "&template_ids=",
-		"among own ones": "/api/v2/insights/templates?" + week + "&template_ids=" + f.Templates[0].String() + ",", "activity": activityPath + "?start=2023-08-07T00:00:00Z&end=2023-08-14T00:00:00Z&interval=1%20day&org=",
+		"template insights": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=", "user activity": "/api/v2/insights/user-activity?" + wiretest.Week + "&template_ids=",
+		"user latency": "/api/v2/insights/user-latency?" + wiretest.Week + "&template_ids=", "diagnosis": "/api/v2/insights/diagnosis?" + wiretest.Week + "&template_ids=",
+		"among own ones": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=" + f.Templates[0].String() + ",", "activity": activityPath + "?start=2023-08-07T00:00:00Z&end=2023-08-14T00:00:00Z&interval=1%20day&org=",
 		"users per day": "/api/v2/templates/ID/daus",
 	} {
 		var want string
@@ -350,7 +335,7 @@ func TestAmbiguousBodies(t *testing.T) {
 func TestForwardedHeadersChangeNothing(t *testing.T) {
 	t.Parallel()
 	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, log) })
+	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, log) })
 	owner := "Coder-Session-Token: " + r.token(t, access.RoleOwner, everywhere)
 	ask := func(headers ...string) string {
 		code, header, text := rawWithHeader(t, r.HTTPAddress(), "GET /api/v2/access/me HTTP/1.1", append(headers, owner)...)
@@ -378,7 +363,7 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 func TestMethodsSpeltOtherwise(t *testing.T) {
 	t.Parallel()
 	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *Options) { c.Logger = watchLog(t, database, log) })
+	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, log) })
 	token := r.token(t, access.RoleOwner, everywhere)
 	const method = insightsv1.AccessService_WhoAmI_FullMethodName
 	if got := r.rawMethod(t, method, token); got != codes.OK {
@@ -476,7 +461,7 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 	}
 	names := func() []string {
 		contentType, body := r.scrape(t, "")
-		samples, _ := parseMetrics(t, contentType, body)
+		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(s string) bool { return strings.Contains(s, `"go_`) || strings.Contains(s, `"process_`) })
 	}
 	ask := func(i int) {
@@ -528,7 +513,7 @@ func TestTamperedPageTokens(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 6)
 	ask := func(token string) (int, string) {
-		code, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/insights/user-activity?"+week+"&page_size=2&page_token="+token)
+		code, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/insights/user-activity?"+wiretest.Week+"&page_size=2&page_token="+token)
 		return code, string(text)
 	}
 	_, body := r.get(t, owner, "/api/v2/insights/user-activity", map[string][]string{"start_time": {"2023-08-13T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"2"}})

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -33,7 +36,7 @@ func TestAgentPosesAsAnother(t *testing.T) {
 	token, ingest := secrets[0].Reveal(), insightsv1.NewIngestServiceClient(r.conn)
 	var minutes int // that the agent was acknowledged for itself
 	report := func(agent string, minute int) *insightsv1.AgentReport {
-		return sessionAt(agent, uint64(minute+1), storetest.Now.Add(-time.Duration(minute)*time.Minute))
+		return wiretest.SessionAt(agent, uint64(minute+1), storetest.Now.Add(-time.Duration(minute)*time.Minute))
 	}
 	for name, spelt := range map[string]string{
 		"another agent": other, "another agent in capitals": strings.ToUpper(other), "an agent that does not exist": uuid.NewString(),
@@ -96,7 +99,7 @@ func TestTokenRotationLosesNothing(t *testing.T) {
 			return must(t, insightsv1.NewAccessServiceClient(r.conn).CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: agent}})
 		}
 		report := func(token string) {
-			r.reportStats(t, token, []*insightsv1.AgentReport{sessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute))})
+			r.reportStats(t, token, []*insightsv1.AgentReport{wiretest.SessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute))})
 			next++
 		}
 		current := create()
@@ -145,17 +148,17 @@ type revoked struct {
 // Grafana CVE-2026-33381).
 func TestRevocationSilencesOpenStreams(t *testing.T) {
 	t.Parallel()
-	i := newIssuer(t)
-	key := i.rotate(t, "one")
+	i := wiretest.NewIssuer(t)
+	key := i.Rotate(t, "one")
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	clock := &movingClock{now: storetest.Now}
-	r := run(t, f.Database, storetest.Now, func(c *Options) {
+	r := run(t, f.Database, storetest.Now, func(c *server.Options) {
 		s, err := store.Open(t.Context(), store.Options{Database: f.Database, Clock: clock.tell})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		c.Store, c.Clock, c.OIDC = s, clock.tell, &OIDC{Issuer: i.URL, Audience: "insights"}
+		c.Store, c.Clock, c.OIDC = s, clock.tell, &guard.OIDC{Issuer: i.URL, Audience: "insights"}
 	})
 	owner, controlPlane := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleControlPlane, everywhere)
 	admin := insightsv1.NewAccessServiceClient(r.conn)
@@ -194,9 +197,9 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		return apply(&insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: people[n].String(), Username: "gone", Status: "suspended"}}})
 	}
 	jwt := func(n int) string {
-		return sign(t, jose.RS256, key, map[string]any{"iss": i.URL, "aud": "insights", "sub": people[n].String(), "exp": clock.tell().Add(time.Hour).Unix(), "n": n})
+		return wiretest.Sign(t, jose.RS256, key, map[string]any{"iss": i.URL, "aud": "insights", "sub": people[n].String(), "exp": clock.tell().Add(time.Hour).Unix(), "n": n})
 	}
-	later := func() { clock.advance(time.Hour + jwtLeeway + time.Second) }
+	later := func() { clock.advance(time.Hour + guard.JwtLeeway + time.Second) }
 
 	agentToken, service, second := create("agent", f.Agents[0][0], 0), uuid.New(), uuid.New()
 	binding := grant("service", service)
@@ -310,7 +313,7 @@ func (o *streamReporter) report(context.Context) (err error) {
 		}
 	}
 	o.sequence++
-	_ = o.stream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{sessionAt(o.agent, o.sequence, storetest.Now)}}) // what Recv says counts
+	_ = o.stream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(o.agent, o.sequence, storetest.Now)}}) // what Recv says counts
 	for acknowledged := uint64(0); acknowledged < o.sequence; {
 		answer, err := o.stream.Recv()
 		if err != nil {
@@ -339,4 +342,5 @@ func (r *running) proxyReporter(t *testing.T, token string, f *storetest.Fixture
 }
 
 func (p proxyReporter) report(ctx context.Context) error { return p(ctx) }
-func (proxyReporter) reopen()                            {}
+
+func (proxyReporter) reopen() {}

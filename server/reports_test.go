@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -44,7 +45,7 @@ func TestCapacityReport(t *testing.T) {
 	got.Hours = nil
 	midnight := func(day string) string { return "2023-" + day + "T00:00:00+05:30" }
 	want := &insightsv1.CapacityReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: texts(union(ids)), ActiveUsers: 6, PeakUsers: 6,
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(call.Union(ids)), ActiveUsers: 6, PeakUsers: 6,
 		Weeks: []*insightsv1.WeekLoad{
 			{StartTime: midnight("07-17"), EndTime: midnight("07-24")},
 			{StartTime: midnight("07-24"), EndTime: midnight("07-31")},

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -25,7 +26,7 @@ func TestResend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := storetest.Postgres(t)
-			change := func(c *Options) {
+			change := func(c *server.Options) {
 				c.UsageStats, c.IngestMaxAge = v.usageStats(), 10*365*24*time.Hour
 			}
 			servers := []*running{run(t, database, v.Clock.Now, change), run(t, database, v.Clock.Now, change)}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -26,16 +27,16 @@ var databases = map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "
 
 // running is a server in a test, reached as users reach it.
 type running struct {
-	*Server
+	*server.Server
 	store   *store.Store
-	options Options
+	options server.Options
 	conn    *grpc.ClientConn
 }
 
 // run starts a server whose clock stands still, and stops it with the test.
-func run(t *testing.T, database string, now time.Time, change func(*Options)) *running {
+func run(t *testing.T, database string, now time.Time, change func(*server.Options)) *running {
 	t.Helper()
-	c := Options{
+	c := server.Options{
 		Store: storetest.Open(t, database, now), Logger: watchLog(t, database),
 		Clock:       func() time.Time { return now },
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
@@ -45,7 +46,7 @@ func run(t *testing.T, database string, now time.Time, change func(*Options)) *r
 	if change != nil {
 		change(&c)
 	}
-	s, err := New(c)
+	s, err := server.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-package server
+package server_test
 
 import (
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -13,7 +14,7 @@ import (
 func TestScrapeToken(t *testing.T) {
 	t.Parallel()
 	const token = "a-token-for-scrapes"
-	guarded := run(t, storetest.SQLite(t), storetest.Now, func(c *Options) { c.PrometheusToken = token })
+	guarded := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.PrometheusToken = token })
 	open := run(t, storetest.SQLite(t), storetest.Now, nil)
 	for name, c := range map[string]struct {
 		server *running

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -114,7 +115,7 @@ func TestWatchedLogFindsSecrets(t *testing.T) {
 	t.Parallel()
 	database := "postgres://postgres:hunter2@127.0.0.1:5432/insights"
 	secret := access.NewToken().Reveal()
-	jwt := sign(t, jose.HS256, make([]byte, 32), map[string]any{"sub": "x", "exp": 1})
+	jwt := wiretest.Sign(t, jose.HS256, make([]byte, 32), map[string]any{"sub": "x", "exp": 1})
 	for name, c := range map[string]struct {
 		write func(*slog.Logger)
 		want  string

@@ -1,7 +1,3 @@
-// Package server is how the outside comes in: gRPC services, interceptors, the REST gateway, metrics and the page.
-//
-// Every call, over gRPC or REST, passes the same chain of interceptors. What comes in as a report goes through one group
-// commit into the store; what is asked becomes one window and one pass over the store.
 package server
 
 import (
@@ -29,6 +25,14 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/admin"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/server/internal/gauges"
+	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/internal/ingest"
+	"github.com/template-insights/insights/server/internal/insights"
+	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store"
 )
 
@@ -55,7 +59,7 @@ type Options struct {
 	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
 	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
-	OIDC              *OIDC            // whose JSON web tokens are accepted; nil: nobody's
+	OIDC              *guard.OIDC      // whose JSON web tokens are accepted; nil: nobody's
 	CoderURL          string           // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
 	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
@@ -67,6 +71,12 @@ type Options struct {
 	Reflection        bool             // serve gRPC reflection
 	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
 }
+
+// OIDC is an issuer whose JSON web tokens are accepted.
+type OIDC = guard.OIDC
+
+// CompatSeed names the labels of metrics that the older documentation tells of.
+const CompatSeed = gauges.CompatSeed
 
 func (o Options) check() error {
 	if o.Store == nil || o.Logger == nil {
@@ -80,8 +90,8 @@ func (o Options) check() error {
 
 // Limits of connections.
 const (
-	maxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
-	maxCalls       = 100             // calls and streams that are open on one connection; further ones wait
+	MaxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
+	MaxCalls       = 100             // calls and streams that are open on one connection; further ones wait
 	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
 	healthInterval = 5 * time.Second
 
@@ -94,14 +104,14 @@ type Server struct {
 	options    Options
 	grpc       *grpc.Server
 	health     *health.Server
-	guard      *guard
-	ingest     *ingest
-	insights   *insightsService
-	usage      *insightsCollector
-	deployment *deploymentCollector
-	erasures   *erasures
-	gateway    *gateway
-	page       *exposition
+	guard      *guard.Guard
+	ingest     *ingest.Service
+	insights   *insights.Service
+	usage      *gauges.Usage
+	deployment *gauges.Deployment
+	erasures   *admin.Erasures
+	gateway    *rest.Gateway
+	page       *exposition.Endpoint
 	http       *http.Server
 	prometheus *http.Server
 	pprof      *http.Server // nil: profiles are not served
@@ -126,13 +136,13 @@ func New(o Options) (*Server, error) {
 	)
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	registry.MustRegister(calls)
-	page := newExposition(registry, o.SeriesBudget)
+	page := exposition.New(registry, o.SeriesBudget)
 	s := &Server{options: o, health: health.NewServer(), page: page}
 	var err error
-	if s.guard, err = newGuard(guardOptions{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls); err != nil {
+	if s.guard, err = guard.New(guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls); err != nil {
 		return nil, err
 	}
-	if s.ingest, err = newIngest(ingestOptions{
+	if s.ingest, err = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge, MaxAhead: o.IngestMaxAhead,
 		ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats, UsageRetention: o.UsageRetention,
 		LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention, CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy,
@@ -140,33 +150,33 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
-	if s.insights, err = newInsightsService(insightsOptions{
+	if s.insights, err = insights.New(insights.Options{
 		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
 		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
 	}); err != nil {
 		return nil, err
 	}
-	gauged := gaugesOptions{Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin}
-	if s.deployment, err = newDeploymentCollector(gauged); err != nil {
+	gauged := gauges.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin}
+	if s.deployment, err = gauges.NewDeployment(gauged); err != nil {
 		return nil, err
 	}
-	s.usage = newInsightsCollector(gauged)
-	page.mustAdd(s.usage)
-	page.mustAdd(s.deployment)
-	s.erasures = newErasures(o.Store, o.Logger, s.ingest.forget, s.usage.forget, s.deployment.forget)
-	s.grpc = grpc.NewServer(append(s.transport(), s.guard.serverOptions()...)...)
-	cookie := newSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
+	s.usage = gauges.NewUsage(gauged)
+	page.MustAdd(s.usage)
+	page.MustAdd(s.deployment)
+	s.erasures = admin.NewErasures(o.Store, o.Logger, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
+	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
+	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
 	s.register(cookie)
-	if err := s.guard.readRules(s.grpc.GetServiceInfo()); err != nil {
+	if err := s.guard.ReadRules(s.grpc.GetServiceInfo()); err != nil {
 		return nil, err
 	}
 	calls.InitializeMetrics(s.grpc)
-	if s.gateway, err = newGateway(restOptions{
-		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.issuer(), Cookie: cookie, ExternalURL: o.ExternalURL, TrustedProxies: o.TrustedProxies,
+	if s.gateway, err = rest.New(rest.Options{
+		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL, TrustedProxies: o.TrustedProxies,
 	}); err != nil {
 		return nil, err
 	}
-	s.http, s.prometheus = newHTTPServer(o, s.gateway), newHTTPServer(o, requireToken(o.PrometheusToken, page.handler()))
+	s.http, s.prometheus = newHTTPServer(o, s.gateway), newHTTPServer(o, requireToken(o.PrometheusToken, page.Handler()))
 	s.prometheus.TLSConfig = nil // scrapes stay plaintext: the address is loopback unless an operator says otherwise
 	if o.PprofAddress != "" {
 		s.pprof = newHTTPServer(o, pprofHandler())
@@ -178,17 +188,17 @@ func New(o Options) (*Server, error) {
 // transport is how connections are held.
 func (s *Server) transport() []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.ForceServerCodecV2(newPartsCodec()),
-		grpc.MaxHeaderListSize(maxGRPCHeader),
-		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.MaxRecvMsgSize(call.MaxMessage),
+		grpc.ForceServerCodecV2(rest.NewPartsCodec()),
+		grpc.MaxHeaderListSize(rest.MaxGRPCHeader),
+		grpc.MaxConcurrentStreams(MaxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// Of a stream that is not read no more than this waits in memory.
 		grpc.StaticStreamWindowSize(streamBytes),
 		grpc.StaticConnWindowSize(connectionBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 20 * time.Second, Timeout: 10 * time.Second,
-			MaxConnectionAge: connectionAge(s.options.MaxStreamAge), MaxConnectionAgeGrace: s.options.MaxStreamAge,
+			MaxConnectionAge: ingest.ConnectionAge(s.options.MaxStreamAge), MaxConnectionAgeGrace: s.options.MaxStreamAge,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
@@ -200,12 +210,12 @@ func (s *Server) transport() []grpc.ServerOption {
 }
 
 // register adds the services.
-func (s *Server) register(cookie sessionCookie) {
+func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
-	insightsv1.RegisterCatalogServiceServer(s.grpc, newCatalogService(s.options.Store))
+	insightsv1.RegisterCatalogServiceServer(s.grpc, admin.NewCatalog(s.options.Store))
 	insightsv1.RegisterInsightsServiceServer(s.grpc, s.insights)
-	insightsv1.RegisterAccessServiceServer(s.grpc, newAccessService(s.options.Store, s.options.Clock, s.insights, cookie))
-	insightsv1.RegisterPrivacyServiceServer(s.grpc, newPrivacyService(s.options.Store, s.erasures))
+	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
+	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
@@ -229,7 +239,7 @@ func (s *Server) listen() (err error) {
 		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
-		*l.listener = limitConnections(*l.listener, s.options.MaxConnections, s.options.Logger)
+		*l.listener = guard.LimitConnections(*l.listener, s.options.MaxConnections, s.options.Logger)
 	}
 	return nil
 }
@@ -247,7 +257,7 @@ func (s *Server) closeListeners() error {
 // newHTTPServer bounds what a client may hold open.
 func newHTTPServer(o Options, handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: handler, TLSConfig: o.TLS, MaxHeaderBytes: maxHTTPHeader,
+		Handler: handler, TLSConfig: o.TLS, MaxHeaderBytes: MaxHTTPHeader,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
@@ -285,21 +295,21 @@ func (s *Server) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			err = nil // it was stopped before it began
 		}
-		return errors.Join(err, s.closeListeners(), s.gateway.close())
+		return errors.Join(err, s.closeListeners(), s.gateway.Close())
 	}
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.run, s.guard.run, s.erasures.run, s.watchHealth}
+	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.watchHealth}
 	if s.prometheusListener != nil {
-		owned = append(owned, s.usage.run, s.deployment.run)
+		owned = append(owned, s.usage.Run, s.deployment.Run)
 	}
 	for _, run := range owned {
 		work.Go(func() { run(background) })
 	}
 	serving, failed := errgroup.WithContext(ctx)
 	serving.Go(func() error { return serveGRPC(s.grpc, s.grpcListener) })
-	serving.Go(func() error { return serveGRPC(s.grpc, s.gateway.listener) })
+	serving.Go(func() error { return serveGRPC(s.grpc, s.gateway.Listener) })
 	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
 	if s.prometheusListener != nil {
 		serving.Go(func() error { return serveHTTP(s.prometheus, s.prometheusListener) })
@@ -310,21 +320,21 @@ func (s *Server) Run(ctx context.Context) error {
 	<-failed.Done()
 	s.stop(context.WithoutCancel(ctx))
 	err := serving.Wait()
-	s.guard.wait()
+	s.guard.Wait()
 	stopBackground()
 	work.Wait()
-	return errors.Join(err, s.gateway.close())
+	return errors.Join(err, s.gateway.Close())
 }
 
 // Refresh writes down what agents said of themselves, and brings what metrics show of the database up to date. All of it
 // happens by and by while the server runs.
 func (s *Server) Refresh(ctx context.Context) error {
-	return errors.Join(s.ingest.refresh(ctx), s.usage.refresh(ctx), s.deployment.refresh(ctx))
+	return errors.Join(s.ingest.Refresh(ctx), s.usage.Refresh(ctx), s.deployment.Refresh(ctx))
 }
 
 // keepErased erases again whom a backup brought back, before anybody sees them.
 func (s *Server) keepErased(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, eraseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, admin.EraseTimeout)
 	defer cancel()
 	n, err := s.options.Store.KeepErased(ctx)
 	if err != nil {
@@ -358,7 +368,7 @@ func serveHTTP(server *http.Server, l net.Listener) (err error) {
 // stop ends what is open, gently at first: REST before gRPC, because it goes through it.
 func (s *Server) stop(ctx context.Context) {
 	s.health.Shutdown()
-	s.ingest.drain()
+	s.ingest.Drain()
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	cut := context.AfterFunc(ctx, s.grpc.Stop)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"crypto/tls"
@@ -12,6 +12,9 @@ import (
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -65,7 +68,7 @@ func TestSession(t *testing.T) {
 	}
 	status, _, text := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(cookie))
 	var me insightsv1.WhoAmIResponse
-	if err := (jsonMarshaler{}).Unmarshal(text, &me); err != nil || status != http.StatusOK || me.GetUsername() != "user0" {
+	if err := (rest.JSONMarshaler{}).Unmarshal(text, &me); err != nil || status != http.StatusOK || me.GetUsername() != "user0" {
 		t.Fatalf("who am I: %d %s %v", status, text, err)
 	}
 	var tokens struct{ Tokens []map[string]any }
@@ -182,13 +185,13 @@ func TestSignInLink(t *testing.T) {
 // Where the page comes over TLS its cookie never travels otherwise, and no neighbor can plant one.
 func TestSessionCookieOverTLS(t *testing.T) {
 	t.Parallel()
-	certificate, roots := selfSigned(t)
+	certificate, roots := wiretest.SelfSigned(t)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
-	for name, change := range map[string]func(*Options){
-		"TLS": func(c *Options) {
+	for name, change := range map[string]func(*server.Options){
+		"TLS": func(c *server.Options) {
 			c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 		},
-		"TLS of a proxy": func(c *Options) { c.ExternalURL = "https://insights.example.com" },
+		"TLS of a proxy": func(c *server.Options) { c.ExternalURL = "https://insights.example.com" },
 	} {
 		r := run(t, storetest.SQLite(t), storetest.Now, change)
 		scheme := "http://"
@@ -209,18 +212,6 @@ func TestSessionCookieOverTLS(t *testing.T) {
 		cookie := (&http.Response{Header: header}).Cookies()[0]
 		if cookie.Name != "__Host-insights_session" || !cookie.Secure || cookie.Path != "/" || cookie.Domain != "" || !cookie.HttpOnly {
 			t.Errorf("%s: %+v", name, cookie)
-		}
-	}
-}
-
-func TestExternalURL(t *testing.T) {
-	t.Parallel()
-	for url, ok := range map[string]bool{
-		"": true, "https://insights.example.com": true, "http://127.0.0.1:8080": true,
-		"insights.example.com": false, "https://insights.example.com/": false, "https://u:p@insights.example.com": false, "javascript:alert(1)": false, "https://": false, "https://a?b": false, "https://a#b": false,
-	} {
-		if err := (restOptions{ExternalURL: url}).check(); (err == nil) != ok {
-			t.Errorf("%q: %v", url, err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -123,7 +124,7 @@ func TestUserStatusVector(t *testing.T) {
 func TestUserStatusCounts(t *testing.T) {
 	t.Parallel()
 	v := readStatusVector(t)
-	r := run(t, storetest.SQLite(t), instant(t, "2023-11-08T14:20:00Z"), nil)
+	r := run(t, storetest.SQLite(t), wiretest.Instant(t, "2023-11-08T14:20:00Z"), nil)
 	owner := r.token(t, access.RoleOwner, everywhere)
 	ask := func(token string, params url.Values) map[string]any {
 		t.Helper()

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -20,9 +20,12 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/ingest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -47,13 +50,6 @@ func agentStreamOf(t *testing.T, c *company, agent string) insightsv1.IngestServ
 		t.Fatal("first answer:", first, err)
 	}
 	return stream
-}
-
-// sessionAt is a report of an open editor.
-func sessionAt(agent string, sequence uint64, at time.Time) *insightsv1.AgentReport {
-	return &insightsv1.AgentReport{
-		AgentId: agent, Sequence: sequence, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
-	}
 }
 
 func sendReports(t *testing.T, stream insightsv1.IngestService_StreamStatsClient, reports ...*insightsv1.AgentReport) {
@@ -103,7 +99,7 @@ func TestStreamsOfOneAgent(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	var last insightsv1.IngestService_StreamStatsClient
-	for range maxAgentStreams {
+	for range ingest.MaxAgentStreams {
 		last = agentStreamOf(t, c, c.agents[0])
 	}
 	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
@@ -125,7 +121,7 @@ func TestStreamsOfOneAgent(t *testing.T) {
 	}
 	agentStreamOf(t, c, c.agents[1])
 	controlPlane := as(t.Context(), c.token(t, access.RoleControlPlane, everywhere))
-	for range maxAgentStreams + 1 {
+	for range ingest.MaxAgentStreams + 1 {
 		stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(controlPlane)
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +136,7 @@ func TestStreamsOfOneAgent(t *testing.T) {
 	if _, err := last.Recv(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	waitFor(t, 10*time.Second, "room for another stream", func() bool { return another() == nil })
+	wiretest.WaitFor(t, 10*time.Second, "room for another stream", func() bool { return another() == nil })
 }
 
 // What is acknowledged is in the answers at once.
@@ -148,9 +144,9 @@ func TestAcknowledgedIsAnswered(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	stream := agentStreamOf(t, c, c.agents[0])
-	day := instant(t, "2023-03-27T00:00:00Z")
+	day := wiretest.Instant(t, "2023-03-27T00:00:00Z")
 	for i := range 20 {
-		sendReports(t, stream, sessionAt(c.agents[0], uint64(i+1), day.Add(time.Duration(i)*time.Minute)))
+		sendReports(t, stream, wiretest.SessionAt(c.agents[0], uint64(i+1), day.Add(time.Duration(i)*time.Minute)))
 		begin := time.Now()
 		settled(t, stream, uint64(i+1))
 		if got := c.minutes(t, day); got != int64(i+1) {
@@ -168,11 +164,11 @@ func TestStreamRejects(t *testing.T) {
 	now := c.options.Clock()
 	agent := c.agents[0]
 	stream := agentStreamOf(t, c, agent)
-	old, ahead, long, negative, name := sessionAt(agent, 1, now.Add(-8*24*time.Hour)), sessionAt(agent, 2, now.Add(6*time.Minute)), sessionAt(agent, 3, now), sessionAt(agent, 4, now), sessionAt(agent, 6, now)
+	old, ahead, long, negative, name := wiretest.SessionAt(agent, 1, now.Add(-8*24*time.Hour)), wiretest.SessionAt(agent, 2, now.Add(6*time.Minute)), wiretest.SessionAt(agent, 3, now), wiretest.SessionAt(agent, 4, now), wiretest.SessionAt(agent, 6, now)
 	long.Interval = durationpb.New(11 * time.Minute)
 	negative.RxBytes = -1
 	name.AgentVersion = strings.Repeat("v", 129)
-	sendReports(t, stream, old, ahead, long, negative, sessionAt(agent, 5, now), name)
+	sendReports(t, stream, old, ahead, long, negative, wiretest.SessionAt(agent, 5, now), name)
 	var got []string
 	for _, r := range settled(t, stream, 6) {
 		field, _, _ := strings.Cut(r.GetReason(), " ")
@@ -182,7 +178,7 @@ func TestStreamRejects(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rejections (-want +got):\n%s", diff)
 	}
-	sendReports(t, stream, sessionAt(agent, 7, now), sessionAt(agent, 7, now))
+	sendReports(t, stream, wiretest.SessionAt(agent, 7, now), wiretest.SessionAt(agent, 7, now))
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +197,7 @@ func TestAgentReportsForItselfAlone(t *testing.T) {
 	c := newCompany(t)
 	for name, agent := range map[string]string{"another agent": c.agents[1], "an agent that does not exist": uuid.NewString()} {
 		stream := agentStreamOf(t, c, c.agents[0])
-		sendReports(t, stream, sessionAt(agent, 1, c.options.Clock()))
+		sendReports(t, stream, wiretest.SessionAt(agent, 1, c.options.Clock()))
 		if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
 			t.Errorf("a report for %s: %v", name, err)
 		}
@@ -214,7 +210,7 @@ func TestMessageSizes(t *testing.T) {
 	c := newCompany(t)
 	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
 	sized := func(size int) *insightsv1.ReportStatsRequest {
-		report := sessionAt(c.agents[0], 1, c.options.Clock())
+		report := wiretest.SessionAt(c.agents[0], 1, c.options.Clock())
 		message := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
 		report.DerpRegion = strings.Repeat("x", size-proto.Size(message)-4) // of its own key and length
 		for proto.Size(message) < size {
@@ -225,17 +221,17 @@ func TestMessageSizes(t *testing.T) {
 		}
 		return message
 	}
-	for _, size := range []int{maxAgentMessage - 1, maxAgentMessage, maxAgentMessage + 1} {
+	for _, size := range []int{ingest.MaxAgentMessage - 1, ingest.MaxAgentMessage, ingest.MaxAgentMessage + 1} {
 		stream := agentStreamOf(t, c, c.agents[0])
 		sendReports(t, stream, sized(size).GetReports()...)
 		answer, err := stream.Recv()
-		if fits := size <= maxAgentMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+		if fits := size <= ingest.MaxAgentMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a message of an agent of %d bytes: %v, %v", size, answer, err)
 		}
 	}
-	for _, size := range []int{maxMessage - 1, maxMessage, maxMessage + 1} {
+	for _, size := range []int{call.MaxMessage - 1, call.MaxMessage, call.MaxMessage + 1} {
 		answer, err := insightsv1.NewIngestServiceClient(c.conn).ReportStats(as(t.Context(), controlPlane), sized(size))
-		if fits := size <= maxMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+		if fits := size <= call.MaxMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a message of a control plane of %d bytes: %v, %v", size, answer, err)
 		}
 	}
@@ -248,7 +244,7 @@ func TestUnknownAndDeletedAgents(t *testing.T) {
 	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
 	ingest := insightsv1.NewIngestServiceClient(c.conn)
 	agent, workspace := uuid.NewString(), uuid.NewString()
-	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{sessionAt(agent, 1, c.options.Clock().Add(time.Minute))}}
+	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(agent, 1, c.options.Clock().Add(time.Minute))}}
 	answer := must(t, ingest.ReportStats, controlPlane, report)
 	if len(answer.GetRejected()) != 1 || answer.GetRejected()[0].GetPermanent() || answer.GetAcknowledged() != 0 {
 		t.Errorf("unknown agent: %v", answer)
@@ -288,7 +284,7 @@ func TestPoisonReport(t *testing.T) {
 	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
 	var reports []*insightsv1.AgentReport
 	for i := range 200 {
-		report := sessionAt(v.Agents[i%2][i%3].String(), 0, storetest.Now.Add(-time.Duration(i)*time.Minute))
+		report := wiretest.SessionAt(v.Agents[i%2][i%3].String(), 0, storetest.Now.Add(-time.Duration(i)*time.Minute))
 		if i == 77 {
 			report.SessionCounts = map[string]int64{"poison": 1}
 		}
@@ -307,7 +303,7 @@ func TestDrain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
-			s, err := New(Options{
+			s, err := server.New(server.Options{
 				Store: f.Store, Logger: watchLog(t, f.Database), Clock: func() time.Time { return storetest.Now },
 				GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 				IngestMaxAge: 24 * time.Hour, ReportInterval: 30 * time.Second, UsageStats: true,
@@ -327,7 +323,7 @@ func TestDrain(t *testing.T) {
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
 			for i := range 100 {
-				sendReports(t, stream, sessionAt(agent, uint64(i+1), storetest.Now.Add(-time.Duration(i)*time.Minute)))
+				sendReports(t, stream, wiretest.SessionAt(agent, uint64(i+1), storetest.Now.Add(-time.Duration(i)*time.Minute)))
 			}
 			settled(t, stream, 1)
 			begin := time.Now()

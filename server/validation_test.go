@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -113,10 +114,10 @@ func (c validationCase) checkGRPC(t *testing.T, r *running, owner string, req pr
 		}
 		return
 	}
-	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message || c.Expected.Detail != "" && detailOf(err) != c.Expected.Detail {
-		t.Errorf("got %v %q, want InvalidArgument: %s %s", err, detailOf(err), c.Expected.Message, c.Expected.Detail)
+	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message || c.Expected.Detail != "" && wiretest.DetailOf(err) != c.Expected.Detail {
+		t.Errorf("got %v %q, want InvalidArgument: %s %s", err, wiretest.DetailOf(err), c.Expected.Message, c.Expected.Detail)
 	}
-	c.checkFaults(t, faults(t, err))
+	c.checkFaults(t, wiretest.Faults(t, err))
 }
 
 // checkFaults looks for the faults that have to be told; more may be.

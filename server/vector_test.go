@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"encoding/json"
@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -244,7 +245,7 @@ func TestVectors(t *testing.T) {
 		for name, v := range vectors(t) {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				r := run(t, open(t), v.Clock.Now, func(c *Options) { c.UsageStats = v.usageStats() })
+				r := run(t, open(t), v.Clock.Now, func(c *server.Options) { c.UsageStats = v.usageStats() })
 				v.feed(t, r)
 				v.check(t, r, r.token(t, access.RoleOwner, everywhere))
 			})

@@ -14,37 +14,37 @@ type mutant struct {
 var mutants = []mutant{
 	// Taking reports.
 	{
-		"minutes of an interval are rounded down", "server/report.go",
+		"minutes of an interval are rounded down", "server/internal/ingest/report.go",
 		"max(1, int64((interval+time.Minute-1)/time.Minute))", "max(1, int64(interval/time.Minute))",
-		"server", "FuzzReport",
+		"server/internal/ingest", "FuzzReport",
 	},
 	{
-		"a report reaches back before 1970", "server/report.go",
+		"a report reaches back before 1970", "server/internal/ingest/report.go",
 		"first := max(0, last-r.minutes+1)", "first := last - r.minutes + 1",
-		"server", "FuzzReport",
+		"server/internal/ingest", "FuzzReport",
 	},
 	{
-		"a latency belongs to the first minute of its interval", "server/report.go",
+		"a latency belongs to the first minute of its interval", "server/internal/ingest/report.go",
 		"Bins: []byte{minute.Bin(r.latency)}}, last, last)", "Bins: []byte{minute.Bin(r.latency)}}, first, first)",
-		"server", "FuzzReport",
+		"server/internal/ingest", "FuzzReport",
 	},
 	{
-		"an app session includes the minute at which it ends", "server/report.go",
+		"an app session includes the minute at which it ends", "server/internal/ingest/report.go",
 		"(ended.UnixMicro()+minuteMicros-1)/minuteMicros-1 //", "ended.UnixMicro()/minuteMicros //",
-		"server", "FuzzAppSession",
+		"server/internal/ingest", "FuzzAppSession",
 	},
 	{
-		"reports from the future are taken", "server/report.go",
+		"reports from the future are taken", "server/internal/ingest/report.go",
 		"case at.After(l.newest):", "case at.After(l.newest.AddDate(100, 0, 0)):",
 		"server", "TestStreamRejects",
 	},
 	{
-		"reports of any age are taken", "server/report.go",
+		"reports of any age are taken", "server/internal/ingest/report.go",
 		"case at.Before(l.oldest):", "case at.Before(l.oldest.AddDate(-100, 0, 0)):",
 		"server", "TestStreamRejects",
 	},
 	{
-		"an agent that the catalog does not know yet is turned away for good", "server/report.go",
+		"an agent that the catalog does not know yet is turned away for good", "server/internal/ingest/report.go",
 		`is not in the catalog", what, id), false}`, `is not in the catalog", what, id), true}`,
 		"server", "TestUnknownAndDeletedAgents",
 	},
@@ -54,87 +54,87 @@ var mutants = []mutant{
 		"store", "TestDirectoryLooksForManyAtOnce",
 	},
 	{
-		"an agent learns which agents there are", "server/ingest.go",
+		"an agent learns which agents there are", "server/internal/ingest/ingest.go",
 		"if caller.Agent != r.agent && !caller.Holds(access.IngestAny) {", "if caller.Agent == uuid.Nil && !caller.Holds(access.IngestAny) {",
 		"server", "TestAgentReportsForItselfAlone",
 	},
 	{
-		"a rejected report is acknowledged as stored", "server/stream.go",
+		"a rejected report is acknowledged as stored", "server/internal/ingest/stream.go",
 		"		s.reject(number, rejected)\n", "		s.settle(number, r.collected, nil)\n",
 		"server", "TestStreamRejects",
 	},
 	{
-		"a sequence that does not rise is taken", "server/stream.go",
+		"a sequence that does not rise is taken", "server/internal/ingest/stream.go",
 		"if message.GetSequence() <= sequence {", "if message.GetSequence() < sequence {",
 		"server", "TestStreamRejects",
 	},
 	{
 		"agents are not told that the server stops", "server/server.go",
-		"	s.ingest.drain()\n", "",
+		"\ts.ingest.Drain()\n", "",
 		"server", "TestDrain",
 	},
 	{
-		"a stream takes a connection for known that it only saw the session of", "server/stream.go",
+		"a stream takes a connection for known that it only saw the session of", "server/internal/ingest/stream.go",
 		" || r.Connected && !known.Connected {", " {",
 		"server", "TestStreamRemembersOnlyWhatIsStored",
 	},
 	{
-		"a stream remembers minutes of another half hour", "server/stream.go",
+		"a stream remembers minutes of another half hour", "server/internal/ingest/stream.go",
 		"if c.HalfHour == r.HalfHour && c.Subject", "if c.Subject",
 		"server", "TestStreamRemembersOnlyWhatIsStored",
 	},
 
 	{
-		"parts within parts of a message are not counted", "server/message_parts.go",
+		"parts within parts of a message are not counted", "server/internal/rest/message_parts.go",
 		"countParts(field.Message(), within, parts)", "countParts(field.Message(), within, new(int))",
-		"server", "TestMessageParts",
+		"server/internal/rest", "TestMessageParts",
 	},
 	{
-		"an old stream is cut instead of asked to go", "server/stream.go",
+		"an old stream is cut instead of asked to go", "server/internal/ingest/stream.go",
 		"time.AfterFunc(streamAge(g.options.MaxStreamAge), s.sendDrain)", "time.AfterFunc(streamAge(g.options.MaxStreamAge), func() {})",
 		"test/chaos", "TestNewReplicaGetsLoad",
 	},
 
 	// Making them durable.
 	{
-		"acknowledged before the commit", "server/commit.go",
+		"acknowledged before the commit", "server/internal/ingest/commit.go",
 		"	err := c.merge(ctx, rows)\n", "	for _, e := range batch {\n		e.settle(nil)\n	}\n	batch = nil\n	err := c.merge(ctx, rows)\n",
 		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
 	},
 	{
-		"acknowledged although the commit failed", "server/commit.go",
-		"return contain(func() error { return c.store.Merge(ctx, rows) })", "return contain(func() error { _ = c.store.Merge(ctx, rows); return nil })",
+		"acknowledged although the commit failed", "server/internal/ingest/commit.go",
+		"return background.Contain(func() error { return c.store.Merge(ctx, rows) })", "return background.Contain(func() error { _ = c.store.Merge(ctx, rows); return nil })",
 		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
 	},
 	{
-		"a failed commit is not tried again", "server/commit.go",
+		"a failed commit is not tried again", "server/internal/ingest/commit.go",
 		"if err == nil || isFault(err) {", "if err == nil || err != nil {",
 		"server", "TestNothingIsAcknowledgedBeforeItsCommit",
 	},
 	{
-		"acknowledged although the database refused it", "server/commit.go",
+		"acknowledged although the database refused it", "server/internal/ingest/commit.go",
 		"		e.settle(err)\n	}\n}\n", "		e.settle(nil)\n	}\n}\n",
 		"server", "TestPoisonReport",
 	},
 	{
-		"one poison report fails its neighbours", "server/commit.go",
+		"one poison report fails its neighbours", "server/internal/ingest/commit.go",
 		"if isFault(err) && len(batch) > 1 {", "if isFault(err) && len(batch) > 1<<20 {",
 		"server", "TestPoisonReport",
 	},
 	{
-		"a panic in a commit ends the server", "server/commit.go",
-		"return contain(func() error { return c.store.Merge(ctx, rows) })", "return c.store.Merge(ctx, rows)",
+		"a panic in a commit ends the server", "server/internal/ingest/commit.go",
+		"return background.Contain(func() error { return c.store.Merge(ctx, rows) })", "return c.store.Merge(ctx, rows)",
 		"test/chaos", "TestPanicAtFailpoints/sqlite",
 	},
 	{
-		"rows that wait for a commit have no bound", "server/commit.go",
+		"rows that wait for a commit have no bound", "server/internal/ingest/commit.go",
 		"size := int64(min(len(e.rows), commitRoom))", "size := int64(min(len(e.rows), 0))",
-		"server", "TestCommitterHoldsBack",
+		"server/internal/ingest", "TestCommitterHoldsBack",
 	},
 	{
-		"settled rows keep their room", "server/commit.go",
+		"settled rows keep their room", "server/internal/ingest/commit.go",
 		"		c.room.Release(size)\n		settle(err)\n", "		settle(err)\n",
-		"server", "TestCommitterHoldsBack",
+		"server/internal/ingest", "TestCommitterHoldsBack",
 	},
 	{
 		"minutes are replaced, not united", "store/merge.go",
@@ -293,97 +293,97 @@ var mutants = []mutant{
 
 	// Session keys of Coder.
 	{
-		"a limited key gives all roles of its user", "server/identity.go",
+		"a limited key gives all roles of its user", "server/internal/call/identity.go",
 		"if i.limits == nil || i.whole.Load() {", "if i.limits == nil || !i.whole.Load() {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"an allow list that names one template limits nothing", "server/coder_keys.go",
+		"an allow list that names one template limits nothing", "server/internal/guard/coder_keys.go",
 		"narrows := func(target string) bool { return target != \"*:*\" }", "narrows := func(target string) bool { return target == \"\" }",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"an empty allow list limits nothing", "server/coder_keys.go",
+		"an empty allow list limits nothing", "server/internal/guard/coder_keys.go",
 		"return !listed || len(allowed) > 0 && ", "return !listed || len(allowed) == 0 || ",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"the one scope of older releases hides the list of scopes", "server/coder_keys.go",
+		"the one scope of older releases hides the list of scopes", "server/internal/guard/coder_keys.go",
 		"scopes = append(scopes, scope)", "scopes = []string{scope}",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"the description of another key counts", "server/coder_keys.go",
+		"the description of another key counts", "server/internal/guard/coder_keys.go",
 		" || key != id || owner != user {", " || key == user.String() || owner == uuid.Nil {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"one template that Coder allows is enough", "server/coder_keys.go",
+		"one template that Coder allows is enough", "server/internal/guard/coder_keys.go",
 		"len(allowed) < len(rights)", "len(allowed) == 0",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"a key that sees a part sees the deployment", "server/daus.go",
+		"a key that sees a part sees the deployment", "server/internal/insights/daus.go",
 		"err != nil || !everything {", "err != nil {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"an organization is asked about without a look at the key", "server/authorize.go",
-		"	if err == nil {\n		scope, err = withinKey(ctx, a.store, scope, false)\n	}\n", "",
+		"an organization is asked about without a look at the key", "server/internal/guard/authorize.go",
+		"\tif err == nil {\n\t\tscope, err = call.WithinKey(ctx, a.Store, scope, false)\n\t}\n", "",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"a key is told to have rights that Coder denies", "server/access.go",
+		"a key is told to have rights that Coder denies", "server/internal/admin/access.go",
 		"p = p.Within(permission, scope, organizations)", "_ = p.Within(permission, scope, organizations)",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
-		"a key that may not read its user says that the service is away", "server/coder_sessions.go",
+		"a key that may not read its user says that the service is away", "server/internal/guard/coder_sessions.go",
 		"http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:", "http.StatusUnauthorized, http.StatusForbidden:",
 		"server", "TestCoderSessions",
 	},
 	{
-		"keys are shown to whom Coder sends callers", "server/coder_sessions.go",
+		"keys are shown to whom Coder sends callers", "server/internal/guard/coder_sessions.go",
 		"func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }", "nil",
 		"server", "TestCoderInTrouble",
 	},
 	{
-		"rights are asked about again by each question", "server/coder_keys.go",
-		"k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(coderTTL)})", "k.sessions.rights.Add(right, coderAnswer[bool]{may, asked})",
+		"rights are asked about again by each question", "server/internal/guard/coder_keys.go",
+		"k.sessions.rights.Add(right, coderAnswer[bool]{may, asked.Add(CoderTTL)})", "k.sessions.rights.Add(right, coderAnswer[bool]{may, asked})",
 		"server", "TestKeysAskSeldom",
 	},
 	{
-		"a question asks Coder about any number of templates", "server/coder_keys.go",
-		"if calls+callsFor(single) > maxRightsCalls {", "if calls < 0 {",
+		"a question asks Coder about any number of templates", "server/internal/guard/coder_keys.go",
+		"if calls+callsFor(single) > MaxRightsCalls {", "if calls < 0 {",
 		"server", "TestKeysAskSeldom",
 	},
 	{
-		"the cookie of Coder may change things", "server/session_cookie.go",
+		"the cookie of Coder may change things", "server/internal/guard/session_cookie.go",
 		"s.coder && safe && len(cookies) == 0", "s.coder && (safe || r != nil) && len(cookies) == 0",
 		"server", "TestCookieOfCoder",
 	},
 	{
-		"REST of everybody waits with session keys", "server/gateway.go",
+		"REST of everybody waits with session keys", "server/internal/rest/gateway.go",
 		"		return l.keys\n", "		return l.own\n",
 		"server", "TestNobodyElseWaitsForCoder",
 	},
 	{
-		"questions of a user wait with those by the session key", "server/ratelimit.go",
-		"limitedCaller{p.Kind, p.ID, isLimited(ctx)}", "limitedCaller{p.Kind, p.ID, false}",
+		"questions of a user wait with those by the session key", "server/internal/guard/ratelimit.go",
+		"limitedCaller{p.Kind, p.ID, call.IsLimited(ctx)}", "limitedCaller{p.Kind, p.ID, false}",
 		"server", "TestNobodyElseWaitsForCoder",
 	},
 	{
-		"a question that failed goes on asking", "server/coder_sessions.go",
+		"a question that failed goes on asking", "server/internal/guard/coder_sessions.go",
 		"	if err := ctx.Err(); err != nil {\n		return answer, err // nobody", "	if err := ctx.Err(); err != nil && len(what) == 0 {\n		return answer, err // nobody",
 		"server", "TestFailedQuestionsAskNoMore",
 	},
 	{
-		"of two fields of one name the last counts", "server/coder_sessions.go",
+		"of two fields of one name the last counts", "server/internal/guard/coder_sessions.go",
 		"seen[folded] = true", "seen[folded] = false",
-		"server", "TestIsWholeKey",
+		"server/internal/guard", "TestIsWholeKey",
 	},
 	{
-		"streams of tokens wait for Coder", "server/authenticate.go",
+		"streams of tokens wait for Coder", "server/internal/guard/authenticate.go",
 		"			a.checkStreams(ctx)\n", "			a.checkForeignStreams(ctx, credential.byCoder)\n			a.checkStreams(ctx)\n",
 		"server", "TestStreamsOfKeys",
 	},
@@ -460,9 +460,9 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
-		"a spreadsheet runs what an export holds", "server/export_csv.go",
+		"a spreadsheet runs what an export holds", "server/internal/rest/export_csv.go",
 		"	if size > 0 && strings.ContainsRune(formulaStarts, first) {\n", "	if size > 2 && strings.ContainsRune(formulaStarts, first) {\n",
-		"server", "TestCSVCells",
+		"server/internal/rest", "TestCSVCells",
 	},
 	{
 		"uniting rows keeps the later minutes only", "store/minute/row.go",
@@ -480,9 +480,9 @@ var mutants = []mutant{
 		"store/minute", "FuzzParseLatencies",
 	},
 	{
-		"a day begins where the clock repeats an evening", "server/window.go",
+		"a day begins where the clock repeats an evening", "server/internal/insights/window.go",
 		`|| t.Equal(startOfDay(t))`, `|| t.Equal(startOfDay(t)) || dayOf(t.Add(-time.Second)) != dayOf(t)`,
-		"server", "FuzzQuestion",
+		"server/internal/insights", "FuzzQuestion",
 	},
 	{
 		"few people are counted where small groups are hidden", "store/published.go",
@@ -505,7 +505,7 @@ var mutants = []mutant{
 		"server", "TestPublishedProperties",
 	},
 	{
-		"reports are stored in the privacy mode off", "server/ingest.go",
+		"reports are stored in the privacy mode off", "server/internal/ingest/ingest.go",
 		"return g.options.UsageStats && mode != store.PrivacyOff", "return g.config.UsageStats",
 		"server", "TestPrivacyModes",
 	},
@@ -532,19 +532,19 @@ var mutants = []mutant{
 
 	// Who may what.
 	{
-		"the access rule is not asked when a stream opens", "server/authorize.go",
-		"!principalOf(stream.Context()).Holds(r.permission) {", "!ok || r.permission == \"\" {",
+		"the access rule is not asked when a stream opens", "server/internal/guard/authorize.go",
+		"!call.PrincipalOf(stream.Context()).Holds(r.Permission) {", `!ok || r.Permission == "" {`,
 		"server", "TestStreamFollowsItsRoles",
 	},
 	{
-		"the access rule is not asked for the messages of a stream", "server/authorize.go",
-		"	_, err := s.authorizer.authorize(s.Context(), s.method, m)\n	return err\n", "	return nil\n",
+		"the access rule is not asked for the messages of a stream", "server/internal/guard/authorize.go",
+		"\t_, err := s.authorizer.Authorize(s.Context(), s.method, m)\n\treturn err\n", "	return nil\n",
 		"server", "TestStreamFollowsItsRoles",
 	},
 	{
-		"an RPC without a rule is served", "server/authorize.go",
-		`return rule{}, errors.New("there is none")`, `return rule{permission: access.Authenticated}, nil`,
-		"server", "TestRPCWithoutRuleStopsTheStart",
+		"an RPC without a rule is served", "server/internal/guard/authorize.go",
+		`return Rule{}, errors.New("there is none")`, "return Rule{Permission: access.Authenticated}, nil",
+		"server/internal/guard", "TestRPCWithoutRuleStopsTheStart",
 	},
 	{
 		"the organization of a template is not looked at", "store/access/decide.go",
@@ -597,7 +597,7 @@ var mutants = []mutant{
 		"store", "TestSQLite/tokens_for_one_call",
 	},
 	{
-		"a token for one call is remembered", "server/authenticate.go",
+		"a token for one call is remembered", "server/internal/guard/authenticate.go",
 		"err != nil || found.principal.Once {", "err != nil {",
 		"server", "TestSignInLink",
 	},
@@ -612,49 +612,49 @@ var mutants = []mutant{
 		"store", "TestSQLite/sessions",
 	},
 	{
-		"the page of another port uses the session", "server/session_cookie.go",
+		"the page of another port uses the session", "server/internal/guard/session_cookie.go",
 		`site != "same-origin" && site != "none" ||`, `site == "cross-site" ||`,
 		"server", "TestSessionCountsForThePageAlone",
 	},
 	{
-		"a form of another site uses the session", "server/session_cookie.go",
+		"a form of another site uses the session", "server/internal/guard/session_cookie.go",
 		" || crossOrigin.Check(r) != nil {", " {",
 		"server", "TestSessionCountsForThePageAlone",
 	},
 	{
-		"a code that another browser asked for signs in", "server/oidc_sign_in.go",
+		"a code that another browser asked for signs in", "server/internal/rest/oidc_sign_in.go",
 		`[]byte(derive("state", kept.Value))) == 0 {`, `[]byte(derive("state", kept.Value))) == 2 {`,
 		"server", "TestIssuerSignIn",
 	},
 	{
-		"a token of the issuer for another request signs in", "server/oidc_sign_in.go",
+		"a token of the issuer for another request signs in", "server/internal/rest/oidc_sign_in.go",
 		`if err != nil || shown.Nonce != derive("nonce", kept.Value) {`, "if err != nil || shown.Nonce == kept.Value {",
 		"server", "TestIssuerSignIn",
 	},
 	{
-		"the first of several credentials counts", "server/authenticate.go",
+		"the first of several credentials counts", "server/internal/guard/authenticate.go",
 		"if len(found) != 1 {", "if len(found) == 0 {",
-		"server", "FuzzCredential",
+		"server/internal/guard", "FuzzCredential",
 	},
 	{
-		"the issuer's tokens for another service count", "server/oidc.go",
-		"ClientID: v.config.Audience,", "SkipClientIDCheck: true,",
+		"the issuer's tokens for another service count", "server/internal/guard/oidc.go",
+		"ClientID: v.Config.Audience,", "SkipClientIDCheck: true,",
 		"server", "TestIssuerTokens",
 	},
 	{
-		"the issuer's tokens never expire", "server/oidc.go",
-		"!ok || end <= float64(now.Add(-jwtLeeway).Unix())", "!ok || end < 0",
+		"the issuer's tokens never expire", "server/internal/guard/oidc.go",
+		"!ok || end <= float64(now.Add(-JwtLeeway).Unix())", "!ok || end < 0",
 		"server", "TestIssuerTokens",
 	},
 	{
-		"a client says where it calls from", "server/gateway.go",
-		`"traceparent", "x-request-id"}, name)`, `"traceparent", "x-request-id", callerAddressKey}, name)`,
-		"server", "FuzzHeader",
+		"a client says where it calls from", "server/internal/rest/gateway.go",
+		`"traceparent", "x-request-id"}, name)`, `"traceparent", "x-request-id", call.CallerAddressKey}, name)`,
+		"server/internal/rest", "FuzzHeader",
 	},
 	{
-		"the first address that a proxy names is believed", "server/gateway.go",
+		"the first address that a proxy names is believed", "server/internal/rest/gateway.go",
 		"for i := len(hops) - 1; i >= 0 && isTrusted(client); i-- {", "for i := 0; i < len(hops) && isTrusted(client); i++ {",
-		"server", "TestClientAddress",
+		"server/internal/rest", "TestClientAddress",
 	},
 	{
 		"files of certificates are not read again", "server/tls_files.go",
@@ -662,14 +662,14 @@ var mutants = []mutant{
 		"test/chaos", "TestClientAuthorityRotation",
 	},
 	{
-		"a database that is away is an error of the server's own", "server/errors.go",
+		"a database that is away is an error of the server's own", "server/internal/call/errors.go",
 		"case store.Unavailable(err):", "case store.Unavailable(err) && err == nil:",
 		"test/chaos", "TestOutage",
 	},
 	{
-		"a page token of another list is taken", "server/paginate.go",
+		"a page token of another list is taken", "server/internal/call/paginate.go",
 		" || token.Question != p.question {", " {",
-		"server", "FuzzPageToken",
+		"server/internal/call", "FuzzPageToken",
 	},
 
 	// The agent's side.

@@ -1,0 +1,28 @@
+package call
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// CallerAddressKey carries, from the gateway to the server, where a REST call came from.
+const CallerAddressKey = "insights-caller-address"
+
+// CallerAddress is where a call came from. What the metadata says is believed from the gateway only.
+func CallerAddress(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if !IsInMemory(p.Addr) {
+		return p.Addr.String()
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	return strings.Join(md.Get(CallerAddressKey), ",")
+}
+
+func IsInMemory(a net.Addr) bool { return a.Network() == "bufconn" }

@@ -1,0 +1,246 @@
+package exposition
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
+)
+
+// Bounds of the scrapes. A scrape reads memory only, so what exceeds them is a client that does not read its answer, or
+// too many of them.
+const (
+	maxScrapes    = 8                // at a time; the next one gets 503
+	scrapeTimeout = 10 * time.Second // of sending an answer
+)
+
+// DefaultSeriesBudget is how many label sets of one family a scrape shows when nothing else is said: two for each of
+// 100,000 agents.
+const DefaultSeriesBudget = 200_000
+
+// Endpoint is the metrics page: the families of the producers and those of a registry. A page is rendered once into
+// memory, compressed to a small part of its text, for all scrapes that wait for the same form of it, and one at a time.
+// So it costs the same however many ask, and a slow reader holds nothing but those bytes.
+type Endpoint struct {
+	Registry  *prometheus.Registry
+	budget    int
+	producers []producer
+	dropped   *prometheus.CounterVec
+	failures  *prometheus.CounterVec
+
+	inFlight chan struct{}
+	turn     chan struct{} // of the rendering at work
+
+	mu         sync.Mutex
+	renderings map[pageForm]*rendering // that are waited for
+}
+
+// pageForm is what scrapes may ask for.
+type pageForm struct {
+	openMetrics bool
+	only        string // names of families, separated by blanks; empty: all
+}
+
+// rendering is a page on its way.
+type rendering struct {
+	done chan struct{}
+	page []byte // compressed
+	err  error
+}
+
+// New shows what a registry gathers beside its producers. budget is how many label sets of one family a scrape shows;
+// zero: DefaultSeriesBudget.
+func New(registry *prometheus.Registry, budget int) *Endpoint {
+	if budget == 0 {
+		budget = DefaultSeriesBudget
+	}
+	factory := promauto.With(registry)
+	e := &Endpoint{
+		Registry: registry, budget: budget,
+		inFlight: make(chan struct{}, maxScrapes), turn: make(chan struct{}, 1), renderings: map[pageForm]*rendering{},
+		dropped: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "insights_metrics_series_dropped_total",
+			Help: "Series that a scrape left out because their family has more than the budget. Those whose labels sort first stay.",
+		}, []string{"family"}),
+		failures: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "promhttp_metric_handler_errors_total",
+			Help: "Total number of internal errors encountered by the promhttp metric handler.",
+		}, []string{"cause"}),
+	}
+	e.failures.WithLabelValues("gathering")
+	e.failures.WithLabelValues("encoding")
+	return e
+}
+
+// MustAdd adds a producer before the first scrape. A family that another producer has too is an error of the program.
+func (e *Endpoint) MustAdd(p producer) {
+	for _, f := range p.Families() {
+		for _, other := range e.Families() {
+			if other.Name == f.Name {
+				panic(fmt.Sprintf("two producers of the family %s", f.Name))
+			}
+		}
+		e.dropped.WithLabelValues(f.Name)
+	}
+	e.producers = append(e.producers, p)
+}
+
+// Families lists the families of all producers by name: those outside the registry, with or without series.
+func (e *Endpoint) Families() []*Family {
+	var all []*Family
+	for _, p := range e.producers {
+		all = append(all, p.Families()...)
+	}
+	slices.SortFunc(all, func(a, b *Family) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Handler serves the page at / and /metrics: OpenMetrics to who asks for it, the classic text format to the others, and
+// the families of the parameters name[] alone where there are any.
+func (e *Endpoint) Handler() http.Handler {
+	scrape := promhttp.InstrumentMetricHandler(e.Registry, e)
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", scrape)
+	mux.Handle("GET /metrics", scrape)
+	return mux
+}
+
+// ServeHTTP implements [http.Handler].
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case e.inFlight <- struct{}{}:
+		defer func() { <-e.inFlight }()
+	default:
+		http.Error(w, fmt.Sprintf("%d scrapes at a time are enough, try again later", maxScrapes), http.StatusServiceUnavailable)
+		return
+	}
+	format := expfmt.NegotiateAccept(r.Header, expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtText)
+	only := r.URL.Query()["name[]"]
+	slices.Sort(only)
+	page, err := e.page(r, pageForm{format.FormatType() == expfmt.TypeOpenMetrics, strings.Join(slices.Compact(only), " ")})
+	if err != nil {
+		http.Error(w, "no metrics now: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", string(format))
+	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept-Encoding")
+	// Not every writer has deadlines; that of the server has its own as well.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout))
+	if AcceptsGzip(r.Header) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(page)
+		return
+	}
+	text, err := gzip.NewReader(bytes.NewReader(page))
+	if err == nil {
+		_, _ = io.Copy(w, text) // what fails is the connection
+	}
+}
+
+// AcceptsGzip says whether a client takes compressed answers.
+func AcceptsGzip(h http.Header) bool {
+	for encoding := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		name, quality, _ := strings.Cut(strings.ReplaceAll(encoding, " ", ""), ";")
+		if name == "gzip" {
+			q, err := strconv.ParseFloat(strings.TrimPrefix(quality, "q="), 64)
+			return err != nil || q > 0
+		}
+	}
+	return false
+}
+
+// page returns a page of a form: that of a rendering at work or in line, or else of a new one. Its values are those of
+// when the rendering began, which is at most as long ago as renderings take.
+func (e *Endpoint) page(r *http.Request, form pageForm) ([]byte, error) {
+	e.mu.Lock()
+	one, shared := e.renderings[form]
+	if !shared {
+		one = &rendering{done: make(chan struct{}), err: errors.New("rendering failed")}
+		e.renderings[form] = one
+	}
+	e.mu.Unlock()
+	if !shared {
+		e.run(form, one)
+	}
+	select {
+	case <-one.done:
+		return one.page, one.err
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+// run renders a page when it is its turn. Whoever waits is woken even if a producer panics.
+func (e *Endpoint) run(form pageForm, one *rendering) {
+	e.turn <- struct{}{}
+	defer func() {
+		<-e.turn
+		e.mu.Lock()
+		delete(e.renderings, form)
+		e.mu.Unlock()
+		close(one.done)
+	}()
+	one.page, one.err = e.render(form)
+}
+
+// render writes a page: the producers' families first, so that the registry's tell what became of them.
+func (e *Endpoint) render(form pageForm) ([]byte, error) {
+	var compressed bytes.Buffer
+	out, err := gzip.NewWriterLevel(&compressed, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	p := &Writer{
+		out: out, openMetrics: form.openMetrics, only: map[string]bool{}, budget: e.budget,
+		dropped: func(family string, n int) { e.dropped.WithLabelValues(family).Add(float64(n)) },
+	}
+	for name := range strings.FieldsSeq(form.only) {
+		p.only[name] = true
+	}
+	for _, producer := range e.producers {
+		producer.Produce(p)
+	}
+	e.gather(p)
+	if form.openMetrics {
+		p.text = append(p.text, "# EOF\n"...)
+	}
+	p.flush()
+	err = errors.Join(p.err, out.Close())
+	return compressed.Bytes(), err
+}
+
+// gather writes the families of the registry. One that fails is counted and left out; the others stay.
+func (e *Endpoint) gather(p *Writer) {
+	families, err := e.Registry.Gather()
+	if err != nil {
+		e.failures.WithLabelValues("gathering").Inc()
+	}
+	format := expfmt.FmtText
+	if p.openMetrics {
+		format = expfmt.FmtOpenMetrics_1_0_0
+	}
+	for _, f := range families {
+		if !p.wants(f.GetName()) {
+			continue
+		}
+		var text bytes.Buffer
+		if err := expfmt.NewEncoder(&text, format, expfmt.WithCreatedLines()).Encode(f); err != nil {
+			e.failures.WithLabelValues("encoding").Inc()
+			continue
+		}
+		p.text = append(p.text, text.Bytes()...)
+	}
+}

@@ -1,0 +1,86 @@
+package gauges
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/store"
+)
+
+// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there.
+func (s *snapshot) addControlPlane(reported []store.ControlPlaneSeries) error {
+	histograms := map[string]*reportedHistogram{}
+	for _, r := range reported {
+		var labels map[string]string
+		if err := json.Unmarshal([]byte(r.Labels), &labels); err != nil {
+			return fmt.Errorf("read labels of %s: %w", r.Name, err)
+		}
+		f, suffix := exposition.ControlPlaneFamily(r.Name)
+		if f == nil {
+			continue // of a newer server
+		}
+		values := make([]string, len(f.Labels))
+		for i, name := range f.Labels {
+			values[i] = labels[name]
+		}
+		if f.Kind != exposition.HistogramFamily {
+			s.Add(f, r.Value, values...)
+			continue
+		}
+		key := f.Name + strings.Join(values, "\x00")
+		h, known := histograms[key]
+		if !known {
+			h = &reportedHistogram{family: f, labels: values}
+			histograms[key] = h
+		}
+		h.add(suffix, labels[exposition.BoundLabel], r.Value)
+	}
+	for _, h := range histograms {
+		if d, whole := h.series(); whole {
+			s.distributions[h.family] = append(s.distributions[h.family], d)
+		}
+	}
+	return nil
+}
+
+// reportedHistogram is what is known of one label set of a histogram.
+type reportedHistogram struct {
+	family     *exposition.Family
+	labels     []string
+	buckets    []reportedBucket
+	sum, count *float64
+}
+
+type reportedBucket struct{ bound, below float64 }
+
+func (h *reportedHistogram) add(suffix, bound string, value float64) {
+	switch suffix {
+	case exposition.SumSuffix:
+		h.sum = &value
+	case exposition.CountSuffix:
+		h.count = &value
+	case exposition.BucketSuffix:
+		b, _ := strconv.ParseFloat(bound, 64) // it was one when it was taken
+		h.buckets = append(h.buckets, reportedBucket{b, value})
+	}
+}
+
+// series puts the parts together, if all are there that every histogram has.
+func (h *reportedHistogram) series() (d exposition.DistributionSeries, whole bool) {
+	slices.SortFunc(h.buckets, func(a, b reportedBucket) int { return cmp.Compare(a.bound, b.bound) })
+	n := len(h.buckets)
+	if h.sum == nil || h.count == nil || n == 0 || !math.IsInf(h.buckets[n-1].bound, 1) {
+		return d, false
+	}
+	d = exposition.DistributionSeries{Labels: h.labels, Distribution: store.Distribution{Count: int64(*h.count), Sum: *h.sum}}
+	for _, b := range h.buckets[:n-1] {
+		d.Bounds, d.Below = append(d.Bounds, b.bound), append(d.Below, int64(b.below))
+	}
+	return d, true
+}

@@ -1,0 +1,184 @@
+package gauges
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/server/internal/background"
+	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+const (
+	insightsWindow  = 5 * time.Minute // what the gauges are about; its end is the present
+	insightsEvery   = 15 * time.Second
+	insightsTimeout = 30 * time.Second // of one refresh
+)
+
+// The three families have the names and labels that existing dashboards and alerts know from Coder. What falls on the same
+// labels, such as a template and its deleted namesake, is added up.
+var (
+	activeUsersFamily = &exposition.Family{
+		Name:   "coderd_insights_templates_active_users",
+		Help:   "Users with any activity in a template during the last five minutes.",
+		Kind:   exposition.GaugeFamily,
+		Labels: []string{"template_name", "organization_name"},
+	}
+	usageSecondsFamily = &exposition.Family{
+		Name:   "coderd_insights_applications_usage_seconds",
+		Help:   "Time that users of a template spent in an application during the last five minutes, in seconds, added up over users.",
+		Kind:   exposition.GaugeFamily,
+		Labels: []string{"template_name", "application_name", "slug", "organization_name"},
+	}
+	parametersFamily = &exposition.Family{
+		Name:   "coderd_insights_parameters",
+		Help:   "Workspaces whose newest build of the last five minutes used this value of a template parameter.",
+		Kind:   exposition.GaugeFamily,
+		Labels: []string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"},
+	}
+)
+
+// Usage shows the insights of the last five minutes as gauges. Its owner refreshes them in the background;
+// a scrape only hands out what is there. Before the first refresh that is nothing.
+type Usage struct {
+	store    *store.Store
+	clock    func() time.Time
+	logger   *slog.Logger
+	every    time.Duration
+	atOnce   chan struct{} // asks for a refresh
+	snapshot atomic.Pointer[exposition.Samples]
+}
+
+func NewUsage(o Options) *Usage {
+	return &Usage{store: o.Store, clock: o.Clock, logger: o.Logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
+}
+
+// Families implements [producer].
+func (c *Usage) Families() []*exposition.Family {
+	return []*exposition.Family{activeUsersFamily, usageSecondsFamily, parametersFamily}
+}
+
+// Produce implements [producer].
+func (c *Usage) Produce(p *exposition.Writer) {
+	if snapshot := c.snapshot.Load(); snapshot != nil {
+		snapshot.Produce(p, c.Families())
+	}
+}
+
+// Run keeps the snapshot fresh until the context is done.
+func (c *Usage) Run(ctx context.Context) {
+	background.KeepFresh(ctx, c.every, c.atOnce, c.logger, "insights", c.Refresh)
+}
+
+// Forget asks for a snapshot without those who were erased.
+func (c *Usage) Forget(context.Context) error {
+	background.Nudge(c.atOnce)
+	return nil
+}
+
+// Refresh replaces the snapshot by one of the present.
+func (c *Usage) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, insightsTimeout)
+	defer cancel()
+	now := c.clock()
+	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
+	if err != nil {
+		return err
+	}
+	start := now.Add(-insightsWindow)
+	templates, err := c.store.PerTemplate(ctx, scope, minute.NewWindow(start, now))
+	if err != nil {
+		return err
+	}
+	parameters, err := c.store.ParameterUsage(ctx, scope, start, now)
+	if err != nil {
+		return err
+	}
+	ids := slices.Collect(maps.Keys(templates))
+	for _, p := range parameters {
+		ids = append(ids, p.Templates...)
+	}
+	names, err := c.store.TemplateNames(ctx, ids)
+	if err != nil {
+		return err
+	}
+	snapshot := exposition.Samples{}
+	addTemplates(snapshot, templates, names)
+	addParameters(snapshot, parameters, names)
+	c.snapshot.Store(&snapshot)
+	return nil
+}
+
+// metricsScope is the templates that metrics are about, whoever scrapes: those whose privacy mode is as strict as that at most.
+// They are read with the rights of an auditor, which is to see all insights and to change nothing.
+func metricsScope(ctx context.Context, s *store.Store, strictest store.PrivacyMode) (access.Scope, error) {
+	modes, err := s.PrivacyModes(ctx)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	var shown []uuid.UUID // none: all
+	if !strictest.AtLeast(modes.Strictest()) {
+		organizations, err := s.OrganizationsOf(ctx, nil)
+		if err != nil {
+			return access.Scope{}, err
+		}
+		for template, organization := range organizations {
+			if strictest.AtLeast(modes.Of(organization)) {
+				shown = append(shown, template)
+			}
+		}
+		if len(shown) == 0 {
+			return access.Scope{}, nil
+		}
+	}
+	system := access.Principal{Kind: access.KindService, Name: "metrics"}.With(access.Binding{Role: access.RoleAuditor})
+	scope, err := access.Templates(system, access.ViewInsights, shown, nil)
+	if err != nil {
+		return scope, fmt.Errorf("find what metrics may show: %w", err)
+	}
+	return scope, nil
+}
+
+func addTemplates(to exposition.Samples, templates map[uuid.UUID]store.TemplateInsights, names map[uuid.UUID]store.TemplateName) {
+	for id, insights := range templates {
+		name := names[id]
+		to.Add(activeUsersFamily, float64(insights.ActiveUsers), name.Template, name.Organization)
+		for _, app := range insights.Apps {
+			slug := app.Slug
+			if app.Builtin {
+				slug = ""
+			}
+			to.Add(usageSecondsFamily, float64(app.Minutes*60), name.Template, app.DisplayName, slug, name.Organization)
+		}
+	}
+}
+
+// addParameters shows a count in full with every template of its definition, but once per name. A sensitive parameter
+// is left out: its values are never shown, and a count without the value says nothing.
+func addParameters(to exposition.Samples, parameters []store.ParameterUsage, names map[uuid.UUID]store.TemplateName) {
+	for _, p := range parameters {
+		if p.Definition.Sensitive {
+			continue
+		}
+		shown := map[store.TemplateName]bool{}
+		for _, id := range p.Templates {
+			name := names[id]
+			if shown[name] {
+				continue
+			}
+			shown[name] = true
+			for _, v := range p.Values {
+				to.Add(parametersFamily, float64(v.Count), name.Template, p.Definition.Name, p.Definition.Type, v.Value, name.Organization)
+			}
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package ingest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+func TestNewNamesOfAnAgent(t *testing.T) {
+	t.Parallel()
+	now := storetest.Now.Truncate(24 * time.Hour)
+	n := newAppNames(nil, func() time.Time { return now })
+	template, first, second := uuid.New(), uuid.New(), uuid.New()
+	admit := func(agent uuid.UUID, name string, want bool) {
+		t.Helper()
+		if got := n.admit(template, agent, name); got != want {
+			t.Errorf("%s at %v: admitted: %t, want %t", name, now, got, want)
+		}
+	}
+	for i := range MaxNewNames {
+		admit(first, fmt.Sprint("name", i), true)
+	}
+	admit(first, "one more", false)
+	admit(first, "name0", true)     // known already
+	admit(second, "one more", true) // of another agent
+	admit(first, "one more", true)  // and known now
+	now = now.Add(59 * time.Second)
+	admit(first, "late", false)
+	now = now.Add(time.Second)
+	admit(first, "late", true)
+}
+
+func TestNamesOfATemplate(t *testing.T) {
+	t.Parallel()
+	now := storetest.Now.Truncate(24 * time.Hour)
+	n := newAppNames(nil, func() time.Time { return now })
+	template := uuid.New()
+	for i := range MaxAppNames {
+		if !n.admit(template, uuid.Nil, fmt.Sprint("port", i)) {
+			t.Fatalf("name %d is one too many", i)
+		}
+	}
+	if n.admit(template, uuid.Nil, "one more") || n.admit(template, uuid.New(), "one more") {
+		t.Error("one name too many")
+	}
+	if !n.admit(template, uuid.New(), "port0") || !n.admit(uuid.New(), uuid.Nil, "one more") {
+		t.Error("a known name, or one of another template, is refused")
+	}
+	p := store.Placement{Template: template, Agent: uuid.New()}
+	if got := fmt.Sprint(n.sessions(p, []string{"a", "b", "jetbrains", "port1", "ssh", "unknown"})); got != "[jetbrains port1 ssh unknown]" {
+		t.Errorf("sessions beyond the bound: %s", got)
+	}
+	now = now.Add(24*time.Hour - time.Second)
+	if n.admit(template, uuid.Nil, "one more") {
+		t.Error("one name too many at the end of the day")
+	}
+	now = now.Add(time.Second)
+	if !n.admit(template, uuid.Nil, "one more") || len(n.templates) != 1 {
+		t.Error("another day does not begin anew")
+	}
+}

@@ -1,0 +1,181 @@
+package insights
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// DefaultIDEApps are the apps that the older activity API counts as an IDE unless it is configured otherwise: the session
+// apps of the families of VS Code and JetBrains, and the slugs that web IDEs usually have.
+var DefaultIDEApps = []string{
+	"vscode", "vscode-insiders", "vscode-web", "code-server", "code-web", "cursor", "windsurf", "positron", "vscodium", "codium",
+	"antigravity", "trae", "kiro", "devin", "jetbrains", "intellij", "pycharm", "goland", "webstorm", "phpstorm", "rider", "clion",
+	"rubymine", "projector", "jupyter", "jupyterlab", "jupyter-lab", "jupyter-notebook", "notebook", "rstudio", "theia", "zed",
+}
+
+// Categories of the older activity API.
+const (
+	categoryAny      = "any"
+	categoryIDE      = "ide"
+	categoryLogin    = "login"
+	categoryApp      = "app"
+	categoryTunnel   = "tunnel"
+	categoryTerminal = "web_terminal"
+)
+
+// categoryNames are the names that callers may use.
+var categoryNames = map[string]string{
+	"": categoryAny, categoryAny: categoryAny, categoryIDE: categoryIDE, categoryLogin: categoryLogin, categoryApp: categoryApp,
+	categoryTunnel: categoryTunnel, "ssh": categoryTunnel,
+	categoryTerminal: categoryTerminal, "web-terminal": categoryTerminal, "web terminal": categoryTerminal, "terminal": categoryTerminal,
+}
+
+// ideApps are the names of apps that count as an IDE, as session names are stored.
+type ideApps map[string]bool
+
+func newIDEApps(names []string) ideApps {
+	apps := ideApps{}
+	for _, name := range names {
+		apps[store.NormalizeSessionName(name)] = true
+	}
+	return apps
+}
+
+// category is the one that some usage belongs to.
+func (a ideApps) category(kind minute.Kind, app string) string {
+	switch {
+	case kind == minute.Login:
+		return categoryLogin
+	case app == store.TerminalApp || kind == minute.Session && store.Family(app) == "reconnecting_pty":
+		return categoryTerminal
+	case a[store.NormalizeSessionName(app)]:
+		return categoryIDE
+	case kind == minute.App:
+		return categoryApp
+	default:
+		return categoryTunnel
+	}
+}
+
+// GetActivity implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRequest) (*insightsv1.GetActivityResponse, error) {
+	now := s.clock()
+	windows, zone, err := parseActivity(req, now)
+	if err != nil {
+		return nil, err
+	}
+	wanted, known := categoryNames[strings.ToLower(req.GetCategory())]
+	if !known {
+		return nil, call.OneOf("category", categoryAny, categoryIDE, categoryLogin, categoryApp, categoryTunnel, categoryTerminal)
+	}
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	if _, err := s.namesPeople(ctx, call.ScopeOf(ctx)); err != nil {
+		return nil, err
+	}
+	activity, err := s.store.Activity(ctx, call.ScopeOf(ctx), windows, func(kind minute.Kind, app string) bool {
+		return wanted == categoryAny || s.ide.category(kind, app) == wanted
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.GetActivityResponse{Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: now.In(zone).Format(time.RFC3339)}
+	for id, p := range activity.People {
+		roles := []string{string(access.RoleMember)}
+		for _, r := range p.Roles {
+			if r != access.RoleMember {
+				roles = append(roles, string(r))
+			}
+		}
+		answer.Users[id.String()] = &insightsv1.ActivityUser{Id: id.String(), Name: p.Username, Username: p.Username, Roles: roles}
+	}
+	for i, w := range windows {
+		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], answer.GetUsers()))
+	}
+	return answer, nil
+}
+
+// activityInterval describes one step and adds it to the sums of its users.
+func activityInterval(w minute.Window, zone *time.Location, active []store.Active, users map[string]*insightsv1.ActivityUser) *insightsv1.ActivityInterval {
+	interval := &insightsv1.ActivityInterval{
+		Time: time.Unix(60*w.Start, 0).In(zone).Format(time.RFC3339), Duration: (w.End - w.Start) * int64(time.Minute),
+	}
+	for _, a := range active {
+		user := users[a.UserID.String()]
+		user.TotalCount += a.Minutes
+		user.TotalDuration += a.Minutes * int64(time.Minute)
+		interval.UserActivity = append(interval.UserActivity, &insightsv1.ActivityIntervalUser{
+			UserId: user.GetId(), Duration: a.Minutes * int64(time.Minute), Count: a.Minutes,
+		})
+	}
+	slices.SortFunc(interval.GetUserActivity(), func(a, b *insightsv1.ActivityIntervalUser) int {
+		return cmp.Or(cmp.Compare(b.GetDuration(), a.GetDuration()), cmp.Compare(a.GetUserId(), b.GetUserId()))
+	})
+	return interval
+}
+
+// parseActivity reads the range of a question, in whole days, and cuts it into steps.
+func parseActivity(req *insightsv1.GetActivityRequest, now time.Time) ([]minute.Window, *time.Location, error) {
+	var missing []call.FieldError
+	for _, f := range []struct{ name, value string }{{"start", req.GetStart()}, {"end", req.GetEnd()}, {"interval", req.GetInterval()}} {
+		if f.value == "" {
+			missing = append(missing, call.FieldError{Field: f.name, Detail: fmt.Sprintf("Query param %q is required", f.name)})
+		}
+	}
+	if len(missing) > 0 {
+		return nil, nil, call.Invalid(call.MessageInvalidValues, missing...)
+	}
+	zone, err := parseZone(req.GetTimezone())
+	if err != nil {
+		return nil, nil, err
+	}
+	start, err := ParseTime3339("start", req.GetStart(), zone)
+	if err != nil {
+		return nil, nil, err
+	}
+	end, err := ParseTime3339("end", req.GetEnd(), zone)
+	if err != nil {
+		return nil, nil, err
+	}
+	if end.Before(start) {
+		return nil, nil, call.InvalidParam("end", "must not be before %q", "start")
+	}
+	every, err := parseStep(req.GetInterval())
+	if err != nil {
+		return nil, nil, call.InvalidParam("interval", "%v", err)
+	}
+	start, end = wholeDays(start, end.In(start.Location()), now)
+	windows, err := every.windows(start, end)
+	if err != nil {
+		return nil, nil, call.InvalidParam("interval", "%v", err)
+	}
+	return windows, start.Location(), nil
+}
+
+// wholeDays widens a range to whole days of its location, up to the coming hour: nothing about a person is finer. An empty
+// range stays empty.
+func wholeDays(start, end, now time.Time) (from, to time.Time) {
+	year, month, day := start.Date()
+	from = minute.StartOfDay(year, month, day, start.Location())
+	if end.Equal(start) {
+		return from, from
+	}
+	year, month, day = end.Date()
+	if to = minute.StartOfDay(year, month, day, end.Location()); to.Before(end) {
+		to = minute.StartOfDay(year, month, day+1, end.Location())
+	}
+	if coming := comingHour(now.In(start.Location())); to.After(coming) {
+		to = coming
+	}
+	return from, to
+}

@@ -1,0 +1,139 @@
+package insights
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/insights/reports"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// fewUsers is how many users are too few to show hours of, and for a template to stand alone: fewer than this.
+const fewUsers = 5
+
+// GetCapacityReport implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetCapacityReport(ctx context.Context, req *insightsv1.GetCapacityReportRequest) (*insightsv1.GetCapacityReportResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	q, err := s.askWhole(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	q.window = q.window.Split(q.start, q.end, 7)
+	use, err := s.store.Use(ctx, call.ScopeOf(ctx), q.window, minute.Peaks)
+	if err != nil {
+		return nil, err
+	}
+	peaks := quarterPeaks{q.window.Start / minute.MinutesPerQuarter, use.Peaks}
+	report := &insightsv1.CapacityReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)), ActiveUsers: int64(use.Active),
+		PeakUsers: peaks.between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks), SparseTemplates: sparseTemplates(use.Templates),
+	}
+	if use.Active >= fewUsers {
+		report.Hours = q.hourLoads(peaks)
+	}
+	report.Projection = q.projectWeeks(report.GetWeeks())
+	return &insightsv1.GetCapacityReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+}
+
+// quarterPeaks are the users at once in quarters of hours that follow one another, the first by its number since the Unix
+// epoch.
+type quarterPeaks struct {
+	first int64
+	users []int32
+}
+
+// between is the greatest number of users at once from one minute to another.
+func (p quarterPeaks) between(start, end int64) int64 {
+	from := max(start/minute.MinutesPerQuarter-p.first, 0)
+	to := min((end+minute.MinutesPerQuarter-1)/minute.MinutesPerQuarter-p.first, int64(len(p.users)))
+	if from >= to {
+		return 0
+	}
+	return int64(slices.Max(p.users[from:to]))
+}
+
+// hourLoads folds the window into the hours of a week, as the clocks of the question's location show them.
+func (q question) hourLoads(peaks quarterPeaks) []*insightsv1.HourLoad {
+	type hour struct {
+		year, yearDay, hour int
+		weekday             time.Weekday
+	}
+	type load struct{ peak, sum, times int64 }
+	var week [7 * 24]load
+	for i := 0; i < len(peaks.users); {
+		shown := func(i int) hour {
+			t := time.Unix((peaks.first+int64(i))*minute.MinutesPerQuarter*60, 0).In(q.start.Location())
+			return hour{t.Year(), t.YearDay(), t.Hour(), t.Weekday()}
+		}
+		at, peak := shown(i), int64(0)
+		for ; i < len(peaks.users) && shown(i) == at; i++ {
+			peak = max(peak, int64(peaks.users[i]))
+		}
+		l := &week[(int(at.weekday)+6)%7*24+at.hour]
+		l.peak, l.sum, l.times = max(l.peak, peak), l.sum+peak, l.times+1
+	}
+	var hours []*insightsv1.HourLoad
+	for i, l := range week {
+		if l.times > 0 {
+			hours = append(hours, &insightsv1.HourLoad{
+				Weekday: strings.ToLower(time.Weekday((i/24 + 1) % 7).String()), Hour: int32(i % 24), PeakUsers: l.peak, MeanPeakUsers: float64(l.sum) / float64(l.times),
+			})
+		}
+	}
+	return hours
+}
+
+// weekLoads are the whole weeks of the window that are over.
+func (q question) weekLoads(weeks []store.Interval, peaks quarterPeaks) []*insightsv1.WeekLoad {
+	var loads []*insightsv1.WeekLoad
+	for _, w := range weeks {
+		if !q.partial(w.Start, w.End, 7) {
+			loads = append(loads, &insightsv1.WeekLoad{StartTime: q.show(w.Start), EndTime: q.show(w.End), PeakUsers: peaks.between(w.Start, w.End), ActiveUsers: int64(w.ActiveUsers)})
+		}
+	}
+	return loads
+}
+
+// weeksAhead is how many weeks are projected.
+const weeksAhead = 4
+
+// projectWeeks goes on with weeks, which are the first of the window.
+func (q question) projectWeeks(weeks []*insightsv1.WeekLoad) []*insightsv1.ProjectedWeek {
+	peaks := make([]float64, len(weeks))
+	for i, w := range weeks {
+		peaks[i] = float64(w.GetPeakUsers())
+	}
+	begin := func(week int) string {
+		year, month, day := q.start.Date()
+		return minute.StartOfDay(year, month, day+7*week, q.start.Location()).Format(time.RFC3339)
+	}
+	var projected []*insightsv1.ProjectedWeek
+	for i, p := range reports.Project(peaks, weeksAhead) {
+		week := len(weeks) + i
+		projected = append(projected, &insightsv1.ProjectedWeek{StartTime: begin(week), EndTime: begin(week + 1), PeakUsers: p.Value, Low: p.Low, High: p.High})
+	}
+	return projected
+}
+
+// sparseTemplates are the templates that few people used.
+func sparseTemplates(templates []store.TemplateUse) []*insightsv1.SparseTemplate {
+	var sparse []*insightsv1.SparseTemplate
+	for _, t := range templates {
+		if !t.Deleted && t.ActiveUsers < fewUsers {
+			sparse = append(sparse, &insightsv1.SparseTemplate{
+				TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, ActiveUsers: int64(t.ActiveUsers), Seconds: 60 * t.Minutes, Workspaces: t.Workspaces,
+			})
+		}
+	}
+	slices.SortStableFunc(sparse, func(a, b *insightsv1.SparseTemplate) int {
+		return cmp.Or(cmp.Compare(a.GetActiveUsers(), b.GetActiveUsers()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return sparse
+}

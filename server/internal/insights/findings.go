@@ -1,0 +1,269 @@
+package insights
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/store"
+)
+
+// Reasons of findings.
+const (
+	ReasonOff          = "collection_off"
+	reasonSmallGroups  = "small_groups"
+	reasonRetention    = "beyond_retention"
+	reasonOutOfRange   = "out_of_range"
+	reasonNoWorkspaces = "no_workspaces"
+	reasonCollecting   = "collecting"
+	reasonNoConnection = "no_connections"
+	reasonOffline      = "agents_offline"
+	reasonTooOld       = "agent_too_old"
+	reasonNeverSeen    = "app_never_seen"
+	reasonUndeclared   = "undeclared_apps"
+	reasonNoSamples    = "no_latency_samples"
+	reasonRelayed      = "relayed_only"
+	reasonNoBuilds     = "no_builds"
+	reasonNoParameters = "no_parameters"
+)
+
+// collectingFor is how long after its first sign of life a template may be waiting for its first usage.
+const collectingFor = 10 * time.Minute
+
+// findAll looks for everything, the most telling first.
+func (d *diagnosis) findAll() {
+	d.findCollection()
+	if d.q.floor > 0 {
+		d.findSmallGroups() // the others would tell of few people
+		return
+	}
+	d.findRange()
+	d.findConnections()
+	d.findAgents()
+	d.findApps()
+	d.findLatency()
+	d.findParameters()
+}
+
+func (d *diagnosis) findCollection() {
+	d.add(ReasonOff, append([]string{sectionParameters}, usageSections...),
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{}, !d.options.UsageStats || d.off[f.TemplateID]
+		},
+		func(*insightsv1.Finding) string { return "Collection is off: reports are acknowledged and not stored." },
+		"Start the server with --usage-stats=true, or set another privacy mode, if usage may be collected here.")
+	for _, kept := range []struct {
+		what, flag string
+		retention  time.Duration
+		sections   []string
+	}{
+		{"Usage", "--usage-retention", d.options.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters}},
+		{"Latency", "--latency-retention", d.options.LatencyRetention, []string{sectionUserLatency}},
+	} {
+		horizon := d.q.asked.Add(-kept.retention)
+		d.add(reasonRetention, kept.sections,
+			func(store.TemplateFacts) (evidence, bool) {
+				return evidence{first: horizon}, kept.retention > 0 && d.q.start.Before(horizon)
+			},
+			func(f *insightsv1.Finding) string {
+				return fmt.Sprintf("%s is kept for %s; the window begins before %s, the oldest that is left.", kept.what, count(int64(kept.retention.Hours()/24), "day"), f.GetFirstAt())
+			},
+			"Choose a later window, or raise "+kept.flag+" for the future.")
+	}
+}
+
+// findSmallGroups says that what is not there may be hidden, and not whether it is.
+func (d *diagnosis) findSmallGroups() {
+	for _, hidden := range []struct {
+		section string
+		holds   func(store.TemplateFacts) bool
+	}{
+		{sectionActiveUsers, d.unused},
+		{sectionAppsUsage, func(store.TemplateFacts) bool { return !d.observed.insights.AnyApp() }},
+		{sectionParameters, func(store.TemplateFacts) bool { return len(*d.observed.parameters) == 0 }},
+	} {
+		d.add(reasonSmallGroups, []string{hidden.section},
+			func(f store.TemplateFacts) (evidence, bool) { return evidence{}, hidden.holds(f) },
+			func(*insightsv1.Finding) string {
+				return fmt.Sprintf("Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.", d.q.floor)
+			},
+			"Ask about larger templates, or about days with more people.")
+	}
+}
+
+func (d *diagnosis) findRange() {
+	empty := !d.q.start.Before(d.q.end)
+	d.add(reasonOutOfRange, usageSections,
+		func(f store.TemplateFacts) (evidence, bool) {
+			outside := !f.FirstUse.IsZero() && (f.FirstUse.Before(d.q.start) || f.LastUse.After(d.q.end))
+			return evidence{first: f.FirstUse, last: f.LastUse}, d.unused(f) && (outside || empty)
+		},
+		func(f *insightsv1.Finding) string {
+			if f.GetFirstAt() == "" {
+				return "The window is empty, and there is no usage outside of it either."
+			}
+			return fmt.Sprintf("There is no usage in the window, but there is some between %s and %s.", f.GetFirstAt(), f.GetLastAt())
+		},
+		"Choose a window that includes days with usage.")
+	d.add(reasonOutOfRange, []string{sectionParameters},
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{affected: f.Builds, total: f.Builds, first: f.FirstBuild.Time, last: f.LastBuild.Time}, f.Builds > 0 && f.BuildsInWindow == 0
+		},
+		func(f *insightsv1.Finding) string {
+			return fmt.Sprintf("No workspace was built in the window; there were %s between %s and %s.", count(f.GetTotal(), "build"), f.GetFirstAt(), f.GetLastAt())
+		},
+		"Choose a window in which workspaces were built.")
+}
+
+func (d *diagnosis) findConnections() {
+	d.add(reasonNoWorkspaces, usageSections,
+		func(f store.TemplateFacts) (evidence, bool) { return evidence{}, d.unused(f) && f.Workspaces == 0 },
+		func(*insightsv1.Finding) string { return "Nobody had a workspace in the window." },
+		"Create a workspace, or check that the control plane applies the catalog.")
+	d.add(reasonCollecting, usageSections,
+		func(f store.TemplateFacts) (evidence, bool) {
+			young := d.q.asked.Add(-collectingFor)
+			waiting := f.NewestAgent.After(young) || f.NewestConnection.After(young)
+			return evidence{affected: f.Agents, total: f.Agents, first: f.NewestAgent.Time, last: f.NewestReport.Time}, d.unused(f) && d.reachesPresent() && waiting
+		},
+		func(f *insightsv1.Finding) string {
+			if f.GetLastAt() == "" {
+				return fmt.Sprintf("The newest agent is from %s and has not reported yet.", f.GetFirstAt())
+			}
+			return fmt.Sprintf("The newest agent is from %s, the newest report from %s: collection has just begun.", f.GetFirstAt(), f.GetLastAt())
+		},
+		"Wait for a few minutes; agents report every "+d.options.ReportInterval.String()+" and answers are fresh at once.")
+	d.add(reasonNoConnection, usageSections,
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{affected: f.Workspaces, total: f.Workspaces, last: f.LastBuild.Time}, d.unused(f) && f.Workspaces > 0
+		},
+		func(f *insightsv1.Finding) string {
+			text := count(f.GetTotal(), "workspace") + " existed in the window, but nobody connected."
+			if f.GetLastAt() != "" {
+				text += " The last build was at " + f.GetLastAt() + "."
+			}
+			return text
+		},
+		"Connect with an editor, SSH, a terminal or an app; creating a workspace alone is no usage.")
+}
+
+func (d *diagnosis) findAgents() {
+	d.add(reasonOffline, usageSections,
+		func(f store.TemplateFacts) (evidence, bool) {
+			offline := f.Agents - f.AgentsOnline
+			return evidence{affected: offline, total: f.Agents, last: f.NewestReport.Time}, d.reachesPresent() && offline > 0
+		},
+		func(f *insightsv1.Finding) string {
+			text := fmt.Sprintf("%d of %s did not report in the last %s", f.GetAffected(), count(f.GetTotal(), "agent"), d.online)
+			if f.GetLastAt() == "" {
+				return text + ", nor ever before."
+			}
+			return text + "; the newest report is from " + f.GetLastAt() + "."
+		},
+		"Start the workspaces, and check that agents reach this server and hold a valid token.")
+	d.add(reasonTooOld, []string{sectionAppsUsage},
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{affected: f.AgentsLegacy, total: f.Agents}, f.AgentsLegacy > 0
+		},
+		func(f *insightsv1.Finding) string {
+			return fmt.Sprintf("%d of %s send sessions in the older form, which knows VS Code, JetBrains, SSH and the web terminal only.", f.GetAffected(), count(f.GetTotal(), "agent"))
+		},
+		"Restart the workspaces with a newer agent, so that other editors are counted under their names.")
+}
+
+func (d *diagnosis) findApps() {
+	insights := d.observed.insights
+	if insights == nil {
+		return
+	}
+	var slugs []string
+	d.add(reasonNeverSeen, []string{sectionAppsUsage},
+		func(f store.TemplateFacts) (evidence, bool) {
+			var e evidence
+			for _, a := range insights.Unused {
+				if a.TemplateID == f.TemplateID {
+					slugs = append(slugs, a.Slug)
+					e.affected++
+				}
+			}
+			e.total = e.affected
+			for _, a := range insights.Apps {
+				if !a.Builtin && slices.Contains(a.Templates, f.TemplateID) {
+					e.total++
+				}
+			}
+			return e, e.affected > 0
+		},
+		func(f *insightsv1.Finding) string {
+			return fmt.Sprintf("%d of %s were not used in the window: %s.", f.GetAffected(), count(f.GetTotal(), "declared app"), some(slugs))
+		},
+		"Check that the apps open from the workspace and that their slugs are those that the proxy reports; remove what nobody needs.")
+	d.add(reasonUndeclared, []string{sectionAppsUsage},
+		func(f store.TemplateFacts) (evidence, bool) {
+			return evidence{}, !d.unused(f) && !insights.AnyApp()
+		},
+		func(*insightsv1.Finding) string {
+			return "Only ports, terminals of the proxy or apps that no agent declares were used."
+		},
+		"Declare the apps in the template, so that they are counted under their names.")
+}
+
+// some names at most five, each once.
+func some(names []string) string {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	const most = 5
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (d *diagnosis) findLatency() {
+	if m := d.observed.latency; m != nil && m.withSamples < m.users {
+		d.add(reasonNoSamples, []string{sectionUserLatency},
+			func(f store.TemplateFacts) (evidence, bool) { return evidence{}, !d.unused(f) },
+			func(f *insightsv1.Finding) string {
+				f.Affected, f.Total = int64(m.users-m.withSamples), int64(m.users) // of people, who may use several templates
+				return fmt.Sprintf("No latency was measured for %d of %s.", f.GetAffected(), count(f.GetTotal(), "active user"))
+			},
+			"Check that agents reach their peers, directly or through a relay; use through the browser alone is not measured.")
+	}
+	var regions []string
+	d.add(reasonRelayed, []string{sectionUserLatency},
+		func(f store.TemplateFacts) (evidence, bool) {
+			if f.AgentsRelayed > 0 && f.Region != "" {
+				regions = append(regions, f.Region)
+			}
+			return evidence{affected: f.AgentsRelayed, total: f.AgentsWithPeers}, f.AgentsRelayed > 0
+		},
+		func(f *insightsv1.Finding) string {
+			text := fmt.Sprintf("%d of %s with connections were reached through a relay and never directly", f.GetAffected(), count(f.GetTotal(), "agent"))
+			if len(regions) > 0 {
+				text += ", for example in region " + some(regions)
+			}
+			return text + "."
+		},
+		"Check that UDP passes between clients and workspaces; a relay adds its distance to every round trip.")
+}
+
+func (d *diagnosis) findParameters() {
+	d.add(reasonNoBuilds, []string{sectionParameters},
+		func(f store.TemplateFacts) (evidence, bool) { return evidence{}, f.Builds == 0 },
+		func(*insightsv1.Finding) string { return "No build of a workspace was ever reported." },
+		"Build a workspace, and check that the control plane reports builds.")
+	if d.observed.parameters == nil {
+		return
+	}
+	d.add(reasonNoParameters, []string{sectionParameters},
+		func(f store.TemplateFacts) (evidence, bool) {
+			chosen := slices.ContainsFunc(*d.observed.parameters, func(p store.ParameterUsage) bool { return slices.Contains(p.Templates, f.TemplateID) })
+			return evidence{affected: f.BuildsInWindow, total: f.BuildsInWindow}, f.BuildsInWindow > 0 && !chosen
+		},
+		func(f *insightsv1.Finding) string {
+			return count(f.GetTotal(), "build") + " of the window came without values of parameters."
+		},
+		"Add parameters to the template if people should choose; otherwise there is nothing to show.")
+}

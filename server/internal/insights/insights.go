@@ -1,0 +1,207 @@
+package insights
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
+)
+
+// QuestionDeadline is how long an answer may take; a caller may be less patient.
+const QuestionDeadline = 30 * time.Second
+
+// Service is the InsightsService.
+type Service struct {
+	insightsv1.UnimplementedInsightsServiceServer
+
+	options Options
+	store   *store.Store
+	clock   func() time.Time
+	ide     ideApps
+}
+
+// Options say what questions are answered from and how. All fields without "zero" or "nil" in their comment are needed.
+type Options struct {
+	Store            *store.Store
+	Clock            func() time.Time
+	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: defaultPrivacyFloor
+	Location         *time.Location // whose days are published there; nil: UTC
+	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: defaultIDEApps
+	UsageStats       bool           // usage is stored
+	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
+	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
+	ReportInterval   time.Duration  // how often agents report
+	OnlineWithin     time.Duration  // how long ago an agent that is online reported at most
+}
+
+// New fails if an option is out of its range.
+func New(o Options) (*Service, error) {
+	if o.PrivacyFloor < 0 {
+		return nil, errors.New("the privacy floor must not be negative")
+	}
+	if o.PrivacyFloor == 0 {
+		o.PrivacyFloor = DefaultPrivacyFloor
+	}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.IDEApps == nil {
+		o.IDEApps = DefaultIDEApps
+	}
+	return &Service{options: o, store: o.Store, clock: o.Clock, ide: newIDEApps(o.IDEApps)}, nil
+}
+
+// GetTemplateInsights implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetTemplateInsights(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest) (*insightsv1.GetTemplateInsightsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	q, err := s.ask(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	oldest, err := s.store.OldestTemplate(ctx, call.ScopeOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	answer := &insightsv1.GetTemplateInsightsResponse{
+		DefaultInterval: defaultInterval(oldest.Time, q.asked), DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor),
+	}
+	interval := req.GetInterval()
+	if interval == intervalDefault {
+		interval = answer.GetDefaultInterval().GetInterval()
+	}
+	if q, err = q.split(interval); err != nil {
+		return nil, err
+	}
+	report, intervals, err := parseSections(req.GetSections())
+	if err != nil {
+		return nil, err
+	}
+	if !intervals {
+		q.window.Bounds = nil
+	}
+	var counted []store.Interval
+	switch {
+	case report:
+		answer.Report, counted, err = s.templateReport(ctx, req, q)
+	case len(q.window.Bounds) > 0:
+		counted, err = s.intervals(ctx, call.ScopeOf(ctx), q.window, q.days(), q.floor)
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer.IntervalReports = q.intervalReports(counted, interval)
+	return answer, nil
+}
+
+// weeksFrom is the age of a template from which on weeks tell more than days.
+const weeksFrom = 5 * 7 * 24 * time.Hour
+
+// defaultInterval is the interval that suits templates of which the oldest was made at that time, or is not known.
+func defaultInterval(oldest, now time.Time) *insightsv1.DefaultInterval {
+	switch {
+	case oldest.IsZero():
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "age_unknown"}
+	case now.Sub(oldest) < weeksFrom:
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "younger_than_5_weeks"}
+	default:
+		return &insightsv1.DefaultInterval{Interval: intervalWeek, Reason: "5_weeks_or_older"}
+	}
+}
+
+func (q question) intervalReports(intervals []store.Interval, interval string) []*insightsv1.TemplateInsightsIntervalReport {
+	days := int64(1)
+	if interval == intervalWeek {
+		days = 7
+	}
+	var reports []*insightsv1.TemplateInsightsIntervalReport
+	for _, i := range intervals {
+		reports = append(reports, &insightsv1.TemplateInsightsIntervalReport{
+			StartTime: q.show(i.Start), EndTime: q.show(i.End), TemplateIds: call.Texts(i.Templates),
+			Interval: interval, ActiveUsers: int64(i.ActiveUsers), Partial: q.partial(i.Start, i.End, days),
+			Suppressed: q.floor > 0 && i.ActiveUsers == 0,
+		})
+	}
+	return reports
+}
+
+// templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
+func (s *Service) templateReport(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
+	insights, parameters, err := s.usage(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := &insightsv1.TemplateInsightsReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(),
+		TemplateIds: call.Texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), ParametersUsage: parametersUsage(parameters),
+		Estimated: insights.Estimated,
+	}
+	for _, a := range insights.Apps {
+		report.AppsUsage = append(report.AppsUsage, appUsage(a))
+	}
+	if insights.Unknown.Minutes > 0 {
+		report.UnknownUsage = appUsage(insights.Unknown)
+	}
+	if q.floor > 0 {
+		suppress(report)
+	}
+	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
+	return report, insights.Intervals, err
+}
+
+// usage is what was used of the templates, and which values their workspaces chose.
+func (s *Service) usage(ctx context.Context, q question) (insights store.TemplateInsights, parameters []store.ParameterUsage, err error) {
+	reading, both := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		insights, err = s.templateInsights(both, q)
+		return err
+	})
+	reading.Go(func() (err error) {
+		parameters, err = s.parameterUsage(both, q)
+		return err
+	})
+	err = reading.Wait()
+	return insights, parameters, err
+}
+
+// show writes a minute since the Unix epoch as the question's location shows it.
+func (q question) show(minute int64) string {
+	return time.Unix(60*minute, 0).In(q.start.Location()).Format(time.RFC3339)
+}
+
+func appUsage(a store.AppUsage) *insightsv1.AppUsage {
+	usage := &insightsv1.AppUsage{
+		TemplateIds: call.Texts(a.Templates), Type: appType(a.Builtin), DisplayName: a.DisplayName, Slug: a.Slug, Icon: a.Icon,
+		Seconds: 60 * a.Minutes, TimesUsed: a.Launches, Family: a.Family,
+	}
+	for _, e := range a.Editors {
+		usage.Editors = append(usage.Editors, &insightsv1.EditorUsage{
+			Name: e.Name, TemplateIds: call.Texts(e.Templates), Seconds: 60 * e.Minutes, TimesUsed: e.Launches,
+		})
+	}
+	return usage
+}
+
+func parametersUsage(parameters []store.ParameterUsage) []*insightsv1.ParameterUsage {
+	usage := make([]*insightsv1.ParameterUsage, len(parameters))
+	for i, p := range parameters {
+		d := p.Definition
+		u := &insightsv1.ParameterUsage{
+			TemplateIds: call.Texts(p.Templates), DisplayName: d.DisplayName, Name: d.Name, Type: d.Type,
+			Description: plainText(d.Description), Sensitive: d.Sensitive, UnusedOptions: p.Unused, DefaultValue: p.Default,
+		}
+		for _, o := range d.Options {
+			u.Options = append(u.Options, &insightsv1.ParameterOption{Name: o.Name, Description: o.Description, Value: o.Value, Icon: o.Icon})
+		}
+		for _, v := range p.Values {
+			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count, Orphan: v.Orphan})
+		}
+		usage[i] = u
+	}
+	return usage
+}

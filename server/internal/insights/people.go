@@ -1,0 +1,224 @@
+package insights
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
+)
+
+// Orders of users.
+const (
+	sortSeconds  = "seconds"
+	sortP50      = "p50"
+	sortP95      = "p95"
+	sortUsername = "username"
+	sortUserID   = "user_id"
+)
+
+// peopleRequest is a question whose answer is a list of users.
+type peopleRequest interface {
+	call.WindowRequest
+	call.PageRequest
+	GetSort() string
+	GetSearch() string
+}
+
+// peoplePage is the page of users that a question asks for.
+type peoplePage[U any] struct {
+	users     []U
+	next      string
+	total     int
+	templates []uuid.UUID // of all users
+}
+
+// cutPeople searches and sorts users and cuts out the page. The ranks say how each order weighs a user, the highest first;
+// users of equal rank are in order of their names. The first rank is the default one.
+func cutPeople[U any](users []U, req peopleRequest, of func(U) store.UserUsage, ranks []peopleRank[U]) (page peoplePage[U], err error) {
+	for _, u := range users {
+		page.templates = append(page.templates, of(u).Templates...)
+	}
+	page.templates = call.Union(page.templates)
+	if err := call.CheckText(req.GetSearch()); err != nil {
+		return page, call.InvalidParam("search", "%v", err)
+	}
+	var rank func(U) int64
+	names := []string{}
+	for _, r := range ranks {
+		names = append(names, r.sort)
+		if rank == nil && req.GetSort() == "" || req.GetSort() == r.sort {
+			rank = r.rank
+		}
+	}
+	at := func(u U) call.Position {
+		person := of(u)
+		return call.Position{Rank: -rank(u), ID: person.Username + "\x00" + person.UserID.String()}
+	}
+	switch req.GetSort() {
+	case sortUsername:
+		rank = func(U) int64 { return 0 }
+	case sortUserID:
+		at = func(u U) call.Position { return call.Position{Rank: 0, ID: of(u).UserID.String()} }
+	default:
+		if rank == nil {
+			return page, call.OneOf("sort", append(names, sortUsername, sortUserID)...)
+		}
+	}
+	if part := strings.ToLower(req.GetSearch()); part != "" {
+		users = slices.DeleteFunc(users, func(u U) bool { return !strings.Contains(strings.ToLower(of(u).Username), part) })
+	}
+	type placed struct {
+		at   call.Position
+		user U
+	}
+	list := make([]placed, len(users))
+	for i, u := range users {
+		list[i] = placed{at(u), u}
+	}
+	slices.SortFunc(list, func(a, b placed) int { return a.at.Compare(b.at) })
+	page.total = len(list)
+	list, page.next, err = call.Paginate(list, req, 0, func(p placed) call.Position { return p.at })
+	for _, p := range list {
+		page.users = append(page.users, p.user)
+	}
+	return page, err
+}
+
+// peopleRank is an order of users.
+type peopleRank[U any] struct {
+	sort string
+	rank func(U) int64
+}
+
+// GetUserActivity implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	q, err := s.askAboutPeople(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	users, estimated, err := s.store.UserActivity(ctx, call.ScopeOf(ctx), q.window.Split(q.start, q.end, 1))
+	if err != nil {
+		return nil, err
+	}
+	found, minutes := len(users), int64(0)
+	for _, u := range users {
+		minutes += u.Minutes
+	}
+	page, err := cutPeople(users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
+		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report := &insightsv1.UserActivityReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
+		TotalSeconds: 60 * minutes, Estimated: estimated,
+	}
+	for _, u := range page.users {
+		report.Users = append(report.Users, userActivity(u))
+	}
+	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found}); err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetUserActivityResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
+}
+
+func userActivity(u store.UserUsage) *insightsv1.UserActivity {
+	m := &insightsv1.UserActivity{
+		TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
+		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), Apps: make([]*insightsv1.UserAppUsage, len(u.Apps)),
+		MedianDailySeconds: int64(60 * u.Median),
+	}
+	for i, a := range u.Apps {
+		m.Apps[i] = &insightsv1.UserAppUsage{Type: appType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
+	}
+	return m
+}
+
+// GetUserLatency implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLatencyRequest) (*insightsv1.GetUserLatencyResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	q, err := s.askAboutPeople(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	users, total, err := s.store.UserLatency(ctx, call.ScopeOf(ctx), q.window)
+	if err != nil {
+		return nil, err
+	}
+	measured := latencies(users)
+	page, err := cutPeople(users, req, func(u store.UserLatency) store.UserUsage { return u.UserUsage }, []peopleRank[store.UserLatency]{
+		{sortP95, func(u store.UserLatency) int64 { return rankOf(u.P95) }},
+		{sortP50, func(u store.UserLatency) int64 { return rankOf(u.P50) }},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report := &insightsv1.UserLatencyReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
+		TotalLatencyMs: ConnectionLatency(total),
+	}
+	for _, u := range page.users {
+		report.Users = append(report.Users, &insightsv1.UserLatency{
+			TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
+			LatencyMs: ConnectionLatency(u.Latency),
+		})
+	}
+	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
+		return nil, err
+	}
+	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
+}
+
+func ConnectionLatency(l store.Latency) *insightsv1.ConnectionLatency {
+	return &insightsv1.ConnectionLatency{P50: l.P50, P95: l.P95, Samples: l.Samples, Rating: rating(l.P50)}
+}
+
+// rankOf orders latencies; the one that stands for no samples is the lowest.
+func rankOf(ms float64) int64 {
+	if ms < 0 {
+		return -1
+	}
+	return int64(math.Float64bits(ms)) // of numbers that are not negative, in their order
+}
+
+// Bounds of ratings, in milliseconds.
+const (
+	goodBelow    = 150
+	moderateUpTo = 300
+)
+
+// rating says what to think of a latency in milliseconds.
+func rating(ms float64) string {
+	switch {
+	case ms < 0:
+		return "unknown"
+	case ms < goodBelow:
+		return "good"
+	case ms <= moderateUpTo:
+		return "moderate"
+	default:
+		return "poor"
+	}
+}
+
+// appType is what the contract calls session apps and workspace apps.
+func appType(builtin bool) string {
+	if builtin {
+		return "builtin"
+	}
+	return "app"
+}
+
+// dataAsOf is when the question was asked.
+func (q question) dataAsOf() string { return q.asked.Format(time.RFC3339) }

@@ -1,0 +1,91 @@
+package insights
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
+)
+
+// GetROIReport implements [insightsv1.InsightsServiceServer].
+func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReportRequest) (*insightsv1.GetROIReportResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
+	defer cancel()
+	q, err := s.askWhole(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	var use store.Use
+	var eligible map[uuid.UUID]bool
+	var running map[uuid.UUID]time.Duration
+	reading, all := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		use, err = s.store.Use(all, call.ScopeOf(ctx), q.window)
+		return err
+	})
+	reading.Go(func() (err error) {
+		eligible, err = s.store.EligibleUsers(all, call.ScopeOf(ctx), q.end)
+		return err
+	})
+	reading.Go(func() (err error) {
+		running, err = s.store.RunningTime(all, call.ScopeOf(ctx), q.start, q.over())
+		return err
+	})
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
+	report := &insightsv1.ROIReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)), EligibleUsers: int64(len(eligible))}
+	for _, u := range use.Users {
+		report.ActiveSeconds += 60 * u.Minutes
+		if eligible[u.UserID] {
+			report.ActiveUsers++
+		}
+	}
+	for _, t := range use.Templates {
+		seconds := int64(running[t.ID] / time.Second)
+		report.RunningSeconds += seconds
+		if t.ActiveUsers > 0 || seconds > 0 {
+			report.Templates = append(report.Templates, &insightsv1.TemplateROI{
+				TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, ActiveUsers: int64(t.ActiveUsers),
+				ActiveSeconds: 60 * t.Minutes, RunningSeconds: seconds, Utilization: ratio(60*t.Minutes, seconds),
+			})
+		}
+	}
+	slices.SortStableFunc(report.GetTemplates(), func(a, b *insightsv1.TemplateROI) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	report.Adoption = ratio(report.GetActiveUsers(), report.GetEligibleUsers())
+	report.Utilization = ratio(report.GetActiveSeconds(), report.GetRunningSeconds())
+	return &insightsv1.GetROIReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+}
+
+// ratio is a part of a whole; -1 without a whole.
+func ratio(part, whole int64) float64 {
+	if whole == 0 {
+		return -1
+	}
+	return float64(part) / float64(whole)
+}
+
+// usedTemplates are those with any activity.
+func usedTemplates(use store.Use) (used []uuid.UUID) {
+	for _, t := range use.Templates {
+		if t.ActiveUsers > 0 {
+			used = append(used, t.ID)
+		}
+	}
+	return used
+}
+
+// over is the end of what has happened of the window.
+func (q question) over() time.Time {
+	if q.end.After(q.asked) {
+		return q.asked
+	}
+	return q.end
+}

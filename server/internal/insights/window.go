@@ -1,0 +1,212 @@
+package insights
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// maxDayIntervals is how many days a window with day intervals may have: a leap year.
+const maxDayIntervals = 366
+
+// Steps of intervals.
+const (
+	intervalDay     = "day"
+	intervalWeek    = "week"
+	intervalDefault = "default" // the one that suits the templates
+)
+
+// question is the valid window of a question. Its days are those of start's location: of the time zone that was asked
+// for, or else of the offset of start_time.
+type question struct {
+	start, end time.Time
+	window     minute.Window
+	asked      time.Time // everything acknowledged before is in the answer
+	mode       store.PrivacyMode
+	floor      int // how many people must take part in what is published; 0: everything is counted
+}
+
+// parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
+func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
+	zone, err := parseZone(r.GetTimezone())
+	if err != nil {
+		return question{}, err
+	}
+	start, err := parseMidnight("start_time", r.GetStartTime(), zone, now)
+	if err != nil {
+		return question{}, err
+	}
+	end, err := parseEnd(r.GetEndTime(), zone, now)
+	if err != nil {
+		return question{}, err
+	}
+	if end.Before(start) {
+		return question{}, call.InvalidParam("end_time", "must be after than %q", "start_time")
+	}
+	return question{start: start, end: end, window: minute.NewWindow(start, end), asked: now.In(start.Location())}, nil
+}
+
+var errZone = errors.New("must be the IANA name of a time zone")
+
+// parseZone finds a time zone by its IANA name; without a name it is nil.
+func parseZone(name string) (*time.Location, error) {
+	if name == "" {
+		return nil, nil
+	}
+	zone, err := findZone(name)
+	if err != nil {
+		return nil, call.InvalidParam("timezone", "%v", err)
+	}
+	return zone, nil
+}
+
+// findZone finds a time zone by its IANA name; the error says what is wrong with it.
+func findZone(name string) (*time.Location, error) {
+	// Names of the database begin in upper case; what else the loader would take are files beside it.
+	known := name[0] >= 'A' && name[0] <= 'Z' && name != "Local" && !strings.Contains(name, ".")
+	if known {
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone, nil
+		}
+	}
+	return nil, errZone
+}
+
+// ParseTime3339 reads a time in the location that judges it: the zone, or its own offset. Fractions of a second are not
+// looked at.
+func ParseTime3339(field, text string, zone *time.Location) (time.Time, error) {
+	// Not time.Parse: it puts a time whose offset happens to be the server's into the server's zone.
+	t, err := time.ParseInLocation(time.RFC3339, text, time.UTC)
+	if err != nil {
+		return t, call.InvalidParam(field, "must be a valid date format (%s)", time.RFC3339)
+	}
+	if t.IsZero() {
+		return t, call.InvalidParam(field, "must not be zero")
+	}
+	if t.Unix() < 0 {
+		return t, call.InvalidParam(field, "must not be before 1970")
+	}
+	if _, offset := t.Zone(); offset%(15*60) != 0 || offset < minOffsetHours*3600 || offset > maxOffsetHours*3600 {
+		return t, call.InvalidParam(field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours, call.Shorten(text))
+	}
+	t = t.Truncate(time.Second)
+	if zone != nil {
+		t = t.In(zone)
+	}
+	return t, nil
+}
+
+// parseTimeParam reads a time that is not in the future.
+func parseTimeParam(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+	t, err := ParseTime3339(field, text, zone)
+	if err != nil {
+		return t, err
+	}
+	if t.After(comingHour(now.In(t.Location()))) {
+		return t, call.InvalidParam(field, "must not be in the future")
+	}
+	return t, nil
+}
+
+// parseMidnight reads a time at which a day begins.
+func parseMidnight(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
+	t, err := parseTimeParam(field, text, zone, now)
+	if err != nil {
+		return t, err
+	}
+	if !beginsDay(t) {
+		return t, wrongClock(field, 0, t)
+	}
+	return t, nil
+}
+
+// parseEnd reads the end of a window: a midnight, or on the present day any full hour.
+func parseEnd(text string, zone *time.Location, now time.Time) (time.Time, error) {
+	const field = "end_time"
+	t, err := parseTimeParam(field, text, zone, now)
+	if err != nil {
+		return t, err
+	}
+	if dayOf(t) != dayOf(now.In(t.Location())) {
+		return parseMidnight(field, text, zone, now)
+	}
+	if t.Minute() != 0 || t.Second() != 0 {
+		return t, wrongClock(field, t.Hour(), t)
+	}
+	return t, nil
+}
+
+func wrongClock(field string, hour int, got time.Time) error {
+	return call.InvalidParam(field, "must have the clock set to %02d:00:00, got %s", hour, got.Format(time.RFC3339))
+}
+
+// beginsDay says whether t, a full second, is a midnight, or the first moment of a day on which the zone skips midnight. (A
+// zone whose clock goes back from just after midnight shows the evening before once more: that is no begin.)
+func beginsDay(t time.Time) bool {
+	return t.Format(time.TimeOnly) == "00:00:00" || t.Equal(startOfDay(t))
+}
+
+// startOfDay is when the day of t begins in t's location.
+func startOfDay(t time.Time) time.Time {
+	year, month, day := t.Date()
+	return minute.StartOfDay(year, month, day, t.Location())
+}
+
+// dayOf numbers the days of the calendar that t's location shows.
+func dayOf(t time.Time) int64 {
+	year, month, day := t.Date()
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+}
+
+// split gives the window the intervals that were asked for: days, weeks, or none for an empty step.
+func (q question) split(step string) (question, error) {
+	end := q.end.In(q.start.Location())
+	days := dayOf(end) - dayOf(q.start)
+	more := !beginsDay(end) // a part of a day beyond the whole ones
+	switch step {
+	case "":
+		return q, nil
+	case intervalDay:
+		if days > maxDayIntervals || days == maxDayIntervals && more {
+			return q, call.InvalidParam("end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step)
+		}
+		q.window = q.window.Split(q.start, q.end, 1)
+		return q, nil
+	case intervalWeek:
+		if rest := days % 7; rest != 6 && (rest != 0 || more) {
+			return q, call.InvalidDetail(call.MessageInvalidValue, "Last report interval should have at least 6 days.")
+		}
+		q.window = q.window.Split(q.start, q.end, 7)
+		return q, nil
+	}
+	return q, call.OneOf("interval", intervalDay, intervalWeek)
+}
+
+// partial is whether an interval of so many days lacks some of its time: because the window ends within, or because it is
+// not over yet.
+func (q question) partial(start, end int64, days int64) bool {
+	from, to := time.Unix(60*start, 0).In(q.start.Location()), time.Unix(60*end, 0).In(q.start.Location())
+	return dayOf(to)-dayOf(from) < days || to.After(q.asked)
+}
+
+// Sections of template insights.
+const (
+	sectionReport    = "report"
+	sectionIntervals = "interval_reports"
+)
+
+// parseSections says which parts of an answer are asked for; without names it is both.
+func parseSections(names []string) (report, intervals bool, err error) {
+	for _, name := range names {
+		if name != sectionReport && name != sectionIntervals {
+			return false, false, call.OneOf("sections", sectionIntervals, sectionReport)
+		}
+	}
+	all := len(names) == 0
+	return all || slices.Contains(names, sectionReport), all || slices.Contains(names, sectionIntervals), nil
+}

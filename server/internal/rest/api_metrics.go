@@ -1,0 +1,119 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// apiMetrics is how REST is used, under the names that existing dashboards know from Coder. What
+// callers choose freely is in no label: paths are those of the routes.
+type apiMetrics struct {
+	concurrent prometheus.Gauge
+	latencies  *prometheus.HistogramVec
+	processed  *prometheus.CounterVec
+}
+
+func newAPIMetrics(registry prometheus.Registerer) *apiMetrics {
+	factory := promauto.With(registry)
+	return &apiMetrics{
+		concurrent: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "coderd_api_concurrent_requests",
+			Help: "The number of concurrent API requests.",
+		}),
+		latencies: factory.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "coderd_api_request_latencies_seconds",
+			Help:    "Latency distribution of requests in seconds.",
+			Buckets: []float64{0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.500, 1, 5, 10, 30},
+		}, []string{"method", "path"}),
+		processed: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "coderd_api_requests_processed_total",
+			Help: "The total number of processed API requests.",
+		}, []string{"code", "method", "path"}),
+	}
+}
+
+// What stands in labels for methods that HTTP does not know and for paths without a route.
+const otherLabel = "other"
+
+var httpMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
+
+// instrument counts the requests of a handler.
+func (m *apiMetrics) instrument(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin, route := time.Now(), ""
+		r = r.WithContext(context.WithValue(r.Context(), routeKey{}, &route))
+		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		m.concurrent.Inc()
+		defer func() {
+			m.concurrent.Dec()
+			method, path := r.Method, routeOf(r, route)
+			if !slices.Contains(httpMethods, method) {
+				method = otherLabel
+			}
+			m.latencies.WithLabelValues(method, path).Observe(time.Since(begin).Seconds())
+			m.processed.WithLabelValues(strconv.Itoa(answer.status), method, path).Inc()
+		}()
+		next.ServeHTTP(answer, r)
+	})
+}
+
+// routeKey is where a request's context has room for the route that the gateway finds.
+type routeKey struct{}
+
+// noteRoute tells instrument which route of the gateway a request took.
+func noteRoute(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, parameters map[string]string) {
+		route, counted := r.Context().Value(routeKey{}).(*string)
+		if pattern, found := runtime.HTTPPattern(r.Context()); found && counted {
+			*route = strings.ReplaceAll(pattern.String(), "=*}", "}")
+		}
+		next(w, r, parameters)
+	}
+}
+
+// routeOf is the route that a request took: that of the gateway, or else that of the server's own handlers.
+func routeOf(r *http.Request, gateway string) string {
+	_, own, _ := strings.Cut(r.Pattern, "/")
+	switch {
+	case gateway != "":
+		return gateway
+	case r.Pattern == "", strings.HasSuffix(own, "/"): // a pattern of many paths, none of which the gateway knows
+		return otherLabel
+	default:
+		return "/" + strings.TrimSuffix(own, "{$}")
+	}
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.wrote && status >= http.StatusOK { // others go before the answer
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets [http.ResponseController] reach the writer itself.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,105 @@
+package rest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/web"
+)
+
+// builtPage is the page that people open: files that were built into the program.
+type builtPage struct {
+	files map[string]asset // by path
+}
+
+// asset is one file, plain and compressed.
+type asset struct {
+	contentType, cacheControl string
+	plain, compressed         []byte
+}
+
+// newBuiltPage reads the files. The page offers to sign in through the issuer if that is possible.
+func newBuiltPage(issuer bool) (*builtPage, error) {
+	p := &builtPage{files: map[string]asset{}}
+	err := fs.WalkDir(web.Files, "dist", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := web.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if issuer {
+			text = bytes.Replace(text, []byte(`<meta name="sign-in" content="token"`), []byte(`<meta name="sign-in" content="token oidc"`), 1)
+		}
+		name = strings.TrimPrefix(name, "dist")
+		p.files[name] = newAsset(name, text)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the page: %w", err)
+	}
+	return p, nil
+}
+
+// contentTypes are those of the files of the page, whatever the machine calls them.
+var contentTypes = map[string]string{
+	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
+}
+
+func newAsset(name string, text []byte) asset {
+	a := asset{contentType: contentTypes[path.Ext(name)], cacheControl: "no-cache", plain: text}
+	if strings.HasPrefix(name, "/assets/") { // its name changes with what it holds
+		a.cacheControl = "public, max-age=31536000, immutable"
+	}
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level exists
+	_, _ = w.Write(text)                                  // into memory
+	_ = w.Close()
+	a.compressed = b.Bytes()
+	return a
+}
+
+// index is the file behind every address that people see.
+const index = "/index.html"
+
+func (p *builtPage) route(mux *http.ServeMux) {
+	for _, name := range []string{"GET /{$}", "GET /templates/{template}/insights"} {
+		mux.HandleFunc(name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, index) })
+	}
+	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, r.URL.Path) })
+	for name := range p.files {
+		if name != index && !strings.HasPrefix(name, "/assets/") {
+			mux.HandleFunc("GET "+name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, name) })
+		}
+	}
+}
+
+func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string) {
+	a, found := p.files[name]
+	switch {
+	case !found && name == index:
+		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json. This program was built without the page: install Node.js 20.19 or later and run make build to get it.")
+		return
+	case !found:
+		writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)
+		return
+	}
+	body := a.plain
+	w.Header().Set("Vary", "Accept-Encoding")
+	if exposition.AcceptsGzip(r.Header) {
+		w.Header().Set("Content-Encoding", "gzip")
+		body = a.compressed
+	}
+	w.Header().Set("Cache-Control", a.cacheControl)
+	w.Header().Set("Content-Type", a.contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
