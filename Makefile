@@ -67,6 +67,7 @@ lint: ## Check code and contract without running them.
 	$(BUF) format --diff --exit-code
 	go vet ./...
 	$(GOLANGCI_LINT) run
+	go run ./scripts/arrows
 
 .PHONY: generate
 generate: ## Generate gen/ and docs/api.md from api/.
