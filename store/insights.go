@@ -57,8 +57,11 @@ type Interval struct {
 	ActiveUsers int
 }
 
-// TemplateInsights answers for the templates of a scope in one pass over their usage.
-func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minute.Window) (TemplateInsights, error) {
+// TemplateInsights answers for the templates of a scope in one pass over their usage. A floor lets it tell what is published alone.
+func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) (TemplateInsights, error) {
+	if floor.hides() {
+		return s.publishedInsights(ctx, scope, w, floor)
+	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return TemplateInsights{}, err
@@ -77,8 +80,12 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	return answer, nil
 }
 
-// Intervals answers for the intervals of the window alone.
-func (s *Store) Intervals(ctx context.Context, scope access.Scope, w minute.Window) ([]Interval, error) {
+// Intervals answers for the intervals of the window alone. A floor lets it tell what is published alone.
+func (s *Store) Intervals(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) ([]Interval, error) {
+	if floor.hides() {
+		published, err := s.publishedInsights(ctx, scope, w, floor)
+		return published.Intervals, err
+	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err

@@ -41,8 +41,11 @@ type parameterGroup struct {
 // ParameterUsage answers by the newest build of each workspace among those created in [start, end). Definitions that
 // differ in any part but the default are entries of their own; one that nobody has a value for is left out. The order
 // is that of name, type, display name, description and options. A parameter that the newest version of a template calls
-// sensitive is sensitive, whatever it was when the workspaces were built.
-func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time) ([]ParameterUsage, error) {
+// sensitive is sensitive, whatever it was when the workspaces were built. A floor lets it tell what is published alone.
+func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time, floor Floor) ([]ParameterUsage, error) {
+	if floor.hides() {
+		return s.publishedParameters(ctx, scope, floor)
+	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err

@@ -17,9 +17,18 @@ import (
 // one value of a parameter, if they are at least as many as the floor. Answers are sums of atoms, and numbers of distinct people
 // in them, rounded down to a multiple of the floor: who knows all atoms and these numbers learns nothing from further questions.
 
-// PublishedInsights is TemplateInsights of published atoms alone. The days are those of the window, which has whole days and
-// whole days as its intervals. Editors are not told apart: what an entry has more than its editors could be of one person.
-func (s *Store) PublishedInsights(ctx context.Context, scope access.Scope, w minute.Window, days []minute.Window, floor int) (TemplateInsights, error) {
+// Floor says from how many people on something is told. The zero value tells everything.
+type Floor struct {
+	People int             // that must take part in an atom, or it is not published
+	Days   []minute.Window // of the window of a question, which has whole days and whole days as its intervals
+}
+
+func (f Floor) hides() bool { return f.People > 0 }
+
+// publishedInsights is TemplateInsights of published atoms alone. Editors are not told apart: what an entry has more than its
+// editors could be of one person.
+func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) (TemplateInsights, error) {
+	days := floor.Days
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return TemplateInsights{}, err
@@ -28,7 +37,7 @@ func (s *Store) PublishedInsights(ctx context.Context, scope access.Scope, w min
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	p := publication{floor: floor, intervals: w.Intervals()}
+	p := publication{floor: floor.People, intervals: w.Intervals()}
 	p.inInterval = make([]published, len(p.intervals))
 	counters := map[int]map[int]*minute.Counter{} // of the days that are being read, by template
 	publish := func(day int) {
@@ -160,16 +169,16 @@ func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (chann
 	return c.of(template, kind, app)
 }
 
-// PublishedParameters is ParameterUsage of published atoms alone: of each workspace the newest build of each day counts. Values
+// publishedParameters is ParameterUsage of published atoms alone: of each workspace the newest build of each day counts. Values
 // that nobody chose are not told.
-func (s *Store) PublishedParameters(ctx context.Context, scope access.Scope, days []minute.Window, floor int) ([]ParameterUsage, error) {
+func (s *Store) publishedParameters(ctx context.Context, scope access.Scope, published Floor) ([]ParameterUsage, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
 	groups := parameterGroups{}
 	var all []choice
-	for _, day := range days {
+	for _, day := range published.Days {
 		choices, err := s.choicesOfOwners(ctx, x, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0))
 		if err != nil {
 			return nil, err
@@ -191,7 +200,7 @@ func (s *Store) PublishedParameters(ctx context.Context, scope access.Scope, day
 			return nil, err
 		}
 		for atom, chosen := range atoms {
-			if len(chosen.people) >= floor {
+			if len(chosen.people) >= published.People {
 				g := groups.of(chosen.definition)
 				g.templates[atom.template] = true
 				g.values[atom.value] += chosen.workspaces

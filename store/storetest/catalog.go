@@ -187,7 +187,7 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 			t.Fatal(err)
 		}
 	}
-	got, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute))
+	got, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	}
 	// What was sensitive when the workspaces were built is not there to be shown later.
 	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{{Name: "secret", Type: "string"}}}}})
-	if got, err = f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute)); err != nil {
+	if got, err = f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{}); err != nil {
 		t.Fatal(err)
 	}
 	want = []store.ParameterUsage{{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string"}, Values: []store.ParameterValue{{Value: "", Count: 3}}}}
@@ -391,7 +391,7 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	usage, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute))
+	usage, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{})
 	if err != nil {
 		t.Fatal(err)
 	}

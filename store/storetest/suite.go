@@ -181,7 +181,7 @@ type Answer struct {
 func (f *Fixture) Ask(t testing.TB) (a Answer) {
 	t.Helper()
 	var errs [3]error
-	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today())
+	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today(), store.Floor{})
 	a.Activity, _, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
 	a.Latency, _, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
 	if err := errors.Join(errs[:]...); err != nil {

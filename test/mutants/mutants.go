@@ -496,7 +496,7 @@ var mutants = []mutant{
 	},
 	{
 		"a value that few people chose is told", "store/published.go",
-		"if len(chosen.people) >= floor {", "if len(chosen.people) > 0 {",
+		"if len(chosen.people) >= published.People {", "if len(chosen.people) > 0 {",
 		"server", "TestPublishedProperties",
 	},
 	{

@@ -90,7 +90,7 @@ func ask(t testing.TB, s *store.Store, begin time.Time) answers {
 	a.Insights, errs[0] = s.PerTemplate(t.Context(), everything, window)
 	a.Activity, _, errs[1] = s.UserActivity(t.Context(), everything, window)
 	a.Latency, _, errs[2] = s.UserLatency(t.Context(), everything, window)
-	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, begin, end)
+	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, begin, end, store.Floor{})
 	var bindings []store.RoleBinding
 	bindings, errs[4] = s.RoleBindings(t.Context())
 	if err := errors.Join(errs[:]...); err != nil {

@@ -99,7 +99,7 @@ func (c *Usage) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	parameters, err := c.store.ParameterUsage(ctx, scope, start, now)
+	parameters, err := c.store.ParameterUsage(ctx, scope, start, now, store.Floor{})
 	if err != nil {
 		return err
 	}

@@ -171,6 +171,21 @@ func (g *Service) placeReport(ctx context.Context, caller access.Principal, r ag
 	})
 }
 
+// takeReport is the way of a report from its message to its rows, whether it came in a stream or in a unary call, for which the
+// stream is nil. A rejection is about this report; an error ends the call.
+func (g *Service) takeReport(ctx context.Context, caller access.Principal, message *insightsv1.AgentReport, l limits, s *agentStream) (agentReport, []store.OpenRow, *rejection, error) {
+	r, rejected := parseReport(message, l)
+	if rejected != nil {
+		return r, nil, rejected, nil
+	}
+	p, rejected, err := g.placeReport(ctx, caller, r)
+	if err != nil || rejected != nil {
+		return r, nil, rejected, err
+	}
+	g.note(&r, p, s)
+	return r, g.reportRows(r, p), nil, nil
+}
+
 // reportRows are the rows of a report that has its place.
 func (g *Service) reportRows(r agentReport, p store.Placement) []store.OpenRow {
 	if !g.stores(p.Mode) {
@@ -228,14 +243,28 @@ func (g *Service) commitAll(ctx context.Context, items []item) ([]*insightsv1.Re
 	}
 	var rejected []*insightsv1.Rejection
 	for i, err := range w.outcomes {
-		switch {
-		case errors.Is(err, store.ErrRefused):
-			rejected = append(rejected, g.reject(items[i].list, items[i].index, &rejection{causeRefused, "the database refuses this item", true}))
-		case err != nil:
-			return nil, call.Unavailable(err)
+		refused, err := outcome(err, "item")
+		if err != nil {
+			return nil, err
+		}
+		if refused != nil {
+			rejected = append(rejected, g.reject(items[i].list, items[i].index, refused))
 		}
 	}
 	return rejected, nil
+}
+
+// outcome says what a commit came to for an item: durable, refused by the database, or an error that the caller sees. what names
+// the item.
+func outcome(err error, what string) (*rejection, error) {
+	switch {
+	case errors.Is(err, store.ErrRefused):
+		return &rejection{causeRefused, "the database refuses this " + what, true}, nil
+	case err != nil:
+		return nil, call.Unavailable(err)
+	default:
+		return nil, nil
+	}
 }
 
 // item is one member of a list of a unary call.
@@ -261,20 +290,15 @@ func (g *Service) ReportStats(ctx context.Context, req *insightsv1.ReportStatsRe
 	var answer insightsv1.ReportStatsResponse
 	var items []item
 	for i, message := range req.GetReports() {
-		r, rejected := parseReport(message, l)
-		var p store.Placement
-		if rejected == nil {
-			var err error
-			if p, rejected, err = g.placeReport(ctx, caller, r); err != nil {
-				return nil, err
-			}
+		_, rows, rejected, err := g.takeReport(ctx, caller, message, l, nil)
+		if err != nil {
+			return nil, err
 		}
 		if rejected != nil {
 			answer.Rejected = append(answer.Rejected, g.reject("reports", i, rejected))
 			continue
 		}
-		g.note(&r, p, nil)
-		items = append(items, item{"reports", i, g.reportRows(r, p)})
+		items = append(items, item{"reports", i, rows})
 	}
 	refused, err := g.commitAll(ctx, items)
 	if err != nil {

@@ -182,30 +182,26 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		return context.Cause(s.ctx)
 	}
 	number := s.add(message.GetSequence())
-	r, rejected := parseReport(message, g.limits(caller.Holds(access.IngestAny)))
-	var p store.Placement
-	if rejected == nil {
-		var err error
-		if p, rejected, err = g.placeReport(s.ctx, caller, r); err != nil {
-			return err
-		}
+	r, rows, rejected, err := g.takeReport(s.ctx, caller, message, g.limits(caller.Holds(access.IngestAny)), s)
+	if err != nil {
+		return err
 	}
 	if rejected != nil {
 		s.reject(number, rejected)
 		return nil
 	}
-	g.note(&r, p, s)
-	rows := s.news(g.reportRows(r, p))
+	rows = s.news(rows)
 	if len(rows) == 0 {
 		s.settle(number, r.collected, nil)
 		return nil
 	}
-	err := g.committer.submit(s.ctx, entry{rows, func(err error) {
+	err = g.committer.submit(s.ctx, entry{rows, func(err error) {
+		refused, err := outcome(err, "report")
 		switch {
-		case errors.Is(err, store.ErrRefused):
-			s.reject(number, &rejection{causeRefused, "the database refuses this report", true})
 		case err != nil:
-			s.failed(call.Unavailable(err))
+			s.failed(err)
+		case refused != nil:
+			s.reject(number, refused)
 		default:
 			s.settle(number, r.collected, rows)
 		}

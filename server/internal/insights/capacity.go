@@ -21,12 +21,11 @@ const fewUsers = 5
 func (s *Service) GetCapacityReport(ctx context.Context, req *insightsv1.GetCapacityReportRequest) (*insightsv1.GetCapacityReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askWhole(ctx, req)
+	q, err := s.ask(ctx, req, smallGroups)
 	if err != nil {
 		return nil, err
 	}
-	q.window = q.window.Split(q.start, q.end, 7)
-	use, err := s.store.Use(ctx, call.ScopeOf(ctx), q.window, minute.Peaks)
+	use, err := s.store.Use(ctx, q.scope, q.window.Split(q.start, q.end, 7), minute.Peaks)
 	if err != nil {
 		return nil, err
 	}

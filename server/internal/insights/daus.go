@@ -74,7 +74,7 @@ func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest)
 	if err != nil {
 		return daus{}, err
 	}
-	intervals, err := s.intervals(ctx, scope, days, days.Intervals(), floor)
+	intervals, err := s.store.Intervals(ctx, scope, days, store.Floor{People: floor, Days: days.Intervals()})
 	if err != nil {
 		return daus{}, err
 	}

@@ -29,21 +29,21 @@ var usageSections = []string{sectionActiveUsers, sectionAppsUsage, sectionUserAc
 func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosisRequest) (*insightsv1.GetDiagnosisResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.ask(ctx, req)
+	q, err := s.ask(ctx, req, totals)
 	if err != nil {
 		return nil, err
 	}
-	insights, err := s.templateInsights(ctx, q)
+	insights, err := s.store.TemplateInsights(ctx, q.scope, q.window, q.floor)
 	if err != nil {
 		return nil, err
 	}
-	parameters, err := s.parameterUsage(ctx, q)
+	parameters, err := s.store.ParameterUsage(ctx, q.scope, q.start, q.end, q.floor)
 	if err != nil {
 		return nil, err
 	}
 	o := observed{insights: &insights, parameters: &parameters}
-	if q.floor == 0 {
-		users, _, err := s.store.UserLatency(ctx, call.ScopeOf(ctx), q.window)
+	if q.floor.People == 0 {
+		users, _, err := s.store.UserLatency(ctx, q.scope, q.window)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor)}, nil
+	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People)}, nil
 }
 
 // observed is what an answer found, of each part that it has.
@@ -147,9 +147,9 @@ func (s *Service) findings(ctx context.Context, q question, o observed, sections
 		return nil, err
 	}
 	if slices.Equal(sections, []string{sectionParameters}) { // as always where nobody reports builds
-		d.facts, err = s.store.BuildFacts(ctx, call.ScopeOf(ctx), q.start, q.end)
+		d.facts, err = s.store.BuildFacts(ctx, q.scope, q.start, q.end)
 	} else {
-		d.facts, err = s.store.Facts(ctx, call.ScopeOf(ctx), q.start, q.end, q.asked.Add(-d.online))
+		d.facts, err = s.store.Facts(ctx, q.scope, q.start, q.end, q.asked.Add(-d.online))
 	}
 	if err != nil {
 		return nil, err

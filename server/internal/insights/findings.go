@@ -35,7 +35,7 @@ const collectingFor = 10 * time.Minute
 // findAll looks for everything, the most telling first.
 func (d *diagnosis) findAll() {
 	d.findCollection()
-	if d.q.floor > 0 {
+	if d.q.floor.People > 0 {
 		d.findSmallGroups() // the others would tell of few people
 		return
 	}
@@ -87,7 +87,7 @@ func (d *diagnosis) findSmallGroups() {
 		d.add(reasonSmallGroups, []string{hidden.section},
 			func(f store.TemplateFacts) (evidence, bool) { return evidence{}, hidden.holds(f) },
 			func(*insightsv1.Finding) string {
-				return fmt.Sprintf("Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.", d.q.floor)
+				return fmt.Sprintf("Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.", d.q.floor.People)
 			},
 			"Ask about larger templates, or about days with more people.")
 	}

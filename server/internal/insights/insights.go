@@ -60,42 +60,24 @@ func New(o Options) (*Service, error) {
 func (s *Service) GetTemplateInsights(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest) (*insightsv1.GetTemplateInsightsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.ask(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	oldest, err := s.store.OldestTemplate(ctx, call.ScopeOf(ctx))
+	q, err := s.ask(ctx, req, totals)
 	if err != nil {
 		return nil, err
 	}
 	answer := &insightsv1.GetTemplateInsightsResponse{
-		DefaultInterval: defaultInterval(oldest.Time, q.asked), DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor),
-	}
-	interval := req.GetInterval()
-	if interval == intervalDefault {
-		interval = answer.GetDefaultInterval().GetInterval()
-	}
-	if q, err = q.split(interval); err != nil {
-		return nil, err
-	}
-	report, intervals, err := parseSections(req.GetSections())
-	if err != nil {
-		return nil, err
-	}
-	if !intervals {
-		q.window.Bounds = nil
+		DefaultInterval: q.suited, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
 	}
 	var counted []store.Interval
 	switch {
-	case report:
+	case q.report:
 		answer.Report, counted, err = s.templateReport(ctx, req, q)
 	case len(q.window.Bounds) > 0:
-		counted, err = s.intervals(ctx, call.ScopeOf(ctx), q.window, q.days(), q.floor)
+		counted, err = s.store.Intervals(ctx, q.scope, q.window, q.floor)
 	}
 	if err != nil {
 		return nil, err
 	}
-	answer.IntervalReports = q.intervalReports(counted, interval)
+	answer.IntervalReports = q.intervalReports(counted)
 	return answer, nil
 }
 
@@ -114,17 +96,17 @@ func defaultInterval(oldest, now time.Time) *insightsv1.DefaultInterval {
 	}
 }
 
-func (q question) intervalReports(intervals []store.Interval, interval string) []*insightsv1.TemplateInsightsIntervalReport {
+func (q question) intervalReports(intervals []store.Interval) []*insightsv1.TemplateInsightsIntervalReport {
 	days := int64(1)
-	if interval == intervalWeek {
+	if q.interval == intervalWeek {
 		days = 7
 	}
 	var reports []*insightsv1.TemplateInsightsIntervalReport
 	for _, i := range intervals {
 		reports = append(reports, &insightsv1.TemplateInsightsIntervalReport{
 			StartTime: q.show(i.Start), EndTime: q.show(i.End), TemplateIds: call.Texts(i.Templates),
-			Interval: interval, ActiveUsers: int64(i.ActiveUsers), Partial: q.partial(i.Start, i.End, days),
-			Suppressed: q.floor > 0 && i.ActiveUsers == 0,
+			Interval: q.interval, ActiveUsers: int64(i.ActiveUsers), Partial: q.partial(i.Start, i.End, days),
+			Suppressed: q.floor.People > 0 && i.ActiveUsers == 0,
 		})
 	}
 	return reports
@@ -147,7 +129,7 @@ func (s *Service) templateReport(ctx context.Context, req *insightsv1.GetTemplat
 	if insights.Unknown.Minutes > 0 {
 		report.UnknownUsage = appUsage(insights.Unknown)
 	}
-	if q.floor > 0 {
+	if q.floor.People > 0 {
 		suppress(report)
 	}
 	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
@@ -158,11 +140,11 @@ func (s *Service) templateReport(ctx context.Context, req *insightsv1.GetTemplat
 func (s *Service) usage(ctx context.Context, q question) (insights store.TemplateInsights, parameters []store.ParameterUsage, err error) {
 	reading, both := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		insights, err = s.templateInsights(both, q)
+		insights, err = s.store.TemplateInsights(both, q.scope, q.window, q.floor)
 		return err
 	})
 	reading.Go(func() (err error) {
-		parameters, err = s.parameterUsage(both, q)
+		parameters, err = s.store.ParameterUsage(both, q.scope, q.start, q.end, q.floor)
 		return err
 	})
 	err = reading.Wait()

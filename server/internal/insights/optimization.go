@@ -21,7 +21,7 @@ const fewestWorkspaces = 5
 func (s *Service) GetOptimizationReport(ctx context.Context, req *insightsv1.GetOptimizationReportRequest) (*insightsv1.GetOptimizationReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askWhole(ctx, req)
+	q, err := s.ask(ctx, req, smallGroups)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (s *Service) GetOptimizationReport(ctx context.Context, req *insightsv1.Get
 		return nil, err
 	}
 	report := &insightsv1.OptimizationReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(insights.Templates)}
-	if report.UnusedApps, err = s.unusedApps(ctx, insights); err != nil {
+	if report.UnusedApps, err = s.unusedApps(ctx, q, insights); err != nil {
 		return nil, err
 	}
 	for _, p := range parameters {
@@ -43,8 +43,8 @@ func (s *Service) GetOptimizationReport(ctx context.Context, req *insightsv1.Get
 }
 
 // unusedApps are the apps that nobody used of templates that were used.
-func (s *Service) unusedApps(ctx context.Context, insights store.TemplateInsights) ([]*insightsv1.UnusedApp, error) {
-	templates, err := s.store.Templates(ctx, call.ScopeOf(ctx))
+func (s *Service) unusedApps(ctx context.Context, q question, insights store.TemplateInsights) ([]*insightsv1.UnusedApp, error) {
+	templates, err := s.store.Templates(ctx, q.scope)
 	if err != nil {
 		return nil, err
 	}

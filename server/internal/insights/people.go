@@ -101,11 +101,11 @@ type peopleRank[U any] struct {
 func (s *Service) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askAboutPeople(ctx, req)
+	q, err := s.ask(ctx, req, people)
 	if err != nil {
 		return nil, err
 	}
-	users, estimated, err := s.store.UserActivity(ctx, call.ScopeOf(ctx), q.window.Split(q.start, q.end, 1))
+	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +148,11 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLatencyRequest) (*insightsv1.GetUserLatencyResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askAboutPeople(ctx, req)
+	q, err := s.ask(ctx, req, people)
 	if err != nil {
 		return nil, err
 	}
-	users, total, err := s.store.UserLatency(ctx, call.ScopeOf(ctx), q.window)
+	users, total, err := s.store.UserLatency(ctx, q.scope, q.window)
 	if err != nil {
 		return nil, err
 	}

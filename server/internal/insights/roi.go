@@ -18,7 +18,7 @@ import (
 func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReportRequest) (*insightsv1.GetROIReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askWhole(ctx, req)
+	q, err := s.ask(ctx, req, smallGroups)
 	if err != nil {
 		return nil, err
 	}
@@ -27,15 +27,15 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	var running map[uuid.UUID]time.Duration
 	reading, all := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		use, err = s.store.Use(all, call.ScopeOf(ctx), q.window)
+		use, err = s.store.Use(all, q.scope, q.window)
 		return err
 	})
 	reading.Go(func() (err error) {
-		eligible, err = s.store.EligibleUsers(all, call.ScopeOf(ctx), q.end)
+		eligible, err = s.store.EligibleUsers(all, q.scope, q.end)
 		return err
 	})
 	reading.Go(func() (err error) {
-		running, err = s.store.RunningTime(all, call.ScopeOf(ctx), q.start, q.over())
+		running, err = s.store.RunningTime(all, q.scope, q.start, q.over())
 		return err
 	})
 	if err := reading.Wait(); err != nil {

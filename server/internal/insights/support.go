@@ -26,7 +26,7 @@ const (
 func (s *Service) GetSupportReport(ctx context.Context, req *insightsv1.GetSupportReportRequest) (*insightsv1.GetSupportReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.askAboutPeople(ctx, req)
+	q, err := s.ask(ctx, req, people)
 	if err != nil {
 		return nil, err
 	}
@@ -35,15 +35,15 @@ func (s *Service) GetSupportReport(ctx context.Context, req *insightsv1.GetSuppo
 	var owners []store.Owner
 	reading, all := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		active, _, err = s.store.UserActivity(all, call.ScopeOf(ctx), q.window.Split(q.start, q.end, 1))
+		active, _, err = s.store.UserActivity(all, q.scope, q.window.Split(q.start, q.end, 1))
 		return err
 	})
 	reading.Go(func() (err error) {
-		measured, _, err = s.store.UserLatency(all, call.ScopeOf(ctx), q.window)
+		measured, _, err = s.store.UserLatency(all, q.scope, q.window)
 		return err
 	})
 	reading.Go(func() (err error) {
-		owners, err = s.store.Owners(all, call.ScopeOf(ctx), q.start)
+		owners, err = s.store.Owners(all, q.scope, q.start)
 		return err
 	})
 	if err := reading.Wait(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server/internal/call"
-	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -20,16 +19,6 @@ const (
 	intervalWeek    = "week"
 	intervalDefault = "default" // the one that suits the templates
 )
-
-// question is the valid window of a question. Its days are those of start's location: of the time zone that was asked
-// for, or else of the offset of start_time.
-type question struct {
-	start, end time.Time
-	window     minute.Window
-	asked      time.Time // everything acknowledged before is in the answer
-	mode       store.PrivacyMode
-	floor      int // how many people must take part in what is published; 0: everything is counted
-}
 
 // parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
 func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
@@ -163,28 +152,28 @@ func dayOf(t time.Time) int64 {
 	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
 }
 
-// split gives the window the intervals that were asked for: days, weeks, or none for an empty step.
-func (q question) split(step string) (question, error) {
+// split gives the window intervals: days, weeks, or none for an empty step.
+func (q *question) split(step string) error {
 	end := q.end.In(q.start.Location())
 	days := dayOf(end) - dayOf(q.start)
 	more := !beginsDay(end) // a part of a day beyond the whole ones
 	switch step {
 	case "":
-		return q, nil
+		return nil
 	case intervalDay:
 		if days > maxDayIntervals || days == maxDayIntervals && more {
-			return q, call.InvalidParam("end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step)
+			return call.InvalidParam("end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step)
 		}
 		q.window = q.window.Split(q.start, q.end, 1)
-		return q, nil
+		return nil
 	case intervalWeek:
 		if rest := days % 7; rest != 6 && (rest != 0 || more) {
-			return q, call.InvalidDetail(call.MessageInvalidValue, "Last report interval should have at least 6 days.")
+			return call.InvalidDetail(call.MessageInvalidValue, "Last report interval should have at least 6 days.")
 		}
 		q.window = q.window.Split(q.start, q.end, 7)
-		return q, nil
+		return nil
 	}
-	return q, call.OneOf("interval", intervalDay, intervalWeek)
+	return call.OneOf("interval", intervalDay, intervalWeek)
 }
 
 // partial is whether an interval of so many days lacks some of its time: because the window ends within, or because it is

@@ -108,7 +108,7 @@ func TestSplit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			q, err = q.split(c.step)
+			err = q.split(c.step)
 			if told := strings.Join(append(wiretest.Faults(t, err), wiretest.DetailOf(err)), " "); (err != nil) != (c.fault != "") || !strings.Contains(told, c.fault) {
 				t.Fatalf("got %q, want %q", told, c.fault)
 			}
