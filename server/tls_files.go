@@ -31,7 +31,7 @@ func (f TLSFiles) Config(logger *slog.Logger) (*tls.Config, error) {
 	if w.current, err = f.load(); err != nil {
 		return nil, err
 	}
-	w.checked = time.Now()
+	w.checked = time.Now() // the real clock: files are looked at now and then
 	outer := w.current.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return w.config(), nil }
 	return outer, nil

@@ -49,7 +49,7 @@ func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Lo
 // database has other things to do, unless it is asked for at once.
 func KeepFresh(ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string, refresh func(context.Context) error) {
 	for {
-		begin := time.Now()
+		begin := time.Now() // the real clock: how long refreshing takes is measured
 		if err := Contain(func() error { return refresh(ctx) }); err != nil && ctx.Err() == nil {
 			logger.WarnContext(ctx, "metrics keep their old values", "of", of, "error", err)
 		}

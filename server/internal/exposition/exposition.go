@@ -138,7 +138,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	w.Header().Add("Vary", "Accept-Encoding")
 	// Not every writer has deadlines; that of the server has its own as well.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout)) // connections know the real clock alone
 	if AcceptsGzip(r.Header) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(page)

@@ -216,7 +216,7 @@ func (c *Deployment) Refresh(ctx context.Context) error {
 		return err
 	}
 	s := &snapshot{exposition.Samples{}, map[*exposition.Family][]exposition.DistributionSeries{}}
-	begin := time.Now()
+	begin := time.Now() // the real clock: how long reading takes is measured
 	for _, read := range []func(context.Context, access.Scope, time.Time, *snapshot) error{c.readWorkspaces, c.readFirstConnections} {
 		if err := read(ctx, scope, now, s); err != nil {
 			return err

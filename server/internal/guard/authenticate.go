@@ -16,12 +16,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 )
 
-// Within authenticationTTL a token that was revoked, and roles that were taken back, stop counting.
+// Within authenticationTTL a token that was revoked, and roles that were taken back, stop counting. The real clock measures that: a
+// given one may stand still, and a revocation has to be obeyed all the same.
 const (
 	authenticationTTL  = 2 * time.Second
 	maxAuthentications = 100_000
@@ -38,9 +41,10 @@ type authenticator struct {
 	failures *limiters[string] // by the network of the caller
 	handlers sync.WaitGroup    // of streams; those that were ended early take a moment to notice
 
+	known *lru.Cache[[32]byte, authentication] // by the hash of the credential
+
 	mu      sync.Mutex
-	known   map[[32]byte]authentication // by the hash of the credential
-	used    map[string]struct{}         // ids of tokens whose use is not noted yet
+	used    map[string]struct{} // ids of tokens whose use is not noted yet
 	streams map[*openStream]struct{}
 }
 
@@ -91,7 +95,7 @@ type openStream struct {
 func newAuthenticator(c Options) *authenticator {
 	a := &authenticator{
 		store: c.Store, logger: c.Logger, failures: newLimiters[string](c.RateLimit),
-		known: map[[32]byte]authentication{}, used: map[string]struct{}{}, streams: map[*openStream]struct{}{},
+		known: newLRU[[32]byte, authentication](maxAuthentications), used: map[string]struct{}{}, streams: map[*openStream]struct{}{},
 	}
 	if c.OIDC != nil {
 		a.issuer = newTokenVerifier(*c.OIDC, c.Clock)
@@ -137,9 +141,7 @@ func (a *authenticator) credentialOf(ctx context.Context) (credential, error) {
 // authenticate finds the principal behind a credential, from memory if that counts until some time.
 func (a *authenticator) authenticate(ctx context.Context, c credential, until time.Time) (authentication, error) {
 	hash := c.hash()
-	a.mu.Lock()
-	known, ok := a.known[hash]
-	a.mu.Unlock()
+	known, ok := a.known.Get(hash)
 	if ok && until.Before(known.until) {
 		return known, nil
 	}
@@ -147,13 +149,10 @@ func (a *authenticator) authenticate(ctx context.Context, c credential, until ti
 	if err != nil || found.principal.Once {
 		return found, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.known) >= maxAuthentications {
-		clear(a.known)
-	}
-	a.known[hash] = found
+	a.known.Add(hash, found)
 	if found.principal.Token != "" {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.used[found.principal.Token] = struct{}{}
 	}
 	return found, nil
@@ -322,12 +321,10 @@ func (a *authenticator) noteUse(ctx context.Context) {
 
 // forget drops answers that are too old to count.
 func (a *authenticator) forget() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	now := time.Now()
-	for id, known := range a.known {
-		if now.After(known.until) {
-			delete(a.known, id)
+	for _, hash := range a.known.Keys() {
+		if known, ok := a.known.Peek(hash); ok && now.After(known.until) {
+			a.known.Remove(hash)
 		}
 	}
 }

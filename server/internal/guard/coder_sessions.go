@@ -87,15 +87,6 @@ func newCoderSessions(text string, clock func() time.Time) *coderSessions {
 	}
 }
 
-// newLRU makes a cache of a size above zero, which cannot fail.
-func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
-	cache, err := lru.New[K, V](size)
-	if err != nil {
-		panic(err)
-	}
-	return cache
-}
-
 // coderSession is the form of session keys: an id and a secret.
 var coderSession = regexp.MustCompile(`^[a-zA-Z0-9]{10}-[a-zA-Z0-9]{22}$`)
 

@@ -87,7 +87,7 @@ func (p *pacedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if p.path == nil {
 			p.path = map[string]time.Time{}
 		}
-		p.path[r.URL.Path] = time.Now()
+		p.path[r.URL.Path] = time.Now() // the real clock: the issuer is asked at most so often
 	}
 	p.mu.Unlock()
 	if early {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
@@ -18,7 +19,7 @@ import (
 
 // Bounds of what one caller may ask.
 const (
-	maxLimiters  = 100_000 // callers that are remembered; when there are more all begin anew
+	maxLimiters  = 100_000 // callers that are remembered; who called longest ago begins anew when there are more
 	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time
 	maxQueued    = 12      // questions of one principal that wait for those; more are refused
 )
@@ -27,12 +28,11 @@ const (
 type limiters[K comparable] struct {
 	perSecond int // 0: no limit
 
-	mu    sync.Mutex
-	known map[K]*rate.Limiter
+	known *lru.Cache[K, *rate.Limiter]
 }
 
 func newLimiters[K comparable](perSecond int) *limiters[K] {
-	return &limiters[K]{perSecond: perSecond, known: map[K]*rate.Limiter{}}
+	return &limiters[K]{perSecond: perSecond, known: newLRU[K, *rate.Limiter](maxLimiters)}
 }
 
 // take counts one time, and returns 0, or how long to wait before it could be counted.
@@ -49,15 +49,12 @@ func (l *limiters[K]) take(who K) time.Duration {
 }
 
 func (l *limiters[K]) of(who K) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limiter, known := l.known[who]
-	if !known {
-		if len(l.known) >= maxLimiters {
-			clear(l.known)
-		}
-		limiter = rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
-		l.known[who] = limiter
+	if limiter, known := l.known.Get(who); known {
+		return limiter
+	}
+	limiter := rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
+	if earlier, known, _ := l.known.PeekOrAdd(who, limiter); known { // by another call at the same time
+		return earlier
 	}
 	return limiter
 }

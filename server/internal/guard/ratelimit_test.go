@@ -152,12 +152,12 @@ func TestLimitersAreBounded(t *testing.T) {
 		if wait := l.take(i); wait > 0 {
 			t.Fatalf("caller %d waits %v at the first time", i, wait)
 		}
-		if i == maxLimiters-1 && len(l.known) != maxLimiters {
-			t.Errorf("%d of %d callers are remembered", len(l.known), maxLimiters)
+		if i == maxLimiters-1 && l.known.Len() != maxLimiters {
+			t.Errorf("%d of %d callers are remembered", l.known.Len(), maxLimiters)
 		}
 	}
-	if len(l.known) != 1 {
-		t.Errorf("%d callers are remembered beyond the bound", len(l.known))
+	if l.known.Len() != maxLimiters {
+		t.Errorf("%d callers are remembered beyond the bound", l.known.Len())
 	}
 }
 

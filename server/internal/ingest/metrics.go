@@ -135,7 +135,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 // openStream counts a stream until the function that it returns is called.
 func (m *metrics) openStream() (leave func()) {
-	begin := time.Now()
+	begin := time.Now() // the real clock: how long streams are open is measured
 	m.websockets.Inc()
 	return func() {
 		m.websockets.Dec()

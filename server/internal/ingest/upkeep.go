@@ -74,7 +74,7 @@ func (g *Service) Forget(ctx context.Context) error {
 func (g *Service) foldForEver(ctx context.Context) {
 	for {
 		wait := foldEvery
-		begin := time.Now()
+		begin := time.Now() // the real clock: how long folding takes is measured
 		var report store.FoldReport
 		err := background.Contain(func() (err error) {
 			report, err = g.store.Fold(ctx)

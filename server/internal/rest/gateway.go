@@ -286,8 +286,9 @@ func limitRequest(next http.Handler) http.Handler {
 			return
 		}
 		r.Header.Del("Grpc-Timeout") // deadlines are the server's
-		r.Body = &partsReader{ReadCloser: http.MaxBytesReader(w, r.Body, call.MaxMessage)}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), queryKey{}, query)))
+		body := &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, call.MaxMessage)}
+		r.Body = body
+		next.ServeHTTP(w, r.WithContext(context.WithValue(context.WithValue(r.Context(), queryKey{}, query), bodyKey{}, body)))
 	})
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -78,7 +79,11 @@ func (j JSONMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
 		if len(data) == 0 {
 			return io.EOF
 		}
-		return j.Unmarshal(data, v)
+		err = j.Unmarshal(data, v)
+		if body, ok := r.(*requestBody); ok {
+			errors.As(err, &body.fault)
+		}
+		return err
 	})
 }
 

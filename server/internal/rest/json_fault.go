@@ -12,28 +12,23 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 )
 
-// bodyFault begins the error of a body that cannot be read: text is all that the gateway lets through of an error.
-const bodyFault = "body: "
+// jsonFault is what is wrong with a JSON text. The field is empty where the fault is in none.
+type jsonFault struct{ call.FieldError }
+
+func (f *jsonFault) Error() string { return f.Field + ": " + f.Detail }
 
 // jsonPosition is how the JSON reader says where it stopped; its blanks vary from program to program.
 var jsonPosition = regexp.MustCompile(`^proto:\W(?:syntax error\W)?\(line (\d+):(\d+)\):\W(.*)$`)
 
-// explainJSON says what is wrong with a body, and in which field.
-func explainJSON(data []byte, err error) error {
+// explainJSON says what is wrong with a text, and in which field.
+func explainJSON(data []byte, err error) *jsonFault {
 	found := jsonPosition.FindStringSubmatch(err.Error())
 	if found == nil {
-		return fmt.Errorf(bodyFault+": %w", err)
+		return &jsonFault{call.FieldError{Detail: err.Error()}}
 	}
 	line, _ := strconv.Atoi(found[1]) // digits
 	column, _ := strconv.Atoi(found[2])
-	return fmt.Errorf(bodyFault+"%s: %s", fieldAt(data, offsetOf(data, line, column)), call.Shorten(found[3]))
-}
-
-// parseBodyFault takes the text of such an error apart. The field is empty where the fault is in none.
-func parseBodyFault(text string) (call.FieldError, bool) {
-	rest, ok := strings.CutPrefix(text, bodyFault)
-	field, detail, _ := strings.Cut(rest, ": ")
-	return call.FieldError{Field: field, Detail: detail}, ok
+	return &jsonFault{call.FieldError{Field: fieldAt(data, offsetOf(data, line, column)), Detail: call.Shorten(found[3])}}
 }
 
 // offsetOf finds a line and a column, in characters, both counted from 1.

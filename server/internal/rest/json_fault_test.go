@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestJSONFaults(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if fault, ok := parseBodyFault(err.Error()); !ok || fault.Field != c.field || !strings.Contains(fault.Detail, c.says) {
+			if fault := new(jsonFault); !errors.As(err, &fault) || fault.Field != c.field || !strings.Contains(fault.Detail, c.says) {
 				t.Errorf("got %q in field %q; want %q in %q", fault.Detail, fault.Field, c.says, c.field)
 			}
 		})

@@ -1,9 +1,7 @@
 package rest
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto"
@@ -64,19 +62,4 @@ func countParts(d protoreflect.MessageDescriptor, wire []byte, parts *int) error
 		wire = wire[n:]
 	}
 	return nil
-}
-
-// partsReader is a JSON body of no more than so many objects.
-type partsReader struct {
-	io.ReadCloser
-	objects int
-}
-
-// Read implements [io.Reader].
-func (r *partsReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if r.objects += bytes.Count(p[:n], []byte{'{'}); r.objects > maxParts {
-		return n, errParts
-	}
-	return n, err
 }

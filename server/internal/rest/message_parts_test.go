@@ -59,7 +59,7 @@ func TestMessageParts(t *testing.T) {
 		}
 	}
 	for n, refused := range map[int]bool{maxParts: false, maxParts + 1: true} {
-		body := &partsReader{ReadCloser: io.NopCloser(bytes.NewReader(bytes.Repeat([]byte("{}"), n)))}
+		body := &requestBody{ReadCloser: io.NopCloser(bytes.NewReader(bytes.Repeat([]byte("{}"), n)))}
 		if _, err := io.Copy(io.Discard, body); errors.Is(err, errParts) != refused {
 			t.Errorf("%d objects of JSON: %v", n, err)
 		}

@@ -135,7 +135,7 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 // explainRequest says what is wrong with a request that the gateway itself could not read.
 func explainRequest(ctx context.Context, body *insightsv1.Error, r *http.Request) {
 	body.Detail, body.Message = body.GetMessage(), "The request cannot be read."
-	if fault, ok := parseBodyFault(body.GetDetail()); ok {
+	if fault := faultOf(r.Context()); fault != nil {
 		body.Detail = fault.Detail
 		if fault.Field != "" {
 			body.Message, body.Detail = call.MessageInvalidFields, ""
