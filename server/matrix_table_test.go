@@ -120,19 +120,19 @@ type site struct {
 	organization, template uuid.UUID
 }
 
-// The world of the table, with the ids of the contract.
+// Ids of a world, as the contract's cases have them.
 var (
 	organizationA = uuid.MustParse("00000000-0000-0000-0000-00000000000a")
 	organizationB = uuid.MustParse("00000000-0000-0000-0000-00000000000b")
 	templateA1    = uuid.MustParse("00000000-0000-0000-0000-000000000011")
-
-	sites = []site{
-		{"", "deployment", uuid.Nil, uuid.Nil},
-		{"A", "organization", organizationA, uuid.Nil},
-		{"B", "organization", organizationB, uuid.Nil},
-		{"a1", "template", uuid.Nil, templateA1},
-	}
 )
+
+var sites = []site{
+	{"", "deployment", uuid.Nil, uuid.Nil},
+	{"A", "organization", organizationA, uuid.Nil},
+	{"B", "organization", organizationB, uuid.Nil},
+	{"a1", "template", uuid.Nil, templateA1},
+}
 
 // who is a role at a site.
 type who struct {

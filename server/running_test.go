@@ -25,16 +25,16 @@ import (
 // databases are those that every promise holds on.
 var databases = map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres}
 
-// running is a server in a test, reached as users reach it.
-type running struct {
+// harness is a server in a test, reached as users reach it.
+type harness struct {
 	*server.Server
 	store   *store.Store
 	options server.Options
 	conn    *grpc.ClientConn
 }
 
-// run starts a server whose clock stands still, and stops it with the test.
-func run(t *testing.T, database string, now time.Time, change func(*server.Options)) *running {
+// serve starts a server whose clock stands still, and stops it with the test. change may change its options; nil: nothing does.
+func serve(t *testing.T, database string, now time.Time, change func(*server.Options)) *harness {
 	t.Helper()
 	c := server.Options{
 		Store: storetest.Open(t, database, now), Logger: watchLog(t, database),
@@ -64,7 +64,7 @@ func run(t *testing.T, database string, now time.Time, change func(*server.Optio
 			t.Errorf("server: %v", err)
 		}
 	})
-	return &running{Server: s, store: c.Store, options: c, conn: conn}
+	return &harness{Server: s, store: c.Store, options: c, conn: conn}
 }
 
 // as returns a context for gRPC calls with a token.
@@ -73,7 +73,7 @@ func as(ctx context.Context, token string) context.Context {
 }
 
 // token makes a service with a role and returns its token.
-func (r *running) token(t testing.TB, role access.Role, organization uuid.UUID) string {
+func (r *harness) token(t testing.TB, role access.Role, organization uuid.UUID) string {
 	t.Helper()
 	id := uuid.New()
 	_, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: role, OrganizationID: organization})
@@ -88,7 +88,7 @@ func (r *running) token(t testing.TB, role access.Role, organization uuid.UUID) 
 }
 
 // scrape asks for the metrics in a format and returns the type and the text.
-func (r *running) scrape(t testing.TB, accept string) (contentType, body string) {
+func (r *harness) scrape(t testing.TB, accept string) (contentType, body string) {
 	t.Helper()
 	return scrapeOf(t, r.PrometheusAddress(), accept)
 }
@@ -107,21 +107,21 @@ func scrapeOf(t testing.TB, address, accept string) (contentType, body string) {
 }
 
 // get asks over REST and returns the status and the body.
-func (r *running) get(t testing.TB, token, path string, params url.Values) (int, map[string]any) {
+func (r *harness) get(t testing.TB, token, path string, params url.Values) (int, map[string]any) {
 	t.Helper()
 	var body map[string]any
 	return r.getJSON(t, token, path, params, &body), body
 }
 
 // getInto asks over REST for an answer of a known form, which has to come.
-func (r *running) getInto(t testing.TB, token, path string, params url.Values, answer any) {
+func (r *harness) getInto(t testing.TB, token, path string, params url.Values, answer any) {
 	t.Helper()
 	if status := r.getJSON(t, token, path, params, answer); status != http.StatusOK {
 		t.Fatalf("%s %s: %d", path, params.Encode(), status)
 	}
 }
 
-func (r *running) getJSON(t testing.TB, token, path string, params url.Values, body any) (status int) {
+func (r *harness) getJSON(t testing.TB, token, path string, params url.Values, body any) (status int) {
 	t.Helper()
 	status, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
 	if err := json.Unmarshal(text, body); err != nil {
@@ -131,7 +131,7 @@ func (r *running) getJSON(t testing.TB, token, path string, params url.Values, b
 }
 
 // fetch makes any GET request over REST and returns what came back.
-func (r *running) fetch(t testing.TB, header http.Header, pathAndQuery string) (status int, answered http.Header, text []byte) {
+func (r *harness) fetch(t testing.TB, header http.Header, pathAndQuery string) (status int, answered http.Header, text []byte) {
 	t.Helper()
 	return fetchFrom(t, r.HTTPAddress(), header, pathAndQuery)
 }
@@ -177,25 +177,25 @@ func must[Q, A proto.Message](t testing.TB, call func(context.Context, Q, ...grp
 // everywhere is the organization of a role that is held in all of them.
 var everywhere = uuid.Nil
 
-func (r *running) apply(t testing.TB, token string, change *insightsv1.ApplyCatalogRequest) {
+func (r *harness) apply(t testing.TB, token string, change *insightsv1.ApplyCatalogRequest) {
 	t.Helper()
 	answer := must(t, insightsv1.NewCatalogServiceClient(r.conn).ApplyCatalog, token, change)
 	wantAll(t, answer.GetRejected())
 }
 
-func (r *running) reportStats(t testing.TB, token string, reports []*insightsv1.AgentReport) {
+func (r *harness) reportStats(t testing.TB, token string, reports []*insightsv1.AgentReport) {
 	t.Helper()
 	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportStats, token, &insightsv1.ReportStatsRequest{Reports: reports})
 	wantAll(t, answer.GetRejected())
 }
 
-func (r *running) reportSessions(t testing.TB, token string, sessions []*insightsv1.AppSession) {
+func (r *harness) reportSessions(t testing.TB, token string, sessions []*insightsv1.AppSession) {
 	t.Helper()
 	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
 	wantAll(t, answer.GetRejected())
 }
 
-func (r *running) reportEvents(t testing.TB, token string, events []*insightsv1.Event) {
+func (r *harness) reportEvents(t testing.TB, token string, events []*insightsv1.Event) {
 	t.Helper()
 	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportEvents, token, &insightsv1.ReportEventsRequest{Events: events})
 	wantAll(t, answer.GetRejected())

@@ -319,7 +319,7 @@ func TestDrain(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			c := &company{running: &running{Server: s, store: f.Store, conn: conn}}
+			c := &company{running: &running{&harness{Server: s, store: f.Store, conn: conn}}}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
 			for i := range 100 {
