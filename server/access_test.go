@@ -15,13 +15,14 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
 
 // codeOf makes a unary call and returns how it ended.
 func codeOf[Q, A proto.Message](t *testing.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) codes.Code {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(as(t.Context(), token), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), token), time.Minute)
 	defer cancel()
 	_, err := call(ctx, req)
 	return status.Code(err)
@@ -30,19 +31,19 @@ func codeOf[Q, A proto.Message](t *testing.T, call func(context.Context, Q, ...g
 func TestTokensAndRoles(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	owner, service := c.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(c.conn)
+	owner, service := c.Token(t, access.RoleOwner, servertest.Everywhere), insightsv1.NewAccessServiceClient(c.Conn)
 	person := &insightsv1.Principal{Kind: "user", Id: c.user}
-	created := must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person, Name: "laptop"})
+	created := servertest.Must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person, Name: "laptop"})
 
-	who := must(t, service.WhoAmI, created.GetSecret(), &insightsv1.WhoAmIRequest{})
+	who := servertest.Must(t, service.WhoAmI, created.GetSecret(), &insightsv1.WhoAmIRequest{})
 	if who.GetUsername() != "ann" || who.GetPrincipal().GetId() != c.user || len(who.GetGrants()) != 0 {
 		t.Errorf("who am I: %v", who)
 	}
 	ask := &insightsv1.GetUserActivityRequest{StartTime: "2023-03-26T00:00:00Z", EndTime: "2023-03-27T00:00:00Z", TemplateIds: []string{c.templates[0].String()}}
-	insights := insightsv1.NewInsightsServiceClient(c.conn)
+	insights := insightsv1.NewInsightsServiceClient(c.Conn)
 	sees := func() bool {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(as(t.Context(), created.GetSecret()), time.Minute)
+		ctx, cancel := context.WithTimeout(servertest.As(t.Context(), created.GetSecret()), time.Minute)
 		defer cancel()
 		_, err := insights.GetUserActivity(ctx, ask)
 		if err != nil && status.Code(err) != codes.NotFound {
@@ -54,15 +55,15 @@ func TestTokensAndRoles(t *testing.T) {
 		t.Error("a person without roles sees insights")
 	}
 	grant := &insightsv1.GrantRoleRequest{Principal: person, Role: "template-admin", TemplateId: c.templates[0].String()}
-	binding := must(t, service.GrantRole, owner, grant).GetRoleBinding()
-	if again := must(t, service.GrantRole, owner, grant).GetRoleBinding(); !proto.Equal(again, binding) {
+	binding := servertest.Must(t, service.GrantRole, owner, grant).GetRoleBinding()
+	if again := servertest.Must(t, service.GrantRole, owner, grant).GetRoleBinding(); !proto.Equal(again, binding) {
 		t.Errorf("the same grant again: %v, want %v", again, binding)
 	}
 	eventually(t, "granted", sees)
-	if got := must(t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person}).GetRoleBindings(); len(got) != 1 || !proto.Equal(got[0], binding) {
+	if got := servertest.Must(t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person}).GetRoleBindings(); len(got) != 1 || !proto.Equal(got[0], binding) {
 		t.Errorf("bindings of the person: %v", got)
 	}
-	must(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: binding.GetId()})
+	servertest.Must(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: binding.GetId()})
 	eventually(t, "revoked", func() bool { return !sees() })
 
 	for name, got := range map[string]codes.Code{
@@ -78,7 +79,7 @@ func TestTokensAndRoles(t *testing.T) {
 	for name, req := range map[string]*insightsv1.CreateTokenRequest{
 		"kind":    {Principal: &insightsv1.Principal{Kind: "group", Id: c.user}},
 		"id":      {Principal: &insightsv1.Principal{Kind: "user", Id: "ann"}},
-		"expired": {Principal: person, ExpiresAt: timestamppb.New(c.options.Clock())},
+		"expired": {Principal: person, ExpiresAt: timestamppb.New(c.Options.Clock())},
 		"name":    {Principal: person, Name: "a\nb"},
 	} {
 		if got := codeOf(t, service.CreateToken, owner, req); got != codes.InvalidArgument {
@@ -100,15 +101,15 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func TestListTokensPages(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	owner, service := c.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(c.conn)
+	owner, service := c.Token(t, access.RoleOwner, servertest.Everywhere), insightsv1.NewAccessServiceClient(c.Conn)
 	person := &insightsv1.Principal{Kind: "user", Id: c.user}
 	want := map[string]bool{}
 	for range 7 {
-		want[must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person}).GetToken().GetId()] = true
+		want[servertest.Must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person}).GetToken().GetId()] = true
 	}
 	got := map[string]bool{}
 	for request := (&insightsv1.ListTokensRequest{Principal: person, PageSize: 3}); ; {
-		page := must(t, service.ListTokens, owner, request)
+		page := servertest.Must(t, service.ListTokens, owner, request)
 		for _, token := range page.GetTokens() {
 			if got[token.GetId()] {
 				t.Errorf("token %s twice", token.GetId())
@@ -133,9 +134,9 @@ func TestListTokensPages(t *testing.T) {
 func TestAgentTokensStayInTheOrganization(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	confined, service := c.token(t, access.RoleControlPlane, c.organizations[0]), insightsv1.NewAccessServiceClient(c.conn)
-	issued := must(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: c.agents[:1]}).GetTokens()
-	who := must(t, service.WhoAmI, issued[0].GetSecret(), &insightsv1.WhoAmIRequest{})
+	confined, service := c.Token(t, access.RoleControlPlane, c.organizations[0]), insightsv1.NewAccessServiceClient(c.Conn)
+	issued := servertest.Must(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: c.agents[:1]}).GetTokens()
+	who := servertest.Must(t, service.WhoAmI, issued[0].GetSecret(), &insightsv1.WhoAmIRequest{})
 	if who.GetPrincipal().GetKind() != "agent" || who.GetPrincipal().GetId() != c.agents[0] {
 		t.Errorf("who am I: %v", who)
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -28,7 +29,7 @@ func office(t *testing.T, database string) (*running, *storetest.Fixture, string
 	t.Helper()
 	f := storetest.NewFixture(t, database)
 	r := run(t, f.Database, storetest.Now, nil)
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	at := func(day, minute int) *timestamppb.Timestamp {
 		return timestamppb.New(time.Date(2023, 8, day, 9, minute, 0, 0, time.UTC))
 	}
@@ -44,19 +45,19 @@ func office(t *testing.T, database string) (*running, *storetest.Fixture, string
 	session(1, 3, 4, "ssh")              // two minutes of it beside the editor
 	session(9, 0, 3, "reconnecting_pty") // in the second week
 	session(9, 0, 1, "my_editor")
-	r.reportStats(t, controlPlane, reports)
+	r.ReportStats(t, controlPlane, reports)
 	app := func(template, user, day, from, minutes int, slug, method string) *insightsv1.AppSession {
 		return &insightsv1.AppSession{
 			AgentId: f.Agents[template][user].String(), UserId: f.Users[user].String(), SlugOrPort: slug, AccessMethod: method,
 			StartedAt: at(day, from), EndedAt: at(day, from+minutes),
 		}
 	}
-	r.reportSessions(t, controlPlane, []*insightsv1.AppSession{
+	r.ReportSessions(t, controlPlane, []*insightsv1.AppSession{
 		app(0, 0, 1, 20, 6, "wiki", "path"), app(0, 0, 1, 30, 7, "code-server", "subdomain"), app(0, 0, 9, 40, 8, "", "terminal"),
 		app(1, 1, 10, 0, 2, "8080", "subdomain"),
 	})
-	r.reportEvents(t, controlPlane, []*insightsv1.Event{{At: at(1, 50), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: f.Users[0].String()}}}})
-	return r, f, r.token(t, access.RoleOwner, everywhere)
+	r.ReportEvents(t, controlPlane, []*insightsv1.Event{{At: at(1, 50), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: f.Users[0].String()}}}})
+	return r, f, r.Token(t, access.RoleOwner, servertest.Everywhere)
 }
 
 // perWeek are the active minutes of each user by step, and the steps' lengths.
@@ -87,7 +88,7 @@ func perWeek(t *testing.T, body map[string]any, f *storetest.Fixture) (steps []s
 
 func TestActivityCategories(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			r, f, owner := office(t, open(t))
@@ -101,7 +102,7 @@ func TestActivityCategories(t *testing.T) {
 				"Web_Terminal": {"", " user0 11", ""},
 				"login":        {" user0 1", "", ""},
 			} {
-				status, body := r.get(t, owner, activityPath, url.Values{
+				status, body := r.Get(t, owner, activityPath, url.Values{
 					"start": {"2023-08-01T00:00:00.000000Z"}, "end": {"2023-08-16T00:00:00.000000Z"}, "category": {category}, "interval": {"1 week"},
 				})
 				if status != 200 {
@@ -137,7 +138,7 @@ func TestActivityShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, f, owner := office(t, storetest.SQLite(t))
-	if _, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor}); err != nil {
+	if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor}); err != nil {
 		t.Fatal(err)
 	}
 	params := url.Values{}
@@ -146,7 +147,7 @@ func TestActivityShape(t *testing.T) {
 			params.Set(name, strings.Replace(*value, "2022", "2023", 1))
 		}
 	}
-	status, _, answer := r.fetch(t, http.Header{http.CanonicalHeaderKey(v.Request.Header): {owner}}, v.Request.Path+"?"+params.Encode())
+	status, _, answer := r.Fetch(t, http.Header{http.CanonicalHeaderKey(v.Request.Header): {owner}}, v.Request.Path+"?"+params.Encode())
 	var body map[string]any
 	if err := json.Unmarshal(answer, &body); err != nil || status != 200 {
 		t.Fatal(status, err, body)
@@ -181,8 +182,8 @@ func wantKeys(t *testing.T, want, got map[string]any) {
 func TestActivityOfOrganization(t *testing.T) {
 	t.Parallel()
 	r, f, owner := office(t, storetest.SQLite(t))
-	auditor := r.token(t, access.RoleOrganizationAuditor, f.Organization)
-	stranger := r.token(t, access.RoleOrganizationAuditor, uuid.New())
+	auditor := r.Token(t, access.RoleOrganizationAuditor, f.Organization)
+	stranger := r.Token(t, access.RoleOrganizationAuditor, uuid.New())
 	for name, c := range map[string]struct {
 		token, org string
 		status     int
@@ -199,7 +200,7 @@ func TestActivityOfOrganization(t *testing.T) {
 		if c.org != "" {
 			params.Set("org", c.org)
 		}
-		status, body := r.get(t, c.token, activityPath, params)
+		status, body := r.Get(t, c.token, activityPath, params)
 		if status != c.status {
 			t.Errorf("%s: %d %v, want %d", name, status, body, c.status)
 			continue
@@ -226,7 +227,7 @@ func TestActivityInWholeDays(t *testing.T) {
 		"the future":      {"2023-08-15T09:00:00Z", "2030-01-01T00:00:00Z", "1 year", []string{"2023-08-15T00:00:00Z 13h"}},
 		"only the future": {"2024-08-15T09:00:00Z", "2030-01-01T00:00:00Z", "1 year", []string{}},
 	} {
-		status, body := r.get(t, owner, activityPath, url.Values{"start": {c.start}, "end": {c.end}, "interval": {c.interval}})
+		status, body := r.Get(t, owner, activityPath, url.Values{"start": {c.start}, "end": {c.end}, "interval": {c.interval}})
 		if status != 200 {
 			t.Errorf("%s: %d %v", name, status, body)
 			continue

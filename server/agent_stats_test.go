@@ -13,6 +13,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -26,7 +27,7 @@ func TestForwardedReserved(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	s := run(t, f.Database, storetest.Now, func(c *server.Options) { c.CollectAgentStats = true })
-	contentType, body := s.scrape(t, "text/plain")
+	contentType, body := s.Scrape(t, "text/plain")
 	_, types := wiretest.ParseMetrics(t, contentType, body)
 	if len(types) < 60 {
 		t.Fatalf("%d families", len(types))
@@ -35,7 +36,7 @@ func TestForwardedReserved(t *testing.T) {
 	for _, name := range forwardable {
 		known[name] = true
 	}
-	controlPlane, agent, sequence := s.token(t, access.RoleControlPlane, everywhere), f.Agents[0][0].String(), uint64(0)
+	controlPlane, agent, sequence := s.Token(t, access.RoleControlPlane, servertest.Everywhere), f.Agents[0][0].String(), uint64(0)
 	want := 0.0
 	for name := range types {
 		if known[name] {
@@ -46,10 +47,10 @@ func TestForwardedReserved(t *testing.T) {
 			r.Metrics = append(r.Metrics, wiretest.Metric(forwarded, "gauge", 1))
 			want++
 		}
-		s.reportStats(t, controlPlane, []*insightsv1.AgentReport{r})
+		s.ReportStats(t, controlPlane, []*insightsv1.AgentReport{r})
 		sequence++
 	}
-	contentType, body = s.scrape(t, "text/plain")
+	contentType, body = s.Scrape(t, "text/plain")
 	samples, _ := wiretest.ParseMetrics(t, contentType, body)
 	if got := samples[wiretest.SeriesName("insights_agent_series_dropped_total", map[string]string{"reason": "reserved"})]; got != want {
 		t.Errorf("%v of %v names are reserved", got, want)
@@ -76,7 +77,7 @@ func TestAgentStatsServer(t *testing.T) {
 				if err := s.Refresh(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				contentType, body := s.scrape(t, "text/plain")
+				contentType, body := s.Scrape(t, "text/plain")
 				_, types := wiretest.ParseMetrics(t, contentType, body)
 				maps.DeleteFunc(types, func(name string, _ model.MetricType) bool {
 					return name != "agent_x" && name != "coderd_agentstats_session_count_vscode"
@@ -103,8 +104,8 @@ func TestAgentStatsServer(t *testing.T) {
 			if got := families(); len(got) > 0 {
 				t.Errorf("after it is closed: %v", got)
 			}
-			controlPlane := s.token(t, access.RoleControlPlane, everywhere)
-			s.reportStats(t, controlPlane, []*insightsv1.AgentReport{r})
+			controlPlane := s.Token(t, access.RoleControlPlane, servertest.Everywhere)
+			s.ReportStats(t, controlPlane, []*insightsv1.AgentReport{r})
 			if got := families(); !slices.Equal(got, c.want) {
 				t.Errorf("after a report of the control plane: %v, want %v", got, c.want)
 			}

@@ -13,6 +13,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -21,7 +22,7 @@ import (
 // apiSeries are the series of REST and streams as a scrape shows them, without the durations, which nobody can foresee.
 func (r *running) apiSeries(t *testing.T) map[string]float64 {
 	t.Helper()
-	contentType, body := r.scrape(t, "text/plain")
+	contentType, body := r.Scrape(t, "text/plain")
 	samples, _ := wiretest.ParseMetrics(t, contentType, body)
 	ours := map[string]float64{}
 	for series, value := range samples {
@@ -35,17 +36,17 @@ func (r *running) apiSeries(t *testing.T) map[string]float64 {
 func TestAPIMetrics(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	header := http.Header{"Coder-Session-Token": {owner}}
 	for range 50 { // what callers choose freely
-		r.fetch(t, header, "/api/v2/templates/"+uuid.NewString()+"/daus")
-		r.fetch(t, header, "/api/v2/"+uuid.NewString())
-		r.fetch(t, header, "/"+uuid.NewString())
+		r.Fetch(t, header, "/api/v2/templates/"+uuid.NewString()+"/daus")
+		r.Fetch(t, header, "/api/v2/"+uuid.NewString())
+		r.Fetch(t, header, "/"+uuid.NewString())
 	}
-	r.fetch(t, header, "/api/v2/insights/daus?tz_offset=0")
-	r.fetch(t, header, "/api/v2/insights/daus?nonsense=1")
-	r.fetch(t, nil, "/livez")
-	r.fetch(t, nil, "/")
+	r.Fetch(t, header, "/api/v2/insights/daus?tz_offset=0")
+	r.Fetch(t, header, "/api/v2/insights/daus?nonsense=1")
+	r.Fetch(t, nil, "/livez")
+	r.Fetch(t, nil, "/")
 	for i := range 20 {
 		req, err := http.NewRequestWithContext(t.Context(), fmt.Sprintf("BREW%d", i), "http://"+r.HTTPAddress()+"/api/v2/insights/daus", nil)
 		if err != nil {
@@ -85,7 +86,7 @@ func TestAPIMetrics(t *testing.T) {
 func TestAPIMetricsOfStreams(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	stream, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(as(t.Context(), r.token(t, access.RoleControlPlane, everywhere)))
+	stream, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(servertest.As(t.Context(), r.Token(t, access.RoleControlPlane, servertest.Everywhere)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestWithoutPrometheus(t *testing.T) {
 	if got := r.PrometheusAddress(); got != "" {
 		t.Errorf("metrics are at %s", got)
 	}
-	if status, _, _ := r.fetch(t, nil, "/livez"); status != http.StatusOK {
+	if status, _, _ := r.Fetch(t, nil, "/livez"); status != http.StatusOK {
 		t.Errorf("the rest does not work: %d", status)
 	}
 }

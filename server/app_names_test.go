@@ -11,6 +11,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/ingest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
@@ -21,8 +22,8 @@ func TestFloodOfNames(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	r.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: f.Agents[0][0].String(), Slug: "wiki"}}})
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	r.Apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: f.Agents[0][0].String(), Slug: "wiki"}}})
 	const flood = ingest.MaxAppNames + 100
 	begin := storetest.Now.Truncate(24 * time.Hour)
 	var reports []*insightsv1.AgentReport
@@ -40,8 +41,8 @@ func TestFloodOfNames(t *testing.T) {
 		AgentId: f.Agents[0][0].String(), UserId: f.Users[0].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: timestamppb.New(begin), EndedAt: timestamppb.New(begin.Add(time.Minute)),
 	})
 	for range 2 { // a repeat changes nothing
-		r.reportStats(t, controlPlane, reports)
-		r.reportSessions(t, controlPlane, sessions)
+		r.ReportStats(t, controlPlane, reports)
+		r.ReportSessions(t, controlPlane, sessions)
 	}
 	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(begin, begin.Add(24*time.Hour)))
 	if err != nil || len(users) != 2 || users[0].Minutes != flood || users[1].Minutes != flood {

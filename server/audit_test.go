@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 )
@@ -20,7 +21,7 @@ import (
 func (r *running) trail(t *testing.T, token string, req *insightsv1.ListAuditEventsRequest) (events []string) {
 	t.Helper()
 	for {
-		answer := must(t, insightsv1.NewAccessServiceClient(r.conn).ListAuditEvents, token, req)
+		answer := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).ListAuditEvents, token, req)
 		for _, e := range answer.GetEvents() {
 			events = append(events, e.GetAction()+" "+strings.ReplaceAll(e.GetTarget(), " ", ""))
 		}
@@ -35,11 +36,11 @@ func (r *running) trail(t *testing.T, token string, req *insightsv1.ListAuditEve
 // the trail itself are not.
 func TestAuditTrail(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
-			auditor := p.token(t, access.RoleAuditor, everywhere)
+			auditor := p.Token(t, access.RoleAuditor, servertest.Everywhere)
 			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
 			for _, path := range []string{
 				"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis", "reports/capacity", "reports/optimization", "reports/support", "reports/roi",
@@ -48,24 +49,24 @@ func TestAuditTrail(t *testing.T) {
 				if path == "daus" || path == "user-status-counts" {
 					params = nil
 				}
-				if status, body := p.get(t, auditor, "/api/v2/insights/"+path, params); status != 200 {
+				if status, body := p.Get(t, auditor, "/api/v2/insights/"+path, params); status != 200 {
 					t.Fatalf("%s: %d %v", path, status, body)
 				}
 			}
-			if status, body := p.get(t, auditor, activityPath, url.Values{"start": {"x"}}); status != 400 {
+			if status, body := p.Get(t, auditor, activityPath, url.Values{"start": {"x"}}); status != 400 {
 				t.Fatalf("%d %v", status, body)
 			}
-			if status, _ := p.get(t, p.token(t, access.RoleMember, everywhere), "/api/v2/insights/user-activity", window); status != 404 {
+			if status, _ := p.Get(t, p.Token(t, access.RoleMember, servertest.Everywhere), "/api/v2/insights/user-activity", window); status != 404 {
 				t.Fatalf("a member: %d", status)
 			}
-			client := insightsv1.NewAccessServiceClient(p.conn)
+			client := insightsv1.NewAccessServiceClient(p.Conn)
 			who := &insightsv1.Principal{Kind: "service", Id: "00000000-0000-0000-0000-00000000000b"}
-			granted := must(t, client.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "auditor"})
-			made := must(t, client.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: who, Name: "n"})
-			must(t, client.RevokeToken, p.owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
-			must(t, client.RevokeRole, p.owner, &insightsv1.RevokeRoleRequest{RoleBindingId: granted.GetRoleBinding().GetId()})
+			granted := servertest.Must(t, client.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "auditor"})
+			made := servertest.Must(t, client.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: who, Name: "n"})
+			servertest.Must(t, client.RevokeToken, p.owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
+			servertest.Must(t, client.RevokeRole, p.owner, &insightsv1.RevokeRoleRequest{RoleBindingId: granted.GetRoleBinding().GetId()})
 			group := uuid.NewString()
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}}})
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}}})
 
 			times := `"start_time":"2023-08-14T00:00:00Z","end_time":"2023-08-15T00:00:00Z"`
 			want := []string{
@@ -97,11 +98,11 @@ func TestAuditTrail(t *testing.T) {
 				t.Errorf("events of who did nothing: %v", got)
 			}
 			for _, role := range []access.Role{access.RoleTemplateAdmin, access.RoleUserAdmin, access.RoleControlPlane} {
-				if _, err := client.ListAuditEvents(as(t.Context(), p.token(t, role, everywhere)), &insightsv1.ListAuditEventsRequest{}); err == nil {
+				if _, err := client.ListAuditEvents(servertest.As(t.Context(), p.Token(t, role, servertest.Everywhere)), &insightsv1.ListAuditEventsRequest{}); err == nil {
 					t.Errorf("%s reads the trail", role)
 				}
 			}
-			if _, err := p.store.Expire(t.Context(), store.Horizons{Audit: p.options.Clock().Add(time.Second)}); err != nil {
+			if _, err := p.Store.Expire(t.Context(), store.Horizons{Audit: p.Options.Clock().Add(time.Second)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{}); len(got) != 0 {

@@ -12,6 +12,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 )
@@ -20,21 +21,21 @@ import (
 func TestRevokedTokenEndsItsStream(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
+	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(as(t.Context(), secrets[0].Reveal()), 20*time.Second)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), secrets[0].Reveal()), 20*time.Second)
 	defer cancel()
-	stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(ctx)
+	stream, err := insightsv1.NewIngestServiceClient(c.Conn).StreamStats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	owner := c.token(t, access.RoleOwner, everywhere)
-	must(t, insightsv1.NewAccessServiceClient(c.conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: secrets[0].ID()})
+	owner := c.Token(t, access.RoleOwner, servertest.Everywhere)
+	servertest.Must(t, insightsv1.NewAccessServiceClient(c.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: secrets[0].ID()})
 	begin := time.Now()
 	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("stream after its token was revoked: %v", err)

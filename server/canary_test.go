@@ -27,6 +27,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -40,7 +41,7 @@ const canary = "kanarie"
 // other organization is in any of them or in the log. What the script tries to write there changes nothing.
 func TestCanary(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			own, other := tenant{word: "acme", age: 20 * 24 * time.Hour}, tenant{word: canary, age: 300 * 24 * time.Hour}
@@ -49,9 +50,9 @@ func TestCanary(t *testing.T) {
 			own.sam = append(own.sam, other.id("organization", 0))
 			other.sam = own.sam
 			beside := newCanaryServer(t, open(t), own, other)
-			inspector := beside.token(t, access.RoleOrganizationAdmin, uuid.MustParse(other.id("organization", 0)))
+			inspector := beside.Token(t, access.RoleOrganizationAdmin, uuid.MustParse(other.id("organization", 0)))
 			before := beside.inspect(t, other, inspector)
-			quiet := len(beside.log.all())
+			quiet := len(beside.log.All())
 
 			t.Run("script", func(t *testing.T) {
 				for name, s := range map[string]*canaryServer{"alone": alone, "beside": beside} {
@@ -63,7 +64,7 @@ func TestCanary(t *testing.T) {
 			})
 			compareAnswers(t, alone.answers, beside.answers)
 			beside.run(t, []canaryCall{{insightsv1.CatalogService_ApplyCatalog_FullMethodName, takeOver(own, other)}, {insightsv1.IngestService_ReportEvents_FullMethodName, takeOverBuild(own, other)}})
-			texts := append(beside.log.all()[quiet:], beside.unordered...)
+			texts := append(beside.log.All()[quiet:], beside.unordered...)
 			for _, a := range beside.answers {
 				texts = append(texts, a.text)
 			}
@@ -83,7 +84,7 @@ func TestCanary(t *testing.T) {
 // findCanary finds a name of a tenant, or an id that nobody else names, in a text; also in the base64 of page tokens.
 func findCanary(text string, other tenant) string {
 	for _, run := range pageTokenForm.FindAllString(text, -1) {
-		text += string(decodePart([]byte(run)))
+		text += string(servertest.DecodePart([]byte(run)))
 	}
 	if strings.Contains(text, other.word) {
 		return other.word
@@ -137,7 +138,7 @@ type canaryAnswer struct{ question, text string }
 // canaryServer is a server with one tenant or two, and what callers of the first were answered.
 type canaryServer struct {
 	*running
-	log     *logBuffer
+	log     *servertest.LogBuffer
 	routes  map[string]route
 	rest    bool // whether the script comes over REST as well
 	callers []canaryCaller
@@ -157,8 +158,8 @@ func (s *canaryServer) ordered(answer proto.Message) {
 
 func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant) *canaryServer {
 	t.Helper()
-	s := &canaryServer{log: &logBuffer{}, routes: readRoutes(t), rest: strings.HasPrefix(database, "sqlite:")}
-	s.running = run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, s.log) })
+	s := &canaryServer{log: &servertest.LogBuffer{}, routes: readRoutes(t), rest: strings.HasPrefix(database, "sqlite:")}
+	s.running = run(t, database, storetest.Now, func(c *server.Options) { c.Logger = servertest.WatchLog(t, database, s.log) })
 	for _, x := range append(others, own) {
 		x.settle(t, s.running)
 	}
@@ -166,7 +167,7 @@ func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant
 		x.callers(t, s.running)
 		// The person who works for both is somebody there.
 		sam := store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(samID), Role: access.RoleOrganizationAuditor, OrganizationID: uuid.MustParse(x.id("organization", 0))}
-		if _, err := s.store.GrantRole(t.Context(), sam); err != nil {
+		if _, err := s.Store.GrantRole(t.Context(), sam); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,7 +185,7 @@ func (s *canaryServer) inspect(t *testing.T, x tenant, token string) string {
 		"/api/v2/insights/user-latency" + window, "/api/v2/insights/user-status-counts", "/api/v2/insights/diagnosis" + window,
 		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window, "/api/v2/insights/reports/support" + window, "/api/v2/insights/reports/roi" + window,
 	} {
-		status, _, text := s.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+		status, _, text := s.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 		fmt.Fprintln(&seen, path, status, strings.ReplaceAll(string(text), "},", "},\n"))
 	}
 	if findCanary(seen.String(), x) == "" {
@@ -206,7 +207,7 @@ func (s *canaryServer) checkMetrics(t *testing.T, other tenant) {
 	if err := s.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, text := s.scrape(t, "")
+	_, text := s.Scrape(t, "")
 	for _, shown := range []string{other.name("template", 0), other.name("organization", 0), other.name("user", 0), `template_name="twin"`} {
 		if !strings.Contains(text, shown) {
 			t.Errorf("the scrape does not show %s", shown)
@@ -257,11 +258,11 @@ var newSecrets = regexp.MustCompile(`"token_id":"[a-z2-7]{10}","secret":"[^"]+"|
 
 // callGRPC asks for a list page by page.
 func (s *canaryServer) callGRPC(t *testing.T, c canaryCaller, call canaryCall) {
-	ctx, cancel := context.WithTimeout(as(t.Context(), c.token), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), c.token), time.Minute)
 	defer cancel()
 	answer := s.newAnswer(t, call.method)
 	var header, trailer metadata.MD
-	err := s.conn.Invoke(ctx, call.method, call.request, answer, grpc.Header(&header), grpc.Trailer(&trailer))
+	err := s.Conn.Invoke(ctx, call.method, call.request, answer, grpc.Header(&header), grpc.Trailer(&trailer))
 	if made, ok := answer.(*insightsv1.CreateAgentTokensResponse); ok {
 		for _, token := range made.GetTokens() {
 			token.TokenId, token.Secret = "", ""
@@ -316,7 +317,7 @@ func (s *canaryServer) callREST(t *testing.T, c canaryCaller, call canaryCall) {
 		return
 	}
 	req.Header.Set("Coder-Session-Token", c.token)
-	code, header, body := exchange(t, req)
+	code, header, body := servertest.Exchange(t, req)
 	header.Del("Date")
 	if mine := new(insightsv1.GetMyDataResponse); call.method == insightsv1.PrivacyService_GetMyData_FullMethodName && code == http.StatusOK {
 		if err := protojson.Unmarshal(body, mine); err != nil {
@@ -347,9 +348,9 @@ func (s *canaryServer) stream(t *testing.T, c canaryCaller, script []canaryCall)
 		for i, report := range sent.GetReports() {
 			report.Sequence = uint64(i + 1)
 		}
-		ctx, cancel := context.WithTimeout(as(t.Context(), c.token), time.Minute)
+		ctx, cancel := context.WithTimeout(servertest.As(t.Context(), c.token), time.Minute)
 		defer cancel()
-		stream, err := insightsv1.NewIngestServiceClient(s.conn).StreamStats(ctx)
+		stream, err := insightsv1.NewIngestServiceClient(s.Conn).StreamStats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -161,11 +162,11 @@ func (x tenant) events() (events []*insightsv1.Event) {
 // settle brings a tenant into a server.
 func (x tenant) settle(t *testing.T, r *running) {
 	t.Helper()
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	r.apply(t, controlPlane, x.catalog())
-	r.reportStats(t, controlPlane, x.reports())
-	r.reportSessions(t, controlPlane, x.sessions())
-	r.reportEvents(t, controlPlane, x.events())
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	r.Apply(t, controlPlane, x.catalog())
+	r.ReportStats(t, controlPlane, x.reports())
+	r.ReportSessions(t, controlPlane, x.sessions())
+	r.ReportEvents(t, controlPlane, x.events())
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -188,12 +189,12 @@ func (x tenant) callers(t *testing.T, r *running) (callers []canaryCaller) {
 	t.Helper()
 	add := func(name string, token store.Token, bindings ...store.RoleBinding) {
 		for _, b := range bindings {
-			if _, err := r.store.GrantRole(t.Context(), b); err != nil {
+			if _, err := r.Store.GrantRole(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 		}
 		token.Name = x.name("token", len(callers))
-		secrets, err := r.store.CreateTokens(t.Context(), []store.Token{token})
+		secrets, err := r.Store.CreateTokens(t.Context(), []store.Token{token})
 		if err != nil {
 			t.Fatal(err)
 		}

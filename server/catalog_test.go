@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -35,9 +36,9 @@ func rejections(t *testing.T, got []*insightsv1.Rejection, want ...*insightsv1.R
 func TestApplyCatalogIndexes(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	token := r.token(t, access.RoleControlPlane, everywhere)
+	token := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	organization, template, user, workspace := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
-	answer := must(t, insightsv1.NewCatalogServiceClient(r.conn).ApplyCatalog, token, &insightsv1.ApplyCatalogRequest{
+	answer := servertest.Must(t, insightsv1.NewCatalogServiceClient(r.Conn).ApplyCatalog, token, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: "x", Name: "bad"}, {Id: organization, Name: "acme"}},
 		Templates: []*insightsv1.Template{
 			{Id: template, OrganizationId: organization},
@@ -79,7 +80,7 @@ func TestApplyCatalogConfined(t *testing.T) {
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	own, other := uuid.New(), uuid.New()
 	foreign := uuid.NewString()
-	r.apply(t, r.token(t, access.RoleControlPlane, everywhere), &insightsv1.ApplyCatalogRequest{
+	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: own.String(), Name: "own"}, {Id: other.String(), Name: "other"}},
 		Templates:     []*insightsv1.Template{{Id: foreign, OrganizationId: other.String(), Name: "foreign"}},
 	})
@@ -96,7 +97,7 @@ func TestApplyCatalogConfined(t *testing.T) {
 		},
 		Deleted: &insightsv1.DeletedItems{Templates: []string{foreign, uuid.NewString()}},
 	}
-	answer := must(t, insightsv1.NewCatalogServiceClient(r.conn).ApplyCatalog, r.token(t, access.RoleControlPlane, own), change)
+	answer := servertest.Must(t, insightsv1.NewCatalogServiceClient(r.Conn).ApplyCatalog, r.Token(t, access.RoleControlPlane, own), change)
 	if answer.GetAcknowledged() != 5 {
 		t.Errorf("acknowledged %d of 9, want 5", answer.GetAcknowledged())
 	}

@@ -18,6 +18,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -40,7 +41,7 @@ func TestClientCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokenA, tokenB, owner := secrets[0].Reveal(), secrets[1].Reveal(), r.token(t, access.RoleOwner, everywhere)
+	tokenA, tokenB, owner := secrets[0].Reveal(), secrets[1].Reveal(), r.Token(t, access.RoleOwner, servertest.Everywhere)
 	nameA, nameB := "spiffe://company.example/agent/"+a.String(), "spiffe://company.example/agent/"+b.String()
 	for name, c := range map[string]struct {
 		certificates []tls.Certificate
@@ -74,7 +75,7 @@ func TestClientCertificates(t *testing.T) {
 			}
 			defer conn.Close()
 			// What the gateway says of certificates is not believed from anyone else.
-			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(as(t.Context(), c.token), guard.CallerAgentKey, a.String(), guard.CallerAgentKey, b.String()), time.Minute)
+			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(servertest.As(t.Context(), c.token), guard.CallerAgentKey, a.String(), guard.CallerAgentKey, b.String()), time.Minute)
 			defer cancel()
 			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); status.Code(err) != c.want {
 				t.Errorf("gRPC: %v, want %v", err, c.want)

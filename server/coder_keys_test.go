@@ -24,6 +24,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -45,7 +46,7 @@ func (w *neighbors) shapedKeys() []shapedKey {
 	owner := access.Binding{Role: access.RoleOwner}
 	everything := []string{"a1", "a2", "gone", "b1", "all"}
 	inA := []string{"a1", "a2", "gone"}
-	template := func(name string) string { return w.things[name].template.String() }
+	template := func(name string) string { return w.Things[name].Template.String() }
 	full := map[string]any{"scope": "all", "scopes": []string{"coder:all"}, "allow_list": []string{"*:*"}}
 	with := func(scopes, allowed any) map[string]any {
 		return map[string]any{"scope": "", "scopes": scopes, "allow_list": allowed}
@@ -79,11 +80,11 @@ func (w *neighbors) shapedKeys() []shapedKey {
 		{"all, with no list where one belongs", key(all, with([]string{"coder:all"}, nil)), owner, true, false, everything},
 		{"all, with a list that cannot be read", key(all, with([]string{"coder:all"}, []any{map[string]string{"type": "*", "id": "*"}})), owner, true, false, everything},
 		{"of two templates in two organizations", hidden(template("a1"), template("b1")), owner, true, false, []string{"a1", "b1"}},
-		{"of one organization", hidden(organizationA.String()), owner, true, false, inA},
-		{"without limits, of a template admin of one organization in Coder", key([]string{organizationA.String()}, full), owner, true, true, inA},
+		{"of one organization", hidden(servertest.OrganizationA.String()), owner, true, false, inA},
+		{"without limits, of a template admin of one organization in Coder", key([]string{servertest.OrganizationA.String()}, full), owner, true, true, inA},
 		{"without limits, of who is nobody in Coder", key(nil, full), owner, true, true, nil},
-		{"without limits, of who sees one template here", key(all, full), access.Binding{Role: access.RoleTemplateAdmin, Template: templateA1}, true, true, everything},
-		{"of another template than the one seen here", hidden(template("b1")), access.Binding{Role: access.RoleTemplateAdmin, Template: templateA1}, true, false, []string{"b1"}},
+		{"without limits, of who sees one template here", key(all, full), access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1}, true, true, everything},
+		{"of another template than the one seen here", hidden(template("b1")), access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1}, true, false, []string{"b1"}},
 		{"without limits, of a member here", key(all, full), access.Binding{Role: access.RoleMember}, true, true, everything},
 		{"that is described as another key", key(all, map[string]any{"id": "another000", "scope": "all"}), owner, true, false, everything},
 		{"that is described as somebody else's", key(all, map[string]any{"user_id": uuid.NewString(), "scope": "all"}), owner, true, false, everything},
@@ -160,8 +161,8 @@ func TestSessionKeysOfCoder(t *testing.T) {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				user := uuid.New()
-				w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
-				w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: k.role.Role, TemplateID: k.role.Template})
+				w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
+				w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: k.role.Role, TemplateID: k.role.Template})
 				who := string(k.role.Role)
 				if k.role.Template != uuid.Nil {
 					who += "@a1"
@@ -178,12 +179,12 @@ func TestSessionKeysOfCoder(t *testing.T) {
 						if rpc == "SignIn" && want == allowed {
 							continue // a session would outlive the key: TestCoderSessions
 						}
-						w.checkCell(t, r, m, cell{c, method, about, "gRPC"}, want, w.callGRPC(t, method, c.headers, w.request(t, rpc, w.about(about)), about))
+						w.checkCell(t, r, m, cell{c, method, about, "gRPC"}, want, w.callGRPC(t, method, c.headers, w.Request(t, rpc, w.About(about)), about))
 						to, overREST := rest[name]
 						if !overREST {
 							continue
 						}
-						if got, ok := w.callREST(t, to, method, c.headers, w.request(t, rpc, w.about(about)), about); ok {
+						if got, ok := w.callREST(t, to, method, c.headers, w.Request(t, rpc, w.About(about)), about); ok {
 							w.checkCell(t, r, m, cell{c, method, about, "REST"}, want, got)
 						}
 					}
@@ -199,9 +200,9 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 	t.Helper()
 	for _, g := range who.GetGrants() {
 		permission := access.Permission(g.GetPermission())
-		covered := map[string][]string{"": {"all"}, organizationA.String(): {"a1", "a2", "gone"}, organizationB.String(): {"b1"}}[g.GetOrganizationId()]
-		for name, x := range w.things {
-			if g.GetTemplateId() != "" && x.template.String() == g.GetTemplateId() {
+		covered := map[string][]string{"": {"all"}, servertest.OrganizationA.String(): {"a1", "a2", "gone"}, servertest.OrganizationB.String(): {"b1"}}[g.GetOrganizationId()]
+		for name, x := range w.Things {
+			if g.GetTemplateId() != "" && x.Template.String() == g.GetTemplateId() {
 				covered = []string{name}
 			}
 		}
@@ -221,7 +222,7 @@ func TestCoderInTrouble(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
-	other := w.token(t, access.RoleAuditor, everywhere)
+	other := w.Token(t, access.RoleAuditor, servertest.Everywhere)
 	elsewhere := newStandIn(t)
 	body := func(text string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
@@ -279,8 +280,8 @@ func TestCoderInTrouble(t *testing.T) {
 	for trouble, answer := range answers {
 		for _, path := range calls {
 			user := uuid.New()
-			w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
-			w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+			w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
+			w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
 			key := coder.newKey(coderKeyShape{user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"}})
 			mu.Lock()
 			troubled[key], troubledCall[key] = answer, path
@@ -306,7 +307,7 @@ func TestCoderInTrouble(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		begin := time.Now()
-		if status, answer := w.get(t, other, "/api/v2/access/me", nil); status != http.StatusOK {
+		if status, answer := w.Get(t, other, "/api/v2/access/me", nil); status != http.StatusOK {
 			t.Errorf("somebody else: %d %v", status, answer)
 		}
 		if took := time.Since(begin); took > guard.CoderTimeout {
@@ -336,11 +337,11 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served guard.Rules,
 	}
 	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("coder-session-token", key)), time.Minute)
 	defer cancel()
-	var about []thing
+	var about []servertest.Thing
 	if a := readMatrix(t)[rpc].about; !slices.Contains(a, "none") {
-		about = w.about(a[0])
+		about = w.About(a[0])
 	}
-	req := w.request(t, rpc, about)
+	req := w.Request(t, rpc, about)
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
 	if err != nil {
 		t.Error(err)
@@ -350,7 +351,7 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served guard.Rules,
 	if method.IsStreamingServer() {
 		_, _, _, err = w.stream(ctx, method, name, req, response)
 	} else {
-		err = w.conn.Invoke(ctx, name, req, response)
+		err = w.Conn.Invoke(ctx, name, req, response)
 	}
 	views := rule.Permission == access.ViewInsights || rule.Permission == access.ViewInsightsAggregate || strings.HasPrefix(rpc, "List") && rule.Permission == access.Authenticated || rpc == "WhoAmI"
 	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!call.MayCarry(rule.Permission) || rpc == "WhoAmI")
@@ -360,7 +361,7 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served guard.Rules,
 	case needs && code == codes.OK && rpc != "ListTemplates" && rpc != "ListOrganizations" && rpc != "WhoAmI":
 		t.Errorf("%s: %s is allowed: %v", what, rpc, response)
 	case needs && code == codes.OK:
-		if text := fmt.Sprint(response); strings.Contains(text, templateA1.String()) || strings.Contains(text, organizationA.String()) || strings.Contains(text, "manage_") && strings.Contains(path, "keys") || strings.Contains(text, "view_") && strings.Contains(path, "authcheck") {
+		if text := fmt.Sprint(response); strings.Contains(text, servertest.TemplateA1.String()) || strings.Contains(text, servertest.OrganizationA.String()) || strings.Contains(text, "manage_") && strings.Contains(path, "keys") || strings.Contains(text, "view_") && strings.Contains(path, "authcheck") {
 			t.Errorf("%s: %s shows %s", what, rpc, text)
 		}
 	case needs && code != codes.Unavailable && code != codes.NotFound && code != codes.PermissionDenied && code != codes.Unauthenticated:
@@ -384,21 +385,21 @@ func TestKeysAskSeldom(t *testing.T) {
 			id := uuid.NewString()
 			change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: organization.String(), Name: id})
 		}
-		w.apply(t, w.controlPlane, change)
+		w.Apply(t, w.ControlPlane, change)
 	}
 	more(496) // four are there
-	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
-	key := coder.newKey(coderKeyShape{user: user, reads: true, sees: []string{templateA1.String()}})
+	w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+	key := coder.newKey(coderKeyShape{user: user, reads: true, sees: []string{servertest.TemplateA1.String()}})
 	const question = "/api/v2/insights/templates?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z"
 	ask := func(key, path string) (int, string) {
-		status, _, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, path)
+		status, _, text := w.Fetch(t, http.Header{"Coder-Session-Token": {key}}, path)
 		return status, string(text)
 	}
 	begin := time.Now()
 	var calls sync.WaitGroup
 	for range 4 {
 		calls.Go(func() {
-			if status, text := ask(key, question); status != http.StatusOK || !strings.Contains(text, templateA1.String()) {
+			if status, text := ask(key, question); status != http.StatusOK || !strings.Contains(text, servertest.TemplateA1.String()) {
 				t.Errorf("%d %s", status, text)
 			}
 		})
@@ -410,7 +411,7 @@ func TestKeysAskSeldom(t *testing.T) {
 	if n := coder.checks.Load(); n > guard.MaxRightsPerCall {
 		t.Errorf("%d checks in one call", n)
 	}
-	for _, path := range []string{question, question + "&template_ids=" + templateA1.String(), "/api/v2/templates"} {
+	for _, path := range []string{question, question + "&template_ids=" + servertest.TemplateA1.String(), "/api/v2/templates"} {
 		if status, text := ask(key, path); status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, text)
 		}
@@ -430,7 +431,7 @@ func TestKeysAskSeldom(t *testing.T) {
 	if status, text := ask(key, "/api/v2/access/me"); status != http.StatusOK || strings.Contains(text, "view_insights") {
 		t.Errorf("rights on what cannot be asked about: %d %s", status, text)
 	}
-	if status, text := ask(key, question+"&template_ids="+templateA1.String()); status != http.StatusOK {
+	if status, text := ask(key, question+"&template_ids="+servertest.TemplateA1.String()); status != http.StatusOK {
 		t.Errorf("one that is named of 2,000: %d %s", status, text)
 	}
 	free := coder.newKey(coderKeyShape{user: user, reads: true, sees: []string{"all"}})
@@ -450,10 +451,10 @@ func TestCookieOfCoder(t *testing.T) {
 	with := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	without := newNeighbors(t)
 	for _, w := range []*neighbors{with, without} {
-		w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
-		w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+		w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
+		w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
 	}
-	cookie, own := guard.CoderCookie+"="+key, with.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
+	cookie, own := guard.CoderCookie+"="+key, with.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
 	for name, c := range map[string]struct {
 		server *neighbors
 		method string
@@ -488,14 +489,14 @@ func TestStreamsOfKeys(t *testing.T) {
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
-	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
-	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleControlPlane})
+	w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
+	w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleControlPlane})
 	open := func(shape coderKeyShape) (key string, stream insightsv1.IngestService_StreamStatsClient) {
 		shape.user, shape.reads, shape.describes = user, true, true
 		key = coder.newKey(shape)
 		ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("coder-session-token", key)), time.Minute)
 		t.Cleanup(cancel)
-		stream, err := insightsv1.NewIngestServiceClient(w.conn).StreamStats(ctx)
+		stream, err := insightsv1.NewIngestServiceClient(w.Conn).StreamStats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -506,7 +507,7 @@ func TestStreamsOfKeys(t *testing.T) {
 		t.Errorf("a stream of a limited key: %v", err)
 	}
 	key, whole := open(coderKeyShape{description: map[string]any{"scope": "all"}})
-	if err := whole.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{used(w.things["a1"], storetest.Now, 1)}}); err != nil {
+	if err := whole.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{servertest.Used(w.Things["a1"], storetest.Now, 1)}}); err != nil {
 		t.Fatal(err)
 	}
 	for acknowledged := uint64(0); acknowledged == 0; {
@@ -516,8 +517,8 @@ func TestStreamsOfKeys(t *testing.T) {
 		}
 		acknowledged = answer.GetAcknowledgedSequence()
 	}
-	agent := w.issue(t, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.things["a2"].agent})
-	revoked, err := insightsv1.NewIngestServiceClient(w.conn).StreamStats(as(t.Context(), agent.Reveal()))
+	agent := w.Issue(t, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.Things["a2"].Agent})
+	revoked, err := insightsv1.NewIngestServiceClient(w.Conn).StreamStats(servertest.As(t.Context(), agent.Reveal()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,7 +544,7 @@ func TestStreamsOfKeys(t *testing.T) {
 		return true
 	})
 	<-hanging // because the stream of the key is asked about
-	if err := w.store.RevokeToken(t.Context(), agent.ID()); err != nil {
+	if err := w.Store.RevokeToken(t.Context(), agent.ID()); err != nil {
 		t.Fatal(err)
 	}
 	ended("the stream of an agent", revoked, guard.CoderTimeout-time.Second)
@@ -559,11 +560,11 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	user := uuid.New()
-	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
-	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
-	own := w.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
+	w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}})
+	w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+	own := w.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: user}).Reveal()
 	key := coder.newKey(coderKeyShape{user: user, reads: true, sees: []string{"all"}})
-	if status, _, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/templates"); status != http.StatusOK {
+	if status, _, text := w.Fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/templates"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, text)
 	}
 	var hanging atomic.Int64
@@ -576,7 +577,7 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	var all sync.WaitGroup
 	ask := func(key string) {
 		all.Go(func() {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+wiretest.Week+"&template_ids="+templateA1.String(), nil)
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+wiretest.Week+"&template_ids="+servertest.TemplateA1.String(), nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -596,7 +597,7 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	wiretest.WaitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= guard.MaxCoderCalls })
 	for range 20 {
 		begin := time.Now()
-		if status, answer := w.get(t, own, "/api/v2/insights/templates", url.Values{"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"}}); status != http.StatusOK {
+		if status, answer := w.Get(t, own, "/api/v2/insights/templates", url.Values{"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"}}); status != http.StatusOK {
 			t.Errorf("the same user with a token: %d %v", status, answer)
 		}
 		if took := time.Since(begin); took > guard.CoderTimeout/2 {
@@ -616,10 +617,10 @@ func TestFailedQuestionsAskNoMore(t *testing.T) {
 	change := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}}
 	for range 1500 {
 		id := uuid.NewString()
-		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: organizationA.String(), Name: id})
+		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: servertest.OrganizationA.String(), Name: id})
 	}
-	w.apply(t, w.controlPlane, change)
-	w.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
+	w.Apply(t, w.ControlPlane, change)
+	w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
 	var open, most, asked atomic.Int64
 	coder.fail(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodPost || asked.Add(1) == 1 {
@@ -634,7 +635,7 @@ func TestFailedQuestionsAskNoMore(t *testing.T) {
 		return true
 	})
 	key := coder.newKey(coderKeyShape{user: user, reads: true})
-	if status, header, text := w.fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+wiretest.Week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+	if status, header, text := w.Fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+wiretest.Week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", status, text)
 	}
 	wiretest.WaitFor(t, 2*guard.CoderTimeout, "the end of the calls", func() bool { return open.Load() == 0 })

@@ -80,7 +80,7 @@ func TestCoderSessions(t *testing.T) {
 	t.Cleanup(coder.Close)
 	r := run(t, f.Database, storetest.Now, func(c *server.Options) { c.CoderURL = coder.URL + "/base" })
 	ask := func(name, token string) (int, string) {
-		status, _, text := r.fetch(t, http.Header{name: {token}}, "/api/v2/access/me")
+		status, _, text := r.Fetch(t, http.Header{name: {token}}, "/api/v2/access/me")
 		return status, string(text)
 	}
 	for _, header := range []string{"Coder-Session-Token", "Session-Token"} {

@@ -14,6 +14,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -63,7 +64,7 @@ func execute(t *testing.T, database, statement string) {
 // While the database fails nothing is acknowledged; when it works again everything is, without being sent again.
 func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 	t.Parallel()
-	for name, open := range databases {
+	for name, open := range servertest.Databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, open(t))
@@ -129,9 +130,9 @@ func TestStreamRemembersOnlyWhatIsStored(t *testing.T) {
 func TestStreamFollowsItsRoles(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	member, end := context.WithTimeout(as(t.Context(), r.token(t, access.RoleMember, everywhere)), time.Minute)
+	member, end := context.WithTimeout(servertest.As(t.Context(), r.Token(t, access.RoleMember, servertest.Everywhere)), time.Minute)
 	defer end()
-	closed, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(member)
+	closed, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(member)
 	if err == nil {
 		_, err = closed.Recv()
 	}
@@ -139,17 +140,17 @@ func TestStreamFollowsItsRoles(t *testing.T) {
 		t.Errorf("a stream of a member: %v", err)
 	}
 	id := uuid.New()
-	binding, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane})
+	binding, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane})
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, err := r.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindService, PrincipalID: id}})
+	secrets, err := r.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindService, PrincipalID: id}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(as(t.Context(), secrets[0].Reveal()), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), secrets[0].Reveal()), time.Minute)
 	defer cancel()
-	stream, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(ctx)
+	stream, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,7 @@ func TestStreamFollowsItsRoles(t *testing.T) {
 		_, err := stream.Recv()
 		ended <- err
 	}()
-	if err := r.store.RevokeRole(t.Context(), binding.ID); err != nil {
+	if err := r.Store.RevokeRole(t.Context(), binding.ID); err != nil {
 		t.Fatal(err)
 	}
 	wiretest.WaitFor(t, 10*time.Second, "a stream without a role to end", func() bool {

@@ -21,6 +21,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -80,7 +81,7 @@ func isTimeout(err error) bool {
 func TestHeaderLimits(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	const allowedByHTTP = server.MaxHTTPHeader + 4<<10
 	tokens := (rest.MaxPassed - len(r.HTTPAddress())) / (len("session-token") + 1 + 32) // as many of one letter as may be passed on
 	for name, c := range map[string]struct {
@@ -100,14 +101,14 @@ func TestHeaderLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if status, _, text := r.fetch(t, c.header, "/api/v2/access/me"); status != c.status {
+			if status, _, text := r.Fetch(t, c.header, "/api/v2/access/me"); status != c.status {
 				t.Errorf("%d %s, want %d", status, text, c.status)
 			}
 		})
 	}
-	client := insightsv1.NewAccessServiceClient(r.conn)
+	client := insightsv1.NewAccessServiceClient(r.Conn)
 	for size, want := range map[int]codes.Code{rest.MaxGRPCHeader - 1<<10: codes.OK, rest.MaxGRPCHeader + 1: codes.Internal} { // the server says how much it takes, and the client keeps to it
-		_, err := client.WhoAmI(metadata.AppendToOutgoingContext(as(t.Context(), owner), "x-request-id", strings.Repeat("x", size)), &insightsv1.WhoAmIRequest{})
+		_, err := client.WhoAmI(metadata.AppendToOutgoingContext(servertest.As(t.Context(), owner), "x-request-id", strings.Repeat("x", size)), &insightsv1.WhoAmIRequest{})
 		if status.Code(err) != want {
 			t.Errorf("a header of %d bytes: %v, want %v", size, err, want)
 		}
@@ -118,9 +119,9 @@ func TestHeaderLimits(t *testing.T) {
 func TestCallsOfOneConnection(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	ingest := insightsv1.NewIngestServiceClient(r.conn)
-	ctx, cancel := context.WithCancel(as(t.Context(), controlPlane))
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	ingest := insightsv1.NewIngestServiceClient(r.Conn)
+	ctx, cancel := context.WithCancel(servertest.As(t.Context(), controlPlane))
 	defer cancel()
 	var last insightsv1.IngestService_StreamStatsClient
 	for i := range server.MaxCalls {
@@ -135,16 +136,16 @@ func TestCallsOfOneConnection(t *testing.T) {
 	}
 	waiting, stop := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer stop()
-	if _, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(waiting, &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.DeadlineExceeded {
+	if _, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(waiting, &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("one call more: %v", err)
 	}
-	if status, _, _ := r.fetch(t, http.Header{"Coder-Session-Token": {controlPlane}}, "/api/v2/access/me"); status != http.StatusOK {
+	if status, _, _ := r.Fetch(t, http.Header{"Coder-Session-Token": {controlPlane}}, "/api/v2/access/me"); status != http.StatusOK {
 		t.Errorf("a call over another connection: %d", status)
 	}
 	if err := last.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, controlPlane, &insightsv1.WhoAmIRequest{})
+	servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, controlPlane, &insightsv1.WhoAmIRequest{})
 }
 
 // No compression is known, so that a small message cannot become a large one.

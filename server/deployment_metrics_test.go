@@ -17,6 +17,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/gauges"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -37,14 +38,14 @@ type deployment struct {
 func newDeployment(t *testing.T, database string, change func(*server.Options)) *deployment {
 	t.Helper()
 	d := &deployment{running: run(t, database, storetest.Now, change)}
-	d.controlPlane = d.token(t, access.RoleControlPlane, everywhere)
+	d.controlPlane = d.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	for _, id := range []*string{&d.acme, &d.beta, &d.ann, &d.bob, &d.golang, &d.other, &d.dev, &d.bare, &d.gone, &d.agent, &d.goneAgent, &d.version, &d.published} {
 		*id = uuid.NewString()
 	}
 	user := func(id, name string) *insightsv1.User {
 		return &insightsv1.User{Id: id, Username: name, Kind: "human", Status: "active", OrganizationIds: []string{d.acme, d.beta}}
 	}
-	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
+	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: d.acme, Name: "acme"}, {Id: d.beta, Name: "beta"}},
 		Users:         []*insightsv1.User{user(d.ann, "ann"), user(d.bob, "bob")},
 		Templates:     []*insightsv1.Template{{Id: d.golang, OrganizationId: d.acme, Name: "go"}, {Id: d.other, OrganizationId: d.beta, Name: "go"}},
@@ -115,17 +116,17 @@ func (d *deployment) feed(t *testing.T) {
 		metric("coderd_workspace_creation_duration_seconds_sum", "histogram", 1, map[string]string{"type": "regular", "template_name": "go", "preset_name": "", "organization_name": "acme"}), // the rest is missing
 	}
 	for range 2 {
-		answer := must(t, insightsv1.NewIngestServiceClient(d.conn).ReportEvents, d.controlPlane, &insightsv1.ReportEventsRequest{Events: events, Metrics: series})
-		wantAll(t, answer.GetRejected())
+		answer := servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, d.controlPlane, &insightsv1.ReportEventsRequest{Events: events, Metrics: series})
+		servertest.WantAll(t, answer.GetRejected())
 	}
 	report := func(agent string, at *timestamppb.Timestamp) *insightsv1.AgentReport {
 		return &insightsv1.AgentReport{AgentId: agent, CollectedAt: at}
 	}
-	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{report(d.agent, ago(50*time.Second)), report(d.agent, ago(0)), report(d.goneAgent, ago(2*time.Minute))})
+	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{report(d.agent, ago(50*time.Second)), report(d.agent, ago(0)), report(d.goneAgent, ago(2*time.Minute))})
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
+	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
 		Templates: []*insightsv1.Template{{Id: d.golang, OrganizationId: d.acme, Name: "golang"}},
 		Deleted:   &insightsv1.DeletedItems{Workspaces: []string{d.gone}},
 	})
@@ -139,7 +140,7 @@ func (r *running) deploymentSeries(t *testing.T) map[string]float64 {
 	}
 	var formats []map[string]float64
 	for _, accept := range []string{"text/plain", wiretest.OpenMetrics} {
-		contentType, body := r.scrape(t, accept)
+		contentType, body := r.Scrape(t, accept)
 		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		ours := map[string]float64{}
 		for series, value := range samples {
@@ -223,7 +224,7 @@ func TestDeploymentMetrics(t *testing.T) {
 			if diff := cmp.Diff(wiretest.SeriesOf(t, today), r.deploymentSeries(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
-			_, body := r.scrape(t, wiretest.OpenMetrics)
+			_, body := r.Scrape(t, wiretest.OpenMetrics)
 			for family, began := range map[string]time.Duration{"coderd_agents_first_connection_seconds": time.Minute, "coderd_provisionerd_job_timings_seconds": time.Minute, "coderd_workspace_builds": time.Hour} {
 				want := strconv.FormatFloat(float64(storetest.Now.Add(-began).UnixMilli())/1000, 'g', -1, 64)
 				lines := regexp.MustCompile(`(?m)^`+family+`_created\{.*\} (.*)$`).FindAllStringSubmatch(body, -1)
@@ -295,7 +296,7 @@ func TestAgentConnectionsByReports(t *testing.T) {
 	if got := status(storetest.Now); !slices.Equal(got, []string{"connecting"}) {
 		t.Errorf("before the first report: %v", got)
 	}
-	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{{AgentId: d.agent, CollectedAt: ago(0)}})
+	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{{AgentId: d.agent, CollectedAt: ago(0)}})
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func TestAgentConnectionsByReports(t *testing.T) {
 func TestMetricsCompat(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) { c.MetricsCompat = []string{gauges.CompatSeed, gauges.CompatCoder} })
-	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
+	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
 	got := d.deploymentSeries(t)
 	maps.DeleteFunc(got, func(series string, _ float64) bool {
 		return !strings.HasPrefix(series, `{__name__="coderd_workspace_builds_total"`)
@@ -321,13 +322,13 @@ func TestMetricsCompat(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
 	}
-	_, body := d.scrape(t, "text/plain")
+	_, body := d.Scrape(t, "text/plain")
 	for _, name := range []string{"coderd_metrics_collector_agents_execution_seconds", "coderd_prometheusmetrics_agents_execution_seconds"} {
 		if !strings.Contains(body, "# TYPE "+name+" histogram\n") || strings.Contains(body, name+"_count 0\n") {
 			t.Errorf("the collection of agents is not in %s", name)
 		}
 	}
-	o := d.options
+	o := d.Options
 	o.MetricsCompat = []string{"grafana"}
 	if _, err := server.New(o); err == nil || !strings.Contains(err.Error(), "grafana") {
 		t.Errorf("unknown compatibility: %v", err)
@@ -338,7 +339,7 @@ func TestMetricsCompat(t *testing.T) {
 func TestControlPlaneRejections(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, storetest.SQLite(t), nil)
-	confined := d.token(t, access.RoleControlPlane, uuid.MustParse(d.beta))
+	confined := d.Token(t, access.RoleControlPlane, uuid.MustParse(d.beta))
 	metric := func(name, kind string, value float64, labels ...string) *insightsv1.Metric {
 		m := &insightsv1.Metric{Name: name, Type: kind, Value: value, Labels: map[string]string{}}
 		for i := 0; i < len(labels); i += 2 {
@@ -356,7 +357,7 @@ func TestControlPlaneRejections(t *testing.T) {
 	}
 	build := d.build(d.dev, d.version, 1, "start", "succeeded")
 	known := d.job("succeeded", 1)
-	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{build, known})
+	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{build, known})
 	stolenBuild := d.build(d.gone, d.version, 1, "start", "succeeded")
 	stolenBuild.GetBuild().Id = build.GetBuild().GetId()
 	for name, c := range map[string]struct {
@@ -408,7 +409,7 @@ func TestControlPlaneRejections(t *testing.T) {
 				c.token = d.controlPlane
 			}
 			c.request.Metrics = append(c.request.Metrics, desired("beta")) // is fine
-			answer := must(t, insightsv1.NewIngestServiceClient(d.conn).ReportEvents, c.token, c.request)
+			answer := servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, c.token, c.request)
 			if answer.GetAcknowledged() != 1 || len(answer.GetRejected()) != 1 {
 				t.Fatalf("%v, want one of two taken", answer)
 			}
@@ -425,8 +426,8 @@ func TestEventsOfDeletedAgents(t *testing.T) {
 	d := newDeployment(t, storetest.SQLite(t), nil)
 	late := d.agentEvent(d.goneAgent, "disconnected", "off", nil)
 	late.At = ago(-time.Minute)
-	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Workspaces: []string{d.gone}}})
-	answer := must(t, insightsv1.NewIngestServiceClient(d.conn).ReportEvents, d.controlPlane, &insightsv1.ReportEventsRequest{
+	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Workspaces: []string{d.gone}}})
+	answer := servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, d.controlPlane, &insightsv1.ReportEventsRequest{
 		Events: []*insightsv1.Event{d.agentEvent(d.goneAgent, "disconnected", "off", nil), late},
 	})
 	rejections(t, answer.GetRejected(), &insightsv1.Rejection{List: "events", Index: 1, Permanent: true})

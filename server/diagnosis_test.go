@@ -14,6 +14,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -39,8 +40,8 @@ func newPatient(t *testing.T, database string, change func(*server.Options)) *pa
 	t.Helper()
 	f := storetest.NewFixture(t, database)
 	p := &patient{Fixture: f, running: run(t, f.Database, storetest.Now, change), version: uuid.NewString()}
-	p.controlPlane, p.owner = p.token(t, access.RoleControlPlane, everywhere), p.token(t, access.RoleOwner, everywhere)
-	p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
+	p.controlPlane, p.owner = p.Token(t, access.RoleControlPlane, servertest.Everywhere), p.Token(t, access.RoleOwner, servertest.Everywhere)
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
 		Id: p.version, TemplateId: f.Templates[0].String(), Name: "v", Parameters: []*insightsv1.Parameter{{Name: "size", Type: "string"}},
 	}}})
 	return p
@@ -61,7 +62,7 @@ func (p *patient) session(user int, at *timestamppb.Timestamp, change func(*insi
 // send reports and has the states of the agents written, as happens every minute.
 func (p *patient) send(t *testing.T, reports ...*insightsv1.AgentReport) {
 	t.Helper()
-	p.reportStats(t, p.controlPlane, reports)
+	p.ReportStats(t, p.controlPlane, reports)
 	if err := p.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func (p *patient) build(t *testing.T, at *timestamppb.Timestamp, values ...strin
 	for _, v := range values {
 		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: "size", Value: v})
 	}
-	p.reportEvents(t, p.controlPlane, []*insightsv1.Event{{At: at, Kind: &insightsv1.Event_Build{Build: b}}})
+	p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{{At: at, Kind: &insightsv1.Event_Build{Build: b}}})
 }
 
 func (p *patient) declare(t *testing.T, slugs ...string) {
@@ -92,12 +93,12 @@ func (p *patient) declare(t *testing.T, slugs ...string) {
 	for _, slug := range slugs {
 		change.Apps = append(change.Apps, &insightsv1.App{AgentId: p.Agents[0][0].String(), Slug: slug})
 	}
-	p.apply(t, p.controlPlane, change)
+	p.Apply(t, p.controlPlane, change)
 }
 
 func (p *patient) open(t *testing.T, slug string) {
 	t.Helper()
-	p.reportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
+	p.ReportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
 		AgentId: p.Agents[0][0].String(), UserId: p.Users[0].String(), SlugOrPort: slug, AccessMethod: "path", StartedAt: before(0, 3), EndedAt: before(0, 1),
 	}})
 }
@@ -143,7 +144,7 @@ var causes = map[string]struct {
 	},
 	"no workspaces": {
 		seed: func(t *testing.T, p *patient) {
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Workspaces: []*insightsv1.Workspace{
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Workspaces: []*insightsv1.Workspace{
 				{Id: p.Workspaces[0][0].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", DeletedAt: before(24*30, 0)},
 				{Id: p.Workspaces[0][1].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", DeletedAt: before(24*30, 0)},
 				{Id: p.Workspaces[0][2].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", CreatedAt: before(0, 1)},
@@ -153,7 +154,7 @@ var causes = map[string]struct {
 	},
 	"collecting": {
 		seed: func(t *testing.T, p *patient) {
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Agents: []*insightsv1.Agent{
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Agents: []*insightsv1.Agent{
 				{Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), Name: "main", CreatedAt: before(0, 2)},
 			}})
 		},
@@ -203,7 +204,7 @@ var causes = map[string]struct {
 			for _, user := range []int{0, 2} { // the one had a direct connection before, within the window
 				p.send(t, p.session(user, before(0, 1), func(r *insightsv1.AgentReport) { r.PeersP2P, r.PeersDerp, r.DerpRegion = 0, 1, "fra" }))
 			}
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Agents: []*insightsv1.Agent{{Id: "00000000-0000-0000-0000-00000000000a", WorkspaceId: p.Workspaces[0][0].String(), Name: "second", CreatedAt: before(5, 0)}}})
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Agents: []*insightsv1.Agent{{Id: "00000000-0000-0000-0000-00000000000a", WorkspaceId: p.Workspaces[0][0].String(), Name: "second", CreatedAt: before(5, 0)}}})
 			p.send(t, &insightsv1.AgentReport{AgentId: "00000000-0000-0000-0000-00000000000a", CollectedAt: before(0, 1), PeersDerp: 2, DerpRegion: "syd"})
 		},
 		want: "relayed_only 1/4 - -", sections: []string{"user_latency"}, message: "in region syd.",
@@ -224,7 +225,7 @@ var causes = map[string]struct {
 
 func TestDiagnosis(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		for name, c := range causes {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -282,7 +283,7 @@ func (p *patient) diagnose(t *testing.T, token string, params url.Values) []find
 		Findings []finding
 		DataAsOf string `json:"data_as_of"`
 	}
-	p.getInto(t, token, "/api/v2/insights/diagnosis", params, &answer)
+	p.GetInto(t, token, "/api/v2/insights/diagnosis", params, &answer)
 	if answer.DataAsOf != "2023-08-15T12:00:00Z" {
 		t.Errorf("data as of %s", answer.DataAsOf)
 	}
@@ -308,9 +309,9 @@ func (p *patient) checkReasons(t *testing.T, params url.Values, found []finding)
 			Reasons []reason
 		}
 	}
-	p.getInto(t, p.owner, "/api/v2/insights/templates", params, &templates)
-	p.getInto(t, p.owner, "/api/v2/insights/user-activity", params, &activity)
-	p.getInto(t, p.owner, "/api/v2/insights/user-latency", params, &latency)
+	p.GetInto(t, p.owner, "/api/v2/insights/templates", params, &templates)
+	p.GetInto(t, p.owner, "/api/v2/insights/user-activity", params, &activity)
+	p.GetInto(t, p.owner, "/api/v2/insights/user-latency", params, &latency)
 	reasons := slices.Concat(templates.Report.Reasons, activity.Report.Reasons, latency.Report.Reasons)
 	anyApp := templates.Report.Unknown != nil
 	for _, a := range templates.Report.Apps {
@@ -346,7 +347,7 @@ func TestDiagnosisOfTheHealthy(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 	for _, path := range []string{"templates", "user-activity", "user-latency"} {
-		_, body := p.get(t, p.owner, "/api/v2/insights/"+path, params)
+		_, body := p.Get(t, p.owner, "/api/v2/insights/"+path, params)
 		if report, _ := body["report"].(map[string]any); report["reasons"] != nil {
 			t.Errorf("%s: reasons %v", path, report["reasons"])
 		}
@@ -357,10 +358,10 @@ func TestDiagnosisOfTheHealthy(t *testing.T) {
 func TestDiagnosisStaysInScope(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	auditor := c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
+	auditor := c.Token(t, access.RoleOrganizationAuditor, c.organizations[1])
 	params := url.Values{"start_time": {"2023-03-01T00:00:00Z"}, "end_time": {"2023-03-20T00:00:00Z"}}
 	var answer struct{ Findings []finding }
-	c.getInto(t, auditor, "/api/v2/insights/diagnosis", params, &answer)
+	c.GetInto(t, auditor, "/api/v2/insights/diagnosis", params, &answer)
 	var got []string
 	for _, f := range answer.Findings {
 		if !slices.Equal(f.Templates, []string{c.templates[1].String()}) {
@@ -374,7 +375,7 @@ func TestDiagnosisStaysInScope(t *testing.T) {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 	params.Set("template_ids", c.templates[0].String())
-	if status, body := c.get(t, auditor, "/api/v2/insights/diagnosis", params); status != 404 {
+	if status, body := c.Get(t, auditor, "/api/v2/insights/diagnosis", params); status != 404 {
 		t.Errorf("diagnosis of a foreign template: %d %v", status, body)
 	}
 }

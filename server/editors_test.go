@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -64,7 +65,7 @@ func TestSessionCountVector(t *testing.T) {
 			SessionCountReconnectingPty: r.Fields["reconnecting_pty"], SessionCountSsh: r.Fields["ssh"],
 		}, slices.Sorted(maps.Keys(r.Want))}
 	}
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		for name, c := range cases {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -75,8 +76,8 @@ func TestSessionCountVector(t *testing.T) {
 					SessionCountReconnectingPty: c.report.GetSessionCountReconnectingPty(), SessionCountSsh: c.report.GetSessionCountSsh(),
 					AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), ConnectionCount: 1,
 				}
-				r.reportStats(t, r.token(t, access.RoleControlPlane, everywhere), []*insightsv1.AgentReport{report})
-				answer := must(t, insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights, r.token(t, access.RoleOwner, everywhere),
+				r.ReportStats(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), []*insightsv1.AgentReport{report})
+				answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, r.Token(t, access.RoleOwner, servertest.Everywhere),
 					&insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-15T00:00:00Z", EndTime: "2023-08-15T13:00:00Z"})
 				if diff := gocmp.Diff(c.want, editorsOf(answer.GetReport()), cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("session apps (-want +got):\n%s", diff)
@@ -114,7 +115,7 @@ func TestNextVectors(t *testing.T) {
 			}
 			r := run(t, storetest.SQLite(t), v.Clock.Now, nil)
 			v.feed(t, r)
-			answer := must(t, insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights, r.token(t, access.RoleOwner, everywhere),
+			answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, r.Token(t, access.RoleOwner, servertest.Everywhere),
 				&insightsv1.GetTemplateInsightsRequest{StartTime: v.Query.StartTime, EndTime: v.Query.EndTime, TemplateIds: v.Query.TemplateIDs})
 			var got []nextApp
 			for _, a := range answer.GetReport().GetAppsUsage() {

@@ -12,6 +12,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -25,7 +26,7 @@ func (r *running) eraseOverREST(t *testing.T, token, user string) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Coder-Session-Token", token)
-	code, _, _ := exchange(t, req)
+	code, _, _ := servertest.Exchange(t, req)
 	return code
 }
 
@@ -33,28 +34,28 @@ func (r *running) eraseOverREST(t *testing.T, token, user string) int {
 // that comes about them is turned away for ever.
 func TestEraseUser(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			collect := func(c *server.Options) { c.CollectAgentStats = true }
 			p := newPatient(t, open(t), collect)
 			other := &patient{Fixture: p.Fixture, running: run(t, p.Database, storetest.Now, collect), controlPlane: p.controlPlane}
 			user := p.Users[0].String()
-			own := p.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}).Reveal()
+			own := p.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}).Reveal()
 			report := p.session(0, before(0, 1), nil)
 			session := &insightsv1.AppSession{
 				AgentId: p.Agents[0][1].String(), UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(0, 2), EndedAt: before(0, 1),
 			}
 			pages := func() (all string) {
 				for _, s := range []*patient{p, other} {
-					_, body := s.scrape(t, "text/plain")
+					_, body := s.Scrape(t, "text/plain")
 					all += body
 				}
 				return all
 			}
 			for _, s := range []*patient{p, other} {
 				s.send(t, report)
-				must(t, insightsv1.NewIngestServiceClient(s.conn).ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
+				servertest.Must(t, insightsv1.NewIngestServiceClient(s.Conn).ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
 				if err := s.Refresh(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -77,34 +78,34 @@ func TestEraseUser(t *testing.T) {
 				t.Errorf("audit trail: %q", events)
 			}
 			eventually(t, "forget the user", func() bool { return !strings.Contains(pages(), "user0") })
-			if _, err := insightsv1.NewAccessServiceClient(p.conn).WhoAmI(as(t.Context(), own), &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.Unauthenticated {
+			if _, err := insightsv1.NewAccessServiceClient(p.Conn).WhoAmI(servertest.As(t.Context(), own), &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.Unauthenticated {
 				t.Errorf("the token of the user: %v", err)
 			}
-			confined := p.token(t, access.RoleControlPlane, p.Organization)
+			confined := p.Token(t, access.RoleControlPlane, p.Organization)
 			for name, s := range map[string]*patient{"own": p, "other": other} {
-				ingest := insightsv1.NewIngestServiceClient(s.conn)
+				ingest := insightsv1.NewIngestServiceClient(s.Conn)
 				stats := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
 				event := func(e *insightsv1.Event) *insightsv1.ReportEventsRequest {
 					e.At = before(0, 1)
 					return &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{e}}
 				}
 				for what, rejected := range map[string][]*insightsv1.Rejection{
-					"report":  must(t, ingest.ReportStats, p.controlPlane, stats).GetRejected(),
-					"session": must(t, ingest.ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}}).GetRejected(),
-					"login":   must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}})).GetRejected(),
-					"status": must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_UserStatus{
+					"report":  servertest.Must(t, ingest.ReportStats, p.controlPlane, stats).GetRejected(),
+					"session": servertest.Must(t, ingest.ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}}).GetRejected(),
+					"login":   servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}})).GetRejected(),
+					"status": servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_UserStatus{
 						UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"},
 					}})).GetRejected(),
-					"build": must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+					"build": servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 						Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "pending", CreatedAt: before(0, 1),
 					}}})).GetRejected(),
-					"catalog": must(t, insightsv1.NewCatalogServiceClient(s.conn).ApplyCatalog, p.controlPlane, catalog).GetRejected(),
+					"catalog": servertest.Must(t, insightsv1.NewCatalogServiceClient(s.Conn).ApplyCatalog, p.controlPlane, catalog).GetRejected(),
 				} {
 					if len(rejected) != 1 || !rejected[0].GetPermanent() || rejected[0].GetReason() != "the user was erased" {
 						t.Errorf("%s server, %s: %v", name, what, rejected)
 					}
 				}
-				if r := must(t, ingest.ReportStats, confined, stats).GetRejected(); len(r) != 1 || r[0].GetPermanent() || !strings.HasSuffix(r[0].GetReason(), "is not in the catalog") {
+				if r := servertest.Must(t, ingest.ReportStats, confined, stats).GetRejected(); len(r) != 1 || r[0].GetPermanent() || !strings.HasSuffix(r[0].GetReason(), "is not in the catalog") {
 					t.Errorf("%s server, to who is confined: %v", name, r)
 				}
 			}
@@ -127,7 +128,7 @@ func TestEraseUserNeedsKey(t *testing.T) {
 		})
 		c.Store = keyless
 	})
-	_, err := insightsv1.NewPrivacyServiceClient(p.conn).EraseUser(as(t.Context(), p.owner), &insightsv1.EraseUserRequest{UserId: p.Users[0].String()})
+	_, err := insightsv1.NewPrivacyServiceClient(p.Conn).EraseUser(servertest.As(t.Context(), p.owner), &insightsv1.EraseUserRequest{UserId: p.Users[0].String()})
 	if got := status.Convert(err); got.Code() != codes.FailedPrecondition || !strings.Contains(got.String(), "--privacy-key-file") {
 		t.Errorf("erasing without a key: %v", err)
 	}

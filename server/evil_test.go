@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -56,7 +57,7 @@ func TestEvilRequests(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	asked, read := 0, map[string]bool{}
 	for _, q := range evilQuestions(f.Templates[0].String()) {
 		fields := q.request.ProtoReflect().Descriptor().Fields()
@@ -162,7 +163,7 @@ func checkWords(t *testing.T, question, text string) {
 
 func (q evilQuestion) get(t *testing.T, r *running, owner, query string) (int, string) {
 	t.Helper()
-	status, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
+	status, _, text := r.Fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
 	return status, string(text)
 }
 
@@ -183,9 +184,9 @@ func (q evilQuestion) evilGRPC(t *testing.T, r *running, owner string, field pro
 	default:
 		request.Set(field, protoreflect.ValueOfString(value))
 	}
-	ctx, cancel := context.WithTimeout(as(t.Context(), owner), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), owner), time.Minute)
 	defer cancel()
-	err := r.conn.Invoke(ctx, q.method, request.Interface(), &emptypb.Empty{}) // only the error matters
+	err := r.Conn.Invoke(ctx, q.method, request.Interface(), &emptypb.Empty{}) // only the error matters
 	question := fmt.Sprintf("%s %s %.200q", q.method, field.Name(), value)
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("%s: %v", question, err)

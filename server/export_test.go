@@ -23,6 +23,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -31,7 +32,7 @@ import (
 func TestExports(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
-	p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}}})
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}}})
 	p.everybody(t, func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs, r.AgentVersion = 400, "1" })
 	for m := range 10 {
 		p.send(t, p.session(1, before(30, m), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 400 }))
@@ -55,13 +56,13 @@ func TestExports(t *testing.T) {
 			params := url.Values{}
 			addParams(params, "", q.request.ProtoReflect())
 			var body any
-			p.getInto(t, p.owner, q.path, q.params(), &body)
+			p.GetInto(t, p.owner, q.path, q.params(), &body)
 			want := jsonRows(body, strings.Split(from.Path, "."), from.Word, map[string]any{})
 			if len(want) > 0 {
 				filled++
 			}
 			answer := from.Answer.New().Interface()
-			if err := p.conn.Invoke(as(t.Context(), p.owner), from.Method, q.request, answer); err != nil {
+			if err := p.Conn.Invoke(servertest.As(t.Context(), p.owner), from.Method, q.request, answer); err != nil {
 				t.Fatal(err)
 			}
 			var lines bytes.Buffer
@@ -108,7 +109,7 @@ func (p *patient) export(t *testing.T, token, table, format string, params url.V
 	t.Helper()
 	params = maps.Clone(params)
 	params.Set("format", format)
-	status, header, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(rest.ExportRoute, "{table}", table, 1)+"?"+params.Encode())
+	status, header, text := p.Fetch(t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(rest.ExportRoute, "{table}", table, 1)+"?"+params.Encode())
 	if status != http.StatusOK || header.Get("Content-Type") != rest.ExportFormats[format].ContentType || header.Get("Content-Disposition") != fmt.Sprintf(`attachment; filename="%s.%s"`, table, format) {
 		t.Fatalf("%s as %s: %d %v %.300s", table, format, status, header, text)
 	}
@@ -269,7 +270,7 @@ func readParquet(t *testing.T, text []byte) (rows []map[string]any) {
 func TestExportRefusals(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
-	member := p.token(t, access.RoleMember, everywhere)
+	member := p.Token(t, access.RoleMember, servertest.Everywhere)
 	const window = "start_time=2023-08-01T00:00:00Z&end_time=2023-08-15T00:00:00Z"
 	for name, c := range map[string]struct {
 		token, query string
@@ -282,7 +283,7 @@ func TestExportRefusals(t *testing.T) {
 		"unknown parameter": {p.owner, "apps?colour=red&format=csv&" + window, 400, `"validations":[{"field":"colour"`},
 		"no window":         {p.owner, "apps", 400, `"field":"start_time"`},
 		"bad window":        {p.owner, "apps?start_time=x&end_time=y", 400, `"field":"start_time"`},
-		"foreign template":  {p.token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404, call.MessageNotFound},
+		"foreign template":  {p.Token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404, call.MessageNotFound},
 		"nobody":            {"", "apps?" + window, 401, call.MessageUnauthenticated},
 		"a member":          {member, "user-activity?" + window, 404, call.MessageNotFound},
 		"a member, counts":  {member, "daus", 403, call.MessageForbidden},
@@ -291,12 +292,12 @@ func TestExportRefusals(t *testing.T) {
 		if c.token != "" {
 			header.Set("Coder-Session-Token", c.token)
 		}
-		status, answered, text := p.fetch(t, header, "/api/v2/insights/export/"+c.query)
+		status, answered, text := p.Fetch(t, header, "/api/v2/insights/export/"+c.query)
 		if status != c.status || !strings.Contains(string(text), c.says) || answered.Get("Content-Type") != "application/json; charset=utf-8" {
 			t.Errorf("%s: %d %s %s, want %d and %s", name, status, answered.Get("Content-Type"), text, c.status, c.says)
 		}
 	}
-	auditor := p.token(t, access.RoleAuditor, everywhere)
+	auditor := p.Token(t, access.RoleAuditor, servertest.Everywhere)
 	for _, table := range []string{"capacity-hours", "high-latency-users"} {
 		p.export(t, auditor, table, "csv", url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}})
 	}

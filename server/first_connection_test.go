@@ -19,6 +19,7 @@ import (
 	"github.com/template-insights/insights/client"
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -129,7 +130,7 @@ func TestFirstConnectionsOnce(t *testing.T) {
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		contentType, body := scrapeOf(t, r.PrometheusAddress(), "text/plain")
+		contentType, body := servertest.ScrapeOf(t, r.PrometheusAddress(), "text/plain")
 		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		var count, within10, within30 float64
 		for series, value := range samples {

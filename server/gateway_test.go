@@ -17,6 +17,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -26,7 +27,7 @@ import (
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	insights, activity := "/api/v2/insights/templates?"+wiretest.Week, "/api/v2/insights/user-activity?"+wiretest.Week
 	for name, c := range map[string]struct {
 		method, path string
@@ -120,7 +121,7 @@ func TestGateway(t *testing.T) {
 func TestGatewayPaths(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	ask := func(method, path string) (int, http.Header) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.HTTPAddress(), nil)
@@ -168,7 +169,7 @@ func TestGatewayPaths(t *testing.T) {
 func TestNoCrossOriginAccess(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	for _, origin := range []string{"null", "https://evil.example", "http://" + r.HTTPAddress(), "http://" + r.HTTPAddress() + ".evil.example", "http://user@" + r.HTTPAddress(), "*"} {
 		for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost} {
 			for _, path := range []string{"/api/v2/access/me", "/api/v2/catalog", "/api/v2/nothing", "/openapi.json", "/livez"} {
@@ -209,7 +210,7 @@ func TestReadinessFollowsTheDatabase(t *testing.T) {
 		}
 	}
 	ready(http.StatusOK)
-	if err := r.store.Close(); err != nil {
+	if err := r.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	ready(http.StatusServiceUnavailable)
@@ -222,7 +223,7 @@ func TestTLS(t *testing.T) {
 	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	})
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+r.HTTPAddress()+"/api/v2/access/me", nil)
@@ -243,10 +244,10 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	must(t, insightsv1.NewAccessServiceClient(conn).WhoAmI, owner, &insightsv1.WhoAmIRequest{})
-	ctx, cancel := context.WithTimeout(as(t.Context(), owner), 5*time.Second)
+	servertest.Must(t, insightsv1.NewAccessServiceClient(conn).WhoAmI, owner, &insightsv1.WhoAmIRequest{})
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), owner), 5*time.Second)
 	defer cancel()
-	if _, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); err == nil {
+	if _, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); err == nil {
 		t.Error("plaintext gets through a TLS port")
 	}
 }

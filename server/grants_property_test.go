@@ -168,13 +168,13 @@ func TestGrantsAsNaive(t *testing.T) {
 	}
 	decisions := 0
 	rapid.Check(t, func(t *rapid.T) {
-		x := drawShop(t, r.store, roles)
+		x := drawShop(t, r.Store, roles)
 		for _, user := range x.users {
-			p, err := r.store.User(t.Context(), user)
+			p, err := r.Store.User(t.Context(), user)
 			if err != nil {
 				t.Fatal(err)
 			}
-			decisions += x.compare(t, table, user, asker{&guard.Authorizer{Store: r.store, Rules: own}, p})
+			decisions += x.compare(t, table, user, asker{&guard.Authorizer{Store: r.Store, Rules: own}, p})
 		}
 	})
 	t.Logf("%d decisions", decisions)

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 )
 
 // running is a server in a test, with what several files of these tests do with it.
-type running struct{ *harness }
+type running struct{ *servertest.Server }
 
 func run(t *testing.T, database string, now time.Time, change func(*server.Options)) *running {
 	t.Helper()
-	return &running{serve(t, database, now, change)}
+	return &running{servertest.Run(t, database, now, change)}
 }

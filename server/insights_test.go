@@ -16,6 +16,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -51,20 +52,20 @@ func newCompany(t *testing.T) *company {
 		change.Agents = append(change.Agents, &insightsv1.Agent{Id: c.agents[i], WorkspaceId: workspace, Name: "main"})
 	}
 	change.Users = []*insightsv1.User{{Id: c.user, Username: "ann", AvatarUrl: "/ann.png"}}
-	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
-	c.apply(t, controlPlane, change)
+	controlPlane := c.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	c.Apply(t, controlPlane, change)
 	report := func(agent, at string) *insightsv1.AgentReport {
 		return &insightsv1.AgentReport{
 			AgentId: agent, CollectedAt: timestamppb.New(wiretest.Instant(t, at)), Interval: durationpb.New(30 * time.Second),
 			ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
 		}
 	}
-	c.reportStats(t, controlPlane, []*insightsv1.AgentReport{
+	c.ReportStats(t, controlPlane, []*insightsv1.AgentReport{
 		report(c.agents[0], "2023-03-25T23:59:30+01:00"), report(c.agents[0], "2023-03-26T00:00:00+01:00"),
 		report(c.agents[1], "2023-03-26T23:59:30+02:00"),
 	})
 	created := timestamppb.New(wiretest.Instant(t, "2023-03-26T12:00:00Z"))
-	c.reportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+	c.ReportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 		Id: uuid.NewString(), WorkspaceId: change.GetWorkspaces()[0].GetId(), TemplateVersionId: change.GetTemplateVersions()[0].GetId(), Number: 1,
 		Transition: "start", Status: "succeeded", CreatedAt: created,
 		Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: "eu"}, {Name: "secret", Value: "hunter2"}},
@@ -81,7 +82,7 @@ func TestIntervalsInTimezone(t *testing.T) {
 	req := &insightsv1.GetTemplateInsightsRequest{
 		StartTime: "2023-03-24T23:00:00Z", EndTime: "2023-03-28T00:00:00+02:00", Timezone: "Europe/Berlin", Interval: "day", Sections: []string{"interval_reports"},
 	}
-	answer := must(t, insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights, c.token(t, access.RoleOwner, everywhere), req)
+	answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req)
 	day := func(start, end string, users int64, templates ...uuid.UUID) *insightsv1.TemplateInsightsIntervalReport {
 		return &insightsv1.TemplateInsightsIntervalReport{StartTime: start, EndTime: end, Interval: "day", ActiveUsers: users, TemplateIds: ids(templates...)}
 	}
@@ -99,12 +100,12 @@ func TestTemplateInsightsReport(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	req := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-03-26T00:00:00+01:00", EndTime: "2023-03-28T00:00:00+02:00", Sections: []string{"report"}, Interval: "week"}
-	_, err := insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights(as(t.Context(), c.token(t, access.RoleOwner, everywhere)), req)
+	_, err := insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights(servertest.As(t.Context(), c.Token(t, access.RoleOwner, servertest.Everywhere)), req)
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("two days in weeks: got %v, want InvalidArgument though no intervals are asked for", err)
 	}
 	req.Interval = "day"
-	answer := must(t, insightsv1.NewInsightsServiceClient(c.conn).GetTemplateInsights, c.token(t, access.RoleOwner, everywhere), req)
+	answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req)
 	if answer.GetIntervalReports() != nil {
 		t.Errorf("intervals that nobody asked for: %v", answer.GetIntervalReports())
 	}
@@ -136,7 +137,7 @@ func TestUnreadableQuestion(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	req := &insightsv1.GetTemplateInsightsRequest{TemplateIds: []string{"x", uuid.NewString(), "y"}, Timezone: "Mars/Olympus", Interval: "month"}
-	_, err := insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights(as(t.Context(), r.token(t, access.RoleOwner, everywhere)), req)
+	_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights(servertest.As(t.Context(), r.Token(t, access.RoleOwner, servertest.Everywhere)), req)
 	want := []string{
 		`start_time: Query param "start_time" is required`, `end_time: Query param "end_time" is required`,
 		`template_ids: Query param "template_ids" has invalid values: x, y`,
@@ -150,7 +151,7 @@ func TestUnreadableQuestion(t *testing.T) {
 func TestInsightsStayInScope(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	auditor := c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
+	auditor := c.Token(t, access.RoleOrganizationAuditor, c.organizations[1])
 	params := url.Values{"start_time": {"2023-03-25T00:00:00Z"}, "end_time": {"2023-03-28T00:00:00Z"}}
 	for path, want := range map[string]any{
 		"/api/v2/insights/user-activity": []any{map[string]any{
@@ -163,7 +164,7 @@ func TestInsightsStayInScope(t *testing.T) {
 		}},
 	} {
 		params.Del("template_ids")
-		code, body := c.get(t, auditor, path, params)
+		code, body := c.Get(t, auditor, path, params)
 		report, _ := body["report"].(map[string]any)
 		if diff := cmp.Diff(want, report["users"]); code != 200 || diff != "" {
 			t.Errorf("%s: %d, users (-want +got):\n%s", path, code, diff)
@@ -172,7 +173,7 @@ func TestInsightsStayInScope(t *testing.T) {
 			t.Errorf("%s: templates (-want +got):\n%s", path, diff)
 		}
 		params.Set("template_ids", c.templates[1].String()+","+c.templates[0].String())
-		if code, body := c.get(t, auditor, path, params); code != 404 {
+		if code, body := c.Get(t, auditor, path, params); code != 404 {
 			t.Errorf("%s of a foreign template: %d, %v", path, code, body)
 		}
 	}
@@ -183,7 +184,7 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	first, second := c.organizations[0].String(), c.organizations[1].String()
-	owner, auditor := c.token(t, access.RoleOwner, everywhere), c.token(t, access.RoleOrganizationAuditor, c.organizations[1])
+	owner, auditor := c.Token(t, access.RoleOwner, servertest.Everywhere), c.Token(t, access.RoleOrganizationAuditor, c.organizations[1])
 	for _, path := range []string{
 		"/api/v2/insights/templates", "/api/v2/insights/user-activity", "/api/v2/insights/user-latency", "/api/v2/insights/diagnosis",
 		"/api/v2/insights/reports/capacity", "/api/v2/insights/reports/optimization", "/api/v2/insights/reports/support", "/api/v2/insights/reports/roi",
@@ -201,12 +202,12 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 			"an auditor, another":       {auditor, url.Values{"organization_id": {first}}, 404, nil},
 			"no id":                     {owner, url.Values{"organization_id": {"acme"}}, 400, nil},
 			"together with templates":   {owner, url.Values{"organization_id": {first}, "template_ids": {c.templates[0].String()}}, 400, nil},
-			"someone who sees nothing":  {c.token(t, access.RoleMember, everywhere), url.Values{"organization_id": {first}}, 404, nil},
+			"someone who sees nothing":  {c.Token(t, access.RoleMember, servertest.Everywhere), url.Values{"organization_id": {first}}, 404, nil},
 			"templates named otherwise": {auditor, url.Values{"template_ids": {c.templates[1].String()}}, 200, c.templates[1:]},
 		} {
 			q.params.Set("start_time", "2023-03-25T00:00:00Z")
 			q.params.Set("end_time", "2023-03-28T00:00:00Z")
-			code, body := c.get(t, q.token, path, q.params)
+			code, body := c.Get(t, q.token, path, q.params)
 			if code != q.status {
 				t.Errorf("%s: %s: %d, %v", path, name, code, body)
 			}
@@ -230,7 +231,7 @@ func TestEstimatedUsage(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	token := r.token(t, access.RoleOwner, uuid.Nil)
+	token := r.Token(t, access.RoleOwner, uuid.Nil)
 	measured, estimate := f.Row(0, 0, 2, 0b111), f.Row(0, 1, 4, 0b11)
 	estimate.Kind, estimate.Connected = minute.ImportedSession, false
 	window := url.Values{"start_time": {"2023-08-15T00:00:00Z"}, "end_time": {"2023-08-15T12:00:00Z"}}
@@ -240,12 +241,12 @@ func TestEstimatedUsage(t *testing.T) {
 		estimated any
 	}{{[]store.OpenRow{measured}, 1, nil}, {[]store.OpenRow{estimate}, 2, true}} {
 		f.MustMerge(t, want.rows...)
-		status, answer := r.get(t, token, "/api/v2/insights/templates", window)
+		status, answer := r.Get(t, token, "/api/v2/insights/templates", window)
 		report, _ := answer["report"].(map[string]any)
 		if status != 200 || report["active_users"] != want.users || report["estimated"] != want.estimated {
 			t.Errorf("%d %v, want %v users and estimated %v", status, report, want.users, want.estimated)
 		}
-		status, answer = r.get(t, token, "/api/v2/insights/user-activity", window)
+		status, answer = r.Get(t, token, "/api/v2/insights/user-activity", window)
 		report, _ = answer["report"].(map[string]any)
 		if status != 200 || report["total_users"] != want.users || report["estimated"] != want.estimated {
 			t.Errorf("user activity: %d %v, want %v users and estimated %v", status, report, want.users, want.estimated)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -120,18 +121,11 @@ type site struct {
 	organization, template uuid.UUID
 }
 
-// Ids of a world, as the contract's cases have them.
-var (
-	organizationA = uuid.MustParse("00000000-0000-0000-0000-00000000000a")
-	organizationB = uuid.MustParse("00000000-0000-0000-0000-00000000000b")
-	templateA1    = uuid.MustParse("00000000-0000-0000-0000-000000000011")
-)
-
 var sites = []site{
 	{"", "deployment", uuid.Nil, uuid.Nil},
-	{"A", "organization", organizationA, uuid.Nil},
-	{"B", "organization", organizationB, uuid.Nil},
-	{"a1", "template", uuid.Nil, templateA1},
+	{"A", "organization", servertest.OrganizationA, uuid.Nil},
+	{"B", "organization", servertest.OrganizationB, uuid.Nil},
+	{"a1", "template", uuid.Nil, servertest.TemplateA1},
 }
 
 // who is a role at a site.
@@ -253,11 +247,6 @@ var contractRPCs = map[string]string{
 // contractOutcomes are the statuses of the contract's cases.
 var contractOutcomes = map[int]outcome{200: allowed, 403: forbidden, 404: notFound}
 
-// contractTemplates are the templates of the contract's cases.
-var contractTemplates = map[string]string{
-	templateA1.String(): "a1", "00000000-0000-0000-0000-000000000012": "a2", "00000000-0000-0000-0000-000000000021": "b1", "00000000-0000-0000-0000-000000000099": "unknown",
-}
-
 // The table says what the contract says, case by case.
 func TestMatrixFollowsContract(t *testing.T) {
 	t.Parallel()
@@ -279,7 +268,7 @@ func TestMatrixFollowsContract(t *testing.T) {
 		}
 		for template, level := range s.ACL {
 			if level == "admin" {
-				name = "template-admin@" + contractTemplates[template]
+				name = "template-admin@" + servertest.ContractTemplates[template]
 			}
 		}
 		names[s.Name] = name
@@ -287,7 +276,7 @@ func TestMatrixFollowsContract(t *testing.T) {
 	for _, c := range v.Cases {
 		var named []string
 		for _, id := range c.TemplateIDs {
-			named = append(named, contractTemplates[id])
+			named = append(named, servertest.ContractTemplates[id])
 		}
 		about := strings.Join(named, "+")
 		switch about {
@@ -304,7 +293,7 @@ func TestMatrixFollowsContract(t *testing.T) {
 		}
 		var answers []string
 		for _, id := range c.Answers {
-			answers = append(answers, contractTemplates[id])
+			answers = append(answers, servertest.ContractTemplates[id])
 		}
 		sees := slices.DeleteFunc(m.sees(names[c.Subject]), func(template string) bool { return template == "gone" }) // the contract has no such
 		if !slices.Equal(sees, answers) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -61,7 +62,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		{description: "unknown token", who: anonymous, headers: bearer(access.NewToken().Reveal())},
 	}
 	add := func(description, who string, principal store.Token, grants []access.Grant) *caller {
-		list = append(list, caller{description: description, who: who, headers: bearer(w.issue(t, principal).Reveal()), grants: grants})
+		list = append(list, caller{description: description, who: who, headers: bearer(w.Issue(t, principal).Reveal()), grants: grants})
 		return &list[len(list)-1]
 	}
 	change := &insightsv1.ApplyCatalogRequest{}
@@ -71,7 +72,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		return id
 	}
 	grant := func(kind access.Kind, id uuid.UUID, b access.Binding) {
-		w.grant(t, store.RoleBinding{PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template})
+		w.Grant(t, store.RoleBinding{PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template})
 	}
 
 	everyone, _ := everyRole(t)
@@ -80,7 +81,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 			continue
 		}
 		service, person, member, group := uuid.New(), user(""), user(""), uuid.New()
-		change.Groups = append(change.Groups, &insightsv1.Group{Id: group.String(), OrganizationId: organizationA.String(), Name: x.name, UserIds: []string{member.String()}})
+		change.Groups = append(change.Groups, &insightsv1.Group{Id: group.String(), OrganizationId: servertest.OrganizationA.String(), Name: x.name, UserIds: []string{member.String()}})
 		defer func() {
 			grant(access.KindService, service, x.binding())
 			grant(access.KindUser, person, x.binding())
@@ -91,7 +92,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		add("member of a group", x.name, store.Token{PrincipalKind: access.KindUser, PrincipalID: member}, x.grants()).only = "gRPC"
 	}
 	for name, of := range map[string]string{"agent": "a1", "agent-of-a2": "a2", "agent-of-b1": "b1"} {
-		add("agent", name, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.things[of].agent}, []access.Grant{{Permission: access.Ingest}})
+		add("agent", name, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.Things[of].Agent}, []access.Grant{{Permission: access.Ingest}})
 	}
 	add("service without a role", "everyone", store.Token{PrincipalKind: access.KindService, PrincipalID: uuid.New()}, nil)
 	add("user without a role", "everyone", store.Token{PrincipalKind: access.KindUser, PrincipalID: user("")}, nil)
@@ -100,15 +101,15 @@ func (w *neighbors) callers(t *testing.T) []caller {
 	owner := uuid.New()
 	grant(access.KindService, owner, access.Binding{Role: access.RoleOwner})
 	token := store.Token{PrincipalKind: access.KindService, PrincipalID: owner}
-	valid, other := w.issue(t, token).Reveal(), access.NewToken().Reveal()
+	valid, other := w.Issue(t, token).Reveal(), access.NewToken().Reveal()
 	list = append(list,
 		caller{description: "wrong secret", who: anonymous, headers: bearer(valid[:20] + other[20:])},
 		caller{description: "two tokens", who: anonymous, headers: map[string]string{"authorization": "Bearer " + valid, "coder-session-token": valid}},
 		caller{description: "another scheme", who: anonymous, headers: map[string]string{"authorization": "Basic " + valid}},
 	)
-	revoked := w.issue(t, token)
+	revoked := w.Issue(t, token)
 	list = append(list, caller{description: "revoked token", who: anonymous, headers: bearer(revoked.Reveal())})
-	if err := w.store.RevokeToken(t.Context(), revoked.ID()); err != nil {
+	if err := w.Store.RevokeToken(t.Context(), revoked.ID()); err != nil {
 		t.Fatal(err)
 	}
 	token.ExpiresAt = store.At(storetest.Now)
@@ -118,10 +119,10 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		grant(access.KindUser, id, access.Binding{Role: access.RoleOwner})
 		add(description, anonymous, store.Token{PrincipalKind: access.KindUser, PrincipalID: id}, nil)
 	}
-	change.Agents = []*insightsv1.Agent{{Id: agent.String(), WorkspaceId: w.things["a1"].workspace.String(), Name: "old"}}
+	change.Agents = []*insightsv1.Agent{{Id: agent.String(), WorkspaceId: w.Things["a1"].Workspace.String(), Name: "old"}}
 	add("deleted agent", anonymous, store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent}, nil)
-	w.apply(t, w.controlPlane, change)
-	w.apply(t, w.controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Users: []string{deleted.String()}, Agents: []string{agent.String()}}})
+	w.Apply(t, w.ControlPlane, change)
+	w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Users: []string{deleted.String()}, Agents: []string{agent.String()}}})
 	return list
 }
 
@@ -177,13 +178,13 @@ func TestAccessMatrix(t *testing.T) {
 						}
 						to, overREST := rest[fmt.Sprintf("/%s/%s", method.Parent().FullName(), rpc)]
 						if c.only != "REST" || !overREST {
-							got := w.callGRPC(t, method, c.headers, w.request(t, rpc, w.about(scope)), scope)
+							got := w.callGRPC(t, method, c.headers, w.Request(t, rpc, w.About(scope)), scope)
 							w.checkCell(t, r, m, cell{c, method, scope, "gRPC"}, want, got)
 						}
 						if c.only == "gRPC" || !overREST {
 							continue
 						}
-						if got, ok := w.callREST(t, to, method, c.headers, w.request(t, rpc, w.about(scope)), scope); ok {
+						if got, ok := w.callREST(t, to, method, c.headers, w.Request(t, rpc, w.About(scope)), scope); ok {
 							w.checkCell(t, r, m, cell{c, method, scope, "REST"}, want, got)
 						}
 					}
@@ -198,13 +199,13 @@ func TestAccessMatrix(t *testing.T) {
 func TestForeignVersionLooksUnknown(t *testing.T) {
 	t.Parallel()
 	w := newNeighbors(t)
-	token := w.token(t, access.RoleControlPlane, organizationA)
+	token := w.Token(t, access.RoleControlPlane, servertest.OrganizationA)
 	var told []string
 	for _, of := range []string{"unknown", "b1"} {
-		req := w.request(t, "ReportEvents", w.about("a1")).(*insightsv1.ReportEventsRequest)
-		req.GetEvents()[0].GetBuild().TemplateVersionId = w.things[of].version.String()
-		answer := must(t, insightsv1.NewIngestServiceClient(w.conn).ReportEvents, token, req)
-		told = append(told, turnedAway(answer, w.about(of)))
+		req := w.Request(t, "ReportEvents", w.About("a1")).(*insightsv1.ReportEventsRequest)
+		req.GetEvents()[0].GetBuild().TemplateVersionId = w.Things[of].Version.String()
+		answer := servertest.Must(t, insightsv1.NewIngestServiceClient(w.Conn).ReportEvents, token, req)
+		told = append(told, turnedAway(answer, w.About(of)))
 	}
 	if told[0] == "" || told[0] != told[1] {
 		t.Errorf("an unknown version: %s, a foreign one: %s", told[0], told[1])
@@ -263,21 +264,21 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 	case c.about != "none" && len(c.about) > 1: // a template
 		sees = []string{c.about}
 	}
-	id := func(x thing) uuid.UUID { return x.template }
+	id := func(x servertest.Thing) uuid.UUID { return x.Template }
 	switch c.method.Name() {
 	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "GetCapacityReport", "GetOptimizationReport", "GetSupportReport", "GetROIReport", "ListTemplates":
 	case "ListOrganizations":
-		id = func(x thing) uuid.UUID { return x.organization }
+		id = func(x servertest.Thing) uuid.UUID { return x.Organization }
 	default:
 		return
 	}
 	text := prototext.Format(response)
 	want := map[uuid.UUID]bool{}
 	for _, name := range sees {
-		want[id(w.things[name])] = true
+		want[id(w.Things[name])] = true
 	}
 	for _, name := range []string{"a1", "a2", "gone", "b1"} {
-		x := id(w.things[name])
+		x := id(w.Things[name])
 		if got := strings.Contains(text, x.String()); got != want[x] {
 			t.Errorf("%v: %s in the answer: %t, want %t", c, name, got, want[x])
 		}

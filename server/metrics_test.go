@@ -23,19 +23,19 @@ func newBusy(t *testing.T) *deployment {
 	t.Helper()
 	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) { c.CollectAgentStats = true })
 	d.feed(t)
-	d.apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
+	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
 		Id: d.published, TemplateId: d.golang, Name: "v2", Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string"}},
 	}}})
 	build := d.build(d.dev, d.published, 4, "start", "succeeded")
 	build.GetBuild().Parameters = []*insightsv1.BuildParameter{{Name: "region", Value: "eu"}}
-	d.reportEvents(t, d.controlPlane, []*insightsv1.Event{build})
+	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{build})
 	r := wiretest.SessionAt(d.agent, 1, storetest.Now)
 	r.ConnectionMedianLatencyMs, r.DerpRegion = 10, "Nuremberg"
 	r.Metrics = []*insightsv1.Metric{
 		wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true"), wiretest.Metric("agent_scripts_executed_total", "counter", 1, "success", "true"),
 	}
-	d.reportStats(t, d.controlPlane, []*insightsv1.AgentReport{r})
-	d.get(t, d.controlPlane, "/api/v2/access/me", nil)
+	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{r})
+	d.Get(t, d.controlPlane, "/api/v2/access/me", nil)
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ var givenNames = map[string]string{
 
 func TestMetricsLint(t *testing.T) {
 	t.Parallel()
-	_, body := newBusy(t).scrape(t, "text/plain")
+	_, body := newBusy(t).Scrape(t, "text/plain")
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestMetricsPromtool(t *testing.T) {
 	if err != nil {
 		t.Fatal("promtool is not installed: on Debian, apt-get install prometheus")
 	}
-	_, body := newBusy(t).scrape(t, "text/plain")
+	_, body := newBusy(t).Scrape(t, "text/plain")
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = strings.NewReader(body)
 	check.WaitDelay = 10 * time.Second
@@ -90,9 +90,9 @@ func TestMetricsFormats(t *testing.T) {
 	foreign := func(series string, _ float64) bool {
 		return !strings.Contains(series, `"insights_`) && !strings.Contains(series, `"coderd_`)
 	}
-	contentType, body := d.scrape(t, "text/plain")
+	contentType, body := d.Scrape(t, "text/plain")
 	text, textTypes := wiretest.ParseMetrics(t, contentType, body)
-	contentType, body = d.scrape(t, wiretest.OpenMetrics)
+	contentType, body = d.Scrape(t, wiretest.OpenMetrics)
 	open, openTypes := wiretest.ParseMetrics(t, contentType, body)
 	for _, family := range []string{"go_goroutines", "process_open_fds", "go_build_info", "promhttp_metric_handler_requests_total", "promhttp_metric_handler_errors_total", "grpc_server_handled_total"} {
 		if !strings.Contains(body, "\n# TYPE "+strings.TrimSuffix(family, "_total")+" ") {

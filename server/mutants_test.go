@@ -15,6 +15,7 @@ import (
 
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -30,7 +31,7 @@ func (w *neighbors) everybody(t *testing.T) (list []somebody, permissions []acce
 	roles, permissions := everyRole(t)
 	service := access.Principal{Kind: access.KindService, ID: uuid.New()}
 	agentOf := func(name string) access.Principal {
-		id := w.things[name].agent
+		id := w.Things[name].Agent
 		return access.Principal{Kind: access.KindAgent, ID: id, Agent: id}
 	}
 	confined := map[access.Permission]bool{} // those that some role gives within an organization
@@ -47,7 +48,7 @@ func (w *neighbors) everybody(t *testing.T) (list []somebody, permissions []acce
 	for _, permission := range permissions {
 		if !confined[permission] {
 			p := service
-			p.Grants = []access.Grant{{Permission: permission, Organization: organizationA}}
+			p.Grants = []access.Grant{{Permission: permission, Organization: servertest.OrganizationA}}
 			list = append(list, somebody{who{name: string(permission) + "@A"}, p})
 		}
 	}
@@ -80,7 +81,7 @@ func called(ctx context.Context, p access.Principal) context.Context {
 // differs asks about one cell and says how the answer differs from the table; empty: not at all.
 func (p *policy) differs(t *testing.T, r guard.Rules, x somebody, q ruleCell) string {
 	t.Helper()
-	a := &guard.Authorizer{Store: p.store, Rules: r}
+	a := &guard.Authorizer{Store: p.Store, Rules: r}
 	ctx, err := a.Authorize(called(t.Context(), x.principal), q.method, q.req)
 	want, byRule := p.matrix[q.rpc].want(x.name, q.about)
 	if !byRule { // the rule lets in, and the call says no
@@ -105,7 +106,7 @@ func (p *policy) differs(t *testing.T, r guard.Rules, x somebody, q ruleCell) st
 	}
 	if scope := p.scope(x.name, q); scope != nil && got == allowed {
 		for _, name := range []string{"a1", "a2", "gone", "b1", "unknown"} {
-			if contains := call.ScopeOf(ctx).Contains(p.things[name].template); contains != slices.Contains(scope, name) {
+			if contains := call.ScopeOf(ctx).Contains(p.Things[name].Template); contains != slices.Contains(scope, name) {
 				return fmt.Sprintf("%s asks %s about %s: %s is in the scope: %t", x.name, q.rpc, q.about, name, contains)
 			}
 		}
@@ -128,7 +129,7 @@ func (p *policy) scope(name string, q ruleCell) []string {
 		return []string{"a1", "b1"}
 	case q.rpc == "GetActivity":
 		return slices.DeleteFunc(sees, func(template string) bool {
-			return p.things[template].organization != p.things[q.about].organization
+			return p.Things[template].Organization != p.Things[q.about].Organization
 		})
 	default:
 		return []string{q.about}
@@ -198,7 +199,7 @@ func TestMutantsOfThePolicy(t *testing.T) {
 	for _, method := range slices.Sorted(maps.Keys(own)) {
 		rpc := method[strings.LastIndexByte(method, '/')+1:]
 		for _, about := range p.matrix[rpc].about {
-			byMethod[method] = append(byMethod[method], ruleCell{method, rpc, about, p.request(t, rpc, p.about(about))})
+			byMethod[method] = append(byMethod[method], ruleCell{method, rpc, about, p.Request(t, rpc, p.About(about))})
 		}
 		cells = append(cells, byMethod[method]...)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -21,50 +22,50 @@ import (
 // principal is whose token it is.
 func (r *running) principal(t *testing.T, token string) uuid.UUID {
 	t.Helper()
-	return uuid.MustParse(must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal().GetId())
+	return uuid.MustParse(servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal().GetId())
 }
 
 // A user gets all that is stored of them, and who looked: questions that cannot have shown them are not among it.
 func TestGetMyData(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
 			user := p.Users[0].String()
 			group := &insightsv1.Group{Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "g", UserIds: []string{user, p.Users[1].String()}}
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group}})
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group}})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
 			p.send(t, p.session(0, yesterday, nil))
 			if _, err := p.Fold(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			p.send(t, p.session(0, yesterday, nil), p.session(0, before(0, 2), nil), p.session(0, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 40 }), p.session(1, before(0, 1), nil))
-			p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+			p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 				{At: before(0, 1), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}},
 				{At: before(3, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "dormant"}}},
 			})
 			p.build(t, before(2, 0), "large")
-			role := p.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleMember})
-			own := p.issue(t, store.Token{Name: "mine", PrincipalKind: access.KindUser, PrincipalID: p.Users[0]})
-			insights, auditor := insightsv1.NewInsightsServiceClient(p.conn), p.token(t, access.RoleAuditor, everywhere)
+			role := p.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleMember})
+			own := p.Issue(t, store.Token{Name: "mine", PrincipalKind: access.KindUser, PrincipalID: p.Users[0]})
+			insights, auditor := insightsv1.NewInsightsServiceClient(p.Conn), p.Token(t, access.RoleAuditor, servertest.Everywhere)
 			ask := func(start, end, search string, templates ...string) {
 				t.Helper()
-				must(t, insights.GetUserActivity, auditor, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, Search: search, TemplateIds: templates})
+				servertest.Must(t, insights.GetUserActivity, auditor, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, Search: search, TemplateIds: templates})
 			}
 			const monday, tuesday = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
 			ask("2023-08-01T00:00:00Z", monday, "")                            // before there was anything
 			ask(monday, tuesday, "", strings.ToUpper(p.Templates[1].String())) // somewhere else
 			ask(monday, tuesday, "user1")                                      // for somebody else
 			ask(monday, tuesday, "ER0", p.Templates[0].String())
-			elsewhere := p.token(t, access.RoleOrganizationAuditor, uuid.New()) // who may not see it
-			if err := p.store.RecordAudit(t.Context(), access.KindService, p.principal(t, elsewhere), "GetUserActivity", `{}`); err != nil {
+			elsewhere := p.Token(t, access.RoleOrganizationAuditor, uuid.New()) // who may not see it
+			if err := p.Store.RecordAudit(t.Context(), access.KindService, p.principal(t, elsewhere), "GetUserActivity", `{}`); err != nil {
 				t.Fatal(err)
 			}
 
-			must(t, insights.GetSupportReport, auditor, &insightsv1.GetSupportReportRequest{StartTime: monday, EndTime: tuesday})
+			servertest.Must(t, insights.GetSupportReport, auditor, &insightsv1.GetSupportReportRequest{StartTime: monday, EndTime: tuesday})
 
-			answer := must(t, insightsv1.NewPrivacyServiceClient(p.conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
+			answer := servertest.Must(t, insightsv1.NewPrivacyServiceClient(p.Conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
 			var actions []string
 			for _, v := range answer.GetViewers() {
 				actions = append(actions, v.GetAction())
@@ -107,18 +108,18 @@ func TestGetMyData(t *testing.T) {
 				t.Errorf("my data (-want +got):\n%s", diff)
 			}
 			var body map[string]any
-			p.getInto(t, own.Reveal(), "/api/v2/privacy/me", nil, &body)
+			p.GetInto(t, own.Reveal(), "/api/v2/privacy/me", nil, &body)
 			text, err := protojson.Marshal(answer)
 			if err != nil || len(body["usage"].([]any)) != 3 || strings.Contains(string(text), p.Users[1].String()) {
 				t.Errorf("over REST: %v, %v; somebody else in %s", body["usage"], err, text)
 			}
 			// Doing something oneself is not looking at oneself.
-			p.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor})
+			p.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor})
 			eventually(t, "the new role", func() bool {
-				_, err := insights.GetUserActivity(as(t.Context(), own.Reveal()), &insightsv1.GetUserActivityRequest{StartTime: monday, EndTime: tuesday})
+				_, err := insights.GetUserActivity(servertest.As(t.Context(), own.Reveal()), &insightsv1.GetUserActivityRequest{StartTime: monday, EndTime: tuesday})
 				return err == nil
 			})
-			answer = must(t, insightsv1.NewPrivacyServiceClient(p.conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
+			answer = servertest.Must(t, insightsv1.NewPrivacyServiceClient(p.Conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})
 			if len(answer.GetViewers()) != 2 || len(answer.GetActions()) == 0 || answer.GetActions()[0].GetPrincipal().GetId() != user {
 				t.Errorf("viewers: %v, actions: %v", answer.GetViewers(), answer.GetActions())
 			}

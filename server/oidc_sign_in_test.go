@@ -74,7 +74,7 @@ func TestIssuerSignIn(t *testing.T) {
 		c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights", ClientSecret: "sesame"}
 		c.ExternalURL = "http://page.test"
 	})
-	r.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor})
+	r.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor})
 	now := storetest.Now.Unix()
 
 	for name, c := range map[string]struct {

@@ -22,6 +22,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -50,7 +51,7 @@ func TestIssuerTokens(t *testing.T) {
 		return claims
 	}
 	ask := func(header http.Header) (int, string) {
-		code, _, text := r.fetch(t, header, "/api/v2/access/me")
+		code, _, text := r.Fetch(t, header, "/api/v2/access/me")
 		return code, string(text)
 	}
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
@@ -165,7 +166,7 @@ func TestIssuerTokens(t *testing.T) {
 	if status, _ := ask(bearer(token)); status != 200 {
 		t.Errorf("a user without roles: %d", status)
 	}
-	r.apply(t, r.token(t, access.RoleControlPlane, everywhere), &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}}})
+	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}}})
 	wiretest.WaitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool { status, _ := ask(bearer(token)); return status == 401 })
 }
 
@@ -229,7 +230,7 @@ func TestIssuerRotatesKeys(t *testing.T) {
 	now := storetest.Now.Unix()
 	claims := map[string]any{"iss": i.URL, "aud": "insights", "sub": "opaque", "coder_id": f.Users[0].String(), "exp": now + 60}
 	status := func(token string) int {
-		code, _, _ := r.fetch(t, http.Header{"Authorization": {"Bearer " + token}}, "/api/v2/access/me")
+		code, _, _ := r.Fetch(t, http.Header{"Authorization": {"Bearer " + token}}, "/api/v2/access/me")
 		return code
 	}
 	if got := status(wiretest.Sign(t, jose.RS256, old, claims)); got != 200 {

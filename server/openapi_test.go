@@ -101,7 +101,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	readStatusVector(t).apply(t, p.running)
 	ask := func(token, path string, params url.Values) (status int, body any) {
 		t.Helper()
-		status, header, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
+		status, header, text := p.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path+"?"+params.Encode())
 		if err := json.Unmarshal(text, &body); err != nil {
 			t.Fatalf("%s: %v: %s", path, err, text)
 		}

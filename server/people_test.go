@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -24,7 +25,7 @@ func crowd(t *testing.T, size int) (r *running, owner string, byID []string) {
 	t.Helper()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r = run(t, f.Database, storetest.Now, nil)
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	change := &insightsv1.ApplyCatalogRequest{}
 	var reports []*insightsv1.AgentReport
 	names := map[string]string{}
@@ -48,12 +49,12 @@ func crowd(t *testing.T, size int) (r *running, owner string, byID []string) {
 			}
 		}
 	}
-	r.apply(t, controlPlane, change)
-	r.reportStats(t, controlPlane, reports)
+	r.Apply(t, controlPlane, change)
+	r.ReportStats(t, controlPlane, reports)
 	for _, id := range slices.Sorted(maps.Keys(names)) {
 		byID = append(byID, names[id])
 	}
-	return r, r.token(t, access.RoleOwner, everywhere), byID
+	return r, r.Token(t, access.RoleOwner, servertest.Everywhere), byID
 }
 
 // people are the names on the page that an answer holds, and its token for the next.
@@ -108,7 +109,7 @@ func TestPeoplePages(t *testing.T) {
 				}
 				var got []string
 				for pages := 1; ; pages++ {
-					status, body := r.get(t, owner, "/api/v2/insights/"+c.path, params)
+					status, body := r.Get(t, owner, "/api/v2/insights/"+c.path, params)
 					page, next := people(t, status, body)
 					if total := body["report"].(map[string]any)["total_users"]; total != float64(len(c.want)) {
 						t.Errorf("total %v, want %d", total, len(c.want))
@@ -135,11 +136,11 @@ func TestForeignPageToken(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 3)
 	params := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"1"}}
-	status, body := r.get(t, owner, "/api/v2/insights/user-activity", params)
+	status, body := r.Get(t, owner, "/api/v2/insights/user-activity", params)
 	_, next := people(t, status, body)
 	params.Set("page_token", next)
 	params.Set("page_size", "2")
-	status, body = r.get(t, owner, "/api/v2/insights/user-activity", params)
+	status, body = r.Get(t, owner, "/api/v2/insights/user-activity", params)
 	if got, _ := people(t, status, body); !slices.Equal(got, numbered(0, 1)) {
 		t.Errorf("another size with the same token: %v", got)
 	}
@@ -149,11 +150,11 @@ func TestForeignPageToken(t *testing.T) {
 	} {
 		other := maps.Clone(params)
 		other.Set(change[0], change[1])
-		if status, body := r.get(t, owner, "/api/v2/insights/user-activity", other); status != 400 || !strings.Contains(fmt.Sprint(body), "page_token") {
+		if status, body := r.Get(t, owner, "/api/v2/insights/user-activity", other); status != 400 || !strings.Contains(fmt.Sprint(body), "page_token") {
 			t.Errorf("%s: %d %v", name, status, body)
 		}
 	}
-	if status, body := r.get(t, owner, "/api/v2/insights/user-latency", params); status != 400 {
+	if status, body := r.Get(t, owner, "/api/v2/insights/user-latency", params); status != 400 {
 		t.Errorf("a token of the other list: %d %v", status, body)
 	}
 }
@@ -162,8 +163,8 @@ func TestForeignPageToken(t *testing.T) {
 func TestPeopleDetails(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 3)
-	client := insightsv1.NewInsightsServiceClient(r.conn)
-	activity := must(t, client.GetUserActivity, owner, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
+	client := insightsv1.NewInsightsServiceClient(r.Conn)
+	activity := servertest.Must(t, client.GetUserActivity, owner, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
 	first := activity.GetReport().GetUsers()[0]
 	if first.GetUsername() != "Person02" || first.GetSeconds() != 240 || first.GetActiveDays() != 2 || first.GetMedianDailySeconds() != 120 || activity.GetDataAsOf() != "2023-08-15T12:00:00Z" {
 		t.Errorf("activity: %v as of %s", first, activity.GetDataAsOf())
@@ -171,7 +172,7 @@ func TestPeopleDetails(t *testing.T) {
 	if apps := first.GetApps(); len(apps) != 1 || apps[0].GetSlug() != "vscode" || apps[0].GetType() != "builtin" || apps[0].GetSeconds() != 240 {
 		t.Errorf("apps: %v", apps)
 	}
-	latency := must(t, client.GetUserLatency, owner, &insightsv1.GetUserLatencyRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
+	latency := servertest.Must(t, client.GetUserLatency, owner, &insightsv1.GetUserLatencyRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
 	var got []string
 	for _, u := range latency.GetReport().GetUsers() {
 		l := u.GetLatencyMs()

@@ -14,6 +14,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/insights"
 	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -23,9 +24,9 @@ import (
 // setMode sets the mode of the fixture's organization and waits until ingest obeys it, which it does within five seconds.
 func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 	t.Helper()
-	service := insightsv1.NewPrivacyServiceClient(p.conn)
-	must(t, service.SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{OrganizationId: p.Organization.String(), Mode: string(mode)})
-	if got := must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()}); got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
+	service := insightsv1.NewPrivacyServiceClient(p.Conn)
+	servertest.Must(t, service.SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{OrganizationId: p.Organization.String(), Mode: string(mode)})
+	if got := servertest.Must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()}); got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
 		t.Errorf("mode: %v", got)
 	}
 	if err := p.Refresh(t.Context()); err != nil {
@@ -36,7 +37,7 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 // kept is how many minutes of use and how many latencies of everyone are stored.
 func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 	t.Helper()
-	users, total, err := p.store.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
+	users, total, err := p.Store.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +52,9 @@ func TestPrivacyModes(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) { c.CollectAgentStats = true })
 	p.send(t, p.session(0, before(24, 0), nil))
-	questions := insightsv1.NewInsightsServiceClient(p.conn)
+	questions := insightsv1.NewInsightsServiceClient(p.Conn)
 	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
-	if answer := must(t, questions.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
+	if answer := servertest.Must(t, questions.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
 		t.Errorf("mode full: %v", answer)
 	}
 	minutes, samples := p.kept(t)
@@ -72,11 +73,11 @@ func TestPrivacyModes(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	status, body := p.get(t, p.owner, "/api/v2/insights/user-activity", url.Values{"start_time": {window.GetStartTime()}, "end_time": {window.GetEndTime()}})
+	status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", url.Values{"start_time": {window.GetStartTime()}, "end_time": {window.GetEndTime()}})
 	if detail, _ := body["detail"].(string); status != 400 || !strings.Contains(detail, "aggregate") {
 		t.Errorf("over REST: %d %v", status, body)
 	}
-	answer := must(t, questions.GetTemplateInsights, p.owner, window)
+	answer := servertest.Must(t, questions.GetTemplateInsights, p.owner, window)
 	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != insights.DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
 		t.Errorf("mode aggregate: %v", answer)
 	}
@@ -84,10 +85,10 @@ func TestPrivacyModes(t *testing.T) {
 	p.setMode(t, store.PrivacyOff)
 	minutes, samples = p.kept(t)
 	p.send(t, p.session(2, before(22, 0), nil))
-	p.reportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
+	p.ReportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
 		AgentId: p.Agents[0][2].String(), UserId: p.Users[2].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(21, 2), EndedAt: before(21, 0),
 	}})
-	p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+	p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 		{At: before(21, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[2].String()}}},
 		{At: before(21, 0), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 			Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][2].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "succeeded", CreatedAt: before(21, 0),
@@ -96,11 +97,11 @@ func TestPrivacyModes(t *testing.T) {
 	if m, s := p.kept(t); m != minutes || s != samples {
 		t.Errorf("mode off: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
 	}
-	facts, err := p.store.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
+	facts, err := p.Store.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
 	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
-	found := must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
+	found := servertest.Must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
 	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != insights.ReasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
 		t.Errorf("mode off: %v", found)
 	}
@@ -111,12 +112,12 @@ func TestPrivacyModes(t *testing.T) {
 func TestOnlyClosedDaysArePublished(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
-	limited := p.token(t, access.RoleViewInsightsAggregate, everywhere)
-	questions, who := insightsv1.NewInsightsServiceClient(p.conn), insightsv1.NewAccessServiceClient(p.conn)
-	if zone := must(t, who.WhoAmI, p.owner, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "" {
+	limited := p.Token(t, access.RoleViewInsightsAggregate, servertest.Everywhere)
+	questions, who := insightsv1.NewInsightsServiceClient(p.Conn), insightsv1.NewAccessServiceClient(p.Conn)
+	if zone := servertest.Must(t, who.WhoAmI, p.owner, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "" {
 		t.Errorf("the owner's days are those of %q", zone)
 	}
-	if zone := must(t, who.WhoAmI, limited, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "UTC" {
+	if zone := servertest.Must(t, who.WhoAmI, limited, &insightsv1.WhoAmIRequest{}).GetInsightsTimezone(); zone != "UTC" {
 		t.Errorf("the days of totals are those of %q", zone)
 	}
 	check := func(token string) {
@@ -140,7 +141,7 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 		if got := codeOf(t, questions.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1}); got != codes.InvalidArgument {
 			t.Errorf("days of another zone: %v", got)
 		}
-		answer := must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
+		answer := servertest.Must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
 		if days := answer.GetEntries(); len(days) != insights.PastDays || days[insights.PastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
 			t.Errorf("%d days: %v", len(days), days)
 		}
@@ -151,7 +152,7 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 	}
 	p.setMode(t, store.PrivacyAggregate)
 	check(p.owner)
-	for _, field := range must(t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
+	for _, field := range servertest.Must(t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
 		if field.GetCount()%insights.DefaultPrivacyFloor != 0 {
 			t.Errorf("status counts: %v", field)
 		}
@@ -161,9 +162,9 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 // Where names are hidden, nothing that leaves a server names anyone: over gRPC and REST, in metrics and in the log.
 func TestHiddenNamesAppearNowhere(t *testing.T) {
 	t.Parallel()
-	log := &logBuffer{}
+	log := &servertest.LogBuffer{}
 	database := storetest.SQLite(t)
-	p := newPatient(t, database, func(c *server.Options) { c.CollectAgentStats, c.Logger = true, watchLog(t, database, log) })
+	p := newPatient(t, database, func(c *server.Options) { c.CollectAgentStats, c.Logger = true, servertest.WatchLog(t, database, log) })
 	change := &insightsv1.ApplyCatalogRequest{}
 	for i, user := range p.Users {
 		change.Users = append(change.Users, &insightsv1.User{
@@ -171,7 +172,7 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 		})
 		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: p.Workspaces[0][i].String(), OwnerId: user.String(), TemplateId: p.Templates[0].String(), Name: canary + "-workspace"})
 	}
-	p.apply(t, p.controlPlane, change)
+	p.Apply(t, p.controlPlane, change)
 	p.send(t, p.session(0, before(24, 0), nil), p.session(1, before(0, 0), nil))
 	const window, days = "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z", "?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day"
 	paths := []string{
@@ -197,44 +198,44 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 		if err := p.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, all := p.scrape(t, "")
+		_, all := p.Scrape(t, "")
 		for _, path := range paths {
-			status, _, text := p.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+			status, _, text := p.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 			if all += path + string(text); status != http.StatusOK {
 				refused = append(refused, fmt.Sprintf("%s: %d %.200s", path, status, text))
 			}
 		}
 		return all
 	}
-	accounts := insightsv1.NewAccessServiceClient(p.conn)
+	accounts := insightsv1.NewAccessServiceClient(p.Conn)
 	person := func() *insightsv1.Principal { return &insightsv1.Principal{Kind: "user", Id: p.Users[0].String()} }
-	must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "auditor"})
-	own := must(t, accounts.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: person()}).GetSecret()
+	servertest.Must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "auditor"})
+	own := servertest.Must(t, accounts.CreateToken, p.owner, &insightsv1.CreateTokenRequest{Principal: person()}).GetSecret()
 	if named := show(p.owner); strings.Count(named, canary) < 5 || len(refused) > 0 || !strings.Contains(named, p.Users[0].String()) {
 		t.Errorf("mode full names nobody, and refuses %q: %s", refused, named)
 	}
 
 	p.setMode(t, store.PrivacyPseudonym)
-	if err := p.store.Treat(t.Context()); err != nil {
+	if err := p.Store.Treat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the person is known under a pseudonym", func() bool {
-		return strings.HasPrefix(must(t, accounts.WhoAmI, own, &insightsv1.WhoAmIRequest{}).GetUsername(), "user-")
+		return strings.HasPrefix(servertest.Must(t, accounts.WhoAmI, own, &insightsv1.WhoAmIRequest{}).GetUsername(), "user-")
 	})
-	quiet := len(log.all())
-	p.apply(t, p.controlPlane, change)
+	quiet := len(log.All())
+	p.Apply(t, p.controlPlane, change)
 	p.send(t, p.session(2, before(1, 0), nil))
-	p.reportEvents(t, p.controlPlane, []*insightsv1.Event{
+	p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 		{At: before(1, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[0].String()}}},
 		{At: before(1, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: p.Users[0].String(), Status: "active"}}},
 	})
-	must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "user-admin"})
-	if tokens := must(t, accounts.ListTokens, p.owner, &insightsv1.ListTokensRequest{Principal: person()}).GetTokens(); len(tokens) != 1 {
+	servertest.Must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "user-admin"})
+	if tokens := servertest.Must(t, accounts.ListTokens, p.owner, &insightsv1.ListTokensRequest{Principal: person()}).GetTokens(); len(tokens) != 1 {
 		t.Errorf("tokens of the person: %v", tokens)
 	}
 	check := func(mode string) string {
 		t.Helper()
-		all := show(own) + show(p.owner) + strings.Join(log.all()[quiet:], "")
+		all := show(own) + show(p.owner) + strings.Join(log.All()[quiet:], "")
 		for _, word := range []string{canary, p.Users[0].String(), p.Users[1].String(), p.Users[2].String()} {
 			if at := strings.Index(all, word); at >= 0 {
 				t.Errorf("mode %s tells %s: %s", mode, word, all[max(0, at-300):min(len(all), at+100)])

@@ -24,6 +24,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -79,7 +80,7 @@ func TestProperties(t *testing.T) {
 			for i := range max(1, runs/perServer) {
 				t.Run(fmt.Sprint(database, i), func(t *testing.T) {
 					t.Parallel()
-					p := newProperties(t, databases[database](t), &s, nil)
+					p := newProperties(t, servertest.Databases[database](t), &s, nil)
 					rapid.Check(t, p.check)
 				})
 			}
@@ -115,14 +116,14 @@ func newProperties(t *testing.T, database string, s *shares, change func(*server
 	t.Cleanup(func() { _ = db.Close() })
 	r := run(t, database, propertyNow, change)
 	return &properties{
-		r: r, insights: insightsv1.NewInsightsServiceClient(r.conn), database: db, shares: s,
-		owner: r.token(t, access.RoleOwner, everywhere), controlPlane: r.token(t, access.RoleControlPlane, everywhere),
+		r: r, insights: insightsv1.NewInsightsServiceClient(r.Conn), database: db, shares: s,
+		owner: r.Token(t, access.RoleOwner, servertest.Everywhere), controlPlane: r.Token(t, access.RoleControlPlane, servertest.Everywhere),
 	}
 }
 
 // ask makes a call that has to succeed.
 func ask[Q, A any](t *rapid.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) A {
-	ctx, cancel := context.WithTimeout(as(context.Background(), token), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(context.Background(), token), time.Minute)
 	defer cancel()
 	answer, err := call(ctx, req)
 	if err != nil {
@@ -155,7 +156,7 @@ func (p *properties) empty(t *rapid.T) {
 
 // report tells the server everything, part of it after a fold, and says whether anything was late.
 func (p *properties) report(t *rapid.T, w world) (late bool) {
-	ask(t, insightsv1.NewCatalogServiceClient(p.r.conn).ApplyCatalog, p.controlPlane, w.catalog)
+	ask(t, insightsv1.NewCatalogServiceClient(p.r.Conn).ApplyCatalog, p.controlPlane, w.catalog)
 	first, second := world{}, world{}
 	first.reports, second.reports = arrivals(t, w.reports, w.late)
 	first.sessions, second.sessions = arrivals(t, w.sessions, w.late)
@@ -163,7 +164,7 @@ func (p *properties) report(t *rapid.T, w world) (late bool) {
 	for i, part := range []world{first, second} {
 		p.send(t, part)
 		if i == 0 || rapid.Bool().Draw(t, "fold again") {
-			if _, err := p.r.store.Fold(context.Background()); err != nil {
+			if _, err := p.r.Store.Fold(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -173,9 +174,9 @@ func (p *properties) report(t *rapid.T, w world) (late bool) {
 
 // send reports everything at once.
 func (p *properties) send(t *rapid.T, w world) {
-	ctx, cancel := context.WithTimeout(as(context.Background(), p.controlPlane), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(context.Background(), p.controlPlane), time.Minute)
 	defer cancel()
-	ingest := insightsv1.NewIngestServiceClient(p.r.conn)
+	ingest := insightsv1.NewIngestServiceClient(p.r.Conn)
 	calls, ctx := errgroup.WithContext(ctx)
 	settled := func(rejected []*insightsv1.Rejection, err error) error {
 		if err == nil && len(rejected) > 0 {

@@ -15,6 +15,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 )
 
@@ -32,7 +33,7 @@ func TestPublishedProperties(t *testing.T) {
 			for i := range max(1, runs/100) { // a hundred companies on one server
 				t.Run(fmt.Sprint(database, i), func(t *testing.T) {
 					t.Parallel()
-					p := newPublishedProperties(t, databases[database](t))
+					p := newPublishedProperties(t, servertest.Databases[database](t))
 					rapid.Check(t, func(t *rapid.T) {
 						some, less := p.check(t)
 						mu.Lock()
@@ -69,7 +70,7 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 	}
 	p := &publishedProperties{place: place{zone: zone.String(), location: zone}}
 	p.properties = newProperties(t, database, &shares{}, func(c *server.Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
-	if _, err := p.r.store.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
+	if _, err := p.r.Store.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -13,6 +13,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -22,12 +23,12 @@ func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	const perSecond = 5
 	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.RateLimit = perSecond })
-	hasty, calm := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleOwner, everywhere)
-	client := insightsv1.NewAccessServiceClient(r.conn)
+	hasty, calm := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleOwner, servertest.Everywhere)
+	client := insightsv1.NewAccessServiceClient(r.Conn)
 	begin := time.Now()
 	let, refused := 0, 0
 	for refused == 0 && let < 1000 {
-		_, err := client.WhoAmI(as(t.Context(), hasty), &insightsv1.WhoAmIRequest{})
+		_, err := client.WhoAmI(servertest.As(t.Context(), hasty), &insightsv1.WhoAmIRequest{})
 		if err == nil {
 			let++
 			continue
@@ -52,32 +53,32 @@ func TestRateLimit(t *testing.T) {
 	var code int
 	var header http.Header
 	for range 1000 {
-		if code, header, _ = r.fetch(t, http.Header{"Coder-Session-Token": {hasty}}, "/api/v2/access/me"); code != http.StatusOK {
+		if code, header, _ = r.Fetch(t, http.Header{"Coder-Session-Token": {hasty}}, "/api/v2/access/me"); code != http.StatusOK {
 			break
 		}
 	}
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); code != http.StatusTooManyRequests || err != nil || seconds < 1 {
 		t.Errorf("over REST: %d, Retry-After %q", code, header.Get("Retry-After"))
 	}
-	must(t, client.WhoAmI, calm, &insightsv1.WhoAmIRequest{})
+	servertest.Must(t, client.WhoAmI, calm, &insightsv1.WhoAmIRequest{})
 }
 
 // All ways in count together.
 func TestFailedAuthenticationsEverywhere(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.RateLimit, c.Logger = 5, slog.New(slog.DiscardHandler) })
-	valid := r.token(t, access.RoleOwner, everywhere)
+	valid := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	guesses := map[string]func() (heldBack bool){
 		"REST": func() bool {
-			code, header, _ := r.fetch(t, http.Header{"Coder-Session-Token": {"tia_x"}}, "/api/v2/access/me")
+			code, header, _ := r.Fetch(t, http.Header{"Coder-Session-Token": {"tia_x"}}, "/api/v2/access/me")
 			return code == http.StatusTooManyRequests && header.Get("Retry-After") == "1"
 		},
 		"gRPC": func() bool {
-			_, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(as(t.Context(), "tia_x"), &insightsv1.WhoAmIRequest{})
+			_, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(servertest.As(t.Context(), "tia_x"), &insightsv1.WhoAmIRequest{})
 			return status.Code(err) == codes.ResourceExhausted
 		},
 		"stream": func() bool {
-			stream, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(as(t.Context(), "tia_x"))
+			stream, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(servertest.As(t.Context(), "tia_x"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,8 +93,8 @@ func TestFailedAuthenticationsEverywhere(t *testing.T) {
 			}
 		}
 	}
-	if code, _, _ := r.fetch(t, http.Header{"Coder-Session-Token": {valid}}, "/api/v2/access/me"); code != http.StatusOK {
+	if code, _, _ := r.Fetch(t, http.Header{"Coder-Session-Token": {valid}}, "/api/v2/access/me"); code != http.StatusOK {
 		t.Errorf("a valid token over REST: %d", code)
 	}
-	must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, valid, &insightsv1.WhoAmIRequest{})
+	servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, valid, &insightsv1.WhoAmIRequest{})
 }

@@ -25,6 +25,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -40,19 +41,19 @@ func TestDatabaseHoldsNoToken(t *testing.T) {
 	}
 	f := storetest.NewFixture(t, database)
 	r := run(t, database, storetest.Now, nil)
-	admin := insightsv1.NewAccessServiceClient(r.conn)
-	tokens := []string{first.Reveal(), r.token(t, access.RoleProxy, everywhere)}
+	admin := insightsv1.NewAccessServiceClient(r.Conn)
+	tokens := []string{first.Reveal(), r.Token(t, access.RoleProxy, servertest.Everywhere)}
 	for kind, id := range map[string]string{"user": f.Users[0].String(), "service": uuid.NewString(), "agent": f.Agents[0][0].String()} {
 		req := &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id}, Name: "n"}
-		tokens = append(tokens, must(t, admin.CreateToken, first.Reveal(), req).GetSecret())
+		tokens = append(tokens, servertest.Must(t, admin.CreateToken, first.Reveal(), req).GetSecret())
 	}
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	for _, made := range must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: call.Texts(f.Agents[1][:])}).GetTokens() {
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	for _, made := range servertest.Must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: call.Texts(f.Agents[1][:])}).GetTokens() {
 		tokens = append(tokens, made.GetSecret())
 	}
 	tokens = append(tokens, controlPlane)
 	for _, token := range tokens { // all are used, and one of them is refused something
-		must(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{})
+		servertest.Must(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{})
 		_ = codeOf(t, admin.ListAuditEvents, token, &insightsv1.ListAuditEventsRequest{})
 	}
 	path := strings.TrimPrefix(database, "sqlite:")
@@ -64,7 +65,7 @@ func TestDatabaseHoldsNoToken(t *testing.T) {
 		}
 		dump = append(dump, text...)
 	}
-	if found := findSecret(dump, ""); found != "" {
+	if found := servertest.FindSecret(dump, ""); found != "" {
 		t.Errorf("the database holds %s", found)
 	}
 	for _, token := range tokens {
@@ -105,7 +106,7 @@ func encodings(secret string) map[string]string {
 func TestTwoCredentials(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	good, other, bad := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleMember, everywhere), access.NewToken().Reveal()
+	good, other, bad := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleMember, servertest.Everywhere), access.NewToken().Reveal()
 	forms := map[string]string{"Authorization": "Bearer ", "Coder-Session-Token": "", "Session-Token": ""}
 	pairs := 0
 	for first, prefix := range forms {
@@ -122,7 +123,7 @@ func TestTwoCredentials(t *testing.T) {
 					continue // no gRPC client sends it
 				}
 				ctx := metadata.AppendToOutgoingContext(t.Context(), strings.ToLower(first), one, strings.ToLower(second), two)
-				_, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{})
+				_, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{})
 				if status.Code(err) != codes.Unauthenticated {
 					t.Errorf("%s over gRPC: %v", what, err)
 				}
@@ -214,7 +215,7 @@ func TestGuessingTokensLocksNobodyOut(t *testing.T) {
 				if n%2 == 0 {
 					shown = access.NewToken().Reveal()
 				}
-				_, err := insightsv1.NewAccessServiceClient(r.conn).WhoAmI(as(t.Context(), shown), &insightsv1.WhoAmIRequest{})
+				_, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(servertest.As(t.Context(), shown), &insightsv1.WhoAmIRequest{})
 				if status.Code(err) != codes.Unauthenticated {
 					t.Errorf("a guess: %v", err)
 				}
@@ -226,7 +227,7 @@ func TestGuessingTokensLocksNobodyOut(t *testing.T) {
 		if err := stream.report(t.Context()); err != nil {
 			t.Fatalf("after %d reports: %v", reports, err)
 		}
-		must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, token, &insightsv1.WhoAmIRequest{})
+		servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{})
 		reports++
 	}
 	wrong.Wait()
@@ -241,8 +242,8 @@ func TestTokensOfTheSuspendedAndGone(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	owner, admin := r.token(t, access.RoleOwner, everywhere), insightsv1.NewAccessServiceClient(r.conn)
-	r.apply(t, owner, &insightsv1.ApplyCatalogRequest{
+	owner, admin := r.Token(t, access.RoleOwner, servertest.Everywhere), insightsv1.NewAccessServiceClient(r.Conn)
+	r.Apply(t, owner, &insightsv1.ApplyCatalogRequest{
 		Users:   []*insightsv1.User{{Id: f.Users[0].String(), Username: "x", Status: "suspended"}},
 		Deleted: &insightsv1.DeletedItems{Users: []string{f.Users[1].String()}, Agents: []string{f.Agents[0][0].String()}},
 	})
@@ -250,9 +251,9 @@ func TestTokensOfTheSuspendedAndGone(t *testing.T) {
 		"suspended user": {Kind: "user", Id: f.Users[0].String()}, "deleted user": {Kind: "user", Id: f.Users[1].String()}, "deleted agent": {Kind: "agent", Id: f.Agents[0][0].String()},
 	} {
 		if who.GetKind() == "user" {
-			must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "owner"})
+			servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "owner"})
 		}
-		token := must(t, admin.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: who}).GetSecret()
+		token := servertest.Must(t, admin.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: who}).GetSecret()
 		if got := codeOf(t, admin.WhoAmI, token, &insightsv1.WhoAmIRequest{}); got != codes.Unauthenticated {
 			t.Errorf("%s: %v", name, got)
 		}

@@ -33,6 +33,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -156,7 +157,7 @@ func TestPathTricks(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
 	template := f.Templates[0].String()
-	callers := map[string]string{"auditor": r.token(t, access.RoleOrganizationAuditor, f.Organization), "member": r.token(t, access.RoleMember, everywhere), "nobody": "x"}
+	callers := map[string]string{"auditor": r.Token(t, access.RoleOrganizationAuditor, f.Organization), "member": r.Token(t, access.RoleMember, servertest.Everywhere), "nobody": "x"}
 	for _, plain := range []string{"/api/v2/insights/user-activity?" + wiretest.Week, "/api/v2/templates/" + template + "/daus", "/api/v2/access/role-bindings"} {
 		path, query, _ := strings.Cut(plain, "?")
 		target := func(path string) string { return strings.TrimSuffix(path+"?"+query, "?") }
@@ -205,14 +206,14 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 	own, other := storetest.NewFixture(t, storetest.SQLite(t)), uuid.New()
 	r := run(t, own.Database, storetest.Now, nil)
 	foreign := uuid.New()
-	owner := r.token(t, access.RoleOwner, everywhere)
-	r.apply(t, owner, &insightsv1.ApplyCatalogRequest{
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
+	r.Apply(t, owner, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: other.String(), Name: "other"}}, Templates: []*insightsv1.Template{{Id: foreign.String(), OrganizationId: other.String(), Name: "foreign"}},
 	})
-	auditor, member := r.token(t, access.RoleOrganizationAuditor, own.Organization), r.token(t, access.RoleMember, everywhere)
+	auditor, member := r.Token(t, access.RoleOrganizationAuditor, own.Organization), r.Token(t, access.RoleMember, servertest.Everywhere)
 	const path = "/api/v2/insights/diagnosis?" + wiretest.Week
 	ask := func(token, more string) (int, string) {
-		code, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path+more)
+		code, _, text := r.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path+more)
 		return code, string(text)
 	}
 	code, want := ask(auditor, "")
@@ -236,7 +237,7 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 		}
 	}
 	for _, list := range [][]string{{""}, {"", ""}, {own.Templates[0].String(), ""}, {"*"}} {
-		_, err := insightsv1.NewInsightsServiceClient(r.conn).GetDiagnosis(as(t.Context(), auditor), &insightsv1.GetDiagnosisRequest{
+		_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetDiagnosis(servertest.As(t.Context(), auditor), &insightsv1.GetDiagnosisRequest{
 			StartTime: "2023-08-07T00:00:00Z", EndTime: "2023-08-14T00:00:00Z", TemplateIds: list,
 		})
 		if status.Code(err) != codes.InvalidArgument {
@@ -251,12 +252,12 @@ func TestUnknownAndForbiddenAreOne(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
 	other, foreign, gone := uuid.NewString(), uuid.NewString(), uuid.NewString()
-	r.apply(t, r.token(t, access.RoleControlPlane, everywhere), &insightsv1.ApplyCatalogRequest{
+	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: other, Name: "other"}},
 		Templates:     []*insightsv1.Template{{Id: foreign, OrganizationId: other, Name: "foreign"}, {Id: gone, OrganizationId: other, Name: "gone"}},
 		Deleted:       &insightsv1.DeletedItems{Templates: []string{gone}},
 	})
-	auditor := r.token(t, access.RoleOrganizationAuditor, f.Organization)
+	auditor := r.Token(t, access.RoleOrganizationAuditor, f.Organization)
 	for name, path := range map[string]string{
 		"template insights": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=", "user activity": "/api/v2/insights/user-activity?" + wiretest.Week + "&template_ids=",
 		"user latency": "/api/v2/insights/user-latency?" + wiretest.Week + "&template_ids=", "diagnosis": "/api/v2/insights/diagnosis?" + wiretest.Week + "&template_ids=",
@@ -269,7 +270,7 @@ func TestUnknownAndForbiddenAreOne(t *testing.T) {
 			if strings.Contains(path, "ID") {
 				spelt = strings.Replace(path, "ID", id, 1)
 			}
-			code, header, text := r.fetch(t, http.Header{"Coder-Session-Token": {auditor}}, spelt)
+			code, header, text := r.Fetch(t, http.Header{"Coder-Session-Token": {auditor}}, spelt)
 			header.Del("Date")
 			got := fmt.Sprint(code, header, string(text))
 			if want == "" {
@@ -286,9 +287,9 @@ func TestUnknownAndForbiddenAreOne(t *testing.T) {
 func TestAmbiguousBodies(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	who := `"principal":{"kind":"service","id":"` + uuid.NewString() + `"}`
-	before := must(t, insightsv1.NewAccessServiceClient(r.conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
+	before := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
 	for name, body := range map[string]string{
 		"a field twice":               `{` + who + `,"role":"member","role":"owner"}`,
 		"a field in two spellings":    `{` + who + `,"role":"organization-auditor","organization_id":"x","organizationId":"y"}`,
@@ -325,7 +326,7 @@ func TestAmbiguousBodies(t *testing.T) {
 			}
 		})
 	}
-	after := must(t, insightsv1.NewAccessServiceClient(r.conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
+	after := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
 	if len(after) != len(before) {
 		t.Errorf("a role was granted: %v", after)
 	}
@@ -334,9 +335,9 @@ func TestAmbiguousBodies(t *testing.T) {
 // What proxies are said to have forwarded is not believed (Coder CVE-2026-55430): neither in the answer nor in the log.
 func TestForwardedHeadersChangeNothing(t *testing.T) {
 	t.Parallel()
-	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, log) })
-	owner := "Coder-Session-Token: " + r.token(t, access.RoleOwner, everywhere)
+	database, log := storetest.SQLite(t), &servertest.LogBuffer{}
+	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = servertest.WatchLog(t, database, log) })
+	owner := "Coder-Session-Token: " + r.Token(t, access.RoleOwner, servertest.Everywhere)
 	ask := func(headers ...string) string {
 		code, header, text := rawWithHeader(t, r.HTTPAddress(), "GET /api/v2/access/me HTTP/1.1", append(headers, owner)...)
 		header.Del("Date")
@@ -352,7 +353,7 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 			t.Errorf("%s (-without +with):\n%s", line, diff)
 		}
 	}
-	for _, line := range log.all() {
+	for _, line := range log.All() {
 		if strings.Contains(line, "203.0.113.9") || strings.Contains(line, "evil.example") {
 			t.Errorf("the log believes it: %s", line)
 		}
@@ -362,16 +363,16 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 // A method that is spelt in another way is none, and nothing is asked about it (grpc-go CVE-2026-33186).
 func TestMethodsSpeltOtherwise(t *testing.T) {
 	t.Parallel()
-	database, log := storetest.SQLite(t), &logBuffer{}
-	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = watchLog(t, database, log) })
-	token := r.token(t, access.RoleOwner, everywhere)
+	database, log := storetest.SQLite(t), &servertest.LogBuffer{}
+	r := run(t, database, storetest.Now, func(c *server.Options) { c.Logger = servertest.WatchLog(t, database, log) })
+	token := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	const method = insightsv1.AccessService_WhoAmI_FullMethodName
 	if got := r.rawMethod(t, method, token); got != codes.OK {
 		t.Fatalf("%s: %v", method, got)
 	}
-	seen := len(log.all())
+	seen := len(log.All())
 	if seen != 1 {
-		t.Fatalf("the log of one call: %q", log.all())
+		t.Fatalf("the log of one call: %q", log.All())
 	}
 	for _, spelt := range []string{
 		method[1:], "/" + method, method + "/", method + "?x", method + "%00", method + ";x", strings.ToLower(method), strings.ToUpper(method), strings.Replace(method, "WhoAmI", "%57hoAmI", 1),
@@ -382,7 +383,7 @@ func TestMethodsSpeltOtherwise(t *testing.T) {
 			t.Errorf("%q: %v", spelt, got)
 		}
 	}
-	if lines := log.all(); len(lines) != seen {
+	if lines := log.All(); len(lines) != seen {
 		t.Errorf("something was asked: %q", lines[seen:])
 	}
 }
@@ -454,20 +455,20 @@ func (r *running) rawMethod(t *testing.T, path, token string) codes.Code {
 func TestCallersDoNotMakeSeries(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	// What the server reads in the background comes with the first refresh.
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	names := func() []string {
-		contentType, body := r.scrape(t, "")
+		contentType, body := r.Scrape(t, "")
 		samples, _ := wiretest.ParseMetrics(t, contentType, body)
 		return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(s string) bool { return strings.Contains(s, `"go_`) || strings.Contains(s, `"process_`) })
 	}
 	ask := func(i int) {
-		ctx := metadata.AppendToOutgoingContext(as(t.Context(), owner), "user-agent", fmt.Sprint("agent ", i), "x-request-id", fmt.Sprint(i))
+		ctx := metadata.AppendToOutgoingContext(servertest.As(t.Context(), owner), "user-agent", fmt.Sprint("agent ", i), "x-request-id", fmt.Sprint(i))
 		for _, method := range []string{fmt.Sprint("/insights.v1.AccessService/Method", i), fmt.Sprintf("/service%d/WhoAmI", i), insightsv1.AccessService_WhoAmI_FullMethodName} {
-			_ = r.conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}) // how it ends does not matter
+			_ = r.Conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}) // how it ends does not matter
 		}
 		raw(t, r.HTTPAddress(), fmt.Sprintf("VERB%d /api/v2/path%d HTTP/1.1", i, i), fmt.Sprint("User-Agent: agent ", i), "Coder-Session-Token: "+owner)
 		raw(t, r.HTTPAddress(), fmt.Sprintf("GET /metrics%d HTTP/1.1", i))
@@ -487,7 +488,7 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 func TestNothingForDevelopersIsServed(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	for _, address := range []string{r.HTTPAddress(), r.PrometheusAddress()} {
 		for _, path := range []string{
 			"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/debug/events", "/config", "/env", "/api/v2/debug/pprof/", "/-/reload", "/.git/config", "/swagger", "/admin",
@@ -501,7 +502,7 @@ func TestNothingForDevelopersIsServed(t *testing.T) {
 		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 		"/grpc.channelz.v1.Channelz/GetServers", "/grpc.admin.v1.Admin/X", "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
 	} {
-		if err := r.conn.Invoke(as(t.Context(), owner), method, &emptypb.Empty{}, &emptypb.Empty{}); status.Code(err) != codes.Unimplemented {
+		if err := r.Conn.Invoke(servertest.As(t.Context(), owner), method, &emptypb.Empty{}, &emptypb.Empty{}); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
@@ -513,10 +514,10 @@ func TestTamperedPageTokens(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 6)
 	ask := func(token string) (int, string) {
-		code, _, text := r.fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/insights/user-activity?"+wiretest.Week+"&page_size=2&page_token="+token)
+		code, _, text := r.Fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/insights/user-activity?"+wiretest.Week+"&page_size=2&page_token="+token)
 		return code, string(text)
 	}
-	_, body := r.get(t, owner, "/api/v2/insights/user-activity", map[string][]string{"start_time": {"2023-08-13T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"2"}})
+	_, body := r.Get(t, owner, "/api/v2/insights/user-activity", map[string][]string{"start_time": {"2023-08-13T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"2"}})
 	token, _ := body["next_page_token"].(string)
 	plain, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(plain) == 0 {

@@ -17,6 +17,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -33,7 +34,7 @@ func TestAgentPosesAsAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, ingest := secrets[0].Reveal(), insightsv1.NewIngestServiceClient(r.conn)
+	token, ingest := secrets[0].Reveal(), insightsv1.NewIngestServiceClient(r.Conn)
 	var minutes int // that the agent was acknowledged for itself
 	report := func(agent string, minute int) *insightsv1.AgentReport {
 		return wiretest.SessionAt(agent, uint64(minute+1), storetest.Now.Add(-time.Duration(minute)*time.Minute))
@@ -50,7 +51,7 @@ func TestAgentPosesAsAnother(t *testing.T) {
 			t.Errorf("%s between own reports: %v", name, got)
 		}
 		for _, before := range []int{0, 3} {
-			stream, err := ingest.StreamStats(as(t.Context(), token))
+			stream, err := ingest.StreamStats(servertest.As(t.Context(), token))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +70,7 @@ func TestAgentPosesAsAnother(t *testing.T) {
 		}
 	}
 	for name, id := range map[string]string{"no id": "", "an id in braces": "{" + other + "}", "a URN": "urn:uuid:" + other, "an id without hyphens": strings.ReplaceAll(other, "-", "")} {
-		answer := must(t, ingest.ReportStats, token, &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report(id, 0)}})
+		answer := servertest.Must(t, ingest.ReportStats, token, &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report(id, 0)}})
 		if rejected := answer.GetRejected(); len(rejected) != 1 || !rejected[0].GetPermanent() {
 			t.Errorf("%s: %v", name, answer)
 		}
@@ -91,15 +92,15 @@ func TestTokenRotationLosesNothing(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	const rotations = 10
 	for user := range f.Users {
 		agent, next := f.Agents[0][user].String(), 0
 		create := func() *insightsv1.CreateTokenResponse {
-			return must(t, insightsv1.NewAccessServiceClient(r.conn).CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: agent}})
+			return servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: agent}})
 		}
 		report := func(token string) {
-			r.reportStats(t, token, []*insightsv1.AgentReport{wiretest.SessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute))})
+			r.ReportStats(t, token, []*insightsv1.AgentReport{wiretest.SessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute))})
 			next++
 		}
 		current := create()
@@ -108,7 +109,7 @@ func TestTokenRotationLosesNothing(t *testing.T) {
 			fresh := create()
 			report(fresh.GetSecret())
 			report(current.GetSecret())
-			must(t, insightsv1.NewAccessServiceClient(r.conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: current.GetToken().GetId()})
+			servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: current.GetToken().GetId()})
 			report(fresh.GetSecret())
 			current = fresh
 		}
@@ -160,26 +161,28 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		t.Cleanup(func() { _ = s.Close() })
 		c.Store, c.Clock, c.OIDC = s, clock.tell, &guard.OIDC{Issuer: i.URL, Audience: "insights"}
 	})
-	owner, controlPlane := r.token(t, access.RoleOwner, everywhere), r.token(t, access.RoleControlPlane, everywhere)
-	admin := insightsv1.NewAccessServiceClient(r.conn)
+	owner, controlPlane := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	admin := insightsv1.NewAccessServiceClient(r.Conn)
 	create := func(kind string, id uuid.UUID, expires time.Duration) *insightsv1.CreateTokenResponse {
 		req := &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id.String()}}
 		if expires > 0 {
 			req.ExpiresAt = timestamppb.New(clock.tell().Add(expires))
 		}
-		return must(t, admin.CreateToken, owner, req)
+		return servertest.Must(t, admin.CreateToken, owner, req)
 	}
 	grant := func(kind string, id uuid.UUID) *insightsv1.RoleBinding {
-		return must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id.String()}, Role: "control-plane"}).GetRoleBinding()
+		return servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id.String()}, Role: "control-plane"}).GetRoleBinding()
 	}
-	apply := func(change *insightsv1.ApplyCatalogRequest) func() { return func() { r.apply(t, owner, change) } }
+	apply := func(change *insightsv1.ApplyCatalogRequest) func() { return func() { r.Apply(t, owner, change) } }
 	revokeToken := func(made *insightsv1.CreateTokenResponse) func() {
 		return func() {
-			must(t, admin.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
+			servertest.Must(t, admin.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
 		}
 	}
 	revokeRole := func(b *insightsv1.RoleBinding) func() {
-		return func() { must(t, admin.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: b.GetId()}) }
+		return func() {
+			servertest.Must(t, admin.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: b.GetId()})
+		}
 	}
 	var people []uuid.UUID
 	var users []*insightsv1.User
@@ -188,7 +191,7 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		users = append(users, &insightsv1.User{Id: people[n].String(), Username: fmt.Sprint("person", n)})
 	}
 	group := &insightsv1.Group{Id: uuid.NewString(), OrganizationId: f.Organization.String(), Name: "operators", UserIds: []string{people[2].String()}}
-	r.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Users: users, Groups: []*insightsv1.Group{group}})
+	r.Apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Users: users, Groups: []*insightsv1.Group{group}})
 	for _, n := range []int{0, 1, 3, 4} {
 		grant("user", people[n])
 	}
@@ -218,7 +221,7 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		"person with a token of the issuer leaves": {jwt(4), suspend(4)},
 	}
 	proxy := uuid.New()
-	proxyRole := must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: "service", Id: proxy.String()}, Role: "proxy"}).GetRoleBinding()
+	proxyRole := servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: "service", Id: proxy.String()}, Role: "proxy"}).GetRoleBinding()
 	proxyToken := create("service", proxy, 0).GetSecret()
 
 	reporters := map[string]reporter{"role of a proxy removed": r.proxyReporter(t, proxyToken, f)}
@@ -297,11 +300,11 @@ type streamReporter struct {
 // streamReporter is somebody who reports for an agent, or is one.
 func (r *running) streamReporter(t *testing.T, token, agent string) reporter {
 	t.Helper()
-	if who := must(t, insightsv1.NewAccessServiceClient(r.conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal(); who.GetKind() == "agent" {
+	if who := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal(); who.GetKind() == "agent" {
 		agent = who.GetId()
 	}
 	return &streamReporter{agent: agent, open: func() (insightsv1.IngestService_StreamStatsClient, error) {
-		return insightsv1.NewIngestServiceClient(r.conn).StreamStats(as(t.Context(), token))
+		return insightsv1.NewIngestServiceClient(r.Conn).StreamStats(servertest.As(t.Context(), token))
 	}}
 }
 
@@ -336,7 +339,7 @@ func (r *running) proxyReporter(t *testing.T, token string, f *storetest.Fixture
 		StartedAt: timestamppb.New(storetest.Now.Add(-time.Hour)), EndedAt: timestamppb.New(storetest.Now),
 	}}
 	return proxyReporter(func(ctx context.Context) error {
-		_, err := insightsv1.NewIngestServiceClient(r.conn).ReportAppSessions(as(ctx, token), &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
+		_, err := insightsv1.NewIngestServiceClient(r.Conn).ReportAppSessions(servertest.As(ctx, token), &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
 		return err
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -23,11 +24,11 @@ import (
 func TestCapacityReport(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 6)
-	client := insightsv1.NewInsightsServiceClient(r.conn)
-	templates := must(t, client.ListTemplates, owner, &insightsv1.ListTemplatesRequest{}).GetTemplates()
+	client := insightsv1.NewInsightsServiceClient(r.Conn)
+	templates := servertest.Must(t, client.ListTemplates, owner, &insightsv1.ListTemplatesRequest{}).GetTemplates()
 	ids := []uuid.UUID{uuid.MustParse(templates[0].GetId()), uuid.MustParse(templates[1].GetId())}
 	req := &insightsv1.GetCapacityReportRequest{StartTime: "2023-07-17T00:00:00+05:30", EndTime: "2023-08-15T17:00:00+05:30"}
-	got := must(t, client.GetCapacityReport, owner, req).GetReport()
+	got := servertest.Must(t, client.GetCapacityReport, owner, req).GetReport()
 	busy := map[string]*insightsv1.HourLoad{}
 	for _, h := range got.GetHours() {
 		if h.GetPeakUsers() > 0 {
@@ -67,7 +68,7 @@ func TestCapacityReport(t *testing.T) {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	req.TemplateIds = []string{templates[0].GetId()}
-	if got := must(t, client.GetCapacityReport, owner, req).GetReport(); got.GetPeakUsers() != 3 || len(got.GetHours()) > 0 {
+	if got := servertest.Must(t, client.GetCapacityReport, owner, req).GetReport(); got.GetPeakUsers() != 3 || len(got.GetHours()) > 0 {
 		t.Errorf("three people: a peak of %d and %d hours, which tell when single people work", got.GetPeakUsers(), len(got.GetHours()))
 	}
 }
@@ -102,14 +103,14 @@ func TestOptimizationReport(t *testing.T) {
 			Parameters: []*insightsv1.BuildParameter{{Name: "cpu", Value: cpu}, {Name: "region", Value: []string{"eu", "us"}[i%2]}, {Name: "secret", Value: "x"}},
 		}}})
 	}
-	p.apply(t, p.controlPlane, change)
-	p.reportEvents(t, p.controlPlane, events)
+	p.Apply(t, p.controlPlane, change)
+	p.ReportEvents(t, p.controlPlane, events)
 	p.declare(t, "wiki", "docs")
 	p.open(t, "wiki")
-	p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: p.Agents[1][0].String(), Slug: "of a template that nobody used"}}})
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: p.Agents[1][0].String(), Slug: "of a template that nobody used"}}})
 
 	req := &insightsv1.GetOptimizationReportRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T13:00:00Z"}
-	got := must(t, insightsv1.NewInsightsServiceClient(p.conn).GetOptimizationReport, p.owner, req).GetReport()
+	got := servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetOptimizationReport, p.owner, req).GetReport()
 	template := []string{p.Templates[0].String()}
 	want := &insightsv1.OptimizationReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: template,
@@ -128,7 +129,7 @@ func TestOptimizationReport(t *testing.T) {
 // The first user is slow, the second works a lot, and the third does not show up.
 func TestSupportReport(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
@@ -143,12 +144,12 @@ func TestSupportReport(t *testing.T) {
 				}))
 			}
 			late := uuid.NewString()
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 				Users:      []*insightsv1.User{{Id: late, Username: "late"}},
 				Workspaces: []*insightsv1.Workspace{{Id: uuid.NewString(), OwnerId: late, TemplateId: p.Templates[0].String(), Name: "new", CreatedAt: before(24, 0)}},
 			})
 			req := &insightsv1.GetSupportReportRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
-			got := must(t, insightsv1.NewInsightsServiceClient(p.conn).GetSupportReport, p.owner, req).GetReport()
+			got := servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetSupportReport, p.owner, req).GetReport()
 			used, both := []string{p.Templates[0].String()}, ids(p.Templates[:]...)
 			want := &insightsv1.SupportReport{
 				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: used,
@@ -172,13 +173,13 @@ func TestSupportReport(t *testing.T) {
 // One of three people who could be active is, and workspaces run for 34 hours of the day.
 func TestROIReport(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
 			p.send(t, p.session(0, before(24, 0), nil))
 			elsewhere := uuid.NewString()
-			p.apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 				Organizations: []*insightsv1.Organization{{Id: elsewhere, Name: "elsewhere"}},
 				Users: []*insightsv1.User{
 					{Id: uuid.NewString(), Username: "away", Status: "suspended", OrganizationIds: []string{p.Organization.String()}},
@@ -188,7 +189,7 @@ func TestROIReport(t *testing.T) {
 				},
 			})
 			build := func(user int, number int64, transition, status string, started, finished *timestamppb.Timestamp) {
-				p.reportEvents(t, p.controlPlane, []*insightsv1.Event{{At: finished, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+				p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{{At: finished, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 					Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][user].String(), TemplateVersionId: p.version, Number: number, Transition: transition, Status: status,
 					CreatedAt: started, StartedAt: started, FinishedAt: finished,
 				}}}})
@@ -199,9 +200,9 @@ func TestROIReport(t *testing.T) {
 			build(1, 7, "start", "succeeded", before(200, 0), before(200, 0)) // and never stopped
 			build(2, 1, "start", "failed", before(20, 0), before(20, 0))
 
-			client := insightsv1.NewInsightsServiceClient(p.conn)
+			client := insightsv1.NewInsightsServiceClient(p.Conn)
 			req := &insightsv1.GetROIReportRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: []string{p.Templates[0].String()}}
-			got := must(t, client.GetROIReport, p.owner, req).GetReport()
+			got := servertest.Must(t, client.GetROIReport, p.owner, req).GetReport()
 			// The first ran from 16:00 to the end of the day, the second all day long.
 			const running = 8*3600 + 24*3600
 			want := &insightsv1.ROIReport{
@@ -213,17 +214,17 @@ func TestROIReport(t *testing.T) {
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
 			req.StartTime, req.EndTime, req.TemplateIds = "2023-08-15T00:00:00Z", "2023-08-15T13:00:00Z", []string{p.Templates[1].String()}
-			got = must(t, client.GetROIReport, p.owner, req).GetReport()
+			got = servertest.Must(t, client.GetROIReport, p.owner, req).GetReport()
 			if got.GetAdoption() != 0 || got.GetUtilization() != -1 || got.GetEligibleUsers() != 4 {
 				t.Errorf("a template without use and builds: %v", got)
 			}
 			req.TemplateIds = nil
-			got = must(t, client.GetROIReport, p.owner, req).GetReport()
+			got = servertest.Must(t, client.GetROIReport, p.owner, req).GetReport()
 			// The first stopped at 2:00, and of the day only twelve hours are over.
 			if got.GetRunningSeconds() != 2*3600+12*3600 || got.GetEligibleUsers() != 5 {
 				t.Errorf("today: %v", got)
 			}
-			if none := must(t, client.GetROIReport, p.token(t, access.RoleOrganizationAuditor, p.Organization), req).GetReport(); none.GetEligibleUsers() != 4 || math.Abs(none.GetAdoption()) > 0 {
+			if none := servertest.Must(t, client.GetROIReport, p.Token(t, access.RoleOrganizationAuditor, p.Organization), req).GetReport(); none.GetEligibleUsers() != 4 || math.Abs(none.GetAdoption()) > 0 {
 				t.Errorf("the organization alone: %v", none)
 			}
 		})

@@ -13,6 +13,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -31,8 +32,8 @@ func TestResend(t *testing.T) {
 			}
 			servers := []*running{run(t, database, v.Clock.Now, change), run(t, database, v.Clock.Now, change)}
 			later := storetest.Open(t, database, v.Clock.Now.Add(2*time.Hour)) // folds all that there is
-			controlPlane, owner := servers[0].token(t, access.RoleControlPlane, everywhere), servers[0].token(t, access.RoleOwner, everywhere)
-			servers[0].apply(t, controlPlane, v.catalog())
+			controlPlane, owner := servers[0].Token(t, access.RoleControlPlane, servertest.Everywhere), servers[0].Token(t, access.RoleOwner, servertest.Everywhere)
+			servers[0].Apply(t, controlPlane, v.catalog())
 			agents := agentTokens(t, servers[0], controlPlane, v)
 
 			seed := rand.Uint64()
@@ -49,8 +50,8 @@ func TestResend(t *testing.T) {
 					waits = append(waits, streamAll(t, r, agents, quarter(reports, 2*half+i)))
 				}
 				for i, r := range servers {
-					r.reportEvents(t, controlPlane, quarter(events, 2*half+i))
-					r.reportSessions(t, controlPlane, quarter(sessions, 2*half+i))
+					r.ReportEvents(t, controlPlane, quarter(events, 2*half+i))
+					r.ReportSessions(t, controlPlane, quarter(sessions, 2*half+i))
 				}
 				for _, wait := range waits {
 					wait()
@@ -83,7 +84,7 @@ func agentTokens(t *testing.T, r *running, controlPlane string, v vector) map[st
 	for _, w := range v.Workspaces {
 		req.AgentIds = append(req.AgentIds, w.AgentID)
 	}
-	answer := must(t, insightsv1.NewAccessServiceClient(r.conn).CreateAgentTokens, controlPlane, req)
+	answer := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).CreateAgentTokens, controlPlane, req)
 	tokens := map[string]string{}
 	for _, a := range answer.GetTokens() {
 		tokens[a.GetAgentId()] = a.GetSecret()
@@ -111,9 +112,9 @@ func streamAll(t *testing.T, r *running, tokens map[string]string, reports []*in
 
 // stream sends reports of one agent over a stream of its own and waits until all of them are settled.
 func stream(ctx context.Context, r *running, token string, reports []*insightsv1.AgentReport) error {
-	ctx, cancel := context.WithTimeout(as(ctx, token), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(ctx, token), time.Minute)
 	defer cancel()
-	s, err := insightsv1.NewIngestServiceClient(r.conn).StreamStats(ctx)
+	s, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(ctx)
 	if err != nil {
 		return err
 	}

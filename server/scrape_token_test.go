@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -30,7 +31,7 @@ func TestScrapeToken(t *testing.T) {
 		"empty":                      {guarded, http.Header{"Authorization": {"Bearer "}}, 401},
 		"scheme alone":               {guarded, http.Header{"Authorization": {"Bearer"}}, 401},
 		"other scheme":               {guarded, http.Header{"Authorization": {"Basic " + token}}, 401},
-		"token of the API":           {guarded, http.Header{"Authorization": {"Bearer " + guarded.token(t, access.RoleOwner, everywhere)}}, 401},
+		"token of the API":           {guarded, http.Header{"Authorization": {"Bearer " + guarded.Token(t, access.RoleOwner, servertest.Everywhere)}}, 401},
 		"in the header of the API":   {guarded, http.Header{"Coder-Session-Token": {token}}, 401},
 		"in a cookie":                {guarded, http.Header{"Cookie": {"authorization=Bearer " + token}}, 401},
 		"none is needed":             {open, nil, 200},
@@ -40,7 +41,7 @@ func TestScrapeToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, path := range []string{"/metrics", "/"} {
-				status, header, body := fetchFrom(t, c.server.PrometheusAddress(), c.header, path)
+				status, header, body := servertest.FetchFrom(t, c.server.PrometheusAddress(), c.header, path)
 				shown := strings.Contains(string(body), "go_goroutines")
 				asked := strings.HasPrefix(header.Get("WWW-Authenticate"), "Bearer ")
 				if status != c.status || shown != (c.status == 200) || asked != (c.status == 401) {

@@ -14,6 +14,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/rest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -30,7 +31,7 @@ func (r *running) send(t testing.TB, method, path string, header http.Header) (s
 		t.Fatal(err)
 	}
 	req.Header = header.Clone()
-	return exchange(t, req)
+	return servertest.Exchange(t, req)
 }
 
 // signIn begins a session and returns its cookie.
@@ -60,8 +61,8 @@ func TestSession(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	r.grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner})
-	token := r.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]})
+	r.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner})
+	token := r.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]})
 	cookie := r.signIn(t, token.Reveal())
 	if cookie.Name != "insights_session" || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Domain != "" || cookie.Secure || cookie.MaxAge != 12*3600 {
 		t.Errorf("cookie: %+v", cookie)
@@ -72,7 +73,7 @@ func TestSession(t *testing.T) {
 		t.Fatalf("who am I: %d %s %v", status, text, err)
 	}
 	var tokens struct{ Tokens []map[string]any }
-	r.getInto(t, token.Reveal(), "/api/v2/access/tokens", nil, &tokens)
+	r.GetInto(t, token.Reveal(), "/api/v2/access/tokens", nil, &tokens)
 	if !slices.ContainsFunc(tokens.Tokens, func(t map[string]any) bool { return t["purpose"] == "session" }) {
 		t.Errorf("no session among the tokens: %v", tokens.Tokens)
 	}
@@ -82,13 +83,13 @@ func TestSession(t *testing.T) {
 		t.Errorf("sign out: %d, %q", status, forget)
 	}
 	left := r.signIn(t, token.Reveal())
-	if err := r.store.RevokeToken(t.Context(), token.ID()); err != nil {
+	if err := r.Store.RevokeToken(t.Context(), token.ID()); err != nil {
 		t.Fatal(err)
 	}
 	for why, c := range map[string]*http.Cookie{"signed out": cookie, "the token is revoked": left} {
 		r.waitOut(t, why, withCookie(c))
 	}
-	events, err := r.store.AuditEvents(t.Context(), store.AuditFilter{Limit: 100})
+	events, err := r.Store.AuditEvents(t.Context(), store.AuditFilter{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func (r *running) waitOut(t testing.TB, why string, header http.Header) {
 func TestSessionCountsForThePageAlone(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	cookie := r.signIn(t, owner)
 	home := "http://" + r.HTTPAddress()
 	for name, c := range map[string]struct {
@@ -164,7 +165,7 @@ func TestSignInLink(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	link := r.issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Purpose: store.PurposeSignIn}).Reveal()
+	link := r.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Purpose: store.PurposeSignIn}).Reveal()
 	cookie := r.signIn(t, link)
 	for range 2 {
 		if status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{"Authorization": {"Bearer " + link}}); status != http.StatusUnauthorized {
@@ -174,7 +175,7 @@ func TestSignInLink(t *testing.T) {
 			t.Errorf("its session: %d %s", status, text)
 		}
 	}
-	spent := r.issue(t, store.Token{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Purpose: store.PurposeSignIn}).Reveal()
+	spent := r.Issue(t, store.Token{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Purpose: store.PurposeSignIn}).Reveal()
 	for _, want := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusUnauthorized} {
 		if status, _, _ := r.send(t, http.MethodGet, "/api/v2/access/me", http.Header{"Authorization": {"Bearer " + spent}}); status != want {
 			t.Errorf("another call with such a token: %d, want %d", status, want)
@@ -202,7 +203,7 @@ func TestSessionCookieOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Header.Set("Coder-Session-Token", r.token(t, access.RoleOwner, everywhere))
+		request.Header.Set("Coder-Session-Token", r.Token(t, access.RoleOwner, servertest.Everywhere))
 		response, err := client.Do(request)
 		if err != nil {
 			t.Fatal(err)

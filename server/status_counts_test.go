@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -61,10 +62,10 @@ func (v statusVector) apply(t *testing.T, r *running, organizations ...string) {
 	for _, d := range v.Deletions {
 		known[d.User].DeletedAt = timestamppb.New(d.At)
 	}
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	r.apply(t, controlPlane, catalog)
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	r.Apply(t, controlPlane, catalog)
 	slices.Reverse(events) // the order of arrival does not matter
-	r.reportEvents(t, controlPlane, events)
+	r.ReportEvents(t, controlPlane, events)
 }
 
 func readStatusVector(t *testing.T) statusVector {
@@ -83,7 +84,7 @@ func readStatusVector(t *testing.T) statusVector {
 func TestUserStatusVector(t *testing.T) {
 	t.Parallel()
 	v := readStatusVector(t)
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			r := run(t, open(t), v.Clock.Now, nil)
@@ -92,7 +93,7 @@ func TestUserStatusVector(t *testing.T) {
 			for name, value := range v.Params {
 				params.Set(name, value)
 			}
-			status, body := r.get(t, r.token(t, access.RoleOwner, everywhere), "/api/v2/insights/user-status-counts", params)
+			status, body := r.Get(t, r.Token(t, access.RoleOwner, servertest.Everywhere), "/api/v2/insights/user-status-counts", params)
 			counts, ok := body["status_counts"].(map[string]any)
 			if status != 200 || !ok || len(counts) != len(v.Expected) {
 				t.Fatalf("%d %v", status, body)
@@ -125,10 +126,10 @@ func TestUserStatusCounts(t *testing.T) {
 	t.Parallel()
 	v := readStatusVector(t)
 	r := run(t, storetest.SQLite(t), wiretest.Instant(t, "2023-11-08T14:20:00Z"), nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	ask := func(token string, params url.Values) map[string]any {
 		t.Helper()
-		status, body := r.get(t, token, "/api/v2/insights/user-status-counts", params)
+		status, body := r.Get(t, token, "/api/v2/insights/user-status-counts", params)
 		counts, ok := body["status_counts"].(map[string]any)
 		if status != 200 || !ok {
 			t.Fatalf("%d %v", status, body)
@@ -149,13 +150,13 @@ func TestUserStatusCounts(t *testing.T) {
 			t.Errorf("point %d is at %v, want %s", i, p["date"], want)
 		}
 	}
-	if got := ask(r.token(t, access.RoleOrganizationUserAdmin, organization), nil); len(got) != 3 {
+	if got := ask(r.Token(t, access.RoleOrganizationUserAdmin, organization), nil); len(got) != 3 {
 		t.Errorf("admin of the organization gets %d series, want 3", len(got))
 	}
-	if got := ask(r.token(t, access.RoleOrganizationUserAdmin, other), nil); len(got) != 0 {
+	if got := ask(r.Token(t, access.RoleOrganizationUserAdmin, other), nil); len(got) != 0 {
 		t.Errorf("admin of another organization gets %v", got)
 	}
-	if status, body := r.get(t, r.token(t, access.RoleProxy, everywhere), "/api/v2/insights/user-status-counts", nil); status != 403 {
+	if status, body := r.Get(t, r.Token(t, access.RoleProxy, servertest.Everywhere), "/api/v2/insights/user-status-counts", nil); status != 403 {
 		t.Errorf("who may not read users: %d %v", status, body)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/ingest"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -35,13 +36,13 @@ import (
 // agentStreamOf opens a stream of one of the company's agents.
 func agentStreamOf(t *testing.T, c *company, agent string) insightsv1.IngestService_StreamStatsClient {
 	t.Helper()
-	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(agent)}})
+	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(agent)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(as(context.Background(), secrets[0].Reveal()), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(context.Background(), secrets[0].Reveal()), time.Minute)
 	t.Cleanup(cancel)
-	stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(ctx)
+	stream, err := insightsv1.NewIngestServiceClient(c.Conn).StreamStats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (c *company) minutes(t *testing.T, day time.Time) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, _, err := c.store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
+	users, _, err := c.Store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,14 +103,14 @@ func TestStreamsOfOneAgent(t *testing.T) {
 	for range ingest.MaxAgentStreams {
 		last = agentStreamOf(t, c, c.agents[0])
 	}
-	secrets, err := c.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
+	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(as(t.Context(), secrets[0].Reveal()), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), secrets[0].Reveal()), time.Minute)
 	defer cancel()
 	another := func() error {
-		stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(ctx)
+		stream, err := insightsv1.NewIngestServiceClient(c.Conn).StreamStats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,9 +121,9 @@ func TestStreamsOfOneAgent(t *testing.T) {
 		t.Errorf("one stream more: %v", err)
 	}
 	agentStreamOf(t, c, c.agents[1])
-	controlPlane := as(t.Context(), c.token(t, access.RoleControlPlane, everywhere))
+	controlPlane := servertest.As(t.Context(), c.Token(t, access.RoleControlPlane, servertest.Everywhere))
 	for range ingest.MaxAgentStreams + 1 {
-		stream, err := insightsv1.NewIngestServiceClient(c.conn).StreamStats(controlPlane)
+		stream, err := insightsv1.NewIngestServiceClient(c.Conn).StreamStats(controlPlane)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +162,7 @@ func TestAcknowledgedIsAnswered(t *testing.T) {
 func TestStreamRejects(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	now := c.options.Clock()
+	now := c.Options.Clock()
 	agent := c.agents[0]
 	stream := agentStreamOf(t, c, agent)
 	old, ahead, long, negative, name := wiretest.SessionAt(agent, 1, now.Add(-8*24*time.Hour)), wiretest.SessionAt(agent, 2, now.Add(6*time.Minute)), wiretest.SessionAt(agent, 3, now), wiretest.SessionAt(agent, 4, now), wiretest.SessionAt(agent, 6, now)
@@ -197,7 +198,7 @@ func TestAgentReportsForItselfAlone(t *testing.T) {
 	c := newCompany(t)
 	for name, agent := range map[string]string{"another agent": c.agents[1], "an agent that does not exist": uuid.NewString()} {
 		stream := agentStreamOf(t, c, c.agents[0])
-		sendReports(t, stream, wiretest.SessionAt(agent, 1, c.options.Clock()))
+		sendReports(t, stream, wiretest.SessionAt(agent, 1, c.Options.Clock()))
 		if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
 			t.Errorf("a report for %s: %v", name, err)
 		}
@@ -208,9 +209,9 @@ func TestAgentReportsForItselfAlone(t *testing.T) {
 func TestMessageSizes(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
+	controlPlane := c.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	sized := func(size int) *insightsv1.ReportStatsRequest {
-		report := wiretest.SessionAt(c.agents[0], 1, c.options.Clock())
+		report := wiretest.SessionAt(c.agents[0], 1, c.Options.Clock())
 		message := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}}
 		report.DerpRegion = strings.Repeat("x", size-proto.Size(message)-4) // of its own key and length
 		for proto.Size(message) < size {
@@ -230,7 +231,7 @@ func TestMessageSizes(t *testing.T) {
 		}
 	}
 	for _, size := range []int{call.MaxMessage - 1, call.MaxMessage, call.MaxMessage + 1} {
-		answer, err := insightsv1.NewIngestServiceClient(c.conn).ReportStats(as(t.Context(), controlPlane), sized(size))
+		answer, err := insightsv1.NewIngestServiceClient(c.Conn).ReportStats(servertest.As(t.Context(), controlPlane), sized(size))
 		if fits := size <= call.MaxMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a message of a control plane of %d bytes: %v, %v", size, answer, err)
 		}
@@ -241,24 +242,24 @@ func TestMessageSizes(t *testing.T) {
 func TestUnknownAndDeletedAgents(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	controlPlane := c.token(t, access.RoleControlPlane, everywhere)
-	ingest := insightsv1.NewIngestServiceClient(c.conn)
+	controlPlane := c.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	ingest := insightsv1.NewIngestServiceClient(c.Conn)
 	agent, workspace := uuid.NewString(), uuid.NewString()
-	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(agent, 1, c.options.Clock().Add(time.Minute))}}
-	answer := must(t, ingest.ReportStats, controlPlane, report)
+	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(agent, 1, c.Options.Clock().Add(time.Minute))}}
+	answer := servertest.Must(t, ingest.ReportStats, controlPlane, report)
 	if len(answer.GetRejected()) != 1 || answer.GetRejected()[0].GetPermanent() || answer.GetAcknowledged() != 0 {
 		t.Errorf("unknown agent: %v", answer)
 	}
-	c.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{
+	c.Apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{
 		Workspaces: []*insightsv1.Workspace{{Id: workspace, OwnerId: c.user, TemplateId: c.templates[0].String(), Name: "new"}},
 		Agents:     []*insightsv1.Agent{{Id: agent, WorkspaceId: workspace, Name: "main"}},
 	})
-	if answer = must(t, ingest.ReportStats, controlPlane, report); answer.GetAcknowledged() != 1 {
+	if answer = servertest.Must(t, ingest.ReportStats, controlPlane, report); answer.GetAcknowledged() != 1 {
 		t.Errorf("known agent: %v", answer)
 	}
-	c.apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Workspaces: []string{workspace}}})
+	c.Apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Workspaces: []string{workspace}}})
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		answer = must(t, ingest.ReportStats, controlPlane, report)
+		answer = servertest.Must(t, ingest.ReportStats, controlPlane, report)
 		if len(answer.GetRejected()) == 1 && answer.GetRejected()[0].GetPermanent() {
 			break
 		}
@@ -281,7 +282,7 @@ func TestPoisonReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, v.Database, storetest.Now, nil)
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	var reports []*insightsv1.AgentReport
 	for i := range 200 {
 		report := wiretest.SessionAt(v.Agents[i%2][i%3].String(), 0, storetest.Now.Add(-time.Duration(i)*time.Minute))
@@ -290,7 +291,7 @@ func TestPoisonReport(t *testing.T) {
 		}
 		reports = append(reports, report)
 	}
-	answer := must(t, insightsv1.NewIngestServiceClient(r.conn).ReportStats, controlPlane, &insightsv1.ReportStatsRequest{Reports: reports})
+	answer := servertest.Must(t, insightsv1.NewIngestServiceClient(r.Conn).ReportStats, controlPlane, &insightsv1.ReportStatsRequest{Reports: reports})
 	if rejected := answer.GetRejected(); answer.GetAcknowledged() != 199 || len(rejected) != 1 || rejected[0].GetIndex() != 77 || !rejected[0].GetPermanent() {
 		t.Errorf("answer: %d acknowledged, rejected %v", answer.GetAcknowledged(), rejected)
 	}
@@ -304,7 +305,7 @@ func TestDrain(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
 			s, err := server.New(server.Options{
-				Store: f.Store, Logger: watchLog(t, f.Database), Clock: func() time.Time { return storetest.Now },
+				Store: f.Store, Logger: servertest.WatchLog(t, f.Database), Clock: func() time.Time { return storetest.Now },
 				GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
 				IngestMaxAge: 24 * time.Hour, ReportInterval: 30 * time.Second, UsageStats: true,
 			})
@@ -319,7 +320,7 @@ func TestDrain(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			c := &company{running: &running{&harness{Server: s, store: f.Store, conn: conn}}}
+			c := &company{running: &running{&servertest.Server{Server: s, Store: f.Store, Conn: conn}}}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
 			for i := range 100 {

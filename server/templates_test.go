@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -19,7 +20,7 @@ import (
 // list asks for a bare list over REST and returns the names in it.
 func (r *running) list(t testing.TB, token, path string) (names []string) {
 	t.Helper()
-	status, header, text := r.fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
+	status, header, text := r.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 	items := []struct{ Name string }{{"not a list"}}
 	if err := json.Unmarshal(text, &items); err != nil || status != 200 || items == nil {
 		t.Fatalf("%s: %d, %v, %v", path, status, items, err)
@@ -35,7 +36,7 @@ func (r *running) list(t testing.TB, token, path string) (names []string) {
 
 func TestLists(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			r := run(t, open(t), storetest.Now, nil)
@@ -53,12 +54,12 @@ func TestLists(t *testing.T) {
 				}
 				change.Templates = append(change.Templates, template)
 			}
-			r.apply(t, r.token(t, access.RoleControlPlane, everywhere), change)
+			r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), change)
 			grantee := uuid.New()
-			if _, err := r.store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: grantee, Role: access.RoleTemplateAdmin, TemplateID: templates[1]}); err != nil {
+			if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: grantee, Role: access.RoleTemplateAdmin, TemplateID: templates[1]}); err != nil {
 				t.Fatal(err)
 			}
-			secrets, err := r.store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindService, PrincipalID: grantee}})
+			secrets, err := r.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindService, PrincipalID: grantee}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,11 +67,11 @@ func TestLists(t *testing.T) {
 				token                    string
 				templates, organizations []string
 			}{
-				"owner":               {r.token(t, access.RoleOwner, everywhere), []string{"ansible", "cobol", "go"}, []string{"acme", "zoo"}},
-				"auditor of zoo":      {r.token(t, access.RoleOrganizationAuditor, organizations[0]), []string{"cobol", "go"}, []string{"zoo"}},
-				"auditor of empty":    {r.token(t, access.RoleOrganizationAuditor, organizations[2]), nil, nil},
+				"owner":               {r.Token(t, access.RoleOwner, servertest.Everywhere), []string{"ansible", "cobol", "go"}, []string{"acme", "zoo"}},
+				"auditor of zoo":      {r.Token(t, access.RoleOrganizationAuditor, organizations[0]), []string{"cobol", "go"}, []string{"zoo"}},
+				"auditor of empty":    {r.Token(t, access.RoleOrganizationAuditor, organizations[2]), nil, nil},
 				"admin of a template": {secrets[0].Reveal(), []string{"ansible"}, []string{"acme"}},
-				"proxy":               {r.token(t, access.RoleProxy, everywhere), nil, nil},
+				"proxy":               {r.Token(t, access.RoleProxy, servertest.Everywhere), nil, nil},
 			} {
 				if diff := cmp.Diff(c.templates, r.list(t, c.token, "/api/v2/templates")); diff != "" {
 					t.Errorf("%s, templates (-want +got):\n%s", name, diff)
@@ -111,10 +112,10 @@ func TestDefaultInterval(t *testing.T) {
 				}
 				change.Templates = append(change.Templates, template)
 			}
-			r.apply(t, r.token(t, access.RoleControlPlane, everywhere), change)
-			owner := r.token(t, access.RoleOwner, everywhere)
-			ask := insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights
-			answer := must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", Interval: "default"})
+			r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), change)
+			owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
+			ask := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights
+			answer := servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", Interval: "default"})
 			if got := answer.GetDefaultInterval(); got.GetInterval() != c.interval || got.GetReason() != c.reason {
 				t.Errorf("default: %v", got)
 			}
@@ -122,7 +123,7 @@ func TestDefaultInterval(t *testing.T) {
 			if got := answer.GetIntervalReports(); len(got) != want || got[0].GetInterval() != c.interval {
 				t.Errorf("%d intervals, want %d of a %s", len(got), want, c.interval)
 			}
-			answer = must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-01T00:00:00Z", Sections: []string{"interval_reports"}})
+			answer = servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-01T00:00:00Z", Sections: []string{"interval_reports"}})
 			if answer.GetDefaultInterval().GetReason() != c.reason || answer.GetReport() != nil {
 				t.Errorf("an answer without intervals: %v", answer)
 			}
@@ -134,7 +135,7 @@ func TestDefaultInterval(t *testing.T) {
 func TestPartialIntervals(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil) // noon of the 15th
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	for name, c := range map[string]struct {
 		start, end, interval, timezone string
 		want                           []bool
@@ -149,7 +150,7 @@ func TestPartialIntervals(t *testing.T) {
 		"a day that begins at one":   {"2019-09-08T04:00:00Z", "2019-09-10T00:00:00-03:00", "day", "America/Santiago", []bool{false, false}},
 		"the end of today elsewhere": {"2023-08-14T00:00:00+12:00", "2023-08-16T00:00:00+12:00", "day", "", []bool{false, false}},
 	} {
-		answer := must(t, insightsv1.NewInsightsServiceClient(r.conn).GetTemplateInsights, owner,
+		answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, owner,
 			&insightsv1.GetTemplateInsightsRequest{StartTime: c.start, EndTime: c.end, Interval: c.interval, Timezone: c.timezone})
 		var got []bool
 		for _, i := range answer.GetIntervalReports() {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -68,7 +69,7 @@ func TestValidation(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, storetest.SQLite(t), all.Clock.Now, nil)
-	owner := r.token(t, access.RoleOwner, everywhere)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	for _, c := range all.Cases {
 		t.Run(fmt.Sprintf("REST %s %s", c.Endpoint, c.Name), func(t *testing.T) { c.checkREST(t, r, owner) })
 		if req := c.request(); req != nil {
@@ -82,7 +83,7 @@ func (c validationCase) checkREST(t *testing.T, r *running, owner string) {
 	for name, value := range c.Params {
 		params.Set(name, value)
 	}
-	status, body := r.get(t, owner, c.Endpoint, params)
+	status, body := r.Get(t, owner, c.Endpoint, params)
 	if status != c.Expected.Status {
 		t.Fatalf("status %d, want %d: %v", status, c.Expected.Status, body)
 	}
@@ -105,9 +106,9 @@ func (c validationCase) checkREST(t *testing.T, r *running, owner string) {
 }
 
 func (c validationCase) checkGRPC(t *testing.T, r *running, owner string, req proto.Message) {
-	ctx, cancel := context.WithTimeout(as(t.Context(), owner), time.Minute)
+	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), owner), time.Minute)
 	defer cancel()
-	err := r.conn.Invoke(ctx, validatedQuestions[c.Endpoint].method, req, &emptypb.Empty{}) // only the error matters
+	err := r.Conn.Invoke(ctx, validatedQuestions[c.Endpoint].method, req, &emptypb.Empty{}) // only the error matters
 	if c.Expected.Status == 200 {
 		if err != nil {
 			t.Error(err)

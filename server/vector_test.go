@@ -16,6 +16,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -218,19 +219,19 @@ func (q vectorQuery) params() url.Values {
 // feed tells a server all that the vector says.
 func (v vector) feed(t *testing.T, r *running) {
 	t.Helper()
-	controlPlane := r.token(t, access.RoleControlPlane, everywhere)
-	r.apply(t, controlPlane, v.catalog())
-	r.reportEvents(t, controlPlane, v.events())
-	r.reportSessions(t, controlPlane, v.sessions())
+	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
+	r.Apply(t, controlPlane, v.catalog())
+	r.ReportEvents(t, controlPlane, v.events())
+	r.ReportSessions(t, controlPlane, v.sessions())
 	for batch := range slices.Chunk(v.reports(), 500) {
-		r.reportStats(t, controlPlane, batch)
+		r.ReportStats(t, controlPlane, batch)
 	}
 }
 
 // check asks a server for the vector's answer.
 func (v vector) check(t *testing.T, r *running, owner string) {
 	t.Helper()
-	status, body := r.get(t, owner, v.Query.Endpoint, v.Query.params())
+	status, body := r.Get(t, owner, v.Query.Endpoint, v.Query.params())
 	if status != v.ExpectedStatus {
 		t.Fatalf("status %d, want %d: %v", status, v.ExpectedStatus, body)
 	}
@@ -241,13 +242,13 @@ func (v vector) check(t *testing.T, r *running, owner string) {
 
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	for database, open := range databases {
+	for database, open := range servertest.Databases {
 		for name, v := range vectors(t) {
 			t.Run(database+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				r := run(t, open(t), v.Clock.Now, func(c *server.Options) { c.UsageStats = v.usageStats() })
 				v.feed(t, r)
-				v.check(t, r, r.token(t, access.RoleOwner, everywhere))
+				v.check(t, r, r.Token(t, access.RoleOwner, servertest.Everywhere))
 			})
 		}
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +8,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -22,16 +21,7 @@ func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 func TestRun(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	srv, err := server.New(server.Options{
-		Store: f.Store, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return storetest.Now }, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
-		IngestMaxAge: time.Hour, IngestMaxAhead: 100 * 365 * 24 * time.Hour, ReportInterval: time.Minute, UsageStats: true, // the agent's clock is the machine's
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- srv.Run(ctx) }()
+	srv := servertest.Run(t, f.Database, storetest.Now, func(o *server.Options) { o.IngestMaxAhead = 100 * 365 * 24 * time.Hour }) // the agent's clock is the machine's
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
 	if err != nil {
 		t.Fatal(err)
@@ -41,10 +31,6 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := run(exec.Command("true"), srv.GRPCAddress(), token, f.Agents[0][0].String(), "vscode"); err != nil {
-		t.Error(err)
-	}
-	stop()
-	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 	today := time.Now().UTC().Truncate(24 * time.Hour)

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -18,26 +18,9 @@ import (
 )
 
 // startAt runs a server in this process whose clock stands still.
-func startAt(t *testing.T, database string, now time.Time) *server.Server {
+func startAt(t *testing.T, database string, now time.Time) *servertest.Server {
 	t.Helper()
-	s, err := server.New(server.Options{
-		Store: storetest.Open(t, database, now), Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
-		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0",
-		IngestMaxAge: 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return servertest.Run(t, database, now, func(o *server.Options) { o.IngestMaxAge = 24 * time.Hour })
 }
 
 // Clocks of agents are wrong in every way, and those of two replicas differ by four seconds. What lies within the limits counts

@@ -1,16 +1,11 @@
-package server_test
+package servertest
 
 import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/url"
-	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -20,95 +15,6 @@ import (
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
-
-var (
-	// secretForms are what must never be written down: whole tokens, and JSON web tokens, which begin with {" in base64.
-	secretForms = regexp.MustCompile(`tia_[a-z2-7]{10}_[a-z2-7]{52}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`)
-	// encodedForms are long enough to hold a token in base64.
-	encodedForms = regexp.MustCompile(`[A-Za-z0-9+/_-]{88,}`)
-)
-
-// findSecret finds a secret in a text: the password of the database, or one of the forms above, in base64 too. It is empty if
-// there is none.
-func findSecret(text []byte, password string) string {
-	if password != "" && bytes.Contains(text, []byte(password)) {
-		return password
-	}
-	if found := secretForms.Find(text); found != nil {
-		return string(found)
-	}
-	for _, run := range encodedForms.FindAll(text, -1) {
-		for offset := range 4 { // where the encoding begins is not known
-			if found := secretForms.Find(decodePart(run[offset:])); found != nil {
-				return string(found)
-			}
-		}
-	}
-	return ""
-}
-
-// decodePart decodes base64 of either alphabet as far as it goes.
-func decodePart(run []byte) []byte {
-	decoded, _ := base64.RawStdEncoding.DecodeString(strings.NewReplacer("-", "+", "_", "/").Replace(string(run)))
-	return decoded
-}
-
-// watchedLog takes the log of a server at debug level, one line at a time: warnings go on to the test's output, and a line
-// with a secret is told of.
-type watchedLog struct {
-	password string
-	warnings io.Writer
-	leaked   func(line, secret string)
-}
-
-// Write implements [io.Writer].
-func (w watchedLog) Write(line []byte) (int, error) {
-	if secret := findSecret(line, w.password); secret != "" {
-		w.leaked(string(line), secret)
-	}
-	if bytes.Contains(line, []byte(" level=WARN ")) || bytes.Contains(line, []byte(" level=ERROR ")) {
-		return w.warnings.Write(line)
-	}
-	return len(line), nil
-}
-
-// watchLog returns the logger of a server in a test, which fails when a secret is logged. What is logged goes to the other
-// writers as well.
-func watchLog(t testing.TB, database string, others ...io.Writer) *slog.Logger {
-	watched := watchedLog{passwordOf(database), t.Output(), func(line, secret string) { t.Errorf("the log holds the secret %s: %s", secret, line) }}
-	return slog.New(slog.NewTextHandler(io.MultiWriter(append(others, watched)...), &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// passwordOf is the password in the name of a database.
-func passwordOf(database string) string {
-	u, err := url.Parse(database)
-	if err != nil {
-		return ""
-	}
-	password, _ := u.User.Password()
-	return password
-}
-
-// logBuffer keeps what a server logs.
-type logBuffer struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-// Write implements [io.Writer].
-func (b *logBuffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lines = append(b.lines, string(line))
-	return len(line), nil
-}
-
-// all is what was logged so far.
-func (b *logBuffer) all() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.lines)
-}
 
 // What watches the logs of all servers in tests finds what it is to find, however it gets there.
 func TestWatchedLogFindsSecrets(t *testing.T) {
