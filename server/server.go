@@ -1,3 +1,8 @@
+// Package server puts the rooms below it together and serves them: options, listeners, TLS, start, health and drain. It
+// knows the order in which things start and stop, and nothing of what a report, a question or a metric means.
+//
+// Every call, over gRPC or REST, passes the same chain of interceptors. A report goes through one group commit into the
+// store; a question becomes one window and one pass over the store. docs/architecture.md has the way through the rooms.
 package server
 
 import (

@@ -1,3 +1,5 @@
+// Package background runs work that no call waits for: again and again, with a deadline, and so that a panic ends one piece
+// of it only. It knows nothing of what the work is.
 package background
 
 import (

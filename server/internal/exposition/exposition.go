@@ -1,3 +1,5 @@
+// Package exposition writes metric families and their series as text that Prometheus reads. Producers hand it series from
+// memory. It knows nothing of what the families mean, and asks no database during a scrape.
 package exposition
 
 import (

@@ -1,3 +1,5 @@
+// Package gauges reads the database in the background and keeps snapshots of it as metric families: the deployment every
+// 30 seconds, the insights of the last five minutes every 15. It knows nothing of calls, callers and streams.
 package gauges
 
 import (

@@ -1,3 +1,6 @@
+// Package guard is the chain of interceptors that every call passes: metrics, log, errors, deadline, recovery,
+// authentication, rate, access and audit. It knows tokens, JSON web tokens and session keys of Coder, and the access rules
+// of the contract; it knows nothing of what a call does once it is let in.
 package guard
 
 import (

@@ -1,3 +1,6 @@
+// Package ingest takes what agents, proxies and the control plane report: it checks a message, finds where its usage goes,
+// and acknowledges it when the commit that holds it has returned. It also runs folding and retention. It knows nothing of
+// questions.
 package ingest
 
 import (

@@ -1,3 +1,6 @@
+// Package insights answers questions: it turns a request into a window, asks the store once, and puts the counts into the
+// messages of the contract. It knows nothing of where usage comes from, of HTTP, and of who may ask: the guard has decided
+// that before.
 package insights
 
 import (

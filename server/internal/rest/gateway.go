@@ -1,3 +1,6 @@
+// Package rest serves HTTP: the gateway that turns REST calls into calls of the gRPC server, JSON, exported files, sign-in
+// and the files of the web page. It has no rights of its own and reads no data but through the gRPC server, so that no REST
+// call walks round the guard.
 package rest
 
 import (

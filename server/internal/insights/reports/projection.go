@@ -1,3 +1,5 @@
+// Package reports is the arithmetic that reports make of answers. It works on plain numbers and knows nothing of messages,
+// the store or time.
 package reports
 
 import (
