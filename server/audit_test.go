@@ -102,7 +102,7 @@ func TestAuditTrail(t *testing.T) {
 					t.Errorf("%s reads the trail", role)
 				}
 			}
-			if _, err := p.Store.Expire(t.Context(), store.Horizons{Audit: p.Options.Clock().Add(time.Second)}); err != nil {
+			if _, err := p.Expire(t.Context(), store.Horizons{Audit: p.Options.Clock().Add(time.Second)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{}); len(got) != 0 {

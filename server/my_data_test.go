@@ -59,7 +59,7 @@ func TestGetMyData(t *testing.T) {
 			ask(monday, tuesday, "user1")                                      // for somebody else
 			ask(monday, tuesday, "ER0", p.Templates[0].String())
 			elsewhere := p.Token(t, access.RoleOrganizationAuditor, uuid.New()) // who may not see it
-			if err := p.Store.RecordAudit(t.Context(), access.KindService, p.principal(t, elsewhere), "GetUserActivity", `{}`); err != nil {
+			if err := p.RecordAudit(t.Context(), access.KindService, p.principal(t, elsewhere), "GetUserActivity", `{}`); err != nil {
 				t.Fatal(err)
 			}
 

@@ -37,7 +37,7 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 // kept is how many minutes of use and how many latencies of everyone are stored.
 func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 	t.Helper()
-	users, total, err := p.Store.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
+	users, total, err := p.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ type World struct {
 	Things       map[string]Thing
 }
 
+// NewWorld puts a world into a server.
 func NewWorld(t *testing.T, s *Server) *World {
 	t.Helper()
 	w := &World{server: s, owner: uuid.NewString(), Things: map[string]Thing{
@@ -71,6 +72,7 @@ func NewWorld(t *testing.T, s *Server) *World {
 	return w
 }
 
+// Used is a report of a minute in which the agent of a thing was used over SSH.
 func Used(x Thing, at time.Time, sequence int) *insightsv1.AgentReport {
 	return &insightsv1.AgentReport{
 		AgentId: x.Agent.String(), Sequence: uint64(sequence), CollectedAt: timestamppb.New(at), ConnectionCount: 1, ConnectionMedianLatencyMs: 5,

@@ -36,6 +36,7 @@ type Access struct {
 	cookie   guard.SessionCookie
 }
 
+// NewAccess is the AccessService. insights tells whose days a caller may ask about, and cookie is where a browser keeps a session.
 func NewAccess(s *store.Store, clock func() time.Time, insights *insights.Service, cookie guard.SessionCookie) *Access {
 	return &Access{store: s, clock: clock, insights: insights, cookie: cookie}
 }

@@ -22,6 +22,7 @@ type Catalog struct {
 	store *store.Store
 }
 
+// NewCatalog is the CatalogService.
 func NewCatalog(s *store.Store) *Catalog { return &Catalog{store: s} }
 
 // ApplyCatalog implements [insightsv1.CatalogServiceServer].

@@ -44,6 +44,7 @@ type Erasures struct {
 	seen int64 // tombstones
 }
 
+// NewErasures lets the memory of a server follow the database. forget are what forgets what is remembered of users.
 func NewErasures(s *store.Store, logger *slog.Logger, forget ...func(context.Context) error) *Erasures {
 	return &Erasures{store: s, logger: logger, forget: forget}
 }

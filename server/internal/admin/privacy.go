@@ -13,6 +13,7 @@ type Privacy struct {
 	erasures *Erasures
 }
 
+// NewPrivacy is the PrivacyService.
 func NewPrivacy(s *store.Store, e *Erasures) *Privacy {
 	return &Privacy{store: s, erasures: e}
 }

@@ -171,6 +171,7 @@ func TooMany(wait time.Duration) error {
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 }
 
+// OneOf is the error for a field whose value is none of a list.
 func OneOf(field string, values ...string) error {
 	return Invalid(MessageInvalidValue, FieldError{field, fmt.Sprintf("must be one of %v", values)})
 }

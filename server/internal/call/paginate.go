@@ -28,6 +28,7 @@ type Position struct {
 	ID   string
 }
 
+// Compare orders positions as their lists are ordered.
 func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Rank, q.Rank), cmp.Compare(p.ID, q.ID))
 }
@@ -46,6 +47,7 @@ type page struct {
 	question uint64
 }
 
+// ErrPageToken is the error for a page token that is none, or that of another list.
 var ErrPageToken = Invalid(MessageInvalidValue, FieldError{"page_token", "is not one of this list"})
 
 // OpenPage reads which page a request asks for. Without a size the page has the standard size; 0 is everything.

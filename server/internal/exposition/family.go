@@ -14,6 +14,7 @@ import (
 // FamilyKind is the type of a family, as both formats spell it.
 type FamilyKind string
 
+// Kinds of families.
 const (
 	CounterFamily   FamilyKind = "counter"
 	GaugeFamily     FamilyKind = "gauge"

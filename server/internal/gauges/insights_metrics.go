@@ -58,6 +58,7 @@ type Usage struct {
 	snapshot atomic.Pointer[exposition.Samples]
 }
 
+// NewUsage makes the collector of the usage of the last five minutes.
 func NewUsage(o Options) *Usage {
 	return &Usage{store: o.Store, clock: o.Clock, logger: o.Logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
 }

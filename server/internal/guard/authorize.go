@@ -24,6 +24,7 @@ import (
 // when it is switched on. Nothing else is.
 var publicServices = []string{"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 
+// IsPublic is whether a method is outside of the access rules.
 func IsPublic(method string) bool {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	return slices.Contains(publicServices, service)
@@ -80,6 +81,7 @@ func ReadRules(served map[string]grpc.ServiceInfo) (Rules, error) {
 	return all, nil
 }
 
+// ReadRule reads the access rule of an RPC; to have none is an error.
 func ReadRule(method protoreflect.MethodDescriptor) (Rule, error) {
 	if !proto.HasExtension(method.Options(), insightsv1.E_Access) {
 		return Rule{}, errors.New("there is none")

@@ -141,7 +141,6 @@ func TestFailedAuthentications(t *testing.T) {
 	if err := enter(neighbor, "tia_x"); status.Code(call.ErrorOf(err)) != codes.Unauthenticated {
 		t.Errorf("a guess from another address: %v", err)
 	}
-
 }
 
 // What is remembered of callers is bounded.

@@ -180,6 +180,7 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
 }
 
+// ConnectionLatency writes a latency as the contract does.
 func ConnectionLatency(l store.Latency) *insightsv1.ConnectionLatency {
 	return &insightsv1.ConnectionLatency{P50: l.P50, P95: l.P95, Samples: l.Samples, Rating: rating(l.P50)}
 }

@@ -172,6 +172,7 @@ const pingTimeout = 5 * time.Second
 // maxAnswer bounds the answers that the gateway turns into JSON.
 const maxAnswer = 64 << 20
 
+// Close ends the connections to the gRPC server.
 func (g *Gateway) Close() error { return g.connection.Close() }
 
 // clientAddress is the address of the client, or what a trusted proxy says it is: the last address in X-Forwarded-For

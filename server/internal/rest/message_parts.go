@@ -23,6 +23,7 @@ var errParts = fmt.Errorf("more than %d parts in one message; send fewer at once
 // partsCodec is the codec of protobuf for messages of no more than so many parts.
 type partsCodec struct{ encoding.CodecV2 }
 
+// NewPartsCodec is the codec of gRPC for messages of no more than so many parts.
 func NewPartsCodec() partsCodec { return partsCodec{encoding.GetCodecV2("proto")} }
 
 // Unmarshal implements [encoding.CodecV2].

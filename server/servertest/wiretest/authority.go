@@ -19,6 +19,7 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
+// NewAuthority makes an authority of certificates.
 func NewAuthority(t *testing.T) authority {
 	t.Helper()
 	pair, _ := SelfSigned(t)
@@ -54,6 +55,7 @@ func (a authority) Sign(t *testing.T, valid time.Duration, names ...string) []tl
 	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 }
 
+// SelfSigned is a certificate for 127.0.0.1, and those to believe it by.
 func SelfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

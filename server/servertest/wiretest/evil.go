@@ -17,6 +17,7 @@ var (
 		"10000-01-01T00:00:00Z", "9999-12-31T00:00:00.5Z", "2023-08-15t00:00:00z", "2023-08-15T00:00:00+13:07", "2023-08-15T00:00:00+25:00",
 		"2023-08-15T00:00:00-99:99", "2023-08-15T00:00:00+15:00", "2023-08-15T00:00:00-12:15", "2023-08-15 00:00:00Z", "1692057600", "2023-08-15T00:00:00Z ",
 	}, evilTexts...)
+	// EvilZones are no names of time zones.
 	EvilZones = append([]string{"Local", "local", "/etc/passwd", "../UTC", "UTC\x00", "Europe/Berlin\n", "posixrules", "Europe", "europe/berlin", "+02:00", "Mars/Olympus"}, evilTexts...)
 	evilIDs   = append([]string{"00000000-0000-0000-0000-00000000000", "00000000-0000-0000-0000-00000000000g"}, evilTexts...)
 )

@@ -25,6 +25,7 @@ type issuer struct {
 	Redeem func(url.Values) (int, any) // answers who brings a code
 }
 
+// NewIssuer starts an OIDC issuer that ends with the test.
 func NewIssuer(t testing.TB) *issuer {
 	t.Helper()
 	i := &issuer{}

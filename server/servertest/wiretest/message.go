@@ -13,6 +13,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
 
+// Metric is a series that an agent forwards; labels are names and values in turn.
 func Metric(name, kind string, value float64, labels ...string) *insightsv1.Metric {
 	m := &insightsv1.Metric{Name: name, Type: kind, Value: value, Labels: map[string]string{}}
 	for i := 0; i < len(labels); i += 2 {
@@ -21,6 +22,7 @@ func Metric(name, kind string, value float64, labels ...string) *insightsv1.Metr
 	return m
 }
 
+// Agent is the id of an agent.
 const Agent = "11111111-1111-4111-8111-111111111111"
 
 // Marshal is a message as it travels.
@@ -63,6 +65,7 @@ func EachText(value any, f func(string)) {
 	}
 }
 
+// Week is the window of a question over REST.
 const Week = "start_time=2023-08-07T00:00:00Z&end_time=2023-08-14T00:00:00Z"
 
 // SessionAt is a report of an open editor.
@@ -72,6 +75,7 @@ func SessionAt(agent string, sequence uint64, at time.Time) *insightsv1.AgentRep
 	}
 }
 
+// Instant reads a time of RFC 3339.
 func Instant(t testing.TB, text string) time.Time {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, text)

@@ -26,12 +26,14 @@ func SeriesOf(t *testing.T, lines string) map[string]float64 {
 	return samples
 }
 
+// SeriesName is the name of a series as ParseMetrics tells it.
 func SeriesName(name string, l map[string]string) string {
 	all := map[string]string{model.MetricNameLabel: name}
 	maps.Copy(all, l)
 	return labels.FromMap(all).String()
 }
 
+// OnEachDatabase runs a test on SQLite and on Postgres.
 func OnEachDatabase(t *testing.T, test func(t *testing.T, database string)) {
 	t.Parallel()
 	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
@@ -42,6 +44,7 @@ func OnEachDatabase(t *testing.T, test func(t *testing.T, database string)) {
 	}
 }
 
+// OpenMetrics is the media type that asks for OpenMetrics.
 const OpenMetrics = "application/openmetrics-text; version=1.0.0"
 
 // Scrape asks a handler for its metrics in a format and returns the type and the text.
