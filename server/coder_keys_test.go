@@ -588,11 +588,12 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 			}
 		})
 	}
-	for i := range 2 * 100 { // twice the calls that one connection of the gateway holds
-		ask(fmt.Sprintf("madeup%04d-0123456789abcdefghijkl", i))
-	}
 	for range 16 { // as many as one principal may ask at a time, and more
 		ask(key)
+	}
+	wiretest.WaitFor(t, 10*time.Second, "a call to Coder", func() bool { return hanging.Load() > 0 })
+	for i := range 2 * 100 { // twice the calls that one connection of the gateway holds
+		ask(fmt.Sprintf("madeup%04d-0123456789abcdefghijkl", i))
 	}
 	wiretest.WaitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= guard.MaxCoderCalls })
 	for range 20 {

@@ -17,6 +17,7 @@ func TestIsWholeKey(t *testing.T) {
 		`"scopes": ["coder:all"], "allow_list": ["*:*"]`:           true,
 		`"scope": ""`: false,
 		`"scopes": ["user:read"], "SCOPES": ["coder:all"]`: false,
+		`"scopes": ["user:read"], "scopes": ["coder:all"]`: false,
 		`"SCOPE": "all"`: false,
 		`"scope": "application_connect", "Scope": "all"`:                               false,
 		`"scope": "all", "scopes": ["user:read"], "scopes": null`:                      false,
