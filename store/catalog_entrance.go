@@ -83,14 +83,6 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 	return c, e, nil
 }
 
-// idIn is what an id is mapped to, if it is.
-func idIn(m map[uuid.UUID]uuid.UUID, id uuid.UUID) uuid.UUID {
-	if other, mapped := m[id]; mapped {
-		return other
-	}
-	return id
-}
-
 // settle gives users who were written the ids that they shall have, and seals who has a pseudonym.
 func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
 	for _, id := range written {

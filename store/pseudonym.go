@@ -77,6 +77,14 @@ func (s *Store) keptAs(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID,
 	return kept, nil
 }
 
+// idIn is what an id is mapped to, if it is.
+func idIn(m map[uuid.UUID]uuid.UUID, id uuid.UUID) uuid.UUID {
+	if other, mapped := m[id]; mapped {
+		return other
+	}
+	return id
+}
+
 // idsToKeep returns the ids under which something of users may be kept; those who were erased are absent. Users of whom no catalog
 // tells get a pseudonym if any mode hides names: theirs may.
 func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
@@ -182,12 +190,4 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 		return fmt.Errorf("move user: %w", err)
 	}
 	return nil
-}
-
-// hideIDs is a text with the ids of users replaced by those under which they are kept, and all ids in lower case.
-func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
-	kept, err := s.keptAs(s.lookups.WithContext(ctx), idsIn(text))
-	return replaceIDs(text, func(id uuid.UUID) (string, bool) {
-		return idIn(kept, id).String(), true
-	}), err
 }

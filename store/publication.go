@@ -152,14 +152,6 @@ func (s *set[T]) add(member T) {
 
 func (s set[T]) list() []T { return slices.Sorted(maps.Keys(s)) }
 
-// ofEntry is of for a question that does not tell editors apart.
-func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
-	if kind == minute.Session {
-		return entryOf(app), minute.NoChannel
-	}
-	return c.of(template, kind, app)
-}
-
 // PublishedParameters is ParameterUsage of published atoms alone: of each workspace the newest build of each day counts. Values
 // that nobody chose are not told.
 func (s *Store) PublishedParameters(ctx context.Context, scope access.Scope, days []minute.Window, floor int) ([]ParameterUsage, error) {

@@ -180,15 +180,6 @@ func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
 	return slices.Compact(changed), nil
 }
 
-// GroupsOf returns the ids of the groups of an organization.
-func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
-	var ids []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
-		return nil, fmt.Errorf("read groups: %w", err)
-	}
-	return ids, nil
-}
-
 // UnstoredBuilds returns the builds of which no event as new as theirs is kept.
 func (s *Store) UnstoredBuilds(ctx context.Context, builds []Build) ([]Build, error) {
 	newest := make(map[uuid.UUID]Instant, len(builds))
