@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // Placement says whose usage the reports of an agent are: what the catalog knows of it at this moment.
@@ -25,16 +26,34 @@ type Placement struct {
 // Directory answers where agents belong from memory. It is refreshed every second with what changed, by whichever
 // server, so it is at most that much behind the catalog.
 type Directory struct {
-	store *Store
+	store  *Store
+	memory atomic.Pointer[memory]
 
-	mu       sync.RWMutex
-	agents   map[uuid.UUID]knownAgent // another map after Forget: what was read before it goes where nobody looks
-	subjects map[uuid.UUID]int64      // likewise
-	next     *lookup                  // which others may still join
+	mu   sync.Mutex
+	next *lookup // which others may still join
 
 	looking chan struct{}                // holds one for each lookup at work
 	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
 	seen    changes                      // by Refresh
+}
+
+// memory is what a directory remembers. Forget begins another one: what was read before goes into the old one, where nobody looks.
+type memory struct {
+	agents   *lru.Cache[uuid.UUID, knownAgent]
+	subjects *lru.Cache[uuid.UUID, int64]
+}
+
+func newMemory() *memory {
+	return &memory{newLRU[uuid.UUID, knownAgent](maxDirectory), newLRU[uuid.UUID, int64](maxDirectory)}
+}
+
+// newLRU makes a cache of a size above zero, which cannot fail.
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err)
+	}
+	return cache
 }
 
 // changes tells one state of the latest changes of workspaces from another.
@@ -65,12 +84,14 @@ const (
 	maxLooking = 2   // lookups at work; who comes meanwhile shares the next
 )
 
-// maxDirectory bounds the entries of each map of a directory: about 150 MB when full.
+// maxDirectory bounds the agents and the users that a directory remembers: about 280 MB and 130 MB when full.
 const maxDirectory = 1 << 20
 
 // NewDirectory returns an empty directory. Its owner calls Refresh.
 func (s *Store) NewDirectory() *Directory {
-	return &Directory{store: s, agents: map[uuid.UUID]knownAgent{}, subjects: map[uuid.UUID]int64{}, looking: make(chan struct{}, maxLooking)}
+	d := &Directory{store: s, looking: make(chan struct{}, maxLooking)}
+	d.memory.Store(newMemory())
+	return d
 }
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
@@ -105,10 +126,7 @@ func (d *Directory) refreshModes(ctx context.Context) (PrivacyModes, error) {
 
 // place finds an agent in memory, or else in the catalog.
 func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgent, ok bool, err error) {
-	d.mu.RLock()
-	known, ok = d.agents[agent]
-	d.mu.RUnlock()
-	if ok {
+	if known, ok = d.memory.Load().agents.Get(agent); ok {
 		return known, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -154,28 +172,22 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	if d.next == l {
 		d.next = nil
 	}
-	agents := d.agents
+	agents := d.memory.Load().agents
 	d.mu.Unlock()
 	// Those who wait need the modes as well: when a server starts they are read here, and not by each of them.
 	if _, l.err = d.PrivacyModes(ctx); l.err == nil {
 		l.found, l.err = d.store.placements(ctx, l.agents)
 	}
 	l.abandoned = l.err != nil && ctx.Err() != nil
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for agent, known := range l.found {
-		makeRoom(agents)
-		agents[agent] = known
+		agents.Add(agent, known)
 	}
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
 func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64, ok bool, err error) {
-	d.mu.RLock()
-	remembered := d.subjects
-	subject, ok = remembered[user]
-	d.mu.RUnlock()
-	if ok {
+	remembered := d.memory.Load().subjects
+	if subject, ok = remembered.Get(user); ok {
 		return subject, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -195,22 +207,8 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	if err != nil || subjects[kept] == 0 {
 		return 0, false, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	makeRoom(remembered)
-	remembered[user] = subjects[kept]
+	remembered.Add(user, subjects[kept])
 	return subjects[kept], true, nil
-}
-
-// makeRoom drops an entry, whichever comes first, when a map is full.
-func makeRoom[V any](m map[uuid.UUID]V) {
-	if len(m) < maxDirectory {
-		return
-	}
-	for key := range m {
-		delete(m, key)
-		return
-	}
 }
 
 // directoryOverlap is how far Refresh looks back: longer than clocks of servers differ and than a change of the
@@ -243,11 +241,10 @@ func (d *Directory) Refresh(ctx context.Context) error {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
 	d.seen = now
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	agents := d.memory.Load().agents
 	for _, c := range changed {
-		if known, ok := d.agents[c.ID]; ok && !known.changed.Equal(c.ChangedAt.Time) {
-			delete(d.agents, c.ID)
+		if known, ok := agents.Peek(c.ID); ok && !known.changed.Equal(c.ChangedAt.Time) {
+			agents.Remove(c.ID)
 		}
 	}
 	return nil
@@ -255,10 +252,7 @@ func (d *Directory) Refresh(ctx context.Context) error {
 
 // Forget forgets everything, because users were erased.
 func (d *Directory) Forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.agents = map[uuid.UUID]knownAgent{}
-	d.subjects = map[uuid.UUID]int64{}
+	d.memory.Store(newMemory())
 }
 
 // placements reads where those agents belong that are in the catalog. Owners who report for the first time get a subject.

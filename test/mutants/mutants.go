@@ -267,7 +267,7 @@ var mutants = []mutant{
 	},
 	{
 		"what is read while somebody is erased is remembered", "store/directory.go",
-		"	d.agents = map[uuid.UUID]knownAgent{}\n", "	clear(d.agents)\n",
+		"	d.memory.Store(newMemory())\n}\n", "	d.memory.Load().agents.Purge()\n	d.memory.Load().subjects.Purge()\n}\n",
 		"store", "TestDirectoryForgetsWhatIsBeingRead",
 	},
 	{
