@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -360,7 +359,7 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
-		x.ChangedAt = At(time.Now())
+		x.ChangedAt = changeTime()
 		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
 			return needsKey, false
 		}
@@ -437,9 +436,9 @@ func (a *applier) markDeleted(c Catalog) error {
 			}
 		}
 	}
-	// The directory of every server learns of changes by this column: it is about real time, whatever the clock says.
+	// The directory of every server learns of changes by this column.
 	for batch := range slices.Chunk(append(touched, workspaces...), writeBatch) {
-		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", At(time.Now())).Error; err != nil {
+		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", changeTime()).Error; err != nil {
 			return fmt.Errorf("mark workspaces as changed: %w", err)
 		}
 	}

@@ -215,6 +215,10 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
+// changeTime is the moment that a workspace gets as changed_at when it is written. It is that of the real clock, because every
+// directory looks for the changes of the last seconds, and the clock of a store may stand still.
+func changeTime() Instant { return At(time.Now()) }
+
 // Refresh reads the privacy modes and forgets the agents of workspaces that changed since they were looked up. It is called by
 // one at a time.
 func (d *Directory) Refresh(ctx context.Context) error {
@@ -223,7 +227,7 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	}
 	// The moment moves in steps, so that the same changes are the same until there is another one: after a large one all of
 	// it is read once and not every second.
-	now := changes{since: At(time.Now().Truncate(directoryOverlap).Add(-directoryOverlap))}
+	now := changes{since: At(changeTime().Truncate(directoryOverlap).Add(-directoryOverlap))}
 	db := d.store.lookups.WithContext(ctx)
 	if err := db.Raw(`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since).Row().Scan(&now.count, &now.sum); err != nil {
 		return fmt.Errorf("refresh directory: look for changes: %w", err)

@@ -217,7 +217,7 @@ func (e *eraser) workspaces() error {
 			return err
 		}
 		left := Workspace{
-			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: At(time.Now()),
+			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: changeTime(),
 		}
 		if err := e.builds(w.ID, left.ID); err != nil {
 			return err

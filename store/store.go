@@ -136,7 +136,8 @@ func (s *Store) String() string { return s.dialect.String() }
 // commit.
 const conflictPatience = 10 * time.Second
 
-// retryConflicts runs f again when another transaction was in its way.
+// retryConflicts runs f again when another transaction was in its way. It counts patience by the real clock: one that stands still
+// would never end it.
 func retryConflicts(ctx context.Context, f func() error) error {
 	begin := time.Now()
 	for attempt := 1; ; attempt++ {
