@@ -10,10 +10,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// erasedWord stands in the audit trail where there was a name or an id.
+// erasedWord replaces the names and ids of erased users in the audit trail.
 const erasedWord = "erased"
 
-// withoutErased is a text without the ids of users who were erased, and of what was theirs. Without the privacy key nobody can tell.
+// withoutErased replaces the ids of erased users, and the ids of their workspaces and agents, in a text. Without the privacy key nobody
+// can tell these ids from others, and the text stays as it is.
 func (s *Store) withoutErased(ctx context.Context, text string) (string, error) {
 	ids := idsIn(text)
 	if s.key == nil || len(ids) == 0 {
@@ -26,7 +27,7 @@ func (s *Store) withoutErased(ctx context.Context, text string) (string, error) 
 	return replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, erased[id] }), nil
 }
 
-// hideIDs is a text with the ids of users replaced by those under which they are kept, and all ids in lower case.
+// hideIDs replaces the ids of users in a text by their pseudonyms, and writes all ids in lower case.
 func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
 	kept, err := s.keptAs(s.lookups.WithContext(ctx), idsIn(text))
 	return replaceIDs(text, func(id uuid.UUID) (string, bool) {
@@ -36,7 +37,7 @@ func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
 
 var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// idsIn are the ids that a text names, in lower or upper case.
+// idsIn returns the ids in a text. They may be in lower or upper case.
 func idsIn(text string) []uuid.UUID {
 	var ids []uuid.UUID
 	for _, id := range idPattern.FindAllString(text, -1) {
@@ -45,7 +46,7 @@ func idsIn(text string) []uuid.UUID {
 	return ids
 }
 
-// replaceIDs replaces those ids in a text that by has something for.
+// replaceIDs replaces an id in a text if the function by returns true and the text to take its place.
 func replaceIDs(text string, by func(uuid.UUID) (string, bool)) string {
 	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
 		if other, replaced := by(uuid.MustParse(id)); replaced {
@@ -55,15 +56,15 @@ func replaceIDs(text string, by func(uuid.UUID) (string, bool)) string {
 	})
 }
 
-// likeEscaper makes a text a pattern that only itself matches, where ! escapes.
+// likeEscaper makes a pattern of LIKE that matches the given text and no other one. The character ! escapes.
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
-// inJSON is a text as it stands within the texts of JSON.
+// inJSON writes a text as a string of JSON has it, without the quotes around.
 func inJSON(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
 }
 
-// replaceWord replaces a word, in lower or upper case, where no other letters or digits touch it.
+// replaceWord replaces a word in a text. It ignores the case, and leaves the word alone where a letter or a digit touches it.
 func replaceWord(text, word, by string) string {
 	if word == "" {
 		return text

@@ -11,7 +11,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Placement says whose usage the reports of an agent are: what the catalog knows of it at this moment.
+// Placement says where the reports of an agent belong, as the catalog has it at this moment.
 type Placement struct {
 	Agent        uuid.UUID
 	Workspace    uuid.UUID
@@ -23,21 +23,22 @@ type Placement struct {
 	Mode         PrivacyMode // of the organization
 }
 
-// Directory answers where agents belong from memory. It is refreshed every second with what changed, by whichever
-// server, so it is at most that much behind the catalog.
+// Directory remembers where agents belong. Its owner refreshes it every second with the changes that any server made, so a Directory is
+// at most one second behind the catalog.
 type Directory struct {
 	store  *Store
 	memory atomic.Pointer[memory]
 
 	mu   sync.Mutex
-	next *lookup // which others may still join
+	next *lookup // the lookup that callers may still join; nil: none
 
 	looking chan struct{}                // holds one for each lookup at work
 	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
-	seen    changes                      // by Refresh
+	seen    changes                      // the changes that the last Refresh read
 }
 
-// memory is what a directory remembers. Forget begins another one: what was read before goes into the old one, where nobody looks.
+// memory holds the placements and the subjects that a directory remembers. Forget replaces the memory by an empty one: a lookup that
+// began before Forget writes into the old memory, which nobody reads any more.
 type memory struct {
 	agents   *lru.Cache[uuid.UUID, knownAgent]
 	subjects *lru.Cache[uuid.UUID, int64]
@@ -56,32 +57,32 @@ func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 	return cache
 }
 
-// changes tells one state of the latest changes of workspaces from another.
+// changes is a fingerprint of the latest changes of workspaces: another change makes another fingerprint.
 type changes struct {
 	since Instant
 	count int64
-	sum   int64 // of the microseconds since then: also a change by a server whose clock is behind makes it another one
+	sum   int64 // of the microseconds from since to each change; a change by a server with a slow clock changes the sum, not the maximum
 }
 
-// knownAgent is a placement as of a change of its workspace.
+// knownAgent is the placement of an agent, with the time of the last change of its workspace that the placement includes.
 type knownAgent struct {
 	Placement
 	changed Instant
 }
 
-// lookup is one statement for the agents that many look for at the same time, as they do when a server starts.
+// lookup is one statement for the agents of many callers, who all ask at the same time when a server starts.
 type lookup struct {
 	agents []uuid.UUID
-	ended  chan struct{} // closed when the rest is known
+	ended  chan struct{} // closed when the fields below are set
 
 	found     map[uuid.UUID]knownAgent
 	err       error
-	abandoned bool // who made it did not wait for it
+	abandoned bool // the caller that ran it gave up; the others ask again
 }
 
 const (
 	maxLookup  = 500 // agents of a lookup
-	maxLooking = 2   // lookups at work; who comes meanwhile shares the next
+	maxLooking = 2   // lookups at work; callers that come meanwhile share the next lookup
 )
 
 // maxDirectory bounds the agents and the users that a directory remembers: about 280 MB and 130 MB when full.
@@ -124,7 +125,7 @@ func (d *Directory) refreshModes(ctx context.Context) (PrivacyModes, error) {
 	return modes, err
 }
 
-// place finds an agent in memory, or else in the catalog.
+// place returns the placement of an agent from memory, or else from the catalog.
 func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgent, ok bool, err error) {
 	if known, ok = d.memory.Load().agents.Get(agent); ok {
 		return known, true, nil
@@ -148,7 +149,7 @@ func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgen
 	return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
 }
 
-// join adds an agent to the next lookup. Who is the first of it has to run it.
+// join adds an agent to the next lookup. The first caller of a lookup has to run it.
 func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -159,7 +160,7 @@ func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
 	return d.next, first
 }
 
-// run waits for its turn, lets nobody else join any more, and reads.
+// run waits until fewer than maxLooking lookups are at work, closes the lookup for further callers, and executes it.
 func (d *Directory) run(ctx context.Context, l *lookup) {
 	defer close(l.ended)
 	l.abandoned = true // should this panic
@@ -174,7 +175,7 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	}
 	agents := d.memory.Load().agents
 	d.mu.Unlock()
-	// Those who wait need the modes as well: when a server starts they are read here, and not by each of them.
+	// Every caller of the lookup needs the modes as well: when a server starts, one reads them here for all.
 	if _, l.err = d.PrivacyModes(ctx); l.err == nil {
 		l.found, l.err = d.store.placements(ctx, l.agents)
 	}
@@ -211,7 +212,7 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	return subjects[kept], true, nil
 }
 
-// directoryOverlap is how far Refresh looks back: longer than clocks of servers differ and than a change of the
+// directoryOverlap is how far Refresh looks back. It is longer than the clocks of servers differ, and longer than a change of the
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
@@ -219,14 +220,14 @@ const directoryOverlap = 30 * time.Second
 // directory looks for the changes of the last seconds, and the clock of a store may stand still.
 func changeTime() Instant { return At(time.Now()) }
 
-// Refresh reads the privacy modes and forgets the agents of workspaces that changed since they were looked up. It is called by
-// one at a time.
+// Refresh reads the privacy modes, and forgets an agent if its workspace changed after the lookup of the agent. Refresh must not run
+// twice at the same time.
 func (d *Directory) Refresh(ctx context.Context) error {
 	if _, err := d.refreshModes(ctx); err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
-	// The moment moves in steps, so that the same changes are the same until there is another one: after a large one all of
-	// it is read once and not every second.
+	// The moment moves in steps. Between two steps the fingerprint stays the same until there is another change, so that Refresh reads
+	// the agents of a large change once and not every second.
 	now := changes{since: At(changeTime().Truncate(directoryOverlap).Add(-directoryOverlap))}
 	db := d.store.lookups.WithContext(ctx)
 	if err := db.Raw(`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since).Row().Scan(&now.count, &now.sum); err != nil {
@@ -254,12 +255,12 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Forget forgets everything, because users were erased.
+// Forget empties the directory. Its owner calls it after users were erased.
 func (d *Directory) Forget() {
 	d.memory.Store(newMemory())
 }
 
-// placements reads where those agents belong that are in the catalog. Owners who report for the first time get a subject.
+// placements reads the placements of agents. An agent that the catalog does not know is absent. An owner without a subject gets one.
 func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]knownAgent, error) {
 	var rows []struct {
 		Agent, Workspace, Template, Organization, Owner uuid.UUID
