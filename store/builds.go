@@ -13,62 +13,6 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// choice is a number of workspaces whose latest builds chose the same.
-type choice struct {
-	TemplateID        uuid.UUID
-	TemplateVersionID uuid.UUID
-	OwnerID           uuid.UUID        // of the workspaces, where owners are told apart
-	Parameters        []BuildParameter `gorm:"serializer:json"`
-	Workspaces        int64
-}
-
-// latestBuilds is the condition that a build has the highest number of its workspace, and of equal ones the highest id, among those
-// that another condition chooses. It takes the arguments of that one twice.
-func latestBuilds(condition string) string {
-	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
-		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`
-}
-
-// latestChoices are what the builds with the highest number of each workspace, among those created in [start, end), chose.
-func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
-	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
-	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+latestBuilds(condition)+`
-		GROUP BY template_id, template_version_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
-	if err != nil {
-		return nil, fmt.Errorf("read builds: %w", err)
-	}
-	return choices, nil
-}
-
-// choicesOfOwners is latestChoices, with a choice for each owner.
-func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
-	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
-	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
-		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+latestBuilds(condition)+`) AS chosen
-		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
-	if err != nil {
-		return nil, fmt.Errorf("read builds: %w", err)
-	}
-	return choices, nil
-}
-
-// versionsOf are the versions with these ids that are known.
-func (s *Store) versionsOf(ctx context.Context, ids map[uuid.UUID]bool) (map[uuid.UUID]TemplateVersion, error) {
-	versions := make(map[uuid.UUID]TemplateVersion, len(ids))
-	for batch := range slices.Chunk(slices.Collect(maps.Keys(ids)), readBatch) {
-		var found []TemplateVersion
-		if err := s.reads.WithContext(ctx).Where("id IN ?", batch).Find(&found).Error; err != nil {
-			return nil, fmt.Errorf("read template versions: %w", err)
-		}
-		for _, v := range found {
-			versions[v.ID] = v
-		}
-	}
-	return versions, nil
-}
-
 // EndedBuilds counts the builds of workspaces of one name that ended in one way.
 type EndedBuilds struct {
 	WorkspaceName

@@ -143,3 +143,25 @@ type UserStatusChange struct {
 	At     Instant   `gorm:"primaryKey"`
 	Status string
 }
+
+// Catalog is a change of the catalog: what to write and what to mark as deleted.
+type Catalog struct {
+	Organizations []Organization
+	Templates     []Template
+	Versions      []TemplateVersion
+	Users         []User
+	Groups        []Group
+	Workspaces    []Workspace
+	Agents        []Agent
+	Apps          []App
+	Deleted       Deleted
+}
+
+// Deleted lists what is gone, by id. Unknown ids are ignored: they are as deleted as can be.
+type Deleted struct {
+	Templates  []uuid.UUID
+	Users      []uuid.UUID
+	Workspaces []uuid.UUID
+	Agents     []uuid.UUID
+	Groups     []uuid.UUID
+}

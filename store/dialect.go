@@ -28,7 +28,8 @@ type dialect interface {
 	fmt.Stringer
 	writePool() pool
 	readPool() pool
-	goose() (goose.Dialect, string, []goose.ProviderOption, error)
+	// goose says how to migrate: in which dialect, with the files of which kind, and with which options.
+	goose() (_ goose.Dialect, kind string, _ []goose.ProviderOption, _ error)
 	// merge unions rows, sorted and distinct, into usage_open in one transaction.
 	merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error
 	// read hands f the rows of a query outside of transactions, which end with f.

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Placement says whose usage the reports of an agent are: what the catalog knows of it at this moment.
+// Placement says where the reports of an agent belong, as the catalog has it at this moment.
 type Placement struct {
 	Agent        uuid.UUID
 	Workspace    uuid.UUID
@@ -22,55 +23,76 @@ type Placement struct {
 	Mode         PrivacyMode // of the organization
 }
 
-// Directory answers where agents belong from memory. It is refreshed every second with what changed, by whichever
-// server, so it is at most that much behind the catalog.
+// Directory remembers where agents belong. Its owner refreshes it every second with the changes that any server made, so a Directory is
+// at most one second behind the catalog.
 type Directory struct {
-	store *Store
+	store  *Store
+	memory atomic.Pointer[memory]
 
-	mu       sync.RWMutex
-	agents   map[uuid.UUID]knownAgent // another map after Forget: what was read before it goes where nobody looks
-	subjects map[uuid.UUID]int64      // likewise
-	next     *lookup                  // which others may still join
+	mu   sync.Mutex
+	next *lookup // the lookup that callers may still join; nil: none
 
 	looking chan struct{}                // holds one for each lookup at work
 	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
-	seen    changes                      // by Refresh
+	seen    changes                      // the changes that the last Refresh read
 }
 
-// changes tells one state of the latest changes of workspaces from another.
+// memory holds the placements and the subjects that a directory remembers. Forget replaces the memory by an empty one: a lookup that
+// began before Forget writes into the old memory, which nobody reads any more.
+type memory struct {
+	agents   *lru.Cache[uuid.UUID, knownAgent]
+	subjects *lru.Cache[uuid.UUID, int64]
+}
+
+func newMemory() *memory {
+	return &memory{newLRU[uuid.UUID, knownAgent](maxDirectory), newLRU[uuid.UUID, int64](maxDirectory)}
+}
+
+// newLRU makes a cache of a size above zero, which cannot fail.
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err)
+	}
+	return cache
+}
+
+// changes is a fingerprint of the latest changes of workspaces: another change makes another fingerprint.
 type changes struct {
 	since Instant
 	count int64
-	sum   int64 // of the microseconds since then: also a change by a server whose clock is behind makes it another one
+	sum   int64 // of the microseconds from since to each change; a change by a server with a slow clock changes the sum, not the maximum
 }
 
-// knownAgent is a placement as of a change of its workspace.
+// knownAgent is the placement of an agent, with the time of the last change of its workspace that the placement includes.
 type knownAgent struct {
 	Placement
 	changed Instant
 }
 
-// lookup is one statement for the agents that many look for at the same time, as they do when a server starts.
+// lookup is one statement for the agents of many callers, who all ask at the same time when a server starts.
 type lookup struct {
 	agents []uuid.UUID
-	ended  chan struct{} // closed when the rest is known
+	ended  chan struct{} // closed when the fields below are set
 
 	found     map[uuid.UUID]knownAgent
 	err       error
-	abandoned bool // who made it did not wait for it
+	abandoned bool // the caller that ran it gave up; the others ask again
 }
 
 const (
 	maxLookup  = 500 // agents of a lookup
-	maxLooking = 2   // lookups at work; who comes meanwhile shares the next
+	maxLooking = 2   // lookups at work; callers that come meanwhile share the next lookup
 )
 
-// maxDirectory bounds the entries of each map of a directory: about 150 MB when full.
+// maxDirectory bounds the agents and the users that a directory remembers: about 280 MB and 130 MB when full.
 const maxDirectory = 1 << 20
 
 // NewDirectory returns an empty directory. Its owner calls Refresh.
 func (s *Store) NewDirectory() *Directory {
-	return &Directory{store: s, agents: map[uuid.UUID]knownAgent{}, subjects: map[uuid.UUID]int64{}, looking: make(chan struct{}, maxLooking)}
+	d := &Directory{store: s, looking: make(chan struct{}, maxLooking)}
+	d.memory.Store(newMemory())
+	return d
 }
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
@@ -103,12 +125,9 @@ func (d *Directory) refreshModes(ctx context.Context) (PrivacyModes, error) {
 	return modes, err
 }
 
-// place finds an agent in memory, or else in the catalog.
+// place returns the placement of an agent from memory, or else from the catalog.
 func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgent, ok bool, err error) {
-	d.mu.RLock()
-	known, ok = d.agents[agent]
-	d.mu.RUnlock()
-	if ok {
+	if known, ok = d.memory.Load().agents.Get(agent); ok {
 		return known, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -130,7 +149,7 @@ func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgen
 	return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
 }
 
-// join adds an agent to the next lookup. Who is the first of it has to run it.
+// join adds an agent to the next lookup. The first caller of a lookup has to run it.
 func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +160,7 @@ func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
 	return d.next, first
 }
 
-// run waits for its turn, lets nobody else join any more, and reads.
+// run waits until fewer than maxLooking lookups are at work, closes the lookup for further callers, and executes it.
 func (d *Directory) run(ctx context.Context, l *lookup) {
 	defer close(l.ended)
 	l.abandoned = true // should this panic
@@ -154,28 +173,22 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	if d.next == l {
 		d.next = nil
 	}
-	agents := d.agents
+	agents := d.memory.Load().agents
 	d.mu.Unlock()
-	// Those who wait need the modes as well: when a server starts they are read here, and not by each of them.
+	// Every caller of the lookup needs the modes as well: when a server starts, one reads them here for all.
 	if _, l.err = d.PrivacyModes(ctx); l.err == nil {
 		l.found, l.err = d.store.placements(ctx, l.agents)
 	}
 	l.abandoned = l.err != nil && ctx.Err() != nil
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for agent, known := range l.found {
-		makeRoom(agents)
-		agents[agent] = known
+		agents.Add(agent, known)
 	}
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
 func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64, ok bool, err error) {
-	d.mu.RLock()
-	remembered := d.subjects
-	subject, ok = remembered[user]
-	d.mu.RUnlock()
-	if ok {
+	remembered := d.memory.Load().subjects
+	if subject, ok = remembered.Get(user); ok {
 		return subject, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -195,37 +208,27 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	if err != nil || subjects[kept] == 0 {
 		return 0, false, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	makeRoom(remembered)
-	remembered[user] = subjects[kept]
+	remembered.Add(user, subjects[kept])
 	return subjects[kept], true, nil
 }
 
-// makeRoom drops an entry, whichever comes first, when a map is full.
-func makeRoom[V any](m map[uuid.UUID]V) {
-	if len(m) < maxDirectory {
-		return
-	}
-	for key := range m {
-		delete(m, key)
-		return
-	}
-}
-
-// directoryOverlap is how far Refresh looks back: longer than clocks of servers differ and than a change of the
+// directoryOverlap is how far Refresh looks back. It is longer than the clocks of servers differ, and longer than a change of the
 // catalog takes to commit.
 const directoryOverlap = 30 * time.Second
 
-// Refresh reads the privacy modes and forgets the agents of workspaces that changed since they were looked up. It is called by
-// one at a time.
+// changeTime is the moment that a workspace gets as changed_at when it is written. It is that of the real clock, because every
+// directory looks for the changes of the last seconds, and the clock of a store may stand still.
+func changeTime() Instant { return At(time.Now()) }
+
+// Refresh reads the privacy modes, and forgets an agent if its workspace changed after the lookup of the agent. Refresh must not run
+// twice at the same time.
 func (d *Directory) Refresh(ctx context.Context) error {
 	if _, err := d.refreshModes(ctx); err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
-	// The moment moves in steps, so that the same changes are the same until there is another one: after a large one all of
-	// it is read once and not every second.
-	now := changes{since: At(time.Now().Truncate(directoryOverlap).Add(-directoryOverlap))}
+	// The moment moves in steps. Between two steps the fingerprint stays the same until there is another change, so that Refresh reads
+	// the agents of a large change once and not every second.
+	now := changes{since: At(changeTime().Truncate(directoryOverlap).Add(-directoryOverlap))}
 	db := d.store.lookups.WithContext(ctx)
 	if err := db.Raw(`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since).Row().Scan(&now.count, &now.sum); err != nil {
 		return fmt.Errorf("refresh directory: look for changes: %w", err)
@@ -243,25 +246,21 @@ func (d *Directory) Refresh(ctx context.Context) error {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
 	d.seen = now
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	agents := d.memory.Load().agents
 	for _, c := range changed {
-		if known, ok := d.agents[c.ID]; ok && !known.changed.Equal(c.ChangedAt.Time) {
-			delete(d.agents, c.ID)
+		if known, ok := agents.Peek(c.ID); ok && !known.changed.Equal(c.ChangedAt.Time) {
+			agents.Remove(c.ID)
 		}
 	}
 	return nil
 }
 
-// Forget forgets everything, because users were erased.
+// Forget empties the directory. Its owner calls it after users were erased.
 func (d *Directory) Forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.agents = map[uuid.UUID]knownAgent{}
-	d.subjects = map[uuid.UUID]int64{}
+	d.memory.Store(newMemory())
 }
 
-// placements reads where those agents belong that are in the catalog. Owners who report for the first time get a subject.
+// placements reads the placements of agents. An agent that the catalog does not know is absent. An owner without a subject gets one.
 func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]knownAgent, error) {
 	var rows []struct {
 		Agent, Workspace, Template, Organization, Owner uuid.UUID

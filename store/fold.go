@@ -156,24 +156,3 @@ func openRows(statement *gorm.DB) (out []OpenRow, err error) {
 	})
 	return slices.Clip(out), err
 }
-
-// eachOpen reads records of openColumns.
-func (r records) eachOpen(f func(OpenRow) error) error {
-	var row OpenRow
-	var app, latencies []byte
-	apps := map[string]string{} // most are the same
-	return r.each(func() (err error) {
-		known, ok := apps[string(app)]
-		if !ok {
-			known = string(app)
-			apps[known] = known
-		}
-		row.App, row.Bins = known, nil
-		if row.Kind == minute.Connection {
-			if row.Minutes, row.Bins, err = minute.ParseLatencies(string(latencies)); err != nil {
-				return fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", row.Template, row.HalfHour, row.Subject, err)
-			}
-		}
-		return f(row)
-	}, r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies))
-}

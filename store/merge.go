@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -92,31 +89,6 @@ func distinct(rows []OpenRow) []OpenRow {
 		out = append(out, r)
 	}
 	return out
-}
-
-// conflictPatience is how long a call tries again when others are in its way: longer than a busy disk needs to sync what they
-// commit.
-const conflictPatience = 10 * time.Second
-
-// retryConflicts runs f again when another transaction was in its way.
-func retryConflicts(ctx context.Context, f func() error) error {
-	begin := time.Now()
-	for attempt := 1; ; attempt++ {
-		err := f()
-		if err == nil || !errors.Is(err, ErrConflict) || time.Since(begin) > conflictPatience {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
-		}
-	}
-}
-
-// inTransaction runs f in a transaction, again if others are in its way.
-func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
 }
 
 // What Postgres takes rows in: arrays, which are numbered.

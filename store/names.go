@@ -35,6 +35,20 @@ func (s *Store) TemplateNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UU
 	return names, nil
 }
 
+// WorkspaceName is what people call a workspace. An owner has one workspace of a name at a time.
+type WorkspaceName struct {
+	TemplateName
+	Owner     string // username
+	Workspace string
+}
+
+// workspaceNames are the columns of a [WorkspaceName] in a statement with namesOfWorkspaces.
+const (
+	workspaceNames    = `organizations.name AS organization, templates.name AS template, users.username AS owner, workspaces.name AS workspace`
+	namesOfWorkspaces = ` JOIN templates ON templates.id = workspaces.template_id JOIN organizations ON organizations.id = templates.organization_id
+		JOIN users ON users.id = workspaces.owner_id `
+)
+
 // AgentName is what people call an agent, its workspace, the workspace's owner and its template.
 type AgentName struct {
 	Agent     string

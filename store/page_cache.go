@@ -1,10 +1,11 @@
 package store
 
 import (
-	"container/list"
+	"math"
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // pageKey names one part of a page as one fold left it. What it names never changes: each fold gives a page another
@@ -23,42 +24,35 @@ type pageCache struct {
 
 	mu    sync.Mutex
 	size  int
-	pages map[pageKey]*list.Element
-	used  *list.List // of *cachedPage, the one that was used last in front
-}
-
-type cachedPage struct {
-	key   pageKey
-	table table
+	pages *simplelru.LRU[pageKey, table]
 }
 
 func newPageCache(limit int) *pageCache {
-	return &pageCache{limit: limit, pages: map[pageKey]*list.Element{}, used: list.New()}
+	pages, err := simplelru.NewLRU[pageKey, table](math.MaxInt, nil) // put bounds the bytes; the number has no bound of its own
+	if err != nil {
+		panic(err) // it fails for a number that is not positive
+	}
+	return &pageCache{limit: limit, pages: pages}
 }
 
 // get returns a table, or nil.
 func (c *pageCache) get(key pageKey) table {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.pages[key]
-	if e == nil {
-		return nil
-	}
-	c.used.MoveToFront(e)
-	return e.Value.(*cachedPage).table
+	t, _ := c.pages.Get(key)
+	return t
 }
 
 // put keeps a table and lets go of those that were not used for the longest time, as far as it takes.
 func (c *pageCache) put(key pageKey, t table) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pages[key] != nil || t.Size() > c.limit {
+	if c.pages.Contains(key) || t.Size() > c.limit {
 		return // another question was quicker, or all others would have to leave
 	}
-	c.pages[key] = c.used.PushFront(&cachedPage{key, t})
+	c.pages.Add(key, t)
 	for c.size += t.Size(); c.size > c.limit; {
-		last := c.used.Remove(c.used.Back()).(*cachedPage)
-		delete(c.pages, last.key)
-		c.size -= last.table.Size()
+		_, last, _ := c.pages.RemoveOldest()
+		c.size -= last.Size()
 	}
 }

@@ -21,11 +21,12 @@ func TestPageCache(t *testing.T) {
 	want := func(days ...int32) {
 		t.Helper()
 		got, size := []int32{}, 0
-		for key := range c.pages {
-			got, size = append(got, key.day), size+c.pages[key].Value.(*cachedPage).table.Size()
+		for _, key := range c.pages.Keys() {
+			page, _ := c.pages.Peek(key)
+			got, size = append(got, key.day), size+page.Size()
 		}
-		if slices.Sort(got); !slices.Equal(got, days) || size != c.size || c.used.Len() != len(days) {
-			t.Errorf("the cache holds the days %v and %d bytes in %d entries, and counts %d bytes, want %v", got, size, c.used.Len(), c.size, days)
+		if slices.Sort(got); !slices.Equal(got, days) || size != c.size {
+			t.Errorf("the cache holds the days %v and %d bytes, and counts %d bytes, want %v", got, size, c.size, days)
 		}
 	}
 	put(1, 40)

@@ -28,9 +28,34 @@ func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map
 	return organizations, nil
 }
 
+// organizationsOfScope are the organizations of the templates that a scope lists.
+func (s *Store) organizationsOfScope(ctx context.Context, scope access.Scope) (map[uuid.UUID]bool, error) {
+	within, templates := map[uuid.UUID]bool{}, scope.Templates()
+	if len(templates) == 0 {
+		return within, nil // OrganizationsOf takes this for all templates
+	}
+	organizations, err := s.OrganizationsOf(ctx, templates)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range organizations {
+		within[id] = true
+	}
+	return within, nil
+}
+
 // WorkspaceTemplates returns the template of each of the workspaces that the catalog knows.
 func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	return parents(s.lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
+}
+
+// GroupsOf returns the ids of the groups of an organization.
+func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	if err := s.lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
+		return nil, fmt.Errorf("read groups: %w", err)
+	}
+	return ids, nil
 }
 
 // VersionTemplates returns the template of each of the template versions that the catalog knows.

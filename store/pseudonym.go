@@ -13,11 +13,12 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// A user whose privacy mode is not full is kept under a pseudonym: an id that the privacy key makes of the one that the outside
-// has, and a name made of that. Whoever names users to the store names them as the outside does, and learns pseudonyms; nothing
-// behind knows that there are any. What leads back is sealed with the key.
+// The store keeps a user under a pseudonym if the user's privacy mode is not full. A pseudonym is an id that the privacy key makes of
+// the id that the control plane uses, and the username is made of the pseudonym. Callers name a user by the id of the control plane,
+// and the store answers with the pseudonym. Pages, rows and questions treat a pseudonym like any other id. The table pseudonyms leads
+// from a pseudonym back to the user, and the privacy key seals its rows.
 
-// pseudonymRow is a pseudonym and who it stands for, sealed.
+// pseudonymRow is a pseudonym and the sealed [Identity] of its user.
 type pseudonymRow struct {
 	ID     uuid.UUID
 	Sealed []byte
@@ -26,14 +27,14 @@ type pseudonymRow struct {
 // TableName implements the naming of GORM.
 func (pseudonymRow) TableName() string { return "pseudonyms" }
 
-// Identity is who a pseudonym stands for.
+// Identity is the user behind a pseudonym.
 type Identity struct {
 	UserID   uuid.UUID `json:"user_id"`
 	Username string    `json:"username"`
 }
 
-// ResolvePseudonym returns who a pseudonym stands for. An unknown one is ErrUnknown; one that was made with another key cannot be
-// resolved by anyone.
+// ResolvePseudonym returns the user behind a pseudonym. It fails with ErrUnknown if the database does not know the pseudonym, and
+// also if another privacy key made it: nobody can resolve that pseudonym.
 func (s *Store) ResolvePseudonym(ctx context.Context, pseudonym uuid.UUID) (Identity, error) {
 	if s.key == nil {
 		return Identity{}, ErrNoPrivacyKey
@@ -54,15 +55,15 @@ func (s *Store) ResolvePseudonym(ctx context.Context, pseudonym uuid.UUID) (Iden
 	return who, json.Unmarshal(secret, &who)
 }
 
-// keptAs returns under which ids users are kept who have a pseudonym, by the ids that the outside has and by the pseudonyms
-// themselves. The others are kept as they are, and absent.
+// keptAs returns the pseudonyms of users that have one. A caller may name a user by the id of the control plane or by the pseudonym:
+// the map has the id that the caller gave. A user without a pseudonym is absent.
 func (s *Store) keptAs(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	kept := map[uuid.UUID]uuid.UUID{}
 	if s.key == nil {
 		return kept, nil
 	}
 	for batch := range slices.Chunk(users, readBatch/2) {
-		named := make(map[uuid.UUID]uuid.UUID, 2*len(batch)) // by the pseudonym
+		named := make(map[uuid.UUID]uuid.UUID, 2*len(batch)) // the id that the caller gave, by the pseudonym
 		for _, id := range batch {
 			named[id], named[s.key.Pseudonym(id)] = id, id
 		}
@@ -77,8 +78,16 @@ func (s *Store) keptAs(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID,
 	return kept, nil
 }
 
-// idsToKeep returns the ids under which something of users may be kept; those who were erased are absent. Users of whom no catalog
-// tells get a pseudonym if any mode hides names: theirs may.
+// idIn returns what a map holds for an id, or the id itself if the map does not have it.
+func idIn(m map[uuid.UUID]uuid.UUID, id uuid.UUID) uuid.UUID {
+	if other, mapped := m[id]; mapped {
+		return other
+	}
+	return id
+}
+
+// idsToKeep returns the ids under which the store may keep something of users. Erased users are absent. A user that the catalog does
+// not know has unknown organizations, so the user gets a pseudonym as soon as the mode of any organization hides names.
 func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	modes, err := readPrivacyModes(tx)
 	if err != nil {
@@ -119,7 +128,7 @@ func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UU
 	return ids, nil
 }
 
-// KeptAs returns the id under which a user is kept.
+// KeptAs returns the id under which the store keeps a user: the pseudonym if there is one, or else the id itself.
 func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
 	kept, err := s.keptAs(s.lookups.WithContext(ctx), []uuid.UUID{user})
 	if pseudonym, hidden := kept[user]; hidden {
@@ -128,16 +137,16 @@ func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
 	return user, err
 }
 
-// userAlias is the name of a user with that pseudonym.
+// userAlias is the username of a user with a pseudonym.
 func userAlias(pseudonym uuid.UUID) string { return "user-" + hex.EncodeToString(pseudonym[:4]) }
 
-// workspaceAlias is the name of a workspace whose own may not be kept.
+// workspaceAlias is the name of a workspace if the privacy mode hides its own name.
 func workspaceAlias(key *PrivacyKey, workspace uuid.UUID) string {
 	pseudonym := key.Pseudonym(workspace)
 	return "workspace-" + hex.EncodeToString(pseudonym[:4])
 }
 
-// sealIdentity keeps who a pseudonym stands for.
+// sealIdentity writes the row that leads from a pseudonym to its user.
 func sealIdentity(tx *gorm.DB, key *PrivacyKey, who Identity) error {
 	pseudonym := key.Pseudonym(who.UserID)
 	secret, err := json.Marshal(who)
@@ -151,8 +160,8 @@ func sealIdentity(tx *gorm.DB, key *PrivacyKey, who Identity) error {
 	return nil
 }
 
-// moveUser gives all that is kept of a user another id. Whatever is there under the other one already stays. Nothing names the
-// user that was written before since.
+// moveUser gives every row of a user another id. A row that is there under the other id already wins over the row of the user. Of the
+// audit trail moveUser searches the targets from since on: the caller knows that no earlier target names the user.
 func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 	for _, statement := range []string{
 		`UPDATE users SET id = @to WHERE id = @from AND NOT EXISTS (SELECT 1 FROM users WHERE id = @to)`,
@@ -182,12 +191,4 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 		return fmt.Errorf("move user: %w", err)
 	}
 	return nil
-}
-
-// hideIDs is a text with the ids of users replaced by those under which they are kept, and all ids in lower case.
-func (s *Store) hideIDs(ctx context.Context, text string) (string, error) {
-	kept, err := s.keptAs(s.lookups.WithContext(ctx), idsIn(text))
-	return replaceIDs(text, func(id uuid.UUID) (string, bool) {
-		return idIn(kept, id).String(), true
-	}), err
 }

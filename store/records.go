@@ -2,11 +2,14 @@ package store
 
 import (
 	"database/sql"
+	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/minute"
 )
 
 // records are the rows that a statement yields, for statements that yield many: on Postgres they come from the driver itself,
@@ -33,6 +36,27 @@ func (r records) each(f func() error, into ...any) error {
 		}
 	}
 	return r.rows.Err()
+}
+
+// eachOpen reads records of openColumns.
+func (r records) eachOpen(f func(OpenRow) error) error {
+	var row OpenRow
+	var app, latencies []byte
+	apps := map[string]string{} // most are the same
+	return r.each(func() (err error) {
+		known, ok := apps[string(app)]
+		if !ok {
+			known = string(app)
+			apps[known] = known
+		}
+		row.App, row.Bins = known, nil
+		if row.Kind == minute.Connection {
+			if row.Minutes, row.Bins, err = minute.ParseLatencies(string(latencies)); err != nil {
+				return fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", row.Template, row.HalfHour, row.Subject, err)
+			}
+		}
+		return f(row)
+	}, r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies))
 }
 
 func (postgresDialect) read(query *gorm.DB, f func(records) error) error {

@@ -9,30 +9,31 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// Horizons are the moments before which data is no longer kept, by its kind; a zero one keeps everything.
+// Horizons are the moments before which the store deletes data, by the kind of data. A zero horizon keeps everything.
 type Horizons struct {
-	// Usage is sessions, apps and logins of UTC days that ended before, and of what ended before: workspaces with their agents and
-	// builds, users; and values of parameters that were chosen before.
+	// Usage is the horizon of sessions, apps and logins, by the end of their UTC day; of users and of workspaces, with agents and
+	// builds, by their deletion; and of the values of parameters, by their build.
 	Usage   time.Time
 	Latency time.Time // latencies of UTC days that ended before
 	Audit   time.Time // events of the audit trail, and tokens that ended before
 }
 
-// Kinds of what expires.
+// Kinds of data that expires.
 const (
 	ExpiredUsage   = "usage"   // pages and rows
-	ExpiredLatency = "latency" // pages that lost theirs, and rows
-	ExpiredCatalog = "catalog" // users, workspaces, agents, and what was told of them
-	ExpiredBuilds  = "builds"  // those that lost the values of their parameters too
+	ExpiredLatency = "latency" // pages that lost their latencies, and rows
+	ExpiredCatalog = "catalog" // users, workspaces, agents, and rows about them
+	ExpiredBuilds  = "builds"  // deleted builds, and builds that lost the values of their parameters
 	ExpiredAudit   = "audit"   // events
 	ExpiredTokens  = "tokens"
 )
 
-// ExpiredKinds is the closed list of them.
+// ExpiredKinds is the closed list of these kinds.
 var ExpiredKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredCatalog, ExpiredBuilds, ExpiredAudit, ExpiredTokens}
 
-// What is deleted of the catalog. Workspaces that ended go when all of their name did, because metrics count builds and agents by
-// it and must not fall; so do their agents and builds. A user who was deleted goes after the last workspace.
+// Conditions on rows of the catalog that expire. Metrics count builds and agents by the names of owner, template and workspace, and a
+// count must not fall. So a deleted workspace expires, with its agents and builds, when all workspaces with the same names are deleted
+// and beyond the horizon. A deleted user expires after the last workspace of the user.
 const (
 	oldWorkspaces = `deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM workspaces AS namesake WHERE namesake.owner_id = workspaces.owner_id
 		AND namesake.template_id = workspaces.template_id AND namesake.name = workspaces.name AND (namesake.deleted_at = 0 OR namesake.deleted_at >= ?))`
@@ -40,13 +41,13 @@ const (
 	ofOld    = ` IN (SELECT id FROM users WHERE ` + oldUsers + `)`
 )
 
-// without is the condition that what a column of a table refers to is gone.
+// without is the condition that no row of a table has the id that a column holds.
 func without(column, table string) string {
 	return ` NOT EXISTS (SELECT 1 FROM ` + table + ` AS referred WHERE referred.id = ` + column + `)`
 }
 
-// Expire deletes what lies beyond the horizons, and what nothing refers to any more, and returns by kind how many pages and rows it
-// deleted or emptied. What arrives for such a day afterwards is deleted the next time.
+// Expire deletes all data beyond the horizons, and rows that belong to a deleted row. It returns by kind how many pages and rows it
+// deleted or emptied. If a report for such a day arrives afterwards, the next Expire deletes it.
 func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error) {
 	day := func(t time.Time) int32 { return int32(t.Unix() / 86400) } // the first that stays
 	expired := map[string]int64{}
@@ -59,7 +60,7 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 	}{
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_open WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
-		// With the version a fold that read the page before starts again.
+		// A fold that read the page before this statement finds another version and starts again.
 		{ExpiredLatency, h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`, []any{[]byte{}, day(h.Latency)}},
 		{ExpiredLatency, h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`, []any{day(h.Latency) * minute.HalfHoursPerDay}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{usage, usage}},
@@ -73,7 +74,7 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, usage}},
 		{ExpiredTokens, h.Usage, `DELETE FROM tokens WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, usage}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM users WHERE ` + oldUsers, []any{usage}},
-		// The status at the horizon is that of the newest change before.
+		// The newest change before the horizon stays: it tells the status at the horizon.
 		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE at < ? AND EXISTS (SELECT 1 FROM user_status_changes AS later
 			WHERE later.user_id = user_status_changes.user_id AND later.at > user_status_changes.at AND later.at < ?)`, []any{usage, usage}},
 		{ExpiredBuilds, h.Usage, `DELETE FROM builds WHERE` + without("builds.workspace_id", "workspaces"), nil},

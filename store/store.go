@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"gorm.io/gorm"
@@ -130,3 +131,29 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // String names the database without its credentials, for logs.
 func (s *Store) String() string { return s.dialect.String() }
+
+// conflictPatience is how long a call tries again when others are in its way: longer than a busy disk needs to sync what they
+// commit.
+const conflictPatience = 10 * time.Second
+
+// retryConflicts runs f again when another transaction was in its way. It counts patience by the real clock: one that stands still
+// would never end it.
+func retryConflicts(ctx context.Context, f func() error) error {
+	begin := time.Now()
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || !errors.Is(err, ErrConflict) || time.Since(begin) > conflictPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
+		}
+	}
+}
+
+// inTransaction runs f in a transaction, again if others are in its way.
+func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+}

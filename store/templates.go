@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -91,4 +92,19 @@ func (s *Store) TemplatesOf(ctx context.Context, organization uuid.UUID) ([]uuid
 		return nil, fmt.Errorf("read templates of organization %s: %w", organization, err)
 	}
 	return ids, nil
+}
+
+// versionsOf are the versions with these ids that are known.
+func (s *Store) versionsOf(ctx context.Context, ids map[uuid.UUID]bool) (map[uuid.UUID]TemplateVersion, error) {
+	versions := make(map[uuid.UUID]TemplateVersion, len(ids))
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(ids)), readBatch) {
+		var found []TemplateVersion
+		if err := s.reads.WithContext(ctx).Where("id IN ?", batch).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read template versions: %w", err)
+		}
+		for _, v := range found {
+			versions[v.ID] = v
+		}
+	}
+	return versions, nil
 }

@@ -1,34 +1,24 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
 
-// ErrNotListed means that the list of tombstones beside the privacy key cannot be written: nobody can be erased for ever without.
+// ErrNotListed means that the store cannot write the list of tombstones beside the privacy key. Without that list an older backup
+// would bring erased users back, so the store erases nobody.
 var ErrNotListed = errors.New("the list of erased users beside the privacy key cannot be written")
 
-// tombstone is what remains of an erased id. Besides those of users and of their workspaces and agents there is that of
-// uuid.Nil, which tells whether the others were made with the same key.
+// tombstone is the keyed hash of an erased id: of a user, or of a workspace or an agent of an erased user. The tombstone of uuid.Nil
+// is always there beside them: it tells with which privacy key the other tombstones were made.
 type tombstone struct {
 	Hash string
-}
-
-// tombstone is the hash of an id as it is kept, in hexadecimal digits.
-func (k *PrivacyKey) tombstone(id uuid.UUID) string {
-	hash := k.Tombstone(id)
-	return hex.EncodeToString(hash[:])
 }
 
 // Erased says which of the ids of users, workspaces and agents belong to users who were erased.
@@ -36,7 +26,7 @@ func (s *Store) Erased(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool
 	return s.erased(s.lookups.WithContext(ctx), ids)
 }
 
-// erased is Erased within a transaction, and holds until its end: whoever erases waits for it.
+// erased is Erased within a transaction. Its answer is true until the transaction ends: an erasure waits for the transaction.
 func (s *Store) erased(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
 	if any, err := s.anyTombstone(tx); err != nil || !any {
 		return nil, err
@@ -46,7 +36,7 @@ func (s *Store) erased(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error)
 		of := make(map[string]uuid.UUID, 2*len(batch))
 		hashes := make([]string, 0, 2*len(batch))
 		for _, id := range batch {
-			// Of who was erased under a pseudonym there is nothing else.
+			// A user who was erased by the pseudonym has no other tombstone than that of the pseudonym.
 			for _, hash := range []string{s.key.tombstone(id), s.key.tombstone(s.key.Pseudonym(id))} {
 				of[hash], hashes = id, append(hashes, hash)
 			}
@@ -62,7 +52,8 @@ func (s *Store) erased(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error)
 	return erased, nil
 }
 
-// anyTombstone says whether there is any. It fails with ErrNoPrivacyKey if there is and nobody can tell whose it is.
+// anyTombstone reports whether the database has a tombstone. It fails with ErrNoPrivacyKey if there is one and the store has no key:
+// without the key nobody can tell which id the tombstone stands for.
 func (s *Store) anyTombstone(tx *gorm.DB) (bool, error) {
 	var found []string
 	if err := tx.Model(&tombstone{}).Limit(1).Pluck("hash", &found).Error; err != nil {
@@ -74,13 +65,13 @@ func (s *Store) anyTombstone(tx *gorm.DB) (bool, error) {
 	return len(found) > 0, nil
 }
 
-// bury makes tombstones of ids.
+// bury writes the tombstones of ids into the list and into the database.
 func (s *Store) bury(tx *gorm.DB, ids []uuid.UUID) error {
 	hashes := make([]string, len(ids))
 	for i, id := range ids {
 		hashes[i] = s.key.tombstone(id)
 	}
-	// The list is first: what is in the database alone would be gone with it.
+	// The list comes first: a tombstone that only the database has would be lost with the database.
 	if err := s.key.list(hashes); err != nil {
 		return err
 	}
@@ -101,7 +92,7 @@ func keepTombstones(tx *gorm.DB, hashes []string) error {
 	return nil
 }
 
-// Tombstones counts the tombstones: the number grows with every erasure, by whichever server.
+// Tombstones counts the tombstones. The number grows whenever any server erases a user.
 func (s *Store) Tombstones(ctx context.Context) (n int64, err error) {
 	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Count(&n).Error; err != nil {
 		return 0, fmt.Errorf("count tombstones: %w", err)
@@ -109,9 +100,9 @@ func (s *Store) Tombstones(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// SyncTombstones makes the tombstones of the database and those of the list beside the privacy key the same. The list is what
-// an older backup of the database does not have. It fails when the tombstones were made with another key, and with
-// ErrNoPrivacyKey when there are some and no key.
+// SyncTombstones adds the tombstones of the database to the list beside the privacy key, and the tombstones of the list to the
+// database, because an older backup of the database lacks some of the list. It fails if another privacy key made the tombstones, and
+// with ErrNoPrivacyKey if there are tombstones and the store has no key.
 func (s *Store) SyncTombstones(ctx context.Context) error {
 	if s.key == nil {
 		_, err := s.anyTombstone(s.lookups.WithContext(ctx))
@@ -136,50 +127,11 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 	return keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept))
 }
 
-// missingFrom are the texts of a list that another one does not have.
+// missingFrom returns the texts of a list that the other list does not have.
 func missingFrom(list, other []string) []string {
 	has := make(map[string]bool, len(other))
 	for _, text := range other {
 		has[text] = true
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(text string) bool { return has[text] })
-}
-
-// listFile is where the list is.
-func (k *PrivacyKey) listFile() string { return k.file + ".erased" }
-
-// listed are the tombstones of the list.
-func (k *PrivacyKey) listed() ([]string, error) {
-	text, err := os.ReadFile(k.listFile())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read list of erased users: %w", err)
-	}
-	// A line that a crash cut off means nothing.
-	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool { return len(line) != hex.EncodedLen(privacyKeySize) }), nil
-}
-
-// list adds tombstones that are not there yet to the list, durably. Several servers may do it at once.
-func (k *PrivacyKey) list(hashes []string) error {
-	listed, err := k.listed()
-	if err != nil {
-		return err
-	}
-	missing := missingFrom(hashes, listed)
-	if len(missing) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(k.listFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotListed, err)
-	}
-	var lines bytes.Buffer
-	for _, hash := range missing {
-		lines.WriteString("\n" + hash) // not behind a line that a crash cut off
-	}
-	lines.WriteByte('\n')
-	_, err = f.Write(lines.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotListed, err)
-	}
-	return nil
 }

@@ -241,12 +241,12 @@ var mutants = []mutant{
 
 	// Erasing.
 	{
-		"an erased user comes back with the catalog", "store/apply.go",
+		"an erased user comes back with the catalog", "store/applier.go",
 		"		if a.erased[x.ID] {\n			return gone, true\n		}\n", "",
 		"store", "TestErase/sqlite",
 	},
 	{
-		"an erased user comes back with an older backup", "store/erase.go",
+		"an erased user comes back with an older backup", "store/eraser.go",
 		"	if err := s.SyncTombstones(ctx); err != nil {\n		return 0, err\n	}\n", "",
 		"store", "TestErase/sqlite",
 	},
@@ -256,18 +256,18 @@ var mutants = []mutant{
 		"store", "TestErase/sqlite",
 	},
 	{
-		"the audit trail names who was erased", "store/erase.go",
+		"the audit trail names who was erased", "store/eraser.go",
 		"e.rights, e.workspaces, e.trail}", "e.rights, e.workspaces}",
 		"store", "TestErase/sqlite",
 	},
 	{
-		"two erased users are one", "store/erase.go",
+		"two erased users are one", "store/eraser.go",
 		"nobody: uuid.New(),", "nobody: uuid.Max,",
 		"store", "TestErase/sqlite",
 	},
 	{
 		"what is read while somebody is erased is remembered", "store/directory.go",
-		"	d.agents = map[uuid.UUID]knownAgent{}\n", "	clear(d.agents)\n",
+		"	d.memory.Store(newMemory())\n}\n", "	d.memory.Load().agents.Purge()\n	d.memory.Load().subjects.Purge()\n}\n",
 		"store", "TestDirectoryForgetsWhatIsBeingRead",
 	},
 	{
@@ -276,7 +276,7 @@ var mutants = []mutant{
 		"store", "TestPseudonyms",
 	},
 	{
-		"the files of SQLite still hold what was hidden", "store/treat.go",
+		"the files of SQLite still hold what was hidden", "store/privacy_treatment.go",
 		"if err := s.scrub(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
 		"store", "TestPseudonyms",
 	},
@@ -485,22 +485,22 @@ var mutants = []mutant{
 		"server/internal/insights", "FuzzQuestion",
 	},
 	{
-		"few people are counted where small groups are hidden", "store/published.go",
+		"few people are counted where small groups are hidden", "store/publication.go",
 		"if len(t.Users) < p.floor {", "if len(t.Users) == 0 {",
 		"server", "TestPublishedProperties",
 	},
 	{
-		"an app of few people is told where small groups are hidden", "store/published.go",
+		"an app of few people is told where small groups are hidden", "store/publication.go",
 		"if c.Users >= p.floor {", "if c.Users > 0 {",
 		"server", "TestPublishedProperties",
 	},
 	{
-		"a value that few people chose is told", "store/published.go",
+		"a value that few people chose is told", "store/publication.go",
 		"if len(chosen.people) >= published.People {", "if len(chosen.people) > 0 {",
 		"server", "TestPublishedProperties",
 	},
 	{
-		"numbers of people are not rounded where small groups are hidden", "store/published.go",
+		"numbers of people are not rounded where small groups are hidden", "store/publication.go",
 		"{ return len(in.people) - len(in.people)%p.floor }", "{ return len(in.people) }",
 		"server", "TestPublishedProperties",
 	},
@@ -510,17 +510,17 @@ var mutants = []mutant{
 		"server", "TestPrivacyModes",
 	},
 	{
-		"whoever looks is named in the audit trail", "store/audit.go",
+		"whoever looks is named in the audit trail", "store/audit_event.go",
 		"if err == nil && kind == access.KindUser {", "if err == nil && kind == access.KindUser && len(target) == 0 {",
 		"store", "TestPseudonyms",
 	},
 	{
-		"a user who is new is named", "store/entrance.go",
+		"a user who is new is named", "store/catalog_entrance.go",
 		"shall[u.ID] = s.key.Pseudonym(u.ID)", "shall[u.ID] = idIn(was, u.ID)",
 		"store", "TestPseudonyms",
 	},
 	{
-		"values of sensitive parameters are shown", "store/parameters.go",
+		"values of sensitive parameters are shown", "store/parameter_usage.go",
 		"	if u.Definition.Sensitive {\n", "	if u.Definition.Sensitive && len(now) < 0 {\n",
 		"store", "TestSQLite/parameters_of_newest_versions",
 	},

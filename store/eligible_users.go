@@ -32,19 +32,3 @@ func (s *Store) EligibleUsers(ctx context.Context, scope access.Scope, end time.
 	}
 	return eligible, nil
 }
-
-// organizationsOfScope are the organizations of the templates that a scope lists.
-func (s *Store) organizationsOfScope(ctx context.Context, scope access.Scope) (map[uuid.UUID]bool, error) {
-	within, templates := map[uuid.UUID]bool{}, scope.Templates()
-	if len(templates) == 0 {
-		return within, nil // OrganizationsOf takes this for all templates
-	}
-	organizations, err := s.OrganizationsOf(ctx, templates)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range organizations {
-		within[id] = true
-	}
-	return within, nil
-}

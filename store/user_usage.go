@@ -82,19 +82,6 @@ func median(list []int64) float64 {
 	return float64(list[(len(list)-1)/2]+list[len(list)/2]) / 2
 }
 
-// userApps turns the channels of a user into entries.
-func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
-	apps := make([]UserApp, 0, len(channels))
-	for _, used := range channels {
-		if c.isEntry(used.Channel) {
-			e := c.entry(used.Channel)
-			apps = append(apps, UserApp{e.Builtin, e.DisplayName, e.Slug, used.Minutes})
-		}
-	}
-	slices.SortStableFunc(apps, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
-	return apps
-}
-
 // UserLatency lists the users with any activity, the highest P95 first, then by name, and tells the latency of all of them
 // together.
 func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Window) (users []UserLatency, total Latency, err error) {

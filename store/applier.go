@@ -5,34 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
-
-// Catalog is a change of the catalog: what to write and what to mark as deleted.
-type Catalog struct {
-	Organizations []Organization
-	Templates     []Template
-	Versions      []TemplateVersion
-	Users         []User
-	Groups        []Group
-	Workspaces    []Workspace
-	Agents        []Agent
-	Apps          []App
-	Deleted       Deleted
-}
-
-// Deleted lists what is gone, by id. Unknown ids are ignored: they are as deleted as can be.
-type Deleted struct {
-	Templates  []uuid.UUID
-	Users      []uuid.UUID
-	Workspaces []uuid.UUID
-	Agents     []uuid.UUID
-	Groups     []uuid.UUID
-}
 
 // Authority limits what a change of the catalog may touch.
 type Authority struct {
@@ -382,7 +359,7 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
-		x.ChangedAt = At(time.Now())
+		x.ChangedAt = changeTime()
 		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
 			return needsKey, false
 		}
@@ -459,9 +436,9 @@ func (a *applier) markDeleted(c Catalog) error {
 			}
 		}
 	}
-	// The directory of every server learns of changes by this column: it is about real time, whatever the clock says.
+	// The directory of every server learns of changes by this column.
 	for batch := range slices.Chunk(append(touched, workspaces...), writeBatch) {
-		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", At(time.Now())).Error; err != nil {
+		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", changeTime()).Error; err != nil {
 			return fmt.Errorf("mark workspaces as changed: %w", err)
 		}
 	}

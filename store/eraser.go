@@ -4,12 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -17,12 +13,13 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// DeletedUser is what an erased user is called, and any other one as well.
+// DeletedUser is the username that takes the place of every erased user's.
 const DeletedUser = "deleted user"
 
-// EraseUser removes every trace of a person for ever. What they used stays, as that of somebody who has an id of their own and
-// no name; so totals and numbers of users are what they were. It fails with ErrUnknown if the user was never known, and with
-// ErrNoPrivacyKey without a key. Erasing again is no error, and is right after any other one: what could not be removed is then.
+// EraseUser removes every trace of a person for ever. The person's usage stays: it becomes the usage of a new user with a random id
+// and no name, so totals and numbers of users do not change. EraseUser fails with ErrUnknown if the database never knew the user, and
+// with ErrNoPrivacyKey if the store has no key. After any other error call it again: erasing twice is no error, and the second call
+// removes what the first one could not.
 func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if s.key == nil {
 		return fmt.Errorf("erase user: %w", ErrNoPrivacyKey)
@@ -54,8 +51,8 @@ const namedUsers = `SELECT id FROM users UNION SELECT user_id FROM subjects UNIO
 	UNION SELECT principal_id FROM role_bindings WHERE principal_kind = 'user' UNION SELECT principal_id FROM tokens WHERE principal_kind = 'user'
 	UNION SELECT principal_id FROM audit_events WHERE principal_kind = 'user'`
 
-// KeepErased erases those again whom a backup brought back that is older than their erasure, or something that happened at its
-// very moment, and returns their number.
+// KeepErased erases users a second time, and returns their number, if the database names them although they were erased. An older
+// backup brings such users back, and so does a change that commits at the moment of the erasure.
 func (s *Store) KeepErased(ctx context.Context) (int, error) {
 	if err := s.SyncTombstones(ctx); err != nil {
 		return 0, err
@@ -76,7 +73,7 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 	return len(back), s.scrub(ctx)
 }
 
-// scrub makes sure that nothing is left in the files of the database.
+// scrub removes deleted rows from the files of the database.
 func (s *Store) scrub(ctx context.Context) error {
 	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.scrub(ctx, s.writes)) })
 	if err != nil {
@@ -85,7 +82,7 @@ func (s *Store) scrub(ctx context.Context) error {
 	return nil
 }
 
-// erase erases a user, under their own id and under their pseudonym, in one transaction.
+// erase erases the id of a user and the pseudonym of that id in one transaction.
 func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		if err := s.dialect.lockTombstones(tx); err != nil {
@@ -112,8 +109,8 @@ type eraser struct {
 	tx     *gorm.DB
 	now    Instant
 	user   uuid.UUID
-	nobody uuid.UUID          // whose is what stays
-	owned  map[uuid.UUID]bool // workspaces and agents
+	nobody uuid.UUID          // the new user, who gets everything that stays
+	owned  map[uuid.UUID]bool // workspaces and agents of the user
 	names  []string           // of the user
 }
 
@@ -126,7 +123,7 @@ func (e *eraser) erase() error {
 	return nil
 }
 
-// person puts somebody without a name in the place of the user, who is gone from now on.
+// person replaces the user by a new user without a name, who counts as deleted from now on.
 func (e *eraser) person() error {
 	if err := e.tx.Exec(`UPDATE subjects SET user_id = ? WHERE user_id = ?`, e.nobody, e.user).Error; err != nil {
 		return err
@@ -148,7 +145,7 @@ func (e *eraser) person() error {
 	return e.tx.Exec(`DELETE FROM users WHERE id = ?`, e.user).Error
 }
 
-// deleted is when something ended: now, if it did not before.
+// deleted returns the time at which a user or a workspace was deleted, or now if it is not deleted yet.
 func (e *eraser) deleted(at Instant) Instant {
 	if at.IsZero() {
 		return e.now
@@ -156,8 +153,9 @@ func (e *eraser) deleted(at Instant) Instant {
 	return at
 }
 
-// blur is to what the times of an account are rounded, so that none tells whose it was. Windows of questions begin and end at full
-// quarters of an hour in every time zone; so beginnings are rounded down and ends up, and no answer changes.
+// blur is the unit to which the eraser rounds the times of an account, because an exact time could identify the person. In every time
+// zone the windows of questions begin and end at full quarters of an hour. So the eraser rounds beginnings down and ends up, and no
+// answer changes.
 const blur = 15 * time.Minute
 
 func blurBegin(at Instant) Instant {
@@ -174,7 +172,7 @@ func blurEnd(at Instant) Instant {
 	return At(at.Add(blur - time.Microsecond).Truncate(blur))
 }
 
-// statuses leaves when somebody got which status.
+// statuses gives the status changes of the user to the new user, with rounded times.
 func (e *eraser) statuses() error {
 	var changes, left []UserStatusChange
 	if err := e.tx.Where("user_id = ?", e.user).Order("at").Find(&changes).Error; err != nil {
@@ -195,7 +193,7 @@ func (e *eraser) statuses() error {
 	return e.tx.Exec(`DELETE FROM user_status_changes WHERE user_id = ?`, e.user).Error
 }
 
-// rights removes tokens, with the sessions that they began, and what gave rights.
+// rights removes the tokens of the user, the sessions that began with these tokens, role bindings and memberships in groups.
 func (e *eraser) rights() error {
 	const own = `(SELECT id FROM tokens WHERE principal_kind = ? AND principal_id = ?)`
 	if err := e.tx.Exec(`DELETE FROM tokens WHERE parent_id <> '' AND parent_id IN `+own, access.KindUser, e.user).Error; err != nil {
@@ -209,7 +207,8 @@ func (e *eraser) rights() error {
 	return e.tx.Exec(`DELETE FROM group_members WHERE user_id = ?`, e.user).Error
 }
 
-// workspaces leaves that there were workspaces and builds, under new ids and at their times. Their agents go.
+// workspaces gives the workspaces and builds of the user to the new user, under new ids, without names, and with the times at which
+// they were made. It removes the agents of the workspaces.
 func (e *eraser) workspaces() error {
 	var workspaces []Workspace
 	if err := e.tx.Where("owner_id = ?", e.user).Find(&workspaces).Error; err != nil {
@@ -221,7 +220,7 @@ func (e *eraser) workspaces() error {
 			return err
 		}
 		left := Workspace{
-			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: At(time.Now()),
+			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: changeTime(),
 		}
 		if err := e.builds(w.ID, left.ID); err != nil {
 			return err
@@ -260,7 +259,8 @@ func (e *eraser) agents(workspace uuid.UUID) error {
 	return nil
 }
 
-// builds leaves what was built of a workspace, with those values of parameters that the template itself offered.
+// builds moves the builds of a workspace to the workspace that takes its place. It empties every value of a parameter that the
+// template did not offer.
 func (e *eraser) builds(workspace, left uuid.UUID) error {
 	var builds []Build
 	if err := e.tx.Where("workspace_id = ?", workspace).Find(&builds).Error; err != nil || len(builds) == 0 {
@@ -289,7 +289,7 @@ func (e *eraser) builds(workspace, left uuid.UUID) error {
 	return e.tx.Exec(`DELETE FROM builds WHERE workspace_id = ?`, workspace).Error
 }
 
-// isOffered is whether a value was there to be chosen, and is no text of the user's own.
+// isOffered reports whether the template offered the value. Any other value is free text of the user.
 func isOffered(definitions []Parameter, p BuildParameter) bool {
 	i := slices.IndexFunc(definitions, func(d Parameter) bool { return d.Name == p.Name })
 	if i < 0 || len(definitions[i].Options) == 0 {
@@ -298,7 +298,8 @@ func isOffered(definitions []Parameter, p BuildParameter) bool {
 	return offered(definitions[i:i+1], membersOf(definitions[i], p.Value))
 }
 
-// trail leaves in the audit trail what was done, and neither who did it nor to whom. Ids of agents are in events about tokens.
+// trail removes the user from the audit trail, both as the caller of an action and as its target. The action itself stays. Events
+// about tokens may name agents of the user by id, so trail looks at all of these events.
 func (e *eraser) trail() error {
 	condition, args := `principal_id = ? OR action LIKE '%oken%'`, []any{e.user}
 	for _, word := range append(e.names, e.user.String()) {
@@ -322,74 +323,11 @@ func (e *eraser) trail() error {
 	}).Error
 }
 
-// erasedWord stands in the audit trail where there was a name or an id.
-const erasedWord = "erased"
-
-// unnamed is a text without the user's names and the ids of what was theirs.
+// unnamed replaces the names of the user, the id of the user, and the ids of the user's workspaces and agents in a text.
 func (e *eraser) unnamed(text string) string {
 	text = replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, id == e.user || e.owned[id] })
 	for _, name := range e.names {
 		text = replaceWord(text, inJSON(name), erasedWord)
 	}
 	return text
-}
-
-// withoutErased is a text without the ids of users who were erased, and of what was theirs. Without the privacy key nobody can tell.
-func (s *Store) withoutErased(ctx context.Context, text string) (string, error) {
-	ids := idsIn(text)
-	if s.key == nil || len(ids) == 0 {
-		return text, nil
-	}
-	erased, err := s.Erased(ctx, ids)
-	if err != nil {
-		return "", err
-	}
-	return replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, erased[id] }), nil
-}
-
-var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
-
-// idsIn are the ids that a text names, in lower or upper case.
-func idsIn(text string) []uuid.UUID {
-	var ids []uuid.UUID
-	for _, id := range idPattern.FindAllString(text, -1) {
-		ids = append(ids, uuid.MustParse(id))
-	}
-	return ids
-}
-
-// replaceIDs replaces those ids in a text that by has something for.
-func replaceIDs(text string, by func(uuid.UUID) (string, bool)) string {
-	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
-		if other, replaced := by(uuid.MustParse(id)); replaced {
-			return other
-		}
-		return id
-	})
-}
-
-// likeEscaper makes a text a pattern that only itself matches, where ! escapes.
-var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
-
-// inJSON is a text as it stands within the texts of JSON.
-func inJSON(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
-}
-
-// replaceWord replaces a word, in lower or upper case, where no other letters or digits touch it.
-func replaceWord(text, word, by string) string {
-	if word == "" {
-		return text
-	}
-	part := func(r rune, size int) bool { return size > 0 && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
-	var out strings.Builder
-	end := 0
-	for _, at := range regexp.MustCompile("(?i)"+regexp.QuoteMeta(word)).FindAllStringIndex(text, -1) {
-		if part(utf8.DecodeLastRuneInString(text[:at[0]])) || part(utf8.DecodeRuneInString(text[at[1]:])) {
-			continue
-		}
-		out.WriteString(text[end:at[0]] + by)
-		end = at[1]
-	}
-	return out.String() + text[end:]
 }

@@ -6,34 +6,52 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
 
-//go:embed migrations
+//go:embed migrations/*.sql
 var migrations embed.FS
+
+// migrationFiles is the folder of migrations as one kind of database sees it. A file whose name ends in a kind, like
+// 00001_initial.sqlite.sql, is for that kind alone, any other file is for both kinds.
+type migrationFiles struct {
+	fs.FS
+	kind string
+}
+
+// ReadDir implements [fs.ReadDirFS].
+func (m migrationFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	files, err := fs.ReadDir(m.FS, name)
+	return slices.DeleteFunc(files, func(f fs.DirEntry) bool {
+		_, kind, only := strings.Cut(strings.TrimSuffix(f.Name(), ".sql"), ".")
+		return only && kind != m.kind
+	}), err
+}
 
 // ErrSchema means that the tables in the database are not the ones this program works with.
 var ErrSchema = errors.New("database schema")
 
 func (postgresDialect) goose() (goose.Dialect, string, []goose.ProviderOption, error) {
 	locker, err := lock.NewPostgresSessionLocker()
-	return goose.DialectPostgres, "migrations/postgres", []goose.ProviderOption{goose.WithSessionLocker(locker)}, err
+	return goose.DialectPostgres, "postgres", []goose.ProviderOption{goose.WithSessionLocker(locker)}, err
 }
 
 func (sqliteDialect) goose() (goose.Dialect, string, []goose.ProviderOption, error) {
-	return goose.DialectSQLite3, "migrations/sqlite", nil, nil
+	return goose.DialectSQLite3, "sqlite", nil, nil
 }
 
 // provider knows the migrations of this program and those of the database.
 func (s *Store) provider() (*goose.Provider, error) {
-	name, folder, options, err := s.dialect.goose()
+	name, kind, options, err := s.dialect.goose()
 	if err != nil {
 		return nil, err
 	}
-	files, err := fs.Sub(migrations, folder)
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +59,7 @@ func (s *Store) provider() (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(name, raw, files, options...)
+	return goose.NewProvider(name, raw, migrationFiles{files, kind}, options...)
 }
 
 // versions are the schema that the database has and the one that this program works with.

@@ -13,8 +13,9 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// UnstoredCatalog returns the items of a change that the catalog does not hold as they may be kept: who imports the same again
-// writes nothing. Nothing of users who were erased is among them. What is to be deleted is not looked at.
+// UnstoredCatalog returns the items of a change that differ from the catalog, so that an importer that sends the same change again
+// writes nothing. It compares the catalog with an item as the privacy modes let the store keep the item. The answer has no items of
+// erased users, and has the deletions of the change as they are.
 func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error) {
 	tx := s.lookups.WithContext(ctx)
 	c, err := s.withoutThoseErased(tx, c)
@@ -42,7 +43,7 @@ func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error)
 	return fresh, nil
 }
 
-// withoutThoseErased leaves out of a change who was erased and what was theirs.
+// withoutThoseErased removes erased users, and their workspaces, agents and apps, from a change.
 func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
 	var ids []uuid.UUID
 	for _, u := range c.Users {
@@ -75,7 +76,7 @@ func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
 	return c, nil
 }
 
-// asKept is a change as the catalog would hold it: with the same items, under the names that the privacy modes allow.
+// asKept returns the items of a change with the ids and names under which the privacy modes let the catalog keep them.
 func (s *Store) asKept(tx *gorm.DB, c Catalog) (Catalog, error) {
 	kept, e, err := s.enter(tx, c)
 	if err != nil {
@@ -93,12 +94,12 @@ func (s *Store) asKept(tx *gorm.DB, c Catalog) (Catalog, error) {
 	for i := range kept.Workspaces {
 		w := &kept.Workspaces[i]
 		e.nameWorkspace(w, organizations[w.TemplateID])
-		w.ChangedAt = Instant{} // when it was written does not matter
+		w.ChangedAt = Instant{} // two equal workspaces are equal whenever they were written
 	}
 	return kept, nil
 }
 
-// pick keeps the items that are at the positions which are found, and passes the error on.
+// pick returns a function that appends the items at some positions to a list and returns the error that it gets.
 func pick[T any](to *[]T, items []T) func(positions []int, err error) error {
 	return func(positions []int, err error) error {
 		for _, i := range positions {
@@ -108,7 +109,7 @@ func pick[T any](to *[]T, items []T) func(positions []int, err error) error {
 	}
 }
 
-// unstored returns the positions of the items of which no row is the same. A column holds what key returns.
+// unstored returns the positions of the items that equal no row of their table. The column is the one that holds what key returns.
 func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUID) ([]int, error) {
 	var fresh []int
 	for first := 0; first < len(items); first += readBatch {
@@ -134,7 +135,7 @@ func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUI
 	return fresh, nil
 }
 
-// unstoredGroups returns the positions of the groups that are not there with the same name and members, in whatever order.
+// unstoredGroups returns the positions of the groups that the catalog does not have with the same name and the same set of members.
 func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
 	var members []GroupMember
 	var of []int // the positions of the members' groups
@@ -180,16 +181,7 @@ func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
 	return slices.Compact(changed), nil
 }
 
-// GroupsOf returns the ids of the groups of an organization.
-func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
-	var ids []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
-		return nil, fmt.Errorf("read groups: %w", err)
-	}
-	return ids, nil
-}
-
-// UnstoredBuilds returns the builds of which no event as new as theirs is kept.
+// UnstoredBuilds returns the builds whose event is newer than the event that the store has of the same build, if it has any.
 func (s *Store) UnstoredBuilds(ctx context.Context, builds []Build) ([]Build, error) {
 	newest := make(map[uuid.UUID]Instant, len(builds))
 	for batch := range slices.Chunk(builds, readBatch) {
@@ -211,7 +203,7 @@ func (s *Store) UnstoredBuilds(ctx context.Context, builds []Build) ([]Build, er
 	}), nil
 }
 
-// UnstoredStatusChanges returns the changes that are not kept, without those of users who were erased.
+// UnstoredStatusChanges returns the changes that the store does not have, without the changes of erased users.
 func (s *Store) UnstoredStatusChanges(ctx context.Context, changes []UserStatusChange) ([]UserStatusChange, error) {
 	tx := s.lookups.WithContext(ctx)
 	users := make([]uuid.UUID, len(changes))
@@ -239,8 +231,8 @@ func (s *Store) UnstoredStatusChanges(ctx context.Context, changes []UserStatusC
 	return fresh, nil
 }
 
-// UnstoredUsage returns the rows that add minutes, samples or an open gate to what is known, in whichever place it lies. An
-// estimate adds nothing where its kind was measured, and only once.
+// UnstoredUsage returns the rows that add minutes, samples or an open gate to the usage in rows and pages. An estimate adds nothing
+// if the usage of the same kind was measured, or if the estimate is there already.
 func (s *Store) UnstoredUsage(ctx context.Context, rows []OpenRow) ([]OpenRow, error) {
 	rows = distinct(rows)
 	if len(rows) == 0 {
@@ -287,7 +279,7 @@ type knownUsage struct {
 	index  templateIndex
 }
 
-// markStored looks at the rows of a day.
+// markStored marks the rows of one day that the sources of the day have already.
 func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 	type place struct {
 		template int

@@ -10,15 +10,16 @@ import (
 	"gorm.io/gorm"
 )
 
-// settleTime is how long after a change of a mode calls may be under way that have not seen it.
+// settleTime bounds how long a call that began before a change of a privacy mode may still run.
 const settleTime = 90 * time.Second
 
-// treatBatch bounds what one transaction treats.
+// treatBatch bounds the users or workspaces of one transaction.
 const treatBatch = 100
 
-// Treat makes what is stored already what the privacy modes allow: users get pseudonyms, workspaces other names, builds lose free
-// text, latencies go. It does what it can until the context ends, and the next call goes on; it may be killed at any time, and
-// several servers may do it. A mode is treated when nothing is left to do so long after it was set that every server knows it.
+// Treat applies the privacy modes to rows that are older than the modes: users get pseudonyms, workspaces get other names, builds lose
+// free text, and Treat deletes latencies. If the context or the process ends before, the next call goes on. Several servers may call
+// Treat at once. A mode counts as treated once a call that began settleTime after the change of the mode is done: until then a server
+// may still write rows by the mode before.
 func (s *Store) Treat(ctx context.Context) error {
 	modes, err := s.PrivacyModes(ctx)
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *Store) Treat(ctx context.Context) error {
 	return nil
 }
 
-// UsersToHide counts the users who are named and must not be.
+// UsersToHide counts the users that need a pseudonym and have none yet.
 func (s *Store) UsersToHide(ctx context.Context) (int, error) {
 	modes, err := s.PrivacyModes(ctx)
 	if err != nil || !modes.Strictest().AtLeast(PrivacyPseudonym) {
@@ -76,7 +77,7 @@ func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, er
 	if !modes.Strictest().AtLeast(PrivacyPseudonym) {
 		return hide, nil
 	}
-	var strangers []User // of whom no catalog tells whose they are
+	var strangers []User // the catalog does not know them, so their organizations are unknown
 	err = s.lookups.WithContext(ctx).Raw(`SELECT id FROM (` + namedUsers + `) AS named WHERE id NOT IN (SELECT id FROM users) AND id NOT IN (SELECT id FROM pseudonyms)`).Scan(&strangers).Error
 	if err != nil {
 		return nil, fmt.Errorf("read ids of users: %w", err)
@@ -116,7 +117,7 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 	return nil
 }
 
-// hideWorkspaces renames the workspaces of hidden users and of templates whose mode hides names.
+// hideWorkspaces renames workspaces if the owner has a pseudonym or the mode of the template hides names.
 func (s *Store) hideWorkspaces(ctx context.Context, modes PrivacyModes) error {
 	if !modes.Strictest().AtLeast(PrivacyPseudonym) {
 		return nil
@@ -151,7 +152,7 @@ func (s *Store) hideWorkspaces(ctx context.Context, modes PrivacyModes) error {
 	return nil
 }
 
-// templatesFrom are the templates of organizations whose mode is at least as strict as that.
+// templatesFrom returns the templates of all organizations with the given mode or a stricter one.
 func (s *Store) templatesFrom(ctx context.Context, modes PrivacyModes, least PrivacyMode) ([]uuid.UUID, error) {
 	organizations, err := s.OrganizationsOf(ctx, nil)
 	if err != nil {
@@ -167,7 +168,7 @@ func (s *Store) templatesFrom(ctx context.Context, modes PrivacyModes, least Pri
 	return strict, nil
 }
 
-// hideChoices takes free text out of the builds of templates whose mode hides names.
+// hideChoices removes free text from the builds of a template if the mode of the template hides names.
 func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 	strict, err := s.templatesFrom(ctx, modes, PrivacyPseudonym)
 	if err != nil {
@@ -203,7 +204,7 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 	return nil
 }
 
-// dropLatencies deletes the latencies of templates whose mode keeps none.
+// dropLatencies deletes the latencies of a template if the mode of the template keeps none.
 func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 	strict, err := s.templatesFrom(ctx, modes, PrivacyAggregate)
 	if err != nil {
@@ -215,7 +216,7 @@ func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 			args []any
 		}{
 			{`DELETE FROM usage_open WHERE kind = 2 AND template_id = ?`, []any{template}},
-			// With the version a fold that read the page before starts again.
+			// A fold that read the page before this statement finds another version and starts again.
 			{`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id = ?`, []any{[]byte{}, template}},
 		} {
 			err := retryConflicts(ctx, func() error {

@@ -119,6 +119,14 @@ func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, w
 	return minute.Ignored, minute.NoChannel
 }
 
+// ofEntry is of for a question that does not tell editors apart.
+func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
+	if kind == minute.Session {
+		return entryOf(app), minute.NoChannel
+	}
+	return c.of(template, kind, app)
+}
+
 // entryOf is the channel of the builtin entry, or of unknown editors, that a session app belongs to.
 func entryOf(app string) int {
 	family := Family(app)
@@ -181,4 +189,17 @@ func (c *appChannels) unused(x templateIndex, tally []minute.ChannelTally) (unus
 		}
 	}
 	return unused
+}
+
+// userApps turns the channels of a user into entries.
+func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
+	apps := make([]UserApp, 0, len(channels))
+	for _, used := range channels {
+		if c.isEntry(used.Channel) {
+			e := c.entry(used.Channel)
+			apps = append(apps, UserApp{e.Builtin, e.DisplayName, e.Slug, used.Minutes})
+		}
+	}
+	slices.SortStableFunc(apps, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
+	return apps
 }

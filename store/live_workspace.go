@@ -10,20 +10,6 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// WorkspaceName is what people call a workspace. An owner has one workspace of a name at a time.
-type WorkspaceName struct {
-	TemplateName
-	Owner     string // username
-	Workspace string
-}
-
-// workspaceNames are the columns of a [WorkspaceName] in a statement with namesOfWorkspaces.
-const (
-	workspaceNames    = `organizations.name AS organization, templates.name AS template, users.username AS owner, workspaces.name AS workspace`
-	namesOfWorkspaces = ` JOIN templates ON templates.id = workspaces.template_id JOIN organizations ON organizations.id = templates.organization_id
-		JOIN users ON users.id = workspaces.owner_id `
-)
-
 // LiveWorkspace is a workspace that is not deleted.
 type LiveWorkspace struct {
 	WorkspaceName

@@ -13,9 +13,10 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// What is published where small groups are hidden are atoms: what the people of one template did on one day, in one app or with
-// one value of a parameter, if they are at least as many as the floor. Answers are sums of atoms, and numbers of distinct people
-// in them, rounded down to a multiple of the floor: who knows all atoms and these numbers learns nothing from further questions.
+// Where the privacy mode hides small groups, the store publishes atoms. An atom is the use of one template on one day, in one app or
+// with one value of a parameter; the store publishes it if the number of its people is at least the floor. An answer is a sum of
+// published atoms, or the number of distinct people in published atoms, rounded down to a multiple of the floor. Further questions tell
+// nothing new to a caller that knows all published atoms and these numbers.
 
 // Floor says from how many people on something is told. The zero value tells everything.
 type Floor struct {
@@ -25,8 +26,8 @@ type Floor struct {
 
 func (f Floor) hides() bool { return f.People > 0 }
 
-// publishedInsights is TemplateInsights of published atoms alone. Editors are not told apart: what an entry has more than its
-// editors could be of one person.
+// publishedInsights is TemplateInsights of published atoms alone. The answer does not tell editors apart: the difference between an
+// entry and the sum of its editors could be the usage of one person.
 func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) (TemplateInsights, error) {
 	days := floor.Days
 	x, err := s.index(ctx, scope)
@@ -85,7 +86,7 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 func firstDay(w minute.Window) int32 { first, _ := w.Days(); return first }
 func lastDay(w minute.Window) int32  { _, last := w.Days(); return last }
 
-// publication adds up atoms.
+// publication adds up the published atoms of an answer.
 type publication struct {
 	floor      int
 	estimated  bool
@@ -95,7 +96,7 @@ type publication struct {
 	channels   []publishedChannel
 }
 
-// published is who took part in atoms, and in which templates.
+// published is the people and the templates of some published atoms.
 type published struct {
 	templates set[int]
 	people    set[int64]
@@ -137,7 +138,7 @@ func (p *publication) add(template int, day minute.Window, t minute.Tally) {
 	}
 }
 
-// count is how many people took part, rounded down.
+// count is the number of people in some published atoms, rounded down to a multiple of the floor.
 func (p *publication) count(in published) int { return len(in.people) - len(in.people)%p.floor }
 
 // tallies are the channels as [appChannels.fill] takes them.
@@ -161,16 +162,8 @@ func (s *set[T]) add(member T) {
 
 func (s set[T]) list() []T { return slices.Sorted(maps.Keys(s)) }
 
-// ofEntry is of for a question that does not tell editors apart.
-func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
-	if kind == minute.Session {
-		return entryOf(app), minute.NoChannel
-	}
-	return c.of(template, kind, app)
-}
-
-// publishedParameters is ParameterUsage of published atoms alone: of each workspace the newest build of each day counts. Values
-// that nobody chose are not told.
+// publishedParameters is ParameterUsage of published atoms alone. On each day the newest build of each workspace counts. The answer
+// has no options that nobody chose.
 func (s *Store) publishedParameters(ctx context.Context, scope access.Scope, published Floor) ([]ParameterUsage, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -220,7 +213,7 @@ type parameterAtom struct {
 	key, value string // of the definition; chosen
 }
 
-// parameterChoices is who chose it on a day.
+// parameterChoices is the people that chose the value of an atom on one day, and the number of their workspaces.
 type parameterChoices struct {
 	definition Parameter
 	workspaces int64

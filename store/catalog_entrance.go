@@ -9,27 +9,27 @@ import (
 	"gorm.io/gorm"
 )
 
-// entrance is where a change of the catalog comes in. It names users as the outside does; they leave it under the ids and with
-// the names under which they may be kept.
+// entrance translates the users of a change of the catalog. The control plane names users by their own ids and names. The entrance
+// replaces these by the pseudonyms and aliases under which the privacy modes let the catalog keep the users.
 type entrance struct {
 	key    *PrivacyKey // nil: nobody can be hidden
 	modes  PrivacyModes
 	hidden map[uuid.UUID]bool // ids that are pseudonyms
 	users  map[uuid.UUID]entering
 	known  map[uuid.UUID][]uuid.UUID // organizations of users as they were before
-	recent Instant                   // no call is older that is under way
+	recent Instant                   // every call that is still under way began after it
 }
 
-// entering is a user of the change, under the id that they shall have.
+// entering is a user of the change, by the id that the user has after the change.
 type entering struct {
 	Identity
 
-	was uuid.UUID // the id that they have, if they are known
+	was uuid.UUID // the id that the user has before the change, if the catalog knows the user
 }
 
 const needsKey = "the privacy mode hides names, which needs a privacy key: see --privacy-key-file"
 
-// enter returns a change as it may be kept.
+// enter returns the change with the ids and names under which the catalog may keep its users.
 func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 	e := entrance{key: s.key, hidden: map[uuid.UUID]bool{}, users: map[uuid.UUID]entering{}, recent: At(s.clock().Add(-time.Hour))}
 	var err error
@@ -37,7 +37,7 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 		return c, e, err
 	}
 	c.Users, c.Workspaces, c.Groups, c.Deleted.Users = slices.Clone(c.Users), slices.Clone(c.Workspaces), slices.Clone(c.Groups), slices.Clone(c.Deleted.Users)
-	var ids []*uuid.UUID // that name users; those of the change itself first
+	var ids []*uuid.UUID // all places of the change with the id of a user; those of c.Users come first
 	for i := range c.Users {
 		ids = append(ids, &c.Users[i].ID)
 	}
@@ -83,15 +83,8 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 	return c, e, nil
 }
 
-// idIn is what an id is mapped to, if it is.
-func idIn(m map[uuid.UUID]uuid.UUID, id uuid.UUID) uuid.UUID {
-	if other, mapped := m[id]; mapped {
-		return other
-	}
-	return id
-}
-
-// settle gives users who were written the ids that they shall have, and seals who has a pseudonym.
+// settle moves the rows of written users from the id before the change to the id after it. It seals the identity of a user with a
+// pseudonym, and deletes the sealed identity of a user without.
 func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
 	for _, id := range written {
 		u, entered := e.users[id]
@@ -119,7 +112,8 @@ func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
 	return nil
 }
 
-// nameWorkspace gives a workspace the name that it may be kept under, and says whether it can.
+// nameWorkspace replaces the name of a workspace by its alias if the privacy mode hides the name. It returns false if that needs a
+// privacy key and there is none.
 func (e entrance) nameWorkspace(w *Workspace, organization uuid.UUID) bool {
 	if !e.hidden[w.OwnerID] && !e.modes.Of(organization).AtLeast(PrivacyPseudonym) {
 		return true
