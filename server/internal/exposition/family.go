@@ -46,17 +46,17 @@ type Family struct {
 
 // producer holds the series of some families in memory, or in a snapshot of the database.
 type producer interface {
-	// families are those that the producer may write now, whether or not they have series.
+	// Families are those that the producer may write now, whether or not they have series.
 	Families() []*Family
-	// produce writes those of the families that have series, each with one call of [Writer.family], or of
-	// [Writer.distributions] if it is a histogram. Scrapes wait for it: it must read memory only.
+	// Produce writes those of the families that have series, each with one call of Writer.family, or of
+	// [Writer.Distributions] if it is a histogram. Scrapes wait for it: it must read memory only.
 	Produce(p *Writer)
 }
 
 // Samples are the series of a snapshot by family: what a producer keeps that refreshes in the background.
 type Samples map[*Family]*Series
 
-// Add adds a sample to a family, as [series.add] does.
+// Add adds a sample to a family, as [Series.Add] does.
 func (s Samples) Add(f *Family, value float64, labels ...string) *seriesEntry {
 	if s[f] == nil {
 		s[f] = &Series{}

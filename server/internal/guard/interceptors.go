@@ -134,7 +134,7 @@ func passStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, han
 	return handler(srv, stream)
 }
 
-// ServerOptions turns the chain into those of the server.
+// serverOptions turns the chain into those of the server.
 func serverOptions(steps []step) []grpc.ServerOption {
 	var unary []grpc.UnaryServerInterceptor
 	var stream []grpc.StreamServerInterceptor

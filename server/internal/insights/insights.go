@@ -32,9 +32,9 @@ type Service struct {
 type Options struct {
 	Store            *store.Store
 	Clock            func() time.Time
-	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: defaultPrivacyFloor
+	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
 	Location         *time.Location // whose days are published there; nil: UTC
-	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: defaultIDEApps
+	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	UsageStats       bool           // usage is stored
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
 	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
