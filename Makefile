@@ -66,6 +66,7 @@ lint: ## Check code and contract without running them.
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	go vet ./...
+	go run ./scripts/roomsize scripts/roomsize/limits.txt
 	$(GOLANGCI_LINT) run
 	go run ./scripts/arrows
 
