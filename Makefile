@@ -52,6 +52,11 @@ test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	go test -race -tags failpoints -timeout 30m -skip '$(SWEEPS)' ./server ./... # what takes longest begins first
 	go test -tags failpoints -timeout 30m -run '$(SWEEPS)' ./server
 
+.PHONY: test-short
+test-short: ## Run the tests that an editor can wait for: on SQLite, without the race detector and what takes long.
+	go test -short -parallel 8 -skip '$(SWEEPS)' ./...
+	@echo "not run: what needs Postgres or other programs, sweeps, campaigns and what takes long; make test runs all"
+
 .PHONY: test-web
 test-web: page build ## Try the page in Chromium against a demo; needs Node.js 20.19 or later.
 	scripts/test-deps.sh chromium
