@@ -258,6 +258,9 @@ func TestReporterDropsWhatIsRejectedForGood(t *testing.T) {
 
 // A report that may succeed later waits before it is sent again, however much happens meanwhile.
 func TestReporterPausesAfterRejection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for ten seconds: make test")
+	}
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	srv, _ := serve(t, f.Database, "127.0.0.1:0")

@@ -39,9 +39,12 @@ func readYAML(t *testing.T, path string, into any) {
 	}
 }
 
-// program finds a program that the tests need.
+// program finds a program that the tests need. With -short the test is skipped.
 func program(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs " + name + ": make test")
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("%s is not installed: scripts/test-deps.sh says in which package of Debian it is", name)
@@ -274,9 +277,12 @@ func TestSystemd(t *testing.T) {
 // building lets one test build at a time, so that the next one finds everything compiled.
 var building sync.Mutex
 
-// build builds the program as make build does.
+// build builds the program as make build does. With -short the test is skipped.
 func build(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the program: make test")
+	}
 	building.Lock()
 	defer building.Unlock()
 	path := filepath.Join(t.TempDir(), "insights")

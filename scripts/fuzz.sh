@@ -21,7 +21,7 @@ while read -r package; do
         fi
         executions=$(sed -n 's/.* execs: \([0-9]*\) .*/\1/p' "$log" | tail -1)
         total=$((total + ${executions:-0}))
-        printf '%-16s %-18s %12d executions  %s\n' "$folder" "$target" "${executions:-0}" "$result"
+        printf '%-28s %-18s %12d executions  %s\n' "$folder" "$target" "${executions:-0}" "$result"
     done
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
 echo "$targets targets, $total executions, ${#failed[@]} failed ${failed[*]:-}"

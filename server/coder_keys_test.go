@@ -145,6 +145,9 @@ func (k shapedKey) wants(m matrix, who string, r guard.Rule, rpc, about string) 
 
 // Whatever a session key of Coder is like, it gives no more than Coder allows it, and no more than its user may do here.
 func TestSessionKeysOfCoder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks for every cell of the access matrix: make test")
+	}
 	t.Parallel()
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
@@ -219,6 +222,9 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 // A deployment that is slow, fails, sends callers elsewhere or answers nonsense gives nobody more rights: its keys are told to
 // come again, or refused, and everybody else is served.
 func TestCoderInTrouble(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for time limits: make test")
+	}
 	t.Parallel()
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
@@ -485,6 +491,9 @@ func TestCookieOfCoder(t *testing.T) {
 
 // A stream that a key opened ends its reports when the key ends, and keeps others' streams from nothing.
 func TestStreamsOfKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until rights are asked about again: make test")
+	}
 	t.Parallel()
 	coder := newStandIn(t)
 	w := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })

@@ -63,6 +63,9 @@ func TestMetricsLint(t *testing.T) {
 }
 
 func TestMetricsPromtool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs promtool: make test")
+	}
 	t.Parallel()
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {

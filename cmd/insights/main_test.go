@@ -305,6 +305,9 @@ func checkReports(t *testing.T, address, owner, member string) {
 // The demo prints requests that can be pasted, and their answers are not empty. It feeds every family of metrics that
 // dashboards rely on.
 func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: make test")
+	}
 	t.Parallel()
 	p := start(t, "demo", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s")
 	page := p.wait(t, `page\s+(http://\S+)/#token=(tia_\S+)`)

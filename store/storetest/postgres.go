@@ -348,7 +348,7 @@ func Main(m *testing.M, left ...goleak.Option) int {
 }
 
 // Postgres returns the URL of a database of the test's own with a current schema. A test fails if there is no
-// PostgreSQL on the machine.
+// PostgreSQL on the machine; with -short it is skipped.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	c := SharedCluster(t)
@@ -360,9 +360,12 @@ func Postgres(t testing.TB) string {
 }
 
 // SharedCluster is the cluster that the tests of a package share. It does not sync: what a test proves about crashes
-// it proves of the server's processes.
+// it proves of the server's processes. With -short the test is skipped.
 func SharedCluster(t testing.TB) *Cluster {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Postgres: make test")
+	}
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.cluster == nil {

@@ -32,6 +32,9 @@ var toy = sizes{
 
 // The benchmarks run, on toy sizes, and fill every row of their tables.
 func TestBench(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute and needs Postgres: make test")
+	}
 	t.Parallel()
 	for name, c := range map[string]struct {
 		measure func(context.Context, *table) error

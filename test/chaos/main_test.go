@@ -52,6 +52,10 @@ func TestMain(m *testing.M) {
 	}
 	// Tests wait for processes more than they compute, so more of them run at a time than there are processors, unless told.
 	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped: campaigns take minutes: make test")
+		os.Exit(0)
+	}
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		if err := parallel.Value.Set("6"); err != nil {
 			panic(err)

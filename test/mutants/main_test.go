@@ -57,6 +57,9 @@ func testsOf(t *testing.T, folder string) string {
 
 // The whole way on the quickest of them: the bug is caught. One that no test can see is not.
 func TestPlant(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds four times: make test")
+	}
 	t.Parallel()
 	root, err := findRoot()
 	if err != nil {

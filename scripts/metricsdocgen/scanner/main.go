@@ -1,8 +1,8 @@
-// Command scanner finds the metric families that Go code defines, by its syntax, and writes them as an empty metrics page.
+// Command scanner finds the metric families that the Go code of a tree defines, by its syntax, and writes them as an empty metrics page.
 //
 //	scanner -metrics FILE -out FILE DIR
 //
-// It reads literals of the type family, as the server has them, and the options that constructors of the Prometheus client
+// It reads literals of the type Family, as the server has them, and the options that constructors of the Prometheus client
 // library are given. A family that it cannot read in full is an error, unless the hand-kept file of metrics has it. Where
 // not even a name is in the code, the line before the literal says why with //metricsdocgen:skip.
 package main
@@ -17,6 +17,7 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -68,50 +69,91 @@ func run(metrics, out, dir string) error {
 	return os.WriteFile(out, page.Bytes(), 0o644)
 }
 
-// scanner reads one package. What it imports is not read: of a family that depends on that, the syntax does not tell.
+// scanner reads the packages of a tree. What they import from elsewhere is not read: of a family that depends on that, the
+// syntax does not tell.
 type scanner struct {
-	static map[string]*dto.MetricFamily // those that need not be readable
-	fset   *token.FileSet
-	info   *types.Info
-	vars   map[types.Object]ast.Expr // values of variables of the package
-	seen   map[*ast.CompositeLit]bool
-	found  map[string]*dto.MetricFamily
-	errs   []error
+	static   map[string]*dto.MetricFamily // those that need not be readable
+	fset     *token.FileSet
+	files    map[string][]*ast.File    // by the path of their package from the folder that holds the tree
+	packages map[string]*types.Package // those of files that are checked
+	info     *types.Info
+	vars     map[types.Object]ast.Expr // values of variables of the packages
+	seen     map[*ast.CompositeLit]bool
+	found    map[string]*dto.MetricFamily
+	errs     []error
 }
 
-// scan returns the families by name that the package in a directory defines, without its tests.
+// scan returns the families by name that the packages in a directory and below it define, without their tests.
 func scan(dir string, static map[string]*dto.MetricFamily) (map[string]*dto.MetricFamily, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
+	s := &scanner{
+		static: static, fset: token.NewFileSet(), files: map[string][]*ast.File{}, packages: map[string]*types.Package{},
+		info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}},
+		vars: map[types.Object]ast.Expr{}, seen: map[*ast.CompositeLit]bool{}, found: map[string]*dto.MetricFamily{},
+	}
+	if err := s.parse(dir); err != nil {
 		return nil, err
 	}
-	paths = slices.DeleteFunc(paths, func(path string) bool { return strings.HasSuffix(path, "_test.go") })
-	if len(paths) == 0 {
-		return nil, fmt.Errorf("no Go files in %q", dir)
-	}
-	s := &scanner{
-		static: static, fset: token.NewFileSet(), vars: map[types.Object]ast.Expr{}, seen: map[*ast.CompositeLit]bool{},
-		info:  &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}},
-		found: map[string]*dto.MetricFamily{},
-	}
-	var files []*ast.File
-	for _, path := range paths {
-		file, err := parser.ParseFile(s.fset, path, nil, parser.ParseComments)
-		if err != nil {
-			return nil, err
+	names := slices.Sorted(maps.Keys(s.files))
+	for _, name := range names {
+		s.check(name)
+		for _, file := range s.files[name] {
+			s.noteVars(file)
 		}
-		files = append(files, file)
 	}
-	// Constants are known without the imports, whose absence is no error here.
-	check := types.Config{Error: func(error) {}}
-	_, _ = check.Check(dir, s.fset, files, s.info)
-	for _, file := range files {
-		s.noteVars(file)
-	}
-	for _, file := range files {
-		s.scanFile(file)
+	for _, name := range names {
+		for _, file := range s.files[name] {
+			s.scanFile(file)
+		}
 	}
 	return s.found, errors.Join(s.errs...)
+}
+
+// parse reads the files of a tree.
+func (s *scanner) parse(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && entry.Name() == "testdata" {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		name, err := filepath.Rel(filepath.Dir(dir), filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(s.fset, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		s.files[filepath.ToSlash(name)] = append(s.files[filepath.ToSlash(name)], file)
+		return nil
+	})
+	if err == nil && len(s.files) == 0 {
+		err = fmt.Errorf("no Go files in %q", dir)
+	}
+	return err
+}
+
+// check learns the constants of a package. They are known without the imports from elsewhere, whose absence is no error here.
+func (s *scanner) check(name string) *types.Package {
+	if s.packages[name] == nil {
+		config := types.Config{Importer: s, Error: func(error) {}}
+		s.packages[name], _ = config.Check(name, s.fset, s.files[name], s.info)
+	}
+	return s.packages[name]
+}
+
+// Import implements [types.Importer] for the packages of the tree.
+func (s *scanner) Import(path string) (*types.Package, error) {
+	for name := range s.files {
+		if strings.HasSuffix("/"+path, "/"+name) {
+			return s.check(name), nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not of the tree", path)
 }
 
 func (s *scanner) noteVars(file *ast.File) {
@@ -204,16 +246,20 @@ func (s *scanner) scanLiteral(literal *ast.CompositeLit) {
 }
 
 func (s *scanner) scanFamily(literal *ast.CompositeLit) {
-	s.add(literal, definition{name: field(literal, "name"), help: field(literal, "help"), kind: field(literal, "kind"), labels: field(literal, "labels")})
+	s.add(literal, definition{name: field(literal, "Name"), help: field(literal, "Help"), kind: field(literal, "Kind"), labels: field(literal, "Labels")})
 }
 
-// isFamily says whether a type is family or a pointer to it.
+// isFamily says whether a type is Family, of whatever package, or a pointer to it.
 func isFamily(t ast.Expr) bool {
-	if pointer, ok := t.(*ast.StarExpr); ok {
-		t = pointer.X
+	switch t := t.(type) {
+	case *ast.StarExpr:
+		return isFamily(t.X)
+	case *ast.SelectorExpr:
+		return t.Sel.Name == "Family"
+	case *ast.Ident:
+		return t.Name == "Family"
 	}
-	name, ok := t.(*ast.Ident)
-	return ok && name.Name == "family"
+	return false
 }
 
 func isOptions(literal *ast.CompositeLit) bool {
@@ -301,7 +347,7 @@ func (s *scanner) text(e ast.Expr) (text string, ok bool) {
 	return constant.StringVal(value), true
 }
 
-// texts reads a list: a literal, a variable of the package, a part of a list, a clone, or lists put together.
+// texts reads a list: a literal, a variable of the tree, a part of a list, a clone, or lists put together.
 func (s *scanner) texts(e ast.Expr) (all []string, ok bool) {
 	switch e := e.(type) {
 	case nil:
@@ -315,6 +361,8 @@ func (s *scanner) texts(e ast.Expr) (all []string, ok bool) {
 			return nil, false
 		}
 		return s.texts(value)
+	case *ast.SelectorExpr:
+		return s.texts(e.Sel)
 	case *ast.CompositeLit:
 		return s.each(nil, e.Elts)
 	case *ast.SliceExpr:
