@@ -97,7 +97,7 @@ func TestPrivacyModes(t *testing.T) {
 	if m, s := p.kept(t); m != minutes || s != samples {
 		t.Errorf("mode off: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
 	}
-	facts, err := p.Store.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
+	facts, err := p.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
 	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
@@ -216,7 +216,7 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	}
 
 	p.setMode(t, store.PrivacyPseudonym)
-	if err := p.Store.Treat(t.Context()); err != nil {
+	if err := p.Treat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the person is known under a pseudonym", func() bool {

@@ -87,8 +87,11 @@ func (o Options) check() error {
 	if o.Store == nil || o.Logger == nil {
 		return errors.New("server needs a store and a logger")
 	}
-	if o.MaxConnections < 0 || o.SeriesBudget < 0 {
-		return errors.New("server needs limits of connections and series that are not negative")
+	if o.MaxConnections < 0 {
+		return errors.New("server needs a limit of connections that is not negative")
+	}
+	if o.SeriesBudget < 0 {
+		return errors.New("server needs a series budget that is not negative")
 	}
 	return nil
 }
