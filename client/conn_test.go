@@ -120,7 +120,9 @@ func TestTokenFile(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	srv, _ := serve(t, f.Database, "127.0.0.1:0")
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]}, {PrincipalKind: access.KindUser, PrincipalID: f.Users[1]}})
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{
+		{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]}, {PrincipalKind: access.KindUser, PrincipalID: f.Users[1]},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,9 @@ func ExampleNewSpoolingReporter() {
 	defer os.RemoveAll(filepath.Join(os.TempDir(), "insights-"+w.agent))
 	report := func(minutes int) *insightsv1.AgentReport {
 		at := w.began.Add(-time.Duration(minutes) * time.Minute)
-		return &insightsv1.AgentReport{AgentId: w.agent, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1}}
+		return &insightsv1.AgentReport{
+			AgentId: w.agent, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
+		}
 	}
 
 	conn, err := connect(w.address, w.agentToken)

@@ -53,7 +53,9 @@ func newWorld() *world {
 	}
 	_, err = w.store.GrantRole(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: owner, Role: access.RoleOwner})
 	check(err)
-	secrets, err := w.store.CreateTokens(ctx, []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: agent}, {PrincipalKind: access.KindService, PrincipalID: owner}})
+	secrets, err := w.store.CreateTokens(ctx, []store.Token{
+		{PrincipalKind: access.KindAgent, PrincipalID: agent}, {PrincipalKind: access.KindService, PrincipalID: owner},
+	})
 	check(err)
 	w.agent, w.agentToken, w.ownerToken = agent.String(), filepath.Join(w.folder, "agent"), filepath.Join(w.folder, "owner")
 	check(os.WriteFile(w.agentToken, []byte(secrets[0].Reveal()+"\n"), 0o600))
@@ -113,6 +115,7 @@ func (w *world) use(minutes int) {
 	check(err)
 	yesterday := w.began.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1).Unix() / 60
 	check(w.store.Merge(context.Background(), []store.OpenRow{{Template: w.template, Row: minute.Row{
-		HalfHour: int32(yesterday / minute.MinutesPerHalfHour), Subject: subjects[w.user], Kind: minute.Session, App: "ssh", Minutes: 1<<minutes - 1, Connected: true,
+		HalfHour: int32(yesterday / minute.MinutesPerHalfHour), Subject: subjects[w.user], Kind: minute.Session, App: "ssh",
+		Minutes: 1<<minutes - 1, Connected: true,
 	}}}))
 }

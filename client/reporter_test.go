@@ -137,7 +137,10 @@ func runReporter(t *testing.T, f *storetest.Fixture, address string, token store
 func dial(t *testing.T, address, token string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := client.NewConn(address, client.Token(token), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}, MinConnectTimeout: 10 * time.Second}))
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: 10 * time.Second,
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +233,9 @@ func TestReporterRefusesHugeReports(t *testing.T) {
 	srv, _ := serve(t, f.Database, "127.0.0.1:0")
 	r := startReporter(t, f, srv.GRPCAddress(), f.Agents[0][0])
 	huge := func(bytes int) *insightsv1.AgentReport {
-		return &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now), AgentVersion: strings.Repeat("v", bytes)}
+		return &insightsv1.AgentReport{
+			AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now), AgentVersion: strings.Repeat("v", bytes),
+		}
 	}
 	if err := r.Report(t.Context(), huge(255<<10)); err == nil {
 		t.Error("a report of more than 255 KiB is no error")
@@ -265,7 +270,8 @@ func TestReporterPausesAfterRejection(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	srv, _ := serve(t, f.Database, "127.0.0.1:0")
 	id := uuid.New()
-	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane}); err != nil {
+	_, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane})
+	if err != nil {
 		t.Fatal(err)
 	}
 	r := runReporter(t, f, srv.GRPCAddress(), store.Token{PrincipalKind: access.KindService, PrincipalID: id})
@@ -349,7 +355,10 @@ func TestReporterIsBounded(t *testing.T) {
 			for ; err == nil && n < 10_000; n++ {
 				at := storetest.Now.Add(-time.Duration(n%600) * time.Minute)
 				patience, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				err = r.Report(patience, &insightsv1.AgentReport{AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1}})
+				err = r.Report(patience, &insightsv1.AgentReport{
+					AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(at), ConnectionCount: 1,
+					SessionCounts: map[string]int64{"ssh": 1},
+				})
 				cancel()
 			}
 			if n--; !errors.Is(err, context.DeadlineExceeded) || n < c.least || n > c.most {

@@ -143,7 +143,8 @@ func TestSpoolProperty(t *testing.T) {
 					waiting = append(waiting, o.number)
 				}
 				slices.Sort(waiting)
-				if missing := slices.DeleteFunc(slices.Clone(waiting), func(n int) bool { return slices.Contains(reports, n) }); len(missing) > 0 || !slices.IsSorted(reports) {
+				missing := slices.DeleteFunc(slices.Clone(waiting), func(n int) bool { return slices.Contains(reports, n) })
+				if len(missing) > 0 || !slices.IsSorted(reports) {
 					t.Fatalf("the next process finds %v, want %v", reports, waiting)
 				}
 				for _, n := range reports {

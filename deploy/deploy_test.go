@@ -136,7 +136,8 @@ func TestPromtool(t *testing.T) {
 		{"check", "rules", "prometheus/alerts.yml"},
 		{"test", "rules", "prometheus/alerts_test.yml"},
 	} {
-		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
+		out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "WARNING") {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
@@ -224,15 +225,19 @@ func TestCompose(t *testing.T) {
 	}
 	var sources struct{ Datasources []struct{ URL, Type string } }
 	readYAML(t, "grafana/provisioning/datasources/prometheus.yaml", &sources)
-	if len(sources.Datasources) != 1 || sources.Datasources[0].URL != "http://prometheus:9090" || sources.Datasources[0].Type != "prometheus" {
+	if len(sources.Datasources) != 1 || sources.Datasources[0].URL != "http://prometheus:9090" ||
+		sources.Datasources[0].Type != "prometheus" {
 		t.Errorf("data sources: %+v", sources.Datasources)
 	}
 	var providers struct {
 		Providers []struct{ Options struct{ Path string } }
 	}
 	readYAML(t, "grafana/provisioning/dashboards/insights.yaml", &providers)
-	if len(providers.Providers) != 1 || !slices.Contains(compose.Services["grafana"].Volumes, "./grafana:"+providers.Providers[0].Options.Path+":ro") {
-		t.Errorf("Grafana looks for dashboards at %+v, the compose file mounts %v", providers.Providers, compose.Services["grafana"].Volumes)
+	if len(providers.Providers) != 1 ||
+		!slices.Contains(compose.Services["grafana"].Volumes, "./grafana:"+providers.Providers[0].Options.Path+":ro") {
+		t.Errorf(
+			"Grafana looks for dashboards at %+v, the compose file mounts %v", providers.Providers, compose.Services["grafana"].Volumes,
+		)
 	}
 }
 
@@ -506,13 +511,16 @@ func TestPrometheusFindsData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		here := strings.NewReplacer(scrapeConfig(t).ScrapeConfigs[0].StaticConfigs[0].Targets[0], metrics, "interval: 15s", "interval: 1s").Replace(string(text))
+		here := strings.NewReplacer(
+			scrapeConfig(t).ScrapeConfigs[0].StaticConfigs[0].Targets[0], metrics, "interval: 15s", "interval: 1s",
+		).Replace(string(text))
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(here), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	prometheus := "http://" + run(t, `msg="Listening on" address=(\S+)`, binary,
-		"--config.file="+filepath.Join(folder, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(folder, "data"), "--web.listen-address=127.0.0.1:0")
+		"--config.file="+filepath.Join(folder, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(folder, "data"),
+		"--web.listen-address=127.0.0.1:0")
 
 	open := questions(t)
 	t.Logf("%d expressions", len(open))

@@ -20,7 +20,9 @@ import (
 )
 
 // codeOf makes a unary call and returns how it ended.
-func codeOf[Q, A proto.Message](t *testing.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q) codes.Code {
+func codeOf[Q, A proto.Message](
+	t *testing.T, call func(context.Context, Q, ...grpc.CallOption) (A, error), token string, req Q,
+) codes.Code {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(servertest.As(t.Context(), token), time.Minute)
 	defer cancel()
@@ -39,7 +41,9 @@ func TestTokensAndRoles(t *testing.T) {
 	if who.GetUsername() != "ann" || who.GetPrincipal().GetId() != c.user || len(who.GetGrants()) != 0 {
 		t.Errorf("who am I: %v", who)
 	}
-	ask := &insightsv1.GetUserActivityRequest{StartTime: "2023-03-26T00:00:00Z", EndTime: "2023-03-27T00:00:00Z", TemplateIds: []string{c.templates[0].String()}}
+	ask := &insightsv1.GetUserActivityRequest{
+		StartTime: "2023-03-26T00:00:00Z", EndTime: "2023-03-27T00:00:00Z", TemplateIds: []string{c.templates[0].String()},
+	}
 	insights := insightsv1.NewInsightsServiceClient(c.Conn)
 	sees := func() bool {
 		t.Helper()
@@ -60,17 +64,23 @@ func TestTokensAndRoles(t *testing.T) {
 		t.Errorf("the same grant again: %v, want %v", again, binding)
 	}
 	eventually(t, "granted", sees)
-	if got := servertest.Must(t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person}).GetRoleBindings(); len(got) != 1 || !proto.Equal(got[0], binding) {
+	if got := servertest.Must(
+		t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person},
+	).GetRoleBindings(); len(got) != 1 || !proto.Equal(got[0], binding) {
 		t.Errorf("bindings of the person: %v", got)
 	}
 	servertest.Must(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: binding.GetId()})
 	eventually(t, "revoked", func() bool { return !sees() })
 
 	for name, got := range map[string]codes.Code{
-		"unknown user":     codeOf(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "user", Id: uuid.NewString()}}),
-		"unknown binding":  codeOf(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: uuid.NewString()}),
-		"unknown token":    codeOf(t, service.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: "nothing"}),
-		"unknown template": codeOf(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: person, Role: "template-admin", TemplateId: uuid.NewString()}),
+		"unknown user": codeOf(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{
+			Principal: &insightsv1.Principal{Kind: "user", Id: uuid.NewString()},
+		}),
+		"unknown binding": codeOf(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: uuid.NewString()}),
+		"unknown token":   codeOf(t, service.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: "nothing"}),
+		"unknown template": codeOf(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{
+			Principal: person, Role: "template-admin", TemplateId: uuid.NewString(),
+		}),
 	} {
 		if got != codes.NotFound {
 			t.Errorf("%s: %v", name, got)
@@ -135,18 +145,22 @@ func TestAgentTokensStayInTheOrganization(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	confined, service := c.Token(t, access.RoleControlPlane, c.organizations[0]), insightsv1.NewAccessServiceClient(c.Conn)
-	issued := servertest.Must(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: c.agents[:1]}).GetTokens()
+	issued := servertest.Must(
+		t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: c.agents[:1]},
+	).GetTokens()
 	who := servertest.Must(t, service.WhoAmI, issued[0].GetSecret(), &insightsv1.WhoAmIRequest{})
 	if who.GetPrincipal().GetKind() != "agent" || who.GetPrincipal().GetId() != c.agents[0] {
 		t.Errorf("who am I: %v", who)
 	}
 	for name, ids := range map[string][]string{"foreign": c.agents[:], "unknown": {uuid.NewString()}} {
-		if got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids}); got != codes.NotFound {
+		got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids})
+		if got != codes.NotFound {
 			t.Errorf("%s agent: %v", name, got)
 		}
 	}
 	for name, ids := range map[string][]string{"none": nil, "twice": {c.agents[0], c.agents[0]}, "no id": {"x"}} {
-		if got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids}); got != codes.InvalidArgument {
+		got := codeOf(t, service.CreateAgentTokens, confined, &insightsv1.CreateAgentTokensRequest{AgentIds: ids})
+		if got != codes.InvalidArgument {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -37,7 +37,8 @@ func office(t *testing.T, database string) (*running, *storetest.Fixture, string
 	session := func(day, from, minutes int, name string) {
 		for m := range minutes {
 			reports = append(reports, &insightsv1.AgentReport{
-				AgentId: f.Agents[0][0].String(), CollectedAt: at(day, from+m), ConnectionCount: 1, SessionCounts: map[string]int64{name: 1},
+				AgentId: f.Agents[0][0].String(), CollectedAt: at(day, from+m), ConnectionCount: 1,
+				SessionCounts: map[string]int64{name: 1},
 			})
 		}
 	}
@@ -56,7 +57,9 @@ func office(t *testing.T, database string) (*running, *storetest.Fixture, string
 		app(0, 0, 1, 20, 6, "wiki", "path"), app(0, 0, 1, 30, 7, "code-server", "subdomain"), app(0, 0, 9, 40, 8, "", "terminal"),
 		app(1, 1, 10, 0, 2, "8080", "subdomain"),
 	})
-	r.ReportEvents(t, controlPlane, []*insightsv1.Event{{At: at(1, 50), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: f.Users[0].String()}}}})
+	r.ReportEvents(t, controlPlane, []*insightsv1.Event{
+		{At: at(1, 50), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: f.Users[0].String()}}},
+	})
 	return r, f, r.Token(t, access.RoleOwner, servertest.Everywhere)
 }
 
@@ -103,7 +106,8 @@ func TestActivityCategories(t *testing.T) {
 				"login":        {" user0 1", "", ""},
 			} {
 				status, body := r.Get(t, owner, activityPath, url.Values{
-					"start": {"2023-08-01T00:00:00.000000Z"}, "end": {"2023-08-16T00:00:00.000000Z"}, "category": {category}, "interval": {"1 week"},
+					"start": {"2023-08-01T00:00:00.000000Z"}, "end": {"2023-08-16T00:00:00.000000Z"}, "category": {category},
+					"interval": {"1 week"},
 				})
 				if status != 200 {
 					t.Fatalf("%s: %d %v", category, status, body)
@@ -138,7 +142,9 @@ func TestActivityShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, f, owner := office(t, storetest.SQLite(t))
-	if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor}); err != nil {
+	if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{
+		PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleAuditor,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	params := url.Values{}
@@ -154,7 +160,10 @@ func TestActivityShape(t *testing.T) {
 	}
 	step := body["activity"].([]any)[0].(map[string]any)
 	wantKeys(t, v.Response["activity"].([]any)[0].(map[string]any), step)
-	wantKeys(t, v.Response["activity"].([]any)[0].(map[string]any)["user_activity"].([]any)[0].(map[string]any), step["user_activity"].([]any)[0].(map[string]any))
+	wantKeys(
+		t, v.Response["activity"].([]any)[0].(map[string]any)["user_activity"].([]any)[0].(map[string]any),
+		step["user_activity"].([]any)[0].(map[string]any),
+	)
 	if step["duration"] != 604800000000000.0 {
 		t.Errorf("a week lasts %v ns", step["duration"])
 	}
@@ -221,8 +230,10 @@ func TestActivityInWholeDays(t *testing.T) {
 		start, end, interval string
 		want                 []string
 	}{
-		"an hour":         {"2023-08-01T09:00:00Z", "2023-08-01T10:00:00Z", "1 day", []string{"2023-08-01T00:00:00Z 24h user0 21"}},
-		"another offset":  {"2023-08-01T09:00:00+05:45", "2023-08-01T10:00:00Z", "2 days", []string{"2023-08-01T00:00:00+05:45 24h user0 21"}},
+		"an hour": {"2023-08-01T09:00:00Z", "2023-08-01T10:00:00Z", "1 day", []string{"2023-08-01T00:00:00Z 24h user0 21"}},
+		"another offset": {
+			"2023-08-01T09:00:00+05:45", "2023-08-01T10:00:00Z", "2 days", []string{"2023-08-01T00:00:00+05:45 24h user0 21"},
+		},
 		"nothing":         {"2023-08-01T09:00:00Z", "2023-08-01T09:00:00Z", "1 day", []string{}},
 		"the future":      {"2023-08-15T09:00:00Z", "2030-01-01T00:00:00Z", "1 year", []string{"2023-08-15T00:00:00Z 13h"}},
 		"only the future": {"2024-08-15T09:00:00Z", "2030-01-01T00:00:00Z", "1 year", []string{}},

@@ -43,7 +43,9 @@ func TestForwardedReserved(t *testing.T) {
 			continue
 		}
 		r := wiretest.SessionAt(agent, sequence, storetest.Now.Add(time.Duration(sequence)*time.Second-5*time.Minute))
-		for _, forwarded := range slices.Compact(slices.Sorted(slices.Values([]string{name, strings.TrimSuffix(name, "_total"), name + "_total"}))) {
+		for _, forwarded := range slices.Compact(
+			slices.Sorted(slices.Values([]string{name, strings.TrimSuffix(name, "_total"), name + "_total"})),
+		) {
 			r.Metrics = append(r.Metrics, wiretest.Metric(forwarded, "gauge", 1))
 			want++
 		}
@@ -71,7 +73,9 @@ func TestAgentStatsServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, storetest.SQLite(t))
-			s := run(t, f.Database, storetest.Now, func(config *server.Options) { config.CollectAgentStats, config.UsageStats = c.collect, c.usage })
+			s := run(t, f.Database, storetest.Now, func(config *server.Options) {
+				config.CollectAgentStats, config.UsageStats = c.collect, c.usage
+			})
 			families := func() []string {
 				t.Helper()
 				if err := s.Refresh(t.Context()); err != nil {

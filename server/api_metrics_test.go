@@ -26,7 +26,8 @@ func (r *running) apiSeries(t *testing.T) map[string]float64 {
 	samples, _ := wiretest.ParseMetrics(t, contentType, body)
 	ours := map[string]float64{}
 	for series, value := range samples {
-		if strings.HasPrefix(series, `{__name__="coderd_api_`) && !strings.Contains(series, `_sum"`) && !strings.Contains(series, `_bucket"`) && !strings.Contains(series, "active_users") {
+		if strings.HasPrefix(series, `{__name__="coderd_api_`) && !strings.Contains(series, `_sum"`) &&
+			!strings.Contains(series, `_bucket"`) && !strings.Contains(series, "active_users") {
 			ours[series] = value
 		}
 	}
@@ -48,7 +49,9 @@ func TestAPIMetrics(t *testing.T) {
 	r.Fetch(t, nil, "/livez")
 	r.Fetch(t, nil, "/")
 	for i := range 20 {
-		req, err := http.NewRequestWithContext(t.Context(), fmt.Sprintf("BREW%d", i), "http://"+r.HTTPAddress()+"/api/v2/insights/daus", nil)
+		req, err := http.NewRequestWithContext(
+			t.Context(), fmt.Sprintf("BREW%d", i), "http://"+r.HTTPAddress()+"/api/v2/insights/daus", nil,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,14 +89,18 @@ func TestAPIMetrics(t *testing.T) {
 func TestAPIMetricsOfStreams(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	stream, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(servertest.As(t.Context(), r.Token(t, access.RoleControlPlane, servertest.Everywhere)))
+	stream, err := insightsv1.NewIngestServiceClient(r.Conn).StreamStats(
+		servertest.As(t.Context(), r.Token(t, access.RoleControlPlane, servertest.Everywhere)),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	count := wiretest.SeriesName("coderd_api_websocket_durations_seconds_count", map[string]string{"path": "/insights.v1.IngestService/StreamStats"})
+	count := wiretest.SeriesName("coderd_api_websocket_durations_seconds_count", map[string]string{
+		"path": "/insights.v1.IngestService/StreamStats",
+	})
 	open := wiretest.SeriesName("coderd_api_concurrent_websockets", nil)
 	eventually(t, "the stream is open", func() bool { return r.apiSeries(t)[open] == 1 })
 	if err := stream.CloseSend(); err != nil {

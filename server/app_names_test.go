@@ -30,15 +30,18 @@ func TestFloodOfNames(t *testing.T) {
 	var sessions []*insightsv1.AppSession
 	for i := range flood {
 		reports = append(reports, &insightsv1.AgentReport{
-			AgentId: f.Agents[1][1].String(), CollectedAt: timestamppb.New(begin.Add(time.Duration(i) * time.Minute)), ConnectionCount: 1, SessionCounts: map[string]int64{fmt.Sprintf("editor %03d", i): 1},
+			AgentId: f.Agents[1][1].String(), CollectedAt: timestamppb.New(begin.Add(time.Duration(i) * time.Minute)), ConnectionCount: 1,
+			SessionCounts: map[string]int64{fmt.Sprintf("editor %03d", i): 1},
 		})
 		sessions = append(sessions, &insightsv1.AppSession{
 			AgentId: f.Agents[0][0].String(), UserId: f.Users[0].String(), AccessMethod: "subdomain", SlugOrPort: fmt.Sprint(1024 + i),
-			StartedAt: timestamppb.New(begin.Add(time.Duration(i) * time.Minute)), EndedAt: timestamppb.New(begin.Add(time.Duration(i+1) * time.Minute)),
+			StartedAt: timestamppb.New(begin.Add(time.Duration(i) * time.Minute)),
+			EndedAt:   timestamppb.New(begin.Add(time.Duration(i+1) * time.Minute)),
 		})
 	}
 	sessions = append(sessions, &insightsv1.AppSession{
-		AgentId: f.Agents[0][0].String(), UserId: f.Users[0].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: timestamppb.New(begin), EndedAt: timestamppb.New(begin.Add(time.Minute)),
+		AgentId: f.Agents[0][0].String(), UserId: f.Users[0].String(), AccessMethod: "path", SlugOrPort: "wiki",
+		StartedAt: timestamppb.New(begin), EndedAt: timestamppb.New(begin.Add(time.Minute)),
 	})
 	for range 2 { // a repeat changes nothing
 		r.ReportStats(t, controlPlane, reports)
@@ -55,7 +58,12 @@ func TestFloodOfNames(t *testing.T) {
 	defer db.Close()
 	for kind, want := range map[minute.Kind]int{minute.Session: ingest.MaxNewNames + 1, minute.App: ingest.MaxAppNames + 2} {
 		var names, known int
-		if err := db.QueryRowContext(t.Context(), `SELECT count(DISTINCT app), count(DISTINCT CASE WHEN app IN ('unknown', '[other]', 'wiki') THEN app END) FROM usage_open WHERE kind = ?`, kind).Scan(&names, &known); err != nil {
+		if err := db.QueryRowContext(
+			t.Context(),
+			`SELECT count(DISTINCT app), count(DISTINCT CASE WHEN app IN ('unknown', '[other]', 'wiki') THEN app END) FROM usage_open
+				WHERE kind = ?`,
+			kind,
+		).Scan(&names, &known); err != nil {
 			t.Fatal(err)
 		}
 		if names != want || known != want-[]int{ingest.MaxNewNames, ingest.MaxAppNames}[kind] {

@@ -43,7 +43,8 @@ func TestAuditTrail(t *testing.T) {
 			auditor := p.Token(t, access.RoleAuditor, servertest.Everywhere)
 			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
 			for _, path := range []string{
-				"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis", "reports/capacity", "reports/optimization", "reports/support", "reports/roi",
+				"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis", "reports/capacity",
+				"reports/optimization", "reports/support", "reports/roi",
 			} {
 				params := window
 				if path == "daus" || path == "user-status-counts" {
@@ -56,7 +57,8 @@ func TestAuditTrail(t *testing.T) {
 			if status, body := p.Get(t, auditor, activityPath, url.Values{"start": {"x"}}); status != 400 {
 				t.Fatalf("%d %v", status, body)
 			}
-			if status, _ := p.Get(t, p.Token(t, access.RoleMember, servertest.Everywhere), "/api/v2/insights/user-activity", window); status != 404 {
+			status, _ := p.Get(t, p.Token(t, access.RoleMember, servertest.Everywhere), "/api/v2/insights/user-activity", window)
+			if status != 404 {
 				t.Fatalf("a member: %d", status)
 			}
 			client := insightsv1.NewAccessServiceClient(p.Conn)
@@ -66,7 +68,9 @@ func TestAuditTrail(t *testing.T) {
 			servertest.Must(t, client.RevokeToken, p.owner, &insightsv1.RevokeTokenRequest{TokenId: made.GetToken().GetId()})
 			servertest.Must(t, client.RevokeRole, p.owner, &insightsv1.RevokeRoleRequest{RoleBindingId: granted.GetRoleBinding().GetId()})
 			group := uuid.NewString()
-			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}}})
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+				Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}},
+			})
 
 			times := `"start_time":"2023-08-14T00:00:00Z","end_time":"2023-08-15T00:00:00Z"`
 			want := []string{
@@ -75,7 +79,8 @@ func TestAuditTrail(t *testing.T) {
 				fmt.Sprintf(`RevokeToken {"token_id":"%s"}`, made.GetToken().GetId()),
 				`CreateToken {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"name":"n"}`,
 				`GrantRole {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"role":"auditor"}`,
-				`GetActivity {"start":"x"}`, `GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
+				`GetActivity {"start":"x"}`, `GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`,
+				`GetUserActivity {` + times + `}`,
 			}
 			// The clock stands still, so the order among the events is that of their ids.
 			for _, size := range []int32{0, 1, 3} {
@@ -98,7 +103,9 @@ func TestAuditTrail(t *testing.T) {
 				t.Errorf("events of who did nothing: %v", got)
 			}
 			for _, role := range []access.Role{access.RoleTemplateAdmin, access.RoleUserAdmin, access.RoleControlPlane} {
-				if _, err := client.ListAuditEvents(servertest.As(t.Context(), p.Token(t, role, servertest.Everywhere)), &insightsv1.ListAuditEventsRequest{}); err == nil {
+				if _, err := client.ListAuditEvents(
+					servertest.As(t.Context(), p.Token(t, role, servertest.Everywhere)), &insightsv1.ListAuditEventsRequest{},
+				); err == nil {
 					t.Errorf("%s reads the trail", role)
 				}
 			}

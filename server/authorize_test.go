@@ -21,7 +21,9 @@ import (
 func TestRevokedTokenEndsItsStream(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
+	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{
+		{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +37,9 @@ func TestRevokedTokenEndsItsStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := c.Token(t, access.RoleOwner, servertest.Everywhere)
-	servertest.Must(t, insightsv1.NewAccessServiceClient(c.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: secrets[0].ID()})
+	servertest.Must(
+		t, insightsv1.NewAccessServiceClient(c.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: secrets[0].ID()},
+	)
 	begin := time.Now()
 	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("stream after its token was revoked: %v", err)

@@ -63,7 +63,10 @@ func TestCanary(t *testing.T) {
 				}
 			})
 			compareAnswers(t, alone.answers, beside.answers)
-			beside.run(t, []canaryCall{{insightsv1.CatalogService_ApplyCatalog_FullMethodName, takeOver(own, other)}, {insightsv1.IngestService_ReportEvents_FullMethodName, takeOverBuild(own, other)}})
+			beside.run(t, []canaryCall{
+				{insightsv1.CatalogService_ApplyCatalog_FullMethodName, takeOver(own, other)},
+				{insightsv1.IngestService_ReportEvents_FullMethodName, takeOverBuild(own, other)},
+			})
 			texts := append(beside.log.All()[quiet:], beside.unordered...)
 			for _, a := range beside.answers {
 				texts = append(texts, a.text)
@@ -120,7 +123,10 @@ func compareAnswers(t *testing.T, want, got []canaryAnswer) {
 			continue
 		}
 		if differ++; differ <= most {
-			t.Errorf("an answer tells of others: %.300s, beside them %.300s (-alone +beside them):\n%s", a.question, b.question, cmp.Diff(a.text, b.text))
+			t.Errorf(
+				"an answer tells of others: %.300s, beside them %.300s (-alone +beside them):\n%s", a.question, b.question,
+				cmp.Diff(a.text, b.text),
+			)
 		}
 		if a.question != b.question {
 			t.Error("from here on the questions differ")
@@ -166,7 +172,10 @@ func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant
 	for _, x := range others {
 		x.callers(t, s.running)
 		// The person who works for both is somebody there.
-		sam := store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(samID), Role: access.RoleOrganizationAuditor, OrganizationID: uuid.MustParse(x.id("organization", 0))}
+		sam := store.RoleBinding{
+			PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(samID), Role: access.RoleOrganizationAuditor,
+			OrganizationID: uuid.MustParse(x.id("organization", 0)),
+		}
 		if _, err := s.Store.GrantRole(t.Context(), sam); err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +192,8 @@ func (s *canaryServer) inspect(t *testing.T, x tenant, token string) string {
 	for _, path := range []string{
 		"/api/v2/templates", "/api/v2/organizations", "/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window,
 		"/api/v2/insights/user-latency" + window, "/api/v2/insights/user-status-counts", "/api/v2/insights/diagnosis" + window,
-		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window, "/api/v2/insights/reports/support" + window, "/api/v2/insights/reports/roi" + window,
+		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window,
+		"/api/v2/insights/reports/support" + window, "/api/v2/insights/reports/roi" + window,
 	} {
 		status, _, text := s.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
 		fmt.Fprintln(&seen, path, status, strings.ReplaceAll(string(text), "},", "},\n"))
@@ -208,7 +218,9 @@ func (s *canaryServer) checkMetrics(t *testing.T, other tenant) {
 		t.Fatal(err)
 	}
 	_, text := s.Scrape(t, "")
-	for _, shown := range []string{other.name("template", 0), other.name("organization", 0), other.name("user", 0), `template_name="twin"`} {
+	for _, shown := range []string{
+		other.name("template", 0), other.name("organization", 0), other.name("user", 0), `template_name="twin"`,
+	} {
 		if !strings.Contains(text, shown) {
 			t.Errorf("the scrape does not show %s", shown)
 		}
@@ -250,7 +262,10 @@ func (s *canaryServer) note(c canaryCaller, transport string, call canaryCall, a
 	if err != nil {
 		question = []byte(err.Error())
 	}
-	s.answers = append(s.answers, canaryAnswer{fmt.Sprintf("%s over %s: %s %s", c.name, transport, call.method, strings.ReplaceAll(string(question), " ", "")), newSecrets.ReplaceAllString(fmt.Sprint(answer...), "")})
+	s.answers = append(s.answers, canaryAnswer{
+		fmt.Sprintf("%s over %s: %s %s", c.name, transport, call.method, strings.ReplaceAll(string(question), " ", "")),
+		newSecrets.ReplaceAllString(fmt.Sprint(answer...), ""),
+	})
 }
 
 // newSecrets are the only random part of the answers: the tokens that a control plane makes, and those of sessions.
@@ -274,7 +289,10 @@ func (s *canaryServer) callGRPC(t *testing.T, c canaryCaller, call canaryCall) {
 	if err := errors.Join(marshalErr, statusErr); err != nil {
 		t.Fatal(err)
 	}
-	s.note(c, "gRPC", call, fmt.Sprintf("%v %v %v %q %q", status.Code(err), map[string][]string(header), map[string][]string(trailer), body, reason))
+	s.note(
+		c, "gRPC", call,
+		fmt.Sprintf("%v %v %v %q %q", status.Code(err), map[string][]string(header), map[string][]string(trailer), body, reason),
+	)
 	s.nextPage(t, call, answer.ProtoReflect(), func(next canaryCall) { s.callGRPC(t, c, next) })
 }
 
@@ -319,7 +337,8 @@ func (s *canaryServer) callREST(t *testing.T, c canaryCaller, call canaryCall) {
 	req.Header.Set("Coder-Session-Token", c.token)
 	code, header, body := servertest.Exchange(t, req)
 	header.Del("Date")
-	if mine := new(insightsv1.GetMyDataResponse); call.method == insightsv1.PrivacyService_GetMyData_FullMethodName && code == http.StatusOK {
+	mine := new(insightsv1.GetMyDataResponse)
+	if call.method == insightsv1.PrivacyService_GetMyData_FullMethodName && code == http.StatusOK {
 		if err := protojson.Unmarshal(body, mine); err != nil {
 			t.Error(err)
 		}
@@ -363,7 +382,10 @@ func (s *canaryServer) stream(t *testing.T, c canaryCaller, script []canaryCall)
 			if err != nil {
 				trailer := stream.Trailer()
 				delete(trailer, "content-type") // there unless an answer was sent before
-				s.note(c, "stream", canaryCall{insightsv1.IngestService_StreamStats_FullMethodName, sent}, acknowledged, rejected, status.Convert(err).Proto(), map[string][]string(trailer))
+				s.note(
+					c, "stream", canaryCall{insightsv1.IngestService_StreamStats_FullMethodName, sent}, acknowledged, rejected,
+					status.Convert(err).Proto(), map[string][]string(trailer),
+				)
 				break
 			}
 			rejected, acknowledged = append(rejected, answer.GetRejected()...), answer.GetAcknowledgedSequence()
@@ -401,7 +423,9 @@ func scriptWrites(own, other tenant, add func(string, ...proto.Message)) {
 		parent := func(kind string) string { return []string{other.id(kind, 0), nowhere}[i] }
 		change.Organizations = append(change.Organizations, &insightsv1.Organization{Id: x, Name: "taken"})
 		change.Templates = append(change.Templates, &insightsv1.Template{Id: fresh("template"), OrganizationId: x, Name: "taken"})
-		change.TemplateVersions = append(change.TemplateVersions, &insightsv1.TemplateVersion{Id: fresh("version"), TemplateId: parent("template"), Name: "taken"})
+		change.TemplateVersions = append(change.TemplateVersions, &insightsv1.TemplateVersion{
+			Id: fresh("version"), TemplateId: parent("template"), Name: "taken",
+		})
 		change.Users = append(change.Users,
 			&insightsv1.User{Id: fresh("user"), Username: "taken", OrganizationIds: []string{x}},
 			&insightsv1.User{Id: fresh("user"), Username: "taken", OrganizationIds: []string{organization, x}})
@@ -416,7 +440,8 @@ func scriptWrites(own, other tenant, add func(string, ...proto.Message)) {
 			&insightsv1.Agent{Id: own.id("agent", 60+i), WorkspaceId: own.id("workspace", 60+i), Name: "lent"})
 		change.Apps = append(change.Apps, &insightsv1.App{AgentId: parent("agent"), Slug: "taken"})
 		d := change.GetDeleted()
-		d.Templates, d.Users, d.Workspaces = append(d.Templates, parent("template")), append(d.Users, parent("user")), append(d.Workspaces, parent("workspace"))
+		d.Templates, d.Users, d.Workspaces = append(d.Templates, parent("template")), append(d.Users, parent("user")),
+			append(d.Workspaces, parent("workspace"))
 		d.Agents, d.Groups = append(d.Agents, parent("agent")), append(d.Groups, parent("group"))
 	}
 	add(insightsv1.CatalogService_ApplyCatalog_FullMethodName, change, &insightsv1.ApplyCatalogRequest{})
@@ -432,7 +457,8 @@ func scriptWrites(own, other tenant, add func(string, ...proto.Message)) {
 		add(insightsv1.IngestService_ReportStats_FullMethodName, &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report}})
 		for _, user := range users {
 			sessions.Sessions = append(sessions.Sessions, &insightsv1.AppSession{
-				AgentId: agent, UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: at, EndedAt: timestamppb.New(at.AsTime().Add(time.Minute)),
+				AgentId: agent, UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: at,
+				EndedAt: timestamppb.New(at.AsTime().Add(time.Minute)),
 			})
 		}
 	}
@@ -441,18 +467,23 @@ func scriptWrites(own, other tenant, add func(string, ...proto.Message)) {
 	for _, user := range users {
 		events.Events = append(events.Events,
 			&insightsv1.Event{At: at, Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}},
-			&insightsv1.Event{At: at, Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"}}})
+			&insightsv1.Event{
+				At: at, Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"}},
+			})
 	}
 	for _, workspace := range []string{own.id("workspace", 0), other.id("workspace", 0), nowhere} {
 		for _, version := range []string{own.id("version", 0), other.id("version", 0), nowhere} {
 			build := own.build(0)
-			build.Id, build.WorkspaceId, build.TemplateVersionId = uuid.NewSHA1(uuid.NameSpaceOID, []byte(workspace+version)).String(), workspace, version
+			build.Id, build.WorkspaceId, build.TemplateVersionId = uuid.NewSHA1(uuid.NameSpaceOID, []byte(workspace+version)).String(),
+				workspace, version
 			events.Events = append(events.Events, &insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: build}})
 		}
 	}
 	events.Events = append(events.Events,
 		&insightsv1.Event{At: at, Kind: &insightsv1.Event_Agent{Agent: &insightsv1.AgentEvent{AgentId: other.id("agent", 0)}}},
-		&insightsv1.Event{At: at, Kind: &insightsv1.Event_Job{Job: &insightsv1.JobEvent{Id: nowhere, OrganizationId: other.id("organization", 0)}}})
+		&insightsv1.Event{
+			At: at, Kind: &insightsv1.Event_Job{Job: &insightsv1.JobEvent{Id: nowhere, OrganizationId: other.id("organization", 0)}},
+		})
 	add(insightsv1.IngestService_ReportEvents_FullMethodName, events)
 }
 
@@ -464,16 +495,23 @@ func takeOver(own, other tenant) *insightsv1.ApplyCatalogRequest {
 		Templates:        []*insightsv1.Template{{Id: other.id("template", 0), OrganizationId: organization, Name: "taken"}},
 		TemplateVersions: []*insightsv1.TemplateVersion{{Id: other.id("version", 0), TemplateId: own.id("template", 0), Name: "taken"}},
 		Users:            []*insightsv1.User{{Id: other.id("user", 0), Username: "taken", OrganizationIds: []string{organization}}},
-		Groups:           []*insightsv1.Group{{Id: other.id("group", 0), OrganizationId: organization, Name: "taken"}, {Id: other.id("group", 1), OrganizationId: organization, Name: "taken"}},
-		Workspaces:       []*insightsv1.Workspace{{Id: other.id("workspace", 0), OwnerId: own.id("user", 0), TemplateId: own.id("template", 0), Name: "taken"}},
-		Agents:           []*insightsv1.Agent{{Id: other.id("agent", 0), WorkspaceId: own.id("workspace", 0), Name: "taken"}},
+		Groups: []*insightsv1.Group{
+			{Id: other.id("group", 0), OrganizationId: organization, Name: "taken"},
+			{Id: other.id("group", 1), OrganizationId: organization, Name: "taken"},
+		},
+		Workspaces: []*insightsv1.Workspace{
+			{Id: other.id("workspace", 0), OwnerId: own.id("user", 0), TemplateId: own.id("template", 0), Name: "taken"},
+		},
+		Agents: []*insightsv1.Agent{{Id: other.id("agent", 0), WorkspaceId: own.id("workspace", 0), Name: "taken"}},
 	}
 }
 
 func takeOverBuild(own, other tenant) *insightsv1.ReportEventsRequest {
 	build := own.build(0)
 	build.Id = other.id("build", 0)
-	return &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{{At: timestamppb.New(storetest.Now), Kind: &insightsv1.Event_Build{Build: build}}}}
+	return &insightsv1.ReportEventsRequest{
+		Events: []*insightsv1.Event{{At: timestamppb.New(storetest.Now), Kind: &insightsv1.Event_Build{Build: build}}},
+	}
 }
 
 // scriptQuestions are all questions, about all sets of templates.
@@ -491,39 +529,76 @@ func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
 		{own.id("template", 1), nowhere},
 		{"x"},
 	} {
-		add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName, &insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, TemplateIds: templates, Interval: "day"})
-		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		add(insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName, &insightsv1.GetTemplateInsightsRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates, Interval: "day",
+		})
+		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
+		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
+		add(insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
 		if len(templates) == 1 {
-			add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]}, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14})
+			add(
+				insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]},
+				&insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14},
+			)
 		}
 	}
 	for _, templates := range [][]string{nil, {own.id("template", 1)}, {own.id("template", 1), other.id("template", 0)}} {
-		add(insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		add(insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		add(insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
-		add(insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{StartTime: start, EndTime: end, TemplateIds: templates})
+		add(insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
+		add(insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
+		add(insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
+		add(insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{
+			StartTime: start, EndTime: end, TemplateIds: templates,
+		})
 	}
 	add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
 		&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "default", Sections: []string{"report"}},
-		&insightsv1.GetTemplateInsightsRequest{StartTime: "2023-07-01T00:00:00+05:45", EndTime: "2023-08-01T00:00:00+05:45", Interval: "week"},
+		&insightsv1.GetTemplateInsightsRequest{
+			StartTime: "2023-07-01T00:00:00+05:45", EndTime: "2023-08-01T00:00:00+05:45", Interval: "week",
+		},
 		&insightsv1.GetTemplateInsightsRequest{StartTime: end, EndTime: start}, &insightsv1.GetTemplateInsightsRequest{})
 	// The first letters of all names of the other tenant, which are in those of nothing else.
 	for i, search := range []string{"", "user", "s", canary[:4]} {
 		sort := []string{"", "user_id", "username", "nothing"}[i]
-		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, Search: search, Sort: sort, PageSize: 2})
-		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end, Search: search, Sort: sort, PageSize: 2})
+		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{
+			StartTime: start, EndTime: end, Search: search, Sort: sort, PageSize: 2,
+		})
+		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{
+			StartTime: start, EndTime: end, Search: search, Sort: sort, PageSize: 2,
+		})
 	}
-	add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, PageToken: "x"}, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, PageSize: -1})
+	add(
+		insightsv1.InsightsService_GetUserActivity_FullMethodName,
+		&insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, PageToken: "x"},
+		&insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, PageSize: -1},
+	)
 	for _, org := range []string{"", own.id("organization", 0), other.id("organization", 0), nowhere, "x"} {
 		for _, category := range []string{"", "login", "app"} {
-			add(insightsv1.InsightsService_GetActivity_FullMethodName, &insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 day", Org: org, Category: category})
+			add(insightsv1.InsightsService_GetActivity_FullMethodName, &insightsv1.GetActivityRequest{
+				Start: start, End: end, Interval: "1 day", Org: org, Category: category,
+			})
 		}
 	}
 	add(insightsv1.InsightsService_GetActivity_FullMethodName, &insightsv1.GetActivityRequest{})
-	add(insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{}, &insightsv1.GetDeploymentDAUsRequest{Timezone: "Europe/Berlin"})
-	add(insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, &insightsv1.GetUserStatusCountsRequest{}, &insightsv1.GetUserStatusCountsRequest{TzOffset: 99})
+	add(
+		insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{},
+		&insightsv1.GetDeploymentDAUsRequest{Timezone: "Europe/Berlin"},
+	)
+	add(
+		insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, &insightsv1.GetUserStatusCountsRequest{},
+		&insightsv1.GetUserStatusCountsRequest{TzOffset: 99},
+	)
 	add(insightsv1.InsightsService_ListTemplates_FullMethodName, &insightsv1.ListTemplatesRequest{})
 	add(insightsv1.InsightsService_ListOrganizations_FullMethodName, &insightsv1.ListOrganizationsRequest{})
 }
@@ -535,14 +610,19 @@ func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 	add(insightsv1.AccessService_SignOut_FullMethodName, &insightsv1.SignOutRequest{})
 	add(insightsv1.AccessService_ListTokens_FullMethodName, &insightsv1.ListTokensRequest{})
 	add(insightsv1.AccessService_ListRoleBindings_FullMethodName, &insightsv1.ListRoleBindingsRequest{})
-	add(insightsv1.AccessService_ListAuditEvents_FullMethodName, &insightsv1.ListAuditEventsRequest{}, &insightsv1.ListAuditEventsRequest{PageSize: 1})
+	add(
+		insightsv1.AccessService_ListAuditEvents_FullMethodName, &insightsv1.ListAuditEventsRequest{},
+		&insightsv1.ListAuditEventsRequest{PageSize: 1},
+	)
 	add(insightsv1.AccessService_RevokeToken_FullMethodName, &insightsv1.RevokeTokenRequest{TokenId: "aaaaaaaaaa"})
 	add(insightsv1.AccessService_RevokeRole_FullMethodName, &insightsv1.RevokeRoleRequest{RoleBindingId: nowhere})
 	add(insightsv1.PrivacyService_GetMyData_FullMethodName, &insightsv1.GetMyDataRequest{})
 	for _, agent := range []string{own.id("agent", 0), own.id("agent", 60), other.id("agent", 0), nowhere, "x"} {
 		add(insightsv1.AccessService_CreateAgentTokens_FullMethodName, &insightsv1.CreateAgentTokensRequest{AgentIds: []string{agent}})
 	}
-	add(insightsv1.AccessService_CreateAgentTokens_FullMethodName, &insightsv1.CreateAgentTokensRequest{AgentIds: []string{own.id("agent", 0), other.id("agent", 0)}})
+	add(insightsv1.AccessService_CreateAgentTokens_FullMethodName, &insightsv1.CreateAgentTokensRequest{
+		AgentIds: []string{own.id("agent", 0), other.id("agent", 0)},
+	})
 	for _, user := range []string{own.id("user", 0), other.id("user", 0), nowhere} {
 		who := &insightsv1.Principal{Kind: "user", Id: user}
 		add(insightsv1.AccessService_CreateToken_FullMethodName, &insightsv1.CreateTokenRequest{Principal: who, Name: "n"})
@@ -554,7 +634,9 @@ func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 		add(insightsv1.PrivacyService_ResolvePseudonym_FullMethodName, &insightsv1.ResolvePseudonymRequest{UserId: user})
 	}
 	for _, organization := range []string{"", own.id("organization", 0), other.id("organization", 0), nowhere} {
-		add(insightsv1.PrivacyService_SetPrivacyMode_FullMethodName, &insightsv1.SetPrivacyModeRequest{OrganizationId: organization, Mode: "full"})
+		add(insightsv1.PrivacyService_SetPrivacyMode_FullMethodName, &insightsv1.SetPrivacyModeRequest{
+			OrganizationId: organization, Mode: "full",
+		})
 		add(insightsv1.PrivacyService_GetPrivacyMode_FullMethodName, &insightsv1.GetPrivacyModeRequest{OrganizationId: organization})
 	}
 }

@@ -35,7 +35,10 @@ func (x tenant) mark() string { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(x.
 
 // guessed is whether others name an id.
 func (x tenant) guessed(id string) bool {
-	return slices.ContainsFunc([]string{"organization", "template", "version", "user", "group", "workspace", "agent", "build"}, func(kind string) bool { return x.id(kind, 0) == id })
+	return slices.ContainsFunc(
+		[]string{"organization", "template", "version", "user", "group", "workspace", "agent", "build"},
+		func(kind string) bool { return x.id(kind, 0) == id },
+	)
 }
 
 // name is a name of a thing of the tenant.
@@ -62,8 +65,10 @@ const tenantWorkspaces = 5
 func (x tenant) catalog() *insightsv1.ApplyCatalogRequest {
 	organization := x.id("organization", 0)
 	change := &insightsv1.ApplyCatalogRequest{
-		Organizations: []*insightsv1.Organization{{Id: organization, Name: x.name("organization", 0), DisplayName: x.name("organization display", 0)}},
-		Users:         []*insightsv1.User{{Id: samID, Username: "sam", OrganizationIds: x.sam}},
+		Organizations: []*insightsv1.Organization{
+			{Id: organization, Name: x.name("organization", 0), DisplayName: x.name("organization display", 0)},
+		},
+		Users: []*insightsv1.User{{Id: samID, Username: "sam", OrganizationIds: x.sam}},
 		Groups: []*insightsv1.Group{
 			{Id: x.id("group", 0), OrganizationId: organization, Name: x.name("group", 0), UserIds: []string{x.id("user", 0), samID}},
 			{Id: x.id("group", 1), OrganizationId: organization, Name: x.name("group", 1), UserIds: []string{x.id("user", 1)}},
@@ -84,11 +89,17 @@ func (x tenant) catalog() *insightsv1.ApplyCatalogRequest {
 		change.TemplateVersions = append(change.TemplateVersions, &insightsv1.TemplateVersion{
 			Id: x.id("version", i), TemplateId: x.id("template", i), Name: x.name("version", i), CreatedAt: template.GetCreatedAt(),
 			Parameters: []*insightsv1.Parameter{
-				{Name: "region", Type: "string", Options: []*insightsv1.ParameterOption{{Name: "Europe", Value: "eu"}, {Name: "America", Value: "us"}}},
+				{
+					Name: "region", Type: "string",
+					Options: []*insightsv1.ParameterOption{{Name: "Europe", Value: "eu"}, {Name: "America", Value: "us"}},
+				},
 				{Name: "image", Type: "string", DefaultValue: x.name("default", i)},
 				{
-					Name: x.name("parameter", i), DisplayName: x.name("parameter display", i), Type: "string", Description: x.name("description", i),
-					Options: []*insightsv1.ParameterOption{{Name: x.name("option", i), Description: x.name("about", i), Value: x.name("choice", i), Icon: x.name("/option", i)}},
+					Name: x.name("parameter", i), DisplayName: x.name("parameter display", i), Type: "string",
+					Description: x.name("description", i),
+					Options: []*insightsv1.ParameterOption{{
+						Name: x.name("option", i), Description: x.name("about", i), Value: x.name("choice", i), Icon: x.name("/option", i),
+					}},
 				},
 			},
 		})
@@ -97,11 +108,17 @@ func (x tenant) catalog() *insightsv1.ApplyCatalogRequest {
 		})
 	}
 	for i := range tenantWorkspaces {
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: x.id("workspace", i), OwnerId: x.owner(i), TemplateId: x.template(i), Name: x.name("workspace", i)})
-		change.Agents = append(change.Agents, &insightsv1.Agent{Id: x.id("agent", i), WorkspaceId: x.id("workspace", i), Name: x.name("agent", i)})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: x.id("workspace", i), OwnerId: x.owner(i), TemplateId: x.template(i), Name: x.name("workspace", i),
+		})
+		change.Agents = append(change.Agents, &insightsv1.Agent{
+			Id: x.id("agent", i), WorkspaceId: x.id("workspace", i), Name: x.name("agent", i),
+		})
 		change.Apps = append(change.Apps,
 			&insightsv1.App{AgentId: x.id("agent", i), Slug: "wiki", DisplayName: "Wiki"},
-			&insightsv1.App{AgentId: x.id("agent", i), Slug: x.name("app", i), DisplayName: x.name("app display", i), Icon: x.name("/app", i)})
+			&insightsv1.App{
+				AgentId: x.id("agent", i), Slug: x.name("app", i), DisplayName: x.name("app display", i), Icon: x.name("/app", i),
+			})
 	}
 	return change
 }
@@ -114,8 +131,9 @@ func (x tenant) reports() (reports []*insightsv1.AgentReport) {
 		for _, from := range []time.Duration{-4 * time.Minute, -26 * time.Hour, -49 * time.Hour, -100 * time.Hour} {
 			for m := range time.Duration(3 + len(x.word)%3) {
 				reports = append(reports, &insightsv1.AgentReport{
-					AgentId: x.id("agent", agent), CollectedAt: timestamppb.New(storetest.Now.Add(from + m*time.Minute)), AgentVersion: x.name("version", agent),
-					PeersDerp: 1, DerpRegion: x.name("region", agent), ConnectionCount: int64(agent % 2), ConnectionMedianLatencyMs: float64(10 + len(x.word) + agent%3),
+					AgentId: x.id("agent", agent), CollectedAt: timestamppb.New(storetest.Now.Add(from + m*time.Minute)),
+					AgentVersion: x.name("version", agent), PeersDerp: 1, DerpRegion: x.name("region", agent),
+					ConnectionCount: int64(agent % 2), ConnectionMedianLatencyMs: float64(10 + len(x.word) + agent%3),
 					SessionCounts: map[string]int64{"vscode": 1, x.name("editor", agent): 1},
 				})
 			}
@@ -129,7 +147,8 @@ func (x tenant) sessions() (sessions []*insightsv1.AppSession) {
 		for _, slug := range []string{"wiki", x.name("app", i)} {
 			sessions = append(sessions, &insightsv1.AppSession{
 				AgentId: x.id("agent", i), UserId: x.owner(i), AccessMethod: "path", SlugOrPort: slug,
-				StartedAt: timestamppb.New(storetest.Now.Add(-50 * time.Hour)), EndedAt: timestamppb.New(storetest.Now.Add(-49 * time.Hour)),
+				StartedAt: timestamppb.New(storetest.Now.Add(-50 * time.Hour)),
+				EndedAt:   timestamppb.New(storetest.Now.Add(-49 * time.Hour)),
 			})
 		}
 	}
@@ -138,9 +157,12 @@ func (x tenant) sessions() (sessions []*insightsv1.AppSession) {
 
 func (x tenant) build(i int) *insightsv1.Build {
 	return &insightsv1.Build{
-		Id: x.id("build", i), WorkspaceId: x.id("workspace", i), TemplateVersionId: x.id("version", i%3), Number: 1, Transition: "start", Status: "succeeded",
-		CreatedAt: timestamppb.New(storetest.Now.Add(-time.Duration(1+i) * time.Minute)), Parameters: []*insightsv1.BuildParameter{
-			{Name: "region", Value: []string{"eu", "us"}[len(x.word)%2]}, {Name: "image", Value: x.name("image", i)}, {Name: x.name("parameter", i%3), Value: x.name("choice", i%3)},
+		Id: x.id("build", i), WorkspaceId: x.id("workspace", i), TemplateVersionId: x.id("version", i%3), Number: 1, Transition: "start",
+		Status: "succeeded", CreatedAt: timestamppb.New(storetest.Now.Add(-time.Duration(1+i) * time.Minute)),
+		Parameters: []*insightsv1.BuildParameter{
+			{Name: "region", Value: []string{"eu", "us"}[len(x.word)%2]},
+			{Name: "image", Value: x.name("image", i)},
+			{Name: x.name("parameter", i%3), Value: x.name("choice", i%3)},
 		},
 	}
 }
@@ -154,7 +176,9 @@ func (x tenant) events() (events []*insightsv1.Event) {
 		status := []string{"active", "dormant", "suspended", "active"}[i]
 		events = append(events,
 			&insightsv1.Event{At: at, Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}},
-			&insightsv1.Event{At: at, Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: status}}})
+			&insightsv1.Event{
+				At: at, Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: status}},
+			})
 	}
 	return events
 }
@@ -177,7 +201,8 @@ var canaryRoles = []access.Role{
 	access.RoleControlPlane, access.RoleProxy, // first, so that the others see what they did
 	access.RoleOwner, access.RoleTemplateAdmin, access.RoleAuditor, access.RoleUserAdmin, access.RoleMember,
 	access.RoleOrganizationAdmin, access.RoleOrganizationTemplateAdmin, access.RoleOrganizationAuditor, access.RoleOrganizationUserAdmin,
-	access.RoleViewInsights, access.RoleViewInsightsAggregate, access.RoleReadUsers, access.RoleManageAccess, access.RoleManagePrivacy, access.RoleReadAudit,
+	access.RoleViewInsights, access.RoleViewInsightsAggregate, access.RoleReadUsers, access.RoleManageAccess, access.RoleManagePrivacy,
+	access.RoleReadAudit,
 }
 
 // canaryCaller is someone with a token.
@@ -203,7 +228,9 @@ func (x tenant) callers(t *testing.T, r *running) (callers []canaryCaller) {
 	id := func(kind string, number int) uuid.UUID { return uuid.MustParse(x.id(kind, number)) }
 	for i, role := range canaryRoles {
 		service := id("service", 10+i)
-		for _, b := range []store.RoleBinding{{Role: role, OrganizationID: id("organization", 0)}, {Role: role, TemplateID: id("template", 1)}} {
+		for _, b := range []store.RoleBinding{
+			{Role: role, OrganizationID: id("organization", 0)}, {Role: role, TemplateID: id("template", 1)},
+		} {
 			if b.Binding().Validate() != nil {
 				continue
 			}
@@ -219,7 +246,9 @@ func (x tenant) callers(t *testing.T, r *running) (callers []canaryCaller) {
 	add("user without a role", store.Token{PrincipalKind: access.KindUser, PrincipalID: id("user", 0)})
 	add("member", store.Token{PrincipalKind: access.KindUser, PrincipalID: id("user", 1)},
 		store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: id("user", 1), Role: access.RoleMember},
-		store.RoleBinding{PrincipalKind: store.KindGroup, PrincipalID: id("group", 1), Role: access.RoleTemplateAdmin, TemplateID: id("template", 0)})
+		store.RoleBinding{
+			PrincipalKind: store.KindGroup, PrincipalID: id("group", 1), Role: access.RoleTemplateAdmin, TemplateID: id("template", 0),
+		})
 	add("nobody at all", store.Token{PrincipalKind: access.KindService, PrincipalID: id("service", 99)})
 	if len(callers) < 16 {
 		t.Fatalf("%d callers only", len(callers))

@@ -26,7 +26,10 @@ func rejections(t *testing.T, got []*insightsv1.Rejection, want ...*insightsv1.R
 	less := func(a, b *insightsv1.Rejection) bool {
 		return a.GetList() < b.GetList() || a.GetList() == b.GetList() && a.GetIndex() < b.GetIndex()
 	}
-	diff := cmp.Diff(want, got, protocmp.Transform(), protocmp.IgnoreFields(&insightsv1.Rejection{}, "reason"), cmpopts.SortSlices(less), cmpopts.EquateEmpty())
+	diff := cmp.Diff(
+		want, got, protocmp.Transform(), protocmp.IgnoreFields(&insightsv1.Rejection{}, "reason"), cmpopts.SortSlices(less),
+		cmpopts.EquateEmpty(),
+	)
 	if diff != "" {
 		t.Errorf("rejected (-want +got):\n%s\n%v", diff, got)
 	}

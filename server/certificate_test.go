@@ -34,10 +34,15 @@ func TestClientCertificates(t *testing.T) {
 	accepted := x509.NewCertPool()
 	accepted.AddCert(clients.Certificate)
 	r := run(t, f.Database, storetest.Now, func(c *server.Options) {
-		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: accepted, ClientAuth: tls.RequireAndVerifyClientCert}
+		c.TLS = &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientCAs: accepted,
+			ClientAuth: tls.RequireAndVerifyClientCert,
+		}
 	})
 	a, b := f.Agents[0][0], f.Agents[0][1]
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: a}, {PrincipalKind: access.KindAgent, PrincipalID: b}})
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{
+		{PrincipalKind: access.KindAgent, PrincipalID: a}, {PrincipalKind: access.KindAgent, PrincipalID: b},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +53,13 @@ func TestClientCertificates(t *testing.T) {
 		token        string
 		want         codes.Code // Unavailable: no connection
 	}{
-		"everything right":               {clients.Sign(t, time.Hour, nameA), tokenA, codes.OK},
-		"other domain":                   {clients.Sign(t, time.Hour, "spiffe://other/agent/"+a.String()), tokenA, codes.OK},
-		"one of two agents":              {clients.Sign(t, time.Hour, nameB, nameA), tokenA, codes.OK},
-		"names beside":                   {clients.Sign(t, time.Hour, "https://company.example/agent/"+b.String(), "spiffe://company.example/ns/default/sa/x", nameA), tokenA, codes.OK},
+		"everything right":  {clients.Sign(t, time.Hour, nameA), tokenA, codes.OK},
+		"other domain":      {clients.Sign(t, time.Hour, "spiffe://other/agent/"+a.String()), tokenA, codes.OK},
+		"one of two agents": {clients.Sign(t, time.Hour, nameB, nameA), tokenA, codes.OK},
+		"names beside": {
+			clients.Sign(t, time.Hour, "https://company.example/agent/"+b.String(), "spiffe://company.example/ns/default/sa/x", nameA),
+			tokenA, codes.OK,
+		},
 		"no names, an agent":             {clients.Sign(t, time.Hour), tokenA, codes.OK},
 		"no names, an owner":             {clients.Sign(t, time.Hour), owner, codes.OK},
 		"no certificate":                 {nil, tokenA, codes.Unavailable},
@@ -61,10 +69,12 @@ func TestClientCertificates(t *testing.T) {
 		"names another agent":            {clients.Sign(t, time.Hour, nameB), tokenA, codes.Unauthenticated},
 		"of one agent, token of other":   {clients.Sign(t, time.Hour, nameA), tokenB, codes.Unauthenticated},
 		"of an agent, token of an owner": {clients.Sign(t, time.Hour, nameA), owner, codes.Unauthenticated},
-		"names an unknown agent":         {clients.Sign(t, time.Hour, "spiffe://company.example/agent/"+uuid.NewString()), tokenA, codes.Unauthenticated},
-		"names an agent by a nickname":   {clients.Sign(t, time.Hour, "spiffe://company.example/agent/a"), tokenA, codes.Unauthenticated},
-		"names no agent where one goes":  {clients.Sign(t, time.Hour, "spiffe://company.example/agent/"), tokenA, codes.Unauthenticated},
-		"more behind the id":             {clients.Sign(t, time.Hour, nameA+"/x"), tokenA, codes.Unauthenticated},
+		"names an unknown agent": {
+			clients.Sign(t, time.Hour, "spiffe://company.example/agent/"+uuid.NewString()), tokenA, codes.Unauthenticated,
+		},
+		"names an agent by a nickname":  {clients.Sign(t, time.Hour, "spiffe://company.example/agent/a"), tokenA, codes.Unauthenticated},
+		"names no agent where one goes": {clients.Sign(t, time.Hour, "spiffe://company.example/agent/"), tokenA, codes.Unauthenticated},
+		"more behind the id":            {clients.Sign(t, time.Hour, nameA+"/x"), tokenA, codes.Unauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +85,9 @@ func TestClientCertificates(t *testing.T) {
 			}
 			defer conn.Close()
 			// What the gateway says of certificates is not believed from anyone else.
-			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(servertest.As(t.Context(), c.token), guard.CallerAgentKey, a.String(), guard.CallerAgentKey, b.String()), time.Minute)
+			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(
+				servertest.As(t.Context(), c.token), guard.CallerAgentKey, a.String(), guard.CallerAgentKey, b.String(),
+			), time.Minute)
 			defer cancel()
 			if _, err := insightsv1.NewAccessServiceClient(conn).WhoAmI(ctx, &insightsv1.WhoAmIRequest{}); status.Code(err) != c.want {
 				t.Errorf("gRPC: %v, want %v", err, c.want)
@@ -95,7 +107,10 @@ func TestClientCertificates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Header = http.Header{"Authorization": {"Bearer " + c.token}, "Insights-Caller-Agent": {a.String(), b.String()}, "Grpc-Metadata-Insights-Caller-Agent": {a.String(), b.String()}}
+			req.Header = http.Header{
+				"Authorization": {"Bearer " + c.token}, "Insights-Caller-Agent": {a.String(), b.String()},
+				"Grpc-Metadata-Insights-Caller-Agent": {a.String(), b.String()},
+			}
 			resp, err := client.Do(req)
 			if err != nil {
 				if c.want != codes.Unavailable {

@@ -59,40 +59,92 @@ func (w *neighbors) shapedKeys() []shapedKey {
 	return []shapedKey{
 		{"without limits", key(all, full), owner, true, true, everything},
 		{"of a release with one scope", key(all, map[string]any{"scope": "all"}), owner, true, true, everything},
-		{"of a release without allow lists", key(all, map[string]any{"scope": "all", "scopes": []string{"all"}}), owner, true, true, everything},
+		{
+			"of a release without allow lists", key(all, map[string]any{"scope": "all", "scopes": []string{"all"}}), owner, true, true,
+			everything,
+		},
 		{"with one scope that is not all", key(nil, map[string]any{"scope": "application_connect"}), owner, true, false, nil},
 		{"with no scope", key(all, map[string]any{}), owner, true, false, everything},
 		{"with an empty list of scopes", key(all, with([]string{}, []string{"*:*"})), owner, true, false, everything},
 		{"with scopes that cannot be read", key(all, with(7, []string{"*:*"})), owner, true, false, everything},
-		{"that lies about its one scope", key(nil, map[string]any{"scope": "all", "scopes": []string{"user:read"}, "allow_list": []string{"*:*"}}), owner, true, false, nil},
+		{
+			"that lies about its one scope",
+			key(nil, map[string]any{"scope": "all", "scopes": []string{"user:read"}, "allow_list": []string{"*:*"}}), owner, true, false,
+			nil,
+		},
 		{"user:read", hidden(), owner, true, false, nil},
 		{"workspace:read and user:read", hidden(), owner, true, false, nil},
 		{"user:read and api_key:read", key(nil, with([]string{"user:read", "api_key:read"}, []string{"*:*"})), owner, true, false, nil},
 		{"template:view_insights and user:read", hidden("all"), owner, true, false, everything},
-		{"that reads all of templates, users and keys", key(all, with([]string{"template:*", "user:*", "api_key:*"}, []string{"*:*"})), owner, true, false, everything},
-		{"all, beside another scope", key(all, with([]string{"coder:all", "coder:application_connect"}, []string{"*:*"})), owner, true, false, everything},
+		{
+			"that reads all of templates, users and keys", key(all, with([]string{"template:*", "user:*", "api_key:*"}, []string{"*:*"})),
+			owner, true, false, everything,
+		},
+		{
+			"all, beside another scope", key(all, with([]string{"coder:all", "coder:application_connect"}, []string{"*:*"})), owner, true,
+			false, everything,
+		},
 		{"all, with a list that names one template", hidden(template("a1")), owner, true, false, []string{"a1"}},
-		{"all, with a list of its user, itself and one template", key([]string{template("a1")}, with([]string{"coder:all"}, []string{"user:*", "api_key:*", "template:" + template("a1")})), owner, true, false, []string{"a1"}},
-		{"all, with a list of everything and one template", key(all, with([]string{"coder:all"}, []string{"*:*", "template:" + template("a1")})), owner, true, false, everything},
-		{"all, with a list of all templates", key(all, with([]string{"coder:all"}, []string{"template:*"})), owner, true, false, everything},
+		{
+			"all, with a list of its user, itself and one template",
+			key([]string{template("a1")}, with([]string{"coder:all"}, []string{"user:*", "api_key:*", "template:" + template("a1")})),
+			owner, true, false,
+			[]string{"a1"},
+		},
+		{
+			"all, with a list of everything and one template",
+			key(all, with([]string{"coder:all"}, []string{"*:*", "template:" + template("a1")})), owner, true, false, everything,
+		},
+		{
+			"all, with a list of all templates", key(all, with([]string{"coder:all"}, []string{"template:*"})), owner, true, false,
+			everything,
+		},
 		{"all, with a list of all workspaces", hidden(), owner, true, false, nil},
 		{"all, with an empty list", key(all, with([]string{"coder:all"}, []string{})), owner, true, false, everything},
 		{"all, with no list where one belongs", key(all, with([]string{"coder:all"}, nil)), owner, true, false, everything},
-		{"all, with a list that cannot be read", key(all, with([]string{"coder:all"}, []any{map[string]string{"type": "*", "id": "*"}})), owner, true, false, everything},
+		{
+			"all, with a list that cannot be read", key(all, with([]string{"coder:all"}, []any{map[string]string{"type": "*", "id": "*"}})),
+			owner, true, false, everything,
+		},
 		{"of two templates in two organizations", hidden(template("a1"), template("b1")), owner, true, false, []string{"a1", "b1"}},
 		{"of one organization", hidden(servertest.OrganizationA.String()), owner, true, false, inA},
-		{"without limits, of a template admin of one organization in Coder", key([]string{servertest.OrganizationA.String()}, full), owner, true, true, inA},
+		{
+			"without limits, of a template admin of one organization in Coder", key([]string{servertest.OrganizationA.String()}, full),
+			owner, true, true, inA,
+		},
 		{"without limits, of who is nobody in Coder", key(nil, full), owner, true, true, nil},
-		{"without limits, of who sees one template here", key(all, full), access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1}, true, true, everything},
-		{"of another template than the one seen here", hidden(template("b1")), access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1}, true, false, []string{"b1"}},
+		{
+			"without limits, of who sees one template here", key(all, full),
+			access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1},
+			true, true, everything,
+		},
+		{
+			"of another template than the one seen here", hidden(template("b1")),
+			access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1},
+			true, false,
+			[]string{"b1"},
+		},
 		{"without limits, of a member here", key(all, full), access.Binding{Role: access.RoleMember}, true, true, everything},
 		{"that is described as another key", key(all, map[string]any{"id": "another000", "scope": "all"}), owner, true, false, everything},
-		{"that is described as somebody else's", key(all, map[string]any{"user_id": uuid.NewString(), "scope": "all"}), owner, true, false, everything},
+		{
+			"that is described as somebody else's", key(all, map[string]any{"user_id": uuid.NewString(), "scope": "all"}), owner, true,
+			false, everything,
+		},
 		{"that is described by half", key(all, "all"), owner, true, false, everything},
 		{"that may not read its user", coderKeyShape{sees: all}, owner, false, false, nil},
-		{"of who is suspended", coderKeyShape{reads: true, describes: true, status: "suspended", description: full, sees: all}, owner, false, false, nil},
+		{
+			"of who is suspended",
+			coderKeyShape{reads: true, describes: true, status: "suspended", description: full, sees: all},
+			owner,
+			false, false, nil,
+		},
 		{"that is expired, deleted or of another deployment", coderKeyShape{gone: true}, owner, false, false, nil},
-		{"of who is dormant", coderKeyShape{reads: true, describes: true, status: "dormant", description: full, sees: all}, owner, true, true, everything},
+		{
+			"of who is dormant",
+			coderKeyShape{reads: true, describes: true, status: "dormant", description: full, sees: all},
+			owner, true,
+			true, everything,
+		},
 	}
 }
 
@@ -164,14 +216,21 @@ func TestSessionKeysOfCoder(t *testing.T) {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				user := uuid.New()
-				w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
-				w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: k.role.Role, TemplateID: k.role.Template})
+				w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{
+					Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}},
+				})
+				w.Grant(t, store.RoleBinding{
+					PrincipalKind: access.KindUser, PrincipalID: user, Role: k.role.Role, TemplateID: k.role.Template,
+				})
 				who := string(k.role.Role)
 				if k.role.Template != uuid.Nil {
 					who += "@a1"
 				}
 				k.shape.user = user
-				c := caller{description: "key " + k.name, who: who, headers: map[string]string{"coder-session-token": coder.newKey(k.shape)}, key: &k}
+				c := caller{
+					description: "key " + k.name, who: who, headers: map[string]string{"coder-session-token": coder.newKey(k.shape)},
+					key: &k,
+				}
 				if !k.valid {
 					c.who = anonymous
 				}
@@ -182,7 +241,10 @@ func TestSessionKeysOfCoder(t *testing.T) {
 						if rpc == "SignIn" && want == allowed {
 							continue // a session would outlive the key: TestCoderSessions
 						}
-						w.checkCell(t, r, m, cell{c, method, about, "gRPC"}, want, w.callGRPC(t, method, c.headers, w.Request(t, rpc, w.About(about)), about))
+						w.checkCell(
+							t, r, m, cell{c, method, about, "gRPC"}, want,
+							w.callGRPC(t, method, c.headers, w.Request(t, rpc, w.About(about)), about),
+						)
 						to, overREST := rest[name]
 						if !overREST {
 							continue
@@ -203,7 +265,9 @@ func (k shapedKey) checkRights(t *testing.T, w *neighbors, who *insightsv1.WhoAm
 	t.Helper()
 	for _, g := range who.GetGrants() {
 		permission := access.Permission(g.GetPermission())
-		covered := map[string][]string{"": {"all"}, servertest.OrganizationA.String(): {"a1", "a2", "gone"}, servertest.OrganizationB.String(): {"b1"}}[g.GetOrganizationId()]
+		covered := map[string][]string{
+			"": {"all"}, servertest.OrganizationA.String(): {"a1", "a2", "gone"}, servertest.OrganizationB.String(): {"b1"},
+		}[g.GetOrganizationId()]
 		for name, x := range w.Things {
 			if g.GetTemplateId() != "" && x.Template.String() == g.GetTemplateId() {
 				covered = []string{name}
@@ -286,9 +350,13 @@ func TestCoderInTrouble(t *testing.T) {
 	for trouble, answer := range answers {
 		for _, path := range calls {
 			user := uuid.New()
-			w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}}})
+			w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{
+				Users: []*insightsv1.User{{Id: user.String(), Username: "u-" + user.String()}},
+			})
 			w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
-			key := coder.newKey(coderKeyShape{user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"}})
+			key := coder.newKey(coderKeyShape{
+				user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"},
+			})
 			mu.Lock()
 			troubled[key], troubledCall[key] = answer, path
 			mu.Unlock()
@@ -296,7 +364,8 @@ func TestCoderInTrouble(t *testing.T) {
 				room <- struct{}{}
 				defer func() { <-room }()
 				for _, method := range methods {
-					if trouble == "slow" && !slices.Contains([]protoreflect.Name{"ListTokens", "GetMyData", "GetTemplateInsights"}, method.Name()) {
+					if trouble == "slow" &&
+						!slices.Contains([]protoreflect.Name{"ListTokens", "GetMyData", "GetTemplateInsights"}, method.Name()) {
 						continue // each call takes as long as Coder may
 					}
 					w.checkTroubled(t, fmt.Sprintf("Coder %s when asked %s", trouble, path), served, path, key, method)
@@ -359,15 +428,20 @@ func (w *neighbors) checkTroubled(t *testing.T, what string, served guard.Rules,
 	} else {
 		err = w.Conn.Invoke(ctx, name, req, response)
 	}
-	views := rule.Permission == access.ViewInsights || rule.Permission == access.ViewInsightsAggregate || strings.HasPrefix(rpc, "List") && rule.Permission == access.Authenticated || rpc == "WhoAmI"
-	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views || strings.HasSuffix(path, "keys/") && (!call.MayCarry(rule.Permission) || rpc == "WhoAmI")
+	views := rule.Permission == access.ViewInsights || rule.Permission == access.ViewInsightsAggregate ||
+		strings.HasPrefix(rpc, "List") && rule.Permission == access.Authenticated || rpc == "WhoAmI"
+	needs := strings.HasSuffix(path, "/me") || strings.HasSuffix(path, "authcheck") && views ||
+		strings.HasSuffix(path, "keys/") && (!call.MayCarry(rule.Permission) || rpc == "WhoAmI")
 	switch code := status.Code(err); {
 	case !needs && (code == codes.Unavailable || code == codes.Unauthenticated):
 		t.Errorf("%s: %s does not need it: %v", what, rpc, err)
 	case needs && code == codes.OK && rpc != "ListTemplates" && rpc != "ListOrganizations" && rpc != "WhoAmI":
 		t.Errorf("%s: %s is allowed: %v", what, rpc, response)
 	case needs && code == codes.OK:
-		if text := fmt.Sprint(response); strings.Contains(text, servertest.TemplateA1.String()) || strings.Contains(text, servertest.OrganizationA.String()) || strings.Contains(text, "manage_") && strings.Contains(path, "keys") || strings.Contains(text, "view_") && strings.Contains(path, "authcheck") {
+		if text := fmt.Sprint(response); strings.Contains(text, servertest.TemplateA1.String()) ||
+			strings.Contains(text, servertest.OrganizationA.String()) ||
+			strings.Contains(text, "manage_") && strings.Contains(path, "keys") ||
+			strings.Contains(text, "view_") && strings.Contains(path, "authcheck") {
 			t.Errorf("%s: %s shows %s", what, rpc, text)
 		}
 	case needs && code != codes.Unavailable && code != codes.NotFound && code != codes.PermissionDenied && code != codes.Unauthenticated:
@@ -453,7 +527,9 @@ func TestCookieOfCoder(t *testing.T) {
 	t.Parallel()
 	coder := newStandIn(t)
 	user := uuid.New()
-	key := coder.newKey(coderKeyShape{user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"}})
+	key := coder.newKey(coderKeyShape{
+		user: user, reads: true, describes: true, description: map[string]any{"scope": "all"}, sees: []string{"all"},
+	})
 	with := newNeighbors(t, func(c *server.Options) { c.CoderURL = coder.URL })
 	without := newNeighbors(t)
 	for _, w := range []*neighbors{with, without} {
@@ -503,7 +579,9 @@ func TestStreamsOfKeys(t *testing.T) {
 	open := func(shape coderKeyShape) (key string, stream insightsv1.IngestService_StreamStatsClient) {
 		shape.user, shape.reads, shape.describes = user, true, true
 		key = coder.newKey(shape)
-		ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("coder-session-token", key)), time.Minute)
+		ctx, cancel := context.WithTimeout(
+			metadata.NewOutgoingContext(t.Context(), metadata.Pairs("coder-session-token", key)), time.Minute,
+		)
 		t.Cleanup(cancel)
 		stream, err := insightsv1.NewIngestServiceClient(w.Conn).StreamStats(ctx)
 		if err != nil {
@@ -516,7 +594,9 @@ func TestStreamsOfKeys(t *testing.T) {
 		t.Errorf("a stream of a limited key: %v", err)
 	}
 	key, whole := open(coderKeyShape{description: map[string]any{"scope": "all"}})
-	if err := whole.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{servertest.Used(w.Things["a1"], storetest.Now, 1)}}); err != nil {
+	if err := whole.Send(&insightsv1.StreamStatsRequest{
+		Reports: []*insightsv1.AgentReport{servertest.Used(w.Things["a1"], storetest.Now, 1)},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for acknowledged := uint64(0); acknowledged == 0; {
@@ -586,7 +666,10 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	var all sync.WaitGroup
 	ask := func(key string) {
 		all.Go(func() {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+wiretest.Week+"&template_ids="+servertest.TemplateA1.String(), nil)
+			request, err := http.NewRequestWithContext(
+				ctx, http.MethodGet,
+				"http://"+w.HTTPAddress()+"/api/v2/insights/templates?"+wiretest.Week+"&template_ids="+servertest.TemplateA1.String(), nil,
+			)
 			if err != nil {
 				t.Error(err)
 				return
@@ -607,7 +690,9 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	wiretest.WaitFor(t, 10*time.Second, "calls to Coder", func() bool { return hanging.Load() >= guard.MaxCoderCalls })
 	for range 20 {
 		begin := time.Now()
-		if status, answer := w.Get(t, own, "/api/v2/insights/templates", url.Values{"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"}}); status != http.StatusOK {
+		if status, answer := w.Get(t, own, "/api/v2/insights/templates", url.Values{
+			"start_time": {"2023-08-07T00:00:00Z"}, "end_time": {"2023-08-14T00:00:00Z"},
+		}); status != http.StatusOK {
 			t.Errorf("the same user with a token: %d %v", status, answer)
 		}
 		if took := time.Since(begin); took > guard.CoderTimeout/2 {
@@ -627,7 +712,9 @@ func TestFailedQuestionsAskNoMore(t *testing.T) {
 	change := &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: user.String(), Username: "u"}}}
 	for range 1500 {
 		id := uuid.NewString()
-		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: servertest.OrganizationA.String(), Name: id})
+		change.Templates = append(change.Templates, &insightsv1.Template{
+			Id: id, OrganizationId: servertest.OrganizationA.String(), Name: id,
+		})
 	}
 	w.Apply(t, w.ControlPlane, change)
 	w.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner})
@@ -645,7 +732,8 @@ func TestFailedQuestionsAskNoMore(t *testing.T) {
 		return true
 	})
 	key := coder.newKey(coderKeyShape{user: user, reads: true})
-	if status, header, text := w.Fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+wiretest.Week); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+	status, header, text := w.Fetch(t, http.Header{"Coder-Session-Token": {key}}, "/api/v2/insights/templates?"+wiretest.Week)
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", status, text)
 	}
 	wiretest.WaitFor(t, 2*guard.CoderTimeout, "the end of the calls", func() bool { return open.Load() == 0 })

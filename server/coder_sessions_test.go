@@ -33,7 +33,8 @@ func TestCoderSessions(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	user := f.Users[0]
-	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor}); err != nil {
+	_, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor})
+	if err != nil {
 		t.Fatal(err)
 	}
 	var asked, strayed atomic.Int64
@@ -84,7 +85,8 @@ func TestCoderSessions(t *testing.T) {
 		return status, string(text)
 	}
 	for _, header := range []string{"Coder-Session-Token", "Session-Token"} {
-		if status, text := ask(header, sessionOfUser); status != http.StatusOK || !strings.Contains(text, user.String()) || !strings.Contains(text, "view_insights") {
+		status, text := ask(header, sessionOfUser)
+		if status != http.StatusOK || !strings.Contains(text, user.String()) || !strings.Contains(text, "view_insights") {
 			t.Errorf("a session in %s: %d %s", header, status, text)
 		}
 	}
@@ -118,7 +120,9 @@ func TestCoderSessions(t *testing.T) {
 	if n := strayed.Load(); n != 0 {
 		t.Errorf("%d tokens were shown to another server", n)
 	}
-	if status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{"Coder-Session-Token": {sessionOfUser}}); status != http.StatusBadRequest {
+	if status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{
+		"Coder-Session-Token": {sessionOfUser},
+	}); status != http.StatusBadRequest {
 		t.Errorf("a session that outlives Coder's: %d %s", status, text)
 	}
 	mu.Lock()

@@ -140,7 +140,9 @@ func TestStreamFollowsItsRoles(t *testing.T) {
 		t.Errorf("a stream of a member: %v", err)
 	}
 	id := uuid.New()
-	binding, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane})
+	binding, err := r.Store.GrantRole(t.Context(), store.RoleBinding{
+		PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleControlPlane,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,20 +101,30 @@ func TestCompareTellsDifferences(t *testing.T) {
 		want, got any
 		differs   bool
 	}{
-		"equal":               {map[string]any{"a": 1.0}, map[string]any{"a": 1.0}, false},
-		"more keys":           {map[string]any{"a": 1.0}, map[string]any{"a": 1.0, "b": 2.0}, false},
-		"missing key":         {map[string]any{"a": 1.0}, map[string]any{}, true},
-		"key to be absent":    {map[string]any{"a": 1.0}, map[string]any{"a": 1.0, "report": nil}, true},
-		"number as text":      {map[string]any{"a": 1.0}, map[string]any{"a": "1"}, true},
-		"other number":        {map[string]any{"a": 600.0}, map[string]any{"a": 601.0}, true},
-		"near latency":        {map[string]any{"latency_ms": map[string]any{"p50": 100.0}}, map[string]any{"latency_ms": map[string]any{"p50": 102.9}}, false},
-		"far latency":         {map[string]any{"latency_ms": map[string]any{"p50": 100.0}}, map[string]any{"latency_ms": map[string]any{"p50": 103.1}}, true},
-		"unknown latency":     {map[string]any{"latency_ms": map[string]any{"p50": -1.0}}, map[string]any{"latency_ms": map[string]any{"p50": 1.0}}, true},
-		"order of a list":     {[]any{1.0, 2.0}, []any{2.0, 1.0}, true},
-		"longer list":         {[]any{1.0}, []any{1.0, 2.0}, true},
-		"null for a list":     {[]any{}, nil, true},
-		"UTC in two ways":     {map[string]any{"start_time": "2023-08-15T00:00:00Z"}, map[string]any{"start_time": "2023-08-15T00:00:00+00:00"}, false},
-		"other offset":        {map[string]any{"start_time": "2023-08-15T00:00:00Z"}, map[string]any{"start_time": "2023-08-15T02:00:00+02:00"}, true},
+		"equal":            {map[string]any{"a": 1.0}, map[string]any{"a": 1.0}, false},
+		"more keys":        {map[string]any{"a": 1.0}, map[string]any{"a": 1.0, "b": 2.0}, false},
+		"missing key":      {map[string]any{"a": 1.0}, map[string]any{}, true},
+		"key to be absent": {map[string]any{"a": 1.0}, map[string]any{"a": 1.0, "report": nil}, true},
+		"number as text":   {map[string]any{"a": 1.0}, map[string]any{"a": "1"}, true},
+		"other number":     {map[string]any{"a": 600.0}, map[string]any{"a": 601.0}, true},
+		"near latency": {
+			map[string]any{"latency_ms": map[string]any{"p50": 100.0}}, map[string]any{"latency_ms": map[string]any{"p50": 102.9}}, false,
+		},
+		"far latency": {
+			map[string]any{"latency_ms": map[string]any{"p50": 100.0}}, map[string]any{"latency_ms": map[string]any{"p50": 103.1}}, true,
+		},
+		"unknown latency": {
+			map[string]any{"latency_ms": map[string]any{"p50": -1.0}}, map[string]any{"latency_ms": map[string]any{"p50": 1.0}}, true,
+		},
+		"order of a list": {[]any{1.0, 2.0}, []any{2.0, 1.0}, true},
+		"longer list":     {[]any{1.0}, []any{1.0, 2.0}, true},
+		"null for a list": {[]any{}, nil, true},
+		"UTC in two ways": {
+			map[string]any{"start_time": "2023-08-15T00:00:00Z"}, map[string]any{"start_time": "2023-08-15T00:00:00+00:00"}, false,
+		},
+		"other offset": {
+			map[string]any{"start_time": "2023-08-15T00:00:00Z"}, map[string]any{"start_time": "2023-08-15T02:00:00+02:00"}, true,
+		},
 		"accepted alternate":  {map[string]any{"name": "one"}, map[string]any{"name": "other"}, false},
 		"alternate elsewhere": {map[string]any{"title": "one"}, map[string]any{"title": "other"}, true},
 	} {

@@ -30,7 +30,9 @@ import (
 // Connections beyond the limit are closed at once, and the others go on.
 func TestConnectionLimitsOfListeners(t *testing.T) {
 	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) { c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler) })
+	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) {
+		c.MaxConnections, c.Logger = 6, slog.New(slog.DiscardHandler)
+	})
 	for name, address := range map[string]string{"gRPC": r.GRPCAddress(), "HTTP": r.HTTPAddress(), "Prometheus": r.PrometheusAddress()} {
 		var open []net.Conn
 		for range 3 {
@@ -88,16 +90,27 @@ func TestHeaderLimits(t *testing.T) {
 		header http.Header
 		status int
 	}{
-		"a long header":                    {http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP-1<<10)}}, 200},
-		"too long a header":                {http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP+4<<10)}}, 431},
-		"a token as long as an issuer's":   {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", guard.MaxJWT)}}, 401},
-		"a token as long as headers go":    {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", allowedByHTTP-1<<10)}}, 401},
-		"many tokens":                      {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens)}, 401},
-		"too many tokens":                  {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens+1)}, 431},
-		"many addresses":                   {http.Header{"Coder-Session-Token": {owner}, "X-Forwarded-For": {strings.Repeat("198.51.100.1, ", 800)}}, 200},
-		"many addresses and tokens":        {http.Header{"Session-Token": slices.Repeat([]string{"x"}, 250), "X-Forwarded-For": {strings.Repeat("198.51.100.1, ", 800)}}, 431},
-		"many headers that nobody reads":   {http.Header{"Coder-Session-Token": {owner}, "X": slices.Repeat([]string{"x"}, 2000)}, 200},
-		"many headers beside two of these": {http.Header{"Coder-Session-Token": {owner}, "Session-Token": {owner}, "Cookie": {strings.Repeat("a=b; ", 2000)}}, 401},
+		"a long header": {
+			http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP-1<<10)}}, 200,
+		},
+		"too long a header": {
+			http.Header{"Coder-Session-Token": {owner}, "X-Request-Id": {strings.Repeat("x", allowedByHTTP+4<<10)}}, 431,
+		},
+		"a token as long as an issuer's": {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", guard.MaxJWT)}}, 401},
+		"a token as long as headers go":  {http.Header{"Authorization": {"Bearer " + strings.Repeat("x", allowedByHTTP-1<<10)}}, 401},
+		"many tokens":                    {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens)}, 401},
+		"too many tokens":                {http.Header{"Session-Token": slices.Repeat([]string{"x"}, tokens+1)}, 431},
+		"many addresses": {
+			http.Header{"Coder-Session-Token": {owner}, "X-Forwarded-For": {strings.Repeat("198.51.100.1, ", 800)}}, 200,
+		},
+		"many addresses and tokens": {
+			http.Header{"Session-Token": slices.Repeat([]string{"x"}, 250), "X-Forwarded-For": {strings.Repeat("198.51.100.1, ", 800)}},
+			431,
+		},
+		"many headers that nobody reads": {http.Header{"Coder-Session-Token": {owner}, "X": slices.Repeat([]string{"x"}, 2000)}, 200},
+		"many headers beside two of these": {
+			http.Header{"Coder-Session-Token": {owner}, "Session-Token": {owner}, "Cookie": {strings.Repeat("a=b; ", 2000)}}, 401,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,8 +120,12 @@ func TestHeaderLimits(t *testing.T) {
 		})
 	}
 	client := insightsv1.NewAccessServiceClient(r.Conn)
-	for size, want := range map[int]codes.Code{rest.MaxGRPCHeader - 1<<10: codes.OK, rest.MaxGRPCHeader + 1: codes.Internal} { // the server says how much it takes, and the client keeps to it
-		_, err := client.WhoAmI(metadata.AppendToOutgoingContext(servertest.As(t.Context(), owner), "x-request-id", strings.Repeat("x", size)), &insightsv1.WhoAmIRequest{})
+	// the server says how much it takes, and the client keeps to it
+	for size, want := range map[int]codes.Code{rest.MaxGRPCHeader - 1<<10: codes.OK, rest.MaxGRPCHeader + 1: codes.Internal} {
+		_, err := client.WhoAmI(
+			metadata.AppendToOutgoingContext(servertest.As(t.Context(), owner), "x-request-id", strings.Repeat("x", size)),
+			&insightsv1.WhoAmIRequest{},
+		)
 		if status.Code(err) != want {
 			t.Errorf("a header of %d bytes: %v, want %v", size, err, want)
 		}
@@ -136,7 +153,8 @@ func TestCallsOfOneConnection(t *testing.T) {
 	}
 	waiting, stop := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer stop()
-	if _, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(waiting, &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.DeadlineExceeded {
+	_, err := insightsv1.NewAccessServiceClient(r.Conn).WhoAmI(waiting, &insightsv1.WhoAmIRequest{})
+	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("one call more: %v", err)
 	}
 	if status, _, _ := r.Fetch(t, http.Header{"Coder-Session-Token": {controlPlane}}, "/api/v2/access/me"); status != http.StatusOK {

@@ -42,7 +42,8 @@ func TestDAUsOfEveryZone(t *testing.T) {
 	at := time.Date(2023, 8, 10, 18, 14, 0, 0, time.UTC) // one minute before the 11th of August in Kathmandu
 	for i := range 2 {                                   // and one in it
 		r.ReportStats(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), []*insightsv1.AgentReport{{
-			AgentId: f.Agents[i][i].String(), CollectedAt: timestamppb.New(at.Add(time.Duration(i) * time.Minute)), ConnectionCount: 1, SessionCounts: map[string]int64{"ssh": 1},
+			AgentId: f.Agents[i][i].String(), CollectedAt: timestamppb.New(at.Add(time.Duration(i) * time.Minute)), ConnectionCount: 1,
+			SessionCounts: map[string]int64{"ssh": 1},
 		}})
 	}
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
@@ -55,7 +56,8 @@ func TestDAUsOfEveryZone(t *testing.T) {
 		}
 	}
 	for zone, want := range map[string]string{
-		"Asia/Kathmandu": "2023-08-10 1, 2023-08-11 1", "America/New_York": "2023-08-10 2", "Pacific/Kiritimati": "2023-08-11 2", "Pacific/Chatham": "2023-08-11 2",
+		"Asia/Kathmandu": "2023-08-10 1, 2023-08-11 1", "America/New_York": "2023-08-10 2", "Pacific/Kiritimati": "2023-08-11 2",
+		"Pacific/Chatham": "2023-08-11 2",
 	} {
 		status, body := r.Get(t, owner, "/api/v2/insights/daus", url.Values{"timezone": {zone}})
 		if got := strings.Join(dausOf(t, status, body), ", "); got != want {
@@ -94,7 +96,9 @@ func TestDAUsAccess(t *testing.T) {
 			t.Errorf("%s: %d %v, want %d", name, status, body, c.status)
 		}
 	}
-	if _, err := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateDAUs(servertest.As(t.Context(), owner), &insightsv1.GetTemplateDAUsRequest{}); err == nil {
+	if _, err := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateDAUs(
+		servertest.As(t.Context(), owner), &insightsv1.GetTemplateDAUsRequest{},
+	); err == nil {
 		t.Error("no template is all templates")
 	}
 }

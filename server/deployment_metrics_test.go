@@ -39,7 +39,9 @@ func newDeployment(t *testing.T, database string, change func(*server.Options)) 
 	t.Helper()
 	d := &deployment{running: run(t, database, storetest.Now, change)}
 	d.controlPlane = d.Token(t, access.RoleControlPlane, servertest.Everywhere)
-	for _, id := range []*string{&d.acme, &d.beta, &d.ann, &d.bob, &d.golang, &d.other, &d.dev, &d.bare, &d.gone, &d.agent, &d.goneAgent, &d.version, &d.published} {
+	for _, id := range []*string{
+		&d.acme, &d.beta, &d.ann, &d.bob, &d.golang, &d.other, &d.dev, &d.bare, &d.gone, &d.agent, &d.goneAgent, &d.version, &d.published,
+	} {
 		*id = uuid.NewString()
 	}
 	user := func(id, name string) *insightsv1.User {
@@ -48,7 +50,9 @@ func newDeployment(t *testing.T, database string, change func(*server.Options)) 
 	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: d.acme, Name: "acme"}, {Id: d.beta, Name: "beta"}},
 		Users:         []*insightsv1.User{user(d.ann, "ann"), user(d.bob, "bob")},
-		Templates:     []*insightsv1.Template{{Id: d.golang, OrganizationId: d.acme, Name: "go"}, {Id: d.other, OrganizationId: d.beta, Name: "go"}},
+		Templates: []*insightsv1.Template{
+			{Id: d.golang, OrganizationId: d.acme, Name: "go"}, {Id: d.other, OrganizationId: d.beta, Name: "go"},
+		},
 		TemplateVersions: []*insightsv1.TemplateVersion{
 			{Id: d.version, TemplateId: d.golang, Name: "v1"}, {Id: d.published, TemplateId: d.golang, Name: "v2"},
 		},
@@ -58,7 +62,8 @@ func newDeployment(t *testing.T, database string, change func(*server.Options)) 
 			{Id: d.gone, OwnerId: d.bob, TemplateId: d.golang, Name: "dev"},
 		},
 		Agents: []*insightsv1.Agent{
-			{Id: d.agent, WorkspaceId: d.dev, Name: "main", CreatedAt: ago(time.Minute)}, {Id: d.goneAgent, WorkspaceId: d.gone, Name: "main", CreatedAt: ago(time.Minute)},
+			{Id: d.agent, WorkspaceId: d.dev, Name: "main", CreatedAt: ago(time.Minute)},
+			{Id: d.goneAgent, WorkspaceId: d.gone, Name: "main", CreatedAt: ago(time.Minute)},
 		},
 		Apps: []*insightsv1.App{{AgentId: d.agent, Slug: "ide", DisplayName: "IDE"}, {AgentId: d.agent, Slug: "k9s", DisplayName: "K9s"}},
 	})
@@ -70,7 +75,8 @@ func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(storet
 
 func (d *deployment) build(workspace, version string, number int64, transition, status string) *insightsv1.Event {
 	return &insightsv1.Event{At: ago(0), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-		Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: number, Transition: transition, Status: status, CreatedAt: ago(time.Hour),
+		Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: number, Transition: transition, Status: status,
+		CreatedAt: ago(time.Hour),
 	}}}
 }
 
@@ -91,7 +97,8 @@ func (d *deployment) agentEvent(agent, status, lifecycle string, health map[stri
 func (d *deployment) feed(t *testing.T) {
 	t.Helper()
 	events := []*insightsv1.Event{
-		d.build(d.dev, d.version, 1, "start", "failed"), d.build(d.dev, d.version, 2, "start", "succeeded"), d.build(d.dev, d.published, 3, "start", "succeeded"),
+		d.build(d.dev, d.version, 1, "start", "failed"), d.build(d.dev, d.version, 2, "start", "succeeded"),
+		d.build(d.dev, d.published, 3, "start", "succeeded"),
 		d.build(d.gone, d.version, 1, "start", "succeeded"), d.build(d.gone, d.version, 2, "delete", "canceled"),
 		d.job("succeeded", 10), d.job("succeeded", 20), d.job("failed", 1), d.job("running", 0),
 		d.agentEvent(d.agent, "connected", "ready", map[string]string{"ide": "healthy"}),
@@ -110,19 +117,32 @@ func (d *deployment) feed(t *testing.T) {
 	}
 	series := []*insightsv1.Metric{
 		metric("coderd_license_active_users", "gauge", 7, nil),
-		metric("coderd_oauth2_external_requests_total", "counter", 12, map[string]string{"name": "github", "source": "ValidateToken", "status_code": "200"}),
-		metric("coderd_prebuilt_workspaces_desired", "gauge", 3, map[string]string{"template_name": "go", "preset_name": "big", "organization_name": "acme"}),
-		claims("_bucket", 1, "5.0"), claims("_bucket", 1, "1"), claims("_bucket", 2, "+Inf"), claims("_sum", 63.5, ""), claims("_count", 2, ""),
-		metric("coderd_workspace_creation_duration_seconds_sum", "histogram", 1, map[string]string{"type": "regular", "template_name": "go", "preset_name": "", "organization_name": "acme"}), // the rest is missing
+		metric("coderd_oauth2_external_requests_total", "counter", 12, map[string]string{
+			"name": "github", "source": "ValidateToken", "status_code": "200",
+		}),
+		metric("coderd_prebuilt_workspaces_desired", "gauge", 3, map[string]string{
+			"template_name": "go", "preset_name": "big", "organization_name": "acme",
+		}),
+		claims("_bucket", 1, "5.0"), claims("_bucket", 1, "1"), claims("_bucket", 2, "+Inf"), claims("_sum", 63.5, ""),
+		claims("_count", 2, ""),
+		// the rest is missing
+		metric("coderd_workspace_creation_duration_seconds_sum", "histogram", 1, map[string]string{
+			"type": "regular", "template_name": "go", "preset_name": "", "organization_name": "acme",
+		}),
 	}
 	for range 2 {
-		answer := servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, d.controlPlane, &insightsv1.ReportEventsRequest{Events: events, Metrics: series})
+		answer := servertest.Must(
+			t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, d.controlPlane,
+			&insightsv1.ReportEventsRequest{Events: events, Metrics: series},
+		)
 		servertest.WantAll(t, answer.GetRejected())
 	}
 	report := func(agent string, at *timestamppb.Timestamp) *insightsv1.AgentReport {
 		return &insightsv1.AgentReport{AgentId: agent, CollectedAt: at}
 	}
-	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{report(d.agent, ago(50*time.Second)), report(d.agent, ago(0)), report(d.goneAgent, ago(2*time.Minute))})
+	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{
+		report(d.agent, ago(50*time.Second)), report(d.agent, ago(0)), report(d.goneAgent, ago(2*time.Minute)),
+	})
 	if err := d.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +181,8 @@ func isOfDeployment(series string) bool {
 	name := strings.TrimPrefix(series, `{__name__="`)
 	begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 	return begins("insights_agents_") || begins("coderd_") && !slices.ContainsFunc([]string{
-		"coderd_api_request", "coderd_api_concurrent_", "coderd_api_websocket_", "coderd_agentstats_", "coderd_metrics_collector_", "coderd_prometheusmetrics_",
+		"coderd_api_request", "coderd_api_concurrent_", "coderd_api_websocket_", "coderd_agentstats_", "coderd_metrics_collector_",
+		"coderd_prometheusmetrics_",
 	}, begins)
 }
 
@@ -225,7 +246,10 @@ func TestDeploymentMetrics(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
 			_, body := r.Scrape(t, wiretest.OpenMetrics)
-			for family, began := range map[string]time.Duration{"coderd_agents_first_connection_seconds": time.Minute, "coderd_provisionerd_job_timings_seconds": time.Minute, "coderd_workspace_builds": time.Hour} {
+			for family, began := range map[string]time.Duration{
+				"coderd_agents_first_connection_seconds": time.Minute, "coderd_provisionerd_job_timings_seconds": time.Minute,
+				"coderd_workspace_builds": time.Hour,
+			} {
 				want := strconv.FormatFloat(float64(storetest.Now.Add(-began).UnixMilli())/1000, 'g', -1, 64)
 				lines := regexp.MustCompile(`(?m)^`+family+`_created\{.*\} (.*)$`).FindAllStringSubmatch(body, -1)
 				if len(lines) == 0 || slices.ContainsFunc(lines, func(line []string) bool { return line[1] != want }) {
@@ -235,7 +259,8 @@ func TestDeploymentMetrics(t *testing.T) {
 		}
 		// Who comes the day after finds what lasts, and nothing of the workspace that is gone.
 		tomorrow := run(t, database, storetest.Now.Add(25*time.Hour), nil)
-		if diff := cmp.Diff(wiretest.SeriesOf(t, lasting+"coderd_api_active_users_duration_hour 0\n"), tomorrow.deploymentSeries(t)); diff != "" {
+		diff := cmp.Diff(wiretest.SeriesOf(t, lasting+"coderd_api_active_users_duration_hour 0\n"), tomorrow.deploymentSeries(t))
+		if diff != "" {
 			t.Errorf("the day after (-want +got):\n%s", diff)
 		}
 	})
@@ -286,7 +311,8 @@ func TestAgentConnectionsByReports(t *testing.T) {
 		r := run(t, database, now, nil)
 		for series := range r.deploymentSeries(t) {
 			for _, s := range []string{"connecting", "connected", "disconnected", "timeout"} {
-				if strings.Contains(series, "coderd_agents_connections") && strings.Contains(series, `username="ann"`) && strings.Contains(series, `status="`+s+`"`) {
+				if strings.Contains(series, "coderd_agents_connections") && strings.Contains(series, `username="ann"`) &&
+					strings.Contains(series, `status="`+s+`"`) {
 					found = append(found, s)
 				}
 			}
@@ -311,19 +337,24 @@ func TestAgentConnectionsByReports(t *testing.T) {
 // With the compatibility switch the older labels and the other name are there too, and the owner's address is the username.
 func TestMetricsCompat(t *testing.T) {
 	t.Parallel()
-	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) { c.MetricsCompat = []string{gauges.CompatSeed, gauges.CompatCoder} })
+	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) {
+		c.MetricsCompat = []string{gauges.CompatSeed, gauges.CompatCoder}
+	})
 	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
 	got := d.deploymentSeries(t)
 	maps.DeleteFunc(got, func(series string, _ float64) bool {
 		return !strings.HasPrefix(series, `{__name__="coderd_workspace_builds_total"`)
 	})
-	want := wiretest.SeriesOf(t, `coderd_workspace_builds_total{workspace_owner="ann",workspace_name="dev",template_name="go",template_version="v1",workspace_transition="stop",status="success",organization_name="acme",action="stop",owner_email="ann"} 1
+	want := wiretest.SeriesOf(t,
+		`coderd_workspace_builds_total{workspace_owner="ann",workspace_name="dev",template_name="go",template_version="v1",workspace_transition="stop",status="success",organization_name="acme",action="stop",owner_email="ann"} 1
 		`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
 	}
 	_, body := d.Scrape(t, "text/plain")
-	for _, name := range []string{"coderd_metrics_collector_agents_execution_seconds", "coderd_prometheusmetrics_agents_execution_seconds"} {
+	for _, name := range []string{
+		"coderd_metrics_collector_agents_execution_seconds", "coderd_prometheusmetrics_agents_execution_seconds",
+	} {
 		if !strings.Contains(body, "# TYPE "+name+" histogram\n") || strings.Contains(body, name+"_count 0\n") {
 			t.Errorf("the collection of agents is not in %s", name)
 		}
@@ -348,7 +379,9 @@ func TestControlPlaneRejections(t *testing.T) {
 		return m
 	}
 	desired := func(organization string) *insightsv1.Metric {
-		return metric("coderd_prebuilt_workspaces_desired", "gauge", 1, "template_name", "go", "preset_name", "", "organization_name", organization)
+		return metric(
+			"coderd_prebuilt_workspaces_desired", "gauge", 1, "template_name", "go", "preset_name", "", "organization_name", organization,
+		)
 	}
 	job := func(change func(*insightsv1.JobEvent)) *insightsv1.Event {
 		e := d.job("succeeded", 1)
@@ -366,41 +399,130 @@ func TestControlPlaneRejections(t *testing.T) {
 		reason  string
 		retry   bool
 	}{
-		"unknown family":       {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_agents_up", "gauge", 1)}}, reason: `name: family "coderd_agents_up"`},
-		"part of no histogram": {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users_sum", "gauge", 1)}}, reason: "name: "},
-		"histogram as a whole": {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_prebuilt_workspace_claim_duration_seconds", "histogram", 1)}}, reason: "name: "},
-		"type":                 {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "counter", 1)}}, reason: "type: family coderd_license_active_users is a gauge"},
-		"not a number":         {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", math.NaN())}}, reason: "value: "},
-		"negative counter":     {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_total", "counter", -1)}}, reason: "value: "},
-		"missing labels":       {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_total", "counter", 1)}}, reason: "labels: series coderd_oauth2_external_requests_total has the labels [name source status_code]"},
-		"further label":        {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", 1, "pod", "x")}}, reason: "labels: "},
-		"other label":          {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_rate_limit", "gauge", 1, "name", "x", "pod", "x")}}, reason: "labels: "},
-		"long label":           {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_rate_limit", "gauge", 1, "name", "x", "resource", strings.Repeat("x", 129))}}, reason: "labels.resource: "},
+		"unknown family": {
+			request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_agents_up", "gauge", 1)}},
+			reason:  `name: family "coderd_agents_up"`,
+		},
+		"part of no histogram": {
+			request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users_sum", "gauge", 1)}},
+			reason:  "name: ",
+		},
+		"histogram as a whole": {
+			request: &insightsv1.ReportEventsRequest{
+				Metrics: []*insightsv1.Metric{metric("coderd_prebuilt_workspace_claim_duration_seconds", "histogram", 1)},
+			},
+			reason: "name: ",
+		},
+		"type": {
+			request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "counter", 1)}},
+			reason:  "type: family coderd_license_active_users is a gauge",
+		},
+		"not a number": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", math.NaN())},
+		}, reason: "value: "},
+		"negative counter": {
+			request: &insightsv1.ReportEventsRequest{
+				Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_total", "counter", -1)},
+			},
+			reason: "value: ",
+		},
+		"missing labels": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_total", "counter", 1)},
+		}, reason: "labels: series coderd_oauth2_external_requests_total has the labels [name source status_code]"},
+		"further label": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", 1, "pod", "x")},
+		}, reason: "labels: "},
+		"other label": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_rate_limit", "gauge", 1, "name", "x", "pod", "x")},
+		}, reason: "labels: "},
+		"long label": {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{
+			metric("coderd_oauth2_external_requests_rate_limit", "gauge", 1, "name", "x", "resource", strings.Repeat("x", 129)),
+		}}, reason: "labels.resource: "},
 		"bound": {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{
-			metric("coderd_prebuilt_workspace_claim_duration_seconds_bucket", "histogram", 1, "template_name", "go", "preset_name", "", "organization_name", "acme", "le", "much"),
+			metric(
+				"coderd_prebuilt_workspace_claim_duration_seconds_bucket", "histogram", 1, "template_name", "go", "preset_name", "",
+				"organization_name", "acme", "le", "much",
+			),
 		}}, reason: "labels.le: "},
-		"unknown organization of a series": {request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{desired("gamma")}}, reason: `labels.organization_name: organization "gamma"`, retry: true},
-		"other organization of a series":   {token: confined, request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{desired("acme")}}, reason: `labels.organization_name: organization "acme"`, retry: true},
-		"series of the deployment":         {token: confined, request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", 1)}}, reason: "name: family coderd_license_active_users is about the whole deployment"},
+		"unknown organization of a series": {
+			request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{desired("gamma")}},
+			reason:  `labels.organization_name: organization "gamma"`, retry: true,
+		},
+		"other organization of a series": {
+			token: confined, request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{desired("acme")}},
+			reason: `labels.organization_name: organization "acme"`, retry: true,
+		},
+		"series of the deployment": {
+			token:   confined,
+			request: &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", 1)}},
+			reason:  "name: family coderd_license_active_users is about the whole deployment",
+		},
 
-		"agent's id":        {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent("x", "connected", "ready", nil)}}, reason: "agent.agent_id: "},
-		"agent's status":    {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "here", "ready", nil)}}, reason: "agent.status: "},
-		"agent's lifecycle": {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "", nil)}}, reason: "agent.lifecycle_state: "},
-		"app's health":      {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", map[string]string{"ide": "fine"})}}, reason: "agent.app_health: "},
-		"app's slug":        {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", map[string]string{"": "healthy"})}}, reason: "agent.app_health: "},
-		"unknown agent":     {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(uuid.NewString(), "connected", "ready", nil)}}, reason: "agent ", retry: true},
-		"other agent":       {token: confined, request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", nil)}}, reason: "agent ", retry: true},
+		"agent's id": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent("x", "connected", "ready", nil)}},
+			reason:  "agent.agent_id: ",
+		},
+		"agent's status": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "here", "ready", nil)}},
+			reason:  "agent.status: ",
+		},
+		"agent's lifecycle": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "", nil)}},
+			reason:  "agent.lifecycle_state: ",
+		},
+		"app's health": {request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", map[string]string{"ide": "fine"})},
+		}, reason: "agent.app_health: "},
+		"app's slug": {request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", map[string]string{"": "healthy"})},
+		}, reason: "agent.app_health: "},
+		"unknown agent": {
+			request: &insightsv1.ReportEventsRequest{
+				Events: []*insightsv1.Event{d.agentEvent(uuid.NewString(), "connected", "ready", nil)},
+			},
+			reason: "agent ", retry: true,
+		},
+		"other agent": {
+			token:   confined,
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.agentEvent(d.agent, "connected", "ready", nil)}},
+			reason:  "agent ", retry: true,
+		},
 
-		"job's id":              {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Id = "x" })}}, reason: "job.id: "},
-		"job's organization":    {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.OrganizationId = "" })}}, reason: "job.organization_id: "},
-		"unknown organization":  {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.OrganizationId = uuid.NewString() })}}, reason: "organization ", retry: true},
-		"other organization":    {token: confined, request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.job("running", 1)}}, reason: "organization ", retry: true},
-		"stolen job":            {token: confined, request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Id, j.OrganizationId = known.GetJob().GetId(), d.beta })}}, reason: "job.organization_id: "},
-		"job's provisioner":     {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Provisioner = "" })}}, reason: "job.provisioner: "},
-		"job's type":            {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Type = "lunch" })}}, reason: "job.type: "},
-		"job's status":          {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Status = "success" })}}, reason: "job.status: "},
-		"job without a begin":   {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.CreatedAt = nil })}}, reason: "job.created_at: is required"},
-		"stolen build":          {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{stolenBuild}}, reason: "build.workspace_id: "},
+		"job's id": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Id = "x" })}},
+			reason:  "job.id: ",
+		},
+		"job's organization": {request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.OrganizationId = "" })},
+		}, reason: "job.organization_id: "},
+		"unknown organization": {request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.OrganizationId = uuid.NewString() })},
+		}, reason: "organization ", retry: true},
+		"other organization": {
+			token: confined, request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{d.job("running", 1)}},
+			reason: "organization ", retry: true,
+		},
+		"stolen job": {token: confined, request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Id, j.OrganizationId = known.GetJob().GetId(), d.beta })},
+		}, reason: "job.organization_id: "},
+		"job's provisioner": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Provisioner = "" })}},
+			reason:  "job.provisioner: ",
+		},
+		"job's type": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Type = "lunch" })}},
+			reason:  "job.type: ",
+		},
+		"job's status": {request: &insightsv1.ReportEventsRequest{
+			Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.Status = "success" })},
+		}, reason: "job.status: "},
+		"job without a begin": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{job(func(j *insightsv1.JobEvent) { j.CreatedAt = nil })}},
+			reason:  "job.created_at: is required",
+		},
+		"stolen build": {
+			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{stolenBuild}}, reason: "build.workspace_id: ",
+		},
 		"nothing that happened": {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{{At: ago(0)}}}, reason: "kind: "},
 	} {
 		t.Run(name, func(t *testing.T) {

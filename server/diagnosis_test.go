@@ -40,7 +40,8 @@ func newPatient(t *testing.T, database string, change func(*server.Options)) *pa
 	t.Helper()
 	f := storetest.NewFixture(t, database)
 	p := &patient{Fixture: f, running: run(t, f.Database, storetest.Now, change), version: uuid.NewString()}
-	p.controlPlane, p.owner = p.Token(t, access.RoleControlPlane, servertest.Everywhere), p.Token(t, access.RoleOwner, servertest.Everywhere)
+	p.controlPlane, p.owner = p.Token(t, access.RoleControlPlane, servertest.Everywhere),
+		p.Token(t, access.RoleOwner, servertest.Everywhere)
 	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{TemplateVersions: []*insightsv1.TemplateVersion{{
 		Id: p.version, TemplateId: f.Templates[0].String(), Name: "v", Parameters: []*insightsv1.Parameter{{Name: "size", Type: "string"}},
 	}}})
@@ -79,7 +80,8 @@ func (p *patient) everybody(t *testing.T, change func(*insightsv1.AgentReport)) 
 func (p *patient) build(t *testing.T, at *timestamppb.Timestamp, values ...string) {
 	t.Helper()
 	b := &insightsv1.Build{
-		Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "succeeded", CreatedAt: at,
+		Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start",
+		Status: "succeeded", CreatedAt: at,
 	}
 	for _, v := range values {
 		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: "size", Value: v})
@@ -99,7 +101,8 @@ func (p *patient) declare(t *testing.T, slugs ...string) {
 func (p *patient) open(t *testing.T, slug string) {
 	t.Helper()
 	p.ReportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
-		AgentId: p.Agents[0][0].String(), UserId: p.Users[0].String(), SlugOrPort: slug, AccessMethod: "path", StartedAt: before(0, 3), EndedAt: before(0, 1),
+		AgentId: p.Agents[0][0].String(), UserId: p.Users[0].String(), SlugOrPort: slug, AccessMethod: "path", StartedAt: before(0, 3),
+		EndedAt: before(0, 1),
 	}})
 }
 
@@ -113,14 +116,16 @@ var causes = map[string]struct {
 	message    string // part of it
 }{
 	"collection off": {
-		config: func(c *server.Options) { c.UsageStats = false },
-		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
-		want:   "collection_off 0/0 - -", sections: []string{"parameters_usage", "active_users", "apps_usage", "user_activity", "user_latency"}, message: "not stored",
+		config:   func(c *server.Options) { c.UsageStats = false },
+		seed:     func(t *testing.T, p *patient) { p.everybody(t, nil) },
+		want:     "collection_off 0/0 - -",
+		sections: []string{"parameters_usage", "active_users", "apps_usage", "user_activity", "user_latency"}, message: "not stored",
 	},
 	"beyond retention, in part": {
-		config: func(c *server.Options) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
-		seed:   func(t *testing.T, p *patient) { p.everybody(t, nil) },
-		want:   "beyond_retention 0/0 2023-08-10T12:00:00Z -", sections: []string{"active_users", "apps_usage", "user_activity", "parameters_usage"}, message: "kept for 5 days",
+		config:   func(c *server.Options) { c.UsageRetention, c.LatencyRetention = 5*24*time.Hour, 14*24*time.Hour },
+		seed:     func(t *testing.T, p *patient) { p.everybody(t, nil) },
+		want:     "beyond_retention 0/0 2023-08-10T12:00:00Z -",
+		sections: []string{"active_users", "apps_usage", "user_activity", "parameters_usage"}, message: "kept for 5 days",
 	},
 	"latency beyond retention": {
 		config: func(c *server.Options) { c.LatencyRetention = 24 * time.Hour },
@@ -145,9 +150,18 @@ var causes = map[string]struct {
 	"no workspaces": {
 		seed: func(t *testing.T, p *patient) {
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Workspaces: []*insightsv1.Workspace{
-				{Id: p.Workspaces[0][0].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", DeletedAt: before(24*30, 0)},
-				{Id: p.Workspaces[0][1].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", DeletedAt: before(24*30, 0)},
-				{Id: p.Workspaces[0][2].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w", CreatedAt: before(0, 1)},
+				{
+					Id: p.Workspaces[0][0].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w",
+					DeletedAt: before(24*30, 0),
+				},
+				{
+					Id: p.Workspaces[0][1].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w",
+					DeletedAt: before(24*30, 0),
+				},
+				{
+					Id: p.Workspaces[0][2].String(), OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: "w",
+					CreatedAt: before(0, 1),
+				},
 			}})
 		},
 		end: "2023-08-15T00:00:00Z", want: "no_workspaces 0/0 - -", sections: ofUsage, message: "Nobody had a workspace",
@@ -186,7 +200,8 @@ var causes = map[string]struct {
 			p.declare(t, "wiki", "b", "c", "d", "e", "f", "g")
 			p.open(t, "wiki")
 		},
-		want: "app_never_seen 6/7 - -", sections: []string{"apps_usage"}, message: "6 of 7 declared apps were not used in the window: b, c, d, e, f and 1 more.",
+		want: "app_never_seen 6/7 - -", sections: []string{"apps_usage"},
+		message: "6 of 7 declared apps were not used in the window: b, c, d, e, f and 1 more.",
 	},
 	"undeclared apps": {
 		seed: func(t *testing.T, p *patient) { p.open(t, "8080") },
@@ -194,7 +209,10 @@ var causes = map[string]struct {
 	},
 	"no latency samples": {
 		seed: func(t *testing.T, p *patient) {
-			p.send(t, p.session(0, before(0, 1), nil), p.session(1, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = -0.001 }))
+			p.send(
+				t, p.session(0, before(0, 1), nil),
+				p.session(1, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = -0.001 }),
+			)
 		},
 		want: "no_latency_samples 1/2 - -", sections: []string{"user_latency"}, message: "1 of 2 active users",
 	},
@@ -202,10 +220,20 @@ var causes = map[string]struct {
 		seed: func(t *testing.T, p *patient) {
 			p.everybody(t, nil)
 			for _, user := range []int{0, 2} { // the one had a direct connection before, within the window
-				p.send(t, p.session(user, before(0, 1), func(r *insightsv1.AgentReport) { r.PeersP2P, r.PeersDerp, r.DerpRegion = 0, 1, "fra" }))
+				p.send(
+					t,
+					p.session(user, before(0, 1), func(r *insightsv1.AgentReport) { r.PeersP2P, r.PeersDerp, r.DerpRegion = 0, 1, "fra" }),
+				)
 			}
-			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Agents: []*insightsv1.Agent{{Id: "00000000-0000-0000-0000-00000000000a", WorkspaceId: p.Workspaces[0][0].String(), Name: "second", CreatedAt: before(5, 0)}}})
-			p.send(t, &insightsv1.AgentReport{AgentId: "00000000-0000-0000-0000-00000000000a", CollectedAt: before(0, 1), PeersDerp: 2, DerpRegion: "syd"})
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+				Agents: []*insightsv1.Agent{{
+					Id: "00000000-0000-0000-0000-00000000000a", WorkspaceId: p.Workspaces[0][0].String(), Name: "second",
+					CreatedAt: before(5, 0),
+				}},
+			})
+			p.send(t, &insightsv1.AgentReport{
+				AgentId: "00000000-0000-0000-0000-00000000000a", CollectedAt: before(0, 1), PeersDerp: 2, DerpRegion: "syd",
+			})
 		},
 		want: "relayed_only 1/4 - -", sections: []string{"user_latency"}, message: "in region syd.",
 	},
@@ -215,7 +243,8 @@ var causes = map[string]struct {
 	},
 	"builds out of range": {
 		seed: func(t *testing.T, p *patient) { p.build(t, before(24*40, 0), "big") },
-		want: "out_of_range 1/1 2023-07-06T12:00:00Z 2023-07-06T12:00:00Z", sections: []string{"parameters_usage"}, message: "1 build between",
+		want: "out_of_range 1/1 2023-07-06T12:00:00Z 2023-07-06T12:00:00Z", sections: []string{"parameters_usage"},
+		message: "1 build between",
 	},
 	"no parameters": {
 		seed: func(t *testing.T, p *patient) { p.build(t, before(24, 0)) },
@@ -233,7 +262,9 @@ func TestDiagnosis(t *testing.T) {
 				if c.seed != nil {
 					c.seed(t, p)
 				}
-				params := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T13:00:00Z"}, "template_ids": {p.Templates[0].String()}}
+				params := url.Values{
+					"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T13:00:00Z"}, "template_ids": {p.Templates[0].String()},
+				}
 				if c.start != "" {
 					params.Set("start_time", c.start)
 				}
@@ -245,7 +276,8 @@ func TestDiagnosis(t *testing.T) {
 				if i < 0 {
 					t.Fatalf("found %v, want %s for %v", found, c.want, c.sections)
 				}
-				if !strings.Contains(found[i].Message, c.message) || found[i].NextStep == "" || !slices.Equal(found[i].Templates, []string{p.Templates[0].String()}) {
+				if !strings.Contains(found[i].Message, c.message) || found[i].NextStep == "" ||
+					!slices.Equal(found[i].Templates, []string{p.Templates[0].String()}) {
 					t.Errorf("found %+v, want it to say %q", found[i], c.message)
 				}
 				p.checkReasons(t, params, found)
@@ -328,7 +360,9 @@ func (p *patient) checkReasons(t *testing.T, params url.Values, found []finding)
 			t.Errorf("%s is empty without a reason: %v, %v", section, reasons, found)
 		case empty && reasons[i].Reason != found[first].Reason:
 			t.Errorf("%s is empty for %s, but the first finding is %v", section, reasons[i].Reason, found[first])
-		case !empty && i >= 0 && !slices.ContainsFunc(found, func(f finding) bool { return f.Reason == reasons[i].Reason && slices.Contains(f.Sections, section) }):
+		case !empty && i >= 0 && !slices.ContainsFunc(found, func(f finding) bool {
+			return f.Reason == reasons[i].Reason && slices.Contains(f.Sections, section)
+		}):
 			t.Errorf("%s is partial for %s, which is no finding: %v", section, reasons[i].Reason, found)
 		}
 	}
@@ -337,12 +371,16 @@ func (p *patient) checkReasons(t *testing.T, params url.Values, found []finding)
 // Where all is well nothing is found, and answers give no reasons.
 func TestDiagnosisOfTheHealthy(t *testing.T) {
 	t.Parallel()
-	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) { c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour })
+	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) {
+		c.UsageRetention, c.LatencyRetention = 400*24*time.Hour, 90*24*time.Hour
+	})
 	p.everybody(t, nil)
 	p.declare(t, "wiki")
 	p.open(t, "wiki")
 	p.build(t, before(24, 0), "big")
-	params := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T13:00:00Z"}, "template_ids": {p.Templates[0].String()}}
+	params := url.Values{
+		"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T13:00:00Z"}, "template_ids": {p.Templates[0].String()},
+	}
 	if found := p.diagnose(t, p.owner, params); len(found) > 0 {
 		t.Errorf("found %v", found)
 	}

@@ -72,12 +72,14 @@ func TestSessionCountVector(t *testing.T) {
 				f := storetest.NewFixture(t, open(t))
 				r := run(t, f.Database, storetest.Now, nil)
 				report := &insightsv1.AgentReport{
-					SessionCounts: c.report.GetSessionCounts(), SessionCountVscode: c.report.GetSessionCountVscode(), SessionCountJetbrains: c.report.GetSessionCountJetbrains(),
+					SessionCounts: c.report.GetSessionCounts(), SessionCountVscode: c.report.GetSessionCountVscode(),
+					SessionCountJetbrains:       c.report.GetSessionCountJetbrains(),
 					SessionCountReconnectingPty: c.report.GetSessionCountReconnectingPty(), SessionCountSsh: c.report.GetSessionCountSsh(),
 					AgentId: f.Agents[0][0].String(), CollectedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), ConnectionCount: 1,
 				}
 				r.ReportStats(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), []*insightsv1.AgentReport{report})
-				answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, r.Token(t, access.RoleOwner, servertest.Everywhere),
+				answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights,
+					r.Token(t, access.RoleOwner, servertest.Everywhere),
 					&insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-15T00:00:00Z", EndTime: "2023-08-15T13:00:00Z"})
 				if diff := gocmp.Diff(c.want, editorsOf(answer.GetReport()), cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("session apps (-want +got):\n%s", diff)
@@ -115,8 +117,11 @@ func TestNextVectors(t *testing.T) {
 			}
 			r := run(t, storetest.SQLite(t), v.Clock.Now, nil)
 			v.feed(t, r)
-			answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, r.Token(t, access.RoleOwner, servertest.Everywhere),
-				&insightsv1.GetTemplateInsightsRequest{StartTime: v.Query.StartTime, EndTime: v.Query.EndTime, TemplateIds: v.Query.TemplateIDs})
+			answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights,
+				r.Token(t, access.RoleOwner, servertest.Everywhere),
+				&insightsv1.GetTemplateInsightsRequest{
+					StartTime: v.Query.StartTime, EndTime: v.Query.EndTime, TemplateIds: v.Query.TemplateIDs,
+				})
 			var got []nextApp
 			for _, a := range answer.GetReport().GetAppsUsage() {
 				if a.GetType() == "app" {

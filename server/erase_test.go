@@ -44,7 +44,8 @@ func TestEraseUser(t *testing.T) {
 			own := p.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}).Reveal()
 			report := p.session(0, before(0, 1), nil)
 			session := &insightsv1.AppSession{
-				AgentId: p.Agents[0][1].String(), UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(0, 2), EndedAt: before(0, 1),
+				AgentId: p.Agents[0][1].String(), UserId: user, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(0, 2),
+				EndedAt: before(0, 1),
 			}
 			pages := func() (all string) {
 				for _, s := range []*patient{p, other} {
@@ -55,7 +56,10 @@ func TestEraseUser(t *testing.T) {
 			}
 			for _, s := range []*patient{p, other} {
 				s.send(t, report)
-				servertest.Must(t, insightsv1.NewIngestServiceClient(s.Conn).ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
+				servertest.Must(
+					t, insightsv1.NewIngestServiceClient(s.Conn).ReportAppSessions, p.controlPlane,
+					&insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}},
+				)
 				if err := s.Refresh(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -74,11 +78,13 @@ func TestEraseUser(t *testing.T) {
 					t.Fatalf("erasing: %d", code)
 				}
 			}
-			if events := p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{}); !cmp.Equal(events, []string{"EraseUser {}", "EraseUser {}", "EraseUser {}", "EraseUser {}"}) {
+			events := p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{})
+			if !cmp.Equal(events, []string{"EraseUser {}", "EraseUser {}", "EraseUser {}", "EraseUser {}"}) {
 				t.Errorf("audit trail: %q", events)
 			}
 			eventually(t, "forget the user", func() bool { return !strings.Contains(pages(), "user0") })
-			if _, err := insightsv1.NewAccessServiceClient(p.Conn).WhoAmI(servertest.As(t.Context(), own), &insightsv1.WhoAmIRequest{}); status.Code(err) != codes.Unauthenticated {
+			_, err := insightsv1.NewAccessServiceClient(p.Conn).WhoAmI(servertest.As(t.Context(), own), &insightsv1.WhoAmIRequest{})
+			if status.Code(err) != codes.Unauthenticated {
 				t.Errorf("the token of the user: %v", err)
 			}
 			confined := p.Token(t, access.RoleControlPlane, p.Organization)
@@ -90,22 +96,33 @@ func TestEraseUser(t *testing.T) {
 					return &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{e}}
 				}
 				for what, rejected := range map[string][]*insightsv1.Rejection{
-					"report":  servertest.Must(t, ingest.ReportStats, p.controlPlane, stats).GetRejected(),
-					"session": servertest.Must(t, ingest.ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}}).GetRejected(),
-					"login":   servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}})).GetRejected(),
-					"status": servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_UserStatus{
-						UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"},
-					}})).GetRejected(),
-					"build": servertest.Must(t, ingest.ReportEvents, p.controlPlane, event(&insightsv1.Event{Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-						Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "pending", CreatedAt: before(0, 1),
-					}}})).GetRejected(),
-					"catalog": servertest.Must(t, insightsv1.NewCatalogServiceClient(s.Conn).ApplyCatalog, p.controlPlane, catalog).GetRejected(),
+					"report": servertest.Must(t, ingest.ReportStats, p.controlPlane, stats).GetRejected(),
+					"session": servertest.Must(t, ingest.ReportAppSessions, p.controlPlane, &insightsv1.ReportAppSessionsRequest{
+						Sessions: []*insightsv1.AppSession{session},
+					}).GetRejected(),
+					"login": servertest.Must(
+						t, ingest.ReportEvents, p.controlPlane,
+						event(&insightsv1.Event{Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}}),
+					).GetRejected(),
+					"status": servertest.Must(t, ingest.ReportEvents, p.controlPlane,
+						event(&insightsv1.Event{Kind: &insightsv1.Event_UserStatus{
+							UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "active"},
+						}})).GetRejected(),
+					"build": servertest.Must(t, ingest.ReportEvents, p.controlPlane,
+						event(&insightsv1.Event{Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+							Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1,
+							Transition: "start", Status: "pending", CreatedAt: before(0, 1),
+						}}})).GetRejected(),
+					"catalog": servertest.Must(
+						t, insightsv1.NewCatalogServiceClient(s.Conn).ApplyCatalog, p.controlPlane, catalog,
+					).GetRejected(),
 				} {
 					if len(rejected) != 1 || !rejected[0].GetPermanent() || rejected[0].GetReason() != "the user was erased" {
 						t.Errorf("%s server, %s: %v", name, what, rejected)
 					}
 				}
-				if r := servertest.Must(t, ingest.ReportStats, confined, stats).GetRejected(); len(r) != 1 || r[0].GetPermanent() || !strings.HasSuffix(r[0].GetReason(), "is not in the catalog") {
+				r := servertest.Must(t, ingest.ReportStats, confined, stats).GetRejected()
+				if len(r) != 1 || r[0].GetPermanent() || !strings.HasSuffix(r[0].GetReason(), "is not in the catalog") {
 					t.Errorf("%s server, to who is confined: %v", name, r)
 				}
 			}
@@ -128,7 +145,9 @@ func TestEraseUserNeedsKey(t *testing.T) {
 		})
 		c.Store = keyless
 	})
-	_, err := insightsv1.NewPrivacyServiceClient(p.Conn).EraseUser(servertest.As(t.Context(), p.owner), &insightsv1.EraseUserRequest{UserId: p.Users[0].String()})
+	_, err := insightsv1.NewPrivacyServiceClient(p.Conn).EraseUser(
+		servertest.As(t.Context(), p.owner), &insightsv1.EraseUserRequest{UserId: p.Users[0].String()},
+	)
 	if got := status.Convert(err); got.Code() != codes.FailedPrecondition || !strings.Contains(got.String(), "--privacy-key-file") {
 		t.Errorf("erasing without a key: %v", err)
 	}

@@ -36,18 +36,51 @@ type evilQuestion struct {
 func evilQuestions(template string) []evilQuestion {
 	const start, end = "2023-08-01T00:00:00Z", "2023-08-15T00:00:00Z"
 	return []evilQuestion{
-		{"/api/v2/insights/templates", insightsv1.InsightsService_GetTemplateInsights_FullMethodName, &insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "day"}},
-		{"/api/v2/insights/user-activity", insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/user-latency", insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/diagnosis", insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/reports/capacity", insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/reports/optimization", insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/reports/support", insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end}},
-		{"/api/v2/insights/reports/roi", insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{StartTime: start, EndTime: end}},
+		{
+			"/api/v2/insights/templates", insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
+			&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "day"},
+		},
+		{
+			"/api/v2/insights/user-activity", insightsv1.InsightsService_GetUserActivity_FullMethodName,
+			&insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/user-latency", insightsv1.InsightsService_GetUserLatency_FullMethodName,
+			&insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/diagnosis", insightsv1.InsightsService_GetDiagnosis_FullMethodName,
+			&insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/reports/capacity", insightsv1.InsightsService_GetCapacityReport_FullMethodName,
+			&insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/reports/optimization", insightsv1.InsightsService_GetOptimizationReport_FullMethodName,
+			&insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/reports/support", insightsv1.InsightsService_GetSupportReport_FullMethodName,
+			&insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end},
+		},
+		{
+			"/api/v2/insights/reports/roi", insightsv1.InsightsService_GetROIReport_FullMethodName,
+			&insightsv1.GetROIReportRequest{StartTime: start, EndTime: end},
+		},
 		{"/api/v2/insights/daus", insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{}},
-		{"/api/v2/templates/" + template + "/daus", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: template}},
-		{"/api/v2/insights/user-status-counts", insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, &insightsv1.GetUserStatusCountsRequest{}},
-		{activityPath, insightsv1.InsightsService_GetActivity_FullMethodName, &insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 week"}},
+		{
+			"/api/v2/templates/" + template + "/daus", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName,
+			&insightsv1.GetTemplateDAUsRequest{TemplateId: template},
+		},
+		{
+			"/api/v2/insights/user-status-counts", insightsv1.InsightsService_GetUserStatusCounts_FullMethodName,
+			&insightsv1.GetUserStatusCountsRequest{},
+		},
+		{
+			activityPath, insightsv1.InsightsService_GetActivity_FullMethodName,
+			&insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 week"},
+		},
 		{"/api/v2/templates", insightsv1.InsightsService_ListTemplates_FullMethodName, &insightsv1.ListTemplatesRequest{}},
 		{"/api/v2/organizations", insightsv1.InsightsService_ListOrganizations_FullMethodName, &insightsv1.ListOrganizationsRequest{}},
 	}
@@ -84,7 +117,9 @@ func TestEvilRequests(t *testing.T) {
 				q.evilGRPC(t, r, owner, field, value)
 			}
 		}
-		for _, query := range []string{"foo=1", "=1", "FOO", "start_time%00=1", "template_ids[]=1", strings.Repeat("k", 300) + "=1", "%ff=1"} {
+		for _, query := range []string{
+			"foo=1", "=1", "FOO", "start_time%00=1", "template_ids[]=1", strings.Repeat("k", 300) + "=1", "%ff=1",
+		} {
 			q.checkREST(t, r, owner, q.query()+"&"+query, "")
 		}
 		for name := range q.params() {
@@ -192,7 +227,8 @@ func (q evilQuestion) evilGRPC(t *testing.T, r *running, owner string, field pro
 		t.Errorf("%s: %v", question, err)
 		return
 	}
-	if !slices.ContainsFunc(wiretest.Faults(t, err), func(f string) bool { return strings.HasPrefix(f, string(field.Name())+": ") }) && wiretest.DetailOf(err) != "Last report interval should have at least 6 days." {
+	if !slices.ContainsFunc(wiretest.Faults(t, err), func(f string) bool { return strings.HasPrefix(f, string(field.Name())+": ") }) &&
+		wiretest.DetailOf(err) != "Last report interval should have at least 6 days." {
 		t.Errorf("%s: does not name the field: %.300v", question, err)
 	}
 	checkWords(t, question, fmt.Sprint(err, wiretest.Faults(t, err)))

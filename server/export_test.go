@@ -32,7 +32,9 @@ import (
 func TestExports(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
-	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}}})
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+		Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}},
+	})
 	p.everybody(t, func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs, r.AgentVersion = 400, "1" })
 	for m := range 10 {
 		p.send(t, p.session(1, before(30, m), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 400 }))
@@ -109,8 +111,11 @@ func (p *patient) export(t *testing.T, token, table, format string, params url.V
 	t.Helper()
 	params = maps.Clone(params)
 	params.Set("format", format)
-	status, header, text := p.Fetch(t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(rest.ExportRoute, "{table}", table, 1)+"?"+params.Encode())
-	if status != http.StatusOK || header.Get("Content-Type") != rest.ExportFormats[format].ContentType || header.Get("Content-Disposition") != fmt.Sprintf(`attachment; filename="%s.%s"`, table, format) {
+	status, header, text := p.Fetch(
+		t, http.Header{"Coder-Session-Token": {token}}, strings.Replace(rest.ExportRoute, "{table}", table, 1)+"?"+params.Encode(),
+	)
+	if status != http.StatusOK || header.Get("Content-Type") != rest.ExportFormats[format].ContentType ||
+		header.Get("Content-Disposition") != fmt.Sprintf(`attachment; filename="%s.%s"`, table, format) {
 		t.Fatalf("%s as %s: %d %v %.300s", table, format, status, header, text)
 	}
 	return text
@@ -277,23 +282,29 @@ func TestExportRefusals(t *testing.T) {
 		status       int
 		says         string
 	}{
-		"unknown table":     {p.owner, "everything?" + window, 404, "There is no such route."},
-		"unknown format":    {p.owner, "apps?format=xls&" + window, 400, `{"field":"format","detail":"must be one of [csv ndjson parquet]"}`},
+		"unknown table": {p.owner, "everything?" + window, 404, "There is no such route."},
+		"unknown format": {
+			p.owner, "apps?format=xls&" + window, 400, `{"field":"format","detail":"must be one of [csv ndjson parquet]"}`,
+		},
 		"two formats":       {p.owner, "apps?format=csv&format=csv&" + window, 400, `"field":"format"`},
 		"unknown parameter": {p.owner, "apps?colour=red&format=csv&" + window, 400, `"validations":[{"field":"colour"`},
 		"no window":         {p.owner, "apps", 400, `"field":"start_time"`},
 		"bad window":        {p.owner, "apps?start_time=x&end_time=y", 400, `"field":"start_time"`},
-		"foreign template":  {p.Token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404, call.MessageNotFound},
-		"nobody":            {"", "apps?" + window, 401, call.MessageUnauthenticated},
-		"a member":          {member, "user-activity?" + window, 404, call.MessageNotFound},
-		"a member, counts":  {member, "daus", 403, call.MessageForbidden},
+		"foreign template": {
+			p.Token(t, access.RoleOrganizationAuditor, p.Organization), "apps?template_ids=" + nowhere + "&" + window, 404,
+			call.MessageNotFound,
+		},
+		"nobody":           {"", "apps?" + window, 401, call.MessageUnauthenticated},
+		"a member":         {member, "user-activity?" + window, 404, call.MessageNotFound},
+		"a member, counts": {member, "daus", 403, call.MessageForbidden},
 	} {
 		header := http.Header{}
 		if c.token != "" {
 			header.Set("Coder-Session-Token", c.token)
 		}
 		status, answered, text := p.Fetch(t, header, "/api/v2/insights/export/"+c.query)
-		if status != c.status || !strings.Contains(string(text), c.says) || answered.Get("Content-Type") != "application/json; charset=utf-8" {
+		if status != c.status || !strings.Contains(string(text), c.says) ||
+			answered.Get("Content-Type") != "application/json; charset=utf-8" {
 			t.Errorf("%s: %d %s %s, want %d and %s", name, status, answered.Get("Content-Type"), text, c.status, c.says)
 		}
 	}

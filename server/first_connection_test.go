@@ -72,7 +72,9 @@ func TestFirstConnectionsOnce(t *testing.T) {
 			IngestMaxAge: time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
 		}}
 		replicas[i].start(t)
-		addresses.Endpoints = append(addresses.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: replicas[i].GRPCAddress()}}})
+		addresses.Endpoints = append(addresses.Endpoints, resolver.Endpoint{
+			Addresses: []resolver.Address{{Addr: replicas[i].GRPCAddress()}},
+		})
 	}
 	agents, secrets := thousandAgents(t, s, now)
 
@@ -81,7 +83,8 @@ func TestFirstConnectionsOnce(t *testing.T) {
 	conns := make([]*grpc.ClientConn, 12) // so many that one replica alone could hold all streams
 	for i := range conns {
 		var err error
-		conns[i], err = grpc.NewClient("replicas:///", grpc.WithResolvers(balanced), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		conns[i], err = grpc.NewClient("replicas:///", grpc.WithResolvers(balanced),
+			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 		if err != nil {
 			t.Fatal(err)
@@ -137,14 +140,19 @@ func TestFirstConnectionsOnce(t *testing.T) {
 			switch {
 			case strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_count"`):
 				count += value
-			case strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_bucket"`) && strings.Contains(series, `le="10.0"`):
+			case strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_bucket"`) &&
+				strings.Contains(series, `le="10.0"`):
 				within10 += value
-			case strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_bucket"`) && strings.Contains(series, `le="30.0"`):
+			case strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_bucket"`) &&
+				strings.Contains(series, `le="30.0"`):
 				within30 += value
 			}
 		}
 		if count != fleetSize || within10 != 0 || within30 != fleetSize {
-			t.Errorf("replica %d shows %v first connections, %v within 10 s and %v within 30 s, want %d, none and all", i, count, within10, within30, fleetSize)
+			t.Errorf(
+				"replica %d shows %v first connections, %v within 10 s and %v within 30 s, want %d, none and all", i, count, within10,
+				within30, fleetSize,
+			)
 		}
 	}
 	stopReporting()
@@ -161,14 +169,20 @@ func thousandAgents(t *testing.T, s *store.Store, now time.Time) (agents []uuid.
 	c := store.Catalog{
 		Organizations: []store.Organization{{ID: organization, Name: "acme"}},
 		Templates:     []store.Template{{ID: template, OrganizationID: organization, Name: "go"}},
-		Users:         []store.User{{ID: owner, Username: "ann", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{organization}}},
+		Users: []store.User{
+			{ID: owner, Username: "ann", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{organization}},
+		},
 	}
 	var tokens []store.Token
 	for i := range fleetSize {
 		agent, workspace := uuid.New(), uuid.New()
 		agents = append(agents, agent)
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: owner, TemplateID: template, Name: fmt.Sprintf("w%d", i)})
-		c.Agents = append(c.Agents, store.Agent{ID: agent, WorkspaceID: workspace, Name: "main", CreatedAt: store.At(now.Add(-20 * time.Second))})
+		c.Workspaces = append(c.Workspaces, store.Workspace{
+			ID: workspace, OwnerID: owner, TemplateID: template, Name: fmt.Sprintf("w%d", i),
+		})
+		c.Agents = append(c.Agents, store.Agent{
+			ID: agent, WorkspaceID: workspace, Name: "main", CreatedAt: store.At(now.Add(-20 * time.Second)),
+		})
 		tokens = append(tokens, store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent})
 	}
 	everywhere := store.Authority{Organization: func(uuid.UUID) bool { return true }}

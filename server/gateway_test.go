@@ -36,43 +36,118 @@ func TestGateway(t *testing.T) {
 		status       int
 		says         string
 	}{
-		"token of Coder's clients":     {path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 200, says: `"apps_usage":[`},
-		"older header":                 {path: insights, header: http.Header{"Session-Token": {owner}}, status: 200},
-		"bearer":                       {path: activity, header: http.Header{"Authorization": {"Bearer " + owner}}, status: 200, says: `"users":[]`},
-		"no token":                     {path: insights, status: 401, says: `"message":"A valid token is needed."`},
-		"two tokens":                   {path: insights, header: http.Header{"Authorization": {"Bearer " + owner}, "Coder-Session-Token": {owner}}, status: 401},
-		"the same header twice":        {path: insights, header: http.Header{"Coder-Session-Token": {owner, owner}}, status: 401},
-		"metadata in disguise":         {path: insights, header: http.Header{"Grpc-Metadata-Authorization": {"Bearer " + owner}}, status: 401},
-		"basic authentication":         {path: insights, header: http.Header{"Authorization": {"Basic " + owner}}, status: 401},
-		"token in the query":           {path: insights + "&coder_session_token=" + owner, header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: `"field":"coder_session_token"`},
-		"camel case":                   {path: insights + "&templateIds=x", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: `"field":"templateIds"`},
-		"wrong method":                 {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405, says: `"message"`},
-		"method override":              {method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}, "X-Http-Method-Override": {"GET"}}, status: 405},
-		"no such route":                {path: "/api/v2/nothing", status: 404, says: `"message"`},
-		"extra slash":                  {path: "/api/v2/insights/templates/?" + wiretest.Week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404},
-		"data of a service":            {path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 403, says: `"message":"Forbidden."`},
-		"fractional offset":            {path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "must be a valid integer"},
-		"form instead of a query":      {method: http.MethodPost, path: "/api/v2/insights/templates", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(wiretest.Week), status: 415},
-		"form":                         {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}}, body: strings.NewReader(`{"users":[]}`), status: 415, says: "application/json"},
-		"plain text":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain"}}, body: strings.NewReader(`{"users":[]}`), status: 415},
-		"no type":                      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {""}}, body: strings.NewReader(`{"users":[]}`), status: 415},
-		"type of two":                  {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain, application/json"}}, body: strings.NewReader(`{"users":[]}`), status: 415},
-		"JSON with its character set":  {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"Application/JSON; charset=UTF-8"}}, body: strings.NewReader(`{"users":[]}`), status: 200},
-		"query that cannot be read":    {path: "/api/v2/access/me?a;b", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "query"},
-		"head of a question":           {method: http.MethodHead, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405},
-		"head of the description":      {method: http.MethodHead, path: "/openapi.json", status: 200},
-		"cookie":                       {path: insights, header: http.Header{"Cookie": {"coder_session_token=" + owner + "; authorization=" + owner}}, status: 401},
-		"cookie beside a token":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Cookie": {"coder_session_token=tia_x"}}, status: 200},
-		"unknown field in a body":      {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"planets":[]}`), status: 400, says: `"validations":[{"field":"planets"`},
-		"compressed body":              {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Encoding": {"gzip"}}, body: strings.NewReader("x"), status: 415},
-		"large body":                   {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: bytes.NewReader(make([]byte, call.MaxMessage+1)), status: 413},
-		"deadline from outside":        {path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Grpc-Timeout": {"1n"}}, status: 200},
-		"description":                  {path: "/openapi.json", status: 200, says: `"/api/v2/insights/templates"`},
-		"alive":                        {path: "/livez", status: 200},
-		"ready":                        {path: "/readyz", status: 200},
-		"page":                         {path: "/", status: 200, says: "/openapi.json"},
-		"reports over REST":            {method: http.MethodPost, path: "/api/v2/ingest/stats", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"reports":[]}`), status: 403, says: `"message":"Forbidden."`},
-		"catalog with 64-bit and null": {method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}}, body: strings.NewReader(`{"organizations":[{"id":"x"}]}`), status: 200, says: `"acknowledged":0,"rejected":[{"list":"organizations","index":0`},
+		"token of Coder's clients": {
+			path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 200, says: `"apps_usage":[`,
+		},
+		"older header": {path: insights, header: http.Header{"Session-Token": {owner}}, status: 200},
+		"bearer": {
+			path: activity, header: http.Header{"Authorization": {"Bearer " + owner}}, status: 200, says: `"users":[]`,
+		},
+		"no token": {path: insights, status: 401, says: `"message":"A valid token is needed."`},
+		"two tokens": {
+			path: insights, header: http.Header{"Authorization": {"Bearer " + owner}, "Coder-Session-Token": {owner}}, status: 401,
+		},
+		"the same header twice": {path: insights, header: http.Header{"Coder-Session-Token": {owner, owner}}, status: 401},
+		"metadata in disguise": {
+			path: insights, header: http.Header{"Grpc-Metadata-Authorization": {"Bearer " + owner}}, status: 401,
+		},
+		"basic authentication": {path: insights, header: http.Header{"Authorization": {"Basic " + owner}}, status: 401},
+		"token in the query": {
+			path: insights + "&coder_session_token=" + owner, header: http.Header{"Coder-Session-Token": {owner}}, status: 400,
+			says: `"field":"coder_session_token"`,
+		},
+		"camel case": {
+			path: insights + "&templateIds=x", header: http.Header{"Coder-Session-Token": {owner}}, status: 400,
+			says: `"field":"templateIds"`,
+		},
+		"wrong method": {
+			method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405, says: `"message"`,
+		},
+		"method override": {
+			method: http.MethodPost, path: insights, header: http.Header{"Coder-Session-Token": {owner}, "X-Http-Method-Override": {"GET"}},
+			status: 405,
+		},
+		"no such route": {path: "/api/v2/nothing", status: 404, says: `"message"`},
+		"extra slash": {
+			path: "/api/v2/insights/templates/?" + wiretest.Week, header: http.Header{"Coder-Session-Token": {owner}}, status: 404,
+		},
+		"data of a service": {
+			path: "/api/v2/privacy/me", header: http.Header{"Coder-Session-Token": {owner}}, status: 403, says: `"message":"Forbidden."`,
+		},
+		"fractional offset": {
+			path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400,
+			says: "must be a valid integer",
+		},
+		"form instead of a query": {
+			method: http.MethodPost, path: "/api/v2/insights/templates",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}},
+			body:   strings.NewReader(wiretest.Week), status: 415,
+		},
+		"form": {
+			method: http.MethodPost, path: "/api/v2/catalog",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}},
+			body:   strings.NewReader(`{"users":[]}`), status: 415, says: "application/json",
+		},
+		"plain text": {
+			method: http.MethodPost, path: "/api/v2/catalog",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain"}}, body: strings.NewReader(`{"users":[]}`),
+			status: 415,
+		},
+		"no type": {
+			method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {""}},
+			body: strings.NewReader(`{"users":[]}`), status: 415,
+		},
+		"type of two": {
+			method: http.MethodPost, path: "/api/v2/catalog",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"text/plain, application/json"}},
+			body:   strings.NewReader(`{"users":[]}`), status: 415,
+		},
+		"JSON with its character set": {
+			method: http.MethodPost, path: "/api/v2/catalog",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"Application/JSON; charset=UTF-8"}},
+			body:   strings.NewReader(`{"users":[]}`), status: 200,
+		},
+		"query that cannot be read": {
+			path: "/api/v2/access/me?a;b", header: http.Header{"Coder-Session-Token": {owner}}, status: 400, says: "query",
+		},
+		"head of a question": {
+			method: http.MethodHead, path: insights, header: http.Header{"Coder-Session-Token": {owner}}, status: 405,
+		},
+		"head of the description": {method: http.MethodHead, path: "/openapi.json", status: 200},
+		"cookie": {
+			path: insights, header: http.Header{"Cookie": {"coder_session_token=" + owner + "; authorization=" + owner}}, status: 401,
+		},
+		"cookie beside a token": {
+			path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Cookie": {"coder_session_token=tia_x"}}, status: 200,
+		},
+		"unknown field in a body": {
+			method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}},
+			body: strings.NewReader(`{"planets":[]}`), status: 400, says: `"validations":[{"field":"planets"`,
+		},
+		"compressed body": {
+			method: http.MethodPost, path: "/api/v2/catalog",
+			header: http.Header{"Coder-Session-Token": {owner}, "Content-Encoding": {"gzip"}}, body: strings.NewReader("x"), status: 415,
+		},
+		"large body": {
+			method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}},
+			body: bytes.NewReader(make([]byte, call.MaxMessage+1)), status: 413,
+		},
+		"deadline from outside": {
+			path: insights, header: http.Header{"Coder-Session-Token": {owner}, "Grpc-Timeout": {"1n"}}, status: 200,
+		},
+		"description": {path: "/openapi.json", status: 200, says: `"/api/v2/insights/templates"`},
+		"alive":       {path: "/livez", status: 200},
+		"ready":       {path: "/readyz", status: 200},
+		"page":        {path: "/", status: 200, says: "/openapi.json"},
+		"reports over REST": {
+			method: http.MethodPost, path: "/api/v2/ingest/stats", header: http.Header{"Coder-Session-Token": {owner}},
+			body: strings.NewReader(`{"reports":[]}`), status: 403, says: `"message":"Forbidden."`,
+		},
+		"catalog with 64-bit and null": {
+			method: http.MethodPost, path: "/api/v2/catalog", header: http.Header{"Coder-Session-Token": {owner}},
+			body: strings.NewReader(`{"organizations":[{"id":"x"}]}`), status: 200,
+			says: `"acknowledged":0,"rejected":[{"list":"organizations","index":0`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +180,8 @@ func TestGateway(t *testing.T) {
 			if resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 				t.Error("a browser may guess what the answer is")
 			}
-			if contentType := resp.Header.Get("Content-Type"); c.method != http.MethodHead && strings.HasPrefix(c.path, "/api/") && contentType != "application/json; charset=utf-8" {
+			contentType := resp.Header.Get("Content-Type")
+			if c.method != http.MethodHead && strings.HasPrefix(c.path, "/api/") && contentType != "application/json; charset=utf-8" {
 				t.Errorf("content type %q", contentType)
 			}
 			for header := range resp.Header {
@@ -148,11 +224,16 @@ func TestGatewayPaths(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"//api/v2/access/me", "/api//v2/access/me", "/api/v2//access/me", "/api/v2/access//me", "/api/v2/access/me/", "/api/v2/access/me//", "/api/v2/access/me/.", "/api/v2/access/me/..",
-		"/./api/v2/access/me", "/api/./v2/access/me", "/api/v2/insights/../access/me", "/../api/v2/access/me", "/livez/../api/v2/access/me", "/api/v2/access/tokens/../me",
-		"/api/v2/access/%6de", "/%61pi/v2/access/me", "/api%2Fv2/access/me", "/api/v2%2faccess/me", "/api/v2/%2e/access/me", "/api/v2/insights/%2e%2e/access/me", "/api/v2/insights/%2E%2E/access/me",
-		"/api/v2/access/me%2F", "/api/v2/access/me%00", "/api/v2/access/me%20", "/api/v2/access/me%3Fx=1", "/api/v2/access/me%ff", "/api/v2/access/%256de",
-		"/api/v2/access/me;x=1", "/api/v2/access/ME", "/API/v2/access/me", "/api/v2/access/me:get", "/insights.v1.AccessService/WhoAmI", "/openapi.json/", "/livez/", "//livez", "/%6civez", "//evil.example/api/v2/access/me",
+		"//api/v2/access/me", "/api//v2/access/me", "/api/v2//access/me", "/api/v2/access//me", "/api/v2/access/me/", "/api/v2/access/me//",
+		"/api/v2/access/me/.", "/api/v2/access/me/..",
+		"/./api/v2/access/me", "/api/./v2/access/me", "/api/v2/insights/../access/me", "/../api/v2/access/me", "/livez/../api/v2/access/me",
+		"/api/v2/access/tokens/../me",
+		"/api/v2/access/%6de", "/%61pi/v2/access/me", "/api%2Fv2/access/me", "/api/v2%2faccess/me", "/api/v2/%2e/access/me",
+		"/api/v2/insights/%2e%2e/access/me", "/api/v2/insights/%2E%2E/access/me",
+		"/api/v2/access/me%2F", "/api/v2/access/me%00", "/api/v2/access/me%20", "/api/v2/access/me%3Fx=1", "/api/v2/access/me%ff",
+		"/api/v2/access/%256de",
+		"/api/v2/access/me;x=1", "/api/v2/access/ME", "/API/v2/access/me", "/api/v2/access/me:get", "/insights.v1.AccessService/WhoAmI",
+		"/openapi.json/", "/livez/", "//livez", "/%6civez", "//evil.example/api/v2/access/me",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions} {
 			for _, query := range []string{"", "?a=1"} {
@@ -170,14 +251,20 @@ func TestNoCrossOriginAccess(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
-	for _, origin := range []string{"null", "https://evil.example", "http://" + r.HTTPAddress(), "http://" + r.HTTPAddress() + ".evil.example", "http://user@" + r.HTTPAddress(), "*"} {
+	for _, origin := range []string{
+		"null", "https://evil.example", "http://" + r.HTTPAddress(), "http://" + r.HTTPAddress() + ".evil.example",
+		"http://user@" + r.HTTPAddress(), "*",
+	} {
 		for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost} {
 			for _, path := range []string{"/api/v2/access/me", "/api/v2/catalog", "/api/v2/nothing", "/openapi.json", "/livez"} {
 				req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.HTTPAddress()+path, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				req.Header = http.Header{"Coder-Session-Token": {owner}, "Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"authorization"}}
+				req.Header = http.Header{
+					"Coder-Session-Token": {owner}, "Origin": {origin}, "Access-Control-Request-Method": {"POST"},
+					"Access-Control-Request-Headers": {"authorization"},
+				}
 				resp, err := http.DefaultClient.Do(req)
 				if err != nil {
 					t.Fatal(err)

@@ -34,7 +34,9 @@ func drawShop(t *rapid.T, s *store.Store, roles []access.Role) shop {
 		c.Organizations = append(c.Organizations, store.Organization{ID: x.organizations[len(x.organizations)-1], Name: "o"})
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "templates") {
-		x.templates = append(x.templates, store.Template{ID: uuid.New(), OrganizationID: rapid.SampledFrom(x.organizations).Draw(t, "organization"), Name: "t"})
+		x.templates = append(x.templates, store.Template{
+			ID: uuid.New(), OrganizationID: rapid.SampledFrom(x.organizations).Draw(t, "organization"), Name: "t",
+		})
 	}
 	for range rapid.IntRange(1, 3).Draw(t, "users") {
 		x.users = append(x.users, uuid.New())
@@ -42,7 +44,9 @@ func drawShop(t *rapid.T, s *store.Store, roles []access.Role) shop {
 	}
 	members := rapid.SliceOfDistinct(rapid.SampledFrom(x.users), rapid.ID)
 	for range rapid.IntRange(0, 3).Draw(t, "groups") {
-		x.groups = append(x.groups, store.Group{ID: uuid.New(), OrganizationID: x.organizations[0], Name: "g", UserIDs: members.Draw(t, "members")})
+		x.groups = append(x.groups, store.Group{
+			ID: uuid.New(), OrganizationID: x.organizations[0], Name: "g", UserIDs: members.Draw(t, "members"),
+		})
 	}
 	c.Templates, c.Groups = x.templates, slices.Clone(x.groups)
 	x.apply(t, s, c)
@@ -81,7 +85,10 @@ func (x shop) apply(t *rapid.T, s *store.Store, c store.Catalog) {
 
 // drawBinding draws any role for somebody anywhere, also where it does not bind.
 func (x shop) drawBinding(t *rapid.T, roles []access.Role) store.RoleBinding {
-	b := store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: rapid.SampledFrom(x.users).Draw(t, "user"), Role: rapid.SampledFrom(roles).Draw(t, "role")}
+	b := store.RoleBinding{
+		PrincipalKind: access.KindUser, PrincipalID: rapid.SampledFrom(x.users).Draw(t, "user"),
+		Role: rapid.SampledFrom(roles).Draw(t, "role"),
+	}
 	if len(x.groups) > 0 && rapid.Bool().Draw(t, "to a group") {
 		b.PrincipalKind, b.PrincipalID = store.KindGroup, rapid.SampledFrom(x.groups).Draw(t, "group").ID
 	}
@@ -97,7 +104,8 @@ func (x shop) drawBinding(t *rapid.T, roles []access.Role) store.RoleBinding {
 // holds loops over everything to find out whether a user holds a permission everywhere, and where.
 func (x shop) holds(roles []who, user uuid.UUID, permission access.Permission) (everywhere bool, organizations, templates []uuid.UUID) {
 	for _, b := range x.bindings {
-		if b.PrincipalID != user && !slices.ContainsFunc(x.groups, func(g store.Group) bool { return g.ID == b.PrincipalID && slices.Contains(g.UserIDs, user) }) {
+		if b.PrincipalID != user &&
+			!slices.ContainsFunc(x.groups, func(g store.Group) bool { return g.ID == b.PrincipalID && slices.Contains(g.UserIDs, user) }) {
 			continue
 		}
 		level := "deployment"
@@ -196,8 +204,12 @@ func (x shop) compare(t *rapid.T, table []who, user uuid.UUID, a asker) (decisio
 	for _, template := range x.templates {
 		known = append(known, template.ID)
 	}
-	for _, named := range append([][]uuid.UUID{nil}, rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom(known), 1, 3), 3, 3).Draw(t, "named")...) {
-		times := &insightsv1.GetUserActivityRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: call.Texts(named)}
+	for _, named := range append(
+		[][]uuid.UUID{nil}, rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom(known), 1, 3), 3, 3).Draw(t, "named")...,
+	) {
+		times := &insightsv1.GetUserActivityRequest{
+			StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: call.Texts(named),
+		}
 		got, scope := a.ask(t, insightsv1.InsightsService_GetUserActivity_FullMethodName, times)
 		want, covered := everywhere || len(sees) > 0, sees
 		if len(named) > 0 {
@@ -210,7 +222,9 @@ func (x shop) compare(t *rapid.T, table []who, user uuid.UUID, a asker) (decisio
 		}
 	}
 	for _, id := range known {
-		got, _ := a.ask(t, insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: id.String()})
+		got, _ := a.ask(
+			t, insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: id.String()},
+		)
 		check("daily users of a template", got, allTotals || slices.Contains(totals, id))
 	}
 	for _, id := range append([]uuid.UUID{uuid.New()}, x.organizations...) {

@@ -22,7 +22,8 @@ import (
 // hostileTexts and hostileNumbers are what no field expects.
 var (
 	hostileTexts = []string{
-		"", " ", "\x00", "a\x00b", "\n", "'; DROP TABLE users; --", "%", "../../etc/passwd", "\u202e", "\U0010ffff", "null", "-1", "9999-12-31T23:59:59Z",
+		"", " ", "\x00", "a\x00b", "\n", "'; DROP TABLE users; --", "%", "../../etc/passwd", "\u202e", "\U0010ffff", "null", "-1",
+		"9999-12-31T23:59:59Z",
 		"0000-01-01T00:00:00Z", "00000000-0000-0000-0000-000000000000", "{}", "[]", strings.Repeat("a", 4096),
 	}
 	hostileNumbers = []int64{-1, 0, 1, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64}
@@ -119,7 +120,8 @@ func TestHostileFields(t *testing.T) {
 				ways, _ := replacements(hostile.ProtoReflect(), rpc)
 				ways[i]()
 				cells++
-				if code := w.codeOf(t, method, token, hostile); code == codes.Internal || code == codes.Unknown || code == codes.DataLoss || code == codes.Unavailable || code == codes.DeadlineExceeded {
+				if code := w.codeOf(t, method, token, hostile); code == codes.Internal || code == codes.Unknown || code == codes.DataLoss ||
+					code == codes.Unavailable || code == codes.DeadlineExceeded {
 					t.Errorf("%s asks with %s: %v", who, name, code)
 				}
 			}
@@ -131,7 +133,9 @@ func TestHostileFields(t *testing.T) {
 // codeOf makes a call and returns the code that it ends with.
 func (w *neighbors) codeOf(t *testing.T, method protoreflect.MethodDescriptor, token string, request proto.Message) codes.Code {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token)), time.Minute)
+	ctx, cancel := context.WithTimeout(
+		metadata.NewOutgoingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token)), time.Minute,
+	)
 	defer cancel()
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
 	if err != nil {

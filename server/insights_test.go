@@ -42,13 +42,17 @@ func newCompany(t *testing.T) *company {
 		c.organizations[i], c.templates[i], c.agents[i] = uuid.New(), uuid.New(), uuid.NewString()
 		workspace, version := uuid.NewString(), uuid.NewString()
 		change.Organizations = append(change.Organizations, &insightsv1.Organization{Id: c.organizations[i].String(), Name: "o"})
-		change.Templates = append(change.Templates, &insightsv1.Template{Id: c.templates[i].String(), OrganizationId: c.organizations[i].String(), Name: "t"})
+		change.Templates = append(change.Templates, &insightsv1.Template{
+			Id: c.templates[i].String(), OrganizationId: c.organizations[i].String(), Name: "t",
+		})
 		change.TemplateVersions = append(change.TemplateVersions, &insightsv1.TemplateVersion{
 			Id: version, TemplateId: c.templates[i].String(), Name: "v", Parameters: []*insightsv1.Parameter{
 				{Name: "region", Type: "string", Description: "**Where** it runs"}, {Name: "secret", Type: "string", Sensitive: true},
 			},
 		})
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: workspace, OwnerId: c.user, TemplateId: c.templates[i].String(), Name: "w"})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: workspace, OwnerId: c.user, TemplateId: c.templates[i].String(), Name: "w",
+		})
 		change.Agents = append(change.Agents, &insightsv1.Agent{Id: c.agents[i], WorkspaceId: workspace, Name: "main"})
 	}
 	change.Users = []*insightsv1.User{{Id: c.user, Username: "ann", AvatarUrl: "/ann.png"}}
@@ -66,8 +70,8 @@ func newCompany(t *testing.T) *company {
 	})
 	created := timestamppb.New(wiretest.Instant(t, "2023-03-26T12:00:00Z"))
 	c.ReportEvents(t, controlPlane, []*insightsv1.Event{{At: created, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-		Id: uuid.NewString(), WorkspaceId: change.GetWorkspaces()[0].GetId(), TemplateVersionId: change.GetTemplateVersions()[0].GetId(), Number: 1,
-		Transition: "start", Status: "succeeded", CreatedAt: created,
+		Id: uuid.NewString(), WorkspaceId: change.GetWorkspaces()[0].GetId(), TemplateVersionId: change.GetTemplateVersions()[0].GetId(),
+		Number: 1, Transition: "start", Status: "succeeded", CreatedAt: created,
 		Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: "eu"}, {Name: "secret", Value: "hunter2"}},
 	}}}})
 	return c
@@ -80,11 +84,16 @@ func TestIntervalsInTimezone(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
 	req := &insightsv1.GetTemplateInsightsRequest{
-		StartTime: "2023-03-24T23:00:00Z", EndTime: "2023-03-28T00:00:00+02:00", Timezone: "Europe/Berlin", Interval: "day", Sections: []string{"interval_reports"},
+		StartTime: "2023-03-24T23:00:00Z", EndTime: "2023-03-28T00:00:00+02:00", Timezone: "Europe/Berlin", Interval: "day",
+		Sections: []string{"interval_reports"},
 	}
-	answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req)
+	answer := servertest.Must(
+		t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req,
+	)
 	day := func(start, end string, users int64, templates ...uuid.UUID) *insightsv1.TemplateInsightsIntervalReport {
-		return &insightsv1.TemplateInsightsIntervalReport{StartTime: start, EndTime: end, Interval: "day", ActiveUsers: users, TemplateIds: ids(templates...)}
+		return &insightsv1.TemplateInsightsIntervalReport{
+			StartTime: start, EndTime: end, Interval: "day", ActiveUsers: users, TemplateIds: ids(templates...),
+		}
 	}
 	want := &insightsv1.GetTemplateInsightsResponse{IntervalReports: []*insightsv1.TemplateInsightsIntervalReport{
 		day("2023-03-25T00:00:00+01:00", "2023-03-26T00:00:00+01:00", 1, c.templates[0]),
@@ -99,13 +108,19 @@ func TestIntervalsInTimezone(t *testing.T) {
 func TestTemplateInsightsReport(t *testing.T) {
 	t.Parallel()
 	c := newCompany(t)
-	req := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-03-26T00:00:00+01:00", EndTime: "2023-03-28T00:00:00+02:00", Sections: []string{"report"}, Interval: "week"}
-	_, err := insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights(servertest.As(t.Context(), c.Token(t, access.RoleOwner, servertest.Everywhere)), req)
+	req := &insightsv1.GetTemplateInsightsRequest{
+		StartTime: "2023-03-26T00:00:00+01:00", EndTime: "2023-03-28T00:00:00+02:00", Sections: []string{"report"}, Interval: "week",
+	}
+	_, err := insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights(
+		servertest.As(t.Context(), c.Token(t, access.RoleOwner, servertest.Everywhere)), req,
+	)
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("two days in weeks: got %v, want InvalidArgument though no intervals are asked for", err)
 	}
 	req.Interval = "day"
-	answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req)
+	answer := servertest.Must(
+		t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, c.Token(t, access.RoleOwner, servertest.Everywhere), req,
+	)
 	if answer.GetIntervalReports() != nil {
 		t.Errorf("intervals that nobody asked for: %v", answer.GetIntervalReports())
 	}
@@ -117,15 +132,22 @@ func TestTemplateInsightsReport(t *testing.T) {
 		t.Errorf("%d users, templates (-want +got):\n%s", r.GetActiveUsers(), diff)
 	}
 	ssh := &insightsv1.AppUsage{
-		Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2, TemplateIds: r.GetTemplateIds(),
-		Family: "ssh", Editors: []*insightsv1.EditorUsage{{Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2}},
+		Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2,
+		TemplateIds: r.GetTemplateIds(), Family: "ssh",
+		Editors: []*insightsv1.EditorUsage{{Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2}},
 	}
 	if diff := cmp.Diff(ssh, r.GetAppsUsage()[3], protocmp.Transform()); diff != "" {
 		t.Errorf("SSH (-want +got):\n%s", diff)
 	}
 	parameters := []*insightsv1.ParameterUsage{
-		{TemplateIds: ids(c.templates[0]), Name: "region", DisplayName: "region", Type: "string", Description: "Where it runs", Values: []*insightsv1.ParameterValue{{Value: "eu", Count: 1}}},
-		{TemplateIds: ids(c.templates[0]), Name: "secret", DisplayName: "secret", Type: "string", Sensitive: true, Values: []*insightsv1.ParameterValue{{Count: 1}}},
+		{
+			TemplateIds: ids(c.templates[0]), Name: "region", DisplayName: "region", Type: "string", Description: "Where it runs",
+			Values: []*insightsv1.ParameterValue{{Value: "eu", Count: 1}},
+		},
+		{
+			TemplateIds: ids(c.templates[0]), Name: "secret", DisplayName: "secret", Type: "string", Sensitive: true,
+			Values: []*insightsv1.ParameterValue{{Count: 1}},
+		},
 	}
 	if diff := cmp.Diff(parameters, r.GetParametersUsage(), protocmp.Transform()); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)
@@ -136,8 +158,12 @@ func TestTemplateInsightsReport(t *testing.T) {
 func TestUnreadableQuestion(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	req := &insightsv1.GetTemplateInsightsRequest{TemplateIds: []string{"x", uuid.NewString(), "y"}, Timezone: "Mars/Olympus", Interval: "month"}
-	_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights(servertest.As(t.Context(), r.Token(t, access.RoleOwner, servertest.Everywhere)), req)
+	req := &insightsv1.GetTemplateInsightsRequest{
+		TemplateIds: []string{"x", uuid.NewString(), "y"}, Timezone: "Mars/Olympus", Interval: "month",
+	}
+	_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights(
+		servertest.As(t.Context(), r.Token(t, access.RoleOwner, servertest.Everywhere)), req,
+	)
 	want := []string{
 		`start_time: Query param "start_time" is required`, `end_time: Query param "end_time" is required`,
 		`template_ids: Query param "template_ids" has invalid values: x, y`,
@@ -155,8 +181,9 @@ func TestInsightsStayInScope(t *testing.T) {
 	params := url.Values{"start_time": {"2023-03-25T00:00:00Z"}, "end_time": {"2023-03-28T00:00:00Z"}}
 	for path, want := range map[string]any{
 		"/api/v2/insights/user-activity": []any{map[string]any{
-			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0, "active_days": 1.0,
-			"median_daily_seconds": 60.0, "apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
+			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0,
+			"active_days": 1.0, "median_daily_seconds": 60.0,
+			"apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
 		}},
 		"/api/v2/insights/user-latency": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png",
@@ -187,7 +214,8 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 	owner, auditor := c.Token(t, access.RoleOwner, servertest.Everywhere), c.Token(t, access.RoleOrganizationAuditor, c.organizations[1])
 	for _, path := range []string{
 		"/api/v2/insights/templates", "/api/v2/insights/user-activity", "/api/v2/insights/user-latency", "/api/v2/insights/diagnosis",
-		"/api/v2/insights/reports/capacity", "/api/v2/insights/reports/optimization", "/api/v2/insights/reports/support", "/api/v2/insights/reports/roi",
+		"/api/v2/insights/reports/capacity", "/api/v2/insights/reports/optimization", "/api/v2/insights/reports/support",
+		"/api/v2/insights/reports/roi",
 	} {
 		for name, q := range map[string]struct {
 			token  string
@@ -195,14 +223,18 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 			status int
 			want   []uuid.UUID
 		}{
-			"an owner, the first":       {owner, url.Values{"organization_id": {first}}, 200, c.templates[:1]},
-			"an owner, the second":      {owner, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
-			"an owner, an unknown one":  {owner, url.Values{"organization_id": {uuid.NewString()}}, 404, nil},
-			"an auditor, their own":     {auditor, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
-			"an auditor, another":       {auditor, url.Values{"organization_id": {first}}, 404, nil},
-			"no id":                     {owner, url.Values{"organization_id": {"acme"}}, 400, nil},
-			"together with templates":   {owner, url.Values{"organization_id": {first}, "template_ids": {c.templates[0].String()}}, 400, nil},
-			"someone who sees nothing":  {c.Token(t, access.RoleMember, servertest.Everywhere), url.Values{"organization_id": {first}}, 404, nil},
+			"an owner, the first":      {owner, url.Values{"organization_id": {first}}, 200, c.templates[:1]},
+			"an owner, the second":     {owner, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
+			"an owner, an unknown one": {owner, url.Values{"organization_id": {uuid.NewString()}}, 404, nil},
+			"an auditor, their own":    {auditor, url.Values{"organization_id": {second}}, 200, c.templates[1:]},
+			"an auditor, another":      {auditor, url.Values{"organization_id": {first}}, 404, nil},
+			"no id":                    {owner, url.Values{"organization_id": {"acme"}}, 400, nil},
+			"together with templates": {
+				owner, url.Values{"organization_id": {first}, "template_ids": {c.templates[0].String()}}, 400, nil,
+			},
+			"someone who sees nothing": {
+				c.Token(t, access.RoleMember, servertest.Everywhere), url.Values{"organization_id": {first}}, 404, nil,
+			},
 			"templates named otherwise": {auditor, url.Values{"template_ids": {c.templates[1].String()}}, 200, c.templates[1:]},
 		} {
 			q.params.Set("start_time", "2023-03-25T00:00:00Z")

@@ -100,7 +100,9 @@ func visible(err error, header, trailer metadata.MD) string {
 }
 
 // callGRPC makes a call over gRPC, as a stream of one message if the RPC is one.
-func (w *neighbors) callGRPC(t testing.TB, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string) answer {
+func (w *neighbors) callGRPC(
+	t testing.TB, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string,
+) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.New(headers)), time.Minute)
 	defer cancel()
@@ -124,7 +126,9 @@ func (w *neighbors) callGRPC(t testing.TB, method protoreflect.MethodDescriptor,
 }
 
 // stream sends one message and reads until the server says what became of it.
-func (w *neighbors) stream(ctx context.Context, method protoreflect.MethodDescriptor, name string, req, response proto.Message) (proto.Message, metadata.MD, metadata.MD, error) {
+func (w *neighbors) stream(
+	ctx context.Context, method protoreflect.MethodDescriptor, name string, req, response proto.Message,
+) (proto.Message, metadata.MD, metadata.MD, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := w.Conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: method.IsStreamingClient()}, name)
@@ -154,11 +158,14 @@ func (w *neighbors) stream(ctx context.Context, method protoreflect.MethodDescri
 
 // restCodes are the statuses of REST as codes.
 var restCodes = map[int]codes.Code{
-	200: codes.OK, 400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound, 501: codes.Unimplemented,
+	200: codes.OK, 400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound,
+	501: codes.Unimplemented,
 }
 
 // callREST makes a call over REST. It says false if REST cannot.
-func (w *neighbors) callREST(t testing.TB, to route, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string) (answer, bool) {
+func (w *neighbors) callREST(
+	t testing.TB, to route, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string,
+) (answer, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -174,7 +181,9 @@ func (w *neighbors) callREST(t testing.TB, to route, method protoreflect.MethodD
 	if !known {
 		code = codes.Unknown
 	}
-	a := answer{outcome: outcomeOf(t, status.Error(code, string(body)), scope), text: fmt.Sprintf("%d %v %s", httpStatus, seen(answered), body)}
+	a := answer{
+		outcome: outcomeOf(t, status.Error(code, string(body)), scope), text: fmt.Sprintf("%d %v %s", httpStatus, seen(answered), body),
+	}
 	if httpStatus != http.StatusOK {
 		return a, true
 	}

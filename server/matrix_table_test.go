@@ -240,8 +240,9 @@ type rbac struct {
 
 // contractRPCs are the RPCs behind the routes of the contract's cases.
 var contractRPCs = map[string]string{
-	"/api/v2/insights/templates": "GetTemplateInsights", "/api/v2/insights/user-activity": "GetUserActivity", "/api/v2/insights/user-latency": "GetUserLatency",
-	"/api/v2/insights/daus": "GetDeploymentDAUs", "/api/v2/insights/user-status-counts": "GetUserStatusCounts",
+	"/api/v2/insights/templates": "GetTemplateInsights", "/api/v2/insights/user-activity": "GetUserActivity",
+	"/api/v2/insights/user-latency": "GetUserLatency", "/api/v2/insights/daus": "GetDeploymentDAUs",
+	"/api/v2/insights/user-status-counts": "GetUserStatusCounts",
 }
 
 // contractOutcomes are the statuses of the contract's cases.
@@ -295,7 +296,8 @@ func TestMatrixFollowsContract(t *testing.T) {
 		for _, id := range c.Answers {
 			answers = append(answers, servertest.ContractTemplates[id])
 		}
-		sees := slices.DeleteFunc(m.sees(names[c.Subject]), func(template string) bool { return template == "gone" }) // the contract has no such
+		// the contract has no such
+		sees := slices.DeleteFunc(m.sees(names[c.Subject]), func(template string) bool { return template == "gone" })
 		if !slices.Equal(sees, answers) {
 			t.Errorf("%s asks %s, %s: the table answers for %v, the contract for %v", c.Subject, c.Endpoint, c.Case, sees, answers)
 		}

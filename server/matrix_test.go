@@ -72,7 +72,9 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		return id
 	}
 	grant := func(kind access.Kind, id uuid.UUID, b access.Binding) {
-		w.Grant(t, store.RoleBinding{PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template})
+		w.Grant(t, store.RoleBinding{
+			PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template,
+		})
 	}
 
 	everyone, _ := everyRole(t)
@@ -81,7 +83,9 @@ func (w *neighbors) callers(t *testing.T) []caller {
 			continue
 		}
 		service, person, member, group := uuid.New(), user(""), user(""), uuid.New()
-		change.Groups = append(change.Groups, &insightsv1.Group{Id: group.String(), OrganizationId: servertest.OrganizationA.String(), Name: x.name, UserIds: []string{member.String()}})
+		change.Groups = append(change.Groups, &insightsv1.Group{
+			Id: group.String(), OrganizationId: servertest.OrganizationA.String(), Name: x.name, UserIds: []string{member.String()},
+		})
 		defer func() {
 			grant(access.KindService, service, x.binding())
 			grant(access.KindUser, person, x.binding())
@@ -92,7 +96,10 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		add("member of a group", x.name, store.Token{PrincipalKind: access.KindUser, PrincipalID: member}, x.grants()).only = "gRPC"
 	}
 	for name, of := range map[string]string{"agent": "a1", "agent-of-a2": "a2", "agent-of-b1": "b1"} {
-		add("agent", name, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.Things[of].Agent}, []access.Grant{{Permission: access.Ingest}})
+		add(
+			"agent", name, store.Token{PrincipalKind: access.KindAgent, PrincipalID: w.Things[of].Agent},
+			[]access.Grant{{Permission: access.Ingest}},
+		)
 	}
 	add("service without a role", "everyone", store.Token{PrincipalKind: access.KindService, PrincipalID: uuid.New()}, nil)
 	add("user without a role", "everyone", store.Token{PrincipalKind: access.KindUser, PrincipalID: user("")}, nil)
@@ -104,7 +111,10 @@ func (w *neighbors) callers(t *testing.T) []caller {
 	valid, other := w.Issue(t, token).Reveal(), access.NewToken().Reveal()
 	list = append(list,
 		caller{description: "wrong secret", who: anonymous, headers: bearer(valid[:20] + other[20:])},
-		caller{description: "two tokens", who: anonymous, headers: map[string]string{"authorization": "Bearer " + valid, "coder-session-token": valid}},
+		caller{
+			description: "two tokens", who: anonymous,
+			headers: map[string]string{"authorization": "Bearer " + valid, "coder-session-token": valid},
+		},
 		caller{description: "another scheme", who: anonymous, headers: map[string]string{"authorization": "Basic " + valid}},
 	)
 	revoked := w.Issue(t, token)
@@ -122,7 +132,9 @@ func (w *neighbors) callers(t *testing.T) []caller {
 	change.Agents = []*insightsv1.Agent{{Id: agent.String(), WorkspaceId: w.Things["a1"].Workspace.String(), Name: "old"}}
 	add("deleted agent", anonymous, store.Token{PrincipalKind: access.KindAgent, PrincipalID: agent}, nil)
 	w.Apply(t, w.ControlPlane, change)
-	w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Users: []string{deleted.String()}, Agents: []string{agent.String()}}})
+	w.Apply(t, w.ControlPlane, &insightsv1.ApplyCatalogRequest{
+		Deleted: &insightsv1.DeletedItems{Users: []string{deleted.String()}, Agents: []string{agent.String()}},
+	})
 	return list
 }
 
@@ -248,7 +260,10 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 	} else if ok {
 		var grants []access.Grant
 		for _, g := range who.GetGrants() {
-			grants = append(grants, access.Grant{Permission: access.Permission(g.GetPermission()), Organization: idOrNil(t, g.GetOrganizationId()), Template: idOrNil(t, g.GetTemplateId())})
+			grants = append(grants, access.Grant{
+				Permission: access.Permission(g.GetPermission()), Organization: idOrNil(t, g.GetOrganizationId()),
+				Template: idOrNil(t, g.GetTemplateId()),
+			})
 		}
 		if diff := cmp.Diff(c.caller.grants, grants); diff != "" {
 			t.Errorf("%v: grants (-want +got):\n%s", c, diff)
@@ -266,7 +281,8 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 	}
 	id := func(x servertest.Thing) uuid.UUID { return x.Template }
 	switch c.method.Name() {
-	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "GetCapacityReport", "GetOptimizationReport", "GetSupportReport", "GetROIReport", "ListTemplates":
+	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "GetCapacityReport", "GetOptimizationReport", "GetSupportReport",
+		"GetROIReport", "ListTemplates":
 	case "ListOrganizations":
 		id = func(x servertest.Thing) uuid.UUID { return x.Organization }
 	default:

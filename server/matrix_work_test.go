@@ -32,7 +32,8 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 			t.Fatal(err)
 		}
 	})
-	rules, agentTokens := &guard.Authorizer{Store: w.Store, Rules: own}, admin.NewAccess(w.Store, w.Options.Clock, nil, guard.SessionCookie{})
+	rules, agentTokens := &guard.Authorizer{Store: w.Store, Rules: own},
+		admin.NewAccess(w.Store, w.Options.Clock, nil, guard.SessionCookie{})
 	auditor := access.Binding{Role: access.RoleOrganizationAuditor, Organization: servertest.OrganizationA}
 	for _, tt := range []struct {
 		rpc     string
@@ -42,15 +43,35 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 	}{
 		{"GetTemplateInsights", auditor, []string{"unknown", "b1"}, nil},
 		{"GetUserActivity", auditor, []string{"unknown", "b1"}, nil},
-		{"GetUserLatency", access.Binding{Role: access.RoleOrganizationAdmin, Organization: servertest.OrganizationB}, []string{"unknown", "a1", "gone"}, nil},
-		{"GetDiagnosis", access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
+		{
+			"GetUserLatency",
+			access.Binding{Role: access.RoleOrganizationAdmin, Organization: servertest.OrganizationB},
+			[]string{"unknown", "a1", "gone"},
+			nil,
+		},
+		{
+			"GetDiagnosis",
+			access.Binding{Role: access.RoleTemplateAdmin, Template: servertest.TemplateA1},
+			[]string{"unknown", "a2", "gone", "b1"},
+			nil,
+		},
 		{"GetSupportReport", auditor, []string{"unknown", "b1"}, nil},
-		{"GetTemplateDAUs", access.Binding{Role: access.RoleViewInsights, Template: servertest.TemplateA1}, []string{"unknown", "a2", "gone", "b1"}, nil},
+		{
+			"GetTemplateDAUs",
+			access.Binding{Role: access.RoleViewInsights, Template: servertest.TemplateA1},
+			[]string{"unknown", "a2", "gone", "b1"},
+			nil,
+		},
 		{"GetActivity", auditor, []string{"unknown", "B"}, nil},
-		{"CreateAgentTokens", access.Binding{Role: access.RoleControlPlane, Organization: servertest.OrganizationA}, []string{"unknown", "b1"}, func(ctx context.Context, rpc string, about []servertest.Thing) error {
-			_, err := agentTokens.CreateAgentTokens(ctx, w.Request(t, rpc, about).(*insightsv1.CreateAgentTokensRequest))
-			return err
-		}},
+		{
+			"CreateAgentTokens",
+			access.Binding{Role: access.RoleControlPlane, Organization: servertest.OrganizationA},
+			[]string{"unknown", "b1"},
+			func(ctx context.Context, rpc string, about []servertest.Thing) error {
+				_, err := agentTokens.CreateAgentTokens(ctx, w.Request(t, rpc, about).(*insightsv1.CreateAgentTokensRequest))
+				return err
+			},
+		},
 	} {
 		ctx, call := called(t.Context(), service.With(tt.binding)), tt.call
 		if call == nil {
@@ -71,7 +92,10 @@ func TestUnknownCostsWhatForbiddenCosts(t *testing.T) { // not beside other test
 				unknown = work
 			}
 			if math.Abs(work-unknown) >= lookup/2 {
-				t.Errorf("%s about %s takes %.0f allocations, about what is unknown %.0f; one question to the database takes %.0f", tt.rpc, about, work, unknown, lookup)
+				t.Errorf(
+					"%s about %s takes %.0f allocations, about what is unknown %.0f; one question to the database takes %.0f", tt.rpc,
+					about, work, unknown, lookup,
+				)
 			}
 		}
 	}

@@ -106,7 +106,8 @@ func TestMetricsDocsQuestions(t *testing.T) {
 				}
 				return nil
 			})
-			if unknown := slices.DeleteFunc(labels, func(label string) bool { return slices.Contains(has, label) }); !found || len(unknown) > 0 {
+			unknown := slices.DeleteFunc(labels, func(label string) bool { return slices.Contains(has, label) })
+			if !found || len(unknown) > 0 {
 				t.Errorf("family %s is documented: %t; without the labels %v:\n%s", name, found, unknown, block[1])
 			}
 		}
@@ -117,8 +118,9 @@ func TestMetricsDocsQuestions(t *testing.T) {
 func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	t.Helper()
 	o := Options{
-		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0",
-		IngestMaxAge: time.Hour, ReportInterval: time.Minute, UsageStats: true, CollectAgentStats: true, MetricsCompat: compat,
+		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0",
+		HTTPAddress: "127.0.0.1:0", IngestMaxAge: time.Hour, ReportInterval: time.Minute, UsageStats: true, CollectAgentStats: true,
+		MetricsCompat: compat,
 	}
 	r, err := New(o)
 	if err != nil {

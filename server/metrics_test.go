@@ -32,7 +32,8 @@ func newBusy(t *testing.T) *deployment {
 	r := wiretest.SessionAt(d.agent, 1, storetest.Now)
 	r.ConnectionMedianLatencyMs, r.DerpRegion = 10, "Nuremberg"
 	r.Metrics = []*insightsv1.Metric{
-		wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true"), wiretest.Metric("agent_scripts_executed_total", "counter", 1, "success", "true"),
+		wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true"),
+		wiretest.Metric("agent_scripts_executed_total", "counter", 1, "success", "true"),
 	}
 	d.ReportStats(t, d.controlPlane, []*insightsv1.AgentReport{r})
 	d.Get(t, d.controlPlane, "/api/v2/access/me", nil)
@@ -97,7 +98,10 @@ func TestMetricsFormats(t *testing.T) {
 	text, textTypes := wiretest.ParseMetrics(t, contentType, body)
 	contentType, body = d.Scrape(t, wiretest.OpenMetrics)
 	open, openTypes := wiretest.ParseMetrics(t, contentType, body)
-	for _, family := range []string{"go_goroutines", "process_open_fds", "go_build_info", "promhttp_metric_handler_requests_total", "promhttp_metric_handler_errors_total", "grpc_server_handled_total"} {
+	for _, family := range []string{
+		"go_goroutines", "process_open_fds", "go_build_info", "promhttp_metric_handler_requests_total",
+		"promhttp_metric_handler_errors_total", "grpc_server_handled_total",
+	} {
 		if !strings.Contains(body, "\n# TYPE "+strings.TrimSuffix(family, "_total")+" ") {
 			t.Errorf("the scrape lacks %s", family)
 		}

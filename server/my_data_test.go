@@ -22,7 +22,9 @@ import (
 // principal is whose token it is.
 func (r *running) principal(t *testing.T, token string) uuid.UUID {
 	t.Helper()
-	return uuid.MustParse(servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal().GetId())
+	return uuid.MustParse(
+		servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal().GetId(),
+	)
 }
 
 // A user gets all that is stored of them, and who looked: questions that cannot have shown them are not among it.
@@ -33,17 +35,26 @@ func TestGetMyData(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
 			user := p.Users[0].String()
-			group := &insightsv1.Group{Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "g", UserIds: []string{user, p.Users[1].String()}}
+			group := &insightsv1.Group{
+				Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "g", UserIds: []string{user, p.Users[1].String()},
+			}
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group}})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
 			p.send(t, p.session(0, yesterday, nil))
 			if _, err := p.Fold(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			p.send(t, p.session(0, yesterday, nil), p.session(0, before(0, 2), nil), p.session(0, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 40 }), p.session(1, before(0, 1), nil))
+			p.send(
+				t, p.session(0, yesterday, nil), p.session(0, before(0, 2), nil),
+				p.session(0, before(0, 1), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = 40 }),
+				p.session(1, before(0, 1), nil),
+			)
 			p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 				{At: before(0, 1), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user}}},
-				{At: before(3, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "dormant"}}},
+				{
+					At:   before(3, 0),
+					Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: user, Status: "dormant"}},
+				},
 			})
 			p.build(t, before(2, 0), "large")
 			role := p.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleMember})
@@ -51,7 +62,9 @@ func TestGetMyData(t *testing.T) {
 			insights, auditor := insightsv1.NewInsightsServiceClient(p.Conn), p.Token(t, access.RoleAuditor, servertest.Everywhere)
 			ask := func(start, end, search string, templates ...string) {
 				t.Helper()
-				servertest.Must(t, insights.GetUserActivity, auditor, &insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end, Search: search, TemplateIds: templates})
+				servertest.Must(t, insights.GetUserActivity, auditor, &insightsv1.GetUserActivityRequest{
+					StartTime: start, EndTime: end, Search: search, TemplateIds: templates,
+				})
 			}
 			const monday, tuesday = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
 			ask("2023-08-01T00:00:00Z", monday, "")                            // before there was anything
@@ -83,26 +96,38 @@ func TestGetMyData(t *testing.T) {
 			if tokens := answer.GetTokens(); len(tokens) != 1 || tokens[0].GetName() != "mine" || tokens[0].GetId() != own.ID() {
 				t.Errorf("tokens: %v", tokens)
 			}
-			if len(answer.GetWorkspaces()) != 2 || len(answer.GetRoleBindings()) != 1 || answer.GetRoleBindings()[0].GetId() != role.ID.String() {
+			if len(answer.GetWorkspaces()) != 2 || len(answer.GetRoleBindings()) != 1 ||
+				answer.GetRoleBindings()[0].GetId() != role.ID.String() {
 				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
 			}
 			template := p.Templates[0].String()
 			group.UserIds = []string{user}
 			want := &insightsv1.GetMyDataResponse{
-				User: &insightsv1.User{Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()}},
+				User: &insightsv1.User{
+					Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()},
+				},
 				Usage: []*insightsv1.MyUsage{
 					{Date: "2023-08-14", TemplateId: template, App: "vscode", Seconds: 60},
 					{Date: "2023-08-15", App: "login", Seconds: 60},
 					{Date: "2023-08-15", TemplateId: template, App: "vscode", Seconds: 120},
 				},
 				Latency: []*insightsv1.MyLatency{
-					{Date: "2023-08-14", TemplateId: template, LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good"}},
-					{Date: "2023-08-15", TemplateId: template, LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good"}},
+					{
+						Date: "2023-08-14", TemplateId: template,
+						LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good"},
+					},
+					{
+						Date: "2023-08-15", TemplateId: template,
+						LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good"},
+					},
 				},
 				StatusChanges: []*insightsv1.MyStatusChange{{At: before(3, 0), Status: "dormant"}},
 				Groups:        []*insightsv1.Group{group},
 			}
-			got := &insightsv1.GetMyDataResponse{User: answer.GetUser(), Usage: answer.GetUsage(), Latency: answer.GetLatency(), StatusChanges: answer.GetStatusChanges(), Groups: answer.GetGroups()}
+			got := &insightsv1.GetMyDataResponse{
+				User: answer.GetUser(), Usage: answer.GetUsage(), Latency: answer.GetLatency(), StatusChanges: answer.GetStatusChanges(),
+				Groups: answer.GetGroups(),
+			}
 			close := cmp.Comparer(func(a, b float64) bool { return a > 0.97*b && b > 0.97*a || a == b }) // latencies are kept in bins
 			if diff := cmp.Diff(want, got, protocmp.Transform(), close); diff != "" {
 				t.Errorf("my data (-want +got):\n%s", diff)
@@ -116,7 +141,9 @@ func TestGetMyData(t *testing.T) {
 			// Doing something oneself is not looking at oneself.
 			p.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor})
 			eventually(t, "the new role", func() bool {
-				_, err := insights.GetUserActivity(servertest.As(t.Context(), own.Reveal()), &insightsv1.GetUserActivityRequest{StartTime: monday, EndTime: tuesday})
+				_, err := insights.GetUserActivity(servertest.As(t.Context(), own.Reveal()), &insightsv1.GetUserActivityRequest{
+					StartTime: monday, EndTime: tuesday,
+				})
 				return err == nil
 			})
 			answer = servertest.Must(t, insightsv1.NewPrivacyServiceClient(p.Conn).GetMyData, own.Reveal(), &insightsv1.GetMyDataRequest{})

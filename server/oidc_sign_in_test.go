@@ -40,7 +40,9 @@ func (b *browser) open(address string) (*url.URL, int) {
 			req.AddCookie(c)
 		}
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: time.Minute}
+	client := &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: time.Minute,
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
@@ -109,24 +111,31 @@ func TestIssuerSignIn(t *testing.T) {
 				t.Fatalf("sent to %v, %d", to, status)
 			}
 			asked := to.Query()
-			if asked.Get("redirect_uri") != "http://page.test"+rest.CallbackPath || asked.Get("client_id") != "insights" || asked.Get("code_challenge_method") != "S256" || asked.Get("response_type") != "code" {
+			if asked.Get("redirect_uri") != "http://page.test"+rest.CallbackPath || asked.Get("client_id") != "insights" ||
+				asked.Get("code_challenge_method") != "S256" || asked.Get("response_type") != "code" {
 				t.Fatalf("asked for %v", asked)
 			}
 			secret := b.cookies["insights_sign_in"]
-			if !secret.HttpOnly || secret.SameSite != http.SameSiteLaxMode || secret.Path != rest.IssuerPath || strings.Contains(to.String(), secret.Value) {
+			if !secret.HttpOnly || secret.SameSite != http.SameSiteLaxMode || secret.Path != rest.IssuerPath ||
+				strings.Contains(to.String(), secret.Value) {
 				t.Fatalf("cookie %+v, sent to %v", secret, to)
 			}
 			i.Mu.Lock()
 			i.Redeem = func(form url.Values) (int, any) {
 				proof := sha256.Sum256([]byte(form.Get("code_verifier")))
-				if c.status != 0 || form.Get("code") != "the code" || base64.RawURLEncoding.EncodeToString(proof[:]) != asked.Get("code_challenge") {
+				if c.status != 0 || form.Get("code") != "the code" ||
+					base64.RawURLEncoding.EncodeToString(proof[:]) != asked.Get("code_challenge") {
 					return max(c.status, http.StatusBadRequest), map[string]string{"error": "invalid_grant"}
 				}
-				claims := map[string]any{"iss": i.URL, "aud": "insights", "sub": f.Users[0].String(), "iat": now, "exp": now + 600, "nonce": asked.Get("nonce")}
+				claims := map[string]any{
+					"iss": i.URL, "aud": "insights", "sub": f.Users[0].String(), "iat": now, "exp": now + 600, "nonce": asked.Get("nonce"),
+				}
 				if c.change != nil {
 					c.change(form, claims)
 				}
-				return http.StatusOK, map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 600, "id_token": wiretest.Sign(t, jose.RS256, key, claims)}
+				return http.StatusOK, map[string]any{
+					"access_token": "a", "token_type": "Bearer", "expires_in": 600, "id_token": wiretest.Sign(t, jose.RS256, key, claims),
+				}
 			}
 			i.Mu.Unlock()
 			query := url.Values{"code": {"the code"}, "state": {asked.Get("state")}}
@@ -145,10 +154,12 @@ func TestIssuerSignIn(t *testing.T) {
 				}
 				return
 			}
-			if status != http.StatusSeeOther || to.String() != "http://page.test/" || session == nil || session.MaxAge != 600 || b.cookies["insights_sign_in"] != nil {
+			if status != http.StatusSeeOther || to.String() != "http://page.test/" || session == nil || session.MaxAge != 600 ||
+				b.cookies["insights_sign_in"] != nil {
 				t.Fatalf("sent to %v with %v", to, b.cookies)
 			}
-			if status, _, text := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(session)); status != http.StatusOK || !strings.Contains(string(text), "user0") {
+			if status, _, text := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(session)); status != http.StatusOK ||
+				!strings.Contains(string(text), "user0") {
 				t.Errorf("the session: %d %s", status, text)
 			}
 			// What was used is of no use again: the browser has forgotten its secret.
@@ -181,7 +192,8 @@ func TestIssuerSignInIsOffered(t *testing.T) {
 				t.Errorf("%d, want %d", status, c.status)
 			}
 			_, _, text := r.send(t, http.MethodGet, "/", http.Header{})
-			if html := string(text); strings.Contains(html, "<html") && strings.Contains(html, `content="token oidc"`) != (c.status == http.StatusSeeOther) {
+			html := string(text)
+			if strings.Contains(html, "<html") && strings.Contains(html, `content="token oidc"`) != (c.status == http.StatusSeeOther) {
 				t.Errorf("the page: %s", html)
 			}
 		})

@@ -36,7 +36,8 @@ func TestIssuerTokens(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, func(c *server.Options) { c.OIDC = &guard.OIDC{Issuer: i.URL, Audience: "insights"} })
 	user := f.Users[0]
-	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor}); err != nil {
+	_, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleAuditor})
+	if err != nil {
 		t.Fatal(err)
 	}
 	now := storetest.Now.Unix()
@@ -55,12 +56,15 @@ func TestIssuerTokens(t *testing.T) {
 		return code, string(text)
 	}
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
-	if status, text := ask(bearer(wiretest.Sign(t, jose.RS256, key, good))); status != 200 || !strings.Contains(text, user.String()) || !strings.Contains(text, "view_insights") {
+	if status, text := ask(bearer(wiretest.Sign(t, jose.RS256, key, good))); status != 200 || !strings.Contains(text, user.String()) ||
+		!strings.Contains(text, "view_insights") {
 		t.Fatalf("a good token: %d %s", status, text)
 	}
 	for name, claims := range map[string]map[string]any{
-		"one of several audiences": with("aud", []string{"other", "insights"}), "in the other header": good, "asked for by another client": with("azp", "grafana"),
-		"ended within the leeway": with("exp", now-29), "begins within the leeway": with("nbf", now+30), "issued within the leeway": with("iat", now+30), "long ago": with("iat", 1), "end with a fraction": with("exp", float64(now)+0.5),
+		"one of several audiences": with("aud", []string{"other", "insights"}), "in the other header": good,
+		"asked for by another client": with("azp", "grafana"), "ended within the leeway": with("exp", now-29),
+		"begins within the leeway": with("nbf", now+30), "issued within the leeway": with("iat", now+30), "long ago": with("iat", 1),
+		"end with a fraction": with("exp", float64(now)+0.5),
 	} {
 		token := wiretest.Sign(t, jose.RS256, key, claims)
 		header := bearer(token)
@@ -108,37 +112,53 @@ func TestIssuerTokens(t *testing.T) {
 		"no base64":               "!.!.!",
 		"critical header":         part(map[string]any{"alg": "RS256", "crit": []string{"x"}, "x": 1}) + "." + pieces[1] + "." + pieces[2],
 		"key in the header":       part(map[string]any{"alg": "RS256", "jwk": json.RawMessage(public)}) + "." + pieces[1] + "." + pieces[2],
-		"key from elsewhere":      part(map[string]any{"alg": "RS256", "jku": i.URL + "/keys", "kid": "one"}) + "." + pieces[1] + "." + pieces[2],
-		"a very long one":         pieces[0] + "." + strings.Repeat("A", guard.MaxJWT) + "." + pieces[2],
+		"key from elsewhere": part(map[string]any{"alg": "RS256", "jku": i.URL + "/keys", "kid": "one"}) + "." + pieces[1] + "." +
+			pieces[2],
+		"a very long one": pieces[0] + "." + strings.Repeat("A", guard.MaxJWT) + "." + pieces[2],
 	}
 	for name, token := range forgedHeaders(t, key, part, pieces, with("iss", i.URL)) {
 		forged[name] = token
 	}
 	for name, payload := range map[string]string{
-		"claims are a list": "[]", "claims are a text": `"x"`, "claims are null": "null", "claims are no JSON": "{", "claims are empty": "", "no claims": "{}",
+		"claims are a list": "[]", "claims are a text": `"x"`, "claims are null": "null", "claims are no JSON": "{", "claims are empty": "",
+		"no claims": "{}",
 	} {
 		forged[name] = wiretest.SignText(t, jose.RS256, key, []byte(payload))
 	}
 	for name, claims := range map[string]map[string]any{
-		"mail address only":  {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": true, "preferred_username": "user0"}, // Coder CVE-2026-55075
-		"verified as text":   {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": "true"},                              // Coder CVE-2026-55076
-		"issuer in capitals": with("iss", strings.ToUpper(i.URL)), "issuer with a blank": with("iss", i.URL+" "), "issuer as a list": with("iss", []string{i.URL}), "issuer with a port more": with("iss", i.URL+"0"),
-		"audience in capitals": with("aud", "INSIGHTS"), "audience with a blank": with("aud", "insights "), "audience as an object": with("aud", map[string]bool{"insights": true}),
-		"audience among types": with("aud", []any{1, "insights"}), "audience in another claim": {"iss": i.URL, "azp": "insights", "client_id": "insights", "sub": user.String(), "exp": now + 60},
-		"expiry is true": with("exp", true), "expiry as a list": with("exp", []int64{now + 60}), "begin as text": with("nbf", "now"), "begin beyond all": with("nbf", 1e300), "expiry beyond all": with("exp", 1e300),
-		"user as a URN": with("sub", "urn:uuid:"+user.String()), "user in braces": with("sub", "{"+user.String()+"}"), "user without hyphens": with("sub", strings.ReplaceAll(user.String(), "-", "")),
-		"user with a NUL": with("sub", user.String()+"\x00"), "user as an object": with("sub", map[string]string{"id": user.String()}), "user is true": with("sub", true),
+		// Coder CVE-2026-55075
+		"mail address only": {
+			"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": true,
+			"preferred_username": "user0",
+		},
+		// Coder CVE-2026-55076
+		"verified as text":   {"iss": i.URL, "aud": "insights", "exp": now + 60, "email": "user0@example.com", "email_verified": "true"},
+		"issuer in capitals": with("iss", strings.ToUpper(i.URL)), "issuer with a blank": with("iss", i.URL+" "),
+		"issuer as a list": with("iss", []string{i.URL}), "issuer with a port more": with("iss", i.URL+"0"),
+		"audience in capitals": with("aud", "INSIGHTS"), "audience with a blank": with("aud", "insights "),
+		"audience as an object": with("aud", map[string]bool{"insights": true}), "audience among types": with("aud", []any{1, "insights"}),
+		"audience in another claim": {"iss": i.URL, "azp": "insights", "client_id": "insights", "sub": user.String(), "exp": now + 60},
+		"expiry is true":            with("exp", true), "expiry as a list": with("exp", []int64{now + 60}),
+		"begin as text": with("nbf", "now"), "begin beyond all": with("nbf", 1e300), "expiry beyond all": with("exp", 1e300),
+		"user as a URN": with("sub", "urn:uuid:"+user.String()), "user in braces": with("sub", "{"+user.String()+"}"),
+		"user without hyphens": with("sub", strings.ReplaceAll(user.String(), "-", "")),
+		"user with a NUL":      with("sub", user.String()+"\x00"), "user as an object": with("sub", map[string]string{"id": user.String()}),
+		"user is true":          with("sub", true),
 		"user in another claim": {"iss": i.URL, "aud": "insights", "Sub": user.String() + "x", "user_id": user.String(), "exp": now + 60},
 	} {
 		forged[name] = wiretest.Sign(t, jose.RS256, key, claims)
 	}
 	for name, claims := range map[string]map[string]any{
-		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"), "no audience": with("aud", nil), "empty audience": with("aud", []string{}),
-		"audience of the wrong type": with("aud", 1), "expired": with("exp", now-30), "expired for ever": with("exp", 1), "no expiry": with("exp", nil), "expiry as text": with("exp", fmt.Sprint(now+60)),
-		"negative expiry": with("exp", -1), "not yet": with("nbf", now+31), "far ahead": with("nbf", now+3600), "begin as text": with("nbf", fmt.Sprint(now)), "no begin at all": with("nbf", []int{}),
-		"issued in the future": with("iat", now+31), "issued at some text": with("iat", "now"), "issued before 1970": with("iat", -1), "end beyond calendars": with("exp", 1e300), "begin beyond calendars": with("nbf", 1e300), "no user": with("sub", nil), "unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"),
-		"user of the wrong type": with("sub", 5), "user as a list": with("sub", []string{user.String()}), "user with blanks": with("sub", " "+user.String()), "user with more": with("sub", user.String()+"x"),
-		"no user id at all": with("sub", ""), "nobody": with("sub", uuid.Nil.String()),
+		"other issuer": with("iss", i.URL+"/"), "no issuer": with("iss", nil), "other audience": with("aud", "insight"),
+		"no audience": with("aud", nil), "empty audience": with("aud", []string{}), "audience of the wrong type": with("aud", 1),
+		"expired": with("exp", now-30), "expired for ever": with("exp", 1), "no expiry": with("exp", nil),
+		"expiry as text": with("exp", fmt.Sprint(now+60)), "negative expiry": with("exp", -1), "not yet": with("nbf", now+31),
+		"far ahead": with("nbf", now+3600), "begin as text": with("nbf", fmt.Sprint(now)), "no begin at all": with("nbf", []int{}),
+		"issued in the future": with("iat", now+31), "issued at some text": with("iat", "now"), "issued before 1970": with("iat", -1),
+		"end beyond calendars": with("exp", 1e300), "begin beyond calendars": with("nbf", 1e300), "no user": with("sub", nil),
+		"unknown user": with("sub", uuid.NewString()), "a name": with("sub", "user0"), "user of the wrong type": with("sub", 5),
+		"user as a list": with("sub", []string{user.String()}), "user with blanks": with("sub", " "+user.String()),
+		"user with more": with("sub", user.String()+"x"), "no user id at all": with("sub", ""), "nobody": with("sub", uuid.Nil.String()),
 	} {
 		forged[name] = wiretest.Sign(t, jose.RS256, key, claims)
 	}
@@ -166,8 +186,13 @@ func TestIssuerTokens(t *testing.T) {
 	if status, _ := ask(bearer(token)); status != 200 {
 		t.Errorf("a user without roles: %d", status)
 	}
-	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}}})
-	wiretest.WaitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool { status, _ := ask(bearer(token)); return status == 401 })
+	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{
+		Users: []*insightsv1.User{{Id: suspended.String(), Username: "x", Status: "suspended"}},
+	})
+	wiretest.WaitFor(t, 5*time.Second, "a suspended user to be turned away", func() bool {
+		status, _ := ask(bearer(token))
+		return status == 401
+	})
 }
 
 // forgedHeaders are tokens with good claims of which the header lies.
@@ -199,19 +224,24 @@ func forgedHeaders(t *testing.T, key jose.JSONWebKey, part func(any) string, pie
 		"public key in DER as a secret": wiretest.Sign(t, jose.HS384, der, good),
 		"id of the key as a secret":     wiretest.Sign(t, jose.HS256, append([]byte("one"), make([]byte, 32)...), good),
 		"a curve with the known id":     wiretest.Sign(t, jose.ES256, jose.JSONWebKey{Key: other, KeyID: "one"}, good),
-		"a signature of zeros":          part(map[string]string{"alg": "ES256", "kid": "one"}) + "." + pieces[1] + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 64)),
-		"an encrypted one":              nested,
-		"with padding":                  pieces[0] + "." + pieces[1] + "." + pieces[2] + "==",
-		"with a fourth part":            strings.Join(pieces, ".") + ".x",
-		"the standard alphabet":         pieces[0] + "." + pieces[1] + ".+/" + pieces[2][2:],
-		"a signature of its header":     pieces[0] + "." + pieces[1] + "." + pieces[0],
-		"two tokens":                    strings.Join(pieces, ".") + "," + strings.Join(pieces, "."),
+		"a signature of zeros": part(map[string]string{"alg": "ES256", "kid": "one"}) + "." + pieces[1] + "." +
+			base64.RawURLEncoding.EncodeToString(make([]byte, 64)),
+		"an encrypted one":          nested,
+		"with padding":              pieces[0] + "." + pieces[1] + "." + pieces[2] + "==",
+		"with a fourth part":        strings.Join(pieces, ".") + ".x",
+		"the standard alphabet":     pieces[0] + "." + pieces[1] + ".+/" + pieces[2][2:],
+		"a signature of its header": pieces[0] + "." + pieces[1] + "." + pieces[0],
+		"two tokens":                strings.Join(pieces, ".") + "," + strings.Join(pieces, "."),
 	}
 	for name, header := range map[string]map[string]any{
-		"no algorithm named": {"typ": "JWT"}, "algorithm in small letters": {"alg": "rs256"}, "NONE": {"alg": "NONE"}, "nOnE": {"alg": "nOnE"}, "an empty algorithm": {"alg": ""}, "algorithms as a list": {"alg": []string{"RS256"}},
-		"another digest": {"alg": "RS512"}, "another padding": {"alg": "PS256"}, "another family": {"alg": "EdDSA"}, "a secret's algorithm": {"alg": "HS256"}, "compressed": {"alg": "RS256", "zip": "DEF"},
-		"payload not encoded": {"alg": "RS256", "b64": false, "crit": []string{"b64"}}, "empty critical list": {"alg": "RS256", "crit": []string{}}, "id of the key as a number": {"alg": "RS256", "kid": 1},
-		"a key from a URL": {"alg": "RS256", "x5u": "https://evil.example/key"}, "a chain of its own": {"alg": "RS256", "x5c": []string{base64.StdEncoding.EncodeToString(der)}},
+		"no algorithm named": {"typ": "JWT"}, "algorithm in small letters": {"alg": "rs256"}, "NONE": {"alg": "NONE"},
+		"nOnE": {"alg": "nOnE"}, "an empty algorithm": {"alg": ""}, "algorithms as a list": {"alg": []string{"RS256"}},
+		"another digest": {"alg": "RS512"}, "another padding": {"alg": "PS256"}, "another family": {"alg": "EdDSA"},
+		"a secret's algorithm": {"alg": "HS256"}, "compressed": {"alg": "RS256", "zip": "DEF"},
+		"payload not encoded": {"alg": "RS256", "b64": false, "crit": []string{"b64"}},
+		"empty critical list": {"alg": "RS256", "crit": []string{}}, "id of the key as a number": {"alg": "RS256", "kid": 1},
+		"a key from a URL":   {"alg": "RS256", "x5u": "https://evil.example/key"},
+		"a chain of its own": {"alg": "RS256", "x5c": []string{base64.StdEncoding.EncodeToString(der)}},
 	} {
 		forged[name] = part(header) + "." + pieces[1] + "." + pieces[2]
 	}
@@ -238,13 +268,16 @@ func TestIssuerRotatesKeys(t *testing.T) {
 	}
 	fresh := i.Rotate(t, "two")
 	claims["exp"] = now + 61 // another token, not one that is remembered
-	wiretest.WaitFor(t, 10*time.Second, "the new key to count", func() bool { return status(wiretest.Sign(t, jose.RS256, fresh, claims)) == 200 })
+	wiretest.WaitFor(t, 10*time.Second, "the new key to count", func() bool {
+		return status(wiretest.Sign(t, jose.RS256, fresh, claims)) == 200
+	})
 	i.Mu.Lock()
 	before := i.Asked
 	i.Mu.Unlock()
 	begin := time.Now()
 	for n := range 200 {
-		if got := status(wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: fresh.Key, KeyID: fmt.Sprint("unknown ", n)}, claims)); got != 401 {
+		got := status(wiretest.Sign(t, jose.RS256, jose.JSONWebKey{Key: fresh.Key, KeyID: fmt.Sprint("unknown ", n)}, claims))
+		if got != 401 {
 			t.Fatalf("unknown key: %d", got)
 		}
 	}

@@ -57,7 +57,8 @@ func (d openAPI) check(at string, s schema, value any) []string {
 		}
 	case float64:
 		whole := value == math.Trunc(value)
-		if s.Type == "number" && s.Format == "double" || s.Type == "integer" && whole && slices.Contains([]string{"int32", "int64", "uint64"}, s.Format) {
+		if s.Type == "number" && s.Format == "double" ||
+			s.Type == "integer" && whole && slices.Contains([]string{"int32", "int64", "uint64"}, s.Format) {
 			return nil
 		}
 	case []any:

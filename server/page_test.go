@@ -41,7 +41,10 @@ func TestPage(t *testing.T) {
 			checkAsset(t, r, string(asset[1]))
 		}
 	}
-	for path, want := range map[string]int{"/assets/": 404, "/assets/none.js": 404, "/index.html": 404, "/dist/index.html": 404, "/templates": 404, "/templates/x": 404, "/robots.txt": 200} {
+	for path, want := range map[string]int{
+		"/assets/": 404, "/assets/none.js": 404, "/index.html": 404, "/dist/index.html": 404, "/templates": 404, "/templates/x": 404,
+		"/robots.txt": 200,
+	} {
 		if status, _, _ := r.send(t, http.MethodGet, path, http.Header{}); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
 		}
@@ -51,7 +54,9 @@ func TestPage(t *testing.T) {
 // checkInline makes sure that the policy finds nothing to refuse.
 func checkInline(t *testing.T, html []byte) {
 	t.Helper()
-	for _, found := range regexp.MustCompile(`(?i)<style|\sstyle=|\son\w+=|javascript:|https?://|<script(?:\s[^>]*)?>[^<]`).FindAll(html, -1) {
+	for _, found := range regexp.MustCompile(
+		`(?i)<style|\sstyle=|\son\w+=|javascript:|https?://|<script(?:\s[^>]*)?>[^<]`,
+	).FindAll(html, -1) {
 		t.Errorf("the page has %q: %s", found, html)
 	}
 }
@@ -60,7 +65,8 @@ func checkInline(t *testing.T, html []byte) {
 func checkAsset(t *testing.T, r *running, path string) {
 	t.Helper()
 	_, header, plain := r.send(t, http.MethodGet, path, http.Header{"Accept-Encoding": {"identity"}})
-	if header.Get("Content-Encoding") != "" || len(plain) == 0 || strings.HasPrefix(path, "/assets/") != strings.Contains(header.Get("Cache-Control"), "immutable") {
+	if header.Get("Content-Encoding") != "" || len(plain) == 0 ||
+		strings.HasPrefix(path, "/assets/") != strings.Contains(header.Get("Cache-Control"), "immutable") {
 		t.Errorf("%s: %v", path, header)
 	}
 	status, header, compressed := r.send(t, http.MethodGet, path, http.Header{"Accept-Encoding": {"br, gzip"}})

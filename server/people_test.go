@@ -34,7 +34,9 @@ func crowd(t *testing.T, size int) (r *running, owner string, byID []string) {
 		name := fmt.Sprintf("Person%02d", i)
 		names[user] = name
 		change.Users = append(change.Users, &insightsv1.User{Id: user, Username: name})
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: workspace, OwnerId: user, TemplateId: f.Templates[i%2].String(), Name: "w"})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: workspace, OwnerId: user, TemplateId: f.Templates[i%2].String(), Name: "w",
+		})
 		change.Agents = append(change.Agents, &insightsv1.Agent{Id: agent, WorkspaceId: workspace, Name: "main"})
 		for m := range 1 + i/2 {
 			for day := range 2 {
@@ -44,7 +46,8 @@ func crowd(t *testing.T, size int) (r *running, owner string, byID []string) {
 					latency = -1
 				}
 				reports = append(reports, &insightsv1.AgentReport{
-					AgentId: agent, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1}, ConnectionMedianLatencyMs: latency,
+					AgentId: agent, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
+					ConnectionMedianLatencyMs: latency,
 				})
 			}
 		}
@@ -101,7 +104,9 @@ func TestPeoplePages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, size := range []int{0, 1, 2, 4, 6, 1000} {
-				params := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {fmt.Sprint(size)}}
+				params := url.Values{
+					"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {fmt.Sprint(size)},
+				}
 				for key, value := range map[string]string{"sort": c.sort, "search": c.search} {
 					if value != "" {
 						params.Set(key, value)
@@ -145,12 +150,13 @@ func TestForeignPageToken(t *testing.T) {
 		t.Errorf("another size with the same token: %v", got)
 	}
 	for name, change := range map[string][2]string{
-		"other order": {"sort", "username"}, "other search": {"search", "p"}, "other window": {"end_time", "2023-08-14T00:00:00Z"}, "no token": {"page_token", "AAAA"},
-		"no base64": {"page_token", "!"},
+		"other order": {"sort", "username"}, "other search": {"search", "p"}, "other window": {"end_time", "2023-08-14T00:00:00Z"},
+		"no token": {"page_token", "AAAA"}, "no base64": {"page_token", "!"},
 	} {
 		other := maps.Clone(params)
 		other.Set(change[0], change[1])
-		if status, body := r.Get(t, owner, "/api/v2/insights/user-activity", other); status != 400 || !strings.Contains(fmt.Sprint(body), "page_token") {
+		status, body := r.Get(t, owner, "/api/v2/insights/user-activity", other)
+		if status != 400 || !strings.Contains(fmt.Sprint(body), "page_token") {
 			t.Errorf("%s: %d %v", name, status, body)
 		}
 	}
@@ -164,15 +170,21 @@ func TestPeopleDetails(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 3)
 	client := insightsv1.NewInsightsServiceClient(r.Conn)
-	activity := servertest.Must(t, client.GetUserActivity, owner, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
+	activity := servertest.Must(t, client.GetUserActivity, owner, &insightsv1.GetUserActivityRequest{
+		StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z",
+	})
 	first := activity.GetReport().GetUsers()[0]
-	if first.GetUsername() != "Person02" || first.GetSeconds() != 240 || first.GetActiveDays() != 2 || first.GetMedianDailySeconds() != 120 || activity.GetDataAsOf() != "2023-08-15T12:00:00Z" {
+	if first.GetUsername() != "Person02" || first.GetSeconds() != 240 || first.GetActiveDays() != 2 ||
+		first.GetMedianDailySeconds() != 120 || activity.GetDataAsOf() != "2023-08-15T12:00:00Z" {
 		t.Errorf("activity: %v as of %s", first, activity.GetDataAsOf())
 	}
-	if apps := first.GetApps(); len(apps) != 1 || apps[0].GetSlug() != "vscode" || apps[0].GetType() != "builtin" || apps[0].GetSeconds() != 240 {
+	apps := first.GetApps()
+	if len(apps) != 1 || apps[0].GetSlug() != "vscode" || apps[0].GetType() != "builtin" || apps[0].GetSeconds() != 240 {
 		t.Errorf("apps: %v", apps)
 	}
-	latency := servertest.Must(t, client.GetUserLatency, owner, &insightsv1.GetUserLatencyRequest{StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"})
+	latency := servertest.Must(t, client.GetUserLatency, owner, &insightsv1.GetUserLatencyRequest{
+		StartTime: "2023-08-13T00:00:00Z", EndTime: "2023-08-15T00:00:00Z",
+	})
 	var got []string
 	for _, u := range latency.GetReport().GetUsers() {
 		l := u.GetLatencyMs()

@@ -25,8 +25,11 @@ import (
 func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 	t.Helper()
 	service := insightsv1.NewPrivacyServiceClient(p.Conn)
-	servertest.Must(t, service.SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{OrganizationId: p.Organization.String(), Mode: string(mode)})
-	if got := servertest.Must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()}); got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
+	servertest.Must(t, service.SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{
+		OrganizationId: p.Organization.String(), Mode: string(mode),
+	})
+	got := servertest.Must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()})
+	if got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
 		t.Errorf("mode: %v", got)
 	}
 	if err := p.Refresh(t.Context()); err != nil {
@@ -37,7 +40,9 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 // kept is how many minutes of use and how many latencies of everyone are stored.
 func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 	t.Helper()
-	users, total, err := p.UserLatency(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)))
+	users, total, err := p.UserLatency(
+		t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +59,8 @@ func TestPrivacyModes(t *testing.T) {
 	p.send(t, p.session(0, before(24, 0), nil))
 	questions := insightsv1.NewInsightsServiceClient(p.Conn)
 	window := &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
-	if answer := servertest.Must(t, questions.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" || answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
+	if answer := servertest.Must(t, questions.GetTemplateInsights, p.owner, window); answer.GetCollectionMode() != "" ||
+		answer.GetFloor() != 0 || answer.GetReport().GetActiveUsers() != 1 {
 		t.Errorf("mode full: %v", answer)
 	}
 	minutes, samples := p.kept(t)
@@ -65,20 +71,29 @@ func TestPrivacyModes(t *testing.T) {
 		t.Errorf("mode aggregate: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
 	}
 	for name, got := range map[string]codes.Code{
-		"activity":       codeOf(t, questions.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()}),
-		"latency":        codeOf(t, questions.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime(), TemplateIds: []string{p.Templates[0].String()}}),
-		"older activity": codeOf(t, questions.GetActivity, p.owner, &insightsv1.GetActivityRequest{Start: window.GetStartTime(), End: window.GetEndTime(), Interval: "1 day"}),
+		"activity": codeOf(t, questions.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+			StartTime: window.GetStartTime(), EndTime: window.GetEndTime(),
+		}),
+		"latency": codeOf(t, questions.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{
+			StartTime: window.GetStartTime(), EndTime: window.GetEndTime(), TemplateIds: []string{p.Templates[0].String()},
+		}),
+		"older activity": codeOf(t, questions.GetActivity, p.owner, &insightsv1.GetActivityRequest{
+			Start: window.GetStartTime(), End: window.GetEndTime(), Interval: "1 day",
+		}),
 	} {
 		if got != codes.FailedPrecondition {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", url.Values{"start_time": {window.GetStartTime()}, "end_time": {window.GetEndTime()}})
+	status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", url.Values{
+		"start_time": {window.GetStartTime()}, "end_time": {window.GetEndTime()},
+	})
 	if detail, _ := body["detail"].(string); status != 400 || !strings.Contains(detail, "aggregate") {
 		t.Errorf("over REST: %d %v", status, body)
 	}
 	answer := servertest.Must(t, questions.GetTemplateInsights, p.owner, window)
-	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != insights.DefaultPrivacyFloor || !answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
+	if answer.GetCollectionMode() != "aggregate" || answer.GetFloor() != insights.DefaultPrivacyFloor ||
+		!answer.GetReport().GetSuppressed() || answer.GetReport().GetActiveUsers() != 0 {
 		t.Errorf("mode aggregate: %v", answer)
 	}
 
@@ -86,12 +101,14 @@ func TestPrivacyModes(t *testing.T) {
 	minutes, samples = p.kept(t)
 	p.send(t, p.session(2, before(22, 0), nil))
 	p.ReportSessions(t, p.controlPlane, []*insightsv1.AppSession{{
-		AgentId: p.Agents[0][2].String(), UserId: p.Users[2].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(21, 2), EndedAt: before(21, 0),
+		AgentId: p.Agents[0][2].String(), UserId: p.Users[2].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: before(21, 2),
+		EndedAt: before(21, 0),
 	}})
 	p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 		{At: before(21, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[2].String()}}},
 		{At: before(21, 0), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-			Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][2].String(), TemplateVersionId: p.version, Number: 1, Transition: "start", Status: "succeeded", CreatedAt: before(21, 0),
+			Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][2].String(), TemplateVersionId: p.version, Number: 1, Transition: "start",
+			Status: "succeeded", CreatedAt: before(21, 0),
 		}}},
 	})
 	if m, s := p.kept(t); m != minutes || s != samples {
@@ -101,8 +118,11 @@ func TestPrivacyModes(t *testing.T) {
 	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
-	found := servertest.Must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{StartTime: window.GetStartTime(), EndTime: window.GetEndTime()})
-	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != insights.ReasonOff || len(found.GetFindings()[0].GetTemplateIds()) != 2 {
+	found := servertest.Must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{
+		StartTime: window.GetStartTime(), EndTime: window.GetEndTime(),
+	})
+	if found.GetCollectionMode() != "off" || found.GetFindings()[0].GetReason() != insights.ReasonOff ||
+		len(found.GetFindings()[0].GetTemplateIds()) != 2 {
 		t.Errorf("mode off: %v", found)
 	}
 }
@@ -131,28 +151,39 @@ func TestOnlyClosedDaysArePublished(t *testing.T) {
 			{"2023-08-08T00:00:00+01:00", "2023-08-15T00:00:00+01:00", codes.InvalidArgument},
 			{"2023-08-08T00:00:00Z", "2023-08-15T12:00:00Z", codes.InvalidArgument},
 		} {
-			if got := codeOf(t, questions.GetTemplateInsights, token, &insightsv1.GetTemplateInsightsRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+			if got := codeOf(t, questions.GetTemplateInsights, token, &insightsv1.GetTemplateInsightsRequest{
+				StartTime: tt.start, EndTime: tt.end,
+			}); got != tt.want {
 				t.Errorf("from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
 			}
-			if got := codeOf(t, questions.GetDiagnosis, token, &insightsv1.GetDiagnosisRequest{StartTime: tt.start, EndTime: tt.end}); got != tt.want {
+			got := codeOf(t, questions.GetDiagnosis, token, &insightsv1.GetDiagnosisRequest{StartTime: tt.start, EndTime: tt.end})
+			if got != tt.want {
 				t.Errorf("diagnosis from %s to %s: %v, want %v", tt.start, tt.end, got, tt.want)
 			}
 		}
-		if got := codeOf(t, questions.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1}); got != codes.InvalidArgument {
+		got := codeOf(t, questions.GetDeploymentDAUs, token, &insightsv1.GetDeploymentDAUsRequest{TzOffset: 1})
+		if got != codes.InvalidArgument {
 			t.Errorf("days of another zone: %v", got)
 		}
-		answer := servertest.Must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{TemplateId: p.Templates[0].String()})
-		if days := answer.GetEntries(); len(days) != insights.PastDays || days[insights.PastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
+		answer := servertest.Must(t, questions.GetTemplateDAUs, token, &insightsv1.GetTemplateDAUsRequest{
+			TemplateId: p.Templates[0].String(),
+		})
+		days := answer.GetEntries()
+		if len(days) != insights.PastDays || days[insights.PastDays-1].GetDate() != "2023-08-14" || !days[0].GetSuppressed() {
 			t.Errorf("%d days: %v", len(days), days)
 		}
 	}
 	check(limited)
-	if got := codeOf(t, questions.GetUserActivity, limited, &insightsv1.GetUserActivityRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}); got != codes.NotFound {
+	if got := codeOf(t, questions.GetUserActivity, limited, &insightsv1.GetUserActivityRequest{
+		StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z",
+	}); got != codes.NotFound {
 		t.Errorf("single users to who may see totals: %v", got)
 	}
 	p.setMode(t, store.PrivacyAggregate)
 	check(p.owner)
-	for _, field := range servertest.Must(t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{}).GetStatusCounts().GetActive() {
+	for _, field := range servertest.Must(
+		t, questions.GetUserStatusCounts, p.owner, &insightsv1.GetUserStatusCountsRequest{},
+	).GetStatusCounts().GetActive() {
 		if field.GetCount()%insights.DefaultPrivacyFloor != 0 {
 			t.Errorf("status counts: %v", field)
 		}
@@ -168,23 +199,32 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	change := &insightsv1.ApplyCatalogRequest{}
 	for i, user := range p.Users {
 		change.Users = append(change.Users, &insightsv1.User{
-			Id: user.String(), Username: canary + "-user", AvatarUrl: "https://img/" + canary, OrganizationIds: []string{p.Organization.String()},
+			Id: user.String(), Username: canary + "-user", AvatarUrl: "https://img/" + canary,
+			OrganizationIds: []string{p.Organization.String()},
 		})
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: p.Workspaces[0][i].String(), OwnerId: user.String(), TemplateId: p.Templates[0].String(), Name: canary + "-workspace"})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: p.Workspaces[0][i].String(), OwnerId: user.String(), TemplateId: p.Templates[0].String(), Name: canary + "-workspace",
+		})
 	}
 	p.Apply(t, p.controlPlane, change)
 	p.send(t, p.session(0, before(24, 0), nil), p.session(1, before(0, 0), nil))
-	const window, days = "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z", "?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day"
+	const window, days = "?start_time=2023-08-14T00:00:00Z&end_time=2023-08-15T00:00:00Z",
+		"?start=2023-08-14T00:00:00Z&end=2023-08-15T00:00:00Z&interval=1%20day"
 	paths := []string{
-		"/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window, "/api/v2/insights/user-latency" + window, "/api/v2/insights/diagnosis" + window,
-		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window, "/api/v2/insights/reports/support" + window,
-		"/api/v2/insights/reports/roi" + window, "/api/private/metrics/activity" + days, "/api/v2/insights/user-status-counts", "/api/v2/templates",
-		"/api/v2/organizations", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings", "/api/v2/access/audit-events",
+		"/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window, "/api/v2/insights/user-latency" + window,
+		"/api/v2/insights/diagnosis" + window,
+		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window,
+		"/api/v2/insights/reports/support" + window,
+		"/api/v2/insights/reports/roi" + window, "/api/private/metrics/activity" + days, "/api/v2/insights/user-status-counts",
+		"/api/v2/templates",
+		"/api/v2/organizations", "/api/v2/access/me", "/api/v2/access/tokens", "/api/v2/access/role-bindings",
+		"/api/v2/access/audit-events",
 	}
 	for _, table := range rest.ExportTables {
 		question := map[string]string{
 			insightsv1.InsightsService_GetActivity_FullMethodName: days, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName: "",
-			insightsv1.InsightsService_GetUserStatusCounts_FullMethodName: "", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName: "?template_id=" + p.Templates[0].String(),
+			insightsv1.InsightsService_GetUserStatusCounts_FullMethodName: "",
+			insightsv1.InsightsService_GetTemplateDAUs_FullMethodName:     "?template_id=" + p.Templates[0].String(),
 		}
 		query, own := question[table.Method]
 		if !own {
@@ -227,10 +267,14 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 	p.send(t, p.session(2, before(1, 0), nil))
 	p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{
 		{At: before(1, 0), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: p.Users[0].String()}}},
-		{At: before(1, 0), Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: p.Users[0].String(), Status: "active"}}},
+		{
+			At:   before(1, 0),
+			Kind: &insightsv1.Event_UserStatus{UserStatus: &insightsv1.UserStatusEvent{UserId: p.Users[0].String(), Status: "active"}},
+		},
 	})
 	servertest.Must(t, accounts.GrantRole, p.owner, &insightsv1.GrantRoleRequest{Principal: person(), Role: "user-admin"})
-	if tokens := servertest.Must(t, accounts.ListTokens, p.owner, &insightsv1.ListTokensRequest{Principal: person()}).GetTokens(); len(tokens) != 1 {
+	tokens := servertest.Must(t, accounts.ListTokens, p.owner, &insightsv1.ListTokensRequest{Principal: person()}).GetTokens()
+	if len(tokens) != 1 {
 		t.Errorf("tokens of the person: %v", tokens)
 	}
 	check := func(mode string) string {
@@ -243,7 +287,8 @@ func TestHiddenNamesAppearNowhere(t *testing.T) {
 		}
 		return all
 	}
-	if all := check("pseudonym"); strings.Count(all, `"username":"user-`) < 2 || !strings.Contains(all, `coderd_agents_up{template_name="template0",username="user-`) {
+	all := check("pseudonym")
+	if strings.Count(all, `"username":"user-`) < 2 || !strings.Contains(all, `coderd_agents_up{template_name="template0",username="user-`) {
 		t.Error("there are no pseudonyms either")
 	}
 	p.setMode(t, store.PrivacyAggregate)

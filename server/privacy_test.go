@@ -106,7 +106,9 @@ func TestAnswersSayNoMoreOfPeople(t *testing.T) {
 // No message has a field for what the service must not know.
 func TestContractHasNoPlaceForPersonalData(t *testing.T) {
 	t.Parallel()
-	personal := regexp.MustCompile(`(^|_)(e_?mail|mail|phone|(real|full|first|last|given|family|sur)_?name|ip|ip_?addr(ess)?|address|host|host_?name)($|_)`)
+	personal := regexp.MustCompile(
+		`(^|_)(e_?mail|mail|phone|(real|full|first|last|given|family|sur)_?name|ip|ip_?addr(ess)?|address|host|host_?name)($|_)`,
+	)
 	fields := 0
 	var walk func(messages protoreflect.MessageDescriptors)
 	walk = func(messages protoreflect.MessageDescriptors) {

@@ -76,7 +76,9 @@ func (q propertyQuestion) dst() bool {
 }
 
 func (q propertyQuestion) templateInsights() *insightsv1.GetTemplateInsightsRequest {
-	return &insightsv1.GetTemplateInsightsRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates, Interval: q.interval}
+	return &insightsv1.GetTemplateInsightsRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates, Interval: q.interval,
+	}
 }
 
 // part is a part of the window.

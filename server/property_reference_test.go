@@ -158,7 +158,8 @@ func sum(users map[string]map[int64]bool) (seconds, launches int64) {
 // familyOf is the family of a session app.
 func familyOf(name string) string {
 	for family, names := range map[string]string{
-		"vscode": "vscode vscode_insiders cursor", "jetbrains": "jetbrains", "reconnecting_pty": "reconnecting_pty", "ssh": "ssh zed", "sftp": "sftp",
+		"vscode": "vscode vscode_insiders cursor", "jetbrains": "jetbrains", "reconnecting_pty": "reconnecting_pty", "ssh": "ssh zed",
+		"sftp": "sftp",
 	} {
 		if slices.Contains(strings.Fields(names), name) {
 			return family
@@ -210,7 +211,9 @@ func (ref reference) entries(w refWindow, templates []string) (list []*insightsv
 		list = append(list, a)
 	}
 	for _, b := range builtinEntries {
-		fill(&insightsv1.AppUsage{Type: "builtin", Family: b.GetFamily(), Slug: b.GetSlug(), DisplayName: b.GetDisplayName(), Icon: b.GetIcon()}, [3]string{b.GetFamily()})
+		fill(&insightsv1.AppUsage{
+			Type: "builtin", Family: b.GetFamily(), Slug: b.GetSlug(), DisplayName: b.GetDisplayName(), Icon: b.GetIcon(),
+		}, [3]string{b.GetFamily()})
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(keys), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
 		fill(&insightsv1.AppUsage{Type: "app", Family: "workspace_app", Slug: k[0], DisplayName: k[1], Icon: k[2]}, k)
@@ -229,13 +232,17 @@ func (ref reference) activity(w refWindow, templates []string, location *time.Lo
 			days[dateOf(m, location)]++
 		}
 		perDay := slices.Sorted(maps.Values(days))
-		a := &insightsv1.UserActivity{UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days))}
+		a := &insightsv1.UserActivity{
+			UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days)),
+		}
 		a.MedianDailySeconds = 30 * (perDay[(len(days)-1)/2] + perDay[len(days)/2])
 		one := reference{uses: maps.Clone(ref.uses), apps: ref.apps}
 		maps.DeleteFunc(one.uses, func(u use, _ map[int64]bool) bool { return !own(u) })
 		for _, e := range one.entries(w, templates) {
 			if e.GetSeconds() > 0 {
-				a.Apps = append(a.Apps, &insightsv1.UserAppUsage{Type: e.GetType(), Slug: e.GetSlug(), DisplayName: e.GetDisplayName(), Seconds: e.GetSeconds()})
+				a.Apps = append(a.Apps, &insightsv1.UserAppUsage{
+					Type: e.GetType(), Slug: e.GetSlug(), DisplayName: e.GetDisplayName(), Seconds: e.GetSeconds(),
+				})
 			}
 		}
 		slices.SortStableFunc(a.Apps, func(a, b *insightsv1.UserAppUsage) int { return cmp.Compare(b.GetSeconds(), a.GetSeconds()) })

@@ -117,7 +117,8 @@ func newProperties(t *testing.T, database string, s *shares, change func(*server
 	r := run(t, database, propertyNow, change)
 	return &properties{
 		r: r, insights: insightsv1.NewInsightsServiceClient(r.Conn), database: db, shares: s,
-		owner: r.Token(t, access.RoleOwner, servertest.Everywhere), controlPlane: r.Token(t, access.RoleControlPlane, servertest.Everywhere),
+		owner:        r.Token(t, access.RoleOwner, servertest.Everywhere),
+		controlPlane: r.Token(t, access.RoleControlPlane, servertest.Everywhere),
 	}
 }
 
@@ -146,7 +147,8 @@ func (p *properties) check(t *rapid.T) {
 // empty forgets the company before.
 func (p *properties) empty(t *rapid.T) {
 	for _, table := range []string{
-		"usage_open", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states", "apps", "template_apps", "builds", "subjects",
+		"usage_open", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
+		"apps", "template_apps", "builds", "subjects",
 	} {
 		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)
@@ -224,7 +226,9 @@ func (p *properties) checkAll(t *rapid.T, ref reference, w world, q propertyQues
 	window := q.window()
 	insights := ask(t, p.insights.GetTemplateInsights, p.owner, q.templateInsights())
 	p.checkInsights(t, ref, q, insights)
-	activity := ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport()
+	activity := ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates,
+	}).GetReport()
 	users, seconds := ref.activity(window, q.templates, q.location), int64(0)
 	for _, u := range users {
 		seconds += u.GetSeconds()
@@ -265,7 +269,8 @@ func (p *properties) checkInsights(t *rapid.T, ref reference, q propertyQuestion
 	for _, i := range q.intervals() {
 		users, in := ref.of(i.refWindow, usage(q.templates))
 		intervals = append(intervals, &insightsv1.TemplateInsightsIntervalReport{
-			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: int64(len(users)), Partial: i.partial,
+			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: int64(len(users)),
+			Partial: i.partial,
 		})
 	}
 	equal(t, "intervals", intervals, answer.GetIntervalReports())
@@ -273,7 +278,9 @@ func (p *properties) checkInsights(t *rapid.T, ref reference, q propertyQuestion
 
 func (p *properties) checkLatency(t *rapid.T, ref reference, q propertyQuestion) {
 	users, _ := ref.of(q.window(), usage(q.templates))
-	report := ask(t, p.insights.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport()
+	report := ask(t, p.insights.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates,
+	}).GetReport()
 	if len(report.GetUsers()) != len(users) {
 		t.Fatalf("latency of %d users, want %d", len(report.GetUsers()), len(users))
 	}
@@ -424,7 +431,9 @@ func (p *properties) checkLaws(t *rapid.T, w world, q propertyQuestion) {
 // total is the seconds of each user.
 func (p *properties) total(t *rapid.T, q propertyQuestion) map[string]int64 {
 	seconds := map[string]int64{}
-	for _, u := range ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates}).GetReport().GetUsers() {
+	for _, u := range ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates,
+	}).GetReport().GetUsers() {
 		seconds[u.GetUserId()] = u.GetSeconds()
 	}
 	return seconds

@@ -85,8 +85,8 @@ var anyPlace = rapid.Custom(func(t *rapid.T) place {
 
 // sessionNames are what agents call sessions, and the names under which they are kept.
 var sessionNames = map[string]string{
-	"vscode": "vscode", "VSCode-Insiders": "vscode_insiders", " cursor ": "cursor", "JetBrains": "jetbrains", "reconnecting-pty": "reconnecting_pty",
-	"ssh": "ssh", "Zed": "zed", "sftp": "sftp", "my-editor": "my_editor", "": "unknown",
+	"vscode": "vscode", "VSCode-Insiders": "vscode_insiders", " cursor ": "cursor", "JetBrains": "jetbrains",
+	"reconnecting-pty": "reconnecting_pty", "ssh": "ssh", "Zed": "zed", "sftp": "sftp", "my-editor": "my_editor", "": "unknown",
 }
 
 var anySession = rapid.SampledFrom(slices.SortedFunc(func(yield func(string) bool) {
@@ -109,7 +109,9 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "logins") {
 		user := rapid.SampledFrom(w.catalog.GetUsers()).Draw(t, "user")
-		w.logins = append(w.logins, &insightsv1.Event{At: timestamppb.New(w.drawTime(t)), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user.GetId()}}})
+		w.logins = append(w.logins, &insightsv1.Event{
+			At: timestamppb.New(w.drawTime(t)), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user.GetId()}},
+		})
 	}
 	w.late = rapid.SampledFrom([]float64{0, 0.2, 0.5, 0.8}).Draw(t, "late")
 	return w
@@ -123,7 +125,10 @@ func (w *world) drawCatalog(t *rapid.T) {
 		c.Organizations = append(c.Organizations, &insightsv1.Organization{Id: uuid.NewString(), Name: fmt.Sprint("organization", i)})
 	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "templates") {
-		c.Templates = append(c.Templates, &insightsv1.Template{Id: uuid.NewString(), OrganizationId: c.GetOrganizations()[i%len(c.GetOrganizations())].GetId(), Name: fmt.Sprint("template", i)})
+		c.Templates = append(c.Templates, &insightsv1.Template{
+			Id: uuid.NewString(), OrganizationId: c.GetOrganizations()[i%len(c.GetOrganizations())].GetId(),
+			Name: fmt.Sprint("template", i),
+		})
 	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "users") {
 		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: fmt.Sprint("user", i)})
@@ -133,14 +138,17 @@ func (w *world) drawCatalog(t *rapid.T) {
 		for i, template := range c.GetTemplates() {
 			for range rapid.SampledFrom([]int{1, 1, 1, 0, 2}).Draw(t, "workspaces") + isFirst(u+i) {
 				workspace := &insightsv1.Workspace{Id: uuid.NewString(), OwnerId: user.GetId(), TemplateId: template.GetId(), Name: "w"}
-				agent := &insightsv1.Agent{Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "main", CreatedAt: timestamppb.New(created)}
+				agent := &insightsv1.Agent{
+					Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "main", CreatedAt: timestamppb.New(created),
+				}
 				created = created.Add(time.Minute)
 				c.Workspaces, c.Agents = append(c.Workspaces, workspace), append(c.Agents, agent)
 				for _, slug := range []string{"wiki", "code-server"} {
 					if rapid.Bool().Draw(t, "declares "+slug) {
 						c.Apps = append(c.Apps, &insightsv1.App{
 							AgentId: agent.GetId(), Slug: slug,
-							DisplayName: rapid.SampledFrom([]string{"One", "Two"}).Draw(t, "name"), Icon: rapid.SampledFrom([]string{"", "/i.png"}).Draw(t, "icon"),
+							DisplayName: rapid.SampledFrom([]string{"One", "Two"}).Draw(t, "name"),
+							Icon:        rapid.SampledFrom([]string{"", "/i.png"}).Draw(t, "icon"),
 						})
 					}
 				}
@@ -167,7 +175,10 @@ func (w *world) drawTime(t *rapid.T) time.Time {
 
 func (w *world) drawReport(t *rapid.T, agent string) *insightsv1.AgentReport {
 	at := w.drawTime(t)
-	r := &insightsv1.AgentReport{AgentId: agent, CollectedAt: timestamppb.New(at), ConnectionCount: int64(rapid.SampledFrom([]int{1, 1, 7, 0, 1, 7}).Draw(t, "connections"))}
+	r := &insightsv1.AgentReport{
+		AgentId: agent, CollectedAt: timestamppb.New(at),
+		ConnectionCount: int64(rapid.SampledFrom([]int{1, 1, 7, 0, 1, 7}).Draw(t, "connections")),
+	}
 	if minutes := rapid.SampledFrom([]int{0, 30, 60, 61, 300, 600}).Draw(t, "interval"); minutes > 0 {
 		r.Interval = durationpb.New(time.Duration(minutes) * time.Second)
 	}

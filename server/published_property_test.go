@@ -96,7 +96,8 @@ func (p *publishedProperties) check(t *rapid.T) (published, hidden bool) {
 	for _, i := range q.intervals() {
 		users, in := known.people(i.refWindow)
 		intervals = append(intervals, &insightsv1.TemplateInsightsIntervalReport{
-			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: users, Suppressed: users == 0, Partial: i.partial,
+			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: users,
+			Suppressed: users == 0, Partial: i.partial,
 		})
 	}
 	equal(t, "intervals", intervals, answer.GetIntervalReports())
@@ -111,15 +112,17 @@ func drawChoices(t *rapid.T, w *world) (builds []*insightsv1.Event) {
 		id := uuid.NewString()
 		versions[template.GetId()] = id
 		w.catalog.TemplateVersions = append(w.catalog.TemplateVersions, &insightsv1.TemplateVersion{
-			Id: id, TemplateId: template.GetId(), Name: "v1", Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string", Options: regions()}},
+			Id: id, TemplateId: template.GetId(), Name: "v1",
+			Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string", Options: regions()}},
 		})
 	}
 	for i := range rapid.IntRange(0, 10).Draw(t, "builds") {
 		ws := rapid.SampledFrom(w.catalog.GetWorkspaces()).Draw(t, "built")
 		at := timestamppb.New(w.drawTime(t))
 		builds = append(builds, &insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-			Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: int64(i + 1), Transition: "start",
-			Status: "succeeded", CreatedAt: at, Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")}},
+			Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: int64(i + 1),
+			Transition: "start", Status: "succeeded", CreatedAt: at,
+			Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")}},
 		}}})
 	}
 	return builds
@@ -216,7 +219,9 @@ func chosen(builds []*insightsv1.Event, w refWindow) map[string]string {
 // report adds up what is published.
 func (k published) report(ref reference, w world, q propertyQuestion) *insightsv1.TemplateInsightsReport {
 	users, in := k.people(q.window())
-	report := &insightsv1.TemplateInsightsReport{StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: users, Suppressed: users == 0}
+	report := &insightsv1.TemplateInsightsReport{
+		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: users, Suppressed: users == 0,
+	}
 	total := func(of map[atom]int64, choose func(atom) bool) (n int64, in []string) {
 		templates := map[string]bool{}
 		for a, v := range of {
@@ -259,10 +264,13 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 		}
 		report.ParametersUsage = append(report.ParametersUsage, usage)
 	}
+	used := slices.ContainsFunc(append(report.GetAppsUsage(), report.GetUnknownUsage()), func(a *insightsv1.AppUsage) bool {
+		return a.GetSeconds() > 0
+	})
 	for _, section := range []struct {
 		name  string
 		empty bool
-	}{{"active_users", users == 0}, {"apps_usage", !slices.ContainsFunc(append(report.GetAppsUsage(), report.GetUnknownUsage()), func(a *insightsv1.AppUsage) bool { return a.GetSeconds() > 0 })}, {"parameters_usage", len(with) == 0}} {
+	}{{"active_users", users == 0}, {"apps_usage", !used}, {"parameters_usage", len(with) == 0}} {
 		if section.empty {
 			report.Reasons = append(report.Reasons, &insightsv1.SectionReason{Section: section.name, Reason: "small_groups"})
 		}
@@ -272,7 +280,9 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 
 // checkPublishedDAUs holds the 60 days that are over against the atoms of each.
 func (p *publishedProperties) checkPublishedDAUs(t *rapid.T, ref reference, w world) {
-	q := propertyQuestion{place: place{zone: p.place.zone, location: p.place.location, around: propertyNow.In(p.place.location)}, first: -60, last: 0}
+	q := propertyQuestion{
+		place: place{zone: p.place.zone, location: p.place.location, around: propertyNow.In(p.place.location)}, first: -60, last: 0,
+	}
 	days := q.steps(1)
 	known := publish(reference{uses: ref.uses}, nil, w, call.Texts(templateIDsOf(w)), days)
 	want := map[string]int64{}

@@ -48,7 +48,9 @@ func TestDatabaseHoldsNoToken(t *testing.T) {
 		tokens = append(tokens, servertest.Must(t, admin.CreateToken, first.Reveal(), req).GetSecret())
 	}
 	controlPlane := r.Token(t, access.RoleControlPlane, servertest.Everywhere)
-	for _, made := range servertest.Must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{AgentIds: call.Texts(f.Agents[1][:])}).GetTokens() {
+	for _, made := range servertest.Must(t, admin.CreateAgentTokens, controlPlane, &insightsv1.CreateAgentTokensRequest{
+		AgentIds: call.Texts(f.Agents[1][:]),
+	}).GetTokens() {
 		tokens = append(tokens, made.GetSecret())
 	}
 	tokens = append(tokens, controlPlane)
@@ -106,12 +108,15 @@ func encodings(secret string) map[string]string {
 func TestTwoCredentials(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	good, other, bad := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleMember, servertest.Everywhere), access.NewToken().Reveal()
+	good, other, bad := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleMember, servertest.Everywhere),
+		access.NewToken().Reveal()
 	forms := map[string]string{"Authorization": "Bearer ", "Coder-Session-Token": "", "Session-Token": ""}
 	pairs := 0
 	for first, prefix := range forms {
 		for second, secondPrefix := range forms {
-			for _, tokens := range [][2]string{{good, good}, {good, other}, {good, bad}, {bad, good}, {good, ""}, {"", good}, {good, "\u00e9"}, {"\u00e9", good}} {
+			for _, tokens := range [][2]string{
+				{good, good}, {good, other}, {good, bad}, {bad, good}, {good, ""}, {"", good}, {good, "\u00e9"}, {"\u00e9", good},
+			} {
 				pairs++
 				one, two := prefix+tokens[0], secondPrefix+tokens[1]
 				what := fmt.Sprintf("%s %.14q and %s %.14q", first, one, second, two)
@@ -133,7 +138,8 @@ func TestTwoCredentials(t *testing.T) {
 	t.Logf("%d pairs", pairs)
 	// What the gateway library would turn into the same metadata is no credential at all, beside one or alone.
 	for name, lines := range map[string][]string{
-		"before": {"Grpc-Metadata-Authorization: Bearer " + good, "Authorization: Bearer " + other}, "after": {"Authorization: Bearer " + other, "Grpc-Metadata-Authorization: Bearer " + good},
+		"before": {"Grpc-Metadata-Authorization: Bearer " + good, "Authorization: Bearer " + other},
+		"after":  {"Authorization: Bearer " + other, "Grpc-Metadata-Authorization: Bearer " + good},
 	} {
 		for range 20 { // the order in which the library sees them is left to chance
 			if code, text := raw(t, r.HTTPAddress(), "GET /api/v2/access/role-bindings HTTP/1.1", lines...); code != http.StatusForbidden {
@@ -248,7 +254,8 @@ func TestTokensOfTheSuspendedAndGone(t *testing.T) {
 		Deleted: &insightsv1.DeletedItems{Users: []string{f.Users[1].String()}, Agents: []string{f.Agents[0][0].String()}},
 	})
 	for name, who := range map[string]*insightsv1.Principal{
-		"suspended user": {Kind: "user", Id: f.Users[0].String()}, "deleted user": {Kind: "user", Id: f.Users[1].String()}, "deleted agent": {Kind: "agent", Id: f.Agents[0][0].String()},
+		"suspended user": {Kind: "user", Id: f.Users[0].String()}, "deleted user": {Kind: "user", Id: f.Users[1].String()},
+		"deleted agent": {Kind: "agent", Id: f.Agents[0][0].String()},
 	} {
 		if who.GetKind() == "user" {
 			servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: who, Role: "owner"})

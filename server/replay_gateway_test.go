@@ -53,12 +53,14 @@ func probe(t *testing.T) (address string, arrivals chan arrival) {
 		t.Fatal(err)
 	}
 	arrivals = make(chan arrival, 1)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, _ any, _ *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
-		md, _ := metadata.FromIncomingContext(ctx)
-		_, limited := ctx.Deadline()
-		arrivals <- arrival{md, limited}
-		return &insightsv1.ListTemplatesResponse{}, nil
-	}))
+	server := grpc.NewServer(
+		grpc.UnaryInterceptor(func(ctx context.Context, _ any, _ *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
+			md, _ := metadata.FromIncomingContext(ctx)
+			_, limited := ctx.Deadline()
+			arrivals <- arrival{md, limited}
+			return &insightsv1.ListTemplatesResponse{}, nil
+		}),
+	)
 	insightsv1.RegisterInsightsServiceServer(server, insightsv1.UnimplementedInsightsServiceServer{})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(g.Listener) }()
@@ -79,9 +81,12 @@ func probe(t *testing.T) (address string, arrivals chan arrival) {
 // spellings are headers that some gateways pass on, as they may be spelt.
 func spellings() (headers []string) {
 	for _, name := range []string{
-		"insights-caller-address", "x-agent-id", "authorization", "coder-session-token", "x-request-id", "grpc-timeout", "user-agent", "cookie", "x-real-ip", "te", "grpc-status",
+		"insights-caller-address", "x-agent-id", "authorization", "coder-session-token", "x-request-id", "grpc-timeout", "user-agent",
+		"cookie", "x-real-ip", "te", "grpc-status",
 	} {
-		for _, prefix := range []string{"", "Grpc-Metadata-", "Grpcgateway-", "Grpc-Metadata-Grpcgateway-", "Grpc-Metadata-Grpc-Metadata-"} {
+		for _, prefix := range []string{
+			"", "Grpc-Metadata-", "Grpcgateway-", "Grpc-Metadata-Grpcgateway-", "Grpc-Metadata-Grpc-Metadata-",
+		} {
 			for _, suffix := range []string{"", "-bin"} {
 				spelt := prefix + name + suffix
 				headers = append(headers, strings.ToLower(spelt), strings.ToUpper(spelt), strings.ReplaceAll(spelt, "-", "_"))
@@ -136,7 +141,9 @@ func TestHeadersThatArrive(t *testing.T) {
 			t.Errorf("Grpc-Timeout %q arrives: %t %v", value, limited, got)
 		}
 	}
-	for _, line := range []string{"X-Request-Id: a\r\nInsights-Caller-Address: 203.0.113.9", "X-Request-Id: a\nInsights-Caller-Address: 203.0.113.9"} {
+	for _, line := range []string{
+		"X-Request-Id: a\r\nInsights-Caller-Address: 203.0.113.9", "X-Request-Id: a\nInsights-Caller-Address: 203.0.113.9",
+	} {
 		want := plain.Copy()
 		want.Append("x-request-id", "a")
 		if got, _ := ask(line); !cmp.Equal(want, got) {
@@ -157,8 +164,13 @@ func TestPathTricks(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
 	template := f.Templates[0].String()
-	callers := map[string]string{"auditor": r.Token(t, access.RoleOrganizationAuditor, f.Organization), "member": r.Token(t, access.RoleMember, servertest.Everywhere), "nobody": "x"}
-	for _, plain := range []string{"/api/v2/insights/user-activity?" + wiretest.Week, "/api/v2/templates/" + template + "/daus", "/api/v2/access/role-bindings"} {
+	callers := map[string]string{
+		"auditor": r.Token(t, access.RoleOrganizationAuditor, f.Organization),
+		"member":  r.Token(t, access.RoleMember, servertest.Everywhere), "nobody": "x",
+	}
+	for _, plain := range []string{
+		"/api/v2/insights/user-activity?" + wiretest.Week, "/api/v2/templates/" + template + "/daus", "/api/v2/access/role-bindings",
+	} {
 		path, query, _ := strings.Cut(plain, "?")
 		target := func(path string) string { return strings.TrimSuffix(path+"?"+query, "?") }
 		last := path[strings.LastIndex(path, "/")+1:]
@@ -166,12 +178,18 @@ func TestPathTricks(t *testing.T) {
 			header := "Coder-Session-Token: " + token
 			code, text := raw(t, r.HTTPAddress(), "GET "+plain+" HTTP/1.1", header)
 			for _, spelt := range []string{
-				"/" + path, strings.ReplaceAll(path, "/", "//"), strings.Replace(path, "/v2", "/./v2", 1), strings.Replace(path, "/v2", "/v2/../v2", 1),
-				strings.Replace(path, "/v2", "/x/%2e%2e/v2", 1), strings.Replace(path, "/v2", "/%2e/v2", 1), strings.Replace(path, "/v2", "/..%2fapi/v2", 1),
-				strings.Replace(path, "/v2/", "/v2%2F", 1), strings.Replace(path, "/v2/", "/v2%252F", 1), strings.Replace(path, "/v2/", "/v2%5c", 1), strings.Replace(path, "/v2/", "/v2\\", 1),
-				path + "/", path + "//", path + "/.", path + "/x/..", path + "/..;/" + last, path + ";x=1", path + ";/x", path + "%00", path + "%20", path + "%0d%0a", path + "%ff",
-				path + ".json", path + "#x", strings.ToUpper(path), strings.Replace(path, "/api", "/API", 1), strings.Replace(path, "/v2", "/%762", 1),
-				strings.Replace(path, last, last[:1]+"%"+fmt.Sprintf("%02x", last[1])+last[2:], 1), "/livez/.." + path, "/livez;" + path, "/openapi.json/.." + path, "/metrics/.." + path,
+				"/" + path, strings.ReplaceAll(path, "/", "//"), strings.Replace(path, "/v2", "/./v2", 1),
+				strings.Replace(path, "/v2", "/v2/../v2", 1),
+				strings.Replace(path, "/v2", "/x/%2e%2e/v2", 1), strings.Replace(path, "/v2", "/%2e/v2", 1),
+				strings.Replace(path, "/v2", "/..%2fapi/v2", 1),
+				strings.Replace(path, "/v2/", "/v2%2F", 1), strings.Replace(path, "/v2/", "/v2%252F", 1),
+				strings.Replace(path, "/v2/", "/v2%5c", 1), strings.Replace(path, "/v2/", "/v2\\", 1),
+				path + "/", path + "//", path + "/.", path + "/x/..", path + "/..;/" + last, path + ";x=1", path + ";/x", path + "%00",
+				path + "%20", path + "%0d%0a", path + "%ff",
+				path + ".json", path + "#x", strings.ToUpper(path), strings.Replace(path, "/api", "/API", 1),
+				strings.Replace(path, "/v2", "/%762", 1),
+				strings.Replace(path, last, last[:1]+"%"+fmt.Sprintf("%02x", last[1])+last[2:], 1), "/livez/.." + path, "/livez;" + path,
+				"/openapi.json/.." + path, "/metrics/.." + path,
 				"http://127.0.0.1" + path, "http://evil.example" + path, path + ":get", path + "?x=1;" + query, path + "?" + query + "%00",
 			} {
 				spelt := spelt
@@ -186,11 +204,15 @@ func TestPathTricks(t *testing.T) {
 				}
 			}
 			for _, verb := range []string{"HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "POST", "DELETE", "get", "GETX", "CONNECT"} {
-				for _, override := range []string{"X-Request-Id: a", "X-HTTP-Method-Override: GET", "X-Method-Override: GET", "X-HTTP-Method: GET"} {
+				for _, override := range []string{
+					"X-Request-Id: a", "X-HTTP-Method-Override: GET", "X-Method-Override: GET", "X-HTTP-Method: GET",
+				} {
 					if plain == "/api/v2/access/role-bindings" && verb == "POST" {
 						continue // is another route
 					}
-					got, body := raw(t, r.HTTPAddress(), verb+" "+plain+" HTTP/1.1", header, override, "Content-Type: application/x-www-form-urlencoded")
+					got, body := raw(
+						t, r.HTTPAddress(), verb+" "+plain+" HTTP/1.1", header, override, "Content-Type: application/x-www-form-urlencoded",
+					)
 					if got/100 != 4 && got != http.StatusNotImplemented {
 						t.Errorf("%s %s with %s as %s: %d %.200s", verb, plain, override, who, got, body)
 					}
@@ -208,7 +230,8 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 	foreign := uuid.New()
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	r.Apply(t, owner, &insightsv1.ApplyCatalogRequest{
-		Organizations: []*insightsv1.Organization{{Id: other.String(), Name: "other"}}, Templates: []*insightsv1.Template{{Id: foreign.String(), OrganizationId: other.String(), Name: "foreign"}},
+		Organizations: []*insightsv1.Organization{{Id: other.String(), Name: "other"}},
+		Templates:     []*insightsv1.Template{{Id: foreign.String(), OrganizationId: other.String(), Name: "foreign"}},
 	})
 	auditor, member := r.Token(t, access.RoleOrganizationAuditor, own.Organization), r.Token(t, access.RoleMember, servertest.Everywhere)
 	const path = "/api/v2/insights/diagnosis?" + wiretest.Week
@@ -223,7 +246,9 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 	if _, text := ask(owner, ""); !strings.Contains(text, foreign.String()) {
 		t.Fatalf("the owner: %s", text)
 	}
-	for _, spelt := range []string{"&template_ids=", "&template_ids=,", "&template_ids=%20,%20,,", "&template_ids=&template_ids=", "&template_ids"} {
+	for _, spelt := range []string{
+		"&template_ids=", "&template_ids=,", "&template_ids=%20,%20,,", "&template_ids=&template_ids=", "&template_ids",
+	} {
 		if code, text := ask(auditor, spelt); code != http.StatusOK || text != want {
 			t.Errorf("%s: %d %s", spelt, code, text)
 		}
@@ -231,15 +256,19 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 			t.Errorf("%s as a member: %d", spelt, code)
 		}
 	}
-	for _, spelt := range []string{"*", "%25", "all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(), own.Templates[0].String() + "," + foreign.String()} {
+	for _, spelt := range []string{
+		"*", "%25", "all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(),
+		own.Templates[0].String() + "," + foreign.String(),
+	} {
 		if code, text := ask(auditor, "&template_ids="+spelt); code != http.StatusBadRequest && code != http.StatusNotFound {
 			t.Errorf("%s: %d %s", spelt, code, text)
 		}
 	}
 	for _, list := range [][]string{{""}, {"", ""}, {own.Templates[0].String(), ""}, {"*"}} {
-		_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetDiagnosis(servertest.As(t.Context(), auditor), &insightsv1.GetDiagnosisRequest{
-			StartTime: "2023-08-07T00:00:00Z", EndTime: "2023-08-14T00:00:00Z", TemplateIds: list,
-		})
+		_, err := insightsv1.NewInsightsServiceClient(r.Conn).GetDiagnosis(servertest.As(t.Context(), auditor),
+			&insightsv1.GetDiagnosisRequest{
+				StartTime: "2023-08-07T00:00:00Z", EndTime: "2023-08-14T00:00:00Z", TemplateIds: list,
+			})
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%q over gRPC: %v", list, err)
 		}
@@ -254,15 +283,20 @@ func TestUnknownAndForbiddenAreOne(t *testing.T) {
 	other, foreign, gone := uuid.NewString(), uuid.NewString(), uuid.NewString()
 	r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: other, Name: "other"}},
-		Templates:     []*insightsv1.Template{{Id: foreign, OrganizationId: other, Name: "foreign"}, {Id: gone, OrganizationId: other, Name: "gone"}},
-		Deleted:       &insightsv1.DeletedItems{Templates: []string{gone}},
+		Templates: []*insightsv1.Template{
+			{Id: foreign, OrganizationId: other, Name: "foreign"}, {Id: gone, OrganizationId: other, Name: "gone"},
+		},
+		Deleted: &insightsv1.DeletedItems{Templates: []string{gone}},
 	})
 	auditor := r.Token(t, access.RoleOrganizationAuditor, f.Organization)
 	for name, path := range map[string]string{
-		"template insights": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=", "user activity": "/api/v2/insights/user-activity?" + wiretest.Week + "&template_ids=",
-		"user latency": "/api/v2/insights/user-latency?" + wiretest.Week + "&template_ids=", "diagnosis": "/api/v2/insights/diagnosis?" + wiretest.Week + "&template_ids=",
-		"among own ones": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=" + f.Templates[0].String() + ",", "activity": activityPath + "?start=2023-08-07T00:00:00Z&end=2023-08-14T00:00:00Z&interval=1%20day&org=",
-		"users per day": "/api/v2/templates/ID/daus",
+		"template insights": "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=",
+		"user activity":     "/api/v2/insights/user-activity?" + wiretest.Week + "&template_ids=",
+		"user latency":      "/api/v2/insights/user-latency?" + wiretest.Week + "&template_ids=",
+		"diagnosis":         "/api/v2/insights/diagnosis?" + wiretest.Week + "&template_ids=",
+		"among own ones":    "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=" + f.Templates[0].String() + ",",
+		"activity":          activityPath + "?start=2023-08-07T00:00:00Z&end=2023-08-14T00:00:00Z&interval=1%20day&org=",
+		"users per day":     "/api/v2/templates/ID/daus",
 	} {
 		var want string
 		for _, id := range []string{foreign, gone, uuid.NewString(), uuid.NewString(), other} {
@@ -289,7 +323,9 @@ func TestAmbiguousBodies(t *testing.T) {
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	who := `"principal":{"kind":"service","id":"` + uuid.NewString() + `"}`
-	before := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
+	before := servertest.Must(
+		t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{},
+	).GetRoleBindings()
 	for name, body := range map[string]string{
 		"a field twice":               `{` + who + `,"role":"member","role":"owner"}`,
 		"a field in two spellings":    `{` + who + `,"role":"organization-auditor","organization_id":"x","organizationId":"y"}`,
@@ -317,7 +353,10 @@ func TestAmbiguousBodies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Now()
-			code, text := raw(t, r.HTTPAddress(), "POST /api/v2/access/role-bindings HTTP/1.1", "Coder-Session-Token: "+owner, "Content-Type: application/json", "\r\n"+body)
+			code, text := raw(
+				t, r.HTTPAddress(), "POST /api/v2/access/role-bindings HTTP/1.1", "Coder-Session-Token: "+owner,
+				"Content-Type: application/json", "\r\n"+body,
+			)
 			if code/100 != 4 || len(text) > 2000 {
 				t.Errorf("%d %.300s", code, text)
 			}
@@ -326,7 +365,9 @@ func TestAmbiguousBodies(t *testing.T) {
 			}
 		})
 	}
-	after := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{}).GetRoleBindings()
+	after := servertest.Must(
+		t, insightsv1.NewAccessServiceClient(r.Conn).ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{},
+	).GetRoleBindings()
 	if len(after) != len(before) {
 		t.Errorf("a role was granted: %v", after)
 	}
@@ -345,9 +386,12 @@ func TestForwardedHeadersChangeNothing(t *testing.T) {
 	}
 	want := ask()
 	for _, line := range []string{
-		"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /x", "X-Forwarded-Server: evil.example",
-		"Forwarded: for=203.0.113.9;host=evil.example", "X-Real-Ip: 203.0.113.9", "True-Client-Ip: 203.0.113.9", "X-Original-Url: /api/v2/access/audit-events", "X-Rewrite-Url: /api/v2/access/audit-events",
-		"X-Original-Method: DELETE", "X-Http-Method-Override: DELETE", "X-Forwarded-User: owner", "Remote-User: owner", "Via: 1.1 evil.example", "Origin: https://evil.example",
+		"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 1",
+		"X-Forwarded-Prefix: /x", "X-Forwarded-Server: evil.example",
+		"Forwarded: for=203.0.113.9;host=evil.example", "X-Real-Ip: 203.0.113.9", "True-Client-Ip: 203.0.113.9",
+		"X-Original-Url: /api/v2/access/audit-events", "X-Rewrite-Url: /api/v2/access/audit-events",
+		"X-Original-Method: DELETE", "X-Http-Method-Override: DELETE", "X-Forwarded-User: owner", "Remote-User: owner",
+		"Via: 1.1 evil.example", "Origin: https://evil.example",
 	} {
 		if diff := cmp.Diff(want, ask(line)); diff != "" {
 			t.Errorf("%s (-without +with):\n%s", line, diff)
@@ -375,9 +419,12 @@ func TestMethodsSpeltOtherwise(t *testing.T) {
 		t.Fatalf("the log of one call: %q", log.All())
 	}
 	for _, spelt := range []string{
-		method[1:], "/" + method, method + "/", method + "?x", method + "%00", method + ";x", strings.ToLower(method), strings.ToUpper(method), strings.Replace(method, "WhoAmI", "%57hoAmI", 1),
-		strings.Replace(method, "insights", "Insights", 1), strings.Replace(method, ".v1", "..v1", 1), strings.Replace(method, "/WhoAmI", "//WhoAmI", 1), strings.Replace(method, "/WhoAmI", "/./WhoAmI", 1),
-		"/x" + method, "/grpc.health.v1.Health/.." + method, "/grpc.health.v1.Health/Check" + method, strings.Replace(method, "/WhoAmI", ".WhoAmI", 1), "*", "/", "",
+		method[1:], "/" + method, method + "/", method + "?x", method + "%00", method + ";x", strings.ToLower(method),
+		strings.ToUpper(method), strings.Replace(method, "WhoAmI", "%57hoAmI", 1),
+		strings.Replace(method, "insights", "Insights", 1), strings.Replace(method, ".v1", "..v1", 1),
+		strings.Replace(method, "/WhoAmI", "//WhoAmI", 1), strings.Replace(method, "/WhoAmI", "/./WhoAmI", 1),
+		"/x" + method, "/grpc.health.v1.Health/.." + method, "/grpc.health.v1.Health/Check" + method,
+		strings.Replace(method, "/WhoAmI", ".WhoAmI", 1), "*", "/", "",
 	} {
 		if got := r.rawMethod(t, spelt, token); got != codes.Unimplemented {
 			t.Errorf("%q: %v", spelt, got)
@@ -402,7 +449,13 @@ func (r *running) rawMethod(t *testing.T, path, token string) codes.Code {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	for _, field := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "insights.example"}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"authorization", "Bearer " + token},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", path},
+		{":authority", "insights.example"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
+		{"authorization", "Bearer " + token},
 	} {
 		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
 			t.Fatal(err)
@@ -463,14 +516,24 @@ func TestCallersDoNotMakeSeries(t *testing.T) {
 	names := func() []string {
 		contentType, body := r.Scrape(t, "")
 		samples, _ := wiretest.ParseMetrics(t, contentType, body)
-		return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(s string) bool { return strings.Contains(s, `"go_`) || strings.Contains(s, `"process_`) })
+		return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(s string) bool {
+			return strings.Contains(s, `"go_`) || strings.Contains(s, `"process_`)
+		})
 	}
 	ask := func(i int) {
-		ctx := metadata.AppendToOutgoingContext(servertest.As(t.Context(), owner), "user-agent", fmt.Sprint("agent ", i), "x-request-id", fmt.Sprint(i))
-		for _, method := range []string{fmt.Sprint("/insights.v1.AccessService/Method", i), fmt.Sprintf("/service%d/WhoAmI", i), insightsv1.AccessService_WhoAmI_FullMethodName} {
+		ctx := metadata.AppendToOutgoingContext(
+			servertest.As(t.Context(), owner), "user-agent", fmt.Sprint("agent ", i), "x-request-id", fmt.Sprint(i),
+		)
+		for _, method := range []string{
+			fmt.Sprint("/insights.v1.AccessService/Method", i), fmt.Sprintf("/service%d/WhoAmI", i),
+			insightsv1.AccessService_WhoAmI_FullMethodName,
+		} {
 			_ = r.Conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}) // how it ends does not matter
 		}
-		raw(t, r.HTTPAddress(), fmt.Sprintf("VERB%d /api/v2/path%d HTTP/1.1", i, i), fmt.Sprint("User-Agent: agent ", i), "Coder-Session-Token: "+owner)
+		raw(
+			t, r.HTTPAddress(), fmt.Sprintf("VERB%d /api/v2/path%d HTTP/1.1", i, i), fmt.Sprint("User-Agent: agent ", i),
+			"Coder-Session-Token: "+owner,
+		)
 		raw(t, r.HTTPAddress(), fmt.Sprintf("GET /metrics%d HTTP/1.1", i))
 	}
 	ask(0) // the first call of a method with an outcome makes its series
@@ -491,7 +554,8 @@ func TestNothingForDevelopersIsServed(t *testing.T) {
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	for _, address := range []string{r.HTTPAddress(), r.PrometheusAddress()} {
 		for _, path := range []string{
-			"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/debug/events", "/config", "/env", "/api/v2/debug/pprof/", "/-/reload", "/.git/config", "/swagger", "/admin",
+			"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/debug/events", "/config",
+			"/env", "/api/v2/debug/pprof/", "/-/reload", "/.git/config", "/swagger", "/admin",
 		} {
 			if code, text := raw(t, address, "GET "+path+" HTTP/1.1", "Coder-Session-Token: "+owner); code != http.StatusNotFound {
 				t.Errorf("%s on %s: %d %.200s", path, address, code, text)
@@ -500,9 +564,11 @@ func TestNothingForDevelopersIsServed(t *testing.T) {
 	}
 	for _, method := range []string{
 		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-		"/grpc.channelz.v1.Channelz/GetServers", "/grpc.admin.v1.Admin/X", "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
+		"/grpc.channelz.v1.Channelz/GetServers", "/grpc.admin.v1.Admin/X",
+		"/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
 	} {
-		if err := r.Conn.Invoke(servertest.As(t.Context(), owner), method, &emptypb.Empty{}, &emptypb.Empty{}); status.Code(err) != codes.Unimplemented {
+		err := r.Conn.Invoke(servertest.As(t.Context(), owner), method, &emptypb.Empty{}, &emptypb.Empty{})
+		if status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
@@ -514,16 +580,24 @@ func TestTamperedPageTokens(t *testing.T) {
 	t.Parallel()
 	r, owner, _ := crowd(t, 6)
 	ask := func(token string) (int, string) {
-		code, _, text := r.Fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/insights/user-activity?"+wiretest.Week+"&page_size=2&page_token="+token)
+		code, _, text := r.Fetch(
+			t, http.Header{"Coder-Session-Token": {owner}},
+			"/api/v2/insights/user-activity?"+wiretest.Week+"&page_size=2&page_token="+token,
+		)
 		return code, string(text)
 	}
-	_, body := r.Get(t, owner, "/api/v2/insights/user-activity", map[string][]string{"start_time": {"2023-08-13T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"2"}})
+	_, body := r.Get(t, owner, "/api/v2/insights/user-activity", map[string][]string{
+		"start_time": {"2023-08-13T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}, "page_size": {"2"},
+	})
 	token, _ := body["next_page_token"].(string)
 	plain, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(plain) == 0 {
 		t.Fatalf("%v: %v", body, err)
 	}
-	tampered := []string{token + "A", token[1:], token[:len(token)-1], token + token, base64.RawURLEncoding.EncodeToString([]byte(`{"After":{"Rank":1e400}}`))}
+	tampered := []string{
+		token + "A", token[1:], token[:len(token)-1], token + token,
+		base64.RawURLEncoding.EncodeToString([]byte(`{"After":{"Rank":1e400}}`)),
+	}
 	for i := 0; i < len(plain); i += 3 {
 		changed := bytes.Clone(plain)
 		changed[i] ^= byte(1 + i%7)

@@ -69,16 +69,23 @@ func TestAgentPosesAsAnother(t *testing.T) {
 			}
 		}
 	}
-	for name, id := range map[string]string{"no id": "", "an id in braces": "{" + other + "}", "a URN": "urn:uuid:" + other, "an id without hyphens": strings.ReplaceAll(other, "-", "")} {
-		answer := servertest.Must(t, ingest.ReportStats, token, &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{report(id, 0)}})
+	for name, id := range map[string]string{
+		"no id": "", "an id in braces": "{" + other + "}", "a URN": "urn:uuid:" + other,
+		"an id without hyphens": strings.ReplaceAll(other, "-", ""),
+	} {
+		answer := servertest.Must(t, ingest.ReportStats, token, &insightsv1.ReportStatsRequest{
+			Reports: []*insightsv1.AgentReport{report(id, 0)},
+		})
 		if rejected := answer.GetRejected(); len(rejected) != 1 || !rejected[0].GetPermanent() {
 			t.Errorf("%s: %v", name, answer)
 		}
 	}
 	session := &insightsv1.AppSession{
-		AgentId: own, UserId: f.Users[1].String(), AccessMethod: "path", SlugOrPort: "wiki", StartedAt: timestamppb.New(storetest.Now.Add(-time.Hour)), EndedAt: timestamppb.New(storetest.Now),
+		AgentId: own, UserId: f.Users[1].String(), AccessMethod: "path", SlugOrPort: "wiki",
+		StartedAt: timestamppb.New(storetest.Now.Add(-time.Hour)), EndedAt: timestamppb.New(storetest.Now),
 	}
-	if got := codeOf(t, ingest.ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}}); got != codes.PermissionDenied {
+	got := codeOf(t, ingest.ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: []*insightsv1.AppSession{session}})
+	if got != codes.PermissionDenied {
 		t.Errorf("sessions of an app: %v", got)
 	}
 	activity := f.Ask(t).Activity
@@ -97,10 +104,14 @@ func TestTokenRotationLosesNothing(t *testing.T) {
 	for user := range f.Users {
 		agent, next := f.Agents[0][user].String(), 0
 		create := func() *insightsv1.CreateTokenResponse {
-			return servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: &insightsv1.Principal{Kind: "agent", Id: agent}})
+			return servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).CreateToken, owner, &insightsv1.CreateTokenRequest{
+				Principal: &insightsv1.Principal{Kind: "agent", Id: agent},
+			})
 		}
 		report := func(token string) {
-			r.ReportStats(t, token, []*insightsv1.AgentReport{wiretest.SessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute))})
+			r.ReportStats(t, token, []*insightsv1.AgentReport{
+				wiretest.SessionAt(agent, 0, storetest.Now.Add(-time.Duration(next)*time.Minute)),
+			})
 			next++
 		}
 		current := create()
@@ -109,7 +120,9 @@ func TestTokenRotationLosesNothing(t *testing.T) {
 			fresh := create()
 			report(fresh.GetSecret())
 			report(current.GetSecret())
-			servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: current.GetToken().GetId()})
+			servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).RevokeToken, owner, &insightsv1.RevokeTokenRequest{
+				TokenId: current.GetToken().GetId(),
+			})
 			report(fresh.GetSecret())
 			current = fresh
 		}
@@ -171,7 +184,9 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		return servertest.Must(t, admin.CreateToken, owner, req)
 	}
 	grant := func(kind string, id uuid.UUID) *insightsv1.RoleBinding {
-		return servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: kind, Id: id.String()}, Role: "control-plane"}).GetRoleBinding()
+		return servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{
+			Principal: &insightsv1.Principal{Kind: kind, Id: id.String()}, Role: "control-plane",
+		}).GetRoleBinding()
 	}
 	apply := func(change *insightsv1.ApplyCatalogRequest) func() { return func() { r.Apply(t, owner, change) } }
 	revokeToken := func(made *insightsv1.CreateTokenResponse) func() {
@@ -190,17 +205,23 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 		people = append(people, uuid.New())
 		users = append(users, &insightsv1.User{Id: people[n].String(), Username: fmt.Sprint("person", n)})
 	}
-	group := &insightsv1.Group{Id: uuid.NewString(), OrganizationId: f.Organization.String(), Name: "operators", UserIds: []string{people[2].String()}}
+	group := &insightsv1.Group{
+		Id: uuid.NewString(), OrganizationId: f.Organization.String(), Name: "operators", UserIds: []string{people[2].String()},
+	}
 	r.Apply(t, controlPlane, &insightsv1.ApplyCatalogRequest{Users: users, Groups: []*insightsv1.Group{group}})
 	for _, n := range []int{0, 1, 3, 4} {
 		grant("user", people[n])
 	}
 	grant("group", uuid.MustParse(group.GetId()))
 	suspend := func(n int) func() {
-		return apply(&insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: people[n].String(), Username: "gone", Status: "suspended"}}})
+		return apply(&insightsv1.ApplyCatalogRequest{
+			Users: []*insightsv1.User{{Id: people[n].String(), Username: "gone", Status: "suspended"}},
+		})
 	}
 	jwt := func(n int) string {
-		return wiretest.Sign(t, jose.RS256, key, map[string]any{"iss": i.URL, "aud": "insights", "sub": people[n].String(), "exp": clock.tell().Add(time.Hour).Unix(), "n": n})
+		return wiretest.Sign(t, jose.RS256, key, map[string]any{
+			"iss": i.URL, "aud": "insights", "sub": people[n].String(), "exp": clock.tell().Add(time.Hour).Unix(), "n": n,
+		})
 	}
 	later := func() { clock.advance(time.Hour + guard.JwtLeeway + time.Second) }
 
@@ -209,19 +230,29 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 	grant("service", second)
 	serviceToken := create("service", second, 0)
 	cases := map[string]revoked{
-		"token of an agent revoked":                {agentToken.GetSecret(), revokeToken(agentToken)},
-		"agent deleted":                            {create("agent", f.Agents[0][1], 0).GetSecret(), apply(&insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Agents: []string{f.Agents[0][1].String()}}})},
-		"token of an agent expires":                {create("agent", f.Agents[0][2], time.Hour).GetSecret(), later},
-		"token of a control plane revoked":         {serviceToken.GetSecret(), revokeToken(serviceToken)},
-		"role of a control plane removed":          {create("service", service, 0).GetSecret(), revokeRole(binding)},
-		"person suspended":                         {create("user", people[0], 0).GetSecret(), suspend(0)},
-		"person deleted":                           {create("user", people[1], 0).GetSecret(), apply(&insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Users: []string{people[1].String()}}})},
-		"person leaves the group that has a role":  {create("user", people[2], 0).GetSecret(), apply(&insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{{Id: group.GetId(), OrganizationId: group.GetOrganizationId(), Name: "operators"}}})},
+		"token of an agent revoked": {agentToken.GetSecret(), revokeToken(agentToken)},
+		"agent deleted": {
+			create("agent", f.Agents[0][1], 0).GetSecret(),
+			apply(&insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Agents: []string{f.Agents[0][1].String()}}}),
+		},
+		"token of an agent expires":        {create("agent", f.Agents[0][2], time.Hour).GetSecret(), later},
+		"token of a control plane revoked": {serviceToken.GetSecret(), revokeToken(serviceToken)},
+		"role of a control plane removed":  {create("service", service, 0).GetSecret(), revokeRole(binding)},
+		"person suspended":                 {create("user", people[0], 0).GetSecret(), suspend(0)},
+		"person deleted": {
+			create("user", people[1], 0).GetSecret(),
+			apply(&insightsv1.ApplyCatalogRequest{Deleted: &insightsv1.DeletedItems{Users: []string{people[1].String()}}}),
+		},
+		"person leaves the group that has a role": {create("user", people[2], 0).GetSecret(), apply(&insightsv1.ApplyCatalogRequest{
+			Groups: []*insightsv1.Group{{Id: group.GetId(), OrganizationId: group.GetOrganizationId(), Name: "operators"}},
+		})},
 		"token of the issuer expires":              {jwt(3), later},
 		"person with a token of the issuer leaves": {jwt(4), suspend(4)},
 	}
 	proxy := uuid.New()
-	proxyRole := servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: "service", Id: proxy.String()}, Role: "proxy"}).GetRoleBinding()
+	proxyRole := servertest.Must(t, admin.GrantRole, owner, &insightsv1.GrantRoleRequest{
+		Principal: &insightsv1.Principal{Kind: "service", Id: proxy.String()}, Role: "proxy",
+	}).GetRoleBinding()
 	proxyToken := create("service", proxy, 0).GetSecret()
 
 	reporters := map[string]reporter{"role of a proxy removed": r.proxyReporter(t, proxyToken, f)}
@@ -300,7 +331,8 @@ type streamReporter struct {
 // streamReporter is somebody who reports for an agent, or is one.
 func (r *running) streamReporter(t *testing.T, token, agent string) reporter {
 	t.Helper()
-	if who := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal(); who.GetKind() == "agent" {
+	who := servertest.Must(t, insightsv1.NewAccessServiceClient(r.Conn).WhoAmI, token, &insightsv1.WhoAmIRequest{}).GetPrincipal()
+	if who.GetKind() == "agent" {
 		agent = who.GetId()
 	}
 	return &streamReporter{agent: agent, open: func() (insightsv1.IngestService_StreamStatsClient, error) {
@@ -316,7 +348,10 @@ func (o *streamReporter) report(context.Context) (err error) {
 		}
 	}
 	o.sequence++
-	_ = o.stream.Send(&insightsv1.StreamStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(o.agent, o.sequence, storetest.Now)}}) // what Recv says counts
+	// what Recv says counts
+	_ = o.stream.Send(&insightsv1.StreamStatsRequest{
+		Reports: []*insightsv1.AgentReport{wiretest.SessionAt(o.agent, o.sequence, storetest.Now)},
+	})
 	for acknowledged := uint64(0); acknowledged < o.sequence; {
 		answer, err := o.stream.Recv()
 		if err != nil {
@@ -339,7 +374,9 @@ func (r *running) proxyReporter(t *testing.T, token string, f *storetest.Fixture
 		StartedAt: timestamppb.New(storetest.Now.Add(-time.Hour)), EndedAt: timestamppb.New(storetest.Now),
 	}}
 	return proxyReporter(func(ctx context.Context) error {
-		_, err := insightsv1.NewIngestServiceClient(r.Conn).ReportAppSessions(servertest.As(ctx, token), &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
+		_, err := insightsv1.NewIngestServiceClient(r.Conn).ReportAppSessions(
+			servertest.As(ctx, token), &insightsv1.ReportAppSessionsRequest{Sessions: sessions},
+		)
 		return err
 	})
 }

@@ -35,11 +35,13 @@ func TestCapacityReport(t *testing.T) {
 			busy[h.GetWeekday()] = h
 		}
 	}
-	if len(got.GetHours()) != 7*24 || got.GetHours()[0].GetWeekday() != "monday" || got.GetHours()[0].GetHour() != 0 || got.GetHours()[167].GetWeekday() != "sunday" {
+	if len(got.GetHours()) != 7*24 || got.GetHours()[0].GetWeekday() != "monday" || got.GetHours()[0].GetHour() != 0 ||
+		got.GetHours()[167].GetWeekday() != "sunday" {
 		t.Errorf("hours of the week: %v", got.GetHours())
 	}
 	if diff := cmp.Diff(map[string]*insightsv1.HourLoad{
-		"sunday": {Weekday: "sunday", Hour: 17, PeakUsers: 6, MeanPeakUsers: 1.5}, "monday": {Weekday: "monday", Hour: 17, PeakUsers: 6, MeanPeakUsers: 1.2},
+		"sunday": {Weekday: "sunday", Hour: 17, PeakUsers: 6, MeanPeakUsers: 1.5},
+		"monday": {Weekday: "monday", Hour: 17, PeakUsers: 6, MeanPeakUsers: 1.2},
 	}, busy, protocmp.Transform()); diff != "" {
 		t.Errorf("busy hours (-want +got):\n%s", diff)
 	}
@@ -97,28 +99,37 @@ func TestOptimizationReport(t *testing.T) {
 		if i >= 5 {
 			cpu = "4"
 		}
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: workspace, OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: fmt.Sprintf("w%d", i)})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: workspace, OwnerId: p.Users[0].String(), TemplateId: p.Templates[0].String(), Name: fmt.Sprintf("w%d", i),
+		})
 		events = append(events, &insightsv1.Event{At: before(24, 0), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-			Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: 1, Transition: "start", Status: "succeeded", CreatedAt: before(24, 0),
-			Parameters: []*insightsv1.BuildParameter{{Name: "cpu", Value: cpu}, {Name: "region", Value: []string{"eu", "us"}[i%2]}, {Name: "secret", Value: "x"}},
+			Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: 1, Transition: "start", Status: "succeeded",
+			CreatedAt: before(24, 0),
+			Parameters: []*insightsv1.BuildParameter{
+				{Name: "cpu", Value: cpu}, {Name: "region", Value: []string{"eu", "us"}[i%2]}, {Name: "secret", Value: "x"},
+			},
 		}}})
 	}
 	p.Apply(t, p.controlPlane, change)
 	p.ReportEvents(t, p.controlPlane, events)
 	p.declare(t, "wiki", "docs")
 	p.open(t, "wiki")
-	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: p.Agents[1][0].String(), Slug: "of a template that nobody used"}}})
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+		Apps: []*insightsv1.App{{AgentId: p.Agents[1][0].String(), Slug: "of a template that nobody used"}},
+	})
 
 	req := &insightsv1.GetOptimizationReportRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T13:00:00Z"}
 	got := servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetOptimizationReport, p.owner, req).GetReport()
 	template := []string{p.Templates[0].String()}
 	want := &insightsv1.OptimizationReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: template,
-		UnusedApps:    []*insightsv1.UnusedApp{{TemplateId: template[0], TemplateName: "template0", Slug: "docs", DisplayName: "docs"}},
-		UnusedOptions: []*insightsv1.UnusedOption{{TemplateIds: template, ParameterName: "cpu", DisplayName: "Cores", Value: "16", Workspaces: 8}},
+		UnusedApps: []*insightsv1.UnusedApp{{TemplateId: template[0], TemplateName: "template0", Slug: "docs", DisplayName: "docs"}},
+		UnusedOptions: []*insightsv1.UnusedOption{
+			{TemplateIds: template, ParameterName: "cpu", DisplayName: "Cores", Value: "16", Workspaces: 8},
+		},
 		DefaultChanges: []*insightsv1.DefaultChange{{
-			TemplateIds: template, ParameterName: "cpu", DisplayName: "Cores", DefaultValue: "4", Value: "8", Workspaces: 5, TotalWorkspaces: 8,
-			Message: "62 % of 8 workspaces change cpu from 4 to 8: consider 8 as the default.",
+			TemplateIds: template, ParameterName: "cpu", DisplayName: "Cores", DefaultValue: "4", Value: "8", Workspaces: 5,
+			TotalWorkspaces: 8, Message: "62 % of 8 workspaces change cpu from 4 to 8: consider 8 as the default.",
 		}},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
@@ -140,20 +151,25 @@ func TestSupportReport(t *testing.T) {
 			p.send(t, p.session(1, before(30, 0), slow)) // one sample
 			for tens := range 6 {
 				p.send(t, p.session(1, before(29, 10*tens), func(r *insightsv1.AgentReport) {
-					r.Interval, r.ConnectionMedianLatencyMs, r.SessionCounts = durationpb.New(10*time.Minute), -1, map[string]int64{"ssh": 1}
+					r.Interval, r.ConnectionMedianLatencyMs, r.SessionCounts = durationpb.New(10*time.Minute), -1,
+						map[string]int64{"ssh": 1}
 				}))
 			}
 			late := uuid.NewString()
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
-				Users:      []*insightsv1.User{{Id: late, Username: "late"}},
-				Workspaces: []*insightsv1.Workspace{{Id: uuid.NewString(), OwnerId: late, TemplateId: p.Templates[0].String(), Name: "new", CreatedAt: before(24, 0)}},
+				Users: []*insightsv1.User{{Id: late, Username: "late"}},
+				Workspaces: []*insightsv1.Workspace{
+					{Id: uuid.NewString(), OwnerId: late, TemplateId: p.Templates[0].String(), Name: "new", CreatedAt: before(24, 0)},
+				},
 			})
 			req := &insightsv1.GetSupportReportRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}
 			got := servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetSupportReport, p.owner, req).GetReport()
 			used, both := []string{p.Templates[0].String()}, ids(p.Templates[:]...)
 			want := &insightsv1.SupportReport{
 				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: used,
-				HighLatencyUsers: []*insightsv1.HighLatencyUser{{TemplateIds: used, UserId: p.Users[0].String(), Username: "user0", P50: 400, P95: 400, Samples: 10}},
+				HighLatencyUsers: []*insightsv1.HighLatencyUser{
+					{TemplateIds: used, UserId: p.Users[0].String(), Username: "user0", P50: 400, P95: 400, Samples: 10},
+				},
 				LowUsageUsers: []*insightsv1.LowUsageUser{
 					{TemplateIds: both, UserId: p.Users[2].String(), Username: "user2", Workspaces: 2},
 					{TemplateIds: both, UserId: p.Users[0].String(), Username: "user0", Workspaces: 2, Seconds: 600, ActiveDays: 1},
@@ -190,8 +206,8 @@ func TestROIReport(t *testing.T) {
 			})
 			build := func(user int, number int64, transition, status string, started, finished *timestamppb.Timestamp) {
 				p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{{At: finished, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-					Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][user].String(), TemplateVersionId: p.version, Number: number, Transition: transition, Status: status,
-					CreatedAt: started, StartedAt: started, FinishedAt: finished,
+					Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][user].String(), TemplateVersionId: p.version, Number: number,
+					Transition: transition, Status: status, CreatedAt: started, StartedAt: started, FinishedAt: finished,
 				}}}})
 			}
 			build(0, 1, "start", "succeeded", before(20, 10), before(20, 0))
@@ -201,14 +217,19 @@ func TestROIReport(t *testing.T) {
 			build(2, 1, "start", "failed", before(20, 0), before(20, 0))
 
 			client := insightsv1.NewInsightsServiceClient(p.Conn)
-			req := &insightsv1.GetROIReportRequest{StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: []string{p.Templates[0].String()}}
+			req := &insightsv1.GetROIReportRequest{
+				StartTime: "2023-08-14T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", TemplateIds: []string{p.Templates[0].String()},
+			}
 			got := servertest.Must(t, client.GetROIReport, p.owner, req).GetReport()
 			// The first ran from 16:00 to the end of the day, the second all day long.
 			const running = 8*3600 + 24*3600
 			want := &insightsv1.ROIReport{
-				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: req.GetTemplateIds(), EligibleUsers: 3, ActiveUsers: 1, Adoption: 1.0 / 3,
-				ActiveSeconds: 60, RunningSeconds: running, Utilization: 60.0 / running,
-				Templates: []*insightsv1.TemplateROI{{TemplateId: p.Templates[0].String(), Name: "template0", ActiveUsers: 1, ActiveSeconds: 60, RunningSeconds: running, Utilization: 60.0 / running}},
+				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: req.GetTemplateIds(), EligibleUsers: 3,
+				ActiveUsers: 1, Adoption: 1.0 / 3, ActiveSeconds: 60, RunningSeconds: running, Utilization: 60.0 / running,
+				Templates: []*insightsv1.TemplateROI{{
+					TemplateId: p.Templates[0].String(), Name: "template0", ActiveUsers: 1, ActiveSeconds: 60, RunningSeconds: running,
+					Utilization: 60.0 / running,
+				}},
 			}
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("report (-want +got):\n%s", diff)
@@ -224,7 +245,8 @@ func TestROIReport(t *testing.T) {
 			if got.GetRunningSeconds() != 2*3600+12*3600 || got.GetEligibleUsers() != 5 {
 				t.Errorf("today: %v", got)
 			}
-			if none := servertest.Must(t, client.GetROIReport, p.Token(t, access.RoleOrganizationAuditor, p.Organization), req).GetReport(); none.GetEligibleUsers() != 4 || math.Abs(none.GetAdoption()) > 0 {
+			none := servertest.Must(t, client.GetROIReport, p.Token(t, access.RoleOrganizationAuditor, p.Organization), req).GetReport()
+			if none.GetEligibleUsers() != 4 || math.Abs(none.GetAdoption()) > 0 {
 				t.Errorf("the organization alone: %v", none)
 			}
 		})

@@ -32,14 +32,16 @@ func TestResend(t *testing.T) {
 			}
 			servers := []*running{run(t, database, v.Clock.Now, change), run(t, database, v.Clock.Now, change)}
 			later := storetest.Open(t, database, v.Clock.Now.Add(2*time.Hour)) // folds all that there is
-			controlPlane, owner := servers[0].Token(t, access.RoleControlPlane, servertest.Everywhere), servers[0].Token(t, access.RoleOwner, servertest.Everywhere)
+			controlPlane, owner := servers[0].Token(t, access.RoleControlPlane, servertest.Everywhere),
+				servers[0].Token(t, access.RoleOwner, servertest.Everywhere)
 			servers[0].Apply(t, controlPlane, v.catalog())
 			agents := agentTokens(t, servers[0], controlPlane, v)
 
 			seed := rand.Uint64()
 			t.Logf("seed of the order: %d", seed)
 			order := rand.New(rand.NewPCG(seed, 0))
-			reports, sessions, events := shuffledTwice(order, v.reports()), shuffledTwice(order, v.sessions()), shuffledTwice(order, v.events())
+			reports, sessions, events := shuffledTwice(order, v.reports()), shuffledTwice(order, v.sessions()),
+				shuffledTwice(order, v.events())
 			for half := range 2 {
 				stop := func() {}
 				if half == 1 {

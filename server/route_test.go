@@ -38,7 +38,9 @@ func readRoutes(t testing.TB) map[string]route {
 	routes := map[string]route{}
 	for path, verbs := range description.Paths {
 		for verb, operation := range verbs {
-			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = route{strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array"}
+			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = route{
+				strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array",
+			}
 		}
 	}
 	return routes

@@ -22,16 +22,18 @@ func TestScrapeToken(t *testing.T) {
 		header http.Header
 		status int
 	}{
-		"the token":                  {guarded, http.Header{"Authorization": {"Bearer " + token}}, 200},
-		"scheme in lower case":       {guarded, http.Header{"Authorization": {"bearer " + token}}, 200},
-		"none":                       {guarded, nil, 401},
-		"another":                    {guarded, http.Header{"Authorization": {"Bearer " + token[1:]}}, 401},
-		"more than it":               {guarded, http.Header{"Authorization": {"Bearer " + token + "x"}}, 401},
-		"less than it":               {guarded, http.Header{"Authorization": {"Bearer " + token[:len(token)-1]}}, 401},
-		"empty":                      {guarded, http.Header{"Authorization": {"Bearer "}}, 401},
-		"scheme alone":               {guarded, http.Header{"Authorization": {"Bearer"}}, 401},
-		"other scheme":               {guarded, http.Header{"Authorization": {"Basic " + token}}, 401},
-		"token of the API":           {guarded, http.Header{"Authorization": {"Bearer " + guarded.Token(t, access.RoleOwner, servertest.Everywhere)}}, 401},
+		"the token":            {guarded, http.Header{"Authorization": {"Bearer " + token}}, 200},
+		"scheme in lower case": {guarded, http.Header{"Authorization": {"bearer " + token}}, 200},
+		"none":                 {guarded, nil, 401},
+		"another":              {guarded, http.Header{"Authorization": {"Bearer " + token[1:]}}, 401},
+		"more than it":         {guarded, http.Header{"Authorization": {"Bearer " + token + "x"}}, 401},
+		"less than it":         {guarded, http.Header{"Authorization": {"Bearer " + token[:len(token)-1]}}, 401},
+		"empty":                {guarded, http.Header{"Authorization": {"Bearer "}}, 401},
+		"scheme alone":         {guarded, http.Header{"Authorization": {"Bearer"}}, 401},
+		"other scheme":         {guarded, http.Header{"Authorization": {"Basic " + token}}, 401},
+		"token of the API": {
+			guarded, http.Header{"Authorization": {"Bearer " + guarded.Token(t, access.RoleOwner, servertest.Everywhere)}}, 401,
+		},
 		"in the header of the API":   {guarded, http.Header{"Coder-Session-Token": {token}}, 401},
 		"in a cookie":                {guarded, http.Header{"Cookie": {"authorization=Bearer " + token}}, 401},
 		"none is needed":             {open, nil, 200},

@@ -44,37 +44,42 @@ import (
 // Options say how a server listens and what it accepts. All fields without "nil", "zero" or "empty" in their comment are needed.
 // Each room of the server checks its own.
 type Options struct {
-	Store             *store.Store
-	Logger            *slog.Logger
-	Clock             func() time.Time // nil: time.Now
-	GRPCAddress       string           // host:port; port 0 takes a free one
-	HTTPAddress       string           // REST, OpenAPI and the page
-	ExternalURL       string           // where people reach HTTPAddress: scheme and host alone; empty: not known, and nobody signs in through the issuer
-	PrometheusAddress string           // metrics at / and /metrics; empty: nowhere
-	PrometheusToken   string           // what scrapes must bear; empty: they need nothing
-	PprofAddress      string           // profiles of the program, without a token; empty: nowhere
-	TLS               *tls.Config      // nil: plaintext
-	IngestMaxAge      time.Duration    // the oldest report of an agent that is taken
-	IngestMaxAhead    time.Duration    // how far in the future a report may be
-	ReportInterval    time.Duration    // what agents are told
-	MaxStreamAge      time.Duration    // after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
-	UsageStats        bool             // false: reports are acknowledged and nothing of them is stored
-	PrivacyFloor      int              // how many people must take part in what is published where small groups are hidden; zero: 5
-	Location          *time.Location   // whose days are published there; nil: UTC
-	UsageRetention    time.Duration    // how long usage is kept; zero: for ever
-	LatencyRetention  time.Duration    // how long latencies are kept; zero: for ever
-	AuditRetention    time.Duration    // how long the audit trail is kept; zero: for ever
-	OIDC              *guard.OIDC      // whose JSON web tokens are accepted; nil: nobody's
-	CoderURL          string           // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
-	RateLimit         int              // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
-	MaxConnections    int              // connections to each address that it listens at, at most half of them from one address; zero: no limit
-	IDEApps           []string         // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
-	CollectAgentStats bool             // show the present of the agents that report here as metrics
-	AgentStatsBy      []string         // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
-	SeriesBudget      int              // label sets of one family of metrics that a scrape shows; zero: 200,000
-	MetricsCompat     []string         // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
-	Reflection        bool             // serve gRPC reflection
-	TrustedProxies    []netip.Prefix   // whose X-Forwarded-For is believed
+	Store       *store.Store
+	Logger      *slog.Logger
+	Clock       func() time.Time // nil: time.Now
+	GRPCAddress string           // host:port; port 0 takes a free one
+	HTTPAddress string           // REST, OpenAPI and the page
+	// where people reach HTTPAddress: scheme and host alone; empty: not known, and nobody signs in through the issuer
+	ExternalURL       string
+	PrometheusAddress string        // metrics at / and /metrics; empty: nowhere
+	PrometheusToken   string        // what scrapes must bear; empty: they need nothing
+	PprofAddress      string        // profiles of the program, without a token; empty: nowhere
+	TLS               *tls.Config   // nil: plaintext
+	IngestMaxAge      time.Duration // the oldest report of an agent that is taken
+	IngestMaxAhead    time.Duration // how far in the future a report may be
+	ReportInterval    time.Duration // what agents are told
+	// after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
+	MaxStreamAge     time.Duration
+	UsageStats       bool           // false: reports are acknowledged and nothing of them is stored
+	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: 5
+	Location         *time.Location // whose days are published there; nil: UTC
+	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
+	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
+	AuditRetention   time.Duration  // how long the audit trail is kept; zero: for ever
+	OIDC             *guard.OIDC    // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL         string         // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
+	// per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
+	RateLimit int
+	// connections to each address that it listens at, at most half of them from one address; zero: no limit
+	MaxConnections    int
+	IDEApps           []string // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
+	CollectAgentStats bool     // show the present of the agents that report here as metrics
+	// labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	AgentStatsBy   []string
+	SeriesBudget   int            // label sets of one family of metrics that a scrape shows; zero: 200,000
+	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
+	Reflection     bool           // serve gRPC reflection
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
 // OIDC is an issuer whose JSON web tokens are accepted.
@@ -147,24 +152,30 @@ func New(o Options) (*Server, error) {
 	page := exposition.New(registry, o.SeriesBudget)
 	s := &Server{options: o, health: health.NewServer(), page: page}
 	var err error
-	if s.guard, err = guard.New(guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls); err != nil {
+	if s.guard, err = guard.New(
+		guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls,
+	); err != nil {
 		return nil, err
 	}
 	if s.ingest, err = ingest.New(ingest.Options{
-		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge, MaxAhead: o.IngestMaxAhead,
-		ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats, UsageRetention: o.UsageRetention,
-		LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention, CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy,
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
+		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
+		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention,
+		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy,
 	}); err != nil {
 		return nil, err
 	}
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	if s.insights, err = insights.New(insights.Options{
 		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
-		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
+		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
+		OnlineWithin: onlineWithin,
 	}); err != nil {
 		return nil, err
 	}
-	gauged := gauges.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin}
+	gauged := gauges.Options{
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,
+	}
 	if s.deployment, err = gauges.NewDeployment(gauged); err != nil {
 		return nil, err
 	}
@@ -180,7 +191,8 @@ func New(o Options) (*Server, error) {
 	}
 	calls.InitializeMetrics(s.grpc)
 	if s.gateway, err = rest.New(rest.Options{
-		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL, TrustedProxies: o.TrustedProxies,
+		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL,
+		TrustedProxies: o.TrustedProxies,
 	}); err != nil {
 		return nil, err
 	}

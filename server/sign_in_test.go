@@ -64,7 +64,8 @@ func TestSession(t *testing.T) {
 	r.Grant(t, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner})
 	token := r.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]})
 	cookie := r.signIn(t, token.Reveal())
-	if cookie.Name != "insights_session" || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Domain != "" || cookie.Secure || cookie.MaxAge != 12*3600 {
+	if cookie.Name != "insights_session" || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" ||
+		cookie.Domain != "" || cookie.Secure || cookie.MaxAge != 12*3600 {
 		t.Errorf("cookie: %+v", cookie)
 	}
 	status, _, text := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(cookie))
@@ -79,7 +80,8 @@ func TestSession(t *testing.T) {
 	}
 
 	status, header, _ := r.send(t, http.MethodDelete, sessionPath, withCookie(cookie))
-	if forget := header.Get("Set-Cookie"); status != http.StatusOK || !strings.HasPrefix(forget, "insights_session=;") || !strings.Contains(forget, "Max-Age=0") {
+	forget := header.Get("Set-Cookie")
+	if status != http.StatusOK || !strings.HasPrefix(forget, "insights_session=;") || !strings.Contains(forget, "Max-Age=0") {
 		t.Errorf("sign out: %d, %q", status, forget)
 	}
 	left := r.signIn(t, token.Reveal())
@@ -129,27 +131,49 @@ func TestSessionCountsForThePageAlone(t *testing.T) {
 		header       http.Header
 		want         int
 	}{
-		"the page":                          {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "same-origin"), 200},
-		"typed address":                     {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "none"), 200},
-		"another site":                      {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "cross-site"), 401},
-		"another port":                      {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "same-site"), 401},
-		"page writes":                       {http.MethodPost, sessionPath, withCookie(cookie, "Sec-Fetch-Site", "same-origin", "Origin", home), 200},
-		"another site writes":               {http.MethodPost, sessionPath, withCookie(cookie, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"), 401},
-		"another site, older browser":       {http.MethodPost, sessionPath, withCookie(cookie, "Origin", "https://evil.example"), 401},
-		"no site, older browser":            {http.MethodDelete, sessionPath, withCookie(cookie, "Origin", "null"), 401},
-		"another port, older browser":       {http.MethodDelete, sessionPath, withCookie(cookie, "Origin", "http://127.0.0.1:1"), 401},
-		"page writes, older browser":        {http.MethodPost, sessionPath, withCookie(cookie, "Origin", home), 200},
-		"a form of another site":            {http.MethodPost, "/api/v2/catalog", withCookie(cookie, "Sec-Fetch-Site", "cross-site", "Content-Type", "text/plain"), 401},
-		"twice":                             {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"insights_session=" + cookie.Value + "; insights_session=" + cookie.Value}}, 401},
-		"the name of TLS":                   {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"__Host-insights_session=" + cookie.Value}}, 401},
-		"another name":                      {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"coder_session_token=" + cookie.Value}}, 401},
-		"empty":                             {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"insights_session="}}, 401},
-		"no token":                          {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"insights_session=hunter2"}}, 401},
-		"beside a token":                    {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Coder-Session-Token", owner), 200},
-		"beside a wrong token":              {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Coder-Session-Token", "hunter2"), 401},
+		"the page": {
+			http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "same-origin"), 200,
+		},
+		"typed address": {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "none"), 200},
+		"another site":  {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "cross-site"), 401},
+		"another port":  {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Sec-Fetch-Site", "same-site"), 401},
+		"page writes": {
+			http.MethodPost, sessionPath, withCookie(cookie, "Sec-Fetch-Site", "same-origin", "Origin", home), 200,
+		},
+		"another site writes": {
+			http.MethodPost, sessionPath, withCookie(cookie, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"), 401,
+		},
+		"another site, older browser": {http.MethodPost, sessionPath, withCookie(cookie, "Origin", "https://evil.example"), 401},
+		"no site, older browser":      {http.MethodDelete, sessionPath, withCookie(cookie, "Origin", "null"), 401},
+		"another port, older browser": {http.MethodDelete, sessionPath, withCookie(cookie, "Origin", "http://127.0.0.1:1"), 401},
+		"page writes, older browser":  {http.MethodPost, sessionPath, withCookie(cookie, "Origin", home), 200},
+		"a form of another site": {
+			http.MethodPost, "/api/v2/catalog", withCookie(cookie, "Sec-Fetch-Site", "cross-site", "Content-Type", "text/plain"), 401,
+		},
+		"twice": {
+			http.MethodGet, "/api/v2/access/me",
+			http.Header{"Cookie": {"insights_session=" + cookie.Value + "; insights_session=" + cookie.Value}},
+			401,
+		},
+		"the name of TLS": {
+			http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"__Host-insights_session=" + cookie.Value}}, 401,
+		},
+		"another name": {
+			http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"coder_session_token=" + cookie.Value}}, 401,
+		},
+		"empty": {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"insights_session="}}, 401},
+		"no token": {
+			http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {"insights_session=hunter2"}}, 401,
+		},
+		"beside a token": {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Coder-Session-Token", owner), 200},
+		"beside a wrong token": {
+			http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Coder-Session-Token", "hunter2"), 401,
+		},
 		"beside an empty token":             {http.MethodGet, "/api/v2/access/me", withCookie(cookie, "Coder-Session-Token", ""), 401},
 		"token of the session, in a header": {http.MethodGet, "/api/v2/access/me", http.Header{"Coder-Session-Token": {cookie.Value}}, 200},
-		"many small ones":                   {http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {strings.Repeat("insights_session=x; ", 500)}}, 401},
+		"many small ones": {
+			http.MethodGet, "/api/v2/access/me", http.Header{"Cookie": {strings.Repeat("insights_session=x; ", 500)}}, 401,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +192,8 @@ func TestSignInLink(t *testing.T) {
 	link := r.Issue(t, store.Token{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Purpose: store.PurposeSignIn}).Reveal()
 	cookie := r.signIn(t, link)
 	for range 2 {
-		if status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{"Authorization": {"Bearer " + link}}); status != http.StatusUnauthorized {
+		status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{"Authorization": {"Bearer " + link}})
+		if status != http.StatusUnauthorized {
 			t.Errorf("the link once more: %d %s", status, text)
 		}
 		if status, _, text := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(cookie)); status != http.StatusOK {
@@ -177,7 +202,8 @@ func TestSignInLink(t *testing.T) {
 	}
 	spent := r.Issue(t, store.Token{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Purpose: store.PurposeSignIn}).Reveal()
 	for _, want := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusUnauthorized} {
-		if status, _, _ := r.send(t, http.MethodGet, "/api/v2/access/me", http.Header{"Authorization": {"Bearer " + spent}}); status != want {
+		status, _, _ := r.send(t, http.MethodGet, "/api/v2/access/me", http.Header{"Authorization": {"Bearer " + spent}})
+		if status != want {
 			t.Errorf("another call with such a token: %d, want %d", status, want)
 		}
 	}
@@ -221,14 +247,21 @@ func TestSessionCookieOverTLS(t *testing.T) {
 func TestBrowsersAreProtected(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	paths := []string{"/", "/templates/" + uuid.NewString() + "/insights", "/assets/none.js", "/robots.txt", "/favicon.svg", "/openapi.json", "/livez", "/readyz", "/none", "/api/none", "/api/v2/access/me", "//x", "/%2e", "/sign-in/oidc"}
+	paths := []string{
+		"/", "/templates/" + uuid.NewString() + "/insights", "/assets/none.js", "/robots.txt", "/favicon.svg", "/openapi.json", "/livez",
+		"/readyz", "/none", "/api/none", "/api/v2/access/me", "//x", "/%2e", "/sign-in/oidc",
+	}
 	for _, route := range readRoutes(t) {
-		paths = append(paths, strings.NewReplacer("{template_id}", "x", "{token_id}", "x", "{role_binding_id}", "x", "{user_id}", "x").Replace(route.path))
+		paths = append(
+			paths,
+			strings.NewReplacer("{template_id}", "x", "{token_id}", "x", "{role_binding_id}", "x", "{user_id}", "x").Replace(route.path),
+		)
 	}
 	want := map[string]string{
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-		"Referrer-Policy":         "no-referrer",
-		"X-Content-Type-Options":  "nosniff",
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+		"Referrer-Policy":        "no-referrer",
+		"X-Content-Type-Options": "nosniff",
 	}
 	for _, path := range paths {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodHead, "BREW"} {
@@ -238,7 +271,8 @@ func TestBrowsersAreProtected(t *testing.T) {
 					t.Errorf("%s %s (%d): %s %q", method, path, status, name, got)
 				}
 			}
-			if contentType := header.Get("Content-Type"); json.Valid(text) && strings.HasPrefix(string(text), "{") && !strings.HasPrefix(contentType, "application/json") {
+			contentType := header.Get("Content-Type")
+			if json.Valid(text) && strings.HasPrefix(string(text), "{") && !strings.HasPrefix(contentType, "application/json") {
 				t.Errorf("%s %s: JSON as %q", method, path, contentType)
 			}
 		}

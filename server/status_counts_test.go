@@ -145,7 +145,9 @@ func TestUserStatusCounts(t *testing.T) {
 	if len(points) != 61 {
 		t.Fatalf("%d points, want 61", len(points))
 	}
-	for i, want := range map[int]string{0: "2023-09-09T00:00:00-04:00", 57: "2023-11-05T00:00:00-04:00", 58: "2023-11-06T00:00:00-05:00", 60: "2023-11-08T00:00:00-05:00"} {
+	for i, want := range map[int]string{
+		0: "2023-09-09T00:00:00-04:00", 57: "2023-11-05T00:00:00-04:00", 58: "2023-11-06T00:00:00-05:00", 60: "2023-11-08T00:00:00-05:00",
+	} {
 		if p, _ := points[i].(map[string]any); p["date"] != want {
 			t.Errorf("point %d is at %v, want %s", i, p["date"], want)
 		}
@@ -156,7 +158,8 @@ func TestUserStatusCounts(t *testing.T) {
 	if got := ask(r.Token(t, access.RoleOrganizationUserAdmin, other), nil); len(got) != 0 {
 		t.Errorf("admin of another organization gets %v", got)
 	}
-	if status, body := r.Get(t, r.Token(t, access.RoleProxy, servertest.Everywhere), "/api/v2/insights/user-status-counts", nil); status != 403 {
+	status, body := r.Get(t, r.Token(t, access.RoleProxy, servertest.Everywhere), "/api/v2/insights/user-status-counts", nil)
+	if status != 403 {
 		t.Errorf("who may not read users: %d %v", status, body)
 	}
 }

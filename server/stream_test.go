@@ -103,7 +103,9 @@ func TestStreamsOfOneAgent(t *testing.T) {
 	for range ingest.MaxAgentStreams {
 		last = agentStreamOf(t, c, c.agents[0])
 	}
-	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])}})
+	secrets, err := c.Store.CreateTokens(t.Context(), []store.Token{
+		{PrincipalKind: access.KindAgent, PrincipalID: uuid.MustParse(c.agents[0])},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,8 @@ func TestStreamsOfOneAgent(t *testing.T) {
 		_, err = stream.Recv()
 		return err
 	}
-	if err := another(); status.Code(err) != codes.ResourceExhausted || !slices.ContainsFunc(status.Convert(err).Details(), func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok }) {
+	if err := another(); status.Code(err) != codes.ResourceExhausted ||
+		!slices.ContainsFunc(status.Convert(err).Details(), func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok }) {
 		t.Errorf("one stream more: %v", err)
 	}
 	agentStreamOf(t, c, c.agents[1])
@@ -165,7 +168,9 @@ func TestStreamRejects(t *testing.T) {
 	now := c.Options.Clock()
 	agent := c.agents[0]
 	stream := agentStreamOf(t, c, agent)
-	old, ahead, long, negative, name := wiretest.SessionAt(agent, 1, now.Add(-8*24*time.Hour)), wiretest.SessionAt(agent, 2, now.Add(6*time.Minute)), wiretest.SessionAt(agent, 3, now), wiretest.SessionAt(agent, 4, now), wiretest.SessionAt(agent, 6, now)
+	old, ahead, long, negative, name := wiretest.SessionAt(agent, 1, now.Add(-8*24*time.Hour)), wiretest.SessionAt(
+		agent, 2, now.Add(6*time.Minute),
+	), wiretest.SessionAt(agent, 3, now), wiretest.SessionAt(agent, 4, now), wiretest.SessionAt(agent, 6, now)
 	long.Interval = durationpb.New(11 * time.Minute)
 	negative.RxBytes = -1
 	name.AgentVersion = strings.Repeat("v", 129)
@@ -226,13 +231,17 @@ func TestMessageSizes(t *testing.T) {
 		stream := agentStreamOf(t, c, c.agents[0])
 		sendReports(t, stream, sized(size).GetReports()...)
 		answer, err := stream.Recv()
-		if fits := size <= ingest.MaxAgentMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+		if fits := size <= ingest.MaxAgentMessage; fits != (err == nil) ||
+			fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") ||
+			!fits && status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a message of an agent of %d bytes: %v, %v", size, answer, err)
 		}
 	}
 	for _, size := range []int{call.MaxMessage - 1, call.MaxMessage, call.MaxMessage + 1} {
 		answer, err := insightsv1.NewIngestServiceClient(c.Conn).ReportStats(servertest.As(t.Context(), controlPlane), sized(size))
-		if fits := size <= call.MaxMessage; fits != (err == nil) || fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") || !fits && status.Code(err) != codes.ResourceExhausted {
+		if fits := size <= call.MaxMessage; fits != (err == nil) ||
+			fits && !strings.HasPrefix(answer.GetRejected()[0].GetReason(), "derp_region: ") ||
+			!fits && status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a message of a control plane of %d bytes: %v, %v", size, answer, err)
 		}
 	}
@@ -245,7 +254,9 @@ func TestUnknownAndDeletedAgents(t *testing.T) {
 	controlPlane := c.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	ingest := insightsv1.NewIngestServiceClient(c.Conn)
 	agent, workspace := uuid.NewString(), uuid.NewString()
-	report := &insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{wiretest.SessionAt(agent, 1, c.Options.Clock().Add(time.Minute))}}
+	report := &insightsv1.ReportStatsRequest{
+		Reports: []*insightsv1.AgentReport{wiretest.SessionAt(agent, 1, c.Options.Clock().Add(time.Minute))},
+	}
 	answer := servertest.Must(t, ingest.ReportStats, controlPlane, report)
 	if len(answer.GetRejected()) != 1 || answer.GetRejected()[0].GetPermanent() || answer.GetAcknowledged() != 0 {
 		t.Errorf("unknown agent: %v", answer)
@@ -291,8 +302,11 @@ func TestPoisonReport(t *testing.T) {
 		}
 		reports = append(reports, report)
 	}
-	answer := servertest.Must(t, insightsv1.NewIngestServiceClient(r.Conn).ReportStats, controlPlane, &insightsv1.ReportStatsRequest{Reports: reports})
-	if rejected := answer.GetRejected(); answer.GetAcknowledged() != 199 || len(rejected) != 1 || rejected[0].GetIndex() != 77 || !rejected[0].GetPermanent() {
+	answer := servertest.Must(
+		t, insightsv1.NewIngestServiceClient(r.Conn).ReportStats, controlPlane, &insightsv1.ReportStatsRequest{Reports: reports},
+	)
+	rejected := answer.GetRejected()
+	if answer.GetAcknowledged() != 199 || len(rejected) != 1 || rejected[0].GetIndex() != 77 || !rejected[0].GetPermanent() {
 		t.Errorf("answer: %d acknowledged, rejected %v", answer.GetAcknowledged(), rejected)
 	}
 }

@@ -56,7 +56,9 @@ func TestLists(t *testing.T) {
 			}
 			r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), change)
 			grantee := uuid.New()
-			if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: grantee, Role: access.RoleTemplateAdmin, TemplateID: templates[1]}); err != nil {
+			if _, err := r.Store.GrantRole(t.Context(), store.RoleBinding{
+				PrincipalKind: access.KindService, PrincipalID: grantee, Role: access.RoleTemplateAdmin, TemplateID: templates[1],
+			}); err != nil {
 				t.Fatal(err)
 			}
 			secrets, err := r.Store.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindService, PrincipalID: grantee}})
@@ -67,8 +69,12 @@ func TestLists(t *testing.T) {
 				token                    string
 				templates, organizations []string
 			}{
-				"owner":               {r.Token(t, access.RoleOwner, servertest.Everywhere), []string{"ansible", "cobol", "go"}, []string{"acme", "zoo"}},
-				"auditor of zoo":      {r.Token(t, access.RoleOrganizationAuditor, organizations[0]), []string{"cobol", "go"}, []string{"zoo"}},
+				"owner": {
+					r.Token(t, access.RoleOwner, servertest.Everywhere), []string{"ansible", "cobol", "go"}, []string{"acme", "zoo"},
+				},
+				"auditor of zoo": {
+					r.Token(t, access.RoleOrganizationAuditor, organizations[0]), []string{"cobol", "go"}, []string{"zoo"},
+				},
 				"auditor of empty":    {r.Token(t, access.RoleOrganizationAuditor, organizations[2]), nil, nil},
 				"admin of a template": {secrets[0].Reveal(), []string{"ansible"}, []string{"acme"}},
 				"proxy":               {r.Token(t, access.RoleProxy, servertest.Everywhere), nil, nil},
@@ -115,7 +121,9 @@ func TestDefaultInterval(t *testing.T) {
 			r.Apply(t, r.Token(t, access.RoleControlPlane, servertest.Everywhere), change)
 			owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 			ask := insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights
-			answer := servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", Interval: "default"})
+			answer := servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{
+				StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T00:00:00Z", Interval: "default",
+			})
 			if got := answer.GetDefaultInterval(); got.GetInterval() != c.interval || got.GetReason() != c.reason {
 				t.Errorf("default: %v", got)
 			}
@@ -123,7 +131,9 @@ func TestDefaultInterval(t *testing.T) {
 			if got := answer.GetIntervalReports(); len(got) != want || got[0].GetInterval() != c.interval {
 				t.Errorf("%d intervals, want %d of a %s", len(got), want, c.interval)
 			}
-			answer = servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-01T00:00:00Z", Sections: []string{"interval_reports"}})
+			answer = servertest.Must(t, ask, owner, &insightsv1.GetTemplateInsightsRequest{
+				StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-01T00:00:00Z", Sections: []string{"interval_reports"},
+			})
 			if answer.GetDefaultInterval().GetReason() != c.reason || answer.GetReport() != nil {
 				t.Errorf("an answer without intervals: %v", answer)
 			}
@@ -140,14 +150,16 @@ func TestPartialIntervals(t *testing.T) {
 		start, end, interval, timezone string
 		want                           []bool
 	}{
-		"whole days":                 {"2023-08-13T00:00:00Z", "2023-08-15T00:00:00Z", "day", "", []bool{false, false}},
-		"today":                      {"2023-08-14T00:00:00Z", "2023-08-15T13:00:00Z", "day", "", []bool{false, true}},
-		"today up to now":            {"2023-08-14T00:00:00Z", "2023-08-15T12:00:00Z", "day", "", []bool{false, true}},
-		"weeks":                      {"2023-08-01T00:00:00Z", "2023-08-15T00:00:00Z", "week", "", []bool{false, false}},
-		"a last week of six days":    {"2023-08-01T00:00:00Z", "2023-08-14T00:00:00Z", "week", "", []bool{false, true}},
-		"a week that is not over":    {"2023-08-09T00:00:00Z", "2023-08-15T13:00:00Z", "week", "", []bool{true}},
-		"a week with a short day":    {"2023-03-20T00:00:00+01:00", "2023-03-27T00:00:00+02:00", "week", "Europe/Berlin", []bool{false}},
-		"a day that begins at one":   {"2019-09-08T04:00:00Z", "2019-09-10T00:00:00-03:00", "day", "America/Santiago", []bool{false, false}},
+		"whole days":              {"2023-08-13T00:00:00Z", "2023-08-15T00:00:00Z", "day", "", []bool{false, false}},
+		"today":                   {"2023-08-14T00:00:00Z", "2023-08-15T13:00:00Z", "day", "", []bool{false, true}},
+		"today up to now":         {"2023-08-14T00:00:00Z", "2023-08-15T12:00:00Z", "day", "", []bool{false, true}},
+		"weeks":                   {"2023-08-01T00:00:00Z", "2023-08-15T00:00:00Z", "week", "", []bool{false, false}},
+		"a last week of six days": {"2023-08-01T00:00:00Z", "2023-08-14T00:00:00Z", "week", "", []bool{false, true}},
+		"a week that is not over": {"2023-08-09T00:00:00Z", "2023-08-15T13:00:00Z", "week", "", []bool{true}},
+		"a week with a short day": {"2023-03-20T00:00:00+01:00", "2023-03-27T00:00:00+02:00", "week", "Europe/Berlin", []bool{false}},
+		"a day that begins at one": {
+			"2019-09-08T04:00:00Z", "2019-09-10T00:00:00-03:00", "day", "America/Santiago", []bool{false, false},
+		},
 		"the end of today elsewhere": {"2023-08-14T00:00:00+12:00", "2023-08-16T00:00:00+12:00", "day", "", []bool{false, false}},
 	} {
 		answer := servertest.Must(t, insightsv1.NewInsightsServiceClient(r.Conn).GetTemplateInsights, owner,

@@ -51,11 +51,19 @@ var validatedQuestions = map[string]struct {
 	request proto.Message
 	method  string
 }{
-	"/api/v2/insights/templates":          {&insightsv1.GetTemplateInsightsRequest{}, insightsv1.InsightsService_GetTemplateInsights_FullMethodName},
-	"/api/v2/insights/user-activity":      {&insightsv1.GetUserActivityRequest{}, insightsv1.InsightsService_GetUserActivity_FullMethodName},
-	"/api/v2/insights/user-latency":       {&insightsv1.GetUserLatencyRequest{}, insightsv1.InsightsService_GetUserLatency_FullMethodName},
-	"/api/v2/insights/daus":               {&insightsv1.GetDeploymentDAUsRequest{}, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName},
-	"/api/v2/insights/user-status-counts": {&insightsv1.GetUserStatusCountsRequest{}, insightsv1.InsightsService_GetUserStatusCounts_FullMethodName},
+	"/api/v2/insights/templates": {
+		&insightsv1.GetTemplateInsightsRequest{}, insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
+	},
+	"/api/v2/insights/user-activity": {
+		&insightsv1.GetUserActivityRequest{}, insightsv1.InsightsService_GetUserActivity_FullMethodName,
+	},
+	"/api/v2/insights/user-latency": {&insightsv1.GetUserLatencyRequest{}, insightsv1.InsightsService_GetUserLatency_FullMethodName},
+	"/api/v2/insights/daus": {
+		&insightsv1.GetDeploymentDAUsRequest{}, insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName,
+	},
+	"/api/v2/insights/user-status-counts": {
+		&insightsv1.GetUserStatusCountsRequest{}, insightsv1.InsightsService_GetUserStatusCounts_FullMethodName,
+	},
 }
 
 func TestValidation(t *testing.T) {
@@ -115,7 +123,8 @@ func (c validationCase) checkGRPC(t *testing.T, r *running, owner string, req pr
 		}
 		return
 	}
-	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message || c.Expected.Detail != "" && wiretest.DetailOf(err) != c.Expected.Detail {
+	if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != c.Expected.Message ||
+		c.Expected.Detail != "" && wiretest.DetailOf(err) != c.Expected.Detail {
 		t.Errorf("got %v %q, want InvalidArgument: %s %s", err, wiretest.DetailOf(err), c.Expected.Message, c.Expected.Detail)
 	}
 	c.checkFaults(t, wiretest.Faults(t, err))

@@ -144,10 +144,14 @@ func (v vector) catalog() *insightsv1.ApplyCatalogRequest {
 		version.Name, version.CreatedAt = "version", created
 	}
 	for _, w := range v.Workspaces {
-		c.Workspaces = append(c.Workspaces, &insightsv1.Workspace{Id: w.ID, OwnerId: w.OwnerID, TemplateId: w.TemplateID, Name: w.Name, CreatedAt: created})
+		c.Workspaces = append(c.Workspaces, &insightsv1.Workspace{
+			Id: w.ID, OwnerId: w.OwnerID, TemplateId: w.TemplateID, Name: w.Name, CreatedAt: created,
+		})
 		c.Agents = append(c.Agents, &insightsv1.Agent{Id: w.AgentID, WorkspaceId: w.ID, Name: "main", CreatedAt: created})
 		for _, a := range apps[w.TemplateID] {
-			c.Apps = append(c.Apps, &insightsv1.App{AgentId: w.AgentID, Slug: a.GetSlug(), DisplayName: a.GetDisplayName(), Icon: a.GetIcon()})
+			c.Apps = append(c.Apps, &insightsv1.App{
+				AgentId: w.AgentID, Slug: a.GetSlug(), DisplayName: a.GetDisplayName(), Icon: a.GetIcon(),
+			})
 		}
 	}
 	return c

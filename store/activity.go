@@ -33,7 +33,9 @@ type Activity struct {
 
 // Activity counts what a category includes in windows that follow one another without overlap. Logins belong to no template
 // and count only with a scope of everything.
-func (s *Store) Activity(ctx context.Context, scope access.Scope, windows []minute.Window, includes func(kind minute.Kind, app string) bool) (Activity, error) {
+func (s *Store) Activity(
+	ctx context.Context, scope access.Scope, windows []minute.Window, includes func(kind minute.Kind, app string) bool,
+) (Activity, error) {
 	activity := Activity{Windows: make([][]Active, len(windows)), People: map[uuid.UUID]Person{}}
 	if len(windows) == 0 {
 		return activity, nil
@@ -76,7 +78,9 @@ func (s *Store) Activity(ctx context.Context, scope access.Scope, windows []minu
 }
 
 // countEach runs one counting pass for all windows.
-func (s *Store) countEach(ctx context.Context, x templateIndex, windows []minute.Window, channelOf minute.ChannelOf) ([]minute.Tally, error) {
+func (s *Store) countEach(
+	ctx context.Context, x templateIndex, windows []minute.Window, channelOf minute.ChannelOf,
+) ([]minute.Tally, error) {
 	counters := make([]*minute.Counter, len(windows))
 	for i, w := range windows {
 		counters[i] = minute.NewCounter(w, len(x.ids), channelOf)
@@ -111,7 +115,8 @@ func (s *Store) addRoles(ctx context.Context, scope access.Scope, people map[uui
 	within[uuid.Nil] = true
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(people)), readBatch) {
 		var held []RoleBinding
-		if err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error; err != nil {
+		err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error
+		if err != nil {
 			return fmt.Errorf("read roles of users: %w", err)
 		}
 		for _, b := range held {

@@ -28,7 +28,8 @@ const (
 	touchSet     = ` SET version = CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END,
 		derp_region = CASE WHEN excluded.derp_region = '' THEN agent_states.derp_region ELSE excluded.derp_region END,
 		legacy_sessions = COALESCE(excluded.legacy_sessions, agent_states.legacy_sessions),
-		last_seen_at = CASE WHEN excluded.last_seen_at > agent_states.last_seen_at THEN excluded.last_seen_at ELSE agent_states.last_seen_at END,
+		last_seen_at = CASE WHEN excluded.last_seen_at > agent_states.last_seen_at THEN excluded.last_seen_at ELSE agent_states.last_seen_at
+		END,
 		direct_at = CASE WHEN excluded.direct_at > agent_states.direct_at THEN excluded.direct_at ELSE agent_states.direct_at END,
 		relayed_at = CASE WHEN excluded.relayed_at > agent_states.relayed_at THEN excluded.relayed_at ELSE agent_states.relayed_at END`
 	touchTail = ` ON CONFLICT (agent_id) DO UPDATE` + touchSet
@@ -61,19 +62,25 @@ func (postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentSta
 	const insert = `INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM ` + touchGiven + `
 		WHERE EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
 	return updateOrInsert(ctx, db, touchPostgres, insert, agents, func(agents []AgentState) []any {
-		ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)), make([]*bool, len(agents))
-		first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents))
+		ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)),
+			make([]*bool, len(agents))
+		first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)),
+			make([]int64, len(agents))
 		for i, a := range agents {
 			ids[i], versions[i], regions[i], legacy[i] = a.AgentID, a.Version, a.DERPRegion, a.LegacySessions
-			first[i], last[i], direct[i], relayed[i] = a.FirstConnectedAt.micros(), a.LastSeenAt.micros(), a.DirectAt.micros(), a.RelayedAt.micros()
+			first[i], last[i], direct[i], relayed[i] = a.FirstConnectedAt.micros(), a.LastSeenAt.micros(), a.DirectAt.micros(),
+				a.RelayedAt.micros()
 		}
 		return []any{ids, versions, first, last, legacy, direct, relayed, regions}
 	})
 }
 
 func (sqliteDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
-	const statement = `INSERT INTO agent_states (` + touchColumns + `) SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?)` + touchTail
+	const statement = `INSERT INTO agent_states (` + touchColumns +
+		`) SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?)` + touchTail
 	return executeEach(ctx, db, statement, agents, func(a AgentState) []any {
-		return []any{a.AgentID, a.Version, a.FirstConnectedAt, a.LastSeenAt, a.LegacySessions, a.DirectAt, a.RelayedAt, a.DERPRegion, a.AgentID}
+		return []any{
+			a.AgentID, a.Version, a.FirstConnectedAt, a.LastSeenAt, a.LegacySessions, a.DirectAt, a.RelayedAt, a.DERPRegion, a.AgentID,
+		}
 	}, func() {})
 }

@@ -89,7 +89,8 @@ func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	var declared int64
-	if err := s.lookups.WithContext(ctx).Model(&TemplateApp{}).Where("template_id = ? AND slug = ?", template, slug).Count(&declared).Error; err != nil {
+	err := s.lookups.WithContext(ctx).Model(&TemplateApp{}).Where("template_id = ? AND slug = ?", template, slug).Count(&declared).Error
+	if err != nil {
 		return false, fmt.Errorf("look for app of template %s: %w", template, err)
 	}
 	return declared > 0, nil
@@ -176,7 +177,9 @@ func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []mi
 		}
 	}
 	answer.Unknown = entries[unknownChannel]
-	answer.Apps = slices.DeleteFunc(slices.Delete(entries, unknownChannel, firstIdentity), func(a AppUsage) bool { return !a.Builtin && a.Minutes == 0 })
+	answer.Apps = slices.DeleteFunc(slices.Delete(entries, unknownChannel, firstIdentity), func(a AppUsage) bool {
+		return !a.Builtin && a.Minutes == 0
+	})
 }
 
 // unused are the declared apps that were not used in their template.

@@ -111,7 +111,8 @@ func (a *applier) load(c Catalog) (err error) {
 		users, organizations = append(users, x.ID), append(organizations, x.OrganizationIDs...)
 	}
 	agents, workspaces = append(agents, c.Deleted.Agents...), append(workspaces, c.Deleted.Workspaces...)
-	templates, groups, users = append(templates, c.Deleted.Templates...), append(groups, c.Deleted.Groups...), append(users, c.Deleted.Users...)
+	templates, groups, users = append(templates, c.Deleted.Templates...), append(groups, c.Deleted.Groups...),
+		append(users, c.Deleted.Users...)
 
 	if a.erased, err = a.ofErased(a.tx, slices.Concat(users, members(c.Groups), workspaces, agents)); err != nil {
 		return err
@@ -211,7 +212,9 @@ const writeBatch = 500
 
 // belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is not
 // allowed looks like one that is not known, and one that cannot change is not named: it may be somebody else's.
-func (a *applier) belongs(what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID) (string, bool) {
+func (a *applier) belongs(
+	what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID,
+) (string, bool) {
 	if _, ok := parents[parent]; !ok || !a.authority.Organization(organization) {
 		return fmt.Sprintf("%s %s is not in the catalog", what, parent), false
 	}
@@ -302,7 +305,8 @@ func (a *applier) writeGroups(c Catalog) error {
 		return err
 	}
 	err = write(a, "groups", c.Groups, func(x *Group) any { return x.ID }, func(x *Group) (string, bool) {
-		if reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, x.OrganizationID); reason != "" {
+		reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, x.OrganizationID)
+		if reason != "" {
 			return reason, permanent
 		}
 		if granted[x.ID] && !a.authority.ManageAccess {
@@ -340,7 +344,9 @@ func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
 	granted := map[uuid.UUID]bool{}
 	for batch := range slices.Chunk(ids, readBatch) {
 		var found []uuid.UUID
-		err := a.tx.Model(&RoleBinding{}).Where("principal_kind = ? AND principal_id IN ?", "group", batch).Distinct().Pluck("principal_id", &found).Error
+		err := a.tx.Model(&RoleBinding{}).Where(
+			"principal_kind = ? AND principal_id IN ?", "group", batch,
+		).Distinct().Pluck("principal_id", &found).Error
 		if err != nil {
 			return nil, fmt.Errorf("read grants of groups: %w", err)
 		}
@@ -397,7 +403,8 @@ func (a *applier) writeApps(c Catalog) error {
 	}
 	for _, app := range newest {
 		err := a.tx.Exec(`INSERT INTO template_apps (template_id, slug, display_name, icon, declared_at) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (template_id, slug) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon, declared_at = excluded.declared_at
+			ON CONFLICT (template_id, slug) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon,
+			declared_at = excluded.declared_at
 			WHERE excluded.declared_at >= template_apps.declared_at`,
 			app.TemplateID, app.Slug, app.DisplayName, app.Icon, app.DeclaredAt).Error
 		if err != nil {

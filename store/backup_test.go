@@ -108,9 +108,12 @@ func fill(t *testing.T, f *storetest.Fixture) access.Token {
 	errs := []error{err}
 	version, yes := uuid.New(), true
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
-		Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Name: "v1", Parameters: []store.Parameter{{Name: "region", Type: "string"}}}, {ID: uuid.New(), TemplateID: f.Templates[1]}},
-		Groups:   []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "people", UserIDs: f.Users[:2]}},
-		Apps:     []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE\nin two lines"}},
+		Versions: []store.TemplateVersion{
+			{ID: version, TemplateID: f.Templates[0], Name: "v1", Parameters: []store.Parameter{{Name: "region", Type: "string"}}},
+			{ID: uuid.New(), TemplateID: f.Templates[1]},
+		},
+		Groups: []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "people", UserIDs: f.Users[:2]}},
+		Apps:   []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE\nin two lines"}},
 	}, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
 	if len(refusals) > 0 {
 		t.Fatal(refusals)
@@ -118,12 +121,25 @@ func fill(t *testing.T, f *storetest.Fixture) access.Token {
 	now := store.At(storetest.Now)
 	errs = append(
 		errs, err,
-		f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: now, LastSeenAt: now, LegacySessions: &yes}, {AgentID: f.Agents[0][1], LastSeenAt: now}}),
-		f.RecordAgentConditions(t.Context(), []store.AgentCondition{{AgentID: f.Agents[0][0], At: now, Status: "connected", AppHealth: map[string]string{"ide": "healthy"}}}),
-		f.RecordJobs(t.Context(), []store.Job{{ID: uuid.New(), At: now, OrganizationID: f.Organization, Provisioner: "terraform", StartedAt: now}}),
-		f.RecordBuilds(t.Context(), []store.Build{{ID: uuid.New(), At: now, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start"}}),
+		f.TouchAgents(t.Context(), []store.AgentState{
+			{AgentID: f.Agents[0][0], FirstConnectedAt: now, LastSeenAt: now, LegacySessions: &yes},
+			{AgentID: f.Agents[0][1], LastSeenAt: now},
+		}),
+		f.RecordAgentConditions(t.Context(), []store.AgentCondition{
+			{AgentID: f.Agents[0][0], At: now, Status: "connected", AppHealth: map[string]string{"ide": "healthy"}},
+		}),
+		f.RecordJobs(t.Context(), []store.Job{
+			{ID: uuid.New(), At: now, OrganizationID: f.Organization, Provisioner: "terraform", StartedAt: now},
+		}),
+		f.RecordBuilds(t.Context(), []store.Build{{
+			ID: uuid.New(), At: now, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: 1,
+			Transition: "start",
+		}}),
 		f.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: f.Users[0], At: now, Status: "dormant"}}),
-		f.RecordControlPlaneSeries(t.Context(), []store.ControlPlaneSeries{{Name: "coderd_license_active_users", Labels: "{}", Value: 0.1, ReportedAt: now}}, storetest.Now),
+		f.RecordControlPlaneSeries(
+			t.Context(), []store.ControlPlaneSeries{{Name: "coderd_license_active_users", Labels: "{}", Value: 0.1, ReportedAt: now}},
+			storetest.Now,
+		),
 		f.RecordAudit(t.Context(), store.KindCommandLine, uuid.Nil, "test", "nothing"),
 	)
 	if err := errors.Join(errs...); err != nil {
@@ -192,7 +208,8 @@ func TestBackupIsSnapshot(t *testing.T) {
 				}
 				f.MustMerge(t, f.Row(0, 0, 20, 1))
 			}
-			if err := store.Backup(t.Context(), store.Options{Database: f.Database}, &firstWrite{Writer: &made, do: meanwhile}); err != nil {
+			err := store.Backup(t.Context(), store.Options{Database: f.Database}, &firstWrite{Writer: &made, do: meanwhile})
+			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, rowsOf(t, made.Bytes())); diff != "" {
@@ -273,13 +290,16 @@ func TestRestoreErrors(t *testing.T) {
 func TestRestoreInParts(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	events := `INSERT INTO audit_events SELECT printf('00000000-0000-0000-0000-%012d', i), i, 'test', '00000000-0000-0000-0000-000000000000', 'test', printf('%d', i)
+	events := `INSERT INTO audit_events SELECT printf('00000000-0000-0000-0000-%012d', i), i, 'test',
+		'00000000-0000-0000-0000-000000000000', 'test', printf('%d', i)
 		FROM (WITH RECURSIVE numbers(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM numbers WHERE i < 1201) SELECT i FROM numbers)`
 	if err := f.ExecForTest(events); err != nil {
 		t.Fatal(err)
 	}
 	for day := range 3 {
-		if err := f.ExecForTest("INSERT INTO usage_day VALUES (?, ?, 1, ?, ?)", f.Templates[0], day, bytes.Repeat([]byte{byte(day)}, 700<<10), []byte{}); err != nil {
+		if err := f.ExecForTest(
+			"INSERT INTO usage_day VALUES (?, ?, 1, ?, ?)", f.Templates[0], day, bytes.Repeat([]byte{byte(day)}, 700<<10), []byte{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}

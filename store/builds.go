@@ -32,13 +32,14 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	}
 	condition, args := x.whereColumn("workspaces.template_id", "1 = 1")
 	var ended []EndedBuilds
-	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, ended.transition, ended.status,
-			CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
+	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, ended.transition,
+			ended.status, CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
 		FROM (SELECT workspace_id, template_version_id, transition, status, COUNT(*) AS builds, MIN(created_at) AS since FROM builds
 			WHERE status IN ('succeeded', 'failed', 'canceled') GROUP BY workspace_id, template_version_id, transition, status) AS ended
 		JOIN workspaces ON workspaces.id = ended.workspace_id `+namesOfWorkspaces+`
 		LEFT JOIN template_versions ON template_versions.id = ended.template_version_id
-		WHERE `+condition+` GROUP BY organizations.name, templates.name, users.username, workspaces.name, COALESCE(template_versions.name, ''),
+		WHERE `+condition+
+		` GROUP BY organizations.name, templates.name, users.username, workspaces.name, COALESCE(template_versions.name, ''),
 			ended.transition, ended.status `+shownSince, append(args, At(since), At(since))...).Scan(&ended).Error
 	if err != nil {
 		return nil, fmt.Errorf("count builds: %w", err)
@@ -57,7 +58,8 @@ func templatesOf(builds []Build) (ids []uuid.UUID) {
 func withoutFreeText(chosen []BuildParameter, v TemplateVersion) []BuildParameter {
 	return slices.DeleteFunc(chosen, func(c BuildParameter) bool {
 		return c.Value != "" && !slices.ContainsFunc(v.Parameters, func(p Parameter) bool {
-			return p.Name == c.Name && (c.Value == p.DefaultValue || p.Type == "bool" || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, c.Value)))
+			return p.Name == c.Name &&
+				(c.Value == p.DefaultValue || p.Type == "bool" || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, c.Value)))
 		})
 	})
 }
@@ -129,7 +131,9 @@ func recordNewest[E any](ctx context.Context, s *Store, table string, events []E
 		idB, _ := key(b)
 		return slices.Compare(idA[:], idB[:])
 	})
-	unlessOlder := clause.OnConflict{UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "excluded.at >= " + table + ".at"}}}}
+	unlessOlder := clause.OnConflict{
+		UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "excluded.at >= " + table + ".at"}}},
+	}
 	for batch := range slices.Chunk(kept, writeBatch) {
 		err := retryConflicts(ctx, func() error {
 			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(unlessOlder).Create(&batch).Error)

@@ -36,7 +36,8 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 	if e.modes, err = readPrivacyModes(tx); err != nil || s.key == nil {
 		return c, e, err
 	}
-	c.Users, c.Workspaces, c.Groups, c.Deleted.Users = slices.Clone(c.Users), slices.Clone(c.Workspaces), slices.Clone(c.Groups), slices.Clone(c.Deleted.Users)
+	c.Users, c.Workspaces, c.Groups, c.Deleted.Users = slices.Clone(c.Users), slices.Clone(c.Workspaces), slices.Clone(c.Groups),
+		slices.Clone(c.Deleted.Users)
 	var ids []*uuid.UUID // all places of the change with the id of a user; those of c.Users come first
 	for i := range c.Users {
 		ids = append(ids, &c.Users[i].ID)

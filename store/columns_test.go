@@ -54,7 +54,9 @@ var columns = func() map[string]column {
 // must not know.
 func TestColumns(t *testing.T) {
 	t.Parallel()
-	personal := regexp.MustCompile(`(^|[._])(e_?mail|mail|phone|(real|full|first|last|given|family|sur)_?name|ip|ip_?addr(ess)?|address|host|host_?name)($|_)`)
+	personal := regexp.MustCompile(
+		`(^|[._])(e_?mail|mail|phone|(real|full|first|last|given|family|sur)_?name|ip|ip_?addr(ess)?|address|host|host_?name)($|_)`,
+	)
 	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +64,9 @@ func TestColumns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all = slices.DeleteFunc(all, func(name string) bool { return strings.HasPrefix(name, "goose_") || strings.HasPrefix(name, "sqlite_") })
+			all = slices.DeleteFunc(all, func(name string) bool {
+				return strings.HasPrefix(name, "goose_") || strings.HasPrefix(name, "sqlite_")
+			})
 			slices.Sort(all)
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(columns)), all); diff != "" {
 				t.Errorf("columns (-testdata/columns.txt +schema):\n%s", diff)
@@ -87,9 +91,12 @@ func (c *canaries) leaveMore(t *testing.T) {
 	}
 	c.MustMerge(t, latency)
 	for _, statement := range []string{
-		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`, `UPDATE builds SET at = 1, started_at = 2`,
-		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`, `UPDATE agent_conditions SET at = 1, app_health = '{"x":"y"}'`,
-		`UPDATE users SET created_at = 1600000000000001`, `UPDATE workspaces SET created_at = 1600000000000001`, `UPDATE tokens SET revoked_at = 1, last_used_at = 2`,
+		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`,
+		`UPDATE builds SET at = 1, started_at = 2`,
+		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`,
+		`UPDATE agent_conditions SET at = 1, app_health = '{"x":"y"}'`,
+		`UPDATE users SET created_at = 1600000000000001`, `UPDATE workspaces SET created_at = 1600000000000001`,
+		`UPDATE tokens SET revoked_at = 1, last_used_at = 2`,
 	} {
 		if err := c.ExecForTest(statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
@@ -207,7 +214,8 @@ func TestColumnsAreTreatedAsTold(t *testing.T) {
 			// A moment that is not round, so that it is not taken for one that was rounded.
 			later := func(c *canaries) *store.Store {
 				s, err := store.Open(t.Context(), store.Options{
-					Database: c.Database, Clock: func() time.Time { return storetest.Now.Add(time.Minute + time.Second) }, PrivacyKey: storetest.PrivacyKey(t, c.Database),
+					Database: c.Database, Clock: func() time.Time { return storetest.Now.Add(time.Minute + time.Second) },
+					PrivacyKey: storetest.PrivacyKey(t, c.Database),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -263,7 +271,8 @@ func TestColumnsAreTreatedAsTold(t *testing.T) {
 			hidden := treat(c, store.PrivacyPseudonym)
 			for name, entry := range columns {
 				for _, what := range c.holding(hidden[name]) {
-					if strings.HasPrefix(what, "id ") || strings.HasPrefix(what, "name ") && entry.word["pseudonym"] != "kept" && name != "audit_events.target" {
+					if strings.HasPrefix(what, "id ") ||
+						strings.HasPrefix(what, "name ") && entry.word["pseudonym"] != "kept" && name != "audit_events.target" {
 						t.Errorf("under pseudonyms, %s still holds %q", name, what)
 					}
 				}
@@ -274,7 +283,10 @@ func TestColumnsAreTreatedAsTold(t *testing.T) {
 			for name, entry := range columns {
 				for done, want := range entry.word {
 					if got := wordFor(lost[done][name], gained[done][name]); got != want {
-						t.Errorf("%s, %s: was %s, the table says %s (lost %v, gained %v)", name, done, got, want, lost[done][name], gained[done][name])
+						t.Errorf(
+							"%s, %s: was %s, the table says %s (lost %v, gained %v)", name, done, got, want, lost[done][name],
+							gained[done][name],
+						)
 					}
 				}
 				if entry.about == "nobody" {

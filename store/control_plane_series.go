@@ -35,7 +35,9 @@ func (s *Store) RecordControlPlaneSeries(ctx context.Context, series []ControlPl
 	slices.Reverse(series)
 	slices.SortStableFunc(series, compare)
 	series = slices.CompactFunc(series, func(a, b ControlPlaneSeries) bool { return compare(a, b) == 0 })
-	newest := clause.OnConflict{Columns: []clause.Column{{Name: "name"}, {Name: "labels"}}, DoUpdates: clause.AssignmentColumns([]string{"value", "reported_at"})}
+	newest := clause.OnConflict{
+		Columns: []clause.Column{{Name: "name"}, {Name: "labels"}}, DoUpdates: clause.AssignmentColumns([]string{"value", "reported_at"}),
+	}
 	for batch := range slices.Chunk(series, writeBatch) {
 		err := retryConflicts(ctx, func() error {
 			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(newest).Create(&batch).Error)

@@ -63,7 +63,9 @@ func parseDatabase(name string) (dialect, error) {
 		u, err := url.Parse(name)
 		if err != nil {
 			// The text of the error repeats the URL, and with it the password.
-			return nil, errors.New("database: the postgres URL cannot be parsed; characters like @ : / in a password must be percent-encoded")
+			return nil, errors.New(
+				"database: the postgres URL cannot be parsed; characters like @ : / in a password must be percent-encoded",
+			)
 		}
 		return postgresDialect{url: u}, nil
 	}
@@ -82,7 +84,8 @@ var (
 // or stops, may not be written, or is busy. The same call may succeed later.
 func Unavailable(err error) bool {
 	var network net.Error
-	if errors.Is(err, ErrConflict) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
+	if errors.Is(err, ErrConflict) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &network) || pgconn.SafeToRetry(err) {
 		return true
 	}
 	var connect *pgconn.ConnectError
@@ -93,10 +96,13 @@ func Unavailable(err error) bool {
 		return true
 	case errors.As(err, &postgres):
 		// Connection, resources, operator, system; read-only, no privilege.
-		return slices.ContainsFunc([]string{"08", "53", "57", "58", "25006", "42501"}, func(class string) bool { return strings.HasPrefix(postgres.Code, class) })
+		return slices.ContainsFunc([]string{"08", "53", "57", "58", "25006", "42501"}, func(class string) bool {
+			return strings.HasPrefix(postgres.Code, class)
+		})
 	case errors.As(err, &sqlite):
 		switch sqlite.Code() & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+			sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
 			return true
 		}
 	}
@@ -133,7 +139,9 @@ func (d postgresDialect) writePool() pool {
 
 func (d postgresDialect) readPool() pool {
 	// Questions have deadlines of their own; this one is for those of a server that was killed.
-	dsn := d.dsn(map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s", "application_name": "insights-reads", "connect_timeout": "10"})
+	dsn := d.dsn(map[string]string{
+		"default_transaction_read_only": "on", "statement_timeout": "60s", "application_name": "insights-reads", "connect_timeout": "10",
+	})
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 

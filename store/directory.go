@@ -230,7 +230,9 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	// the agents of a large change once and not every second.
 	now := changes{since: At(changeTime().Truncate(directoryOverlap).Add(-directoryOverlap))}
 	db := d.store.lookups.WithContext(ctx)
-	if err := db.Raw(`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since).Row().Scan(&now.count, &now.sum); err != nil {
+	if err := db.Raw(
+		`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since,
+	).Row().Scan(&now.count, &now.sum); err != nil {
 		return fmt.Errorf("refresh directory: look for changes: %w", err)
 	}
 	if now == d.seen {
@@ -278,7 +280,9 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 	var strangers []uuid.UUID
 	found := make(map[uuid.UUID]knownAgent, len(rows))
 	for _, r := range rows {
-		known := knownAgent{Placement{Agent: r.Agent, Workspace: r.Workspace, Template: r.Template, Organization: r.Organization, Owner: r.Owner, Subject: r.Subject}, r.Changed}
+		known := knownAgent{Placement{
+			Agent: r.Agent, Workspace: r.Workspace, Template: r.Template, Organization: r.Organization, Owner: r.Owner, Subject: r.Subject,
+		}, r.Changed}
 		known.DeletedAt = r.WorkspaceDeleted.Time
 		if known.DeletedAt.IsZero() || !r.AgentDeleted.IsZero() && r.AgentDeleted.Before(known.DeletedAt) {
 			known.DeletedAt = r.AgentDeleted.Time

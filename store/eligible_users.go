@@ -20,7 +20,9 @@ func (s *Store) EligibleUsers(ctx context.Context, scope access.Scope, end time.
 	}
 	var people []User
 	err = s.reads.WithContext(ctx).Select("id", "organization_ids").
-		Where("kind = 'human' AND status <> 'suspended' AND created_at < ? AND (deleted_at = 0 OR deleted_at >= ?)", At(end), At(end)).Find(&people).Error
+		Where(
+			"kind = 'human' AND status <> 'suspended' AND created_at < ? AND (deleted_at = 0 OR deleted_at >= ?)", At(end), At(end),
+		).Find(&people).Error
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}

@@ -20,7 +20,9 @@ import (
 // openWith opens another database with the privacy key of one.
 func openWith(t *testing.T, database, keyOf string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Database: database, Clock: func() time.Time { return storetest.Now }, PrivacyKey: storetest.PrivacyKey(t, keyOf)})
+	s, err := store.Open(t.Context(), store.Options{
+		Database: database, Clock: func() time.Time { return storetest.Now }, PrivacyKey: storetest.PrivacyKey(t, keyOf),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +50,8 @@ func newCanaries(t *testing.T, database string) *canaries {
 	c.catalog = store.Catalog{
 		Groups: []store.Group{{ID: group, OrganizationID: c.Organization, Name: "leads", UserIDs: c.Users[:]}},
 		Versions: []store.TemplateVersion{{ID: version, TemplateID: c.Templates[0], Name: "v1", Parameters: []store.Parameter{
-			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}}, {Name: "dotfiles", Type: "string"},
+			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}},
+			{Name: "dotfiles", Type: "string"},
 		}}},
 	}
 	var builds []store.Build
@@ -57,28 +60,42 @@ func newCanaries(t *testing.T, database string) *canaries {
 		name := fmt.Sprintf("Kanarie-%c'\"%%", 'a'+u)
 		c.words["id "+name], c.words["name "+name], c.words["pseudonym "+name] = user.String(), name, key.Pseudonym(user).String()
 		c.catalog.Users = append(c.catalog.Users, store.User{
-			ID: user, Username: name, AvatarURL: "https://img/" + user.String(), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{c.Organization}, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
+			ID: user, Username: name, AvatarURL: "https://img/" + user.String(), Kind: "human", Status: "active",
+			OrganizationIDs: []uuid.UUID{c.Organization}, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
 		})
 		for x := range c.Templates {
 			workspace, agent := c.Workspaces[x][u], c.Agents[x][u]
-			c.words[fmt.Sprintf("workspace %d of %s", x, name)], c.words[fmt.Sprintf("agent %d of %s", x, name)] = workspace.String(), agent.String()
-			c.catalog.Workspaces = append(c.catalog.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name})
-			c.catalog.Agents = append(c.catalog.Agents, store.Agent{ID: agent, WorkspaceID: workspace, Name: "agent of " + name, CreatedAt: store.At(storetest.Now.Add(-time.Hour))})
+			c.words[fmt.Sprintf("workspace %d of %s", x, name)], c.words[fmt.Sprintf("agent %d of %s", x, name)] = workspace.String(),
+				agent.String()
+			c.catalog.Workspaces = append(c.catalog.Workspaces, store.Workspace{
+				ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name,
+			})
+			c.catalog.Agents = append(c.catalog.Agents, store.Agent{
+				ID: agent, WorkspaceID: workspace, Name: "agent of " + name, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
+			})
 			c.catalog.Apps = append(c.catalog.Apps, store.App{AgentID: agent, Slug: "wiki", DisplayName: "Wiki"})
 			c.rows = append(c.rows, c.Row(x, u, 18, 0b1110), c.Row(x, u, 19, minute.Mask(0b11<<u)), c.Row(x, u, 24, 0b1))
 		}
 		builds = append(builds, store.Build{
-			ID: uuid.New(), WorkspaceID: c.Workspaces[0][u], TemplateID: c.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start", Status: "succeeded",
-			CreatedAt: store.At(storetest.Now.Add(-7 * time.Minute)), FinishedAt: store.At(storetest.Now.Add(-5*time.Minute - time.Millisecond)), Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git/" + name}},
+			ID: uuid.New(), WorkspaceID: c.Workspaces[0][u], TemplateID: c.Templates[0], TemplateVersionID: version, Number: 1,
+			Transition: "start", Status: "succeeded", CreatedAt: store.At(storetest.Now.Add(-7 * time.Minute)),
+			FinishedAt: store.At(storetest.Now.Add(-5*time.Minute - time.Millisecond)),
+			Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git/" + name}},
 		})
 		c.words["build of "+name] = builds[u].ID.String()
-		statuses = append(statuses, store.UserStatusChange{UserID: user, At: store.At(storetest.Now.Add(-50*time.Hour - time.Second)), Status: "active"})
+		statuses = append(statuses, store.UserStatusChange{
+			UserID: user, At: store.At(storetest.Now.Add(-50*time.Hour - time.Second)), Status: "active",
+		})
 	}
 	c.applyAll(t, c.catalog, 0)
 	for _, err := range []error{
 		c.RecordBuilds(t.Context(), builds), c.RecordStatusChanges(t.Context(), statuses),
-		c.TouchAgents(t.Context(), []store.AgentState{{AgentID: c.Agents[0][0], Version: "v2", FirstConnectedAt: store.At(storetest.Now), LastSeenAt: store.At(storetest.Now)}}),
-		c.RecordAgentConditions(t.Context(), []store.AgentCondition{{AgentID: c.Agents[0][1], Status: "connected", LifecycleState: "ready"}}),
+		c.TouchAgents(t.Context(), []store.AgentState{
+			{AgentID: c.Agents[0][0], Version: "v2", FirstConnectedAt: store.At(storetest.Now), LastSeenAt: store.At(storetest.Now)},
+		}),
+		c.RecordAgentConditions(t.Context(), []store.AgentCondition{
+			{AgentID: c.Agents[0][1], Status: "connected", LifecycleState: "ready"},
+		}),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +110,8 @@ func newCanaries(t *testing.T, database string) *canaries {
 	for u, user := range c.Users[:2] {
 		name := c.catalog.Users[u].Username
 		secrets, err := c.CreateTokens(t.Context(), []store.Token{
-			{Name: "laptop of " + name, PrincipalKind: access.KindUser, PrincipalID: user}, {PrincipalKind: access.KindAgent, PrincipalID: c.Agents[0][u]},
+			{Name: "laptop of " + name, PrincipalKind: access.KindUser, PrincipalID: user},
+			{PrincipalKind: access.KindAgent, PrincipalID: c.Agents[0][u]},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -105,11 +123,14 @@ func newCanaries(t *testing.T, database string) *canaries {
 		if _, _, err := c.SignIn(t.Context(), p, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner}); err != nil {
+		if _, err := c.GrantRole(t.Context(), store.RoleBinding{
+			PrincipalKind: access.KindUser, PrincipalID: user, Role: access.RoleOwner,
+		}); err != nil {
 			t.Fatal(err)
 		}
 		for _, target := range []string{
-			`{"principal":{"kind":"user","id":"` + strings.ToUpper(user.String()) + `"}}`, `{"agent_ids":["` + c.Agents[1][u].String() + `"]}`,
+			`{"principal":{"kind":"user","id":"` + strings.ToUpper(user.String()) + `"}}`,
+			`{"agent_ids":["` + c.Agents[1][u].String() + `"]}`,
 			`{"search":"` + strings.ReplaceAll(name, `"`, `\"`) + `"}`, `{"search":"` + fmt.Sprintf("kanarie-%cx", 'a'+u) + `"}`,
 		} {
 			if err := c.RecordAudit(t.Context(), access.KindUser, user, "CreateToken", target); err != nil {
@@ -123,7 +144,9 @@ func newCanaries(t *testing.T, database string) *canaries {
 // applyAll applies a catalog and wants a number of items refused for ever.
 func (c *canaries) applyAll(t *testing.T, catalog store.Catalog, refused int) {
 	t.Helper()
-	refusals, err := c.ApplyCatalog(t.Context(), catalog, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
+	refusals, err := c.ApplyCatalog(t.Context(), catalog, store.Authority{
+		Organization: func(uuid.UUID) bool { return true }, ManageAccess: true,
+	})
 	if err != nil || len(refusals) != refused {
 		t.Fatalf("%v, %d refusals, want %d: %v", err, len(refusals), refused, refusals)
 	}
@@ -151,7 +174,10 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 	midnight := storetest.Now.Truncate(24 * time.Hour)
 	var errs [4]error
 	all.Parameters, errs[0] = s.ParameterUsage(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1), store.Floor{})
-	all.Statuses, errs[1] = s.StatusCounts(t.Context(), []time.Time{midnight.AddDate(0, 0, -2), midnight.AddDate(0, 0, -1), midnight}, midnight.AddDate(0, 0, 1), func([]uuid.UUID) bool { return true })
+	all.Statuses, errs[1] = s.StatusCounts(
+		t.Context(), []time.Time{midnight.AddDate(0, 0, -2), midnight.AddDate(0, 0, -1), midnight}, midnight.AddDate(0, 0, 1),
+		func([]uuid.UUID) bool { return true },
+	)
 	all.Facts, errs[2] = s.Facts(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1), midnight)
 	all.Running, errs[3] = s.RunningTime(t.Context(), c.Everything, midnight, storetest.Now)
 	if err := errors.Join(errs[:]...); err != nil {
@@ -162,7 +188,10 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 	}
 	for i := range all.Facts { // agents are gone, and so are workspaces from now on
 		f := &all.Facts[i]
-		*f = store.TemplateFacts{TemplateID: f.TemplateID, Workspaces: f.Workspaces, FirstUse: f.FirstUse, LastUse: f.LastUse, Builds: f.Builds, BuildsInWindow: f.BuildsInWindow}
+		*f = store.TemplateFacts{
+			TemplateID: f.TemplateID, Workspaces: f.Workspaces, FirstUse: f.FirstUse, LastUse: f.LastUse, Builds: f.Builds,
+			BuildsInWindow: f.BuildsInWindow,
+		}
 	}
 	return all
 }
@@ -171,8 +200,10 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 func same(t *testing.T, when string, want, got totals) {
 	t.Helper()
 	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(store.UserUsage{}, "UserID", "Username", "AvatarURL"), cmpopts.IgnoreFields(store.ParameterValue{}, "Value", "Count"),
-		cmpopts.SortSlices(func(a, b store.UserUsage) bool { return a.Minutes < b.Minutes }), cmpopts.SortSlices(func(a, b store.UserLatency) bool { return a.Minutes < b.Minutes }),
+		cmpopts.IgnoreFields(store.UserUsage{}, "UserID", "Username", "AvatarURL"),
+		cmpopts.IgnoreFields(store.ParameterValue{}, "Value", "Count"),
+		cmpopts.SortSlices(func(a, b store.UserUsage) bool { return a.Minutes < b.Minutes }),
+		cmpopts.SortSlices(func(a, b store.UserLatency) bool { return a.Minutes < b.Minutes }),
 		cmp.Transformer("sum", func(values []store.ParameterValue) (n int64) {
 			for _, v := range values {
 				n += v.Count
@@ -228,16 +259,22 @@ func TestErase(t *testing.T) {
 			if given, err := c.Subjects(t.Context(), c.Users[:]); err != nil || len(given) != 1 || given[c.Users[2]] == 0 {
 				t.Errorf("subjects of two erased users and another: %v, %v", given, err)
 			}
-			if err := c.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: c.Users[0], At: store.At(storetest.Now), Status: "dormant"}}); err != nil {
+			if err := c.RecordStatusChanges(t.Context(), []store.UserStatusChange{
+				{UserID: c.Users[0], At: store.At(storetest.Now), Status: "dormant"},
+			}); err != nil {
 				t.Error(err)
 			}
-			if err := c.RecordBuilds(t.Context(), []store.Build{{ID: uuid.New(), WorkspaceID: c.Workspaces[0][0], TemplateID: c.Templates[0], Number: 2}}); err != nil {
+			if err := c.RecordBuilds(t.Context(), []store.Build{
+				{ID: uuid.New(), WorkspaceID: c.Workspaces[0][0], TemplateID: c.Templates[0], Number: 2},
+			}); err != nil {
 				t.Error(err)
 			}
 			if err := c.TouchAgents(t.Context(), []store.AgentState{{AgentID: c.Agents[0][0], Version: "v2"}}); err != nil {
 				t.Error(err)
 			}
-			if err := c.RecordAudit(t.Context(), access.KindService, uuid.New(), "GrantRole", `{"principal":{"kind":"user","id":"`+c.Users[0].String()+`"}}`); err != nil {
+			if err := c.RecordAudit(
+				t.Context(), access.KindService, uuid.New(), "GrantRole", `{"principal":{"kind":"user","id":"`+c.Users[0].String()+`"}}`,
+			); err != nil {
 				t.Error(err)
 			}
 			d := c.NewDirectory()

@@ -48,7 +48,8 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 // namedUsers are the ids of all users that the database names anywhere.
 const namedUsers = `SELECT id FROM users UNION SELECT user_id FROM subjects UNION SELECT user_id FROM user_status_changes
 	UNION SELECT user_id FROM group_members UNION SELECT owner_id FROM workspaces
-	UNION SELECT principal_id FROM role_bindings WHERE principal_kind = 'user' UNION SELECT principal_id FROM tokens WHERE principal_kind = 'user'
+	UNION SELECT principal_id FROM role_bindings WHERE principal_kind = 'user' UNION SELECT principal_id FROM tokens
+	WHERE principal_kind = 'user'
 	UNION SELECT principal_id FROM audit_events WHERE principal_kind = 'user'`
 
 // KeepErased erases users a second time, and returns their number, if the database names them although they were erased. An older
@@ -137,7 +138,10 @@ func (e *eraser) person() error {
 	}
 	for _, u := range users {
 		e.names = append(e.names, u.Username)
-		left := User{ID: e.nobody, Username: DeletedUser, Kind: u.Kind, Status: u.Status, OrganizationIDs: u.OrganizationIDs, CreatedAt: blurBegin(u.CreatedAt), DeletedAt: blurEnd(e.deleted(u.DeletedAt))}
+		left := User{
+			ID: e.nobody, Username: DeletedUser, Kind: u.Kind, Status: u.Status, OrganizationIDs: u.OrganizationIDs,
+			CreatedAt: blurBegin(u.CreatedAt), DeletedAt: blurEnd(e.deleted(u.DeletedAt)),
+		}
 		if err := e.tx.Create(&left).Error; err != nil {
 			return err
 		}
@@ -199,7 +203,10 @@ func (e *eraser) rights() error {
 	if err := e.tx.Exec(`DELETE FROM tokens WHERE parent_id <> '' AND parent_id IN `+own, access.KindUser, e.user).Error; err != nil {
 		return err
 	}
-	for _, statement := range []string{`DELETE FROM tokens WHERE principal_kind = ? AND principal_id = ?`, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id = ?`} {
+	for _, statement := range []string{
+		`DELETE FROM tokens WHERE principal_kind = ? AND principal_id = ?`,
+		`DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id = ?`,
+	} {
 		if err := e.tx.Exec(statement, access.KindUser, e.user).Error; err != nil {
 			return err
 		}
@@ -220,7 +227,8 @@ func (e *eraser) workspaces() error {
 			return err
 		}
 		left := Workspace{
-			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: changeTime(),
+			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt),
+			ChangedAt: changeTime(),
 		}
 		if err := e.builds(w.ID, left.ID); err != nil {
 			return err
@@ -246,13 +254,15 @@ func (e *eraser) agents(workspace uuid.UUID) error {
 	}
 	for batch := range slices.Chunk(agents, readBatch) {
 		for _, statement := range []string{
-			`DELETE FROM apps WHERE agent_id IN ?`, `DELETE FROM agent_states WHERE agent_id IN ?`, `DELETE FROM agent_conditions WHERE agent_id IN ?`, `DELETE FROM agents WHERE id IN ?`,
+			`DELETE FROM apps WHERE agent_id IN ?`, `DELETE FROM agent_states WHERE agent_id IN ?`,
+			`DELETE FROM agent_conditions WHERE agent_id IN ?`, `DELETE FROM agents WHERE id IN ?`,
 		} {
 			if err := e.tx.Exec(statement, batch).Error; err != nil {
 				return err
 			}
 		}
-		if err := e.tx.Exec(`DELETE FROM tokens WHERE principal_kind = ? AND principal_id IN ?`, access.KindAgent, batch).Error; err != nil {
+		err := e.tx.Exec(`DELETE FROM tokens WHERE principal_kind = ? AND principal_id IN ?`, access.KindAgent, batch).Error
+		if err != nil {
 			return err
 		}
 	}
@@ -267,7 +277,8 @@ func (e *eraser) builds(workspace, left uuid.UUID) error {
 		return err
 	}
 	var versions []TemplateVersion
-	if err := e.tx.Where("id IN (SELECT template_version_id FROM builds WHERE workspace_id = ?)", workspace).Find(&versions).Error; err != nil {
+	err := e.tx.Where("id IN (SELECT template_version_id FROM builds WHERE workspace_id = ?)", workspace).Find(&versions).Error
+	if err != nil {
 		return err
 	}
 	definitions := map[uuid.UUID][]Parameter{}
@@ -315,7 +326,8 @@ func (e *eraser) trail() error {
 			if principal == event.PrincipalID && target == event.Target {
 				continue
 			}
-			if err := e.tx.Exec(`UPDATE audit_events SET principal_id = ?, target = ? WHERE id = ?`, principal, target, event.ID).Error; err != nil {
+			err := e.tx.Exec(`UPDATE audit_events SET principal_id = ?, target = ? WHERE id = ?`, principal, target, event.ID).Error
+			if err != nil {
 				return err
 			}
 		}

@@ -68,7 +68,8 @@ func Load(ctx context.Context, o Options, r io.Reader) error {
 
 // Columns are the tables and columns of the schema, as table.column.
 func (s *Store) Columns() (columns []string, err error) {
-	query := `SELECT tables.name || '.' || columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' ORDER BY 1`
+	query := `SELECT tables.name || '.' || columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+		WHERE tables.type = 'table' ORDER BY 1`
 	if _, ok := s.dialect.(postgresDialect); ok {
 		query = `SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1`
 	}

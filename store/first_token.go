@@ -20,7 +20,8 @@ func (s *Store) FirstToken(ctx context.Context) (access.Token, error) {
 	secret, now := access.NewToken(), At(s.clock())
 	b := RoleBinding{ID: uuid.New(), PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleOwner, CreatedAt: now}
 	token := Token{
-		ID: secret.ID(), Hash: secret.Hash(), Name: "first owner", PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID, CreatedAt: now,
+		ID: secret.ID(), Hash: secret.Hash(), Name: "first owner", PrincipalKind: b.PrincipalKind, PrincipalID: b.PrincipalID,
+		CreatedAt: now,
 	}
 	event := AuditEvent{uuid.New(), now, KindCommandLine, uuid.Nil, "token first", "token=" + token.ID}
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {

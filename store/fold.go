@@ -36,7 +36,9 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 		HalfHour   int32
 	}
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
-	err := s.writes.WithContext(search).Raw(`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end).Scan(&due).Error
+	err := s.writes.WithContext(search).Raw(
+		`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end,
+	).Scan(&due).Error
 	cancel()
 	if err != nil {
 		return report, fmt.Errorf("look for usage rows to fold: %w", s.dialect.classify(err))
@@ -80,7 +82,8 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 		if err := s.dialect.yield(tx); err != nil {
 			return err
 		}
-		rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ? RETURNING `+openColumns, template, halfHours))
+		rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ?
+			RETURNING `+openColumns, template, halfHours))
 		if err != nil {
 			return fmt.Errorf("take rows: %w", err)
 		}
@@ -99,7 +102,9 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 // unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict.
 func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error {
 	old := pageRow{TemplateID: template, Day: day}
-	err := tx.Raw(`SELECT template_id, day, version, usage, latency FROM usage_day WHERE template_id = ? AND day = ?`, template, day).Scan(&old).Error
+	err := tx.Raw(
+		`SELECT template_id, day, version, usage, latency FROM usage_day WHERE template_id = ? AND day = ?`, template, day,
+	).Scan(&old).Error
 	if err != nil {
 		return fmt.Errorf("read page: %w", err)
 	}

@@ -25,7 +25,10 @@ func checkSessionName(t *testing.T, given, name string) {
 }
 
 func FuzzSessionName(f *testing.F) {
-	for _, name := range []string{"", "vscode", "  JetBrains-Gateway ", "\x00a\x7f\u0085", "\u0130\u212a", "\xff\xfe", strings.Repeat("\u00c4", 70), strings.Repeat("a ", 40), "-"} {
+	for _, name := range []string{
+		"", "vscode", "  JetBrains-Gateway ", "\x00a\x7f\u0085", "\u0130\u212a", "\xff\xfe", strings.Repeat("\u00c4", 70),
+		strings.Repeat("a ", 40), "-",
+	} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) { checkSessionName(t, name, store.NormalizeSessionName(name)) })

@@ -69,25 +69,27 @@ func (s *Store) liveNames(ctx context.Context, scope access.Scope) (live []LiveW
 		return nil, nil, err
 	}
 	at = map[uuid.UUID]int{}
-	err = s.dialect.read(s.reads.WithContext(ctx).Raw(`SELECT id, template_id, owner_id, name FROM workspaces WHERE deleted_at = 0`), func(r records) error {
-		var id, template, owner uuid.UUID
-		var w LiveWorkspace
-		return r.each(func() error {
-			var shown, known bool
-			w.TemplateName, shown = templates[template]
-			if w.Owner, known = usernames[owner]; shown && known { // not if it was made just now
-				at[id] = len(live)
-				live = append(live, w)
-			}
-			return nil
-		}, r.id(&id), r.id(&template), r.id(&owner), &w.Workspace)
-	})
+	err = s.dialect.read(s.reads.WithContext(ctx).Raw(`SELECT id, template_id, owner_id, name FROM workspaces WHERE deleted_at = 0`),
+		func(r records) error {
+			var id, template, owner uuid.UUID
+			var w LiveWorkspace
+			return r.each(func() error {
+				var shown, known bool
+				w.TemplateName, shown = templates[template]
+				if w.Owner, known = usernames[owner]; shown && known { // not if it was made just now
+					at[id] = len(live)
+					live = append(live, w)
+				}
+				return nil
+			}, r.id(&id), r.id(&template), r.id(&owner), &w.Workspace)
+		})
 	return live, at, err
 }
 
 func (s *Store) addNewestBuilds(ctx context.Context, live []LiveWorkspace, at map[uuid.UUID]int) error {
 	query := s.reads.WithContext(ctx).Raw(`SELECT workspaces.id, COALESCE(template_versions.name, ''), newest.transition, newest.status
-		FROM workspaces JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id ORDER BY number DESC, id DESC LIMIT 1)
+		FROM workspaces JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id
+		ORDER BY number DESC, id DESC LIMIT 1)
 		LEFT JOIN template_versions ON template_versions.id = newest.template_version_id WHERE workspaces.deleted_at = 0`)
 	return s.dialect.read(query, func(r records) error {
 		var workspace uuid.UUID
@@ -135,8 +137,10 @@ func (s *Store) LiveApps(ctx context.Context, scope access.Scope) (map[uuid.UUID
 	}
 	condition, args := x.whereColumn("workspaces.template_id", "workspaces.deleted_at = 0 AND agents.deleted_at = 0")
 	var found []App
-	err = s.reads.WithContext(ctx).Raw(`SELECT apps.agent_id, apps.slug, CASE WHEN apps.display_name = '' THEN apps.slug ELSE apps.display_name END AS display_name
-		FROM apps JOIN agents ON agents.id = apps.agent_id JOIN workspaces ON workspaces.id = agents.workspace_id WHERE `+condition, args...).Scan(&found).Error
+	err = s.reads.WithContext(ctx).Raw(`SELECT apps.agent_id, apps.slug, CASE WHEN apps.display_name = '' THEN apps.slug
+		ELSE apps.display_name END AS display_name
+		FROM apps JOIN agents ON agents.id = apps.agent_id JOIN workspaces ON workspaces.id = agents.workspace_id WHERE `+condition,
+		args...).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("read apps: %w", err)
 	}

@@ -99,7 +99,8 @@ const mergeGiven = `unnest($1::int[], $2::uuid[], $3::bigint[], $4::smallint[], 
 // alone would do the same, but locks each row before it updates it and logs the lock, half as much as the change itself.
 const mergePostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + mergeGiven + `), updated AS (
 		UPDATE usage_open` + mergeSet + ` FROM given AS excluded
-		WHERE usage_open.half_hour = excluded.half_hour AND usage_open.template_id = excluded.template_id AND usage_open.subject = excluded.subject
+		WHERE usage_open.half_hour = excluded.half_hour AND usage_open.template_id = excluded.template_id
+		AND usage_open.subject = excluded.subject
 			AND usage_open.kind = excluded.kind AND usage_open.app = excluded.app AND` + mergeAdds + `
 		RETURNING excluded.number
 	)

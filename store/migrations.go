@@ -73,7 +73,9 @@ func (s *Store) versions(ctx context.Context) (have, want int64, err error) {
 		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
 	}
 	if have > want {
-		return have, want, fmt.Errorf("%w of %s is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, s, have, want)
+		return have, want, fmt.Errorf(
+			"%w of %s is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, s, have, want,
+		)
 	}
 	return have, want, nil
 }

@@ -112,7 +112,9 @@ func (d templateDay) date() time.Time { return time.Unix(int64(d.day)*86400, 0).
 // room for the questions of all.
 func rowsOf[T interface {
 	RowsOf(subject int64) []minute.Row
-}](ctx context.Context, s *Store, subject int64, column pageColumn, chosen string, read func(day int32, page []byte) (T, error)) (map[templateDay][]minute.Row, error) {
+}](
+	ctx context.Context, s *Store, subject int64, column pageColumn, chosen string, read func(day int32, page []byte) (T, error),
+) (map[templateDay][]minute.Row, error) {
 	var open []OpenRow
 	query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE subject = ? AND `+chosen, subject)
 	err := s.dialect.read(query, func(r records) error {

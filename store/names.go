@@ -24,7 +24,8 @@ func (s *Store) TemplateNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UU
 			Organization, Template string
 		}
 		err := s.reads.WithContext(ctx).Raw(`SELECT templates.id, organizations.name AS organization, templates.name AS template
-			FROM templates JOIN organizations ON organizations.id = templates.organization_id WHERE templates.id IN ?`, batch).Scan(&found).Error
+			FROM templates JOIN organizations ON organizations.id = templates.organization_id WHERE templates.id IN ?`,
+			batch).Scan(&found).Error
 		if err != nil {
 			return nil, fmt.Errorf("read names of templates: %w", err)
 		}
@@ -44,8 +45,10 @@ type WorkspaceName struct {
 
 // workspaceNames are the columns of a [WorkspaceName] in a statement with namesOfWorkspaces.
 const (
-	workspaceNames    = `organizations.name AS organization, templates.name AS template, users.username AS owner, workspaces.name AS workspace`
-	namesOfWorkspaces = ` JOIN templates ON templates.id = workspaces.template_id JOIN organizations ON organizations.id = templates.organization_id
+	workspaceNames = `organizations.name AS organization, templates.name AS template, users.username AS owner,
+		workspaces.name AS workspace`
+	namesOfWorkspaces = ` JOIN templates ON templates.id = workspaces.template_id
+		JOIN organizations ON organizations.id = templates.organization_id
 		JOIN users ON users.id = workspaces.owner_id `
 )
 

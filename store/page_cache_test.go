@@ -36,7 +36,9 @@ func TestPageCache(t *testing.T) {
 	if got := c.get(pageKey{day: 1, column: usageColumn}); got != sized(40) {
 		t.Errorf("got %v", got)
 	}
-	for _, absent := range []pageKey{{day: 3, column: usageColumn}, {day: 1, column: latencyColumn}, {day: 1, version: 1, column: usageColumn}} {
+	for _, absent := range []pageKey{
+		{day: 3, column: usageColumn}, {day: 1, column: latencyColumn}, {day: 1, version: 1, column: usageColumn},
+	} {
 		if got := c.get(absent); got != nil {
 			t.Errorf("got %v for %v", got, absent)
 		}

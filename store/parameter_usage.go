@@ -142,7 +142,8 @@ func (s *Store) newestParameters(ctx context.Context, choices []choice) (map[uui
 		var found []TemplateVersion
 		err := s.reads.WithContext(ctx).Raw(`SELECT template_versions.* FROM template_versions JOIN
 			(SELECT template_id, MAX(created_at) AS created_at FROM template_versions WHERE template_id IN ? GROUP BY template_id) AS newest
-			ON newest.template_id = template_versions.template_id AND newest.created_at = template_versions.created_at`, batch).Scan(&found).Error
+			ON newest.template_id = template_versions.template_id AND newest.created_at = template_versions.created_at`,
+			batch).Scan(&found).Error
 		if err != nil {
 			return nil, fmt.Errorf("read newest template versions: %w", err)
 		}
@@ -231,8 +232,10 @@ func latestBuilds(condition string) string {
 func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
 	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+latestBuilds(condition)+`
-		GROUP BY template_id, template_version_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
+	err := s.reads.WithContext(ctx).Raw(
+		`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+latestBuilds(condition)+`
+		GROUP BY template_id, template_version_id, parameters`, slices.Concat(args, args)...,
+	).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}
@@ -245,7 +248,8 @@ func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end
 	var choices []choice
 	err := s.reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
 		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+latestBuilds(condition)+`) AS chosen
-		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`, slices.Concat(args, args)...).Scan(&choices).Error
+		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`,
+		slices.Concat(args, args)...).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}

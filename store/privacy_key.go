@@ -41,7 +41,10 @@ func ReadPrivacyKey(file string) (*PrivacyKey, error) {
 	}
 	secret, err := hex.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(secret) != privacyKeySize { // the error would repeat a part of the key
-		return nil, fmt.Errorf("read privacy key: %s does not hold %d hexadecimal digits, which openssl rand -hex %d makes", file, 2*privacyKeySize, privacyKeySize)
+		return nil, fmt.Errorf(
+			"read privacy key: %s does not hold %d hexadecimal digits, which openssl rand -hex %d makes", file, 2*privacyKeySize,
+			privacyKeySize,
+		)
 	}
 	return newPrivacyKey(file, secret)
 }
@@ -149,7 +152,9 @@ func (k *PrivacyKey) listed() ([]string, error) {
 		return nil, fmt.Errorf("read list of erased users: %w", err)
 	}
 	// A line that a crash cut off means nothing.
-	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool { return len(line) != hex.EncodedLen(privacyKeySize) }), nil
+	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool {
+		return len(line) != hex.EncodedLen(privacyKeySize)
+	}), nil
 }
 
 // list adds tombstones that are not there yet to the list, durably. Several servers may do it at once.

@@ -62,14 +62,17 @@ func TestPrivacyKeyIsMadeOnce(t *testing.T) {
 func TestPrivacyKeyFileErrors(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	for name, text := range map[string]string{"empty": "", "short": strings.Repeat("a", 63), "long": strings.Repeat("a", 66), "no digits": strings.Repeat("g", 64)} {
+	for name, text := range map[string]string{
+		"empty": "", "short": strings.Repeat("a", 63), "long": strings.Repeat("a", 66), "no digits": strings.Repeat("g", 64),
+	} {
 		file := filepath.Join(folder, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for _, open := range []func(string) (*store.PrivacyKey, error){store.ReadPrivacyKey, store.CreatePrivacyKey} {
 			_, err := open(file)
-			if err == nil || !containsAll(err.Error(), file, "openssl rand -hex 32") || text != "" && strings.Contains(err.Error(), text[:8]) {
+			if err == nil || !containsAll(err.Error(), file, "openssl rand -hex 32") ||
+				text != "" && strings.Contains(err.Error(), text[:8]) {
 				t.Errorf("%s: error %v", name, err)
 			}
 		}

@@ -48,7 +48,9 @@ func (s *Store) Treat(ctx context.Context) error {
 		return err
 	}
 	for _, r := range due {
-		err := s.writes.WithContext(ctx).Model(&privacyModeRow{}).Where("organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since).
+		err := s.writes.WithContext(ctx).Model(&privacyModeRow{}).Where(
+			"organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since,
+		).
 			Update("treated_at", At(s.clock())).Error
 		if err != nil {
 			return fmt.Errorf("note that a privacy mode is treated: %w", s.dialect.classify(err))
@@ -69,7 +71,9 @@ func (s *Store) UsersToHide(ctx context.Context) (int, error) {
 
 func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, error) {
 	var named []User
-	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where("id NOT IN (SELECT id FROM pseudonyms) AND username <> ?", DeletedUser).Find(&named).Error
+	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where(
+		"id NOT IN (SELECT id FROM pseudonyms) AND username <> ?", DeletedUser,
+	).Find(&named).Error
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
@@ -78,7 +82,9 @@ func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, er
 		return hide, nil
 	}
 	var strangers []User // the catalog does not know them, so their organizations are unknown
-	err = s.lookups.WithContext(ctx).Raw(`SELECT id FROM (` + namedUsers + `) AS named WHERE id NOT IN (SELECT id FROM users) AND id NOT IN (SELECT id FROM pseudonyms)`).Scan(&strangers).Error
+	err = s.lookups.WithContext(ctx).Raw(
+		`SELECT id FROM (` + namedUsers + `) AS named WHERE id NOT IN (SELECT id FROM users) AND id NOT IN (SELECT id FROM pseudonyms)`,
+	).Scan(&strangers).Error
 	if err != nil {
 		return nil, fmt.Errorf("read ids of users: %w", err)
 	}
@@ -103,7 +109,9 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 				if err := moveUser(tx, u.ID, pseudonym, Instant{}); err != nil {
 					return err
 				}
-				err := tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{"username": userAlias(pseudonym), "avatar_url": ""}).Error
+				err := tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{
+					"username": userAlias(pseudonym), "avatar_url": "",
+				}).Error
 				if err != nil {
 					return err
 				}
@@ -184,7 +192,9 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 			of[v.ID] = v
 		}
 		var builds []Build
-		if err := s.lookups.WithContext(ctx).Select("id", "template_version_id", "parameters").Where("template_id = ?", template).Find(&builds).Error; err != nil {
+		if err := s.lookups.WithContext(ctx).Select(
+			"id", "template_version_id", "parameters",
+		).Where("template_id = ?", template).Find(&builds).Error; err != nil {
 			return fmt.Errorf("read builds: %w", err)
 		}
 		for _, b := range builds {
@@ -194,7 +204,9 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 			}
 			b.Parameters = kept
 			err := retryConflicts(ctx, func() error {
-				return s.dialect.classify(s.writes.WithContext(ctx).Model(&Build{}).Where("id = ?", b.ID).Select("parameters").Updates(&b).Error)
+				return s.dialect.classify(
+					s.writes.WithContext(ctx).Model(&Build{}).Where("id = ?", b.ID).Select("parameters").Updates(&b).Error,
+				)
 			})
 			if err != nil {
 				return fmt.Errorf("write builds: %w", err)
@@ -217,7 +229,10 @@ func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 		}{
 			{`DELETE FROM usage_open WHERE kind = 2 AND template_id = ?`, []any{template}},
 			// A fold that read the page before this statement finds another version and starts again.
-			{`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id = ?`, []any{[]byte{}, template}},
+			{
+				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id = ?`,
+				[]any{[]byte{}, template},
+			},
 		} {
 			err := retryConflicts(ctx, func() error {
 				return s.dialect.classify(s.writes.WithContext(ctx).Exec(statement.text, statement.args...).Error)

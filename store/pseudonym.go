@@ -175,7 +175,8 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 		`UPDATE user_status_changes SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other
 			WHERE other.user_id = @to AND other.at = user_status_changes.at)`,
 		`DELETE FROM user_status_changes WHERE user_id = @from`,
-		`UPDATE role_bindings SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
+		`UPDATE role_bindings SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from
+			AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
 			WHERE other.principal_kind = 'user' AND other.principal_id = @to AND other.role = role_bindings.role
 			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id)`,
 		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id = @from`,
@@ -186,7 +187,10 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 			return fmt.Errorf("move user: %w", err)
 		}
 	}
-	err := tx.Exec(`UPDATE audit_events SET target = REPLACE(target, ?, ?) WHERE at >= ? AND target LIKE ?`, from.String(), to.String(), since, "%"+from.String()+"%").Error
+	err := tx.Exec(
+		`UPDATE audit_events SET target = REPLACE(target, ?, ?) WHERE at >= ? AND target LIKE ?`, from.String(), to.String(), since,
+		"%"+from.String()+"%",
+	).Error
 	if err != nil {
 		return fmt.Errorf("move user: %w", err)
 	}

@@ -42,7 +42,9 @@ func TestPseudonyms(t *testing.T) {
 			p.check(t, before)
 			newcomer := uuid.New()
 			p.words["newcomer"], p.words["name of newcomer"] = newcomer.String(), "Kanarie-n"
-			p.apply(t, store.Catalog{Users: []store.User{{ID: newcomer, Username: "Kanarie-n", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization}}}})
+			p.apply(t, store.Catalog{Users: []store.User{
+				{ID: newcomer, Username: "Kanarie-n", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization}},
+			}})
 			if _, err := p.FindPrincipal(t.Context(), access.KindUser, newcomer); err != nil {
 				t.Error(err)
 			}
@@ -65,10 +67,12 @@ func TestPseudonyms(t *testing.T) {
 			if err != nil || len(refusals) != 1 || !refusals[0].Permanent {
 				t.Errorf("the erased one comes back: %v, %v", refusals, err)
 			}
-			if found := storetest.Traces(t, p.Database, map[string]string{"id": p.Users[2].String(), "pseudonym": pseudonym.String()}); len(found) > 0 {
+			found := storetest.Traces(t, p.Database, map[string]string{"id": p.Users[2].String(), "pseudonym": pseudonym.String()})
+			if len(found) > 0 {
 				t.Errorf("the database holds %v of the erased one", found)
 			}
-			if now := p.activity(t); len(now) != len(before) || !slices.ContainsFunc(now, func(u store.UserUsage) bool { return u.Username == store.DeletedUser }) {
+			if now := p.activity(t); len(now) != len(before) ||
+				!slices.ContainsFunc(now, func(u store.UserUsage) bool { return u.Username == store.DeletedUser }) {
 				t.Errorf("after an erasure: %v", now)
 			}
 
@@ -79,7 +83,9 @@ func TestPseudonyms(t *testing.T) {
 			p.Users[2], p.Workspaces[0][2] = uuid.New(), uuid.New() // in place of the erased one
 			p.tell(t)
 			named := func(users []store.UserUsage) []store.UserUsage {
-				return slices.DeleteFunc(users, func(u store.UserUsage) bool { return u.Username != "Kanarie-0" && u.Username != "Kanarie-1" })
+				return slices.DeleteFunc(users, func(u store.UserUsage) bool {
+					return u.Username != "Kanarie-0" && u.Username != "Kanarie-1"
+				})
 			}
 			if diff := cmp.Diff(named(before), named(p.activity(t))); diff != "" {
 				t.Errorf("named again (-before +now):\n%s", diff)
@@ -101,14 +107,18 @@ type hidden struct {
 
 func newHidden(t *testing.T, database string) *hidden {
 	t.Helper()
-	p := &hidden{Fixture: storetest.NewFixture(t, database), key: storetest.PrivacyKey(t, database), build: uuid.New(), words: map[string]string{
-		"name": "Kanarie-0", "picture": "https://img/kanarie", "workspace": "home of Kanarie", "free text": "git@kanarie/dotfiles",
-	}}
+	p := &hidden{
+		Fixture: storetest.NewFixture(t, database), key: storetest.PrivacyKey(t, database), build: uuid.New(),
+		words: map[string]string{
+			"name": "Kanarie-0", "picture": "https://img/kanarie", "workspace": "home of Kanarie", "free text": "git@kanarie/dotfiles",
+		},
+	}
 	for i, user := range p.Users {
 		p.words["id "+string(rune('0'+i))] = user.String()
 	}
 	p.tell(t)
-	if err := p.RecordAudit(t.Context(), access.KindUser, p.Users[0], "GrantRole", `{"principal":{"id":"`+p.Users[0].String()+`"}}`); err != nil {
+	err := p.RecordAudit(t.Context(), access.KindUser, p.Users[0], "GrantRole", `{"principal":{"id":"`+p.Users[0].String()+`"}}`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	tokens, err := p.CreateTokens(t.Context(), []store.Token{{Name: "laptop", PrincipalKind: access.KindUser, PrincipalID: p.Users[0]}})
@@ -116,7 +126,8 @@ func newHidden(t *testing.T, database string) *hidden {
 		t.Fatal(err)
 	}
 	p.token = tokens[0].Reveal()
-	if _, err := p.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor}); err != nil {
+	_, err = p.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: p.Users[0], Role: access.RoleAuditor})
+	if err != nil {
 		t.Fatal(err)
 	}
 	p.MustMerge(t, p.Row(0, 0, 18, 0b1110), p.Row(0, 1, 19, 0b11), p.Row(1, 2, 20, 0b1))
@@ -136,24 +147,33 @@ func (p *hidden) tell(t *testing.T) {
 	t.Helper()
 	version := uuid.NewSHA1(uuid.Nil, []byte("version"))
 	c := store.Catalog{
-		Groups: []store.Group{{ID: uuid.NewSHA1(uuid.Nil, []byte("group")), OrganizationID: p.Organization, Name: "leads", UserIDs: p.Users[:2]}},
+		Groups: []store.Group{
+			{ID: uuid.NewSHA1(uuid.Nil, []byte("group")), OrganizationID: p.Organization, Name: "leads", UserIDs: p.Users[:2]},
+		},
 		Versions: []store.TemplateVersion{{ID: version, TemplateID: p.Templates[0], Name: "v1", Parameters: []store.Parameter{
-			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}}, {Name: "dotfiles", Type: "string"},
+			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}},
+			{Name: "dotfiles", Type: "string"},
 		}}},
 	}
 	for i, user := range p.Users {
 		c.Users = append(c.Users, store.User{
-			ID: user, Username: "Kanarie-" + string(rune('0'+i)), AvatarURL: "https://img/kanarie", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization},
+			ID: user, Username: "Kanarie-" + string(rune('0'+i)), AvatarURL: "https://img/kanarie", Kind: "human", Status: "active",
+			OrganizationIDs: []uuid.UUID{p.Organization},
 		})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: p.Workspaces[0][i], OwnerID: user, TemplateID: p.Templates[0], Name: "home of Kanarie"})
+		c.Workspaces = append(c.Workspaces, store.Workspace{
+			ID: p.Workspaces[0][i], OwnerID: user, TemplateID: p.Templates[0], Name: "home of Kanarie",
+		})
 	}
 	p.apply(t, c)
 	err := p.RecordBuilds(t.Context(), []store.Build{{
-		ID: p.build, WorkspaceID: p.Workspaces[0][0], TemplateID: p.Templates[0], TemplateVersionID: version, Number: 1, Transition: "start", Status: "succeeded",
-		At: store.At(storetest.Now), CreatedAt: store.At(storetest.Now), Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git@kanarie/dotfiles"}},
+		ID: p.build, WorkspaceID: p.Workspaces[0][0], TemplateID: p.Templates[0], TemplateVersionID: version, Number: 1,
+		Transition: "start", Status: "succeeded", At: store.At(storetest.Now), CreatedAt: store.At(storetest.Now),
+		Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git@kanarie/dotfiles"}},
 	}})
 	if err == nil {
-		err = p.RecordStatusChanges(t.Context(), []store.UserStatusChange{{UserID: p.Users[0], At: store.At(storetest.Now), Status: "active"}})
+		err = p.RecordStatusChanges(t.Context(), []store.UserStatusChange{
+			{UserID: p.Users[0], At: store.At(storetest.Now), Status: "active"},
+		})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +222,9 @@ func (p *hidden) tell(t *testing.T) {
 // activity is who did what.
 func (p *hidden) activity(t *testing.T) []store.UserUsage {
 	t.Helper()
-	users, _, err := p.UserActivity(t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)))
+	users, _, err := p.UserActivity(
+		t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +234,9 @@ func (p *hidden) activity(t *testing.T) []store.UserUsage {
 // treat does what servers do in the background, two minutes later.
 func (p *hidden) treat(t *testing.T) {
 	t.Helper()
-	later, err := store.Open(t.Context(), store.Options{Database: p.Database, Clock: func() time.Time { return storetest.Now.Add(2 * time.Minute) }, PrivacyKey: p.key})
+	later, err := store.Open(t.Context(), store.Options{
+		Database: p.Database, Clock: func() time.Time { return storetest.Now.Add(2 * time.Minute) }, PrivacyKey: p.key,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +295,8 @@ func (p *hidden) check(t *testing.T, before []store.UserUsage) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if caller, err := p.Authenticate(t.Context(), token); err != nil || caller.ID != p.key.Pseudonym(p.Users[0]) || !caller.HoldsEverywhere(access.ReadAudit) {
+	caller, err := p.Authenticate(t.Context(), token)
+	if err != nil || caller.ID != p.key.Pseudonym(p.Users[0]) || !caller.HoldsEverywhere(access.ReadAudit) {
 		t.Errorf("the token lets in %v, %v", caller, err)
 	}
 	another, err := store.CreatePrivacyKey(filepath.Join(t.TempDir(), "another"))
@@ -295,9 +320,12 @@ func TestTreatGoesOn(t *testing.T) {
 	const people = 250
 	var c store.Catalog
 	for range people {
-		c.Users = append(c.Users, store.User{ID: uuid.New(), Username: "ann", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}})
+		c.Users = append(c.Users, store.User{
+			ID: uuid.New(), Username: "ann", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization},
+		})
 	}
-	if refusals, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }}); err != nil || len(refusals) > 0 {
+	refusals, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }})
+	if err != nil || len(refusals) > 0 {
 		t.Fatal(err, refusals)
 	}
 	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); err != nil {

@@ -77,7 +77,9 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 	}
 	answer := TemplateInsights{Templates: x.of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated}
 	for i, w := range p.intervals {
-		answer.Intervals = append(answer.Intervals, Interval{w.Start, w.End, x.of(p.inInterval[i].templates.list()), p.count(p.inInterval[i])})
+		answer.Intervals = append(answer.Intervals, Interval{
+			w.Start, w.End, x.of(p.inInterval[i].templates.list()), p.count(p.inInterval[i]),
+		})
 	}
 	channels.fill(&answer, x, p.tallies())
 	return answer, nil

@@ -56,7 +56,8 @@ func (r records) eachOpen(f func(OpenRow) error) error {
 			}
 		}
 		return f(row)
-	}, r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected, r.bytes(&latencies))
+	}, r.id(&row.Template), &row.HalfHour, &row.Subject, (*uint8)(&row.Kind), r.bytes(&app), (*uint32)(&row.Minutes), &row.Connected,
+		r.bytes(&latencies))
 }
 
 func (postgresDialect) read(query *gorm.DB, f func(records) error) error {

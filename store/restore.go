@@ -53,7 +53,10 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 		return fmt.Errorf("it is not empty, its schema is version %d: name a new database", have)
 	}
 	if b.header.Schema > want {
-		return fmt.Errorf("%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, b.header.Schema, want)
+		return fmt.Errorf(
+			"%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema,
+			b.header.Schema, want,
+		)
 	}
 	p, err := s.provider()
 	if err != nil {

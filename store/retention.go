@@ -35,8 +35,10 @@ var ExpiredKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredCatalog, Expire
 // count must not fall. So a deleted workspace expires, with its agents and builds, when all workspaces with the same names are deleted
 // and beyond the horizon. A deleted user expires after the last workspace of the user.
 const (
-	oldWorkspaces = `deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM workspaces AS namesake WHERE namesake.owner_id = workspaces.owner_id
-		AND namesake.template_id = workspaces.template_id AND namesake.name = workspaces.name AND (namesake.deleted_at = 0 OR namesake.deleted_at >= ?))`
+	oldWorkspaces = `deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM workspaces AS namesake
+		WHERE namesake.owner_id = workspaces.owner_id
+		AND namesake.template_id = workspaces.template_id AND namesake.name = workspaces.name
+		AND (namesake.deleted_at = 0 OR namesake.deleted_at >= ?))`
 	oldUsers = `deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM workspaces WHERE owner_id = users.id)`
 	ofOld    = ` IN (SELECT id FROM users WHERE ` + oldUsers + `)`
 )
@@ -61,8 +63,14 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_open WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
 		// A fold that read the page before this statement finds another version and starts again.
-		{ExpiredLatency, h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`, []any{[]byte{}, day(h.Latency)}},
-		{ExpiredLatency, h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`, []any{day(h.Latency) * minute.HalfHoursPerDay}},
+		{
+			ExpiredLatency, h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
+			[]any{[]byte{}, day(h.Latency)},
+		},
+		{
+			ExpiredLatency, h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`,
+			[]any{day(h.Latency) * minute.HalfHoursPerDay},
+		},
 		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{usage, usage}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agents WHERE` + without("agents.workspace_id", "workspaces"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_states WHERE` + without("agent_states.agent_id", "agents"), nil},
@@ -71,17 +79,30 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredCatalog, h.Usage, `DELETE FROM subjects WHERE user_id` + ofOld, []any{usage}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{usage}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{usage}},
-		{ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, usage}},
+		{
+			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld,
+			[]any{access.KindUser, usage},
+		},
 		{ExpiredTokens, h.Usage, `DELETE FROM tokens WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, usage}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM users WHERE ` + oldUsers, []any{usage}},
 		// The newest change before the horizon stays: it tells the status at the horizon.
-		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE at < ? AND EXISTS (SELECT 1 FROM user_status_changes AS later
-			WHERE later.user_id = user_status_changes.user_id AND later.at > user_status_changes.at AND later.at < ?)`, []any{usage, usage}},
+		{
+			ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE at < ? AND EXISTS (SELECT 1 FROM user_status_changes AS later
+			WHERE later.user_id = user_status_changes.user_id AND later.at > user_status_changes.at AND later.at < ?)`,
+			[]any{usage, usage},
+		},
 		{ExpiredBuilds, h.Usage, `DELETE FROM builds WHERE` + without("builds.workspace_id", "workspaces"), nil},
 		{ExpiredBuilds, h.Usage, `UPDATE builds SET parameters = NULL WHERE parameters IS NOT NULL AND created_at < ?`, []any{usage}},
 		{ExpiredAudit, h.Audit, `DELETE FROM audit_events WHERE at < ?`, []any{audit}},
-		{ExpiredTokens, h.Audit, `DELETE FROM tokens WHERE expires_at > 0 AND expires_at < ? OR revoked_at > 0 AND revoked_at < ?`, []any{audit, audit}},
-		{ExpiredTokens, h.Audit, `DELETE FROM tokens WHERE created_at < ? AND principal_kind = ? AND` + without("tokens.principal_id", "agents"), []any{audit, access.KindAgent}},
+		{
+			ExpiredTokens, h.Audit, `DELETE FROM tokens WHERE expires_at > 0 AND expires_at < ? OR revoked_at > 0 AND revoked_at < ?`,
+			[]any{audit, audit},
+		},
+		{
+			ExpiredTokens, h.Audit,
+			`DELETE FROM tokens WHERE created_at < ? AND principal_kind = ? AND` + without("tokens.principal_id", "agents"),
+			[]any{audit, access.KindAgent},
+		},
 	} {
 		if statement.before.IsZero() {
 			continue

@@ -65,7 +65,8 @@ func TestRetentionLeavesNothing(t *testing.T) {
 				t.Errorf("beyond the retention of %s (-want +got):\n%s", gone, diff)
 			}
 			data, err := c.MyData(t.Context(), c.Users[1])
-			if err != nil || len(data.Usage) != 0 || len(data.Latency) != 0 || len(data.StatusChanges) != 1 || len(data.Builds) != 1 || len(data.Builds[0].Parameters) != 0 {
+			if err != nil || len(data.Usage) != 0 || len(data.Latency) != 0 || len(data.StatusChanges) != 1 || len(data.Builds) != 1 ||
+				len(data.Builds[0].Parameters) != 0 {
 				t.Errorf("of who is there: %+v, %v", data, err)
 			}
 			tokens, err := c.Tokens(t.Context())
@@ -77,7 +78,8 @@ func TestRetentionLeavesNothing(t *testing.T) {
 					t.Errorf("a token of who is gone: %+v", token)
 				}
 			}
-			if n, err := c.Expire(t.Context(), store.Horizons{Usage: day(1), Latency: day(1), Audit: day(1)}); err != nil || n[store.ExpiredCatalog]+n[store.ExpiredBuilds]+n[store.ExpiredUsage] != 0 {
+			n, err := c.Expire(t.Context(), store.Horizons{Usage: day(1), Latency: day(1), Audit: day(1)})
+			if err != nil || n[store.ExpiredCatalog]+n[store.ExpiredBuilds]+n[store.ExpiredUsage] != 0 {
 				t.Errorf("again: %v, %v", n, err)
 			}
 		})

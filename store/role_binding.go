@@ -60,7 +60,9 @@ var errDry = errors.New("dry run")
 // SyncRoles makes the bindings of a source those that it has now, and returns how many it gave and took. Of those that it had
 // before it takes none that covers does not want; what was granted here stays, and who was erased gets none. A dry run changes
 // nothing. The error names the field of a binding that does not fit its role.
-func (s *Store) SyncRoles(ctx context.Context, source string, bindings []RoleBinding, covers func(RoleBinding) bool, dry bool) (given, taken int, err error) {
+func (s *Store) SyncRoles(
+	ctx context.Context, source string, bindings []RoleBinding, covers func(RoleBinding) bool, dry bool,
+) (given, taken int, err error) {
 	type key struct {
 		kind                   access.Kind
 		principal              uuid.UUID

@@ -24,8 +24,10 @@ func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end 
 		TemplateID uuid.UUID
 		Micros     int64
 	}
-	err = s.reads.WithContext(ctx).Raw(`SELECT template_id, CAST(SUM(CASE WHEN ended < ? THEN ended ELSE ? END - CASE WHEN began > ? THEN began ELSE ? END) AS bigint) AS micros
-		FROM (SELECT builds.template_id, builds.transition, CASE WHEN builds.finished_at > 0 THEN builds.finished_at ELSE builds.created_at END AS began,
+	err = s.reads.WithContext(ctx).Raw(`SELECT template_id,
+		CAST(SUM(CASE WHEN ended < ? THEN ended ELSE ? END - CASE WHEN began > ? THEN began ELSE ? END) AS bigint) AS micros
+		FROM (SELECT builds.template_id, builds.transition, CASE WHEN builds.finished_at > 0 THEN builds.finished_at ELSE builds.created_at
+		END AS began,
 				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
 					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number), NULLIF(workspaces.deleted_at, 0), ?) AS ended
 			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id WHERE `+condition+`) AS runs

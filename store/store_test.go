@@ -105,7 +105,9 @@ func TestDirectoryLooksForManyAtOnce(t *testing.T) {
 			for range 1500 {
 				owner, workspace := uuid.New(), uuid.New()
 				c.Users = append(c.Users, store.User{ID: owner, Username: owner.String()})
-				c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: owner, TemplateID: f.Templates[0], Name: "main"})
+				c.Workspaces = append(c.Workspaces, store.Workspace{
+					ID: workspace, OwnerID: owner, TemplateID: f.Templates[0], Name: "main",
+				})
 				c.Agents = append(c.Agents, store.Agent{ID: uuid.New(), WorkspaceID: workspace, Name: "main"})
 			}
 			if _, err := f.ApplyCatalog(t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }}); err != nil {

@@ -95,7 +95,9 @@ func (f factReader) workspaces(start, end time.Time) error {
 		TemplateID uuid.UUID
 		Workspaces int64
 	}
-	if err := f.db.Raw(`SELECT template_id, COUNT(*) AS workspaces FROM workspaces WHERE `+condition+` GROUP BY template_id`, args...).Scan(&found).Error; err != nil {
+	if err := f.db.Raw(
+		`SELECT template_id, COUNT(*) AS workspaces FROM workspaces WHERE `+condition+` GROUP BY template_id`, args...,
+	).Scan(&found).Error; err != nil {
 		return err
 	}
 	for _, w := range found {
@@ -125,7 +127,8 @@ func (f factReader) agents(start, online time.Time) error {
 	}
 	for _, a := range found {
 		to := f.of(a.TemplateID)
-		to.Agents, to.AgentsOnline, to.AgentsLegacy, to.AgentsRelayed, to.AgentsWithPeers = a.Agents, a.AgentsOnline, a.AgentsLegacy, a.AgentsRelayed, a.AgentsWithPeers
+		to.Agents, to.AgentsOnline, to.AgentsLegacy, to.AgentsRelayed, to.AgentsWithPeers = a.Agents, a.AgentsOnline, a.AgentsLegacy,
+			a.AgentsRelayed, a.AgentsWithPeers
 		to.Region, to.NewestAgent, to.NewestConnection, to.NewestReport = a.Region, a.NewestAgent, a.NewestConnection, a.NewestReport
 	}
 	return nil
@@ -134,8 +137,8 @@ func (f factReader) agents(start, online time.Time) error {
 func (f factReader) builds(start, end time.Time) error {
 	condition, args := f.x.where("1 = 1")
 	var found []TemplateFacts
-	err := f.db.Raw(`SELECT template_id, COUNT(*) AS builds, SUM(CASE WHEN created_at >= ? AND created_at < ? THEN 1 ELSE 0 END) AS builds_in_window,
-			MIN(created_at) AS first_build, MAX(created_at) AS last_build
+	err := f.db.Raw(`SELECT template_id, COUNT(*) AS builds, SUM(CASE WHEN created_at >= ? AND created_at < ? THEN 1 ELSE 0 END) AS
+			builds_in_window, MIN(created_at) AS first_build, MAX(created_at) AS last_build
 		FROM builds WHERE `+condition+` GROUP BY template_id`, append([]any{At(start), At(end)}, args...)...).Scan(&found).Error
 	if err != nil {
 		return err
@@ -154,7 +157,10 @@ func (f factReader) usage() error {
 		unit                 time.Duration
 	}{
 		{`SELECT template_id, MIN(day) AS first, MAX(day) AS last FROM usage_day`, "length(usage) > 0", 24 * time.Hour},
-		{`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_open`, "kind NOT IN (2, 3)", minute.MinutesPerHalfHour * time.Minute},
+		{
+			`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_open`, "kind NOT IN (2, 3)",
+			minute.MinutesPerHalfHour * time.Minute,
+		},
 	} {
 		condition, args := f.x.where(in.condition)
 		var found []struct {

@@ -74,7 +74,9 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	answer := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated}
+	answer := TemplateInsights{
+		Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
+	}
 	channels.fill(&answer, x, tally.Channels)
 	answer.Unused = channels.unused(x, tally.Channels)
 	return answer, nil

@@ -65,9 +65,10 @@ func (s *Store) Use(ctx context.Context, scope access.Scope, w minute.Window, de
 func (s *Store) templateUses(ctx context.Context, x templateIndex) ([]TemplateUse, error) {
 	condition, args := x.whereColumn("templates.id", "1 = 1")
 	var found []TemplateUse
-	err := s.reads.WithContext(ctx).Raw(`SELECT templates.id, templates.name, templates.display_name, templates.deleted_at <> 0 AS deleted, COALESCE(living.workspaces, 0) AS workspaces
-		FROM templates LEFT JOIN (SELECT template_id, COUNT(*) AS workspaces FROM workspaces WHERE deleted_at = 0 GROUP BY template_id) AS living
-			ON living.template_id = templates.id
+	err := s.reads.WithContext(ctx).Raw(`SELECT templates.id, templates.name, templates.display_name, templates.deleted_at <> 0 AS deleted,
+		COALESCE(living.workspaces, 0) AS workspaces
+		FROM templates LEFT JOIN (SELECT template_id, COUNT(*) AS workspaces FROM workspaces WHERE deleted_at = 0 GROUP BY template_id) AS
+		living ON living.template_id = templates.id
 		WHERE `+condition+` ORDER BY templates.id`, args...).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("read templates: %w", err)

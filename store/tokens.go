@@ -103,7 +103,10 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	if !token.Verify(found.Hash) || expired || !found.RevokedAt.IsZero() {
 		return access.Principal{}, ErrUnauthenticated
 	}
-	p := access.Principal{Kind: found.PrincipalKind, ID: found.PrincipalID, Name: found.Name, Token: found.ID, Until: found.ExpiresAt.Time, Once: found.Purpose == PurposeSignIn}
+	p := access.Principal{
+		Kind: found.PrincipalKind, ID: found.PrincipalID, Name: found.Name, Token: found.ID, Until: found.ExpiresAt.Time,
+		Once: found.Purpose == PurposeSignIn,
+	}
 	switch p.Kind {
 	case access.KindAgent:
 		err = s.agentPrincipal(ctx, &p)
@@ -125,7 +128,9 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 
 // spendToken ends a token with its first use. Of several uses at the same time one is the first.
 func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error {
-	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{"revoked_at": At(now), "last_used_at": At(now)})
+	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{
+		"revoked_at": At(now), "last_used_at": At(now),
+	})
 	if tx.Error != nil {
 		return fmt.Errorf("spend token: %w", tx.Error)
 	}
@@ -139,7 +144,9 @@ func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error 
 func (s *Store) TouchTokens(ctx context.Context, ids []string) error {
 	now := s.clock()
 	for batch := range slices.Chunk(ids, readBatch) {
-		err := s.writes.WithContext(ctx).Model(&Token{}).Where("id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute))).Update("last_used_at", At(now)).Error
+		err := s.writes.WithContext(ctx).Model(&Token{}).Where(
+			"id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute)),
+		).Update("last_used_at", At(now)).Error
 		if err != nil {
 			return fmt.Errorf("note use of tokens: %w", err)
 		}
@@ -215,7 +222,8 @@ func (s *Store) ValidAgentTokens(ctx context.Context, ids []string) (map[string]
 	for batch := range slices.Chunk(ids, readBatch) {
 		var found []string
 		err := s.lookups.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
-			WHERE tokens.id IN ? AND tokens.principal_kind = ? AND tokens.revoked_at = 0 AND (tokens.expires_at = 0 OR tokens.expires_at > ?) AND agents.deleted_at = 0`,
+			WHERE tokens.id IN ? AND tokens.principal_kind = ? AND tokens.revoked_at = 0
+			AND (tokens.expires_at = 0 OR tokens.expires_at > ?) AND agents.deleted_at = 0`,
 			batch, access.KindAgent, At(s.clock())).Scan(&found).Error
 		if err != nil {
 			return nil, fmt.Errorf("check tokens of agents: %w", err)

@@ -118,7 +118,9 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 	}
 	for where, hashes := range map[string][]string{s.key.listFile(): listed, s.String(): kept} {
 		if len(hashes) > 0 && !slices.Contains(hashes, s.key.tombstone(uuid.Nil)) {
-			return fmt.Errorf("%s has tombstones of erased users that were made with another privacy key than that in %s", where, s.key.file)
+			return fmt.Errorf(
+				"%s has tombstones of erased users that were made with another privacy key than that in %s", where, s.key.file,
+			)
 		}
 	}
 	if err := s.key.list(kept); err != nil {

@@ -33,7 +33,9 @@ func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error)
 		pick(&fresh.Versions, c.Versions)(unstored(tx, "id", kept.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
 		pick(&fresh.Users, c.Users)(unstored(tx, "id", kept.Users, func(x User) uuid.UUID { return x.ID })),
 		pick(&fresh.Groups, c.Groups)(unstoredGroups(tx, kept.Groups)),
-		pick(&fresh.Workspaces, c.Workspaces)(unstored(tx.Omit("changed_at"), "id", kept.Workspaces, func(x Workspace) uuid.UUID { return x.ID })),
+		pick(&fresh.Workspaces, c.Workspaces)(
+			unstored(tx.Omit("changed_at"), "id", kept.Workspaces, func(x Workspace) uuid.UUID { return x.ID }),
+		),
 		pick(&fresh.Agents, c.Agents)(unstored(tx, "id", kept.Agents, func(x Agent) uuid.UUID { return x.ID })),
 		pick(&fresh.Apps, c.Apps)(unstored(tx, "agent_id", kept.Apps, func(x App) uuid.UUID { return x.AgentID })),
 	)
@@ -168,7 +170,9 @@ func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
 			GroupID uuid.UUID
 			Members int
 		}
-		if err := tx.Model(&GroupMember{}).Select("group_id, COUNT(*) AS members").Where("group_id IN ?", ids).Group("group_id").Scan(&counts).Error; err != nil {
+		if err := tx.Model(&GroupMember{}).Select(
+			"group_id, COUNT(*) AS members",
+		).Where("group_id IN ?", ids).Group("group_id").Scan(&counts).Error; err != nil {
 			return nil, err
 		}
 		for _, c := range counts {
@@ -298,7 +302,9 @@ func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 			known[key{at, r.App}], measured[at] = r, true
 		}
 	}
-	from, _ := slices.BinarySearchFunc(k.rows, day*minute.HalfHoursPerDay, func(r OpenRow, first int32) int { return int(r.HalfHour - first) })
+	from, _ := slices.BinarySearchFunc(k.rows, day*minute.HalfHoursPerDay, func(r OpenRow, first int32) int {
+		return int(r.HalfHour - first)
+	})
 	for i := from; i < len(k.rows) && k.rows[i].HalfHour < (day+1)*minute.HalfHoursPerDay; i++ {
 		r := k.rows[i]
 		at := place{k.index.numbers[r.Template], r.Subject, r.HalfHour, r.Kind}

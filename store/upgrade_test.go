@@ -18,7 +18,10 @@ import (
 // The files are dumps of databases that an early program, whose schema had version 1, filled with reports and folded. These
 // are its tokens of an owner and its answers.
 var (
-	earlyTokens  = map[string]string{"sqlite": "tia_kkufml27ec_zb5vh3vnqnt3fblgkoyp5qkajccl6k2a2mhsrdlmdllpxfhikqea", "postgres": "tia_22bnpfj5t6_k7tlxsnmeg5oagakkyydcqwiyer5skp7ebxs7yzebhlvwfvoz3lg"}
+	earlyTokens = map[string]string{
+		"sqlite":   "tia_kkufml27ec_zb5vh3vnqnt3fblgkoyp5qkajccl6k2a2mhsrdlmdllpxfhikqea",
+		"postgres": "tia_22bnpfj5t6_k7tlxsnmeg5oagakkyydcqwiyer5skp7ebxs7yzebhlvwfvoz3lg",
+	}
 	earlyMinutes = map[string]int64{"user0": 5, "user2": 3, "user1": 2}
 	earlyLatency = store.Latency{P50: 18.630173586247516, P95: 22.678694874853218, Samples: 2} // of user0; the others have none
 )

@@ -37,7 +37,9 @@ var (
 
 // eachDay calls f for every UTC day of the window, in order, with all that is known of it. It reads the rows of the present
 // first and the pages after: a fold between the two shows the same bits twice, which is once.
-func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.Window, of tables[T], f func(day int32, sources []minute.Source[T]) error) error {
+func eachDay[T table](
+	ctx context.Context, s *Store, x templateIndex, w minute.Window, of tables[T], f func(day int32, sources []minute.Source[T]) error,
+) error {
 	first, last := w.Days()
 	if first > last || len(x.ids) == 0 {
 		return nil
@@ -68,7 +70,9 @@ func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.W
 	}
 	if len(missing) > 0 {
 		condition, args := x.where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
-		query := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...)
+		query := s.reads.WithContext(ctx).Raw(
+			`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
+		)
 		err = s.dialect.read(query, func(r records) error {
 			var key pageKey
 			var page []byte
@@ -98,9 +102,13 @@ func eachDay[T table](ctx context.Context, s *Store, x templateIndex, w minute.W
 }
 
 // cachedDays returns the days of which all pages are in the cache, and in order those of which some are missing.
-func cachedDays[T table](ctx context.Context, s *Store, x templateIndex, first, last int32, of tables[T]) (cached map[int32][]minute.Source[T], missing []int32, err error) {
+func cachedDays[T table](
+	ctx context.Context, s *Store, x templateIndex, first, last int32, of tables[T],
+) (cached map[int32][]minute.Source[T], missing []int32, err error) {
 	condition, args := x.where("day >= ? AND day <= ?", first, last)
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT template_id, day, version FROM usage_day WHERE `+condition+` ORDER BY day`, args...).Rows()
+	rows, err := s.reads.WithContext(ctx).Raw(
+		`SELECT template_id, day, version FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
+	).Rows()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -182,7 +190,9 @@ func (of tables[T]) join(day int32, pages []minute.Source[T], open map[int][]min
 }
 
 // count runs one counting pass over the usage of a window.
-func (s *Store) count(ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf, details ...minute.Detail) (minute.Tally, error) {
+func (s *Store) count(
+	ctx context.Context, x templateIndex, w minute.Window, channelOf minute.ChannelOf, details ...minute.Detail,
+) (minute.Tally, error) {
 	counter := minute.NewCounter(w, len(x.ids), channelOf, details...)
 	if err := eachDay(ctx, s, x, w, usageTables, counter.Add); err != nil {
 		return minute.Tally{}, err

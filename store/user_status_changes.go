@@ -32,7 +32,8 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 			if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
 				return err
 			}
-			err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = ? ORDER BY at DESC LIMIT 1) WHERE id = ?`,
+			err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = ? ORDER BY at DESC LIMIT 1)
+				WHERE id = ?`,
 				c.UserID, c.UserID).Error
 			if err != nil {
 				return err
@@ -58,12 +59,15 @@ type userStatus struct {
 // StatusCounts counts the users with each status as of several moments, ascending; a change at a moment counts. A status
 // that no user had before the end is absent. Users whose organizations includes does not want, system users and users
 // without any change do not count, deleted users count until they were deleted.
-func (s *Store) StatusCounts(ctx context.Context, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool) (map[string][]int64, error) {
+func (s *Store) StatusCounts(
+	ctx context.Context, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool,
+) (map[string][]int64, error) {
 	var changes []userStatus
 	err := s.reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
 			users.organization_ids, users.deleted_at
 		FROM user_status_changes JOIN users ON users.id = user_status_changes.user_id
-		WHERE users.kind <> 'system' AND user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`, At(end)).Scan(&changes).Error
+		WHERE users.kind <> 'system' AND user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`,
+		At(end)).Scan(&changes).Error
 	if err != nil {
 		return nil, fmt.Errorf("read status changes: %w", err)
 	}

@@ -26,10 +26,15 @@ func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time
 	if err != nil {
 		return nil, err
 	}
-	condition, args := x.whereColumn("workspaces.template_id", "workspaces.deleted_at = 0 AND workspaces.created_at < ? AND users.deleted_at = 0 AND users.kind = 'human'", At(before))
+	condition, args := x.whereColumn(
+		"workspaces.template_id",
+		"workspaces.deleted_at = 0 AND workspaces.created_at < ? AND users.deleted_at = 0 AND users.kind = 'human'", At(before),
+	)
 	rows, err := s.reads.WithContext(ctx).Raw(`SELECT users.id, users.username, users.avatar_url, workspaces.template_id, COUNT(*)
 		FROM workspaces JOIN users ON users.id = workspaces.owner_id
-		WHERE `+condition+` GROUP BY users.id, users.username, users.avatar_url, workspaces.template_id ORDER BY users.id, workspaces.template_id`, args...).Rows()
+		WHERE `+condition+
+		` GROUP BY users.id, users.username, users.avatar_url, workspaces.template_id ORDER BY users.id, workspaces.template_id`,
+		args...).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read owners of workspaces: %w", err)
 	}

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 func TestRun(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	srv := servertest.Run(t, f.Database, storetest.Now, func(o *server.Options) { o.IngestMaxAhead = 100 * 365 * 24 * time.Hour }) // the agent's clock is the machine's
+	// the agent's clock is the machine's
+	srv := servertest.Run(t, f.Database, storetest.Now, func(o *server.Options) { o.IngestMaxAhead = 100 * 365 * 24 * time.Hour })
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindAgent, PrincipalID: f.Agents[0][0]}})
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,8 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	d := &demo{store: s, console: c, interval: f.ReportInterval}
 	config := server.Options{
 		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true, CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true,
+		CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
 	}
 	if f.From != "" {
 		return d.showCoder(ctx, f.From, config)
@@ -103,10 +104,13 @@ type demo struct {
 func (d *demo) start(ctx context.Context, conn *grpc.ClientConn, srv *server.Server) error {
 	fmt.Fprintln(d.console.out, "Loading a company of 150 people in 200 workspaces with a month behind it ...")
 	var err error
-	if d.controlPlane, err = d.token(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleControlPlane}); err != nil {
+	if d.controlPlane, err = d.token(ctx, store.RoleBinding{
+		PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleControlPlane,
+	}); err != nil {
 		return err
 	}
-	if d.proxy, err = d.token(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleProxy}); err != nil {
+	d.proxy, err = d.token(ctx, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleProxy})
+	if err != nil {
 		return err
 	}
 	if err := d.company.Load(ctx, conn, d.controlPlane); err != nil {
@@ -154,7 +158,8 @@ func (d *demo) welcome(ctx context.Context, srv *server.Server) error {
 	d.owner = tokens[0]
 	// It is behind the #, where no server and no log sees it, and good for one sign-in.
 	link, err := d.issue(ctx, store.Token{
-		Name: "demo sign-in", PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(people[0].GetId()), Purpose: store.PurposeSignIn, ExpiresAt: store.At(time.Now().Add(12 * time.Hour)),
+		Name: "demo sign-in", PrincipalKind: access.KindUser, PrincipalID: uuid.MustParse(people[0].GetId()), Purpose: store.PurposeSignIn,
+		ExpiresAt: store.At(time.Now().Add(12 * time.Hour)),
 	})
 	if err != nil {
 		return err

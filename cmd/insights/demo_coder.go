@@ -45,7 +45,8 @@ func (d *demo) showCoder(ctx context.Context, url string, config server.Options)
 			return err
 		}
 		link, err := d.issue(ctx, store.Token{
-			Name: "demo sign-in", PrincipalKind: owner.PrincipalKind, PrincipalID: owner.PrincipalID, Purpose: store.PurposeSignIn, ExpiresAt: store.At(time.Now().Add(12 * time.Hour)),
+			Name: "demo sign-in", PrincipalKind: owner.PrincipalKind, PrincipalID: owner.PrincipalID, Purpose: store.PurposeSignIn,
+			ExpiresAt: store.At(time.Now().Add(12 * time.Hour)),
 		})
 		if err != nil {
 			return err

@@ -75,7 +75,9 @@ func runDocument(t *testing.T, name, folder string, replace []string, environmen
 		t.Fatal(err)
 	}
 	http, grpc, prometheus := storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t)
-	moved := strings.NewReplacer(append(replace, "127.0.0.1:8080", http, "127.0.0.1:9090", grpc, "127.0.0.1:2112", prometheus)...).Replace(string(text))
+	moved := strings.NewReplacer(
+		append(replace, "127.0.0.1:8080", http, "127.0.0.1:9090", grpc, "127.0.0.1:2112", prometheus)...,
+	).Replace(string(text))
 	document := filepath.Join(t.TempDir(), name+".md")
 	if err := os.WriteFile(document, []byte(moved), 0o600); err != nil {
 		t.Fatal(err)
@@ -170,7 +172,9 @@ func sameJSON() int {
 }
 
 // varying is what differs from one answer to the next: times, ids that the server chooses and secrets.
-var varying = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tia_\w+|\w{10}|…)$`)
+var varying = regexp.MustCompile(
+	`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tia_\w+|\w{10}|…)$`,
+)
 
 // alike is whether an answer is what an example shows, but for what varies, of which only the form counts, and text that ends
 // with an ellipsis there.
@@ -205,9 +209,14 @@ func alike(got, want any) bool {
 func TestAlike(t *testing.T) {
 	t.Parallel()
 	for want, answers := range map[string]map[string]bool{
-		`{"a": 1, "at": "2026-11-20T00:00:00Z"}`: {`{"a": 1, "at": "2020-01-01T12:00:00.5+01:00"}`: true, `{"a": 2, "at": "2026-11-20T00:00:00Z"}`: false, `{"a": 1}`: false, `{"a": 1, "at": "now"}`: false, `{"a": 1, "at": "2026-11-20T00:00:00Z", "b": 1}`: false},
-		`["a", "said by…"]`:                      {`["a", "said by ada"]`: true, `["a"]`: false, `["b", "said by ada"]`: false, `["a", "said to ada"]`: false, `{}`: false},
-		`{"a": []}`:                              {`{"a": []}`: true, `{"a": null}`: false, `{"a": [1]}`: false},
+		`{"a": 1, "at": "2026-11-20T00:00:00Z"}`: {
+			`{"a": 1, "at": "2020-01-01T12:00:00.5+01:00"}`: true, `{"a": 2, "at": "2026-11-20T00:00:00Z"}`: false, `{"a": 1}`: false,
+			`{"a": 1, "at": "now"}`: false, `{"a": 1, "at": "2026-11-20T00:00:00Z", "b": 1}`: false,
+		},
+		`["a", "said by…"]`: {
+			`["a", "said by ada"]`: true, `["a"]`: false, `["b", "said by ada"]`: false, `["a", "said to ada"]`: false, `{}`: false,
+		},
+		`{"a": []}`: {`{"a": []}`: true, `{"a": null}`: false, `{"a": [1]}`: false},
 	} {
 		for answer, like := range answers {
 			var w, a any

@@ -91,7 +91,10 @@ func (f grantListCommand) Run(ctx context.Context, c console) (err error) {
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKIND\tPRINCIPAL\tROLE\tORGANIZATION\tTEMPLATE\tGRANTED")
 	for _, b := range bindings {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, b.PrincipalKind, b.PrincipalID, b.Role, showID(b.OrganizationID), showID(b.TemplateID), showTime(b.CreatedAt))
+		fmt.Fprintf(
+			w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, b.PrincipalKind, b.PrincipalID, b.Role, showID(b.OrganizationID), showID(b.TemplateID),
+			showTime(b.CreatedAt),
+		)
 	}
 	return w.Flush()
 }

@@ -26,7 +26,8 @@ func TestGrantsAndTokens(t *testing.T) {
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	database := "--database=" + f.Database
 	first := must(t, "token", "first", database)
-	if code, out, errs := command(t, nil, "token", "first", database); code != exitError || out != "" || !strings.Contains(errs, "an owner already") {
+	if code, out, errs := command(t, nil, "token", "first", database); code != exitError || out != "" ||
+		!strings.Contains(errs, "an owner already") {
 		t.Errorf("the first token again: code %d, %q, %q", code, out, errs)
 	}
 	user, organization := f.Users[0].String(), f.Organization.String()

@@ -52,7 +52,9 @@ func TestImportCoder(t *testing.T) {
 		{"an organization that is not there", []string{"--organization=other"}, exitError, `no organization "other"`},
 		{"a dry run that follows", []string{"--dry-run", "--follow"}, exitUsage, "choose one"},
 	} {
-		code, out, errs := command(t, []string{"INSIGHTS_IMPORT_FROM=" + from}, append([]string{"import", "coder", to, "--from=" + from}, c.args...)...)
+		code, out, errs := command(
+			t, []string{"INSIGHTS_IMPORT_FROM=" + from}, append([]string{"import", "coder", to, "--from=" + from}, c.args...)...,
+		)
 		if code != c.code || !strings.Contains(out+errs, c.says) || strings.Contains(out+errs, "correct-horse-battery") {
 			t.Errorf("%s: %d\n%s%s", c.name, code, out, errs)
 		}
@@ -60,7 +62,8 @@ func TestImportCoder(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `UPDATE schema_migrations SET version = 9000`); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := command(t, nil, "import", "coder", to, "--from="+from); code != exitError || !strings.Contains(errs, "version 9000 is not supported") {
+	code, _, errs := command(t, nil, "import", "coder", to, "--from="+from)
+	if code != exitError || !strings.Contains(errs, "version 9000 is not supported") {
 		t.Errorf("a schema of the future: %d %s", code, errs)
 	}
 	if code, _, errs := command(t, nil, "import", "coder", to); code != exitUsage || !strings.Contains(errs, "--from") {

@@ -85,7 +85,10 @@ func run(ctx context.Context, args, environment []string, stdout, stderr io.Writ
 	}()
 	parser, err := kong.New(&commandLine{},
 		kong.Name("insights"),
-		kong.Description("Shows who uses your workspace templates, with what, how long and how fast.\n\nEvery flag can be set by the environment variable beside it; the flag wins."),
+		kong.Description(
+			"Shows who uses your workspace templates, with what, how long and how fast.\n\n"+
+				"Every flag can be set by the environment variable beside it; the flag wins.",
+		),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr, environment}),

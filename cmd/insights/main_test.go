@@ -43,41 +43,72 @@ func TestCommandLine(t *testing.T) {
 		code              int
 		out, err          string
 	}{
-		"help":                     {args: []string{"--help"}, out: "token create"},
-		"help of serve":            {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
-		"version":                  {args: []string{"version"}, out: "insights "},
-		"nothing":                  {code: exitUsage, err: "serve"},
-		"unknown command":          {args: []string{"fly"}, code: exitUsage, err: "fly"},
-		"unknown variable":         {args: []string{"version"}, environment: []string{"INSIGHTS_COLOUR=x"}, code: exitUsage, err: "INSIGHTS_COLOUR"},
-		"migrate again":            {args: []string{"migrate", database}},
-		"database":                 {args: []string{"migrate", "--database=oracle:x"}, code: exitError, err: "sqlite:FILE"},
-		"neither agent nor role":   {args: []string{"token", "create", database}, code: exitUsage, err: "--role"},
-		"unknown role":             {args: []string{"token", "create", database, "--role=king"}, code: exitUsage, err: "king"},
-		"role without its scope":   {args: []string{"token", "create", database, "--role=organization-admin"}, code: exitUsage, err: "organization"},
-		"unknown agent":            {args: []string{"token", "create", database, "--agent=" + uuid.NewString()}, code: exitError, err: "does not exist"},
-		"no id":                    {args: []string{"token", "create", database, "--agent=x"}, code: exitUsage, err: "--agent"},
-		"unknown token":            {args: []string{"token", "revoke", database, "nothing"}, code: exitError, err: "does not exist"},
-		"beyond loopback":          {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
-		"scrapes beyond loopback":  {args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure"},
-		"token file that is gone":  {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
-		"privacy key is gone":      {args: []string{"serve", database, "--privacy-key-file=/gone"}, code: exitError, err: "read privacy key: open /gone"},
-		"client secret is gone":    {args: []string{"serve", database, "--oidc-client-secret-file=/gone"}, code: exitError, err: "read --oidc-client-secret-file: open /gone"},
+		"help":            {args: []string{"--help"}, out: "token create"},
+		"help of serve":   {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
+		"version":         {args: []string{"version"}, out: "insights "},
+		"nothing":         {code: exitUsage, err: "serve"},
+		"unknown command": {args: []string{"fly"}, code: exitUsage, err: "fly"},
+		"unknown variable": {
+			args: []string{"version"}, environment: []string{"INSIGHTS_COLOUR=x"}, code: exitUsage, err: "INSIGHTS_COLOUR",
+		},
+		"migrate again":          {args: []string{"migrate", database}},
+		"database":               {args: []string{"migrate", "--database=oracle:x"}, code: exitError, err: "sqlite:FILE"},
+		"neither agent nor role": {args: []string{"token", "create", database}, code: exitUsage, err: "--role"},
+		"unknown role":           {args: []string{"token", "create", database, "--role=king"}, code: exitUsage, err: "king"},
+		"role without its scope": {
+			args: []string{"token", "create", database, "--role=organization-admin"}, code: exitUsage, err: "organization",
+		},
+		"unknown agent": {
+			args: []string{"token", "create", database, "--agent=" + uuid.NewString()}, code: exitError, err: "does not exist",
+		},
+		"no id":           {args: []string{"token", "create", database, "--agent=x"}, code: exitUsage, err: "--agent"},
+		"unknown token":   {args: []string{"token", "revoke", database, "nothing"}, code: exitError, err: "does not exist"},
+		"beyond loopback": {args: []string{"serve", database, "--http-address=0.0.0.0:0"}, code: exitUsage, err: "--insecure"},
+		"scrapes beyond loopback": {
+			args: []string{"serve", database, "--prometheus-address=:0"}, code: exitUsage, err: "--prometheus-token-file, or --insecure",
+		},
+		"token file that is gone": {args: []string{"serve", database, "--prometheus-token-file=/gone"}, code: exitError, err: "/gone"},
+		"privacy key is gone": {
+			args: []string{"serve", database, "--privacy-key-file=/gone"}, code: exitError, err: "read privacy key: open /gone",
+		},
+		"client secret is gone": {
+			args: []string{"serve", database, "--oidc-client-secret-file=/gone"}, code: exitError,
+			err: "read --oidc-client-secret-file: open /gone",
+		},
 		"external URL with a path": {args: []string{"serve", database, "--external-url=https://a/b"}, code: exitError, err: "external URL"},
-		"token file without one":   {args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty"},
-		"profiles beyond loopback": {args: []string{"serve", database, "--insecure", "--pprof-address=0.0.0.0:0"}, code: exitUsage, err: "--pprof-address"},
-		"Coder in the clear":       {args: []string{"serve", database, "--auth-coder-url=http://coder.example.com"}, code: exitError, err: "must be https"},
-		"half of TLS":              {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
-		"certificate that is gone": {args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone"},
-		"aggregation of nothing":   {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError, err: "none stands alone"},
-		"aggregation by others":    {args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color"},
-		"negative budget":          {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
-		"unknown compatibility":    {args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat"},
-		"no token":                 {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
-		"no name of a parameter":   {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
-		"a parameter twice":        {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},
-		"no server":                {args: []string{"export", "apps", "--address=http://127.0.0.1:1"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitError, err: "ask the server"},
-		"unknown file format":      {args: []string{"export", "apps", "--format=xls"}, code: exitUsage, err: "parquet"},
-		"neither true nor false":   {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
+		"token file without one": {
+			args: []string{"serve", database, "--prometheus-token-file=/dev/null"}, code: exitError, err: "/dev/null is empty",
+		},
+		"profiles beyond loopback": {
+			args: []string{"serve", database, "--insecure", "--pprof-address=0.0.0.0:0"}, code: exitUsage, err: "--pprof-address",
+		},
+		"Coder in the clear": {
+			args: []string{"serve", database, "--auth-coder-url=http://coder.example.com"}, code: exitError, err: "must be https",
+		},
+		"half of TLS": {args: []string{"serve", database, "--tls-cert=x"}, code: exitUsage, err: "--tls-key"},
+		"certificate that is gone": {
+			args: []string{"serve", database, "--tls-cert=/gone", "--tls-key=/gone"}, code: exitError, err: "/gone",
+		},
+		"aggregation of nothing": {
+			args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by=none,username"}, code: exitError,
+			err: "none stands alone",
+		},
+		"aggregation by others": {
+			args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color",
+		},
+		"negative budget": {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
+		"unknown compatibility": {
+			args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat",
+		},
+		"no token":               {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
+		"no name of a parameter": {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
+		"a parameter twice":      {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},
+		"no server": {
+			args: []string{"export", "apps", "--address=http://127.0.0.1:1"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitError,
+			err: "ask the server",
+		},
+		"unknown file format":    {args: []string{"export", "apps", "--format=xls"}, code: exitUsage, err: "parquet"},
+		"neither true nor false": {args: []string{"serve", database, "--usage-stats", "maybe"}, code: exitUsage, err: "usage-stats"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -218,8 +249,13 @@ func TestServe(t *testing.T) {
 	if err := os.WriteFile(scrapes, []byte("for-scrapes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--prometheus-token-file="+scrapes, "--pprof-address=localhost:0")
-	at := p.wait(t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) pprof=(\S+) protection=none usage_stats=true`)
+	p := start(
+		t, "serve", database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0",
+		"--prometheus-token-file="+scrapes, "--pprof-address=localhost:0",
+	)
+	at := p.wait(
+		t, `msg=serving database="sqlite file .*new.db" grpc=\S+ http=(\S+) prometheus=(\S+) pprof=(\S+) protection=none usage_stats=true`,
+	)
 	code, token, errs := command(t, nil, "token", "create", database, "--role", "owner")
 	if code != exitOK || !regexp.MustCompile(`^tia_\w+\n$`).MatchString(token) {
 		t.Fatalf("token create: %d %q %s", code, token, errs)
@@ -249,11 +285,13 @@ func TestServe(t *testing.T) {
 		}
 	}
 	for secret, want := range map[string]int{"for-scrapes": http.StatusOK, token: http.StatusUnauthorized} {
-		if status, body := fetch(t, "http://"+at[1]+"/metrics", "Authorization", "Bearer "+secret); status != want || strings.Contains(body, "go_goroutines") != (want == http.StatusOK) {
+		status, body := fetch(t, "http://"+at[1]+"/metrics", "Authorization", "Bearer "+secret)
+		if status != want || strings.Contains(body, "go_goroutines") != (want == http.StatusOK) {
 			t.Errorf("metrics: %d, want %d: %s", status, want, body)
 		}
 	}
-	if status, body := get(t, "http://"+at[2]+"/debug/pprof/goroutine?debug=1", ""); status != http.StatusOK || !strings.Contains(body, "server.(*Server).Run") {
+	status, body := get(t, "http://"+at[2]+"/debug/pprof/goroutine?debug=1", "")
+	if status != http.StatusOK || !strings.Contains(body, "server.(*Server).Run") {
 		t.Errorf("profile: %d %.300s", status, body)
 	}
 	if status, _ := fetch(t, "http://"+at[1]+"/debug/pprof/", "Authorization", "Bearer for-scrapes"); status != http.StatusNotFound {
@@ -291,10 +329,12 @@ func checkReports(t *testing.T, address, owner, member string) {
 	if text, err := os.ReadFile(target); err != nil || !bytes.HasPrefix(text, []byte("PAR1")) || !bytes.HasSuffix(text, []byte("PAR1")) {
 		t.Errorf("exported file: %v, %d bytes", err, len(text))
 	}
-	if code, out, errs := ask(owner, "export", "daus", "tz_offset=2"); code != exitOK || !strings.HasPrefix(out, "date,amount,suppressed\r\n\"") || strings.Count(out, "\n") != 62 {
+	code, out, errs := ask(owner, "export", "daus", "tz_offset=2")
+	if code != exitOK || !strings.HasPrefix(out, "date,amount,suppressed\r\n\"") || strings.Count(out, "\n") != 62 {
 		t.Errorf("export: %d %s%s", code, out, errs)
 	}
-	if code, out, errs := ask(owner, "export", "apps", "-o", target); code != exitError || out != "" || !strings.Contains(errs, `"start_time" is required`) {
+	if code, out, errs := ask(owner, "export", "apps", "-o", target); code != exitError || out != "" ||
+		!strings.Contains(errs, `"start_time" is required`) {
 		t.Errorf("export without a window: %d %s%s", code, out, errs)
 	}
 	if left, err := os.ReadDir(filepath.Dir(target)); err != nil || len(left) != 1 {
@@ -309,7 +349,9 @@ func TestDemo(t *testing.T) {
 		t.Skip("takes half a minute: make test")
 	}
 	t.Parallel()
-	p := start(t, "demo", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s")
+	p := start(
+		t, "demo", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0", "--report-interval=1s",
+	)
 	page := p.wait(t, `page\s+(http://\S+)/#token=(tia_\S+)`)
 	metrics := p.wait(t, `metrics\s+(\S+)`)[0]
 	p.wait(t, `^Tokens$`)
@@ -331,7 +373,8 @@ func TestDemo(t *testing.T) {
 				Users       []map[string]any `json:"users"`
 			}
 		}
-		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || answer.Report.ActiveUsers+len(answer.Report.Users) == 0 {
+		err := json.Unmarshal([]byte(body), &answer)
+		if err != nil || status != http.StatusOK || answer.Report.ActiveUsers+len(answer.Report.Users) == 0 {
 			t.Errorf("%s: %d %v %.300s", found[1], status, err, body)
 		}
 		if status, body := get(t, found[1], member); status != http.StatusNotFound {
@@ -339,7 +382,8 @@ func TestDemo(t *testing.T) {
 		}
 		urls = append(urls, found[1])
 	}
-	if status, _ := get(t, strings.Replace(urls[0], "/templates?", "/user-activity?interval=day&", 1), owner); status != http.StatusBadRequest {
+	status, _ := get(t, strings.Replace(urls[0], "/templates?", "/user-activity?interval=day&", 1), owner)
+	if status != http.StatusBadRequest {
 		t.Errorf("a question with a parameter that it does not know: %d", status)
 	}
 	checkReports(t, page[0], owner, member)

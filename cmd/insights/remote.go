@@ -67,7 +67,8 @@ func (f remoteFlags) ask(ctx context.Context, c console, path string, query url.
 		return nil, usageError(fmt.Sprintf("--address: %v", err))
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	client := http.Client{Timeout: maxWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // the token is for this address
+	// the token is for this address
+	client := http.Client{Timeout: maxWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask the server: %w", err)

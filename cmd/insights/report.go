@@ -18,7 +18,9 @@ import (
 const reportDays = 28
 
 // printReport asks for a report and prints it as a page of text.
-func printReport[A proto.Message](ctx context.Context, c console, f remoteFlags, name string, answer A, page func(w io.Writer, answer A)) error {
+func printReport[A proto.Message](
+	ctx context.Context, c console, f remoteFlags, name string, answer A, page func(w io.Writer, answer A),
+) error {
 	query, err := f.query()
 	if err != nil {
 		return err
@@ -61,7 +63,9 @@ const busiestHours = 5
 
 func printCapacity(w io.Writer, answer *insightsv1.GetCapacityReportResponse) {
 	r := answer.GetReport()
-	fmt.Fprintf(w, "%s to %s: %d people were active, at most %d at once.\n", r.GetStartTime(), r.GetEndTime(), r.GetActiveUsers(), r.GetPeakUsers())
+	fmt.Fprintf(
+		w, "%s to %s: %d people were active, at most %d at once.\n", r.GetStartTime(), r.GetEndTime(), r.GetActiveUsers(), r.GetPeakUsers(),
+	)
 	hours := slices.Clone(r.GetHours())
 	slices.SortStableFunc(hours, func(a, b *insightsv1.HourLoad) int { return cmp.Compare(b.GetMeanPeakUsers(), a.GetMeanPeakUsers()) })
 	hours = hours[:min(busiestHours, len(hours))]
@@ -142,10 +146,16 @@ func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
 	r := answer.GetReport()
 	fmt.Fprintf(w, "%s to %s\n\n", r.GetStartTime(), r.GetEndTime())
 	fmt.Fprintf(w, "Adoption\t%s\t%d of %d people\n", percent(r.GetAdoption()), r.GetActiveUsers(), r.GetEligibleUsers())
-	fmt.Fprintf(w, "Utilization\t%s\t%s used of %s running\n", percent(r.GetUtilization()), hoursOf(r.GetActiveSeconds()), hoursOf(r.GetRunningSeconds()))
+	fmt.Fprintf(
+		w, "Utilization\t%s\t%s used of %s running\n", percent(r.GetUtilization()), hoursOf(r.GetActiveSeconds()),
+		hoursOf(r.GetRunningSeconds()),
+	)
 	heading(w, "Templates", len(r.GetTemplates()), "TEMPLATE\tPEOPLE\tUSED\tRUNNING\tUTILIZATION")
 	for _, t := range r.GetTemplates() {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", t.GetName(), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()), hoursOf(t.GetRunningSeconds()), percent(t.GetUtilization()))
+		fmt.Fprintf(
+			w, "%s\t%d\t%s\t%s\t%s\n", t.GetName(), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()), hoursOf(t.GetRunningSeconds()),
+			percent(t.GetUtilization()),
+		)
 	}
 }
 

@@ -122,7 +122,9 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		Logger:      f.logger(c.err),
 		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
+		LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit,
+		MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 	}
 	var err error
@@ -133,7 +135,9 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		return config, usageError("--privacy-floor: must be 2 or more, or it hides nobody")
 	}
 	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
-		return config, usageError(fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress))
+		return config, usageError(
+			fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress),
+		)
 	}
 	if config.TLS, err = f.tls(config.Logger); err != nil {
 		return config, err
@@ -150,10 +154,15 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	}{
 		{"--grpc-address", f.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
 		{"--http-address", f.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != "" || config.PrometheusAddress == ""},
+		{
+			"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file",
+			config.PrometheusToken != "" || config.PrometheusAddress == "",
+		},
 	} {
 		if !at.met && !f.Insecure && !isLoopback(at.address) {
-			return config, usageError(fmt.Sprintf("%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs))
+			return config, usageError(fmt.Sprintf(
+				"%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs,
+			))
 		}
 	}
 	return config, nil
@@ -225,5 +234,6 @@ func logStart(ctx context.Context, config server.Options, s *server.Server) {
 		}
 	}
 	config.Logger.InfoContext(ctx, "serving", "database", config.Store.String(), "grpc", s.GRPCAddress(), "http", s.HTTPAddress(),
-		"prometheus", s.PrometheusAddress(), "pprof", s.PprofAddress(), "protection", protection, "usage_stats", config.UsageStats, "reflection", config.Reflection)
+		"prometheus", s.PrometheusAddress(), "pprof", s.PprofAddress(), "protection", protection, "usage_stats", config.UsageStats,
+		"reflection", config.Reflection)
 }

@@ -90,7 +90,9 @@ func render(t *testing.T, values string) (objects, error) {
 func (o objects) decode(t *testing.T, name, text string) metav1.Object {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, monitoringv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, monitoringv1.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -192,8 +194,9 @@ func TestSelection(t *testing.T) {
 	}
 	policy := get[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy insights")
 	for name, selector := range map[string]*metav1.LabelSelector{
-		"deployment": deployment.Spec.Selector, "budget": get[*policyv1.PodDisruptionBudget](t, all, "PodDisruptionBudget insights").Spec.Selector, "policy": &policy.Spec.PodSelector,
-		"spread": pod.Spec.TopologySpreadConstraints[0].LabelSelector,
+		"deployment": deployment.Spec.Selector,
+		"budget":     get[*policyv1.PodDisruptionBudget](t, all, "PodDisruptionBudget insights").Spec.Selector,
+		"policy":     &policy.Spec.PodSelector, "spread": pod.Spec.TopologySpreadConstraints[0].LabelSelector,
 	} {
 		s, err := metav1.LabelSelectorAsSelector(selector)
 		if err != nil || s.Empty() || !s.Matches(labels.Set(pod.Labels)) {
@@ -213,7 +216,8 @@ func TestSelection(t *testing.T) {
 		t.Errorf("the monitor selects %v, %v; the service of the metrics has %v", s, err, metrics.Labels)
 	}
 	endpoint := monitor.Spec.Endpoints[0]
-	if endpoint.Port != metrics.Spec.Ports[0].Name || metrics.Spec.ClusterIP != corev1.ClusterIPNone || metrics.Labels[monitor.Spec.JobLabel] != "insights" || monitor.Labels["release"] != "prometheus" {
+	if endpoint.Port != metrics.Spec.Ports[0].Name || metrics.Spec.ClusterIP != corev1.ClusterIPNone ||
+		metrics.Labels[monitor.Spec.JobLabel] != "insights" || monitor.Labels["release"] != "prometheus" {
 		t.Errorf("the monitor scrapes %+v of %+v as job %q", endpoint, metrics.Spec, metrics.Labels[monitor.Spec.JobLabel])
 	}
 	if token := endpoint.Authorization.Credentials; token.Name != "insights-prometheus-token" || token.Key != "token" {
@@ -242,7 +246,8 @@ func TestManifests(t *testing.T) {
 			t.Errorf("label %s is %q, in the chart %q", label, value, is.Labels[label])
 		}
 	}
-	scraped, scrapes := get[*monitoringv1.ServiceMonitor](t, plain, "ServiceMonitor insights").Spec, get[*monitoringv1.ServiceMonitor](t, chart, "ServiceMonitor insights").Spec
+	scraped, scrapes := get[*monitoringv1.ServiceMonitor](t, plain, "ServiceMonitor insights").Spec,
+		get[*monitoringv1.ServiceMonitor](t, chart, "ServiceMonitor insights").Spec
 	if !reflect.DeepEqual(scraped.Endpoints, scrapes.Endpoints) || scraped.JobLabel != scrapes.JobLabel {
 		t.Errorf("scraped are %+v, by the chart %+v", scraped, scrapes)
 	}
@@ -258,16 +263,26 @@ func TestPod(t *testing.T) {
 	}{
 		"TLS": {
 			withTLS, "HTTPS",
-			map[string]string{"INSIGHTS_TLS_CERT": "/etc/insights/tls-cert", "INSIGHTS_TLS_KEY": "/etc/insights/tls-key", "INSIGHTS_PROMETHEUS_TOKEN_FILE": "/etc/insights/prometheus-token-file"},
+			map[string]string{
+				"INSIGHTS_TLS_CERT": "/etc/insights/tls-cert", "INSIGHTS_TLS_KEY": "/etc/insights/tls-key",
+				"INSIGHTS_PROMETHEUS_TOKEN_FILE": "/etc/insights/prometheus-token-file",
+			},
 			"registry.example.com/insights:0.0.0",
 		},
 		"settings": {
-			"image: {repository: x, tag: v1}\nsettings: {insecure: true, rate-limit: 10000000, usage-retention: 9600h, prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null}", "HTTP",
-			map[string]string{"INSIGHTS_INSECURE": "true", "INSIGHTS_RATE_LIMIT": "10000000", "INSIGHTS_USAGE_RETENTION": "9600h", "INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS": "true"},
+			"image: {repository: x, tag: v1}\nsettings: {insecure: true, rate-limit: 10000000, usage-retention: 9600h, " +
+				"prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null}",
+			"HTTP",
+			map[string]string{
+				"INSIGHTS_INSECURE": "true", "INSIGHTS_RATE_LIMIT": "10000000", "INSIGHTS_USAGE_RETENTION": "9600h",
+				"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS": "true",
+			},
 			"x:v1",
 		},
 		"certificates of clients": {
-			withTLS + "  tls-client-ca: {secret: insights-ca, key: ca.crt}\nimage: {repository: x, digest: sha256:" + strings.Repeat("0a", 32) + "}", "",
+			withTLS + "  tls-client-ca: {secret: insights-ca, key: ca.crt}\nimage: {repository: x, digest: sha256:" +
+				strings.Repeat("0a", 32) + "}",
+			"",
 			map[string]string{"INSIGHTS_TLS_CLIENT_CA": "/etc/insights/tls-client-ca"},
 			"x@sha256:" + strings.Repeat("0a", 32),
 		},
@@ -287,7 +302,8 @@ func TestPod(t *testing.T) {
 				}
 			}
 			want := map[string]string{
-				"INSIGHTS_DATABASE": "insights-database/url", "INSIGHTS_GRPC_ADDRESS": ":9090", "INSIGHTS_HTTP_ADDRESS": ":8080", "INSIGHTS_PROMETHEUS_ADDRESS": ":2112",
+				"INSIGHTS_DATABASE": "insights-database/url", "INSIGHTS_GRPC_ADDRESS": ":9090", "INSIGHTS_HTTP_ADDRESS": ":8080",
+				"INSIGHTS_PROMETHEUS_ADDRESS": ":2112",
 			}
 			maps.Copy(want, c.variables)
 			for name, value := range want {
@@ -306,20 +322,28 @@ func TestPod(t *testing.T) {
 					t.Errorf("%s is %s, there are %v", name, value, mounted)
 				}
 			}
-			for name, probe := range map[string]*corev1.Probe{"readiness": server.ReadinessProbe, "liveness": server.LivenessProbe, "startup": server.StartupProbe} {
+			for name, probe := range map[string]*corev1.Probe{
+				"readiness": server.ReadinessProbe, "liveness": server.LivenessProbe, "startup": server.StartupProbe,
+			} {
 				switch {
-				case c.scheme == "" && (probe.TCPSocket == nil || probe.HTTPGet != nil), c.scheme != "" && (probe.HTTPGet == nil || string(probe.HTTPGet.Scheme) != c.scheme):
+				case c.scheme == "" && (probe.TCPSocket == nil || probe.HTTPGet != nil),
+					c.scheme != "" && (probe.HTTPGet == nil || string(probe.HTTPGet.Scheme) != c.scheme):
 					t.Errorf("%s probe %+v", name, probe.ProbeHandler)
 				case probe.HTTPGet != nil && (probe.HTTPGet.Path == "/readyz") != (name == "readiness"):
 					t.Errorf("%s probe asks for %s", name, probe.HTTPGet.Path)
 				}
 			}
 			if wait := server.Lifecycle.PreStop.Sleep.Seconds; *pod.TerminationGracePeriodSeconds < wait+10 {
-				t.Errorf("it is killed %d s after it was told to end, of which it sleeps %d and may drain 10", *pod.TerminationGracePeriodSeconds, wait)
+				t.Errorf(
+					"it is killed %d s after it was told to end, of which it sleeps %d and may drain 10",
+					*pod.TerminationGracePeriodSeconds, wait,
+				)
 			}
 			can := server.SecurityContext
-			if !*pod.SecurityContext.RunAsNonRoot || !*can.ReadOnlyRootFilesystem || *can.AllowPrivilegeEscalation || !slices.Equal(can.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
-				pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks {
+			if !*pod.SecurityContext.RunAsNonRoot || !*can.ReadOnlyRootFilesystem || *can.AllowPrivilegeEscalation ||
+				!slices.Equal(can.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
+				pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken ||
+				*pod.EnableServiceLinks {
 				t.Errorf("the pod may too much: %+v %+v", pod.SecurityContext, can)
 			}
 			checkVariables(t, slices.Collect(maps.Keys(environment)))

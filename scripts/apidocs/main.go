@@ -43,8 +43,10 @@ const head = `<!-- Made by make generate from api/. DO NOT EDIT. -->
 # API
 
 Every RPC with who may call it, its REST route and its messages. Over REST names and values are the same: times are RFC 3339,
-durations seconds such as ` + "`\"30s\"`" + `, whole numbers JSON numbers, lists in a query separated by commas; ` + "`/openapi.json`" + ` of a server describes
-it for programs. Over both the token comes as ` + "`Authorization: Bearer`" + `; REST also takes ` + "`Coder-Session-Token`" + ` and ` + "`Session-Token`" + `.
+durations seconds such as ` + "`\"30s\"`" + `, whole numbers JSON numbers, lists in a query separated by commas; ` +
+	"`/openapi.json`" + ` of a server describes
+it for programs. Over both the token comes as ` + "`Authorization: Bearer`" + `; REST also takes ` + "`Coder-Session-Token`" + ` and ` +
+	"`Session-Token`" + `.
 `
 
 // reference writes the document.
@@ -131,7 +133,10 @@ func (r *reference) method(m protoreflect.MethodDescriptor) error {
 		r.print("- REST: `%s %s`\n", verb, path)
 	}
 	arrow := map[bool]string{true: "a stream of "}
-	r.print("- Takes %s%s, answers %s%s\n- %s\n", arrow[m.IsStreamingClient()], link(m.Input()), arrow[m.IsStreamingServer()], link(m.Output()), who)
+	r.print(
+		"- Takes %s%s, answers %s%s\n- %s\n", arrow[m.IsStreamingClient()], link(m.Input()), arrow[m.IsStreamingServer()], link(m.Output()),
+		who,
+	)
 	return nil
 }
 

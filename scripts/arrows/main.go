@@ -48,7 +48,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the rules: %w", err)
 	}
-	files := map[string]string{".golangci.yml": string(rules), "go.mod": "module " + module + "\n\ngo 1.26\n", "server/planted.go": "// Package server is planted.\npackage server\n"}
+	files := map[string]string{
+		".golangci.yml": string(rules), "go.mod": "module " + module + "\n\ngo 1.26\n",
+		"server/planted.go": "// Package server is planted.\npackage server\n",
+	}
 	for room := range arrows {
 		files["server/internal/"+room+"/planted.go"], files[fileOf(room)] = "// Package planted is planted.\npackage planted\n", plant(room)
 	}
@@ -62,7 +65,8 @@ func run(ctx context.Context) error {
 		}
 	}
 	lint := exec.CommandContext(ctx, "go", "tool", "-modfile="+filepath.Join(root, "tools/go.mod"), "golangci-lint", "run",
-		"--config", filepath.Join(folder, ".golangci.yml"), "--enable-only", "depguard", "--max-same-issues", "0", "--max-issues-per-linter", "0", "./...")
+		"--config", filepath.Join(folder, ".golangci.yml"), "--enable-only", "depguard", "--max-same-issues", "0",
+		"--max-issues-per-linter", "0", "./...")
 	lint.Dir = folder
 	var out bytes.Buffer
 	lint.Stdout, lint.Stderr = &out, &out

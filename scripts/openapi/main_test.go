@@ -62,7 +62,9 @@ func TestCorrect(t *testing.T) {
 // A form of the document that is not known is no reason to leave strings in it.
 func TestCorrectFails(t *testing.T) {
 	t.Parallel()
-	for _, document := range []string{`{"format": "int64", "type": "string"}`, `{"type":"string","format":"uint64"}`, `{"format": "int64"}`} {
+	for _, document := range []string{
+		`{"format": "int64", "type": "string"}`, `{"type":"string","format":"uint64"}`, `{"format": "int64"}`,
+	} {
 		if _, err := correct([]byte(document)); err == nil || !strings.Contains(err.Error(), "1 of 1") {
 			t.Errorf("%s: error %v", document, err)
 		}

@@ -99,10 +99,14 @@ func (l limit) check(tree fs.FS) error {
 			packages++
 		}
 		if l.files >= 0 && s.files > l.files {
-			all = append(all, fmt.Errorf("%s has %d files and may have %d: cut it, or move what is of another room", folder, s.files, l.files))
+			all = append(
+				all, fmt.Errorf("%s has %d files and may have %d: cut it, or move what is of another room", folder, s.files, l.files),
+			)
 		}
 		if l.lines >= 0 && s.lines > l.lines {
-			all = append(all, fmt.Errorf("%s has %d lines and may have %d: cut it, or move what is of another room", folder, s.lines, l.lines))
+			all = append(
+				all, fmt.Errorf("%s has %d lines and may have %d: cut it, or move what is of another room", folder, s.lines, l.lines),
+			)
 		}
 		if !l.below {
 			return fs.SkipAll

@@ -86,12 +86,16 @@ var Calls = map[string]Call{
 		return &insightsv1.ListTokensRequest{PageSize: 1}
 	},
 	"GrantRole": func(t testing.TB, w *World, about []Thing) proto.Message {
-		return &insightsv1.GrantRoleRequest{Principal: &insightsv1.Principal{Kind: "user", Id: w.owner}, Role: "template-admin", TemplateId: templatesOf(about)[0]}
+		return &insightsv1.GrantRoleRequest{
+			Principal: &insightsv1.Principal{Kind: "user", Id: w.owner}, Role: "template-admin", TemplateId: templatesOf(about)[0],
+		}
 	},
 	"RevokeRole": func(t testing.TB, w *World, about []Thing) proto.Message {
 		binding := uuid.New()
 		if about[0] != w.Things["unknown"] {
-			binding = w.server.Grant(t, store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleTemplateAdmin, TemplateID: about[0].Template}).ID
+			binding = w.server.Grant(t, store.RoleBinding{
+				PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleTemplateAdmin, TemplateID: about[0].Template,
+			}).ID
 		}
 		return &insightsv1.RevokeRoleRequest{RoleBindingId: binding.String()}
 	},
@@ -116,10 +120,11 @@ var Calls = map[string]Call{
 		return req
 	},
 	"ReportEvents": func(t testing.TB, w *World, about []Thing) proto.Message {
-		req := &insightsv1.ReportEventsRequest{}
+		req, now := &insightsv1.ReportEventsRequest{}, timestamppb.New(storetest.Now)
 		for _, x := range about {
-			req.Events = append(req.Events, &insightsv1.Event{At: timestamppb.New(storetest.Now), Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-				Id: x.Version.String(), WorkspaceId: x.Workspace.String(), TemplateVersionId: x.Version.String(), Number: 1, Transition: "start", Status: "succeeded", CreatedAt: timestamppb.New(storetest.Now),
+			req.Events = append(req.Events, &insightsv1.Event{At: now, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+				Id: x.Version.String(), WorkspaceId: x.Workspace.String(), TemplateVersionId: x.Version.String(), Number: 1,
+				Transition: "start", Status: "succeeded", CreatedAt: timestamppb.New(storetest.Now),
 			}}})
 		}
 		return req
@@ -142,7 +147,8 @@ var Calls = map[string]Call{
 		req := &insightsv1.ReportAppSessionsRequest{}
 		for _, x := range about {
 			req.Sessions = append(req.Sessions, &insightsv1.AppSession{
-				AgentId: x.Agent.String(), UserId: w.owner, AccessMethod: "path", SlugOrPort: "wiki", StartedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), EndedAt: timestamppb.New(storetest.Now),
+				AgentId: x.Agent.String(), UserId: w.owner, AccessMethod: "path", SlugOrPort: "wiki",
+				StartedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), EndedAt: timestamppb.New(storetest.Now),
 			})
 		}
 		return req

@@ -56,7 +56,9 @@ type watchedLog struct {
 // WatchLog returns the logger of a server in a test, which fails when a secret is logged. What is logged goes to the other
 // writers as well.
 func WatchLog(t testing.TB, database string, others ...io.Writer) *slog.Logger {
-	watched := watchedLog{passwordOf(database), t.Output(), func(line, secret string) { t.Errorf("the log holds the secret %s: %s", secret, line) }}
+	watched := watchedLog{
+		passwordOf(database), t.Output(), func(line, secret string) { t.Errorf("the log holds the secret %s: %s", secret, line) },
+	}
 	return slog.New(slog.NewTextHandler(io.MultiWriter(append(others, watched)...), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 

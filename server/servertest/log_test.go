@@ -30,7 +30,9 @@ func TestWatchedLogFindsSecrets(t *testing.T) {
 		"a token as a value":   {func(l *slog.Logger) { l.Debug("call", "token", secret) }, secret},
 		"a token in a group":   {func(l *slog.Logger) { l.WithGroup("g").Info("call", "header", []string{"Bearer " + secret}) }, secret},
 		"a token in an error":  {func(l *slog.Logger) { l.Error("call", "error", fmt.Errorf("look up %q", secret)) }, secret},
-		"a token in base64":    {func(l *slog.Logger) { l.Debug("call", "raw", base64.StdEncoding.EncodeToString([]byte(secret))) }, secret},
+		"a token in base64": {
+			func(l *slog.Logger) { l.Debug("call", "raw", base64.StdEncoding.EncodeToString([]byte(secret))) }, secret,
+		},
 		"a token further on in base64": {func(l *slog.Logger) {
 			l.Debug("call", "raw", "x"+base64.RawURLEncoding.EncodeToString([]byte("Bearer "+secret+" ")))
 		}, secret},

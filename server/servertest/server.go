@@ -78,11 +78,15 @@ func As(ctx context.Context, token string) context.Context {
 func (r *Server) Token(t testing.TB, role access.Role, organization uuid.UUID) string {
 	t.Helper()
 	id := uuid.New()
-	_, err := r.Store.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: role, OrganizationID: organization})
+	_, err := r.Store.GrantRole(t.Context(), store.RoleBinding{
+		PrincipalKind: access.KindService, PrincipalID: id, Role: role, OrganizationID: organization,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := r.Store.CreateTokens(t.Context(), []store.Token{{Name: string(role), PrincipalKind: access.KindService, PrincipalID: id}})
+	tokens, err := r.Store.CreateTokens(t.Context(), []store.Token{
+		{Name: string(role), PrincipalKind: access.KindService, PrincipalID: id},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +201,9 @@ func (r *Server) ReportStats(t testing.TB, token string, reports []*insightsv1.A
 // ReportSessions reports sessions of apps; nothing may be rejected.
 func (r *Server) ReportSessions(t testing.TB, token string, sessions []*insightsv1.AppSession) {
 	t.Helper()
-	answer := Must(t, insightsv1.NewIngestServiceClient(r.Conn).ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: sessions})
+	answer := Must(
+		t, insightsv1.NewIngestServiceClient(r.Conn).ReportAppSessions, token, &insightsv1.ReportAppSessionsRequest{Sessions: sessions},
+	)
 	WantAll(t, answer.GetRejected())
 }
 

@@ -39,7 +39,9 @@ func NewWorld(t *testing.T, s *Server) *World {
 	w.ControlPlane = s.Token(t, access.RoleControlPlane, Everywhere)
 	change := &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: OrganizationA.String(), Name: "A"}, {Id: OrganizationB.String(), Name: "B"}},
-		Users:         []*insightsv1.User{{Id: w.owner, Username: "ann", OrganizationIds: call.Texts([]uuid.UUID{OrganizationA, OrganizationB})}},
+		Users: []*insightsv1.User{
+			{Id: w.owner, Username: "ann", OrganizationIds: call.Texts([]uuid.UUID{OrganizationA, OrganizationB})},
+		},
 	}
 	contract := map[string]string{"gone": uuid.NewString()}
 	for id, name := range ContractTemplates {
@@ -57,7 +59,9 @@ func NewWorld(t *testing.T, s *Server) *World {
 		}
 		change.Templates = append(change.Templates, &insightsv1.Template{Id: id, OrganizationId: x.Organization.String(), Name: name})
 		change.TemplateVersions = append(change.TemplateVersions, w.version(x))
-		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{Id: x.Workspace.String(), OwnerId: w.owner, TemplateId: id, Name: name})
+		change.Workspaces = append(change.Workspaces, &insightsv1.Workspace{
+			Id: x.Workspace.String(), OwnerId: w.owner, TemplateId: id, Name: name,
+		})
 		change.Agents = append(change.Agents, &insightsv1.Agent{Id: x.Agent.String(), WorkspaceId: x.Workspace.String(), Name: "main"})
 		x.token = s.Issue(t, store.Token{PrincipalKind: access.KindAgent, PrincipalID: x.Agent}).ID()
 		w.Things[name] = x
@@ -75,8 +79,8 @@ func NewWorld(t *testing.T, s *Server) *World {
 // Used is a report of a minute in which the agent of a thing was used over SSH.
 func Used(x Thing, at time.Time, sequence int) *insightsv1.AgentReport {
 	return &insightsv1.AgentReport{
-		AgentId: x.Agent.String(), Sequence: uint64(sequence), CollectedAt: timestamppb.New(at), ConnectionCount: 1, ConnectionMedianLatencyMs: 5,
-		SessionCounts: map[string]int64{"ssh": 1},
+		AgentId: x.Agent.String(), Sequence: uint64(sequence), CollectedAt: timestamppb.New(at), ConnectionCount: 1,
+		ConnectionMedianLatencyMs: 5, SessionCounts: map[string]int64{"ssh": 1},
 	}
 }
 
@@ -105,7 +109,8 @@ var (
 
 // ContractTemplates are the templates of the contract's cases.
 var ContractTemplates = map[string]string{
-	TemplateA1.String(): "a1", "00000000-0000-0000-0000-000000000012": "a2", "00000000-0000-0000-0000-000000000021": "b1", "00000000-0000-0000-0000-000000000099": "unknown",
+	TemplateA1.String(): "a1", "00000000-0000-0000-0000-000000000012": "a2", "00000000-0000-0000-0000-000000000021": "b1",
+	"00000000-0000-0000-0000-000000000099": "unknown",
 }
 
 func (w *World) version(x Thing) *insightsv1.TemplateVersion {

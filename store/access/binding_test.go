@@ -17,11 +17,26 @@ func TestBindingErrors(t *testing.T) {
 	}{
 		{"unknown role", bound("superuser", "deployment"), "role", `role: unknown role "superuser"`},
 		{"no role", bound("", "organization"), "role", `role: unknown role ""`},
-		{"organization missing", bound(access.RoleOrganizationAdmin, "deployment"), "organization_id", `organization_id: role "organization-admin" needs an organization`},
-		{"organization not wanted", bound(access.RoleOwner, "organization"), "organization_id", `organization_id: role "owner" does not bind to an organization`},
-		{"template not wanted", bound(access.RoleAuditor, "template"), "template_id", `template_id: role "auditor" does not bind to a template`},
-		{"template instead of organization", bound(access.RoleOrganizationAuditor, "template"), "template_id", `template_id: role "organization-auditor" does not bind to a template`},
-		{"both", bound(access.RoleTemplateAdmin, "organization and template"), "template_id", "template_id: a role binds to an organization or a template, not to both"},
+		{
+			"organization missing", bound(access.RoleOrganizationAdmin, "deployment"), "organization_id",
+			`organization_id: role "organization-admin" needs an organization`,
+		},
+		{
+			"organization not wanted", bound(access.RoleOwner, "organization"), "organization_id",
+			`organization_id: role "owner" does not bind to an organization`,
+		},
+		{
+			"template not wanted", bound(access.RoleAuditor, "template"), "template_id",
+			`template_id: role "auditor" does not bind to a template`,
+		},
+		{
+			"template instead of organization", bound(access.RoleOrganizationAuditor, "template"), "template_id",
+			`template_id: role "organization-auditor" does not bind to a template`,
+		},
+		{
+			"both", bound(access.RoleTemplateAdmin, "organization and template"), "template_id",
+			"template_id: a role binds to an organization or a template, not to both",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -21,16 +21,46 @@ func TestTemplatesOfOneBinding(t *testing.T) {
 		catalog   map[uuid.UUID]uuid.UUID
 		want      []uuid.UUID // nil: not found
 	}{
-		{"one template, asked for twice", bound(access.RoleTemplateAdmin, "template"), []uuid.UUID{a1, a1}, organizationOf, []uuid.UUID{a1}},
+		{
+			"one template, asked for twice", bound(access.RoleTemplateAdmin, "template"),
+			[]uuid.UUID{a1, a1},
+			organizationOf,
+			[]uuid.UUID{a1},
+		},
 		{"one template and its neighbour", bound(access.RoleTemplateAdmin, "template"), []uuid.UUID{a1, a2}, organizationOf, nil},
 		{"one template, none named", bound(access.RoleTemplateAdmin, "template"), nil, organizationOf, []uuid.UUID{a1}},
-		{"bound to a template that does not exist", access.Binding{Role: access.RoleTemplateAdmin, Template: gone}, []uuid.UUID{gone}, organizationOf, nil},
-		{"bound to a template that does not exist, none named", access.Binding{Role: access.RoleTemplateAdmin, Template: gone}, nil, organizationOf, nil},
+		{
+			"bound to a template that does not exist",
+			access.Binding{Role: access.RoleTemplateAdmin, Template: gone},
+			[]uuid.UUID{gone},
+			organizationOf, nil,
+		},
+		{
+			"bound to a template that does not exist, none named",
+			access.Binding{Role: access.RoleTemplateAdmin, Template: gone},
+			nil,
+			organizationOf, nil,
+		},
 		{"organization, none named", bound(access.RoleOrganizationAuditor, "organization"), nil, organizationOf, []uuid.UUID{a1, a2}},
 		{"organization, one of another", bound(access.RoleOrganizationAuditor, "organization"), []uuid.UUID{a1, b1}, organizationOf, nil},
-		{"organization without templates", access.Binding{Role: access.RoleOrganizationAuditor, Organization: orgB}, nil, map[uuid.UUID]uuid.UUID{a1: orgA}, nil},
-		{"organization role without one, template without one", bound(access.RoleOrganizationAuditor, "deployment"), nil, map[uuid.UUID]uuid.UUID{a1: uuid.Nil}, nil},
-		{"everywhere, unknown id, nothing looked up", bound(access.RoleAuditor, "deployment"), []uuid.UUID{gone, gone}, nil, []uuid.UUID{gone}},
+		{
+			"organization without templates",
+			access.Binding{Role: access.RoleOrganizationAuditor, Organization: orgB},
+			nil,
+			map[uuid.UUID]uuid.UUID{a1: orgA},
+			nil,
+		},
+		{
+			"organization role without one, template without one", bound(access.RoleOrganizationAuditor, "deployment"), nil,
+			map[uuid.UUID]uuid.UUID{a1: uuid.Nil},
+			nil,
+		},
+		{
+			"everywhere, unknown id, nothing looked up", bound(access.RoleAuditor, "deployment"),
+			[]uuid.UUID{gone, gone},
+			nil,
+			[]uuid.UUID{gone},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,16 +91,35 @@ func TestIngest(t *testing.T) {
 		{"agent, itself, organization not looked up", agent, agentID, uuid.Nil, nil, access.ErrForbidden},
 		{"agent, another", agent, other, orgA, access.ErrForbidden, access.ErrForbidden},
 		{"agent, none", agent, uuid.Nil, orgA, access.ErrForbidden, access.ErrForbidden},
-		{"agent without its role", access.Principal{Kind: access.KindAgent, Agent: agentID}, agentID, orgA, access.ErrForbidden, access.ErrForbidden},
-		{"agent of nothing, no agent named", access.Principal{Kind: access.KindAgent, Grants: agent.Grants}, uuid.Nil, orgA, access.ErrForbidden, access.ErrForbidden},
+		{
+			"agent without its role",
+			access.Principal{Kind: access.KindAgent, Agent: agentID},
+			agentID, orgA, access.ErrForbidden,
+			access.ErrForbidden,
+		},
+		{
+			"agent of nothing, no agent named",
+			access.Principal{Kind: access.KindAgent, Grants: agent.Grants},
+			uuid.Nil, orgA,
+			access.ErrForbidden, access.ErrForbidden,
+		},
 		{"proxy", principal(bound(access.RoleProxy, "deployment")), agentID, orgA, access.ErrForbidden, nil},
 		{"proxy of the organization", principal(bound(access.RoleProxy, "organization")), agentID, orgA, access.ErrForbidden, nil},
 		{"proxy of another", principal(bound(access.RoleProxy, "organization")), agentID, orgB, access.ErrForbidden, access.ErrNotFound},
-		{"proxy, organization unknown", principal(bound(access.RoleProxy, "organization")), agentID, uuid.Nil, access.ErrForbidden, access.ErrNotFound},
+		{
+			"proxy, organization unknown", principal(bound(access.RoleProxy, "organization")), agentID, uuid.Nil, access.ErrForbidden,
+			access.ErrNotFound,
+		},
 		{"control plane", principal(bound(access.RoleControlPlane, "deployment")), agentID, orgB, nil, nil},
 		{"control plane of the organization", principal(bound(access.RoleControlPlane, "organization")), agentID, orgA, nil, nil},
-		{"control plane of another", principal(bound(access.RoleControlPlane, "organization")), agentID, orgB, access.ErrNotFound, access.ErrNotFound},
-		{"control plane, organization unknown", principal(bound(access.RoleControlPlane, "organization")), agentID, uuid.Nil, access.ErrNotFound, access.ErrNotFound},
+		{
+			"control plane of another", principal(bound(access.RoleControlPlane, "organization")), agentID, orgB, access.ErrNotFound,
+			access.ErrNotFound,
+		},
+		{
+			"control plane, organization unknown", principal(bound(access.RoleControlPlane, "organization")), agentID, uuid.Nil,
+			access.ErrNotFound, access.ErrNotFound,
+		},
 		{"owner", principal(bound(access.RoleOwner, "deployment")), agentID, orgA, access.ErrForbidden, access.ErrForbidden},
 		{"member", principal(bound(access.RoleMember, "deployment")), agentID, orgA, access.ErrForbidden, access.ErrForbidden},
 		{"no one", access.Principal{}, uuid.Nil, uuid.Nil, access.ErrForbidden, access.ErrForbidden},
@@ -152,7 +201,9 @@ func naiveHolds(p drawn, perm access.Permission, template, organization uuid.UUI
 }
 
 // naiveTemplates answers as Templates does, by asking for one template after the other.
-func naiveTemplates(p drawn, perm access.Permission, requested []uuid.UUID, catalog map[uuid.UUID]uuid.UUID) (all bool, covered map[uuid.UUID]bool, found bool) {
+func naiveTemplates(
+	p drawn, perm access.Permission, requested []uuid.UUID, catalog map[uuid.UUID]uuid.UUID,
+) (all bool, covered map[uuid.UUID]bool, found bool) {
 	everything, _ := naiveHolds(p, perm, uuid.Nil, uuid.Nil)
 	covered = map[uuid.UUID]bool{}
 	for _, id := range requested {
@@ -275,11 +326,13 @@ func TestConfinedPrincipal(t *testing.T) {
 				if want := holds && (perm != access.ViewInsights || scope.Contains(id)); holdsOn(within, perm, id, organization) != want {
 					t.Fatalf("%s on %v within %v: %t, want %t", perm, id, scope, !want, want)
 				}
-				if want := holds && (perm == access.ViewInsights || perm == access.ReadOwn || perm == access.Authenticated); holdsOn(only, perm, id, organization) != want {
+				want := holds && (perm == access.ViewInsights || perm == access.ReadOwn || perm == access.Authenticated)
+				if holdsOn(only, perm, id, organization) != want {
 					t.Fatalf("%s on %v, of two permissions: %t, want %t", perm, id, !want, want)
 				}
 			}
-			if within.HoldsEverywhere(perm) && !p.HoldsEverywhere(perm) || perm == access.ViewInsights && within.HoldsEverywhere(perm) && !scope.All() {
+			if within.HoldsEverywhere(perm) && !p.HoldsEverywhere(perm) ||
+				perm == access.ViewInsights && within.HoldsEverywhere(perm) && !scope.All() {
 				t.Fatalf("%s everywhere, within %v", perm, scope)
 			}
 		}

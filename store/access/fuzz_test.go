@@ -13,7 +13,10 @@ import (
 // A text is a token if it has the form of one, and however it is printed it keeps its secret.
 func FuzzParseToken(f *testing.F) {
 	token := access.NewToken().Reveal()
-	for _, text := range []string{"", "tia_abcdefghij_REDACTED", "Bearer tia_abcdefghij_", token, token + "a", token[1:], strings.ToUpper(token), strings.Replace(token, "_", "-", 1), token[:66] + "\n", strings.Repeat("tia_", 17)} {
+	for _, text := range []string{
+		"", "tia_abcdefghij_REDACTED", "Bearer tia_abcdefghij_", token, token + "a", token[1:], strings.ToUpper(token),
+		strings.Replace(token, "_", "-", 1), token[:66] + "\n", strings.Repeat("tia_", 17),
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -35,7 +38,9 @@ func FuzzParseToken(f *testing.F) {
 			t.Fatal(err)
 		}
 		secret := text[15:]
-		for _, shown := range []string{fmt.Sprint(token), fmt.Sprintf("%+v %#v %q %x", token, token, token, &token), token.LogValue().String(), string(marshaled)} {
+		for _, shown := range []string{
+			fmt.Sprint(token), fmt.Sprintf("%+v %#v %q %x", token, token, token, &token), token.LogValue().String(), string(marshaled),
+		} {
 			if strings.Contains(shown, secret) || strings.Contains(shown, fmt.Sprintf("%x", secret)) {
 				t.Errorf("%q shows the secret", shown)
 			}

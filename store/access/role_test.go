@@ -202,7 +202,8 @@ func TestAuthenticated(t *testing.T) {
 			if got := tt.p.Holds(access.Authenticated); got != tt.want {
 				t.Errorf("Holds(Authenticated) = %t, want %t", got, tt.want)
 			}
-			if tt.p.HoldsEverywhere(access.Authenticated) || tt.p.HoldsIn(access.Authenticated, orgA) || covers(tt.p, access.Authenticated) {
+			if tt.p.HoldsEverywhere(access.Authenticated) || tt.p.HoldsIn(access.Authenticated, orgA) ||
+				covers(tt.p, access.Authenticated) {
 				t.Error("being known reaches further than the principal itself")
 			}
 		})
@@ -219,7 +220,10 @@ func TestKinds(t *testing.T) {
 		p    access.Principal
 		want []access.Permission
 	}{
-		{"agent with a stray owner role", access.Principal{Kind: access.KindAgent, Agent: agentID}.With(owner, agent), []access.Permission{access.Ingest}},
+		{
+			"agent with a stray owner role", access.Principal{Kind: access.KindAgent, Agent: agentID}.With(owner, agent),
+			[]access.Permission{access.Ingest},
+		},
 		{"agent that names no agent", access.Principal{Kind: access.KindAgent}.With(agent), nil},
 		{"user with the agent role", access.Principal{Kind: access.KindUser, Agent: agentID}.With(agent), nil},
 		{"service with the agent role", access.Principal{Kind: access.KindService, Agent: agentID}.With(agent), nil},

@@ -16,9 +16,9 @@ type Source[T any] struct {
 	Table T
 }
 
-// ChannelOf names the channel in which an app of a kind, Session, App or Login, measured or estimated, is counted when it is used in a template,
-// and the channel that this one lies within: what happens in a channel happens in that one as well. A channel has a higher
-// number than the one it lies within. Instead of a channel it names NoChannel or Ignored.
+// ChannelOf names the channel in which an app of a kind, Session, App or Login, measured or estimated, is counted when it is used
+// in a template, and the channel that this one lies within: what happens in a channel happens in that one as well. A channel has a
+// higher number than the one it lies within. Instead of a channel it names NoChannel or Ignored.
 type ChannelOf func(template int, kind Kind, app string) (channel, within int)
 
 // What is no channel.

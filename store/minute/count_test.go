@@ -190,7 +190,9 @@ func TestCounterRules(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got := tallyOf(t, tt.window, tt.templates, 2, channelOf)
-			rough := cmp.Options{cmpopts.IgnoreFields(UserTally{}, "Intervals", "Channels", "IntervalMinutes"), cmpopts.IgnoreFields(Tally{}, "Peaks")}
+			rough := cmp.Options{
+				cmpopts.IgnoreFields(UserTally{}, "Intervals", "Channels", "IntervalMinutes"), cmpopts.IgnoreFields(Tally{}, "Peaks"),
+			}
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), rough); diff != "" {
 				t.Error(diff)
 			}
@@ -211,7 +213,8 @@ var anyWindow = rapid.Custom(func(t *rapid.T) Window {
 		minute := rapid.OneOf(
 			rapid.Int64Range(-1500, most),
 			rapid.Map(rapid.Int64Range(-50, most/30), func(half int64) int64 { return half * 30 }),
-			rapid.Map(rapid.Int64Range(-1, most/1440*120+60), func(n int64) int64 { return n/120*1440 + n%120 - 60 }), // within an hour of a midnight
+			// within an hour of a midnight
+			rapid.Map(rapid.Int64Range(-1, most/1440*120+60), func(n int64) int64 { return n/120*1440 + n%120 - 60 }),
 		).Draw(t, label)
 		return time.Unix(firstDay*86_400+minute*60-rapid.Int64Range(0, 59).Draw(t, "seconds"), 0).In(zone)
 	}
@@ -308,7 +311,9 @@ func TestCounterLaws(t *testing.T) {
 		for _, u := range all.Users {
 			union += u.Minutes
 		}
-		for _, c := range tallyOf(t, w, templates, 5, func(_ int, _ Kind, app string) (int, int) { return len(app) % 5, NoChannel }).Channels {
+		for _, c := range tallyOf(t, w, templates, 5, func(_ int, _ Kind, app string) (int, int) {
+			return len(app) % 5, NoChannel
+		}).Channels {
 			sum += c.Minutes
 		}
 		one := tallyOf(t, w, templates, 2, func(int, Kind, string) (int, int) { return 1, 0 }).Channels[0]

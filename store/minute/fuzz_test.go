@@ -86,7 +86,8 @@ func FuzzForgedColumns(f *testing.F) {
 			if i := usage.rows() - 1; connected {
 				usage.connected[i/8] |= 1 << (i % 8)
 			}
-			usage.halfHour, usage.kind, usage.narrow, usage.minutes = append(usage.halfHour, half), append(usage.kind, kind), append(usage.narrow, app), append(usage.minutes, minutes)
+			usage.halfHour, usage.kind, usage.narrow, usage.minutes = append(usage.halfHour, half), append(usage.kind, kind),
+				append(usage.narrow, app), append(usage.minutes, minutes)
 			latency.push(subject)
 			latency.halfHour, latency.minutes = append(latency.halfHour, half), append(latency.minutes, minutes)
 			latency.bins = append(latency.bins, bins[:min(len(bins), int(app))]...)
@@ -107,7 +108,8 @@ func FuzzForgedColumns(f *testing.F) {
 		}
 		inRange := func(r Row) bool { return r.day() == 0 && r.Kind < kinds && r.Minutes&^fullMask == 0 }
 		if table, err := ReadUsage(0, usageFile); err == nil {
-			if !slices.IsSorted(table.subjects) || slices.ContainsFunc(table.Rows(), func(r Row) bool { return !inRange(r) || r.Kind == Connection }) {
+			if !slices.IsSorted(table.subjects) ||
+				slices.ContainsFunc(table.Rows(), func(r Row) bool { return !inRange(r) || r.Kind == Connection }) {
 				t.Errorf("usage that cannot be: %+v", table.Rows())
 			}
 		}
@@ -195,7 +197,8 @@ func FuzzBin(f *testing.F) {
 
 // zones are those whose calendars are odd in different ways.
 var zones = []string{
-	"UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Sao_Paulo", "America/Havana", "America/St_Johns", "Pacific/Apia", "Pacific/Kwajalein",
+	"UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Sao_Paulo", "America/Havana", "America/St_Johns",
+	"Pacific/Apia", "Pacific/Kwajalein",
 	"Africa/Monrovia", "Africa/Cairo", "Asia/Gaza", "America/New_York", "Antarctica/Troll", "Asia/Pyongyang", "Africa/Casablanca",
 }
 

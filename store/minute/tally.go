@@ -113,8 +113,8 @@ func (c *Counter) Tally() Tally {
 				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
 				inIntervals = l.appendIntervalMinutes(inIntervals[len(inIntervals):], u)
 				t.Users = append(t.Users, UserTally{
-					Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active), Channels: slices.Clip(used),
-					IntervalMinutes: slices.Clip(inIntervals),
+					Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active),
+					Channels: slices.Clip(used), IntervalMinutes: slices.Clip(inIntervals),
 				})
 			}
 		}

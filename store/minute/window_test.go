@@ -76,9 +76,15 @@ func TestSplit(t *testing.T) {
 		{"quarter hours", "Asia/Kathmandu", "2023-08-15 00:00", "2023-08-17 00:00", 1, []time.Duration{day, day}},
 		{"spring", "Europe/Berlin", "2024-03-30 00:00", "2024-04-02 00:00", 1, []time.Duration{day, 23 * time.Hour, day}},
 		{"autumn", "Europe/Berlin", "2024-10-26 00:00", "2024-10-29 00:00", 1, []time.Duration{day, 25 * time.Hour, day}},
-		{"half an hour", "Australia/Lord_Howe", "2024-10-05 00:00", "2024-10-08 00:00", 1, []time.Duration{day, 23*time.Hour + 30*time.Minute, day}},
+		{
+			"half an hour", "Australia/Lord_Howe", "2024-10-05 00:00", "2024-10-08 00:00", 1,
+			[]time.Duration{day, 23*time.Hour + 30*time.Minute, day},
+		},
 		{"midnight is skipped", "America/Sao_Paulo", "2018-11-03 00:00", "2018-11-06 00:00", 1, []time.Duration{day, 23 * time.Hour, day}},
-		{"midnight of the first day is skipped", "America/Sao_Paulo", "2018-11-04 01:00", "2018-11-06 00:00", 1, []time.Duration{23 * time.Hour, day}},
+		{
+			"midnight of the first day is skipped", "America/Sao_Paulo", "2018-11-04 01:00", "2018-11-06 00:00", 1,
+			[]time.Duration{23 * time.Hour, day},
+		},
 		{"midnight is repeated", "America/Havana", "2024-11-02 00:00", "2024-11-05 00:00", 1, []time.Duration{day, 25 * time.Hour, day}},
 		{"a day is skipped", "Pacific/Apia", "2011-12-29 00:00", "2012-01-01 00:00", 1, []time.Duration{day, day}},
 	}

@@ -38,7 +38,10 @@ func catalogKeepsParents(t *testing.T, f *Fixture) {
 		}
 		got = append(got, strings.Join([]string{r.List, words[0], permanence}, " "))
 	}
-	want := []string{"workspaces template permanent", "workspaces owner retry", "workspaces template retry", "agents workspace permanent", "apps agent retry"}
+	want := []string{
+		"workspaces template permanent", "workspaces owner retry", "workspaces template retry", "agents workspace permanent",
+		"apps agent retry",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("refusals (-want +got):\n%s\n%v", diff, refusals)
 	}
@@ -142,8 +145,10 @@ func agentNames(t *testing.T, f *Fixture) {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	f.apply(t, store.Catalog{
-		Templates:  []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
-		Users:      []store.User{{ID: f.Users[0], Username: "married", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}}},
+		Templates: []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
+		Users: []store.User{
+			{ID: f.Users[0], Username: "married", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}},
+		},
 		Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "moved"}},
 		Deleted:    store.Deleted{Agents: []uuid.UUID{f.Agents[1][0]}, Workspaces: []uuid.UUID{f.Workspaces[1][1]}},
 	})
@@ -173,7 +178,8 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	version := uuid.New()
 	size := store.Parameter{Name: "size", Type: "string", Options: []store.ParameterOption{{Name: "Big", Value: "big"}}}
 	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{
-		ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{size, {Name: "secret", Type: "string", Sensitive: true}, {Name: "unused"}},
+		ID: version, TemplateID: f.Templates[0],
+		Parameters: []store.Parameter{size, {Name: "secret", Type: "string", Sensitive: true}, {Name: "unused"}},
 	}}})
 	build := func(user int, number int64, value string) store.Build {
 		return store.Build{
@@ -192,18 +198,29 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	want := []store.ParameterUsage{
-		{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true}, Values: []store.ParameterValue{{Value: "", Count: 3}}},
-		{Templates: f.Templates[:1], Definition: size, Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1, Orphan: true}}},
+		{
+			Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string", Sensitive: true},
+			Values: []store.ParameterValue{{Value: "", Count: 3}},
+		},
+		{
+			Templates: f.Templates[:1], Definition: size,
+			Values: []store.ParameterValue{{Value: "big", Count: 2}, {Value: "small", Count: 1, Orphan: true}},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)
 	}
 	// What was sensitive when the workspaces were built is not there to be shown later.
-	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{{Name: "secret", Type: "string"}}}}})
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
+		{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{{Name: "secret", Type: "string"}}},
+	}})
 	if got, err = f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{}); err != nil {
 		t.Fatal(err)
 	}
-	want = []store.ParameterUsage{{Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string"}, Values: []store.ParameterValue{{Value: "", Count: 3}}}}
+	want = []store.ParameterUsage{{
+		Templates: f.Templates[:1], Definition: store.Parameter{Name: "secret", Type: "string"},
+		Values: []store.ParameterValue{{Value: "", Count: 3}},
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parameters, no longer sensitive (-want +got):\n%s", diff)
 	}
@@ -273,8 +290,12 @@ func tokens(t *testing.T, f *Fixture) {
 
 func roles(t *testing.T, f *Fixture) {
 	group := uuid.New()
-	f.apply(t, store.Catalog{Groups: []store.Group{{ID: group, OrganizationID: f.Organization, Name: "leads", UserIDs: []uuid.UUID{f.Users[0], f.Users[1]}}}})
-	binding := store.RoleBinding{PrincipalKind: store.KindGroup, PrincipalID: group, Role: access.RoleTemplateAdmin, TemplateID: f.Templates[0]}
+	f.apply(t, store.Catalog{
+		Groups: []store.Group{{ID: group, OrganizationID: f.Organization, Name: "leads", UserIDs: []uuid.UUID{f.Users[0], f.Users[1]}}},
+	})
+	binding := store.RoleBinding{
+		PrincipalKind: store.KindGroup, PrincipalID: group, Role: access.RoleTemplateAdmin, TemplateID: f.Templates[0],
+	}
 	first, err := f.GrantRole(t.Context(), binding)
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +304,8 @@ func roles(t *testing.T, f *Fixture) {
 		t.Errorf("the same grant again: %+v, %v; want %v", again, err, first.ID)
 	}
 	var invalid *access.BindingError
-	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: "user", Role: "emperor"}); !errors.As(err, &invalid) || invalid.Field != "role" {
+	_, err = f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: "user", Role: "emperor"})
+	if !errors.As(err, &invalid) || invalid.Field != "role" {
 		t.Errorf("unknown role: %v", err)
 	}
 	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.Users[0]}})
@@ -379,14 +401,18 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 		}},
 	}})
 	build := func(user int, values ...string) store.Build {
-		b := store.Build{ID: uuid.New(), WorkspaceID: f.Workspaces[0][user], TemplateID: f.Templates[0], TemplateVersionID: old, Number: 1, CreatedAt: store.At(Now)}
+		b := store.Build{
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][user], TemplateID: f.Templates[0], TemplateVersionID: old, Number: 1,
+			CreatedAt: store.At(Now),
+		}
 		for i, name := range []string{"region", "tools", "zone", "gone", "later secret"} {
 			b.Parameters = append(b.Parameters, store.BuildParameter{Name: name, Value: values[i]})
 		}
 		return b
 	}
 	err := f.RecordBuilds(t.Context(), []store.Build{
-		build(0, "eu", `["go","git"]`, "a", "x", "hunter2"), build(1, "mars", `["go","vi"]`, "b", "x", "hunter3"), build(2, "eu", "not a list", "b", "x", "hunter3"),
+		build(0, "eu", `["go","git"]`, "a", "x", "hunter2"), build(1, "mars", `["go","vi"]`, "b", "x", "hunter3"),
+		build(2, "eu", "not a list", "b", "x", "hunter3"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -409,7 +435,9 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 		"later secret": {[]store.ParameterValue{{Count: 3}}, nil, ""},
 		"region":       {[]store.ParameterValue{{Value: "eu", Count: 2}, {Value: "mars", Count: 1, Orphan: true}}, []string{"us"}, ""},
 		"tools": {[]store.ParameterValue{
-			{Value: `["go","git"]`, Count: 1}, {Value: `["go","vi"]`, Count: 1, Orphan: true}, {Value: "not a list", Count: 1, Orphan: true},
+			{Value: `["go","git"]`, Count: 1},
+			{Value: `["go","vi"]`, Count: 1, Orphan: true},
+			{Value: "not a list", Count: 1, Orphan: true},
 		}, nil, ""},
 		"zone": {[]store.ParameterValue{{Value: "a", Count: 1}, {Value: "b", Count: 2}}, nil, "b"},
 	}
@@ -457,7 +485,8 @@ func firstToken(t *testing.T, f *Fixture) {
 
 // firstTokenBesideOwner: an owner who was made in another way was first.
 func firstTokenBesideOwner(t *testing.T, f *Fixture) {
-	if _, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner}); err != nil {
+	_, err := f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleOwner})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {

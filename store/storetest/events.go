@@ -28,17 +28,29 @@ func newestEvents(t *testing.T, f *Fixture) {
 		for _, i := range append(rand.Perm(len(steps)), rand.Perm(len(steps))...) {
 			s, at := []*store.Store{f.Store, second}[rand.IntN(2)], after(i)
 			err := s.RecordAgentConditions(t.Context(), []store.AgentCondition{
-				{AgentID: f.Agents[0][0], At: at, Status: "connected", LifecycleState: steps[i].lifecycle, AppHealth: map[string]string{"ide": steps[i].lifecycle}},
+				{
+					AgentID: f.Agents[0][0], At: at, Status: "connected", LifecycleState: steps[i].lifecycle,
+					AppHealth: map[string]string{"ide": steps[i].lifecycle},
+				},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.RecordJobs(t.Context(), []store.Job{{ID: job, At: at, OrganizationID: f.Organization, Provisioner: "terraform", Status: steps[i].status, StartedAt: after(1), FinishedAt: after(3)}}); err != nil {
+			if err := s.RecordJobs(t.Context(), []store.Job{{
+				ID: job, At: at, OrganizationID: f.Organization, Provisioner: "terraform", Status: steps[i].status, StartedAt: after(1),
+				FinishedAt: after(3),
+			}}); err != nil {
 				t.Fatal(err)
 			}
 			err = s.RecordBuilds(t.Context(), []store.Build{
-				{ID: build, At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: steps[i].status},
-				{ID: build, At: after(-1), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: "older in the same batch"},
+				{
+					ID: build, At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start",
+					Status: steps[i].status,
+				},
+				{
+					ID: build, At: after(-1), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start",
+					Status: "older in the same batch",
+				},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +69,10 @@ func newestEvents(t *testing.T, f *Fixture) {
 		if agent.LifecycleState != "ready" || agent.AppHealth["ide"] != "ready" || i < 0 || workspaces[i].Status != "failed" {
 			t.Errorf("round %d: agent %+v, workspaces %+v", round, agent, workspaces)
 		}
-		want := []store.JobTimings{{Provisioner: "terraform", Status: "failed", Distribution: store.Distribution{Count: 1, Sum: 2, Below: []int64{0, 1}, Since: after(1)}}}
+		want := []store.JobTimings{{
+			Provisioner: "terraform", Status: "failed",
+			Distribution: store.Distribution{Count: 1, Sum: 2, Below: []int64{0, 1}, Since: after(1)},
+		}}
 		if diff := gocmp.Diff(want, timings); diff != "" {
 			t.Errorf("round %d: job timings (-want +got):\n%s", round, diff)
 		}
@@ -125,18 +140,30 @@ func controlPlaneSeries(t *testing.T, f *Fixture) {
 func liveOnes(t *testing.T, f *Fixture) {
 	old, newest, bare := uuid.New(), uuid.New(), uuid.New()
 	f.apply(t, store.Catalog{
-		Versions:   []store.TemplateVersion{{ID: old, TemplateID: f.Templates[0], Name: "v1"}, {ID: newest, TemplateID: f.Templates[0], Name: "v2"}},
+		Versions: []store.TemplateVersion{
+			{ID: old, TemplateID: f.Templates[0], Name: "v1"}, {ID: newest, TemplateID: f.Templates[0], Name: "v2"},
+		},
 		Workspaces: []store.Workspace{{ID: bare, OwnerID: f.Users[2], TemplateID: f.Templates[0], Name: "bare"}},
-		Apps:       []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s"}, {AgentID: f.Agents[0][1], Slug: "ide"}},
-		Deleted:    store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][1]}, Agents: []uuid.UUID{f.Agents[0][2]}},
+		Apps: []store.App{
+			{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"},
+			{AgentID: f.Agents[0][0], Slug: "k9s"},
+			{AgentID: f.Agents[0][1], Slug: "ide"},
+		},
+		Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][1]}, Agents: []uuid.UUID{f.Agents[0][2]}},
 	})
 	build := func(number int64, last byte, version uuid.UUID, status string) store.Build {
-		return store.Build{ID: uuid.UUID{15: last}, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number, Transition: "start", Status: status}
+		return store.Build{
+			ID: uuid.UUID{15: last}, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version,
+			Number: number, Transition: "start", Status: status,
+		}
 	}
-	if err := f.RecordBuilds(t.Context(), []store.Build{build(9, 3, old, "failed"), build(10, 1, newest, "pending"), build(10, 2, newest, "running")}); err != nil {
+	if err := f.RecordBuilds(t.Context(), []store.Build{
+		build(9, 3, old, "failed"), build(10, 1, newest, "pending"), build(10, 2, newest, "running"),
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: after(1), LastSeenAt: after(2)}}); err != nil {
+	err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], FirstConnectedAt: after(1), LastSeenAt: after(2)}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	auditor := access.Principal{Kind: access.KindService}.With(access.Binding{Role: access.RoleAuditor})
@@ -149,13 +176,18 @@ func liveOnes(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	name := func(user, workspace string) store.WorkspaceName {
-		return store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: user, Workspace: workspace}
+		return store.WorkspaceName{
+			TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: user, Workspace: workspace,
+		}
 	}
 	slices.SortFunc(workspaces, func(a, b store.LiveWorkspace) int {
 		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Workspace, b.Workspace))
 	})
 	want := []store.LiveWorkspace{
-		{WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running", Agents: []store.LiveAgent{{ID: f.Agents[0][0], Agent: "main", LastSeenAt: after(2)}}},
+		{
+			WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running",
+			Agents: []store.LiveAgent{{ID: f.Agents[0][0], Agent: "main", LastSeenAt: after(2)}},
+		},
 		{WorkspaceName: name("user2", "bare")},
 		{WorkspaceName: name("user2", "w")},
 	}
@@ -167,7 +199,9 @@ func liveOnes(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	slices.SortFunc(apps[f.Agents[0][0]], func(a, b store.App) int { return strings.Compare(a.Slug, b.Slug) })
-	declared := map[uuid.UUID][]store.App{f.Agents[0][0]: {{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s", DisplayName: "k9s"}}}
+	declared := map[uuid.UUID][]store.App{f.Agents[0][0]: {
+		{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE"}, {AgentID: f.Agents[0][0], Slug: "k9s", DisplayName: "k9s"},
+	}}
 	if diff := gocmp.Diff(declared, apps); diff != "" {
 		t.Errorf("apps (-want +got):\n%s", diff)
 	}
@@ -210,8 +244,10 @@ func firstConnections(t *testing.T, f *Fixture) {
 	touch(f.Store, unknown, time.Second)
 	touch(f.Store, f.Agents[1][1], -time.Second)
 	want := []store.FirstConnections{{
-		WorkspaceName: store.WorkspaceName{TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: "user0", Workspace: "w"},
-		Agent:         "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}, Since: store.At(made)},
+		WorkspaceName: store.WorkspaceName{
+			TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: "user0", Workspace: "w",
+		},
+		Agent: "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}, Since: store.At(made)},
 	}}
 	got, skewed := ask(Now)
 	if diff := gocmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" || skewed != 1 {
@@ -242,7 +278,8 @@ func endedBuilds(t *testing.T, f *Fixture) {
 	var builds []store.Build
 	for i, status := range []string{"succeeded", "succeeded", "failed", "canceled", "running", "pending", "canceling"} {
 		builds = append(builds, store.Build{
-			ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: int64(i), Transition: "start", Status: status,
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version, Number: int64(i),
+			Transition: "start", Status: status,
 		})
 	}
 	for range 2 {
@@ -282,7 +319,9 @@ func endedBuilds(t *testing.T, f *Fixture) {
 func jobs(t *testing.T, f *Fixture) {
 	var list []store.Job
 	add := func(provisioner, status string, begin, end store.Instant) {
-		list = append(list, store.Job{ID: uuid.New(), OrganizationID: f.Organization, Provisioner: provisioner, Status: status, StartedAt: begin, FinishedAt: end})
+		list = append(list, store.Job{
+			ID: uuid.New(), OrganizationID: f.Organization, Provisioner: provisioner, Status: status, StartedAt: begin, FinishedAt: end,
+		})
 	}
 	add("terraform", "succeeded", after(0), after(10))
 	add("terraform", "succeeded", after(0), after(600))
@@ -297,7 +336,10 @@ func jobs(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []store.JobTimings{{Provisioner: "terraform", Status: "succeeded", Distribution: store.Distribution{Count: 2, Sum: 610, Below: []int64{0, 1, 1}, Since: after(0)}}}
+	want := []store.JobTimings{{
+		Provisioner: "terraform", Status: "succeeded",
+		Distribution: store.Distribution{Count: 2, Sum: 610, Below: []int64{0, 1, 1}, Since: after(0)},
+	}}
 	if diff := gocmp.Diff(want, timings); diff != "" {
 		t.Errorf("timings (-want +got):\n%s", diff)
 	}

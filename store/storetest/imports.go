@@ -20,17 +20,26 @@ func unstoredItems(t *testing.T, f *Fixture) {
 	c := store.Catalog{
 		Organizations: []store.Organization{{ID: f.Organization, Name: "acme"}, {ID: uuid.New(), Name: "other"}},
 		Templates:     []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "template0", CreatedAt: at}},
-		Versions: []store.TemplateVersion{{ID: uuid.New(), TemplateID: f.Templates[0], Name: "v1", CreatedAt: at, Parameters: []store.Parameter{
-			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "Europe", Value: "eu"}}},
-		}}},
-		Users:  []store.User{{ID: f.Users[0], Username: "user0", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}}},
-		Groups: []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "a", UserIDs: f.Users[:2]}, {ID: uuid.New(), OrganizationID: f.Organization, Name: "b"}},
+		Versions: []store.TemplateVersion{
+			{ID: uuid.New(), TemplateID: f.Templates[0], Name: "v1", CreatedAt: at, Parameters: []store.Parameter{
+				{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "Europe", Value: "eu"}}},
+			}},
+		},
+		Users: []store.User{
+			{ID: f.Users[0], Username: "user0", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}},
+		},
+		Groups: []store.Group{
+			{ID: uuid.New(), OrganizationID: f.Organization, Name: "a", UserIDs: f.Users[:2]},
+			{ID: uuid.New(), OrganizationID: f.Organization, Name: "b"},
+		},
 		Workspaces: []store.Workspace{
 			{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "w"},
 			{ID: f.Workspaces[0][1], OwnerID: f.Users[2], TemplateID: f.Templates[0], Name: "w"},
 		},
 		Agents: []store.Agent{{ID: f.Agents[0][0], WorkspaceID: f.Workspaces[0][0], Name: "main", CreatedAt: at, DeletedAt: at}},
-		Apps:   []store.App{{AgentID: f.Agents[0][0], Slug: "code", DisplayName: "Code"}, {AgentID: f.Agents[0][0], Slug: "docs", DisplayName: "Docs"}},
+		Apps: []store.App{
+			{AgentID: f.Agents[0][0], Slug: "code", DisplayName: "Code"}, {AgentID: f.Agents[0][0], Slug: "docs", DisplayName: "Docs"},
+		},
 	}
 	unstored := func(c store.Catalog) store.Catalog {
 		fresh, err := f.UnstoredCatalog(t.Context(), c)
@@ -57,7 +66,10 @@ func unstoredItems(t *testing.T, f *Fixture) {
 		t.Errorf("groups of the organization: %v, %v", ids, err)
 	}
 
-	build := store.Build{ID: uuid.New(), At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start", Status: "running", CreatedAt: at}
+	build := store.Build{
+		ID: uuid.New(), At: at, WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], Number: 1, Transition: "start",
+		Status: "running", CreatedAt: at,
+	}
 	change := store.UserStatusChange{UserID: f.Users[0], At: at, Status: "dormant"}
 	for _, left := range []int{1, 0} {
 		builds, err := f.UnstoredBuilds(t.Context(), []store.Build{build})
@@ -82,7 +94,10 @@ func unstoredItems(t *testing.T, f *Fixture) {
 func unstoredUsage(t *testing.T, f *Fixture) {
 	day := int32(Now.Unix()/86400) * minute.HalfHoursPerDay
 	row := func(halfHour int32, user int, kind minute.Kind, app string, m minute.Mask) store.OpenRow {
-		r := store.OpenRow{Template: f.Templates[0], Row: minute.Row{HalfHour: halfHour, Subject: f.Subject[f.Users[user]], Kind: kind, App: app, Minutes: m}}
+		r := store.OpenRow{
+			Template: f.Templates[0],
+			Row:      minute.Row{HalfHour: halfHour, Subject: f.Subject[f.Users[user]], Kind: kind, App: app, Minutes: m},
+		}
 		if kind == minute.Connection {
 			r.Bins = make([]byte, m.Count())
 		}

@@ -66,7 +66,9 @@ func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
 		}
 	}
 	data := filepath.Join(folder, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+	initdb := exec.Command(
+		filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8",
+	)
 	initdb.Dir = folder
 	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -75,7 +77,10 @@ func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
 	if c.Port, err = freePort(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	c.command = []string{filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + folder, "-c", "max_connections=200"}
+	c.command = []string{
+		filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c",
+		"unix_socket_directories=" + folder, "-c", "max_connections=200",
+	}
 	for _, s := range settings {
 		c.command = append(c.command, "-c", s)
 	}

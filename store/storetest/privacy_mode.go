@@ -25,10 +25,22 @@ func privacyModes(t *testing.T, f *Fixture) {
 		deployment, own, both, answer store.PrivacyMode
 	}{
 		{uuid.Nil, store.PrivacyFull, store.PrivacyFull, store.PrivacyFull, store.PrivacyFull, store.PrivacyFull, store.PrivacyFull},
-		{uuid.Nil, store.PrivacyAggregate, store.PrivacyFull, store.PrivacyAggregate, store.PrivacyAggregate, store.PrivacyAggregate, store.PrivacyAggregate},
-		{f.Organization, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyAggregate, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyPseudonym},
-		{f.Organization, store.PrivacyOff, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyOff, store.PrivacyOff, store.PrivacyOff},
-		{f.Organization, store.PrivacyFull, store.PrivacyOff, store.PrivacyAggregate, store.PrivacyFull, store.PrivacyAggregate, store.PrivacyFull},
+		{
+			uuid.Nil, store.PrivacyAggregate, store.PrivacyFull, store.PrivacyAggregate, store.PrivacyAggregate, store.PrivacyAggregate,
+			store.PrivacyAggregate,
+		},
+		{
+			f.Organization, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyAggregate, store.PrivacyPseudonym,
+			store.PrivacyAggregate, store.PrivacyPseudonym,
+		},
+		{
+			f.Organization, store.PrivacyOff, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyOff, store.PrivacyOff,
+			store.PrivacyOff,
+		},
+		{
+			f.Organization, store.PrivacyFull, store.PrivacyOff, store.PrivacyAggregate, store.PrivacyFull, store.PrivacyAggregate,
+			store.PrivacyFull,
+		},
 	} {
 		set(step.organization, step.mode, step.before)
 		modes, err := f.PrivacyModes(t.Context())
@@ -39,7 +51,9 @@ func privacyModes(t *testing.T, f *Fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := []store.PrivacyMode{modes.Of(uuid.Nil), modes.OfUser([]uuid.UUID{f.Organization}), modes.OfUser([]uuid.UUID{f.Organization, other}), answer}
+		got := []store.PrivacyMode{
+			modes.Of(uuid.Nil), modes.OfUser([]uuid.UUID{f.Organization}), modes.OfUser([]uuid.UUID{f.Organization, other}), answer,
+		}
 		for i, want := range []store.PrivacyMode{step.deployment, step.own, step.both, step.answer} {
 			if got[i] != want {
 				t.Errorf("after %s: modes %v, want %s as number %d", step.mode, got, want, i)

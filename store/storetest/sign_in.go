@@ -108,7 +108,9 @@ func sessions(t *testing.T, f *Fixture) {
 
 // A token for one call lets one caller in, however many try at once, and the sessions that it began end with it.
 func oneCall(t *testing.T, f *Fixture) {
-	secrets, err := f.CreateTokens(t.Context(), []store.Token{{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Purpose: store.PurposeSignIn}})
+	secrets, err := f.CreateTokens(t.Context(), []store.Token{
+		{PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Purpose: store.PurposeSignIn},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

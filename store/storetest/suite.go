@@ -86,15 +86,24 @@ func NewFixture(t *testing.T, database string) *Fixture {
 	c := store.Catalog{Organizations: []store.Organization{{ID: f.Organization, Name: "acme"}}}
 	for i := range f.Users {
 		f.Users[i] = uuid.New()
-		c.Users = append(c.Users, store.User{ID: f.Users[i], Username: fmt.Sprintf("user%d", i), Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}})
+		c.Users = append(c.Users, store.User{
+			ID: f.Users[i], Username: fmt.Sprintf("user%d", i), Kind: "human", Status: "active",
+			OrganizationIDs: []uuid.UUID{f.Organization},
+		})
 	}
 	for t := range f.Templates {
 		f.Templates[t] = uuid.New()
-		c.Templates = append(c.Templates, store.Template{ID: f.Templates[t], OrganizationID: f.Organization, Name: fmt.Sprintf("template%d", t)})
+		c.Templates = append(c.Templates, store.Template{
+			ID: f.Templates[t], OrganizationID: f.Organization, Name: fmt.Sprintf("template%d", t),
+		})
 		for u := range f.Users {
 			f.Workspaces[t][u], f.Agents[t][u] = uuid.New(), uuid.New()
-			c.Workspaces = append(c.Workspaces, store.Workspace{ID: f.Workspaces[t][u], OwnerID: f.Users[u], TemplateID: f.Templates[t], Name: "w"})
-			c.Agents = append(c.Agents, store.Agent{ID: f.Agents[t][u], WorkspaceID: f.Workspaces[t][u], Name: "main", CreatedAt: store.At(Now.Add(-time.Hour))})
+			c.Workspaces = append(c.Workspaces, store.Workspace{
+				ID: f.Workspaces[t][u], OwnerID: f.Users[u], TemplateID: f.Templates[t], Name: "w",
+			})
+			c.Agents = append(c.Agents, store.Agent{
+				ID: f.Agents[t][u], WorkspaceID: f.Workspaces[t][u], Name: "main", CreatedAt: store.At(Now.Add(-time.Hour)),
+			})
 		}
 	}
 	f.apply(t, c)
@@ -272,7 +281,9 @@ func foldChangesNoAnswer(t *testing.T, f *Fixture) {
 		t.Errorf("a repeat after the fold changed the answer:\n%s", diff)
 	}
 	// The second fold takes the repeats too; the third adds to the page what is in no row any more.
-	for late, rows := range [][]store.OpenRow{{f.Row(0, 0, 18, 0b10000)}, {f.Row(0, 0, 18, 0b100000), f.latency(0, 0, 18, 0b1001, 200, 130)}} {
+	for late, rows := range [][]store.OpenRow{
+		{f.Row(0, 0, 18, 0b10000)}, {f.Row(0, 0, 18, 0b100000), f.latency(0, 0, 18, 0b1001, 200, 130)},
+	} {
 		f.MustMerge(t, rows...)
 		before := f.Ask(t)
 		if got, want := before.Activity[0].Minutes, want.Activity[0].Minutes+int64(late+1); got != want {

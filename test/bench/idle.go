@@ -51,7 +51,10 @@ func measureIdle(ctx context.Context, t *table, d database, s sizes) error {
 			if err == nil {
 				time.Sleep(s.WarmUp) // until the handshakes are forgotten
 				t.add(d, "resident memory without agents", before, "MiB", "")
-				t.add(d, fmt.Sprintf("resident memory with %d idle TLS agents", s.Idle), processMemory(child.Process.Pid, "VmRSS:"), "MiB", "≤ 450")
+				t.add(
+					d, fmt.Sprintf("resident memory with %d idle TLS agents", s.Idle), processMemory(child.Process.Pid, "VmRSS:"), "MiB",
+					"≤ 450",
+				)
 			}
 			return errors.Join(err, closeAll())
 		}, tlsVariable+"=1")
@@ -77,14 +80,18 @@ func holdStreams(ctx context.Context, server addresses, tokens []access.Token) (
 	opening.SetLimit(32)
 	for _, token := range tokens {
 		opening.Go(func() error {
-			conn, err := grpc.NewClient(server.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})))
+			conn, err := grpc.NewClient(
+				server.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})),
+			)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			connections = append(connections, conn)
 			mu.Unlock()
-			stream, err := insightsv1.NewIngestServiceClient(conn).StreamStats(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Reveal()))
+			stream, err := insightsv1.NewIngestServiceClient(conn).StreamStats(
+				metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Reveal()),
+			)
 			if err != nil {
 				return err
 			}
@@ -102,7 +109,8 @@ func selfSigned() (*tls.Config, []byte, error) {
 		return nil, nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
+		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}

@@ -36,7 +36,10 @@ func measureIngest(ctx context.Context, t *table, d database, s sizes) error {
 			if err != nil {
 				return err
 			}
-			t.add(d, fmt.Sprintf("acknowledged at %d offered", offered.rate), float64(steady.measured)/s.Length.Seconds(), "1/s", fmt.Sprintf("≥ %d", offered.rate*99/100))
+			t.add(
+				d, fmt.Sprintf("acknowledged at %d offered", offered.rate), float64(steady.measured)/s.Length.Seconds(), "1/s",
+				fmt.Sprintf("≥ %d", offered.rate*99/100),
+			)
 			t.add(d, fmt.Sprintf("acknowledgement at %d offered, p99", offered.rate), steady.percentile(0.99), "ms", offered.goal)
 		}
 		return nil
@@ -120,7 +123,9 @@ func newFleet(ctx context.Context, st *store.Store, s sizes) (agents []uuid.UUID
 	for i, user := range users {
 		workspace := uuid.New()
 		c.Users = append(c.Users, store.User{ID: user, Username: fmt.Sprint("user-", i), Kind: "human", Status: "active"})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID, Name: fmt.Sprint("workspace-", i%3)})
+		c.Workspaces = append(c.Workspaces, store.Workspace{
+			ID: workspace, OwnerID: user, TemplateID: c.Templates[i%len(c.Templates)].ID, Name: fmt.Sprint("workspace-", i%3),
+		})
 		c.Agents = append(c.Agents, store.Agent{ID: agents[i], WorkspaceID: workspace, Name: "main"})
 	}
 	if err := applyCatalog(ctx, st, c); err != nil {

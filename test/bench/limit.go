@@ -66,7 +66,9 @@ func (b *limitBuilder) add(template int, rows []minute.Row) {
 		case r.Kind == minute.Connection:
 			b.bins[r.Subject] = append(b.bins[r.Subject], r.Bins...)
 		case r.Kind != minute.Session || r.Connected: // the only session of its half hour, hence its gate
-			b.rows[r.Subject] = append(b.rows[r.Subject], limitRow{int16(r.HalfHour - b.first), channelOf(r), uint16(template), uint32(r.Minutes)})
+			b.rows[r.Subject] = append(b.rows[r.Subject], limitRow{
+				int16(r.HalfHour - b.first), channelOf(r), uint16(template), uint32(r.Minutes),
+			})
 		}
 	}
 }

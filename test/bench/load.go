@@ -182,8 +182,9 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 			}
 			sequence++
 			report := &insightsv1.AgentReport{
-				AgentId: s.agents[i].String(), Sequence: sequence, CollectedAt: timestamppb.New(past.Add(time.Duration(s.round) * 30 * time.Second)),
-				ConnectionCount: 2, ConnectionMedianLatencyMs: 20 + float64(i%100), SessionCounts: map[string]int64{"vscode": 1}, RxBytes: 1000, TxBytes: 2000,
+				AgentId: s.agents[i].String(), Sequence: sequence,
+				CollectedAt: timestamppb.New(past.Add(time.Duration(s.round) * 30 * time.Second)), ConnectionCount: 2,
+				ConnectionMedianLatencyMs: 20 + float64(i%100), SessionCounts: map[string]int64{"vscode": 1}, RxBytes: 1000, TxBytes: 2000,
 			}
 			select {
 			case window <- sent{due, s.round%2 == 0}:

@@ -26,8 +26,9 @@ func TestMain(m *testing.M) {
 }
 
 var toy = sizes{
-	Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4, Workdays: 3, Scrapes: 3, Idle: 20,
-	Histories: []int{1, 2}, TemplateCounts: []int{1, 10}, StreamCounts: []int{1, 10}, Soak: 3 * time.Second,
+	Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4,
+	Workdays: 3, Scrapes: 3, Idle: 20, Histories: []int{1, 2}, TemplateCounts: []int{1, 10}, StreamCounts: []int{1, 10},
+	Soak: 3 * time.Second,
 }
 
 // The benchmarks run, on toy sizes, and fill every row of their tables.
@@ -77,7 +78,9 @@ func TestBench(t *testing.T) {
 
 func TestProfile(t *testing.T) {
 	t.Parallel()
-	for name, profile := range map[string]func(context.Context, database, sizes, string) error{"ingest": profileIngest, "query": profileQuery} {
+	for name, profile := range map[string]func(context.Context, database, sizes, string) error{
+		"ingest": profileIngest, "query": profileQuery,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), name+".pprof")

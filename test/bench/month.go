@@ -146,14 +146,16 @@ func (m *month) apply(ctx context.Context, st *store.Store) ([]int64, error) {
 		}
 		for _, w := range m.places[i] {
 			template := m.templates[w.template]
-			c.Workspaces = append(c.Workspaces, store.Workspace{ID: w.id, OwnerID: id, TemplateID: template, CreatedAt: store.At(windowStart())})
+			c.Workspaces = append(c.Workspaces, store.Workspace{
+				ID: w.id, OwnerID: id, TemplateID: template, CreatedAt: store.At(windowStart()),
+			})
 			c.Agents = append(c.Agents, store.Agent{ID: w.agent, WorkspaceID: w.id, CreatedAt: store.At(windowStart())})
 			for _, slug := range slugs {
 				c.Apps = append(c.Apps, store.App{AgentID: w.agent, Slug: slug, DisplayName: slug})
 			}
 			builds = append(builds, store.Build{
-				ID: w.build, WorkspaceID: w.id, TemplateID: template, TemplateVersionID: m.versions[w.template], Number: 1, Transition: "start", Status: "succeeded",
-				CreatedAt: store.At(windowStart()), Parameters: values,
+				ID: w.build, WorkspaceID: w.id, TemplateID: template, TemplateVersionID: m.versions[w.template], Number: 1,
+				Transition: "start", Status: "succeeded", CreatedAt: store.At(windowStart()), Parameters: values,
 			})
 		}
 	}

@@ -26,12 +26,13 @@ func told[R any](question func(context.Context) (R, error), read func(R, answer)
 }
 
 func (r *rollups) insights(w baseline.Window) ask {
-	return told(func(ctx context.Context) (baseline.TemplateInsights, error) { return r.db.TemplateInsights(ctx, w) }, func(t baseline.TemplateInsights, a answer) {
-		a.add("users", t.Templates, float64(t.ActiveUsers))
-		for _, f := range t.Families {
-			a.add(f.Slug, f.Templates, float64(f.Seconds))
-		}
-	})
+	return told(func(ctx context.Context) (baseline.TemplateInsights, error) { return r.db.TemplateInsights(ctx, w) },
+		func(t baseline.TemplateInsights, a answer) {
+			a.add("users", t.Templates, float64(t.ActiveUsers))
+			for _, f := range t.Families {
+				a.add(f.Slug, f.Templates, float64(f.Seconds))
+			}
+		})
 }
 
 func (r *rollups) apps(w baseline.Window) ask {
@@ -43,12 +44,13 @@ func (r *rollups) apps(w baseline.Window) ask {
 }
 
 func (r *rollups) parameters(w baseline.Window) ask {
-	return told(func(ctx context.Context) ([]baseline.ParameterValue, error) { return r.db.ParameterInsights(ctx, w) }, func(list []baseline.ParameterValue, a answer) {
-		for _, p := range list {
-			a.add(p.Name, p.Templates)
-			a.add(p.Name+"="+p.Value, nil, float64(p.Count))
-		}
-	})
+	return told(func(ctx context.Context) ([]baseline.ParameterValue, error) { return r.db.ParameterInsights(ctx, w) },
+		func(list []baseline.ParameterValue, a answer) {
+			for _, p := range list {
+				a.add(p.Name, p.Templates)
+				a.add(p.Name+"="+p.Value, nil, float64(p.Count))
+			}
+		})
 }
 
 func (r *rollups) perDay(w baseline.Window) ask {
@@ -60,20 +62,22 @@ func (r *rollups) perDay(w baseline.Window) ask {
 }
 
 func (r *rollups) activity(w baseline.Window) ask {
-	return told(func(ctx context.Context) ([]baseline.UserActivity, error) { return r.db.UserActivity(ctx, w) }, func(list []baseline.UserActivity, a answer) {
-		for _, u := range list {
-			a.add(u.User.String(), u.Templates, float64(u.Seconds))
-		}
-	})
+	return told(func(ctx context.Context) ([]baseline.UserActivity, error) { return r.db.UserActivity(ctx, w) },
+		func(list []baseline.UserActivity, a answer) {
+			for _, u := range list {
+				a.add(u.User.String(), u.Templates, float64(u.Seconds))
+			}
+		})
 }
 
 // latency leaves the P95 open: that of half hours' medians is another one.
 func (r *rollups) latency(w baseline.Window) ask {
-	return told(func(ctx context.Context) ([]baseline.UserLatency, error) { return r.db.UserLatency(ctx, w) }, func(list []baseline.UserLatency, a answer) {
-		for _, u := range list {
-			a.add(u.User.String(), nil, u.P50, math.NaN())
-		}
-	})
+	return told(func(ctx context.Context) ([]baseline.UserLatency, error) { return r.db.UserLatency(ctx, w) },
+		func(list []baseline.UserLatency, a answer) {
+			for _, u := range list {
+				a.add(u.User.String(), nil, u.P50, math.NaN())
+			}
+		})
 }
 
 // bound is the limit with the names of who is in it.

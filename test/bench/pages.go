@@ -161,8 +161,9 @@ func (p *pages) check(ctx context.Context, day int32, template int, rows []minut
 // repeat copies the month into the past, from one multiple of 31 days up to another.
 func (p *pages) repeat(ctx context.Context, from, to int) error {
 	for n := from; n < to; n++ {
-		_, err := p.db.ExecContext(ctx, fmt.Sprintf("INSERT INTO usage_day SELECT template_id, day - %d, version, usage, latency FROM usage_day WHERE day > %d",
-			n*31, today().Unix()/86400-31))
+		_, err := p.db.ExecContext(ctx,
+			fmt.Sprintf("INSERT INTO usage_day SELECT template_id, day - %d, version, usage, latency FROM usage_day WHERE day > %d",
+				n*31, today().Unix()/86400-31))
 		if err != nil {
 			return fmt.Errorf("copy the month: %w", err)
 		}

@@ -60,21 +60,45 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) error 
 func (p *pages) questions(c *client, whole, first bound, r *rollups) []question {
 	one := c.with(url.Values{"template_ids": {p.templates[0].String()}})
 	list := []question{
-		{what: "template insights, 30 days", goal: "≥ 100 × baseline", reference: 8.81, ours: c.asking(insightsPath, readInsights(pickBuiltin)), limit: whole.insights()},
-		{what: "users per day", goal: "≥ 40 × baseline", reference: 3.19, ours: c.with(perDay).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay()},
-		{what: "user activity", goal: "≥ 200 × baseline", reference: 14.8, ours: c.asking(activityPath, readActivity), limit: whole.activity()},
-		{what: "user latency", goal: "≥ 12 × baseline", reference: 3.68, tolerance: 0.06, ours: c.asking(latencyPath, readLatency), limit: whole.latency()},
-		{what: "custom apps with launches", goal: "≥ 100 × baseline", reference: 8.06, ours: c.asking(insightsPath, readInsights(pickApps)), limit: whole.apps()},
+		{
+			what: "template insights, 30 days", goal: "≥ 100 × baseline", reference: 8.81,
+			ours: c.asking(insightsPath, readInsights(pickBuiltin)), limit: whole.insights(),
+		},
+		{
+			what: "users per day", goal: "≥ 40 × baseline", reference: 3.19,
+			ours: c.with(perDay).asking(insightsPath, readInsights(pickDays)), limit: whole.perDay(),
+		},
+		{
+			what: "user activity", goal: "≥ 200 × baseline", reference: 14.8, ours: c.asking(activityPath, readActivity),
+			limit: whole.activity(),
+		},
+		{
+			what: "user latency", goal: "≥ 12 × baseline", reference: 3.68, tolerance: 0.06, ours: c.asking(latencyPath, readLatency),
+			limit: whole.latency(),
+		},
+		{
+			what: "custom apps with launches", goal: "≥ 100 × baseline", reference: 8.06,
+			ours: c.asking(insightsPath, readInsights(pickApps)), limit: whole.apps(),
+		},
 		{what: "values of parameters", ours: c.asking(insightsPath, readInsights(pickParameters))},
-		{what: "template insights, one template", goal: "≤ 20", ours: one.asking(insightsPath, readInsights(pickBuiltin)), limit: first.insights()},
+		{
+			what: "template insights, one template", goal: "≤ 20", ours: one.asking(insightsPath, readInsights(pickBuiltin)),
+			limit: first.insights(),
+		},
 		{what: "user activity, one template", goal: "≤ 20", ours: one.asking(activityPath, readActivity), limit: first.activity()},
-		{what: "user latency, one template", goal: "≤ 20", tolerance: 0.06, ours: one.asking(latencyPath, readLatency), limit: first.latency()},
+		{
+			what: "user latency, one template", goal: "≤ 20", tolerance: 0.06, ours: one.asking(latencyPath, readLatency),
+			limit: first.latency(),
+		},
 	}
 	if r != nil {
 		w := baseline.Window{Start: windowStart(), End: today()}
 		w1 := w
 		w1.Templates = []uuid.UUID{p.templates[0]}
-		for i, a := range []ask{r.insights(w), r.perDay(w), r.activity(w), r.latency(w), r.apps(w), r.parameters(w), r.insights(w1), r.activity(w1), r.latency(w1)} {
+		for i, a := range []ask{
+			r.insights(w), r.perDay(w), r.activity(w), r.latency(w), r.apps(w), r.parameters(w), r.insights(w1), r.activity(w1),
+			r.latency(w1),
+		} {
 			list[i].baseline = a
 		}
 	}
@@ -191,7 +215,10 @@ func askAll(ctx context.Context, t *table, d database, list []question, calibrat
 	}
 	scale := median(calibrations) / calibrationReference
 	for i, q := range list {
-		f := figure{Database: d.name, What: q.what, Value: 1000 * median(ours[i]), Unit: "ms", Goal: q.goal, Baseline: 1000 * median(theirs[i]), Limit: 1000 * median(limits[i])}
+		f := figure{
+			Database: d.name, What: q.what, Value: 1000 * median(ours[i]), Unit: "ms", Goal: q.goal, Baseline: 1000 * median(theirs[i]),
+			Limit: 1000 * median(limits[i]),
+		}
 		if most := 1000 * allowed * scale * q.reference; q.reference > 0 && f.Baseline > most {
 			f.Note = fmt.Sprintf("the baseline took %s ms, of which %s count", show(f.Baseline), show(most))
 			f.Baseline = most

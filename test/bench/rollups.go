@@ -257,8 +257,10 @@ func (r *rollups) report(into map[time.Time]*batch, template int, rows []minute.
 				when := half.Add(time.Duration(bits.TrailingZeros32(uint32(rest)))*time.Minute + time.Duration(second)*time.Second)
 				b := at(when)
 				b.reports = append(b.reports, []any{
-					uuid.New(), when, r.users[user], place.agent, place.id, r.templates[template], []byte(`{"TCP": 2}`), connections, 10, 1000, 20, 2000,
-					minute.BinValue(latency.Bins[n]), sessions["vscode"] + sessions["cursor"], sessions["jetbrains"], sessions["reconnecting_pty"], sessions["ssh"],
+					uuid.New(), when, r.users[user], place.agent, place.id, r.templates[template], []byte(`{"TCP": 2}`), connections, 10,
+					1000, 20, 2000,
+					minute.BinValue(latency.Bins[n]), sessions["vscode"] + sessions["cursor"], sessions["jetbrains"],
+					sessions["reconnecting_pty"], sessions["ssh"],
 				})
 			}
 		}

@@ -81,7 +81,8 @@ func (c *client) refresh(ctx context.Context, template uuid.UUID) (r refreshes) 
 	defer ticker.Stop()
 	for {
 		for _, err := range []error{
-			one.time(ctx, insightsPath, &r.one), one.with(perDay).time(ctx, insightsPath, &r.one), one.time(ctx, activityPath, &r.one), one.time(ctx, latencyPath, &r.one),
+			one.time(ctx, insightsPath, &r.one), one.with(perDay).time(ctx, insightsPath, &r.one), one.time(ctx, activityPath, &r.one),
+			one.time(ctx, latencyPath, &r.one),
 			c.time(ctx, insightsPath, &r.all),
 		} {
 			if err != nil && ctx.Err() == nil {

@@ -78,7 +78,9 @@ func (t *table) add(d database, what string, value float64, unit, goal string) {
 // put notes a figure with all that belongs to it.
 func (t *table) put(f figure) {
 	t.figures = append(t.figures, f)
-	fmt.Fprintf(os.Stderr, "%s: %s: %s %s (baseline %s, limit %s)\n", f.Database, f.What, show(f.Value), f.Unit, show(f.Baseline), show(f.Limit))
+	fmt.Fprintf(
+		os.Stderr, "%s: %s: %s %s (baseline %s, limit %s)\n", f.Database, f.What, show(f.Value), f.Unit, show(f.Baseline), show(f.Limit),
+	)
 }
 
 // beside notes what the baseline has for a figure that is known already.
@@ -111,8 +113,13 @@ func ratio(a, b float64) string {
 
 // write prints the table, and the figures as JSON for a later run to compare with.
 func (t *table) write(w io.Writer, file string) error {
-	fmt.Fprintf(w, "%d cores, %s, %s; %d agents over %d streams, window %d; questions about %d people, %d templates, %d working days; the whole run took %v\n\n",
-		runtime.NumCPU(), runtime.Version(), postgresVersion(), t.sizes.Agents, t.sizes.Streams, t.sizes.Window, t.sizes.Users, t.sizes.Templates, t.sizes.Workdays, t.took.Round(time.Second))
+	fmt.Fprintf(
+		w,
+		"%d cores, %s, %s; %d agents over %d streams, window %d; questions about %d people, %d templates, %d working days; the whole run "+
+			"took %v\n\n",
+		runtime.NumCPU(), runtime.Version(), postgresVersion(), t.sizes.Agents, t.sizes.Streams, t.sizes.Window, t.sizes.Users,
+		t.sizes.Templates, t.sizes.Workdays, t.took.Round(time.Second),
+	)
 	fmt.Fprintln(w, "| database | what | ours | unit | baseline | baseline / ours | limit | ours / limit | goal | met | before | note |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range t.figures {

@@ -34,7 +34,9 @@ func TestClocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+secrets[0].Reveal()), time.Minute)
+		ctx, cancel := context.WithTimeout(
+			metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+secrets[0].Reveal()), time.Minute,
+		)
 		defer cancel()
 		const ahead, age, skew = 5 * time.Minute, 24 * time.Hour, 2 * time.Second
 		table := []struct {
@@ -68,7 +70,8 @@ func TestClocks(t *testing.T) {
 			var request insightsv1.ReportStatsRequest
 			for _, c := range table {
 				request.Reports = append(request.Reports, &insightsv1.AgentReport{
-					AgentId: agent.String(), CollectedAt: timestamppb.New(c.at.Add(offset)), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
+					AgentId: agent.String(), CollectedAt: timestamppb.New(c.at.Add(offset)), ConnectionCount: 1,
+					SessionCounts: map[string]int64{"vscode": 1},
 				})
 				if c.ok {
 					minutes[c.at.Add(offset).Unix()/60] = struct{}{}
@@ -88,7 +91,9 @@ func TestClocks(t *testing.T) {
 				}
 			}
 		}
-		users, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(now.Truncate(24*time.Hour).AddDate(0, 0, -1), now.Add(24*time.Hour)))
+		users, _, err := f.UserActivity(
+			t.Context(), f.Everything, minute.NewWindow(now.Truncate(24*time.Hour).AddDate(0, 0, -1), now.Add(24*time.Hour)),
+		)
 		if err != nil || len(users) != 1 {
 			t.Fatal(users, err)
 		}

@@ -103,7 +103,9 @@ func TestDiskFullPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := database[strings.LastIndex(database, "/")+1 : strings.Index(database, "?")]
-	for _, statement := range []string{"CREATE TABLESPACE small LOCATION '" + small + "'", "ALTER DATABASE " + name + " SET TABLESPACE small"} {
+	for _, statement := range []string{
+		"CREATE TABLESPACE small LOCATION '" + small + "'", "ALTER DATABASE " + name + " SET TABLESPACE small",
+	} {
 		if err := cluster.Exec(t.Context(), "postgres", statement); err != nil {
 			t.Fatal(err)
 		}

@@ -64,8 +64,9 @@ func (h *history) report(ctx context.Context, client insightsv1.IngestServiceCli
 		request.Events = append(request.Events,
 			&insightsv1.Event{At: at, Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: a.owner.String()}}},
 			&insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-				Id: uuid.NewSHA1(a.workspace, fmt.Append(nil, n)).String(), WorkspaceId: a.workspace.String(), TemplateVersionId: h.fleet.version.String(),
-				Number: int64(n + 1), Transition: "start", Status: "succeeded", CreatedAt: at, StartedAt: at, FinishedAt: at,
+				Id: uuid.NewSHA1(a.workspace, fmt.Append(nil, n)).String(), WorkspaceId: a.workspace.String(),
+				TemplateVersionId: h.fleet.version.String(), Number: int64(n + 1), Transition: "start", Status: "succeeded", CreatedAt: at,
+				StartedAt: at, FinishedAt: at,
 			}}})
 	}
 	return retried(ctx, always, &h.again, func() error {
@@ -114,7 +115,10 @@ func (h *history) check(t *testing.T) {
 	if stored != h.told {
 		t.Errorf("%d logins are stored, %d were told", stored, h.told)
 	}
-	t.Logf("%d builds and %d logins, each told twice, %d calls made again, %d first connections: each counts once", h.told, h.told, h.again.Load(), connected)
+	t.Logf(
+		"%d builds and %d logins, each told twice, %d calls made again, %d first connections: each counts once", h.told, h.told,
+		h.again.Load(), connected,
+	)
 	if h.told == 0 {
 		t.Error("nothing was told: the campaign proves nothing")
 	}

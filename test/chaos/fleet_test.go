@@ -55,8 +55,8 @@ func newFleet(t *testing.T, database string, agents int) *fleet {
 	var tokens []store.Token
 	for i := range agents {
 		a := &agent{
-			number: i, id: uuid.New(), owner: uuid.New(), workspace: uuid.New(), open: map[int]struct{}{}, ledger: f.ledger, acked: &f.acked, delays: &f.delays,
-			first: time.Now().Add(-6*24*time.Hour).Unix() / 60,
+			number: i, id: uuid.New(), owner: uuid.New(), workspace: uuid.New(), open: map[int]struct{}{}, ledger: f.ledger,
+			acked: &f.acked, delays: &f.delays, first: time.Now().Add(-6*24*time.Hour).Unix() / 60,
 		}
 		c.Users = append(c.Users, store.User{ID: a.owner, Username: fmt.Sprint("user", i), Kind: "human", Status: "active"})
 		c.Workspaces = append(c.Workspaces, store.Workspace{ID: a.workspace, OwnerID: a.owner, TemplateID: template})
@@ -70,7 +70,8 @@ func newFleet(t *testing.T, database string, agents int) *fleet {
 	}
 	for _, role := range []access.Role{access.RoleAuditor, access.RoleControlPlane} {
 		id := uuid.New()
-		if _, err := s.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: role}); err != nil {
+		_, err := s.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: id, Role: role})
+		if err != nil {
 			t.Fatal(err)
 		}
 		tokens = append(tokens, store.Token{Name: string(role), PrincipalKind: access.KindService, PrincipalID: id})
@@ -138,7 +139,9 @@ func (f *fleet) asControlPlane(ctx context.Context) context.Context {
 }
 
 // reportOnce makes the unary call of the control plane for reports of agents.
-func (f *fleet) reportOnce(ctx context.Context, client insightsv1.IngestServiceClient, reports ...*insightsv1.AgentReport) (*insightsv1.ReportStatsResponse, error) {
+func (f *fleet) reportOnce(
+	ctx context.Context, client insightsv1.IngestServiceClient, reports ...*insightsv1.AgentReport,
+) (*insightsv1.ReportStatsResponse, error) {
 	return client.ReportStats(f.asControlPlane(ctx), &insightsv1.ReportStatsRequest{Reports: reports})
 }
 
@@ -246,8 +249,12 @@ func (f *fleet) check(t *testing.T, address string) verdict {
 // ask asks a question that reads all usage. It is not about single users, so nothing has to be written for the audit trail.
 func (f *fleet) ask(ctx context.Context, conn *grpc.ClientConn) error {
 	today := time.Now().UTC().Truncate(24 * time.Hour)
-	_, err := insightsv1.NewInsightsServiceClient(conn).GetTemplateInsights(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+f.auditor),
-		&insightsv1.GetTemplateInsightsRequest{StartTime: today.AddDate(0, 0, -8).Format(time.RFC3339), EndTime: today.Format(time.RFC3339)})
+	_, err := insightsv1.NewInsightsServiceClient(conn).GetTemplateInsights(
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+f.auditor),
+		&insightsv1.GetTemplateInsightsRequest{
+			StartTime: today.AddDate(0, 0, -8).Format(time.RFC3339), EndTime: today.Format(time.RFC3339),
+		},
+	)
 	return err
 }
 
@@ -277,7 +284,9 @@ func (f *fleet) checkAnswers(t *testing.T, address string, stored []map[int]stru
 	f.mustAsk(t, address)
 	conn := dial(t, address)
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+f.auditor), time.Minute)
+	ctx, cancel := context.WithTimeout(
+		metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+f.auditor), time.Minute,
+	)
 	defer cancel()
 	insights := insightsv1.NewInsightsServiceClient(conn)
 	today := time.Now().UTC().Truncate(24 * time.Hour)
@@ -324,7 +333,10 @@ func (f *fleet) checkAnswers(t *testing.T, address string, stored []map[int]stru
 		differ++
 		t.Errorf("answer: %d launches, the database has %d", usage.GetTimesUsed(), launches)
 	}
-	t.Logf("the server's answers beside what is stored: the minutes of %d users and of %d apps, and %d launches, %d differ", len(f.agents), len(apps), launches, differ)
+	t.Logf(
+		"the server's answers beside what is stored: the minutes of %d users and of %d apps, and %d launches, %d differ", len(f.agents),
+		len(apps), launches, differ,
+	)
 }
 
 // openTables opens a database past the store.

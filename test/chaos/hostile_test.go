@@ -34,7 +34,9 @@ func quietly(t *testing.T, f *fleet, p *process, what string, happen func()) {
 	meanwhile := f.delays.take()
 	after, most := p.memory()
 	load.stop()
-	t.Logf("acknowledgements of others: %v; during %s: %v; %d MiB before, %d after, %d at most", alone, what, meanwhile, before, after, most)
+	t.Logf(
+		"acknowledgements of others: %v; during %s: %v; %d MiB before, %d after, %d at most", alone, what, meanwhile, before, after, most,
+	)
 	if len(meanwhile.list) == 0 {
 		t.Errorf("no report was acknowledged during %s", what)
 	}
@@ -60,7 +62,10 @@ func TestRapidReset(t *testing.T) {
 			sent += n
 			connections++
 		}
-		t.Logf("%d calls reset over %d connections in %v; %v goroutines before, %v right after", sent, connections, time.Since(begin).Round(time.Millisecond), before, p.metric(t, "go_goroutines"))
+		t.Logf(
+			"%d calls reset over %d connections in %v; %v goroutines before, %v right after", sent, connections,
+			time.Since(begin).Round(time.Millisecond), before, p.metric(t, "go_goroutines"),
+		)
 		await(t, "as many goroutines as before", func() bool { return p.metric(t, "go_goroutines") <= before+10 })
 	})
 }
@@ -114,7 +119,8 @@ func TestSilentConnections(t *testing.T) {
 	f := newFleet(t, database, 4)
 	config := newServerConfig(t, database)
 	plain := startServer(t, config)
-	config.GRPC, config.HTTP, config.Prometheus, config.TLS = storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t), newTLSFiles(t, a)
+	config.GRPC, config.HTTP, config.Prometheus, config.TLS = storetest.FreeAddress(t), storetest.FreeAddress(t), storetest.FreeAddress(t),
+		newTLSFiles(t, a)
 	secure := startServer(t, config)
 	secure.awaitTCP(t)
 	quietly(t, f, plain, "silence", func() {
@@ -274,7 +280,9 @@ func TestNoisyNeighbors(t *testing.T) {
 	sending.Wait()
 	noise.stop()
 	load.stop()
-	t.Logf("acknowledgements of quiet agents: alone %v; beside agents that never read %v; and others that flood %v", alone, beside, besideAll)
+	t.Logf(
+		"acknowledgements of quiet agents: alone %v; beside agents that never read %v; and others that flood %v", alone, beside, besideAll,
+	)
 	if len(beside.list) == 0 || len(besideAll.list) == 0 || len(others.take().list) == 0 {
 		t.Error("somebody was not heard at all")
 	}
@@ -290,7 +298,9 @@ func (a *agent) shout(ctx context.Context, address string) {
 		return
 	}
 	defer conn.Close()
-	stream, err := insightsv1.NewIngestServiceClient(conn).StreamStats(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+a.token))
+	stream, err := insightsv1.NewIngestServiceClient(conn).StreamStats(
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+a.token),
+	)
 	if err != nil {
 		return
 	}

@@ -51,7 +51,8 @@ func TestIdleAgents(t *testing.T) {
 	used = p.processorTime() - used
 	now, _ := p.memory()
 	live := p.metric(t, "go_memstats_next_gc_bytes") / 2 / 1024 // what the last collection found in use
-	t.Logf("%d agents connected in %v: %d MiB, %.1f KiB for each, %.1f in use; %.1f %% of a core", len(f.agents), connected.Round(time.Millisecond),
+	t.Logf("%d agents connected in %v: %d MiB, %.1f KiB for each, %.1f in use; %.1f %% of a core", len(f.agents),
+		connected.Round(time.Millisecond),
 		now, float64(now-empty)*1024/float64(len(f.agents)), live/float64(len(f.agents)), 100*used.Seconds()/watched.Seconds())
 	t.Logf("all report at once, for the first time: acknowledged after %v", f.wake(ctx, t, reporters))
 	some := reporters[:min(1000, len(reporters))]

@@ -30,7 +30,10 @@ func TestKillServer(t *testing.T) {
 		v := f.check(t, config.GRPC)
 		p.stop(t)
 		events.check(t)
-		t.Logf("%d kills, %d streams, %d resent, at most %d MiB; from the start of a process to the first acknowledgement: %v", *kills, f.streams(), f.resent(), memory, &first)
+		t.Logf(
+			"%d kills, %d streams, %d resent, at most %d MiB; from the start of a process to the first acknowledgement: %v", *kills,
+			f.streams(), f.resent(), memory, &first,
+		)
 		if f.resent() == 0 || v.acked < *kills*len(f.agents) {
 			t.Errorf("the campaign proves nothing: %d acknowledged, %d resent", v.acked, f.resent())
 		}

@@ -66,7 +66,9 @@ func TestComeAndGo(t *testing.T) {
 }
 
 // comeAndGo opens a stream, reports, hears of it, and leaves.
-func (a *agent) comeAndGo(ctx context.Context, address string, leave func(insightsv1.IngestService_StreamStatsClient, net.Conn, context.CancelFunc)) error {
+func (a *agent) comeAndGo(
+	ctx context.Context, address string, leave func(insightsv1.IngestService_StreamStatsClient, net.Conn, context.CancelFunc),
+) error {
 	var raw net.Conn
 	conn, err := grpc.NewClient("passthrough:"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (_ net.Conn, err error) {

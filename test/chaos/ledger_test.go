@@ -127,7 +127,10 @@ type verdict struct {
 }
 
 func (v verdict) String() string {
-	return fmt.Sprintf("%d acknowledged reports looked up by their bits: %d lost, %d foreign; %d rejected, %d of them stored", v.acked, v.lost, v.foreign, v.rejected, v.betrayed)
+	return fmt.Sprintf(
+		"%d acknowledged reports looked up by their bits: %d lost, %d foreign; %d rejected, %d of them stored", v.acked, v.lost, v.foreign,
+		v.rejected, v.betrayed,
+	)
 }
 
 func (v verdict) clean() bool { return v.lost == 0 && v.foreign == 0 && v.betrayed == 0 }

@@ -30,8 +30,10 @@ func TestMigrationRace(t *testing.T) {
 				}
 				return url
 			},
-			`SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) FROM information_schema.columns WHERE table_schema = 'public'
-				UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL SELECT 'version ' || version_id FROM goose_db_version`,
+			`SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) FROM information_schema.columns
+				WHERE table_schema = 'public'
+				UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL SELECT 'version ' || version_id
+				FROM goose_db_version`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -54,7 +54,10 @@ func TestHalfOpen(t *testing.T) {
 	proxy.heal()
 	begin = time.Now()
 	p.awaitStreams(t, len(f.agents))
-	t.Logf("the server gave up the streams after %v; %v after the network healed all were back", noticed.Round(100*time.Millisecond), time.Since(begin).Round(100*time.Millisecond))
+	t.Logf(
+		"the server gave up the streams after %v; %v after the network healed all were back", noticed.Round(100*time.Millisecond),
+		time.Since(begin).Round(100*time.Millisecond),
+	)
 	load.stop()
 	f.check(t, p.GRPC)
 	p.stop(t)

@@ -78,7 +78,9 @@ func (f *fleet) checkUnavailable(t *testing.T, p *process) {
 		t.Errorf("question without a database: %v %v, want Unavailable and when to retry", err, status.Convert(err).Details())
 	}
 	today := time.Now().UTC().Truncate(24 * time.Hour).Format(time.RFC3339)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+"/api/v2/insights/user-activity?start_time="+today+"&end_time="+today, nil)
+	req, err := http.NewRequestWithContext(
+		ctx, http.MethodGet, "http://"+p.HTTP+"/api/v2/insights/user-activity?start_time="+today+"&end_time="+today, nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,10 @@ func TestBlackHole(t *testing.T) {
 			proxy.heal()
 			f.awaitRecovery(t, "a database that "+name)
 			ready := p.awaitReady(t, true)
-			t.Logf("not ready %v after it began, ready again %v after the first acknowledgement", noticed.Round(time.Millisecond), ready.Round(time.Millisecond))
+			t.Logf(
+				"not ready %v after it began, ready again %v after the first acknowledgement", noticed.Round(time.Millisecond),
+				ready.Round(time.Millisecond),
+			)
 			load.stop()
 			await(t, "goroutines as before", func() bool { return p.metric(t, "go_goroutines") <= before+10 })
 			f.check(t, p.GRPC)
@@ -206,7 +211,12 @@ func TestQuestionsDoNotStarveIngest(t *testing.T) {
 		asking.Go(func() { _ = f.ask(ctx, conn) })
 	}
 	waiting := func() (n int) {
-		each(t, db, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insights-reads' AND datname = current_database() AND wait_event_type = 'Lock'", func(scan func(...any) error) error { return scan(&n) })
+		each(
+			t, db,
+			"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insights-reads' AND datname = current_database() AND "+
+				"wait_event_type = 'Lock'",
+			func(scan func(...any) error) error { return scan(&n) },
+		)
 		return n
 	}
 	const own = 2 // that the server's metrics ask for themselves
@@ -222,7 +232,10 @@ func TestQuestionsDoNotStarveIngest(t *testing.T) {
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("acknowledgements alone: %v; beside 200 questions that hang: %v; questions leave the database %v after their caller", alone, beside, gone.Round(time.Millisecond))
+	t.Logf(
+		"acknowledgements alone: %v; beside 200 questions that hang: %v; questions leave the database %v after their caller", alone, beside,
+		gone.Round(time.Millisecond),
+	)
 	load.stop()
 	f.check(t, p.GRPC)
 	p.stop(t)

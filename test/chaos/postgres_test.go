@@ -132,7 +132,9 @@ func TestCutAtCommit(t *testing.T) {
 	f.awaitAcks(t, 100)
 	load.stop()
 	f.check(t, p.GRPC)
-	t.Logf("%d statements never arrived, %d were committed and their answer never arrived", cutCommits.before.Load(), cutCommits.after.Load())
+	t.Logf(
+		"%d statements never arrived, %d were committed and their answer never arrived", cutCommits.before.Load(), cutCommits.after.Load(),
+	)
 	p.stop(t)
 }
 
@@ -195,9 +197,11 @@ func TestPermissionLost(t *testing.T) {
 	load := f.report(t, manner{address: p.GRPC, every: time.Millisecond})
 	f.awaitAcks(t, 50)
 	for name, c := range map[string]struct{ lose, regain string }{
-		"write":     {"REVOKE INSERT, UPDATE ON usage_open FROM " + role, "GRANT INSERT, UPDATE ON usage_open TO " + role},
-		"connect":   {"ALTER ROLE " + role + " NOLOGIN", "ALTER ROLE " + role + " LOGIN"},
-		"read-only": {"ALTER ROLE " + role + " SET default_transaction_read_only = on", "ALTER ROLE " + role + " RESET default_transaction_read_only"},
+		"write":   {"REVOKE INSERT, UPDATE ON usage_open FROM " + role, "GRANT INSERT, UPDATE ON usage_open TO " + role},
+		"connect": {"ALTER ROLE " + role + " NOLOGIN", "ALTER ROLE " + role + " LOGIN"},
+		"read-only": {
+			"ALTER ROLE " + role + " SET default_transaction_read_only = on", "ALTER ROLE " + role + " RESET default_transaction_read_only",
+		},
 	} {
 		failures := p.metric(t, "insights_ingest_commit_failures_total")
 		exec(c.lose)

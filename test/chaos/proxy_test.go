@@ -21,7 +21,9 @@ type proxy struct {
 // newProxy starts a proxy before an address.
 func newProxy(t *testing.T, upstream string) proxy {
 	t.Helper()
-	p := proxy{toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), t.Name(), "127.0.0.1:0", upstream)}
+	p := proxy{
+		toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), t.Name(), "127.0.0.1:0", upstream),
+	}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,9 @@ const (
 // add brings trouble of a kind to all connections.
 func (p proxy) add(t *testing.T, kind, direction string, attributes map[string]any) {
 	t.Helper()
-	text, err := json.Marshal(map[string]any{"name": kind + direction, "type": kind, "stream": direction, "toxicity": 1, "attributes": attributes})
+	text, err := json.Marshal(map[string]any{
+		"name": kind + direction, "type": kind, "stream": direction, "toxicity": 1, "attributes": attributes,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

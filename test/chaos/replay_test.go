@@ -104,7 +104,10 @@ func TestReplay(t *testing.T) {
 		cancel()
 		background.Wait()
 		v := f.check(t, replicas[0].GRPC)
-		t.Logf("%d deliveries of %d reports in %v, %d passes of folding that moved rows", delivered.Load(), distinct, took.Round(time.Millisecond), folds)
+		t.Logf(
+			"%d deliveries of %d reports in %v, %d passes of folding that moved rows", delivered.Load(), distinct,
+			took.Round(time.Millisecond), folds,
+		)
 		if v.acked != distinct || folds == 0 {
 			t.Errorf("%d of %d reports are acknowledged, %d folds", v.acked, distinct, folds)
 		}

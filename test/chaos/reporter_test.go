@@ -163,7 +163,9 @@ func TestReporterOutlivesKills(t *testing.T) {
 	agents := make([]*spoolingAgent, len(f.agents))
 	stop := make(chan struct{})
 	for i, a := range f.agents {
-		agents[i] = &spoolingAgent{agent: a, reporterConfig: reporterConfig{GRPC: config.GRPC, Token: a.token, Folder: filepath.Join(t.TempDir(), strconv.Itoa(i)), Bytes: bound}}
+		agents[i] = &spoolingAgent{agent: a, reporterConfig: reporterConfig{
+			GRPC: config.GRPC, Token: a.token, Folder: filepath.Join(t.TempDir(), strconv.Itoa(i)), Bytes: bound,
+		}}
 		agents[i].start(t, stop)
 		t.Cleanup(func() { agents[i].kill() })
 	}

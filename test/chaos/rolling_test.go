@@ -162,7 +162,10 @@ func TestRollingRestart(t *testing.T) {
 	for _, a := range f.agents {
 		drains += a.drains.Load()
 	}
-	t.Logf("%d restarts, the slowest stop took %v; %d calls, %d tries again, none failed; %d streams, %d of them told to go", 3**rolls, slowest.Round(time.Millisecond), calls.Load(), retries.Load(), f.streams(), drains)
+	t.Logf(
+		"%d restarts, the slowest stop took %v; %d calls, %d tries again, none failed; %d streams, %d of them told to go", 3**rolls,
+		slowest.Round(time.Millisecond), calls.Load(), retries.Load(), f.streams(), drains,
+	)
 	if drains == 0 || calls.Load() == 0 {
 		t.Errorf("the campaign proves nothing: %d streams told to go, %d calls", drains, calls.Load())
 	}
@@ -191,7 +194,10 @@ func TestNewReplicaGetsLoad(t *testing.T) {
 	b.set(old, late)
 	begin := time.Now()
 	await(t, "a third of all streams", func() bool { return late.metric(t, "insights_ingest_streams") >= float64(len(f.agents)/3) })
-	t.Logf("with a stream age of %v a third of the streams was there after %v", config.MaxStreamAge, time.Since(begin).Round(100*time.Millisecond))
+	t.Logf(
+		"with a stream age of %v a third of the streams was there after %v", config.MaxStreamAge,
+		time.Since(begin).Round(100*time.Millisecond),
+	)
 	load.stop()
 	f.check(t, late.GRPC)
 	if f.resent() > 0 {

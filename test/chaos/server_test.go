@@ -71,7 +71,8 @@ func serve() error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	config := server.Options{
 		Store: s, Logger: logger, GRPCAddress: c.GRPC, HTTPAddress: c.HTTP, PrometheusAddress: c.Prometheus,
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true, MaxStreamAge: c.MaxStreamAge,
+		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
+		MaxStreamAge: c.MaxStreamAge,
 	}
 	if c.TLS.Certificate != "" {
 		if config.TLS, err = c.TLS.Config(logger); err != nil {
@@ -99,7 +100,9 @@ type process struct {
 // newServerConfig is that of a server with addresses of its own.
 func newServerConfig(t *testing.T, database string) serverConfig {
 	t.Helper()
-	return serverConfig{Database: database, GRPC: storetest.FreeAddress(t), HTTP: storetest.FreeAddress(t), Prometheus: storetest.FreeAddress(t)}
+	return serverConfig{
+		Database: database, GRPC: storetest.FreeAddress(t), HTTP: storetest.FreeAddress(t), Prometheus: storetest.FreeAddress(t),
+	}
 }
 
 // startServer starts a server without waiting for it.

@@ -160,7 +160,9 @@ func (l *laboratory) tryHealthy(ctx context.Context, m mutant) (err error) {
 func (l *laboratory) build(ctx context.Context, pkg, overlay string) (program string, err error) {
 	l.built++
 	program = filepath.Join(l.folder, fmt.Sprintf("%d.test", l.built))
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "failpoints", "-ldflags=-s -w", "-overlay", overlay, "-o", program, "./"+pkg)
+	build := exec.CommandContext(
+		ctx, "go", "test", "-c", "-tags", "failpoints", "-ldflags=-s -w", "-overlay", overlay, "-o", program, "./"+pkg,
+	)
 	build.Dir = l.root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -174,7 +176,9 @@ func (l *laboratory) try(ctx context.Context, m mutant, program string) error {
 	for part := range strings.SplitSeq(m.test, "/") {
 		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	test := exec.CommandContext(ctx, program, "-test.count=1", "-test.v", "-test.timeout="+testTimeout.String(), "-test.run="+strings.Join(parts, "/"))
+	test := exec.CommandContext(
+		ctx, program, "-test.count=1", "-test.v", "-test.timeout="+testTimeout.String(), "-test.run="+strings.Join(parts, "/"),
+	)
 	test.Dir = filepath.Join(l.root, m.pkg)
 	out, err := test.CombinedOutput()
 	name, _, _ := strings.Cut(m.test, "/")

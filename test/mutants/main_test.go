@@ -66,7 +66,10 @@ func TestPlant(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLaboratory(root, t.TempDir())
-	caught := mutant{"an empty scope covers everything", "store/access/scope.go", "	return s.all\n", "	return s.all || len(s.templates) == 0\n", "store/access", "TestZeroScopeCoversNothing"}
+	caught := mutant{
+		"an empty scope covers everything", "store/access/scope.go", "	return s.all\n", "	return s.all || len(s.templates) == 0\n",
+		"store/access", "TestZeroScopeCoversNothing",
+	}
 	if err := l.plant(t.Context(), caught); err != nil {
 		t.Errorf("%s: %v", caught.name, err)
 	}

@@ -18,12 +18,16 @@ const maxValue = 8 << 10
 
 // builds calls f with the builds whose jobs moved on since a moment.
 func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Build) error) error {
-	err := each(ctx, tx, `SELECT workspace_builds.id, provisioner_jobs.updated_at, workspaces.id, workspaces.template_id, workspace_builds.template_version_id,
-			workspace_builds.build_number, workspace_builds.transition::text, provisioner_jobs.job_status::text, workspace_builds.created_at,
-			provisioner_jobs.started_at, provisioner_jobs.completed_at,
-			(SELECT jsonb_object_agg(name, value) FROM workspace_build_parameters WHERE workspace_build_id = workspace_builds.id AND length(value) <= $3)
-		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
-		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2`, scanBuild, f, organization, since, maxValue)
+	err := each(ctx, tx, `SELECT workspace_builds.id, provisioner_jobs.updated_at, workspaces.id, workspaces.template_id,
+			workspace_builds.template_version_id,
+			workspace_builds.build_number, workspace_builds.transition::text, provisioner_jobs.job_status::text,
+			workspace_builds.created_at, provisioner_jobs.started_at, provisioner_jobs.completed_at,
+			(SELECT jsonb_object_agg(name, value) FROM workspace_build_parameters WHERE workspace_build_id = workspace_builds.id
+			AND length(value) <= $3)
+		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
+		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2`, scanBuild, f, organization,
+		since, maxValue)
 	if err != nil {
 		return fmt.Errorf("read builds: %w", err)
 	}
@@ -33,7 +37,10 @@ func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 func scanBuild(row pgx.CollectableRow) (b store.Build, err error) {
 	var at, created, started, finished *time.Time
 	var values map[string]string
-	err = row.Scan(&b.ID, &at, &b.WorkspaceID, &b.TemplateID, &b.TemplateVersionID, &b.Number, &b.Transition, &b.Status, &created, &started, &finished, &values)
+	err = row.Scan(
+		&b.ID, &at, &b.WorkspaceID, &b.TemplateID, &b.TemplateVersionID, &b.Number, &b.Transition, &b.Status, &created, &started, &finished,
+		&values,
+	)
 	b.At, b.CreatedAt, b.StartedAt, b.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		b.Parameters = append(b.Parameters, store.BuildParameter{Name: plain(name), Value: values[name]})
@@ -42,7 +49,9 @@ func scanBuild(row pgx.CollectableRow) (b store.Build, err error) {
 }
 
 // statusChanges calls f with the changes of the status of users since a moment.
-func (d *Database) statusChanges(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.UserStatusChange) error) error {
+func (d *Database) statusChanges(
+	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.UserStatusChange) error,
+) error {
 	err := each(ctx, tx, `SELECT user_id, changed_at, new_status::text FROM user_status_changes
 		WHERE changed_at >= $2 AND ($1::uuid IS NULL OR user_id IN (SELECT user_id FROM organization_members WHERE organization_id = $1))`,
 		func(row pgx.CollectableRow) (c store.UserStatusChange, err error) {

@@ -23,32 +23,41 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 	}
 	for _, read := range []func() error{
 		func() (err error) {
-			c.Organizations, err = collect(ctx, tx, `SELECT id, name, display_name FROM organizations WHERE $1::uuid IS NULL OR id = $1`, scanOrganization, organization)
+			c.Organizations, err = collect(
+				ctx, tx, `SELECT id, name, display_name FROM organizations WHERE $1::uuid IS NULL OR id = $1`, scanOrganization,
+				organization,
+			)
 			return err
 		},
 		func() (err error) {
-			c.Templates, err = collect(ctx, tx, `SELECT id, organization_id, name, display_name, icon, created_at, CASE WHEN deleted THEN updated_at END
+			c.Templates, err = collect(ctx, tx, `SELECT id, organization_id, name, display_name, icon, created_at,
+				CASE WHEN deleted THEN updated_at END
 				FROM templates WHERE $1::uuid IS NULL OR organization_id = $1`, scanTemplate, organization)
 			return err
 		},
 		func() (err error) {
-			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, CASE WHEN is_system THEN 'system' WHEN `+service+` THEN 'service' ELSE 'human' END,
-					status::text, created_at, CASE WHEN deleted THEN COALESCE((SELECT MAX(deleted_at) FROM user_deleted WHERE user_id = users.id), updated_at) END,
-					ARRAY(SELECT organization_id FROM organization_members WHERE user_id = users.id AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY organization_id)
+			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, CASE WHEN is_system THEN 'system' WHEN `+service+` THEN
+					'service' ELSE 'human' END,
+					status::text, created_at,
+					CASE WHEN deleted THEN COALESCE((SELECT MAX(deleted_at) FROM user_deleted WHERE user_id = users.id), updated_at) END,
+					ARRAY(SELECT organization_id FROM organization_members WHERE user_id = users.id
+					AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY organization_id)
 				FROM users WHERE $1::uuid IS NULL OR id IN (SELECT user_id FROM organization_members WHERE organization_id = $1
 					UNION SELECT owner_id FROM workspaces WHERE organization_id = $1)`, scanUser, organization)
 			return err
 		},
 		func() (err error) {
 			// The group of everyone has the id of its organization and no list of members.
-			c.Groups, err = collect(ctx, tx, `SELECT id, organization_id, name, ARRAY(SELECT user_id FROM group_members WHERE group_id = groups.id
+			c.Groups, err = collect(ctx, tx, `SELECT id, organization_id, name, ARRAY(SELECT user_id FROM group_members
+					WHERE group_id = groups.id
 					UNION SELECT user_id FROM organization_members WHERE organization_id = groups.id ORDER BY 1)
 				FROM groups WHERE $1::uuid IS NULL OR organization_id = $1`, scanGroup, organization)
 			return err
 		},
 		func() (err error) {
 			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, created_at, CASE WHEN deleted THEN COALESCE(
-					(SELECT MAX(created_at) FROM workspace_builds WHERE workspace_id = workspaces.id AND transition = 'delete'), updated_at) END
+					(SELECT MAX(created_at) FROM workspace_builds WHERE workspace_id = workspaces.id AND transition = 'delete'), updated_at)
+					END
 				FROM workspaces WHERE $1::uuid IS NULL OR organization_id = $1`, scanWorkspace, organization)
 			return err
 		},
@@ -158,8 +167,11 @@ func each[T any](ctx context.Context, tx pgx.Tx, query string, scan pgx.RowToFun
 
 // versions calls f with the versions of templates that changed since a moment: their parameters come with the job that reads
 // the version.
-func (d *Database) versions(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.TemplateVersion) error) error {
-	err := each(ctx, tx, `SELECT template_versions.id, template_versions.template_id, template_versions.name, template_versions.created_at, COALESCE((
+func (d *Database) versions(
+	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.TemplateVersion) error,
+) error {
+	err := each(ctx, tx, `SELECT template_versions.id, template_versions.template_id, template_versions.name, template_versions.created_at,
+			COALESCE((
 			SELECT jsonb_agg(jsonb_build_object('name', name, 'display_name', display_name, 'type', type, 'description', description,
 				'default_value', default_value, 'options', options) ORDER BY display_order, name)
 			FROM template_version_parameters WHERE template_version_id = template_versions.id), '[]')
@@ -194,11 +206,13 @@ func scanVersion(row pgx.CollectableRow) (v store.TemplateVersion, err error) {
 const agentsFrom = ` FROM workspace_agents JOIN workspace_resources ON workspace_resources.id = workspace_agents.resource_id
 	JOIN workspace_builds ON workspace_builds.job_id = workspace_resources.job_id
 	JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
-	LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id AND next.build_number = workspace_builds.build_number + 1`
+	LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id
+	AND next.build_number = workspace_builds.build_number + 1`
 
 // agents calls f with the agents that came or went since a moment.
 func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Agent) error) error {
-	err := each(ctx, tx, `SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at`+agentsFrom+`
+	err := each(ctx, tx,
+		`SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at`+agentsFrom+`
 		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND (workspace_agents.created_at >= $2 OR next.created_at >= $2)`,
 		func(row pgx.CollectableRow) (a store.Agent, err error) {
 			var created, deleted *time.Time
@@ -214,7 +228,8 @@ func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 
 // apps calls f with the apps that agents declared since a moment.
 func (d *Database) apps(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.App) error) error {
-	err := each(ctx, tx, `SELECT workspace_apps.agent_id, workspace_apps.slug, workspace_apps.display_name, workspace_apps.icon`+agentsFrom+`
+	err := each(ctx, tx,
+		`SELECT workspace_apps.agent_id, workspace_apps.slug, workspace_apps.display_name, workspace_apps.icon`+agentsFrom+`
 		JOIN workspace_apps ON workspace_apps.agent_id = workspace_agents.id
 		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND workspace_apps.created_at >= $2`,
 		func(row pgx.CollectableRow) (a store.App, err error) {

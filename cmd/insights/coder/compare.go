@@ -187,7 +187,9 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 	}
 	why := d.reasons()
 	if twice := ours.minutes() - here; template == uuid.Nil && twice > 0 {
-		why = append(why, fmt.Sprintf("%d less: minutes in several templates at once, which Coder adds up and this service counts once", twice))
+		why = append(
+			why, fmt.Sprintf("%d less: minutes in several templates at once, which Coder adds up and this service counts once", twice),
+		)
 	}
 	users := ComparisonLine{Template: name, What: "active users", Coder: theirs.users(), Here: len(activity)}
 	if users.Coder != users.Here {

@@ -41,10 +41,14 @@ func TestCompare(t *testing.T) {
 	w.exec(t, `INSERT INTO users (id, username) VALUES ($1, 'late')`, user)
 	half := w.now.Truncate(halfHour).Add(-6 * time.Hour)
 	report := func(at time.Time, template int) {
-		w.exec(t, `INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, session_count_ssh) VALUES ($1, $2, $3, 1, 1)`, at, user, w.templates[template])
+		w.exec(t, `INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, session_count_ssh)
+			VALUES ($1, $2, $3, 1, 1)`, at, user, w.templates[template])
 	}
 	count := func(start time.Time, template, minutes int) {
-		w.exec(t, `INSERT INTO template_usage_stats VALUES ($1, $2, $3, $4, NULL, $5, $5, 0, 0, 0, 0, NULL)`, start, start.Add(halfHour), w.templates[template], user, minutes)
+		w.exec(
+			t, `INSERT INTO template_usage_stats VALUES ($1, $2, $3, $4, NULL, $5, $5, 0, 0, 0, 0, NULL)`, start, start.Add(halfHour),
+			w.templates[template], user, minutes,
+		)
 	}
 	report(half, 0) // after it was counted
 	report(half.Add(time.Minute), 0)

@@ -58,7 +58,10 @@ func Open(ctx context.Context, url string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the Coder database: %w", err)
 	}
-	d := &Database{pool: pool, name: fmt.Sprintf("Coder database %s on %s:%d", config.ConnConfig.Database, config.ConnConfig.Host, config.ConnConfig.Port)}
+	d := &Database{
+		pool: pool,
+		name: fmt.Sprintf("Coder database %s on %s:%d", config.ConnConfig.Database, config.ConnConfig.Host, config.ConnConfig.Port),
+	}
 	if err := d.read(ctx, d.checkSchema); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open %s: %w", d, err)
@@ -106,10 +109,12 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("%w: version %d is not supported, %d to %d are", ErrSchema, version, OldestSchema, NewestSchema)
 	}
 	exists := func(table, column string) string {
-		return `EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('` + table + `') AND attname = '` + column + `' AND NOT attisdropped)`
+		return `EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('` + table + `') AND attname = '` + column +
+			`' AND NOT attisdropped)`
 	}
-	err = tx.QueryRow(ctx, `SELECT `+exists("workspace_agent_stats", "session_counts")+`, `+exists("template_usage_stats_session_apps", "app_name")+`, `+
-		exists("users", "is_service_account")).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts)
+	err = tx.QueryRow(ctx,
+		`SELECT `+exists("workspace_agent_stats", "session_counts")+`, `+exists("template_usage_stats_session_apps", "app_name")+`, `+
+			exists("users", "is_service_account")).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,10 @@ func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options
 	}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, `SELECT id FROM organizations WHERE id::text = $1 OR name = $1 ORDER BY id::text = $1 DESC, deleted LIMIT 1`, o.Organization).Scan(&i.organization)
+			return tx.QueryRow(
+				ctx, `SELECT id FROM organizations WHERE id::text = $1 OR name = $1 ORDER BY id::text = $1 DESC, deleted LIMIT 1`,
+				o.Organization,
+			).Scan(&i.organization)
 		}); errors.Is(err, pgx.ErrNoRows) {
 			return nil, fmt.Errorf("%s has no organization %q", from, o.Organization)
 		} else if err != nil {
@@ -110,7 +113,9 @@ func (i *Importer) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		i.logger.InfoContext(ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated)
+		i.logger.InfoContext(
+			ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated,
+		)
 	}
 	return nil
 }
@@ -119,8 +124,8 @@ func (i *Importer) Run(ctx context.Context) error {
 func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, error) {
 	var first *time.Time
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT LEAST((SELECT MIN(start_time) FROM template_usage_stats), (SELECT MIN(created_at) FROM workspace_agent_stats),
-			(SELECT MIN(session_started_at) FROM workspace_app_stats))`).Scan(&first)
+		return tx.QueryRow(ctx, `SELECT LEAST((SELECT MIN(start_time) FROM template_usage_stats),
+			(SELECT MIN(created_at) FROM workspace_agent_stats), (SELECT MIN(session_started_at) FROM workspace_app_stats))`).Scan(&first)
 	})
 	if err != nil {
 		return end, fmt.Errorf("look for the first usage: %w", err)
@@ -180,14 +185,20 @@ func (i *Importer) catalog(ctx context.Context) error {
 		for _, part := range []func() error{
 			// Before the users, who have the status that they have, whatever the changes say.
 			func() error {
-				return i.from.statusChanges(ctx, tx, i.organization, from, func(c []store.UserStatusChange) error { return i.recordStatusChanges(ctx, c) })
+				return i.from.statusChanges(ctx, tx, i.organization, from, func(c []store.UserStatusChange) error {
+					return i.recordStatusChanges(ctx, c)
+				})
 			},
 			func() error { return i.people(ctx, tx) },
 			func() error {
-				return i.from.versions(ctx, tx, i.organization, from, func(v []store.TemplateVersion) error { return i.apply(ctx, store.Catalog{Versions: v}) })
+				return i.from.versions(ctx, tx, i.organization, from, func(v []store.TemplateVersion) error {
+					return i.apply(ctx, store.Catalog{Versions: v})
+				})
 			},
 			func() error {
-				return i.from.agents(ctx, tx, i.organization, from, func(a []store.Agent) error { return i.apply(ctx, store.Catalog{Agents: a}) })
+				return i.from.agents(ctx, tx, i.organization, from, func(a []store.Agent) error {
+					return i.apply(ctx, store.Catalog{Agents: a})
+				})
 			},
 			func() error {
 				return i.from.apps(ctx, tx, i.organization, from, func(a []store.App) error { return i.apply(ctx, store.Catalog{Apps: a}) })
@@ -302,7 +313,9 @@ func (i *Importer) roles(ctx context.Context, tx pgx.Tx) error {
 	if i.dry || given+taken == 0 {
 		return nil
 	}
-	return i.to.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, "import roles", fmt.Sprintf("source=%s given=%d taken=%d", i.source, given, taken))
+	return i.to.RecordAudit(
+		ctx, store.KindCommandLine, uuid.Nil, "import roles", fmt.Sprintf("source=%s given=%d taken=%d", i.source, given, taken),
+	)
 }
 
 // covers is which roles the import is about: all that came from the deployment, or those within its only organization.

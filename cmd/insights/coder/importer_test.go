@@ -153,7 +153,8 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "names", 3)
 			w.exec(t, `UPDATE users SET rbac_roles = '{owner}' WHERE id = $1`, w.users[0])
-			w.exec(t, `INSERT INTO workspace_app_stats (user_id, workspace_id, access_method, slug_or_port, session_started_at, session_ended_at)
+			w.exec(t, `INSERT INTO workspace_app_stats (user_id, workspace_id, access_method, slug_or_port, session_started_at,
+				session_ended_at)
 				VALUES ($1, $2, 'path', 'code', $3, $3)`, w.users[2], w.workspaces[0][0], w.now.Add(-time.Hour))
 			w.exec(t, `DELETE FROM organization_members WHERE user_id = $1`, w.users[2]) // a guest, who may be of any organization
 			database := open(t)
@@ -174,7 +175,9 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			if len(a.Activity) != len(w.users) || len(a.Latency) == 0 {
 				t.Errorf("%d users with activity, %d with latency", len(a.Activity), len(a.Latency))
 			}
-			if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String()+" organization "+w.organization.String(), time.Time{}); err != nil {
+			if err := to.SetImportedUntil(
+				t.Context(), "coder "+w.organization.String()+" organization "+w.organization.String(), time.Time{},
+			); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(Report{}, runImport(t, w.url, to, options)); diff != "" {
@@ -188,7 +191,8 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			}
 			for _, dry := range []bool{true, false} {
 				r := runImport(t, w.url, to, Options{DryRun: dry})
-				if r.Users+r.Workspaces+r.Agents+r.Refused > 1 || r.HalfHours+r.Samples > 0 { // of the guest, for the roles of the site are new
+				// of the guest, for the roles of the site are new
+				if r.Users+r.Workspaces+r.Agents+r.Refused > 1 || r.HalfHours+r.Samples > 0 {
 					t.Errorf("somebody who was erased is imported, dry %v: %+v", dry, r)
 				}
 			}
@@ -270,12 +274,18 @@ func TestImportCatalog(t *testing.T) {
 	w.exec(t, `INSERT INTO group_members VALUES ($1, $2)`, w.users[0], group)
 	w.exec(t, `UPDATE users SET rbac_roles = '{owner,unheard-of}' WHERE id = $1`, w.users[0])
 	w.exec(t, `UPDATE users SET rbac_roles = '{auditor}', status = 'suspended' WHERE id = $1`, w.users[2])
-	w.exec(t, `UPDATE organization_members SET roles = ARRAY['organization-auditor:' || organization_id, 'viewer', 'blinded'] WHERE user_id = $1`, w.users[1])
+	w.exec(
+		t,
+		`UPDATE organization_members SET roles = ARRAY['organization-auditor:' || organization_id, 'viewer', 'blinded'] WHERE user_id = $1`,
+		w.users[1],
+	)
 	w.exec(t, `INSERT INTO custom_roles (name, organization_id, org_permissions) VALUES
 		('viewer', $1, '[{"negate": false, "resource_type": "template", "action": "view_insights"}]'),
-		('blinded', $1, '[{"negate": false, "resource_type": "*", "action": "*"}, {"negate": true, "resource_type": "template", "action": "view_insights"}]')`, w.organization)
-	w.exec(t, `UPDATE templates SET group_acl = jsonb_build_object($2::text, '["*"]'::jsonb), user_acl = jsonb_build_object($3::text, '["read", "use"]'::jsonb,
-		$4::text, '["read", "view_insights"]'::jsonb) WHERE id = $1`, w.templates[0], group.String(), w.users[0].String(), w.users[1].String())
+		('blinded', $1, '[{"negate": false, "resource_type": "*", "action": "*"},
+			{"negate": true, "resource_type": "template", "action": "view_insights"}]')`, w.organization)
+	w.exec(t, `UPDATE templates SET group_acl = jsonb_build_object($2::text, '["*"]'::jsonb),
+		user_acl = jsonb_build_object($3::text, '["read", "use"]'::jsonb, $4::text, '["read", "view_insights"]'::jsonb) WHERE id = $1`,
+		w.templates[0], group.String(), w.users[0].String(), w.users[1].String())
 	w.exec(t, `UPDATE workspaces SET deleted = true WHERE id = $1`, w.workspaces[1][0])
 
 	one := openStore(t, storetest.SQLite(t))
@@ -328,8 +338,10 @@ func checkGrants(t *testing.T, url string) {
 	}
 	defer conn.Close(context.Background())
 	for _, statement := range []string{
-		`SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`, `SELECT * FROM users`, `SELECT * FROM api_keys`,
-		`SELECT auth_token FROM workspace_agents`, `SELECT environment_variables FROM workspace_agents`, `SELECT provisioner_state FROM workspace_builds`,
+		`SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`, `SELECT * FROM users`,
+		`SELECT * FROM api_keys`,
+		`SELECT auth_token FROM workspace_agents`, `SELECT environment_variables FROM workspace_agents`,
+		`SELECT provisioner_state FROM workspace_builds`,
 		`SELECT url FROM workspace_apps`, `SELECT input FROM provisioner_jobs`, `BEGIN READ WRITE; DELETE FROM template_usage_stats`,
 	} {
 		_, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()
@@ -364,7 +376,8 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := Open(t.Context(), url)
-			if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "correct-horse-battery") {
+			if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), c.says) ||
+				strings.Contains(err.Error(), "correct-horse-battery") {
 				t.Errorf("error %v, want %q", err, c.says)
 			}
 		})
@@ -384,7 +397,8 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer from.Close()
-	if _, err := NewImporter(t.Context(), from, openStore(t, storetest.SQLite(t)), Options{Organization: "nobody"}); err == nil || !strings.Contains(err.Error(), `no organization "nobody"`) {
+	_, err = NewImporter(t.Context(), from, openStore(t, storetest.SQLite(t)), Options{Organization: "nobody"})
+	if err == nil || !strings.Contains(err.Error(), `no organization "nobody"`) {
 		t.Errorf("an organization that is not there: %v", err)
 	}
 }
@@ -392,7 +406,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestReportWrite(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := (Report{Users: 3, Estimated: 7}).Write(&out); err != nil || !strings.Contains(out.String(), "users                   3\n") || !strings.Contains(out.String(), "of them estimates       7\n") {
+	if err := (Report{Users: 3, Estimated: 7}).Write(&out); err != nil || !strings.Contains(out.String(), "users                   3\n") ||
+		!strings.Contains(out.String(), "of them estimates       7\n") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -17,7 +17,10 @@ import (
 // Roles of Coder that are called the same here.
 var (
 	siteRoles         = []access.Role{access.RoleOwner, access.RoleTemplateAdmin, access.RoleAuditor, access.RoleUserAdmin}
-	organizationRoles = []access.Role{access.RoleOrganizationAdmin, access.RoleOrganizationTemplateAdmin, access.RoleOrganizationAuditor, access.RoleOrganizationUserAdmin}
+	organizationRoles = []access.Role{
+		access.RoleOrganizationAdmin, access.RoleOrganizationTemplateAdmin, access.RoleOrganizationAuditor,
+		access.RoleOrganizationUserAdmin,
+	}
 )
 
 // roles are who may see what: roles of the site and of organizations, custom roles that show insights, and grants on single
@@ -29,11 +32,15 @@ func (d *Database) roles(ctx context.Context, tx pgx.Tx, organization *uuid.UUID
 	}
 	var bindings []store.RoleBinding
 	grant := func(role access.Role, user, organization uuid.UUID) {
-		bindings = append(bindings, store.RoleBinding{PrincipalKind: access.KindUser, PrincipalID: user, Role: role, OrganizationID: organization})
+		bindings = append(bindings, store.RoleBinding{
+			PrincipalKind: access.KindUser, PrincipalID: user, Role: role, OrganizationID: organization,
+		})
 	}
-	held, err := collect(ctx, tx, `SELECT id, NULL::uuid AS organization_id, rbac_roles FROM users WHERE $1::uuid IS NULL AND NOT deleted AND status <> 'suspended'
+	held, err := collect(ctx, tx, `SELECT id, NULL::uuid AS organization_id, rbac_roles FROM users WHERE $1::uuid IS NULL AND NOT deleted
+		AND status <> 'suspended'
 		UNION ALL SELECT user_id, organization_id, roles FROM organization_members JOIN users ON users.id = user_id
-		WHERE ($1::uuid IS NULL OR organization_id = $1) AND NOT deleted AND status <> 'suspended'`, pgx.RowToStructByPos[heldRoles], organization)
+		WHERE ($1::uuid IS NULL OR organization_id = $1) AND NOT deleted AND status <> 'suspended'`, pgx.RowToStructByPos[heldRoles],
+		organization)
 	if err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
@@ -53,7 +60,10 @@ func (d *Database) roles(ctx context.Context, tx pgx.Tx, organization *uuid.UUID
 			}
 		}
 	}
-	acls, err := collect(ctx, tx, `SELECT id, user_acl, group_acl FROM templates WHERE $1::uuid IS NULL OR organization_id = $1`, pgx.RowToStructByPos[templateACL], organization)
+	acls, err := collect(
+		ctx, tx, `SELECT id, user_acl, group_acl FROM templates WHERE $1::uuid IS NULL OR organization_id = $1`,
+		pgx.RowToStructByPos[templateACL], organization,
+	)
 	if err != nil {
 		return nil, fmt.Errorf("read access to templates: %w", err)
 	}
@@ -119,7 +129,8 @@ func (p permission) coversInsights() bool {
 
 // customRoles are the custom roles that show insights.
 func (d *Database) customRoles(ctx context.Context, tx pgx.Tx) (map[customRole]bool, error) {
-	rows, err := collect(ctx, tx, `SELECT name, organization_id, CASE WHEN organization_id IS NULL THEN site_permissions ELSE org_permissions END FROM custom_roles`,
+	rows, err := collect(ctx, tx,
+		`SELECT name, organization_id, CASE WHEN organization_id IS NULL THEN site_permissions ELSE org_permissions END FROM custom_roles`,
 		pgx.RowToStructByPos[struct {
 			Name         string
 			Organization uuid.UUID

@@ -174,7 +174,8 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 		sessions, into = `session_counts`, []any{&counts}
 	}
 	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, connection_count, connection_median_latency_ms, `+sessions+`
-		FROM workspace_agent_stats WHERE created_at >= $2 AND created_at < $3`+inOrganization+` ORDER BY created_at`, organization, w.from, w.to)
+		FROM workspace_agent_stats WHERE created_at >= $2 AND created_at < $3`+inOrganization+` ORDER BY created_at`, organization, w.from,
+		w.to)
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,8 @@ const maxSession = 31 * 24 * time.Hour
 
 // appSessions adds the sessions of apps that touch a window, whole.
 func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
-	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, access_method, slug_or_port, session_started_at, session_ended_at
+	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, access_method, slug_or_port, session_started_at,
+		session_ended_at
 		FROM workspace_app_stats JOIN workspaces ON workspaces.id = workspace_app_stats.workspace_id
 		WHERE session_ended_at >= $2 AND session_started_at < $3`+inOrganization, organization, w.from, w.to)
 	if err != nil {
@@ -263,10 +265,11 @@ func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organizati
 
 // buckets calls f with Coder's half hours that begin in a window, in cells without kind and app.
 func (d *Database) buckets(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func(cell, bucket)) error {
-	sessions := `jsonb_build_object('ssh', ssh_mins, 'sftp', sftp_mins, 'reconnecting_pty', reconnecting_pty_mins, 'vscode', vscode_mins, 'jetbrains', jetbrains_mins)`
+	sessions := `jsonb_build_object('ssh', ssh_mins, 'sftp', sftp_mins, 'reconnecting_pty', reconnecting_pty_mins,
+		'vscode', vscode_mins, 'jetbrains', jetbrains_mins)`
 	if d.shape.SessionApps {
-		sessions = `(SELECT jsonb_object_agg(app_name, usage_mins) FROM template_usage_stats_session_apps AS apps WHERE apps.start_time = stats.start_time
-			AND apps.template_id = stats.template_id AND apps.user_id = stats.user_id)`
+		sessions = `(SELECT jsonb_object_agg(app_name, usage_mins) FROM template_usage_stats_session_apps AS apps
+			WHERE apps.start_time = stats.start_time AND apps.template_id = stats.template_id AND apps.user_id = stats.user_id)`
 	}
 	rows, err := tx.Query(ctx, `SELECT start_time, template_id, user_id, usage_mins, `+sessions+`, app_usage_mins
 		FROM template_usage_stats AS stats WHERE start_time >= $2 AND start_time < $3`+inOrganization, organization, w.from, w.to)

@@ -116,13 +116,20 @@ func (w *world) addCatalog(t testing.TB) {
 	for i := range w.templates {
 		w.templates[i] = uuid.New()
 		version, job := uuid.New(), uuid.New()
-		w.exec(t, `INSERT INTO templates (id, organization_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)`, w.templates[i], w.organization, fmt.Sprintf("template%d", i), w.begin)
+		w.exec(
+			t, `INSERT INTO templates (id, organization_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)`, w.templates[i],
+			w.organization, fmt.Sprintf("template%d", i), w.begin,
+		)
 		w.exec(t, `INSERT INTO provisioner_jobs (id, updated_at, started_at, completed_at) VALUES ($1, $2, $2, $2)`, job, w.begin)
-		w.exec(t, `INSERT INTO template_versions VALUES ($1, $2, $3, $4, $4, 'v1', $5)`, version, w.templates[i], w.organization, w.begin, job)
-		w.exec(t, `INSERT INTO template_version_parameters (template_version_id, name, options) VALUES ($1, 'region', '[{"name": "Europe", "description": "", "value": "eu", "icon": ""}]')`, version)
+		w.exec(
+			t, `INSERT INTO template_versions VALUES ($1, $2, $3, $4, $4, 'v1', $5)`, version, w.templates[i], w.organization, w.begin, job,
+		)
+		w.exec(t, `INSERT INTO template_version_parameters (template_version_id, name, options)
+			VALUES ($1, 'region', '[{"name": "Europe", "description": "", "value": "eu", "icon": ""}]')`, version)
 		for u := range w.users {
 			w.workspaces[i][u] = uuid.New()
-			w.exec(t, `INSERT INTO workspaces (id, owner_id, organization_id, template_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, 'w', $5, $5)`,
+			w.exec(t, `INSERT INTO workspaces (id, owner_id, organization_id, template_id, name, created_at, updated_at)
+				VALUES ($1, $2, $3, $4, 'w', $5, $5)`,
 				w.workspaces[i][u], w.users[u], w.organization, w.templates[i], w.begin)
 			for number := range 2 {
 				w.agents[i][u] = w.build(t, w.workspaces[i][u], version, number+1, w.begin.Add(time.Duration(number)*time.Hour))
@@ -151,7 +158,10 @@ func (w *world) work() {
 			template := (int(half.Unix()/1800) + user) % len(w.templates)
 			for i := range 30 {
 				at := half.Add(time.Duration(i)*time.Minute + time.Duration(7*i)*time.Second%time.Minute)
-				r := report{at: at, template: template, user: user, vscode: i%3 != 0, ssh: i >= 20, latency: float64(10 + i), connections: int64(i % 2)}
+				r := report{
+					at: at, template: template, user: user, vscode: i%3 != 0, ssh: i >= 20, latency: float64(10 + i),
+					connections: int64(i % 2),
+				}
 				if half.Unix()/1800%5 == 0 {
 					r.connections = 0 // a half hour behind a closed gate
 				}
@@ -178,14 +188,22 @@ func (w *world) store(t testing.TB) {
 	var reports, sessions [][]any
 	for _, r := range w.reports {
 		if !r.isGoneFromCoder {
-			reports = append(reports, []any{r.at, w.users[r.user], w.templates[r.template], r.connections, r.latency, number(r.vscode), number(r.ssh)})
+			reports = append(reports, []any{
+				r.at, w.users[r.user], w.templates[r.template], r.connections, r.latency, number(r.vscode), number(r.ssh),
+			})
 		}
 	}
 	for _, s := range w.sessions {
 		sessions = append(sessions, []any{w.users[s.user], w.workspaces[s.template][s.user], "path", s.app, s.started, s.ended})
 	}
-	w.copy(t, "workspace_agent_stats", reports, "created_at", "user_id", "template_id", "connection_count", "connection_median_latency_ms", "session_count_vscode", "session_count_ssh")
-	w.copy(t, "workspace_app_stats", sessions, "user_id", "workspace_id", "access_method", "slug_or_port", "session_started_at", "session_ended_at")
+	w.copy(
+		t, "workspace_agent_stats", reports, "created_at", "user_id", "template_id", "connection_count", "connection_median_latency_ms",
+		"session_count_vscode", "session_count_ssh",
+	)
+	w.copy(
+		t, "workspace_app_stats", sessions, "user_id", "workspace_id", "access_method", "slug_or_port", "session_started_at",
+		"session_ended_at",
+	)
 }
 
 func (w *world) copy(t testing.TB, table string, rows [][]any, columns ...string) {
@@ -270,7 +288,13 @@ func (w *world) rollUp(t testing.TB) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, []any{start, start.Add(halfHour), w.templates[h.template], w.users[h.user], len(u[""]), len(u["ssh"]), 0, 0, len(u["vscode"]), 0, text})
+		rows = append(rows, []any{
+			start, start.Add(halfHour), w.templates[h.template], w.users[h.user], len(u[""]), len(u["ssh"]), 0, 0, len(u["vscode"]), 0,
+			text,
+		})
 	}
-	w.copy(t, "template_usage_stats", rows, "start_time", "end_time", "template_id", "user_id", "usage_mins", "ssh_mins", "sftp_mins", "reconnecting_pty_mins", "vscode_mins", "jetbrains_mins", "app_usage_mins")
+	w.copy(
+		t, "template_usage_stats", rows, "start_time", "end_time", "template_id", "user_id", "usage_mins", "ssh_mins", "sftp_mins",
+		"reconnecting_pty_mins", "vscode_mins", "jetbrains_mins", "app_usage_mins",
+	)
 }

@@ -61,17 +61,22 @@ var templateKinds = []struct {
 }
 
 var appNames = map[string]string{
-	"code-server": "code-server", "terminal-ui": "Terminal UI", "k9s": "K9s", "jupyter": "JupyterLab", "rstudio": "RStudio", "storybook": "Storybook",
+	"code-server": "code-server", "terminal-ui": "Terminal UI", "k9s": "K9s", "jupyter": "JupyterLab", "rstudio": "RStudio",
+	"storybook": "Storybook",
 }
 
 // editors are the session apps by popularity.
-var editors = []string{"vscode", "vscode", "vscode", "vscode", "cursor", "cursor", "jetbrains", "jetbrains", "ssh", "ssh", "reconnecting_pty", "zed"}
+var editors = []string{
+	"vscode", "vscode", "vscode", "vscode", "cursor", "cursor", "jetbrains", "jetbrains", "ssh", "ssh", "reconnecting_pty", "zed",
+}
 
 // NewCompany makes the company of a seed as it is at a moment.
 func NewCompany(seed uint64, now time.Time) *Company {
 	c := &Company{Catalog: &insightsv1.ApplyCatalogRequest{}, random: rand.New(rand.NewPCG(seed, seed)), now: now}
 	for _, name := range organizationNames {
-		c.Catalog.Organizations = append(c.Catalog.Organizations, &insightsv1.Organization{Id: c.id().String(), Name: name, DisplayName: name})
+		c.Catalog.Organizations = append(c.Catalog.Organizations, &insightsv1.Organization{
+			Id: c.id().String(), Name: name, DisplayName: name,
+		})
 	}
 	for i := range templates {
 		c.addTemplate(i)
@@ -108,8 +113,11 @@ func (r randomReader) Read(p []byte) (int, error) {
 }
 
 var (
-	firstNames = []string{"ada", "alan", "barbara", "dennis", "donald", "edsger", "frances", "grace", "john", "katherine", "ken", "leslie", "margaret", "niklaus", "radia"}
-	lastNames  = []string{"birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan"}
+	firstNames = []string{
+		"ada", "alan", "barbara", "dennis", "donald", "edsger", "frances", "grace", "john", "katherine", "ken", "leslie", "margaret",
+		"niklaus", "radia",
+	}
+	lastNames = []string{"birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan"}
 )
 
 func username(i int) string {
@@ -140,9 +148,18 @@ func parameters() []*insightsv1.Parameter {
 		return list
 	}
 	return []*insightsv1.Parameter{
-		{Name: "region", DisplayName: "Region", Type: "string", Description: "Where the workspace runs.", DefaultValue: "eu-west", Options: options("eu-west", "us-east", "ap-south")},
-		{Name: "cpu", DisplayName: "CPU cores", Type: "number", Description: "How many **cores** it gets.", DefaultValue: "4", Options: options("2", "4", "8", "16")},
-		{Name: "memory_gb", DisplayName: "Memory", Type: "number", Description: "Gigabytes of memory.", DefaultValue: "8", Options: options("8", "16", "32")},
+		{
+			Name: "region", DisplayName: "Region", Type: "string", Description: "Where the workspace runs.", DefaultValue: "eu-west",
+			Options: options("eu-west", "us-east", "ap-south"),
+		},
+		{
+			Name: "cpu", DisplayName: "CPU cores", Type: "number", Description: "How many **cores** it gets.", DefaultValue: "4",
+			Options: options("2", "4", "8", "16"),
+		},
+		{
+			Name: "memory_gb", DisplayName: "Memory", Type: "number", Description: "Gigabytes of memory.", DefaultValue: "8",
+			Options: options("8", "16", "32"),
+		},
 		{Name: "dotfiles", DisplayName: "Dotfiles", Type: "string", Description: "A repository to install from.", DefaultValue: ""},
 	}
 }
@@ -152,7 +169,8 @@ func (c *Company) addWorkspace(i int) {
 	template, version := c.Catalog.GetTemplates()[n], c.Catalog.GetTemplateVersions()[n]
 	owner := c.Catalog.GetUsers()[i%users]
 	w := &workspace{
-		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), organization: template.GetOrganizationId(), version: version, seed: c.random.Uint64(),
+		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), organization: template.GetOrganizationId(), version: version,
+		seed:   c.random.Uint64(),
 		zone:   []time.Duration{0, time.Hour, 2 * time.Hour, -5 * time.Hour, 330 * time.Minute}[c.random.IntN(5)],
 		editor: editors[c.random.IntN(len(editors))], diligence: 0.4 + 0.6*c.random.Float64(), restless: i%20 == 0,
 		latency: 8 + 60*c.random.ExpFloat64(),
@@ -165,9 +183,13 @@ func (c *Company) addWorkspace(i int) {
 	c.Catalog.Workspaces = append(c.Catalog.Workspaces, &insightsv1.Workspace{
 		Id: w.id.String(), OwnerId: owner.GetId(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1), CreatedAt: created,
 	})
-	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: c.agentCreated(w)})
+	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{
+		Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: c.agentCreated(w),
+	})
 	for _, slug := range apps {
-		c.Catalog.Apps = append(c.Catalog.Apps, &insightsv1.App{AgentId: w.agent.String(), Slug: slug, DisplayName: appNames[slug], Icon: "/icon/" + slug + ".svg"})
+		c.Catalog.Apps = append(c.Catalog.Apps, &insightsv1.App{
+			AgentId: w.agent.String(), Slug: slug, DisplayName: appNames[slug], Icon: "/icon/" + slug + ".svg",
+		})
 	}
 	c.workspaces = append(c.workspaces, w)
 	c.Events = append(c.Events, w.ready(apps, c.now))

@@ -26,7 +26,8 @@ type provisioning struct {
 // events are what there is to say of it at a moment.
 func (p *provisioning) events(at time.Time) []*insightsv1.Event {
 	return []*insightsv1.Event{
-		{At: timestamppb.New(at), Kind: &insightsv1.Event_Build{Build: p.build}}, {At: timestamppb.New(at), Kind: &insightsv1.Event_Job{Job: p.job}},
+		{At: timestamppb.New(at), Kind: &insightsv1.Event_Build{Build: p.build}},
+		{At: timestamppb.New(at), Kind: &insightsv1.Event_Job{Job: p.job}},
 	}
 }
 
@@ -50,7 +51,8 @@ func (c *Company) provision(w *workspace, number int64, at time.Time) *provision
 			Transition: "start", Status: "pending", CreatedAt: timestamppb.New(at), Parameters: w.parameters(number),
 		},
 		job: &insightsv1.JobEvent{
-			Id: c.id().String(), OrganizationId: w.organization, Provisioner: "terraform", Type: "workspace_build", Status: "pending", CreatedAt: timestamppb.New(at),
+			Id: c.id().String(), OrganizationId: w.organization, Provisioner: "terraform", Type: "workspace_build", Status: "pending",
+			CreatedAt: timestamppb.New(at),
 		},
 	}
 }
@@ -99,7 +101,9 @@ func (p *controlPlane) report(at time.Time) *insightsv1.ReportEventsRequest {
 	p.running.begin(at)
 	request.Events = append(request.Events, p.running.events(at)...)
 	// Somebody logs in.
-	request.Events = append(request.Events, &insightsv1.Event{At: timestamppb.New(at), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: w.owner.String()}}})
+	request.Events = append(request.Events, &insightsv1.Event{
+		At: timestamppb.New(at), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: w.owner.String()}},
+	})
 	return request
 }
 
@@ -133,10 +137,15 @@ func (c *Company) series(at time.Time) []*insightsv1.Metric {
 	} {
 		s.add("gauge", "coderd_oauth2_external_requests_"+name, value, "name", "github", "resource", "core")
 	}
-	s.add("counter", "coderd_oauth2_external_requests_total", math.Floor(hours*validationsPerHour), "name", "github", "source", "ValidateToken", "status_code", "200")
+	s.add(
+		"counter", "coderd_oauth2_external_requests_total", math.Floor(hours*validationsPerHour), "name", "github", "source",
+		"ValidateToken", "status_code", "200",
+	)
 	claims, created := math.Floor(hours*claimsPerHour), math.Floor(hours*creationsPerHour)
 	for i, organization := range c.Catalog.GetOrganizations() {
-		preset := []string{"template_name", c.Catalog.GetTemplates()[i].GetName(), "preset_name", "large", "organization_name", organization.GetName()}
+		preset := []string{
+			"template_name", c.Catalog.GetTemplates()[i].GetName(), "preset_name", "large", "organization_name", organization.GetName(),
+		}
 		s.add("gauge", "coderd_prebuilt_workspaces_desired", prebuilt, preset...)
 		s.add("gauge", "coderd_prebuilt_workspaces_running", prebuilt, preset...)
 		s.add("gauge", "coderd_prebuilt_workspaces_eligible", prebuilt-1, preset...)
@@ -148,7 +157,8 @@ func (c *Company) series(at time.Time) []*insightsv1.Metric {
 		s.addHistogram("coderd_prebuilt_workspace_claim_duration_seconds", claims, 8, preset...)
 		s.addHistogram("coderd_workspace_creation_duration_seconds", created, 40, append(preset, "type", "regular")...)
 		s.addHistogram("coderd_template_workspace_build_duration_seconds", created, 50,
-			"template_name", c.Catalog.GetTemplates()[i].GetName(), "transition", "start", "status", "success", "is_prebuild", "false", "organization_name", organization.GetName())
+			"template_name", c.Catalog.GetTemplates()[i].GetName(), "transition", "start", "status", "success", "is_prebuild", "false",
+			"organization_name", organization.GetName())
 	}
 	return s
 }

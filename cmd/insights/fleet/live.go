@@ -110,12 +110,17 @@ func firstRejection(rejected []*insightsv1.Rejection) error {
 	if len(rejected) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d items rejected, the first: %s %d: %s", len(rejected), rejected[0].GetList(), rejected[0].GetIndex(), rejected[0].GetReason())
+	return fmt.Errorf(
+		"%d items rejected, the first: %s %d: %s", len(rejected), rejected[0].GetList(), rejected[0].GetIndex(), rejected[0].GetReason(),
+	)
 }
 
 // Stream lets every agent report over a connection of its own, the proxy report what it carries and the control plane what
 // happens, until the context is done. The control plane's token gets the agents theirs.
-func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlaneToken, proxyToken string, interval time.Duration, logger *slog.Logger) error {
+func (c *Company) Stream(
+	ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlaneToken, proxyToken string, interval time.Duration,
+	logger *slog.Logger,
+) error {
 	conn, err := connect()
 	if err != nil {
 		return err
@@ -126,7 +131,8 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 		ids[i] = w.agent.String()
 	}
 	issued, err := insightsv1.NewAccessServiceClient(conn).CreateAgentTokens(
-		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+controlPlaneToken), &insightsv1.CreateAgentTokensRequest{AgentIds: ids})
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+controlPlaneToken),
+		&insightsv1.CreateAgentTokensRequest{AgentIds: ids})
 	if err != nil {
 		return fmt.Errorf("create agent tokens: %w", err)
 	}
@@ -158,7 +164,9 @@ func (c *Company) Stream(ctx context.Context, connect func() (*grpc.ClientConn, 
 		report      func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error)
 	}{
 		{"proxy", proxyToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
-			answer, err := ingest.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{Sessions: c.AppSessions(at.Add(-2*interval), at)})
+			answer, err := ingest.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{
+				Sessions: c.AppSessions(at.Add(-2*interval), at),
+			})
 			return answer.GetRejected(), err
 		}},
 		{"control plane", controlPlaneToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {

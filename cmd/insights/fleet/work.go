@@ -78,7 +78,9 @@ func (w *workspace) latencyAt(at time.Time) float64 {
 // report is what the agent of a workspace says at a moment about the interval before it. One in five cannot reach its peers
 // but through a relay as well.
 func (w *workspace) report(at time.Time, interval time.Duration) *insightsv1.AgentReport {
-	r := &insightsv1.AgentReport{AgentId: w.agent.String(), CollectedAt: timestamppb.New(at), Interval: durationpb.New(interval), AgentVersion: "v2.30.1"}
+	r := &insightsv1.AgentReport{
+		AgentId: w.agent.String(), CollectedAt: timestamppb.New(at), Interval: durationpb.New(interval), AgentVersion: "v2.30.1",
+	}
 	if r.SessionCounts = w.sessions(at); len(r.SessionCounts) > 0 {
 		r.ConnectionCount, r.PeersP2P, r.ConnectionMedianLatencyMs, r.DerpRegion = 3, 1, w.latencyAt(at), "Frankfurt"
 		r.RxBytes, r.TxBytes = 120_000, 480_000
@@ -95,7 +97,10 @@ func (c *Company) forwarded(w *workspace, at time.Time) []*insightsv1.Metric {
 	success := map[string]string{"success": "true"}
 	return []*insightsv1.Metric{
 		{Name: "coderd_agentstats_startup_script_seconds", Type: "gauge", Value: float64(3 + w.seed%90), Labels: success},
-		{Name: "agent_scripts_executed_total", Type: "counter", Value: 1 + float64(at.Sub(c.now.Add(-month))/(10*time.Minute)), Labels: success},
+		{
+			Name: "agent_scripts_executed_total", Type: "counter", Value: 1 + float64(at.Sub(c.now.Add(-month))/(10*time.Minute)),
+			Labels: success,
+		},
 	}
 }
 
@@ -105,7 +110,8 @@ const historyInterval = 10 * time.Minute
 // history are the reports of a workspace with sessions during the last month.
 func (c *Company) history(w *workspace) iter.Seq[*insightsv1.AgentReport] {
 	return func(yield func(*insightsv1.AgentReport) bool) {
-		for at := c.now.Add(-month).Truncate(historyInterval).Add(historyInterval - time.Second); at.Before(c.now); at = at.Add(historyInterval) {
+		first := c.now.Add(-month).Truncate(historyInterval).Add(historyInterval - time.Second)
+		for at := first; at.Before(c.now); at = at.Add(historyInterval) {
 			if r := w.report(at, historyInterval); len(r.GetSessionCounts()) > 0 && !yield(r) {
 				return
 			}
@@ -132,7 +138,8 @@ func (c *Company) AppSessions(from, to time.Time) []*insightsv1.AppSession {
 		if w.app == "" {
 			continue
 		}
-		for day := from.UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour); !day.After(to.Add(24 * time.Hour)); day = day.Add(24 * time.Hour) {
+		first, last := from.UTC().Truncate(24*time.Hour).Add(-24*time.Hour), to.Add(24*time.Hour)
+		for day := first; !day.After(last); day = day.Add(24 * time.Hour) {
 			for _, b := range w.blocks(day) {
 				begin, end := later(b.from, from), earlier(b.to, to)
 				if !b.proxied || !begin.Before(end) {

@@ -87,7 +87,9 @@ type scanner struct {
 func scan(dir string, static map[string]*dto.MetricFamily) (map[string]*dto.MetricFamily, error) {
 	s := &scanner{
 		static: static, fset: token.NewFileSet(), files: map[string][]*ast.File{}, packages: map[string]*types.Package{},
-		info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}},
+		info: &types.Info{
+			Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{},
+		},
 		vars: map[types.Object]ast.Expr{}, seen: map[*ast.CompositeLit]bool{}, found: map[string]*dto.MetricFamily{},
 	}
 	if err := s.parse(dir); err != nil {
@@ -246,7 +248,9 @@ func (s *scanner) scanLiteral(literal *ast.CompositeLit) {
 }
 
 func (s *scanner) scanFamily(literal *ast.CompositeLit) {
-	s.add(literal, definition{name: field(literal, "Name"), help: field(literal, "Help"), kind: field(literal, "Kind"), labels: field(literal, "Labels")})
+	s.add(literal, definition{
+		name: field(literal, "Name"), help: field(literal, "Help"), kind: field(literal, "Kind"), labels: field(literal, "Labels"),
+	})
 }
 
 // isFamily says whether a type is Family, of whatever package, or a pointer to it.

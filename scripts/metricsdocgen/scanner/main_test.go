@@ -35,7 +35,10 @@ const prefix = "our_"
 var base = []string{"b", "a", "c"}
 var two = base[:2]
 var one = &Family{Name: prefix + "one", Help: "One" + ".", Kind: "gauge", Labels: append(slices.Clone(two), prefix+"d")}
-var list = []*Family{{Name: "two", Help: "Two.", Kind: "histogram", Labels: append([]string{"z"}, base...)}, {Name: "three", Help: "Three.", Kind: "counter"}}
+var list = []*Family{
+	{Name: "two", Help: "Two.", Kind: "histogram", Labels: append([]string{"z"}, base...)},
+	{Name: "three", Help: "Three.", Kind: "counter"},
+}
 
 func f() {
 	factory.NewCounterVec(prometheus.CounterOpts{Name: "four_total", Help: "Four."}, []string{"code"})
@@ -70,8 +73,9 @@ func TestScanTree(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "server")
 	for name, text := range map[string]string{
-		"server.go":          "package server",
-		"rooms/a/a.go":       `package a; import "x.example/y/server/rooms/b"; var f = &b.Family{Name: b.Name, Help: "Help.", Kind: b.Gauge, Labels: b.Labels[:1]}`,
+		"server.go": "package server",
+		"rooms/a/a.go": `package a; import "x.example/y/server/rooms/b"; ` +
+			`var f = &b.Family{Name: b.Name, Help: "Help.", Kind: b.Gauge, Labels: b.Labels[:1]}`,
 		"rooms/b/b.go":       `package b; type Kind string; const ( Name = "n"; Gauge Kind = "gauge" ); var Labels = []string{"c", "d"}`,
 		"rooms/b/b_test.go":  `package b; var f = Family{Name: "of a test"}`,
 		"testdata/broken.go": "package",
@@ -97,16 +101,31 @@ func TestScanTree(t *testing.T) {
 func TestScanErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, err string }{
-		"name":            {`func f(name string) { _ = Family{Name: name, Help: "H.", Kind: "gauge"} }`, "metrics.go:2:27: the name of a family cannot be read"},
-		"shadowed name":   {"const name = \"n\"\nfunc f(name string) { _ = Family{Name: name, help: \"H.\", kind: \"gauge\"} }", "name of a family cannot be read"},
-		"no field names":  {`var f = Family{"n", "H.", "gauge"}`, "name of a family cannot be read"},
-		"help":            {`func f(help string) { _ = Family{Name: "n", Help: help, Kind: "gauge"} }`, "help, type or labels of family n"},
-		"no help":         {`var f = Family{Name: "n", Kind: "gauge"}`, "help, type or labels of family n"},
-		"type":            {`var f = Family{Name: "n", Help: "H.", Kind: "meter"}`, "help, type or labels of family n"},
-		"labels":          {`func f(labels []string) { _ = Family{Name: "n", Help: "H.", Kind: "gauge", Labels: labels} }`, "help, type or labels of family n"},
-		"part of a list":  {`var l = []string{"a"}; var f = Family{Name: "n", Help: "H.", Kind: "gauge", Labels: l[:2]}`, "help, type or labels of family n"},
-		"description":     {`var d = prometheus.NewDesc("n", "H.", nil, nil)`, "help, type or labels of family n"},
-		"twice":           {`var f, g = Family{Name: "n", Help: "H.", Kind: "gauge"}, Family{Name: "n", Help: "H.", Kind: "gauge"}`, "family n is defined twice"},
+		"name": {
+			`func f(name string) { _ = Family{Name: name, Help: "H.", Kind: "gauge"} }`,
+			"metrics.go:2:27: the name of a family cannot be read",
+		},
+		"shadowed name": {
+			"const name = \"n\"\nfunc f(name string) { _ = Family{Name: name, help: \"H.\", kind: \"gauge\"} }",
+			"name of a family cannot be read",
+		},
+		"no field names": {`var f = Family{"n", "H.", "gauge"}`, "name of a family cannot be read"},
+		"help":           {`func f(help string) { _ = Family{Name: "n", Help: help, Kind: "gauge"} }`, "help, type or labels of family n"},
+		"no help":        {`var f = Family{Name: "n", Kind: "gauge"}`, "help, type or labels of family n"},
+		"type":           {`var f = Family{Name: "n", Help: "H.", Kind: "meter"}`, "help, type or labels of family n"},
+		"labels": {
+			`func f(labels []string) { _ = Family{Name: "n", Help: "H.", Kind: "gauge", Labels: labels} }`,
+			"help, type or labels of family n",
+		},
+		"part of a list": {
+			`var l = []string{"a"}; var f = Family{Name: "n", Help: "H.", Kind: "gauge", Labels: l[:2]}`,
+			"help, type or labels of family n",
+		},
+		"description": {`var d = prometheus.NewDesc("n", "H.", nil, nil)`, "help, type or labels of family n"},
+		"twice": {
+			`var f, g = Family{Name: "n", Help: "H.", Kind: "gauge"}, Family{Name: "n", Help: "H.", Kind: "gauge"}`,
+			"family n is defined twice",
+		},
 		"prefix":          {`var c = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "x", Name: "n", Help: "H."})`, "stand in Name"},
 		"options outside": {`var o = prometheus.GaugeOpts{Name: "n", Help: "H."}`, "options stand in the call"},
 		"syntax":          {`var`, "expected"},

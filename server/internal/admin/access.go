@@ -79,7 +79,9 @@ func (a *Access) ListTokens(ctx context.Context, req *insightsv1.ListTokensReque
 		return nil, err
 	}
 	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(t.PrincipalKind, t.PrincipalID) })
-	page, next, err := call.Paginate(tokens, req, defaultPage, func(t store.Token) call.Position { return call.Position{Rank: -t.CreatedAt.UnixMicro(), ID: t.ID} })
+	page, next, err := call.Paginate(tokens, req, defaultPage, func(t store.Token) call.Position {
+		return call.Position{Rank: -t.CreatedAt.UnixMicro(), ID: t.ID}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +100,9 @@ func (a *Access) GrantRole(ctx context.Context, req *insightsv1.GrantRoleRequest
 	}
 	role, err := access.ParseRole(req.GetRole())
 	if err != nil || role == access.RoleAgent {
-		return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: "role", Detail: fmt.Sprintf("unknown role %q", req.GetRole())})
+		return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{
+			Field: "role", Detail: fmt.Sprintf("unknown role %q", req.GetRole()),
+		})
 	}
 	b := store.RoleBinding{PrincipalKind: kind, PrincipalID: id, Role: role}
 	for _, scope := range []struct {
@@ -131,7 +135,9 @@ func (a *Access) RevokeRole(ctx context.Context, req *insightsv1.RevokeRoleReque
 }
 
 // ListRoleBindings implements [insightsv1.AccessServiceServer].
-func (a *Access) ListRoleBindings(ctx context.Context, req *insightsv1.ListRoleBindingsRequest) (*insightsv1.ListRoleBindingsResponse, error) {
+func (a *Access) ListRoleBindings(
+	ctx context.Context, req *insightsv1.ListRoleBindingsRequest,
+) (*insightsv1.ListRoleBindingsResponse, error) {
 	bindings, err := a.store.RoleBindings(ctx)
 	if err != nil {
 		return nil, err
@@ -199,20 +205,26 @@ func (a *Access) rights(ctx context.Context) (access.Principal, error) {
 }
 
 // CreateAgentTokens implements [insightsv1.AccessServiceServer].
-func (a *Access) CreateAgentTokens(ctx context.Context, req *insightsv1.CreateAgentTokensRequest) (*insightsv1.CreateAgentTokensResponse, error) {
+func (a *Access) CreateAgentTokens(
+	ctx context.Context, req *insightsv1.CreateAgentTokensRequest,
+) (*insightsv1.CreateAgentTokensResponse, error) {
 	expires, err := a.expiry(req.GetExpiresAt())
 	if err != nil {
 		return nil, err
 	}
 	if n := len(req.GetAgentIds()); n < 1 || n > maxAgentTokens {
-		return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: "agent_ids", Detail: fmt.Sprintf("%d ids, want 1 to %d", n, maxAgentTokens)})
+		return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{
+			Field: "agent_ids", Detail: fmt.Sprintf("%d ids, want 1 to %d", n, maxAgentTokens),
+		})
 	}
 	var agents []uuid.UUID
 	var tokens []store.Token
 	for _, text := range req.GetAgentIds() {
 		id, err := call.ParseID(text)
 		if err != nil || slices.Contains(agents, id) {
-			return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: "agent_ids", Detail: fmt.Sprintf("%q: want different UUIDs", text)})
+			return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{
+				Field: "agent_ids", Detail: fmt.Sprintf("%q: want different UUIDs", text),
+			})
 		}
 		agents = append(agents, id)
 		tokens = append(tokens, store.Token{PrincipalKind: access.KindAgent, PrincipalID: id, ExpiresAt: expires})
@@ -233,7 +245,9 @@ func (a *Access) CreateAgentTokens(ctx context.Context, req *insightsv1.CreateAg
 	}
 	answer := &insightsv1.CreateAgentTokensResponse{}
 	for i, secret := range secrets {
-		answer.Tokens = append(answer.Tokens, &insightsv1.AgentToken{AgentId: agents[i].String(), TokenId: secret.ID(), Secret: secret.Reveal()})
+		answer.Tokens = append(answer.Tokens, &insightsv1.AgentToken{
+			AgentId: agents[i].String(), TokenId: secret.ID(), Secret: secret.Reveal(),
+		})
 	}
 	return answer, nil
 }
@@ -242,7 +256,9 @@ func (a *Access) CreateAgentTokens(ctx context.Context, req *insightsv1.CreateAg
 func (a *Access) principal(ctx context.Context, m *insightsv1.Principal, allowed ...access.Kind) (access.Kind, uuid.UUID, error) {
 	kind := access.Kind(m.GetKind())
 	if !slices.Contains(allowed, kind) {
-		return "", uuid.Nil, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: "principal.kind", Detail: fmt.Sprintf("must be one of %v", allowed)})
+		return "", uuid.Nil, call.Invalid(call.MessageInvalidValue, call.FieldError{
+			Field: "principal.kind", Detail: fmt.Sprintf("must be one of %v", allowed),
+		})
 	}
 	id, err := call.ParseID(m.GetId())
 	if err != nil {
@@ -258,7 +274,9 @@ func (a *Access) expiry(t *timestamppb.Timestamp) (store.Instant, error) {
 		return store.Instant{}, nil
 	}
 	if t.CheckValid() != nil || !t.AsTime().After(a.clock()) {
-		return store.Instant{}, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: "expires_at", Detail: "must be in the future"})
+		return store.Instant{}, call.Invalid(call.MessageInvalidValue, call.FieldError{
+			Field: "expires_at", Detail: "must be in the future",
+		})
 	}
 	return store.At(t.AsTime()), nil
 }
@@ -283,14 +301,15 @@ func (a *Access) filter(ctx context.Context, of *insightsv1.Principal) (named fu
 func tokenMessage(t store.Token) *insightsv1.Token {
 	return &insightsv1.Token{
 		Id: t.ID, Name: t.Name, Principal: &insightsv1.Principal{Kind: string(t.PrincipalKind), Id: t.PrincipalID.String()},
-		CreatedAt: call.Timestamp(t.CreatedAt), ExpiresAt: call.Timestamp(t.ExpiresAt), RevokedAt: call.Timestamp(t.RevokedAt), LastUsedAt: call.Timestamp(t.LastUsedAt),
-		Purpose: string(t.Purpose),
+		CreatedAt: call.Timestamp(t.CreatedAt), ExpiresAt: call.Timestamp(t.ExpiresAt), RevokedAt: call.Timestamp(t.RevokedAt),
+		LastUsedAt: call.Timestamp(t.LastUsedAt), Purpose: string(t.Purpose),
 	}
 }
 
 func bindingMessage(b store.RoleBinding) *insightsv1.RoleBinding {
 	return &insightsv1.RoleBinding{
-		Id: b.ID.String(), Principal: &insightsv1.Principal{Kind: string(b.PrincipalKind), Id: b.PrincipalID.String()}, Role: string(b.Role),
-		OrganizationId: call.OptionalID(b.OrganizationID), TemplateId: call.OptionalID(b.TemplateID), CreatedAt: call.Timestamp(b.CreatedAt),
+		Id: b.ID.String(), Principal: &insightsv1.Principal{Kind: string(b.PrincipalKind), Id: b.PrincipalID.String()},
+		Role: string(b.Role), OrganizationId: call.OptionalID(b.OrganizationID), TemplateId: call.OptionalID(b.TemplateID),
+		CreatedAt: call.Timestamp(b.CreatedAt),
 	}
 }

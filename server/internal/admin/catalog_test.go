@@ -15,11 +15,14 @@ func TestParseCatalogFaults(t *testing.T) {
 	id := uuid.NewString()
 	good := func(change func(*insightsv1.ApplyCatalogRequest)) *insightsv1.ApplyCatalogRequest {
 		req := &insightsv1.ApplyCatalogRequest{
-			Templates:        []*insightsv1.Template{{Id: id, OrganizationId: id, Name: "docker"}},
-			TemplateVersions: []*insightsv1.TemplateVersion{{Id: id, TemplateId: id, Name: "v1", Parameters: []*insightsv1.Parameter{{Name: "size", Type: "number", Description: "Of the disk\nin **GiB**"}}}},
-			Users:            []*insightsv1.User{{Id: id, Username: "ann"}},
-			Groups:           []*insightsv1.Group{{Id: id, OrganizationId: id, Name: "all", UserIds: []string{id}}},
-			Apps:             []*insightsv1.App{{AgentId: id, Slug: "ide"}},
+			Templates: []*insightsv1.Template{{Id: id, OrganizationId: id, Name: "docker"}},
+			TemplateVersions: []*insightsv1.TemplateVersion{{
+				Id: id, TemplateId: id, Name: "v1",
+				Parameters: []*insightsv1.Parameter{{Name: "size", Type: "number", Description: "Of the disk\nin **GiB**"}},
+			}},
+			Users:  []*insightsv1.User{{Id: id, Username: "ann"}},
+			Groups: []*insightsv1.Group{{Id: id, OrganizationId: id, Name: "all", UserIds: []string{id}}},
+			Apps:   []*insightsv1.App{{AgentId: id, Slug: "ide"}},
 		}
 		change(req)
 		return req
@@ -27,21 +30,31 @@ func TestParseCatalogFaults(t *testing.T) {
 	for want, change := range map[string]func(*insightsv1.ApplyCatalogRequest){
 		"":                              func(*insightsv1.ApplyCatalogRequest) {},
 		"templates: id: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Id = strings.ReplaceAll(id, "-", "") },
-		"templates: organization_id: must be a UUID":           func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].OrganizationId = uuid.Nil.String() },
-		"templates: name: is required":                         func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "" },
-		"templates: name: control characters are not allowed":  func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "a\nb" },
-		"templates: display_name: 129 bytes, at most 128":      func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].DisplayName = strings.Repeat("x", 129) },
-		"templates: icon: 1025 bytes, at most 1024":            func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Icon = strings.Repeat("x", 1025) },
+		"templates: organization_id: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].OrganizationId = uuid.Nil.String()
+		},
+		"templates: name: is required":                        func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "" },
+		"templates: name: control characters are not allowed": func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "a\nb" },
+		"templates: display_name: 129 bytes, at most 128": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].DisplayName = strings.Repeat("x", 129)
+		},
+		"templates: icon: 1025 bytes, at most 1024": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].Icon = strings.Repeat("x", 1025)
+		},
 		"templates: icon: the character U+0000 is not allowed": func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Icon = "a\x00b" },
 		"templates: created_at: must be a time from 1970 on": func(r *insightsv1.ApplyCatalogRequest) {
 			r.Templates[0].CreatedAt = &timestamppb.Timestamp{Seconds: -1}
 		},
 		"users: kind: must be one of [human system service]":       func(r *insightsv1.ApplyCatalogRequest) { r.Users[0].Kind = "robot" },
 		"users: status: must be one of [active dormant suspended]": func(r *insightsv1.ApplyCatalogRequest) { r.Users[0].Status = "gone" },
-		"users: organization_ids[1]: must be a UUID":               func(r *insightsv1.ApplyCatalogRequest) { r.Users[0].OrganizationIds = []string{id, "x"} },
-		"groups: user_ids[0]: must be a UUID":                      func(r *insightsv1.ApplyCatalogRequest) { r.Groups[0].UserIds[0] = "x" },
-		"apps: slug: is required":                                  func(r *insightsv1.ApplyCatalogRequest) { r.Apps[0].Slug = "" },
-		"template_versions: parameters: 257 entries, at most 256":  func(r *insightsv1.ApplyCatalogRequest) { r.TemplateVersions[0].Parameters = parameters(257) },
+		"users: organization_ids[1]: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Users[0].OrganizationIds = []string{id, "x"}
+		},
+		"groups: user_ids[0]: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) { r.Groups[0].UserIds[0] = "x" },
+		"apps: slug: is required":             func(r *insightsv1.ApplyCatalogRequest) { r.Apps[0].Slug = "" },
+		"template_versions: parameters: 257 entries, at most 256": func(r *insightsv1.ApplyCatalogRequest) {
+			r.TemplateVersions[0].Parameters = parameters(257)
+		},
 		"template_versions: parameters[1].name: another parameter has it": func(r *insightsv1.ApplyCatalogRequest) {
 			p := r.TemplateVersions[0].Parameters
 			r.TemplateVersions[0].Parameters = append(p, p[0])

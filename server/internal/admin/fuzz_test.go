@@ -17,13 +17,18 @@ import (
 func FuzzCatalog(f *testing.F) {
 	id := wiretest.Agent
 	f.Add(wiretest.Marshal(f, &insightsv1.ApplyCatalogRequest{
-		Organizations:    []*insightsv1.Organization{{Id: id, Name: "a"}, {Id: id, Name: "a\x00"}, {}},
-		Templates:        []*insightsv1.Template{{Id: id, OrganizationId: id, Name: "a", Icon: "\x00", CreatedAt: timestamppb.Now()}},
-		TemplateVersions: []*insightsv1.TemplateVersion{{Id: id, TemplateId: id, Name: "a", Parameters: []*insightsv1.Parameter{{Name: "a", Type: "string", DefaultValue: "\x00", Options: []*insightsv1.ParameterOption{{Name: "b"}}}}}},
-		Users:            []*insightsv1.User{{Id: id, Username: "a", OrganizationIds: []string{id, ""}}},
-		Deleted:          &insightsv1.DeletedItems{Users: []string{id, "x"}},
+		Organizations: []*insightsv1.Organization{{Id: id, Name: "a"}, {Id: id, Name: "a\x00"}, {}},
+		Templates:     []*insightsv1.Template{{Id: id, OrganizationId: id, Name: "a", Icon: "\x00", CreatedAt: timestamppb.Now()}},
+		TemplateVersions: []*insightsv1.TemplateVersion{{Id: id, TemplateId: id, Name: "a", Parameters: []*insightsv1.Parameter{
+			{Name: "a", Type: "string", DefaultValue: "\x00", Options: []*insightsv1.ParameterOption{{Name: "b"}}},
+		}}},
+		Users:   []*insightsv1.User{{Id: id, Username: "a", OrganizationIds: []string{id, ""}}},
+		Deleted: &insightsv1.DeletedItems{Users: []string{id, "x"}},
 	}))
-	f.Add(wiretest.Marshal(f, &insightsv1.ApplyCatalogRequest{Apps: []*insightsv1.App{{AgentId: id, Slug: strings.Repeat("a", 129)}}, Agents: []*insightsv1.Agent{{Id: id, CreatedAt: &timestamppb.Timestamp{Nanos: -1}}}}))
+	f.Add(wiretest.Marshal(f, &insightsv1.ApplyCatalogRequest{
+		Apps:   []*insightsv1.App{{AgentId: id, Slug: strings.Repeat("a", 129)}},
+		Agents: []*insightsv1.Agent{{Id: id, CreatedAt: &timestamppb.Timestamp{Nanos: -1}}},
+	}))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var m insightsv1.ApplyCatalogRequest
 		if proto.Unmarshal(text, &m) != nil {
@@ -34,7 +39,8 @@ func FuzzCatalog(f *testing.F) {
 			t.Fatalf("%d of %d items are rejected", len(c.rejected), c.items)
 		}
 		for _, r := range c.rejected {
-			if r.GetReason() == "" || !r.GetPermanent() || r.GetList() == "" || !utf8.ValidString(r.GetReason()) || len(r.GetReason()) > 500 {
+			if r.GetReason() == "" || !r.GetPermanent() || r.GetList() == "" || !utf8.ValidString(r.GetReason()) ||
+				len(r.GetReason()) > 500 {
 				t.Errorf("rejection %v", r)
 			}
 		}

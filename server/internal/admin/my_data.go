@@ -51,20 +51,26 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 	}
 	answer := &insightsv1.GetMyDataResponse{User: &insightsv1.User{
 		Id: d.User.ID.String(), Username: d.User.Username, AvatarUrl: d.User.AvatarURL, Kind: d.User.Kind, Status: d.User.Status,
-		OrganizationIds: call.Texts(d.User.OrganizationIDs), CreatedAt: call.Timestamp(d.User.CreatedAt), DeletedAt: call.Timestamp(d.User.DeletedAt),
+		OrganizationIds: call.Texts(d.User.OrganizationIDs), CreatedAt: call.Timestamp(d.User.CreatedAt),
+		DeletedAt: call.Timestamp(d.User.DeletedAt),
 	}}
 	for _, u := range d.Usage {
-		answer.Usage = append(answer.Usage, &insightsv1.MyUsage{Date: u.Day.Format(time.DateOnly), TemplateId: call.OptionalID(u.Template), App: u.App, Seconds: 60 * u.Minutes})
+		answer.Usage = append(answer.Usage, &insightsv1.MyUsage{
+			Date: u.Day.Format(time.DateOnly), TemplateId: call.OptionalID(u.Template), App: u.App, Seconds: 60 * u.Minutes,
+		})
 	}
 	for _, l := range d.Latency {
-		answer.Latency = append(answer.Latency, &insightsv1.MyLatency{Date: l.Day.Format(time.DateOnly), TemplateId: l.Template.String(), LatencyMs: insights.ConnectionLatency(l.Latency)})
+		answer.Latency = append(answer.Latency, &insightsv1.MyLatency{
+			Date: l.Day.Format(time.DateOnly), TemplateId: l.Template.String(), LatencyMs: insights.ConnectionLatency(l.Latency),
+		})
 	}
 	for _, c := range d.StatusChanges {
 		answer.StatusChanges = append(answer.StatusChanges, &insightsv1.MyStatusChange{At: timestamppb.New(c.At.Time), Status: c.Status})
 	}
 	for _, w := range d.Workspaces {
 		answer.Workspaces = append(answer.Workspaces, &insightsv1.Workspace{
-			Id: w.ID.String(), OwnerId: w.OwnerID.String(), TemplateId: w.TemplateID.String(), Name: w.Name, CreatedAt: call.Timestamp(w.CreatedAt), DeletedAt: call.Timestamp(w.DeletedAt),
+			Id: w.ID.String(), OwnerId: w.OwnerID.String(), TemplateId: w.TemplateID.String(), Name: w.Name,
+			CreatedAt: call.Timestamp(w.CreatedAt), DeletedAt: call.Timestamp(w.DeletedAt),
 		})
 	}
 	for _, b := range d.Builds {
@@ -74,7 +80,9 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 		answer.Tokens = append(answer.Tokens, tokenMessage(t))
 	}
 	for _, g := range d.Groups {
-		answer.Groups = append(answer.Groups, &insightsv1.Group{Id: g.ID.String(), OrganizationId: g.OrganizationID.String(), Name: g.Name, UserIds: call.Texts(g.UserIDs)})
+		answer.Groups = append(answer.Groups, &insightsv1.Group{
+			Id: g.ID.String(), OrganizationId: g.OrganizationID.String(), Name: g.Name, UserIds: call.Texts(g.UserIDs),
+		})
 	}
 	for _, b := range d.RoleBindings {
 		answer.RoleBindings = append(answer.RoleBindings, bindingMessage(b))
@@ -82,14 +90,18 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 	if answer.Viewers, err = p.viewers(ctx, d); err != nil {
 		return nil, err
 	}
-	answer.Actions, err = p.trail(ctx, store.AuditFilter{PrincipalKind: caller.Kind, PrincipalID: caller.ID}, func(store.AuditEvent) (bool, error) { return true, nil })
+	answer.Actions, err = p.trail(
+		ctx, store.AuditFilter{PrincipalKind: caller.Kind, PrincipalID: caller.ID},
+		func(store.AuditEvent) (bool, error) { return true, nil },
+	)
 	return answer, err
 }
 
 func buildMessage(b store.Build) *insightsv1.Build {
 	m := &insightsv1.Build{
-		Id: b.ID.String(), WorkspaceId: b.WorkspaceID.String(), TemplateVersionId: b.TemplateVersionID.String(), Number: b.Number, Transition: b.Transition, Status: b.Status,
-		CreatedAt: call.Timestamp(b.CreatedAt), StartedAt: call.Timestamp(b.StartedAt), FinishedAt: call.Timestamp(b.FinishedAt),
+		Id: b.ID.String(), WorkspaceId: b.WorkspaceID.String(), TemplateVersionId: b.TemplateVersionID.String(), Number: b.Number,
+		Transition: b.Transition, Status: b.Status, CreatedAt: call.Timestamp(b.CreatedAt), StartedAt: call.Timestamp(b.StartedAt),
+		FinishedAt: call.Timestamp(b.FinishedAt),
 	}
 	for _, p := range b.Parameters {
 		m.Parameters = append(m.Parameters, &insightsv1.BuildParameter{Name: p.Name, Value: p.Value})
@@ -98,7 +110,9 @@ func buildMessage(b store.Build) *insightsv1.Build {
 }
 
 // trail reads the newest events of the audit trail that a condition chooses.
-func (p *Privacy) trail(ctx context.Context, f store.AuditFilter, chosen func(store.AuditEvent) (bool, error)) (events []*insightsv1.AuditEvent, err error) {
+func (p *Privacy) trail(
+	ctx context.Context, f store.AuditFilter, chosen func(store.AuditEvent) (bool, error),
+) (events []*insightsv1.AuditEvent, err error) {
 	f.Limit = auditBatch
 	for {
 		batch, err := p.store.AuditEvents(ctx, f)
@@ -150,7 +164,8 @@ func (p *Privacy) viewers(ctx context.Context, d store.MyData) ([]*insightsv1.Au
 			if err != nil {
 				return false, err
 			}
-			if scope, err = access.Templates(held, access.ViewInsights, nil, organizations); err != nil && !errors.Is(err, access.ErrNotFound) {
+			scope, err = access.Templates(held, access.ViewInsights, nil, organizations)
+			if err != nil && !errors.Is(err, access.ErrNotFound) {
 				return false, err
 			}
 			seen[v] = scope
@@ -195,7 +210,9 @@ func (q viewed) mayShow(d store.MyData, scope access.Scope) bool {
 	start, noStart := time.Parse(time.RFC3339, cmp.Or(q.StartTime, q.Start))
 	end, noEnd := time.Parse(time.RFC3339, cmp.Or(q.EndTime, q.End))
 	return slices.ContainsFunc(d.Usage, func(u store.MyUsage) bool {
-		asked := len(q.TemplateIDs) == 0 || slices.ContainsFunc(q.TemplateIDs, func(id string) bool { return strings.EqualFold(id, u.Template.String()) })
-		return asked && scope.Contains(u.Template) && (noStart != nil || u.Day.AddDate(0, 0, 1).After(start)) && (noEnd != nil || u.Day.Before(end))
+		asked := len(q.TemplateIDs) == 0 ||
+			slices.ContainsFunc(q.TemplateIDs, func(id string) bool { return strings.EqualFold(id, u.Template.String()) })
+		return asked && scope.Contains(u.Template) && (noStart != nil || u.Day.AddDate(0, 0, 1).After(start)) &&
+			(noEnd != nil || u.Day.Before(end))
 	})
 }

@@ -24,7 +24,9 @@ func (p *Privacy) SetPrivacyMode(ctx context.Context, req *insightsv1.SetPrivacy
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.SetPrivacyModeResponse{OrganizationId: call.OptionalID(organization), Mode: req.GetMode(), PreviousMode: string(previous)}, nil
+	return &insightsv1.SetPrivacyModeResponse{
+		OrganizationId: call.OptionalID(organization), Mode: req.GetMode(), PreviousMode: string(previous),
+	}, nil
 }
 
 // GetPrivacyMode implements [insightsv1.PrivacyServiceServer].
@@ -42,8 +44,9 @@ func (p *Privacy) GetPrivacyMode(ctx context.Context, req *insightsv1.GetPrivacy
 		return nil, err
 	}
 	return &insightsv1.GetPrivacyModeResponse{
-		OrganizationId: call.OptionalID(organization), Mode: string(modes.Of(organization)), Since: call.Timestamp(modes.Since(organization)),
-		TreatedAt: call.Timestamp(modes.TreatedAt(organization)), UsersToHide: int64(left),
+		OrganizationId: call.OptionalID(organization), Mode: string(modes.Of(organization)),
+		Since: call.Timestamp(modes.Since(organization)), TreatedAt: call.Timestamp(modes.TreatedAt(organization)),
+		UsersToHide: int64(left),
 	}, nil
 }
 

@@ -8,7 +8,9 @@ import (
 )
 
 // ResolvePseudonym implements [insightsv1.PrivacyServiceServer].
-func (p *Privacy) ResolvePseudonym(ctx context.Context, req *insightsv1.ResolvePseudonymRequest) (*insightsv1.ResolvePseudonymResponse, error) {
+func (p *Privacy) ResolvePseudonym(
+	ctx context.Context, req *insightsv1.ResolvePseudonymRequest,
+) (*insightsv1.ResolvePseudonymResponse, error) {
 	pseudonym, err := call.ParseID(req.GetUserId())
 	if err != nil {
 		return nil, call.InvalidParam("user_id", "%v", err)

@@ -23,7 +23,10 @@ const shortestSession = time.Minute
 // SignIn implements [insightsv1.AccessServiceServer].
 func (a *Access) SignIn(ctx context.Context, _ *insightsv1.SignInRequest) (*insightsv1.SignInResponse, error) {
 	if end := call.PrincipalOf(ctx).Until; !end.IsZero() && end.Before(a.clock().Add(shortestSession)) {
-		return nil, call.NewError(codes.FailedPrecondition, call.ReasonInvalid, "This token begins no session.", "It may end at any moment, and a session would go on.", nil)
+		return nil, call.NewError(
+			codes.FailedPrecondition, call.ReasonInvalid, "This token begins no session.",
+			"It may end at any moment, and a session would go on.", nil,
+		)
 	}
 	secret, until, err := a.store.SignIn(ctx, call.PrincipalOf(ctx), sessionLength)
 	if err != nil {

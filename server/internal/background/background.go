@@ -49,7 +49,10 @@ func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Lo
 // KeepFresh refreshes metrics of one kind at once and then again and again, until the context is done. When a refresh fails
 // the values of the one before stay. A refresh that takes long is followed by a pause nine times as long, so that the
 // database has other things to do, unless it is asked for at once.
-func KeepFresh(ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string, refresh func(context.Context) error) {
+func KeepFresh(
+	ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string,
+	refresh func(context.Context) error,
+) {
 	for {
 		begin := time.Now() // the real clock: how long refreshing takes is measured
 		if err := Contain(func() error { return refresh(ctx) }); err != nil && ctx.Err() == nil {

@@ -106,7 +106,9 @@ func InvalidDetail(message, detail string, fields ...FieldError) error {
 func violations(fields []FieldError) *errdetails.BadRequest {
 	violations := &errdetails.BadRequest{}
 	for _, f := range fields {
-		violations.FieldViolations = append(violations.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Field, Description: f.Detail})
+		violations.FieldViolations = append(violations.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field: f.Field, Description: f.Detail,
+		})
 	}
 	return violations
 }
@@ -136,11 +138,18 @@ func ErrorOf(err error) error {
 	case errors.Is(err, access.ErrNotFound), errors.Is(err, store.ErrUnknown):
 		return NewError(codes.NotFound, reasonNotFound, MessageNotFound, "", err)
 	case errors.Is(err, store.ErrNoPrivacyKey):
-		return NewError(codes.FailedPrecondition, reasonNoPrivacyKey, "The server has no privacy key: start it with --privacy-key-file.", "", err)
+		return NewError(
+			codes.FailedPrecondition, reasonNoPrivacyKey, "The server has no privacy key: start it with --privacy-key-file.", "", err,
+		)
 	case errors.Is(err, store.ErrNotListed):
-		return NewError(codes.FailedPrecondition, reasonNotListed, "The list of erased users cannot be written.", "It must be beside the privacy key: --privacy-key-file has to be where the server may write.", err)
+		return NewError(
+			codes.FailedPrecondition, reasonNotListed, "The list of erased users cannot be written.",
+			"It must be beside the privacy key: --privacy-key-file has to be where the server may write.", err,
+		)
 	case errors.Is(err, access.ErrForbidden):
-		return NewError(codes.PermissionDenied, reasonForbidden, MessageForbidden, "The permission that this call needs is not among your roles.", err)
+		return NewError(
+			codes.PermissionDenied, reasonForbidden, MessageForbidden, "The permission that this call needs is not among your roles.", err,
+		)
 	case errors.Is(err, context.Canceled):
 		return NewError(codes.Canceled, reasonUnavailable, "The call was canceled.", "", err)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -152,7 +161,9 @@ func ErrorOf(err error) error {
 		return &Error{s, nil}
 	}
 	id := uuid.NewString()
-	return NewError(codes.Internal, reasonInternal, "Internal error.", "The log of the server says more under "+id+".", &InternalError{id, err})
+	return NewError(
+		codes.Internal, reasonInternal, "Internal error.", "The log of the server says more under "+id+".", &InternalError{id, err},
+	)
 }
 
 // InternalError is an unexpected error with the id under which the caller knows it.

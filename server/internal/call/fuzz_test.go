@@ -20,7 +20,10 @@ func FuzzPageToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, text := range append([]string{p.Token(Position{-1, "x"}), p.Token(Position{}), p.Token(Position{math.MinInt64, "\x00\u00e4"})}, wiretest.Evil["page_token"]...) {
+	for _, text := range append(
+		[]string{p.Token(Position{-1, "x"}), p.Token(Position{}), p.Token(Position{math.MinInt64, "\x00\u00e4"})},
+		wiretest.Evil["page_token"]...,
+	) {
 		f.Add(text, int32(10), "ann")
 	}
 	f.Fuzz(func(t *testing.T, text string, size int32, search string) {

@@ -23,32 +23,75 @@ var (
 // types and labels are those that existing dashboards and alerts know from Coder.
 var ControlPlaneFamilies = []*Family{
 	{Name: "coderd_license_active_users", Help: "The number of active users.", Kind: GaugeFamily, Labels: noLabels},
-	{Name: "coderd_license_limit_users", Help: "The user seats limit based on the active Coder license.", Kind: GaugeFamily, Labels: noLabels},
-	{Name: "coderd_license_user_limit_enabled", Help: "Returns 1 if the current license enforces the user limit.", Kind: GaugeFamily, Labels: noLabels},
+	{
+		Name: "coderd_license_limit_users", Help: "The user seats limit based on the active Coder license.", Kind: GaugeFamily,
+		Labels: noLabels,
+	},
+	{
+		Name: "coderd_license_user_limit_enabled", Help: "Returns 1 if the current license enforces the user limit.", Kind: GaugeFamily,
+		Labels: noLabels,
+	},
 	{Name: "coderd_license_errors", Help: "The number of active license errors.", Kind: GaugeFamily, Labels: noLabels},
 	{Name: "coderd_license_warnings", Help: "The number of active license warnings.", Kind: GaugeFamily, Labels: noLabels},
-	{Name: "coderd_oauth2_external_requests_rate_limit", Help: "The total number of allowed requests per interval.", Kind: GaugeFamily, Labels: rateLimitLabels},
+	{
+		Name: "coderd_oauth2_external_requests_rate_limit", Help: "The total number of allowed requests per interval.", Kind: GaugeFamily,
+		Labels: rateLimitLabels,
+	},
 	{
 		Name: "coderd_oauth2_external_requests_rate_limit_total",
 		Help: "DEPRECATED: use coderd_oauth2_external_requests_rate_limit instead.", Kind: GaugeFamily, Labels: rateLimitLabels,
 	},
-	{Name: "coderd_oauth2_external_requests_rate_limit_remaining", Help: "The remaining number of allowed requests in this interval.", Kind: GaugeFamily, Labels: rateLimitLabels},
-	{Name: "coderd_oauth2_external_requests_rate_limit_used", Help: "The number of requests made in this interval.", Kind: GaugeFamily, Labels: rateLimitLabels},
-	{Name: "coderd_oauth2_external_requests_rate_limit_next_reset_unix", Help: "Unix timestamp of the next interval.", Kind: GaugeFamily, Labels: rateLimitLabels},
-	{Name: "coderd_oauth2_external_requests_rate_limit_reset_in_seconds", Help: "Seconds until the next interval.", Kind: GaugeFamily, Labels: rateLimitLabels},
+	{
+		Name: "coderd_oauth2_external_requests_rate_limit_remaining", Help: "The remaining number of allowed requests in this interval.",
+		Kind: GaugeFamily, Labels: rateLimitLabels,
+	},
+	{
+		Name: "coderd_oauth2_external_requests_rate_limit_used", Help: "The number of requests made in this interval.", Kind: GaugeFamily,
+		Labels: rateLimitLabels,
+	},
+	{
+		Name: "coderd_oauth2_external_requests_rate_limit_next_reset_unix", Help: "Unix timestamp of the next interval.", Kind: GaugeFamily,
+		Labels: rateLimitLabels,
+	},
+	{
+		Name: "coderd_oauth2_external_requests_rate_limit_reset_in_seconds", Help: "Seconds until the next interval.", Kind: GaugeFamily,
+		Labels: rateLimitLabels,
+	},
 	{
 		Name: "coderd_oauth2_external_requests_total",
-		Help: "The total number of api calls made to external oauth2 providers. 'status_code' will be 0 if the request failed with no response.",
+		Help: "The total number of api calls made to external oauth2 providers. 'status_code' will be 0 if the request failed with no " +
+			"response.",
 		Kind: CounterFamily, Labels: []string{"name", "source", "status_code"},
 	},
 	{Name: "coderd_provisionerd_num_daemons", Help: "The number of provisioner daemons.", Kind: GaugeFamily, Labels: noLabels},
-	{Name: "coderd_prebuilt_workspaces_desired", Help: "Target number of prebuilt workspaces that should be available.", Kind: GaugeFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_running", Help: "Current number of prebuilt workspaces that are in a running state.", Kind: GaugeFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_eligible", Help: "Current number of prebuilt workspaces that are eligible to be claimed.", Kind: GaugeFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_created_total", Help: "Total number of prebuilt workspaces that have been created.", Kind: CounterFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_failed_total", Help: "Total number of prebuilt workspaces that failed to build.", Kind: CounterFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_claimed_total", Help: "Total number of prebuilt workspaces that were claimed by users.", Kind: CounterFamily, Labels: presetLabels},
-	{Name: "coderd_prebuilt_workspaces_preset_hard_limited", Help: "1 if a preset has reached its limit of failed builds.", Kind: GaugeFamily, Labels: presetLabels},
+	{
+		Name: "coderd_prebuilt_workspaces_desired", Help: "Target number of prebuilt workspaces that should be available.",
+		Kind: GaugeFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_running", Help: "Current number of prebuilt workspaces that are in a running state.",
+		Kind: GaugeFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_eligible", Help: "Current number of prebuilt workspaces that are eligible to be claimed.",
+		Kind: GaugeFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_created_total", Help: "Total number of prebuilt workspaces that have been created.",
+		Kind: CounterFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_failed_total", Help: "Total number of prebuilt workspaces that failed to build.",
+		Kind: CounterFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_claimed_total", Help: "Total number of prebuilt workspaces that were claimed by users.",
+		Kind: CounterFamily, Labels: presetLabels,
+	},
+	{
+		Name: "coderd_prebuilt_workspaces_preset_hard_limited", Help: "1 if a preset has reached its limit of failed builds.",
+		Kind: GaugeFamily, Labels: presetLabels,
+	},
 	{
 		Name: "coderd_prebuilt_workspace_claim_duration_seconds",
 		Help: "Time to claim a prebuilt workspace, in seconds.", Kind: HistogramFamily, Labels: presetLabels,

@@ -83,7 +83,8 @@ func TestExpositionText(t *testing.T) {
 			samples: []sample{
 				of(1, ""), of(2, "a\"b\\c\nd\r\te"), of(3, "cut \xe2\x98 short"), of(4, "nul \x00"), of(5, "snow ☃"),
 			},
-			text: "# HELP g H.\n# TYPE g gauge\ng{l=\"\"} 1\ng{l=\"a\\\"b\\\\c\\nd\r\te\"} 2\ng{l=\"cut \uFFFD short\"} 3\ng{l=\"nul \uFFFD\"} 4\ng{l=\"snow ☃\"} 5\n",
+			text: "# HELP g H.\n# TYPE g gauge\ng{l=\"\"} 1\ng{l=\"a\\\"b\\\\c\\nd\r\te\"} 2\ng{l=\"cut \uFFFD short\"} 3\n" +
+				"g{l=\"nul \uFFFD\"} 4\ng{l=\"snow ☃\"} 5\n",
 		},
 		"counter": {
 			family:  Family{Name: "c_total", Help: "H.", Kind: CounterFamily, Labels: []string{"l"}},
@@ -94,10 +95,12 @@ func TestExpositionText(t *testing.T) {
 		"counter that began": {
 			family: Family{Name: "c_total", Help: "H.", Kind: CounterFamily, Labels: []string{"l"}},
 			samples: []sample{
-				of(1, "b").from(time.UnixMilli(2000)), of(2, "a").from(time.UnixMilli(1_700_000_000_125)), of(4, "b").from(time.UnixMilli(1000)), of(8, "b"), of(16, "c"),
+				of(1, "b").from(time.UnixMilli(2000)), of(2, "a").from(time.UnixMilli(1_700_000_000_125)),
+				of(4, "b").from(time.UnixMilli(1000)), of(8, "b"), of(16, "c"),
 			},
 			text: "# HELP c_total H.\n# TYPE c_total counter\nc_total{l=\"a\"} 2\nc_total{l=\"b\"} 13\nc_total{l=\"c\"} 16\n",
-			open: "# HELP c H.\n# TYPE c counter\nc_total{l=\"a\"} 2\nc_created{l=\"a\"} 1.700000000125e+09\nc_total{l=\"b\"} 13\nc_created{l=\"b\"} 1\nc_total{l=\"c\"} 16\n",
+			open: "# HELP c H.\n# TYPE c counter\nc_total{l=\"a\"} 2\nc_created{l=\"a\"} 1.700000000125e+09\nc_total{l=\"b\"} 13\n" +
+				"c_created{l=\"b\"} 1\nc_total{l=\"c\"} 16\n",
 		},
 		"counter that does not say so": {
 			family:  Family{Name: "c", Help: "H.", Kind: CounterFamily},
@@ -169,7 +172,9 @@ type expositionCase struct {
 
 // manySeries is a family of n label sets in some order, each of them twice.
 func manySeries(n int) expositionCase {
-	c := expositionCase{family: Family{Name: "g", Help: "H.", Kind: GaugeFamily, Labels: []string{"l"}}, text: "# HELP g H.\n# TYPE g gauge\n"}
+	c := expositionCase{
+		family: Family{Name: "g", Help: "H.", Kind: GaugeFamily, Labels: []string{"l"}}, text: "# HELP g H.\n# TYPE g gauge\n",
+	}
 	for i := range 2 * n {
 		c.samples = append(c.samples, of(float64(i), fmt.Sprintf("%06d", i*7919%n)))
 	}
@@ -226,7 +231,9 @@ func TestExpositionOnly(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	page := New(registry, 0)
-	registry.MustRegister(collectors.NewGoCollector(), prometheus.NewGauge(prometheus.GaugeOpts{Name: "insights_ingest_streams", Help: "H."}))
+	registry.MustRegister(
+		collectors.NewGoCollector(), prometheus.NewGauge(prometheus.GaugeOpts{Name: "insights_ingest_streams", Help: "H."}),
+	)
 	a, b := &Family{Name: "a", Help: "H.", Kind: GaugeFamily}, &Family{Name: "b", Help: "H.", Kind: GaugeFamily}
 	both := Samples{}
 	both.Add(a, 1)
@@ -272,7 +279,8 @@ func TestExpositionShared(t *testing.T) {
 		var scrapes sync.WaitGroup
 		for i := range maxScrapes {
 			scrapes.Go(func() {
-				if w := ask([]string{"text/plain", wiretest.OpenMetrics}[i%2]); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\ng 1\n") {
+				w := ask([]string{"text/plain", wiretest.OpenMetrics}[i%2])
+				if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\ng 1\n") {
 					t.Errorf("a scrape got status %d: %s", w.Code, w.Body)
 				}
 			})
@@ -340,7 +348,8 @@ func TestExpositionGatherError(t *testing.T) {
 	_, _ = wiretest.Scrape(t, page, "text/plain")
 	contentType, body := wiretest.Scrape(t, page, "text/plain")
 	got, types := wiretest.ParseMetrics(t, contentType, body)
-	if got[wiretest.SeriesName("promhttp_metric_handler_errors_total", map[string]string{"cause": "gathering"})] < 1 || types["broken"] != "" || types["go_goroutines"] == "" {
+	if got[wiretest.SeriesName("promhttp_metric_handler_errors_total", map[string]string{"cause": "gathering"})] < 1 ||
+		types["broken"] != "" || types["go_goroutines"] == "" {
 		t.Errorf("with a broken family:\n%s", body)
 	}
 }
@@ -410,7 +419,10 @@ func BenchmarkExposition(b *testing.B) {
 	}
 	var families, added []*Family
 	for i := range 10 {
-		families = append(families, &Family{Name: fmt.Sprintf("agents_family_%d", i), Help: "H.", Kind: GaugeFamily, Labels: []string{"agent_name", "username", "workspace_name"}})
+		families = append(families, &Family{
+			Name: fmt.Sprintf("agents_family_%d", i), Help: "H.", Kind: GaugeFamily,
+			Labels: []string{"agent_name", "username", "workspace_name"},
+		})
 	}
 	registry := prometheus.NewRegistry()
 	for _, f := range families {

@@ -24,15 +24,18 @@ func TestMetricsHandler(t *testing.T) {
 		status                         int
 		contentType                    string
 	}{
-		"root":        {method: "GET", path: "/", status: 200, contentType: text},
-		"metrics":     {method: "GET", path: "/metrics", status: 200, contentType: text},
-		"head":        {method: "HEAD", path: "/metrics", status: 200, contentType: text},
-		"query":       {method: "GET", path: "/metrics?name[]=insights_ingest_reports_total", status: 200, contentType: text},
-		"any format":  {method: "GET", path: "/metrics", accept: "*/*", status: 200, contentType: text},
-		"openmetrics": {method: "GET", path: "/metrics", accept: wiretest.OpenMetrics, status: 200, contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores"},
+		"root":       {method: "GET", path: "/", status: 200, contentType: text},
+		"metrics":    {method: "GET", path: "/metrics", status: 200, contentType: text},
+		"head":       {method: "HEAD", path: "/metrics", status: 200, contentType: text},
+		"query":      {method: "GET", path: "/metrics?name[]=insights_ingest_reports_total", status: 200, contentType: text},
+		"any format": {method: "GET", path: "/metrics", accept: "*/*", status: 200, contentType: text},
+		"openmetrics": {
+			method: "GET", path: "/metrics", accept: wiretest.OpenMetrics, status: 200,
+			contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores",
+		},
 		"openmetrics at root, as Prometheus asks": {
-			method: "GET", path: "/", accept: "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1", encoding: "gzip",
-			status: 200, contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores",
+			method: "GET", path: "/", accept: "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+			encoding: "gzip", status: 200, contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores",
 		},
 		"gzip":       {method: "GET", path: "/metrics", encoding: "gzip", status: 200, contentType: text},
 		"other path": {method: "GET", path: "/other", status: 404, contentType: "text/plain; charset=utf-8"},

@@ -59,8 +59,10 @@ var (
 	}
 	latestBuildStatusFamily = &exposition.Family{
 		Name: "coderd_workspace_latest_build_status", Kind: exposition.GaugeFamily,
-		Help:   "The current workspace statuses by template, transition, and owner.",
-		Labels: []string{"status", "template_name", "template_version", "workspace_owner", "workspace_transition", exposition.OrganizationLabel},
+		Help: "The current workspace statuses by template, transition, and owner.",
+		Labels: []string{
+			"status", "template_name", "template_version", "workspace_owner", "workspace_transition", exposition.OrganizationLabel,
+		},
 	}
 	latestBuildFamily = &exposition.Family{
 		Name: "coderd_api_workspace_latest_build", Kind: exposition.GaugeFamily,
@@ -94,8 +96,11 @@ var (
 func newWorkspaceBuildsFamily(seed bool) *exposition.Family {
 	f := &exposition.Family{
 		Name: "coderd_workspace_builds_total", Kind: exposition.CounterFamily,
-		Help:   "The number of workspaces started, updated, or deleted.",
-		Labels: []string{"workspace_owner", "workspace_name", "template_name", "template_version", "workspace_transition", "status", exposition.OrganizationLabel},
+		Help: "The number of workspaces started, updated, or deleted.",
+		Labels: []string{
+			"workspace_owner", "workspace_name", "template_name", "template_version", "workspace_transition", "status",
+			exposition.OrganizationLabel,
+		},
 	}
 	if seed {
 		f.Labels = append(f.Labels, "action", "owner_email")
@@ -129,12 +134,13 @@ type snapshot struct {
 
 // Options say what the gauges are read from and how they are named. All fields without "nil" in their comment are needed.
 type Options struct {
-	Store         *store.Store
-	Logger        *slog.Logger
-	Clock         func() time.Time
-	Registry      prometheus.Registerer // of what the gauges tell about themselves
-	MetricsCompat []string              // whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder; nil: nobody's
-	OnlineWithin  time.Duration         // how long ago an agent that is online reported at most
+	Store    *store.Store
+	Logger   *slog.Logger
+	Clock    func() time.Time
+	Registry prometheus.Registerer // of what the gauges tell about themselves
+	// whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder; nil: nobody's
+	MetricsCompat []string
+	OnlineWithin  time.Duration // how long ago an agent that is online reported at most
 }
 
 // Sets of further names and labels of metrics, for dashboards that need them.
@@ -157,7 +163,9 @@ func NewDeployment(c Options) (*Deployment, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	d := &Deployment{store: c.Store, options: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed)}
+	d := &Deployment{
+		store: c.Store, options: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed),
+	}
 	d.builds = newWorkspaceBuildsFamily(d.seed)
 	names := []string{"coderd_metrics_collector_agents_execution_seconds"}
 	if slices.Contains(c.MetricsCompat, CompatCoder) {
@@ -227,7 +235,9 @@ func (c *Deployment) Refresh(ctx context.Context) error {
 	for _, h := range c.seconds {
 		h.Observe(time.Since(begin).Seconds())
 	}
-	for _, read := range []func(context.Context, access.Scope, time.Time, *snapshot) error{c.readBuilds, c.readActiveUsers, c.readJobs, c.readControlPlane} {
+	for _, read := range []func(context.Context, access.Scope, time.Time, *snapshot) error{
+		c.readBuilds, c.readActiveUsers, c.readJobs, c.readControlPlane,
+	} {
 		if err := read(ctx, scope, now, s); err != nil {
 			return err
 		}

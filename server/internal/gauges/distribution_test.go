@@ -16,7 +16,9 @@ import (
 // Distributions of the same labels add up, those beyond the budget are left out and counted.
 func TestDistributions(t *testing.T) {
 	t.Parallel()
-	f := &exposition.Family{Name: "waits_seconds", Help: "Waits.", Kind: exposition.HistogramFamily, Labels: []string{"who"}, Buckets: []float64{0.5, 2}}
+	f := &exposition.Family{
+		Name: "waits_seconds", Help: "Waits.", Kind: exposition.HistogramFamily, Labels: []string{"who"}, Buckets: []float64{0.5, 2},
+	}
 	s := &snapshot{distributions: map[*exposition.Family][]exposition.DistributionSeries{}}
 	for _, one := range []struct {
 		who string
@@ -53,7 +55,8 @@ func TestDistributions(t *testing.T) {
 		if diff := cmp.Diff(want, whole); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", accept, diff)
 		}
-		if created := "waits_seconds_created{who=\"a\\\"\"} 10.5\n"; strings.Contains(body, created) != (accept == wiretest.OpenMetrics) || strings.Count(body, "waits_seconds_created{") > 1 {
+		created := "waits_seconds_created{who=\"a\\\"\"} 10.5\n"
+		if strings.Contains(body, created) != (accept == wiretest.OpenMetrics) || strings.Count(body, "waits_seconds_created{") > 1 {
 			t.Errorf("%s: want %q in OpenMetrics alone, and nothing of what began nobody knows when:\n%s", accept, created, body)
 		}
 	}

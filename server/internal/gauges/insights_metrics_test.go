@@ -37,11 +37,15 @@ type insightsFixture struct {
 func newInsightsFixture(t testing.TB, database string, now time.Time) *insightsFixture {
 	t.Helper()
 	f := &insightsFixture{Store: storetest.Open(t, database, now), log: &bytes.Buffer{}, users: map[string]int64{}}
-	f.collector = NewUsage(Options{Store: f.Store, Clock: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(f.log, nil))})
+	f.collector = NewUsage(Options{
+		Store: f.Store, Clock: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
+	})
 	f.page = exposition.New(prometheus.NewRegistry(), 0)
 	f.page.MustAdd(f.collector)
 	f.owner = uuid.New()
-	f.apply(t, store.Catalog{Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}}})
+	f.apply(t, store.Catalog{
+		Users: []store.User{{ID: f.owner, Username: "owner", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}}},
+	})
 	return f
 }
 
@@ -90,7 +94,8 @@ func (f *insightsFixture) merge(t testing.TB, template uuid.UUID, user string, k
 	for _, at := range at {
 		m := at.Unix() / 60
 		rows = append(rows, store.OpenRow{Template: template, Row: minute.Row{
-			HalfHour: int32(m / 30), Subject: f.users[user], Kind: kind, App: app, Minutes: 1 << (m % 30), Connected: kind == minute.Session,
+			HalfHour: int32(m / 30), Subject: f.users[user], Kind: kind, App: app, Minutes: 1 << (m % 30),
+			Connected: kind == minute.Session,
 		}})
 	}
 	if err := f.Merge(t.Context(), rows); err != nil {
@@ -114,7 +119,8 @@ func (f *insightsFixture) build(t testing.TB, template uuid.UUID, parameters ...
 	t.Helper()
 	version := store.TemplateVersion{ID: uuid.New(), TemplateID: template}
 	build := store.Build{
-		ID: uuid.New(), WorkspaceID: uuid.New(), TemplateID: template, TemplateVersionID: version.ID, Number: 1, CreatedAt: store.At(insightsNow.Add(-time.Minute)),
+		ID: uuid.New(), WorkspaceID: uuid.New(), TemplateID: template, TemplateVersionID: version.ID, Number: 1,
+		CreatedAt: store.At(insightsNow.Add(-time.Minute)),
 	}
 	for _, p := range parameters {
 		version.Parameters = append(version.Parameters, store.Parameter{Name: p.name, Type: p.kind, Sensitive: p.sensitive})
@@ -147,7 +153,9 @@ func (f *insightsFixture) gather(t testing.TB) map[string]float64 {
 }
 
 func usersSeries(organization, template string) string {
-	return wiretest.SeriesName("coderd_insights_templates_active_users", map[string]string{"organization_name": organization, "template_name": template})
+	return wiretest.SeriesName("coderd_insights_templates_active_users", map[string]string{
+		"organization_name": organization, "template_name": template,
+	})
 }
 
 func usageSeries(organization, template, application, slug string) string {
@@ -158,7 +166,8 @@ func usageSeries(organization, template, application, slug string) string {
 
 func parameterSeries(organization, template, name, kind, value string) string {
 	return wiretest.SeriesName("coderd_insights_parameters", map[string]string{
-		"organization_name": organization, "template_name": template, "parameter_name": name, "parameter_type": kind, "parameter_value": value,
+		"organization_name": organization, "template_name": template, "parameter_name": name, "parameter_type": kind,
+		"parameter_value": value,
 	})
 }
 
@@ -196,7 +205,9 @@ func TestInsightsNames(t *testing.T) {
 		region := insightsParameter{name: "region", kind: "string", value: "eu"}
 		f.build(t, gone, region)
 		f.build(t, next, region)
-		f.build(t, next, insightsParameter{name: "region", kind: "number", value: "1"}, insightsParameter{name: "key", kind: "string", value: "hunter2", sensitive: true})
+		f.build(t, next, insightsParameter{name: "region", kind: "number", value: "1"}, insightsParameter{
+			name: "key", kind: "string", value: "hunter2", sensitive: true,
+		})
 		f.build(t, other, region)
 
 		f.refresh(t)

@@ -85,7 +85,9 @@ func (v prometheusVector) feed(t testing.TB, f *insightsFixture) {
 		c.Organizations = append(c.Organizations, store.Organization{ID: o.ID, Name: o.Name})
 	}
 	for _, u := range v.Users {
-		c.Users = append(c.Users, store.User{ID: u.ID, Username: u.Username, Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{}})
+		c.Users = append(c.Users, store.User{
+			ID: u.ID, Username: u.Username, Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{},
+		})
 	}
 	for _, w := range v.Workspaces {
 		c.Workspaces = append(c.Workspaces, store.Workspace{ID: w.ID, TemplateID: w.TemplateID, OwnerID: w.OwnerID, Name: "w"})

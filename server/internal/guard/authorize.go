@@ -186,7 +186,8 @@ func (r Rule) useKey(ctx context.Context) error {
 
 // check decides about a request without a scope.
 func (r Rule) check(p access.Principal) error {
-	if r.Confine && p.Holds(r.Permission) || !r.Confine && (r.Permission == access.Authenticated && p.Holds(r.Permission) || p.HoldsEverywhere(r.Permission)) {
+	if r.Confine && p.Holds(r.Permission) ||
+		!r.Confine && (r.Permission == access.Authenticated && p.Holds(r.Permission) || p.HoldsEverywhere(r.Permission)) {
 		return nil
 	}
 	return access.ErrForbidden
@@ -211,7 +212,9 @@ func (r Rule) checkOrganization(p access.Principal, text string) error {
 }
 
 // authorizeTemplates decides about a request that names templates, or none: then it is about those the caller may see.
-func (a *Authorizer) authorizeTemplates(ctx context.Context, r Rule, p access.Principal, message protoreflect.Message, field protoreflect.FieldDescriptor) (context.Context, error) {
+func (a *Authorizer) authorizeTemplates(
+	ctx context.Context, r Rule, p access.Principal, message protoreflect.Message, field protoreflect.FieldDescriptor,
+) (context.Context, error) {
 	requested, faults := templateIDs(message, field)
 	if faults = append(call.MissingTimes(message.Interface()), faults...); len(faults) > 0 {
 		return nil, call.Invalid(call.MessageInvalidValues, faults...)
@@ -340,5 +343,7 @@ func invalidIDs(field string, bad []string) call.FieldError {
 	for i, text := range bad {
 		shown[i] = call.Shorten(text)
 	}
-	return call.FieldError{Field: field, Detail: fmt.Sprintf("Query param %q has invalid values: %s%s", field, strings.Join(shown, ", "), more)}
+	return call.FieldError{
+		Field: field, Detail: fmt.Sprintf("Query param %q has invalid values: %s%s", field, strings.Join(shown, ", "), more),
+	}
 }

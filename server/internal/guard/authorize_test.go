@@ -77,7 +77,8 @@ func TestChain(t *testing.T) {
 			t.Errorf("%s is missing for one kind of calls", s.name)
 		}
 	}
-	if diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "rate", "access", "audit"}, names); diff != "" {
+	diff := cmp.Diff([]string{"metrics", "log", "errors", "deadline", "recovery", "authentication", "rate", "access", "audit"}, names)
+	if diff != "" {
 		t.Errorf("chain (-want +got):\n%s", diff)
 	}
 }

@@ -81,7 +81,10 @@ func isWholeKey(body []byte, id string, user uuid.UUID) bool {
 	var key, scope string
 	var owner uuid.UUID
 	var scopes, allowed []string
-	err = errors.Join(fields.read("id", &key), fields.read("user_id", &owner), fields.read("scope", &scope), fields.read("scopes", &scopes), fields.read("allow_list", &allowed))
+	err = errors.Join(
+		fields.read("id", &key), fields.read("user_id", &owner), fields.read("scope", &scope), fields.read("scopes", &scopes),
+		fields.read("allow_list", &allowed),
+	)
 	if err != nil || key != id || owner != user {
 		return false
 	}
@@ -108,7 +111,9 @@ func (k *coderKey) everything(ctx context.Context) (bool, error) {
 // within returns what the key may see of a scope; organizationOf holds the organizations of the templates of the scope, as far
 // as the catalog knows them. Of templates that the caller named the key must be allowed each; otherwise what it is not
 // allowed is left out. Nothing left is access.ErrNotFound.
-func (k *coderKey) within(ctx context.Context, scope access.Scope, named bool, organizationOf map[uuid.UUID]uuid.UUID) (access.Scope, error) {
+func (k *coderKey) within(
+	ctx context.Context, scope access.Scope, named bool, organizationOf map[uuid.UUID]uuid.UUID,
+) (access.Scope, error) {
 	asking, cancel := context.WithTimeout(ctx, CoderTimeout)
 	defer cancel()
 	if named {

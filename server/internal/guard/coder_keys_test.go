@@ -44,7 +44,8 @@ func TestCheckCoderURL(t *testing.T) {
 	t.Parallel()
 	for url, good := range map[string]bool{
 		"": true, "https://coder.example.com": true, "https://example.com/coder/": true, "http://127.0.0.1:3000": true,
-		"http://coder.example.com": false, "coder.example.com": false, "https://u:p@coder.example.com": false, "https://coder.example.com?a=b": false, "ftp://coder.example.com": false, "https:// ": false,
+		"http://coder.example.com": false, "coder.example.com": false, "https://u:p@coder.example.com": false,
+		"https://coder.example.com?a=b": false, "ftp://coder.example.com": false, "https:// ": false,
 	} {
 		if err := checkCoderURL(url); (err == nil) != good {
 			t.Errorf("%q: %v", url, err)

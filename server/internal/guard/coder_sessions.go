@@ -80,7 +80,9 @@ func newCoderSessions(text string, clock func() time.Time) *coderSessions {
 	return &coderSessions{
 		base: text, clock: clock, calls: make(chan struct{}, MaxCoderCalls),
 		// A redirect would take the key elsewhere.
-		client: &http.Client{Timeout: CoderTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		client: &http.Client{
+			Timeout: CoderTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 		users:  newLRU[keyHash, coderAnswer[uuid.UUID]](maxCoderKeys),
 		whole:  newLRU[keyHash, coderAnswer[bool]](maxCoderKeys),
 		rights: newLRU[keyRight, coderAnswer[bool]](maxCoderRights),
@@ -110,7 +112,9 @@ func ShowsCoderSession(headers metadata.MD) bool {
 
 // verify returns the user whose session key it is and for how long that counts; Coder is asked unless what is remembered counts
 // until some time. A key that Coder does not know is store.ErrUnauthenticated. Calls with the same key wait for one answer.
-func (c *coderSessions) verify(ctx context.Context, key secretText, hash keyHash, until time.Time) (user uuid.UUID, left time.Duration, err error) {
+func (c *coderSessions) verify(
+	ctx context.Context, key secretText, hash keyHash, until time.Time,
+) (user uuid.UUID, left time.Duration, err error) {
 	known, ok := remembered(c.users, hash, until)
 	if !ok {
 		known, err = shareCoder(ctx, c, "user "+string(hash[:]), func(ctx context.Context) (coderAnswer[uuid.UUID], error) {

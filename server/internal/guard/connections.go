@@ -29,7 +29,9 @@ func LimitConnections(l net.Listener, most int, logger *slog.Logger) net.Listene
 	if most == 0 {
 		return l
 	}
-	return &limitedListener{Listener: l, most: most, logger: logger, refused: rate.Sometimes{Interval: 10 * time.Second}, networks: map[string]int{}}
+	return &limitedListener{
+		Listener: l, most: most, logger: logger, refused: rate.Sometimes{Interval: 10 * time.Second}, networks: map[string]int{},
+	}
 }
 
 // Accept implements [net.Listener].
@@ -45,7 +47,10 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close()
 		l.refused.Do(func() {
-			l.logger.WarnContext(context.Background(), "too many connections, some are refused", "from", network, "listener", l.Addr().String(), "most", l.most)
+			l.logger.WarnContext(
+				context.Background(), "too many connections, some are refused", "from", network, "listener", l.Addr().String(), "most",
+				l.most,
+			)
 		})
 	}
 }

@@ -12,7 +12,18 @@ func TestConnectionLimits(t *testing.T) {
 	for i, c := range []struct {
 		from string
 		want bool
-	}{{"a", true}, {"a", true}, {"a", true}, {"a", false}, {"b", true}, {"b", true}, {"c", true}, {"c", false}, {"b", false}, {"d", false}} {
+	}{
+		{"a", true},
+		{"a", true},
+		{"a", true},
+		{"a", false},
+		{"b", true},
+		{"b", true},
+		{"c", true},
+		{"c", false},
+		{"b", false},
+		{"d", false},
+	} {
 		if got := l.enter(c.from); got != c.want {
 			t.Errorf("connection %d, from %s: let in: %t, want %t", i, c.from, got, c.want)
 		}

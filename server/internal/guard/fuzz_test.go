@@ -39,7 +39,9 @@ func FuzzCredential(f *testing.F) {
 	f.Fuzz(func(t *testing.T, authorization, coder, session string) {
 		md := metadata.MD{}
 		shown := 0
-		for header, value := range map[string]string{"authorization": authorization, "coder-session-token": coder, "session-token": session} {
+		for header, value := range map[string]string{
+			"authorization": authorization, "coder-session-token": coder, "session-token": session,
+		} {
 			if value != "" {
 				md.Append(header, value)
 				shown++
@@ -92,7 +94,10 @@ func FuzzForgedJWT(f *testing.F) {
 		f.Fatal(user, err)
 	}
 	parts := strings.Split(good, ".")
-	for _, header := range []string{`{"alg":"none"}`, `{"alg":"HS256","kid":"one"}`, `{"alg":"ES256"}`, `{"alg":"ES256","kid":"one","crit":["exp"]}`, `{"alg":"ES256","kid":"` + strings.Repeat("k", 5000) + `"}`, `{}`, `null`, `{"alg":["ES256"]}`} {
+	for _, header := range []string{
+		`{"alg":"none"}`, `{"alg":"HS256","kid":"one"}`, `{"alg":"ES256"}`, `{"alg":"ES256","kid":"one","crit":["exp"]}`,
+		`{"alg":"ES256","kid":"` + strings.Repeat("k", 5000) + `"}`, `{}`, `null`, `{"alg":["ES256"]}`,
+	} {
 		f.Add([]byte(header), []byte(`{"sub":"`+wiretest.Agent+`"}`), parts[2])
 		f.Add([]byte(header), []byte(`{"exp":1e400}`), "")
 	}
@@ -115,7 +120,8 @@ func FuzzClaims(f *testing.F) {
 	v, key, good := newFuzzIssuer(f)
 	now := storetest.Now.Unix()
 	for name, value := range map[string]any{
-		"": nil, "iss": "x", "aud": []string{"a", "insights"}, "exp": now - 31, "nbf": now + 31, "sub": []string{wiretest.Agent}, "email_verified": "true", "iat": "x", "EXP": now - 100, "Sub": "x",
+		"": nil, "iss": "x", "aud": []string{"a", "insights"}, "exp": now - 31, "nbf": now + 31, "sub": []string{wiretest.Agent},
+		"email_verified": "true", "iat": "x", "EXP": now - 100, "Sub": "x",
 	} {
 		claims := maps.Clone(good)
 		claims[name] = value
@@ -145,7 +151,8 @@ func FuzzClaims(f *testing.F) {
 		}
 		audiences, _ := claims["aud"].([]any)
 		expiry, _ := claims["exp"].(float64)
-		if claims["iss"] != good["iss"] || claims["aud"] != "insights" && !slices.Contains(audiences, any("insights")) || expiry < float64(now)-JwtLeeway.Seconds() ||
+		if claims["iss"] != good["iss"] || claims["aud"] != "insights" && !slices.Contains(audiences, any("insights")) ||
+			expiry < float64(now)-JwtLeeway.Seconds() ||
 			claims["sub"] != user.String() && !strings.EqualFold(claims["sub"].(string), user.String()) {
 			t.Errorf("%s lets %v in", text, user)
 		}
@@ -157,7 +164,10 @@ func encodePart(text []byte) string { return base64.RawURLEncoding.EncodeToStrin
 
 // The ids of a scope are read one by one, and an answer names those that are none without growing.
 func FuzzTemplateIDs(f *testing.F) {
-	for _, list := range []string{"", wiretest.Agent, wiretest.Agent + "," + wiretest.Agent, "x," + wiretest.Agent, "{" + wiretest.Agent + "}", "urn:uuid:" + wiretest.Agent, strings.Repeat("y,", 100), strings.Repeat("\u00e4", 200)} {
+	for _, list := range []string{
+		"", wiretest.Agent, wiretest.Agent + "," + wiretest.Agent, "x," + wiretest.Agent, "{" + wiretest.Agent + "}",
+		"urn:uuid:" + wiretest.Agent, strings.Repeat("y,", 100), strings.Repeat("\u00e4", 200),
+	} {
 		f.Add(list)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
@@ -173,7 +183,8 @@ func FuzzTemplateIDs(f *testing.F) {
 			bad++
 		}
 		if bad > 0 {
-			if len(ids) > 0 || len(found) != 1 || found[0].Field != "template_ids" || len(found[0].Detail) > 1000 || !utf8.ValidString(found[0].Detail) {
+			if len(ids) > 0 || len(found) != 1 || found[0].Field != "template_ids" || len(found[0].Detail) > 1000 ||
+				!utf8.ValidString(found[0].Detail) {
 				t.Errorf("%d bad ids: %v, %v", bad, ids, found)
 			}
 			return

@@ -25,12 +25,13 @@ import (
 
 // Options say whom the guard lets in. All fields without "zero", "nil" or "empty" in their comment are needed.
 type Options struct {
-	Store     *store.Store
-	Logger    *slog.Logger
-	Clock     func() time.Time
-	OIDC      *OIDC  // whose JSON web tokens are accepted; nil: nobody's
-	CoderURL  string // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
-	RateLimit int    // per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
+	Store    *store.Store
+	Logger   *slog.Logger
+	Clock    func() time.Time
+	OIDC     *OIDC  // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL string // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
+	// per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
+	RateLimit int
 }
 
 func (o Options) check() error {
@@ -90,21 +91,30 @@ type step struct {
 // chain is what every call passes, outermost first. Metrics and log stand outside, so that refusals and panics are
 // counted and written down as well. Requests are validated by their services, which alone know the rules of their
 // fields; the ids that an access rule reads are validated by it.
-func chain(logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, limit *rateLimiter, authorize *Authorizer) []step {
+func chain(
+	logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, limit *rateLimiter, authorize *Authorizer,
+) []step {
 	audible := selector.MatchFunc(func(_ context.Context, call interceptors.CallMeta) bool { return !IsPublic(call.FullMethod()) })
 	write := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
 		logger.Log(ctx, slog.Level(level), message, fields...) //nolint:sloglint // the middleware brings the message
 	})
 	options := []logging.Option{
-		logging.WithLogOnEvents(logging.FinishCall), logging.WithDurationField(logging.DurationToDurationField), logging.WithLevels(levelOf),
-		logging.WithDisableLoggingFields(logging.ComponentFieldKey, logging.MethodTypeFieldKey, logging.SystemTag[0], "grpc.start_time", "grpc.request.deadline", "peer.address"),
+		logging.WithLogOnEvents(logging.FinishCall), logging.WithDurationField(logging.DurationToDurationField),
+		logging.WithLevels(levelOf),
+		logging.WithDisableLoggingFields(
+			logging.ComponentFieldKey, logging.MethodTypeFieldKey, logging.SystemTag[0], "grpc.start_time", "grpc.request.deadline",
+			"peer.address",
+		),
 		logging.WithFieldsFromContext(func(ctx context.Context) logging.Fields {
 			return logging.Fields{"caller_address", call.CallerAddress(ctx)}
 		}),
 	}
 	return []step{
 		{"metrics", metrics.UnaryServerInterceptor(), metrics.StreamServerInterceptor()},
-		{"log", selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(write, options...), audible), selector.StreamServerInterceptor(logging.StreamServerInterceptor(write, options...), audible)},
+		{
+			"log", selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(write, options...), audible),
+			selector.StreamServerInterceptor(logging.StreamServerInterceptor(write, options...), audible),
+		},
 		{"errors", mapUnaryErrors(logger), mapStreamErrors(logger)},
 		{"deadline", limitUnary, passStream},
 		{"recovery", recoverUnary(logger), recoverStream(logger)},

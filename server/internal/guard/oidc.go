@@ -50,7 +50,9 @@ const (
 )
 
 // jwtAlgorithms are those by which an issuer may sign: with keys of its own, never with a shared secret, never not at all.
-var jwtAlgorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
+var jwtAlgorithms = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA,
+}
 
 // TokenVerifier checks the tokens of one issuer. It asks for the issuer's keys when it first needs them and whenever a token
 // names one that it does not know.

@@ -7,8 +7,9 @@ import (
 func TestIssuerNeedsAllItsParts(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]OIDC{
-		"no audience": {Issuer: "https://issuer.example"}, "no issuer": {Audience: "insights"}, "plain text": {Issuer: "http://issuer.example", Audience: "insights"},
-		"no URL": {Issuer: "issuer", Audience: "insights"}, "a file": {Issuer: "file:///keys", Audience: "insights"},
+		"no audience": {Issuer: "https://issuer.example"}, "no issuer": {Audience: "insights"},
+		"plain text": {Issuer: "http://issuer.example", Audience: "insights"},
+		"no URL":     {Issuer: "issuer", Audience: "insights"}, "a file": {Issuer: "file:///keys", Audience: "insights"},
 	} {
 		if err := o.validate(); err == nil {
 			t.Errorf("%s: no error", name)

@@ -111,7 +111,9 @@ func TestFailedAuthentications(t *testing.T) {
 	}
 	valid := secrets[0].Reveal()
 	enter := func(address net.Addr, token string) error {
-		ctx := metadata.NewIncomingContext(peer.NewContext(t.Context(), &peer.Peer{Addr: address}), metadata.Pairs("authorization", "Bearer "+token))
+		ctx := metadata.NewIncomingContext(
+			peer.NewContext(t.Context(), &peer.Peer{Addr: address}), metadata.Pairs("authorization", "Bearer "+token),
+		)
 		_, _, err := authenticate.enter(ctx)
 		return err
 	}
@@ -163,8 +165,9 @@ func TestLimitersAreBounded(t *testing.T) {
 func TestNetworkOf(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"198.51.100.1:5": "198.51.100.1", "198.51.100.1": "198.51.100.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "2001:db8:1:2:ffff::1": "2001:db8:1:2::/64",
-		"[::ffff:198.51.100.1]:5": "198.51.100.1", "fe80::1%eth0": "fe80::/64", "": "", "unknown": "unknown",
+		"198.51.100.1:5": "198.51.100.1", "198.51.100.1": "198.51.100.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
+		"2001:db8:1:2:ffff::1": "2001:db8:1:2::/64", "[::ffff:198.51.100.1]:5": "198.51.100.1", "fe80::1%eth0": "fe80::/64", "": "",
+		"unknown": "unknown",
 	} {
 		if got := networkOf(address); got != want {
 			t.Errorf("%q: %q, want %q", address, got, want)

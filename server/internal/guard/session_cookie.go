@@ -32,7 +32,8 @@ func (s SessionCookie) name() string {
 // With is the header that makes a browser keep a token for some time, or forget it.
 func (s SessionCookie) With(token string, left time.Duration) string {
 	return (&http.Cookie{
-		Name: s.name(), Value: token, Path: "/", MaxAge: int(left.Seconds()), HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteStrictMode,
+		Name: s.name(), Value: token, Path: "/", MaxAge: int(left.Seconds()), HttpOnly: true, Secure: s.Secure,
+		SameSite: http.SameSiteStrictMode,
 	}).String()
 }
 

@@ -52,7 +52,8 @@ type forwardedFamily struct {
 // knownForwarded are the families that agents are known to forward.
 var knownForwarded = []*exposition.Family{
 	{
-		Name: "coderd_agentstats_startup_script_seconds", Kind: exposition.GaugeFamily, Labels: append(slices.Clone(agentLabels), "success"), Combine: median,
+		Name: "coderd_agentstats_startup_script_seconds", Kind: exposition.GaugeFamily,
+		Labels: append(slices.Clone(agentLabels), "success"), Combine: median,
 		Help: "Time that the startup script of an agent took, in seconds.",
 	},
 	{
@@ -140,7 +141,8 @@ func (v *agentValues) takePeers(m *insightsv1.Metric) bool {
 // check finds the family of a series and leaves its labels in text, or says why it cannot be shown.
 func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwardedCause) {
 	name, kind, value := m.GetName(), exposition.FamilyKind(m.GetType()), m.GetValue()
-	if kind != exposition.CounterFamily && kind != exposition.GaugeFamily || len(name) > call.MaxStringBytes || !model.LegacyValidation.IsValidMetricName(name) {
+	if kind != exposition.CounterFamily && kind != exposition.GaugeFamily || len(name) > call.MaxStringBytes ||
+		!model.LegacyValidation.IsValidMetricName(name) {
 		return nil, forwardedInvalid
 	}
 	if math.IsNaN(value) || math.IsInf(value, 0) || kind == exposition.CounterFamily && value < 0 {
@@ -150,7 +152,8 @@ func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwa
 	if of != nil && (of.Name != name || of.Kind != kind) {
 		return nil, forwardedConflict
 	}
-	if of == nil && (name == "up" || slices.ContainsFunc(reservedPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })) {
+	if of == nil &&
+		(name == "up" || slices.ContainsFunc(reservedPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })) {
 		return nil, forwardedReserved
 	}
 	if of != nil && of.own != nil {
@@ -164,7 +167,9 @@ func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwa
 			return nil, forwardedLimit
 		}
 		//metricsdocgen:skip names are those that agents choose
-		of = &forwardedFamily{agentFamily: aggregated(&exposition.Family{Name: name, Kind: kind, Labels: agentLabels, Help: "Forwarded by agents."}, f.by)}
+		of = &forwardedFamily{
+			agentFamily: aggregated(&exposition.Family{Name: name, Kind: kind, Labels: agentLabels, Help: "Forwarded by agents."}, f.by),
+		}
 		f.byName[nameOf(name)] = of
 	}
 	return of, ""

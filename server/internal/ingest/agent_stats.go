@@ -140,7 +140,8 @@ var agentGauges = []agentGauge{
 		s.Add(v.relay, append(labels, connectionRelay)...)
 	}},
 	{&exposition.Family{
-		Name: "coderd_agents_connection_latencies_seconds", Kind: exposition.GaugeFamily, Labels: append(slices.Clone(perAgent), "derp_region", "preferred"), Combine: median,
+		Name: "coderd_agents_connection_latencies_seconds", Kind: exposition.GaugeFamily,
+		Labels: append(slices.Clone(perAgent), "derp_region", "preferred"), Combine: median,
 		Help: "Median round trip from an agent to its peers, in seconds, under the region of the relay that it prefers.",
 	}, func(s *exposition.Series, labels []string, v *agentValues) {
 		if v.latency > 0 && v.region != "" {

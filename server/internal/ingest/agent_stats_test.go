@@ -42,7 +42,9 @@ func newAgentStatsFixture(t *testing.T) *agentStatsFixture {
 func agentStatsOf(catalog *storetest.Fixture, by ...string) *agentStatsFixture {
 	f := &agentStatsFixture{Fixture: catalog, now: storetest.Now, registry: prometheus.NewRegistry()}
 	f.metrics = newMetrics(f.registry)
-	f.options = Options{Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by}
+	f.options = Options{
+		Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by,
+	}
 	f.stats = newAgentStats(f.options, f.metrics)
 	return f
 }
@@ -107,7 +109,8 @@ func TestAgentStats(t *testing.T) {
 	t.Parallel()
 	f := newAgentStatsFixture(t)
 	busy := f.report(f.Agents[0][0])
-	busy.ConnectionCount, busy.ConnectionMedianLatencyMs, busy.RxBytes, busy.TxBytes, busy.PeersP2P, busy.PeersDerp, busy.DerpRegion = 7, 250, 1000, 50, 2, 1, "Nuremberg"
+	busy.ConnectionCount, busy.ConnectionMedianLatencyMs, busy.RxBytes, busy.TxBytes, busy.PeersP2P, busy.PeersDerp, busy.DerpRegion = 7,
+		250, 1000, 50, 2, 1, "Nuremberg"
 	busy.SessionCounts = map[string]int64{"vscode": 1, "Cursor": 2, "zed": 3, "sftp": 1, "emacs": 4, "vim": 1}
 	f.note(t, nil, busy, f.report(f.Agents[1][1]))
 	if got := f.scrape(t, ""); len(got) > 0 {
@@ -115,8 +118,9 @@ func TestAgentStats(t *testing.T) {
 	}
 	want := map[string]float64{}
 	for name, value := range map[string]float64{
-		"rx_bytes": 0, "tx_bytes": 0, "connection_count": 7, "connection_median_latency_seconds": 0.25, "session_count_vscode": 3, "session_count_jetbrains": 0,
-		"session_count_reconnecting_pty": 0, "session_count_ssh": 3, "session_count_sftp": 1, "session_count_unknown": 5,
+		"rx_bytes": 0, "tx_bytes": 0, "connection_count": 7, "connection_median_latency_seconds": 0.25, "session_count_vscode": 3,
+		"session_count_jetbrains": 0, "session_count_reconnecting_pty": 0, "session_count_ssh": 3, "session_count_sftp": 1,
+		"session_count_unknown": 5,
 	} {
 		want[userSeries("coderd_agentstats_"+name, "user0")] = value
 		if name != "connection_median_latency_seconds" { // idle agents have none
@@ -195,7 +199,8 @@ func TestAgentStatsBytes(t *testing.T) {
 func TestAgentStatsAggregation(t *testing.T) {
 	t.Parallel()
 	catalog := storetest.NewFixture(t, storetest.SQLite(t))
-	const sessions, latency, scripts = "coderd_agentstats_session_count_ssh", "coderd_agentstats_connection_median_latency_seconds", "agent_scripts_executed_total"
+	const sessions, latency, scripts = "coderd_agentstats_session_count_ssh", "coderd_agentstats_connection_median_latency_seconds",
+		"agent_scripts_executed_total"
 	type labels = map[string]string
 	success := func(l labels) labels {
 		l = maps.Clone(l)
@@ -208,19 +213,30 @@ func TestAgentStatsAggregation(t *testing.T) {
 		labels   func(key string) labels
 		latency  map[string]float64
 	}{
-		"none":          {[]string{"none"}, map[string]float64{"": 63}, func(string) labels { return labels{} }, map[string]float64{"": 0.035}},
-		"template_name": {[]string{"template_name"}, map[string]float64{"template0": 7, "template1": 56}, func(key string) labels { return labels{"template_name": key} }, map[string]float64{"template0": 0.02, "template1": 0.05}},
-		"username":      {[]string{"username"}, map[string]float64{"user0": 9, "user1": 18, "user2": 36}, func(key string) labels { return labels{"username": key} }, map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045}},
+		"none": {
+			[]string{"none"}, map[string]float64{"": 63}, func(string) labels { return labels{} }, map[string]float64{"": 0.035},
+		},
+		"template_name": {
+			[]string{"template_name"}, map[string]float64{"template0": 7, "template1": 56},
+			func(key string) labels { return labels{"template_name": key} }, map[string]float64{"template0": 0.02, "template1": 0.05},
+		},
+		"username": {
+			[]string{"username"}, map[string]float64{"user0": 9, "user1": 18, "user2": 36},
+			func(key string) labels { return labels{"username": key} }, map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045},
+		},
 		"workspace_name and agent_name": {
-			[]string{"workspace_name", "agent_name"}, map[string]float64{"": 63}, func(string) labels { return labels{"workspace_name": "w", "agent_name": "main"} }, map[string]float64{"": 0.035},
+			[]string{"workspace_name", "agent_name"}, map[string]float64{"": 63},
+			func(string) labels { return labels{"workspace_name": "w", "agent_name": "main"} }, map[string]float64{"": 0.035},
 		},
 		"all, the template is not among the labels": {
 			nil, map[string]float64{"user0": 9, "user1": 18, "user2": 36},
-			func(key string) labels { return labels{"agent_name": "main", "workspace_name": "w", "username": key} }, map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045},
+			func(key string) labels { return labels{"agent_name": "main", "workspace_name": "w", "username": key} },
+			map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045},
 		},
 		"all by name": {
 			[]string{"username", "agent_name", "template_name", "workspace_name"}, map[string]float64{"user0": 9, "user1": 18, "user2": 36},
-			func(key string) labels { return labels{"agent_name": "main", "workspace_name": "w", "username": key} }, map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045},
+			func(key string) labels { return labels{"agent_name": "main", "workspace_name": "w", "username": key} },
+			map[string]float64{"user0": 0.025, "user1": 0.035, "user2": 0.045},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,7 +292,9 @@ func TestAgentStatsAggregation(t *testing.T) {
 			}
 		})
 	}
-	for by, want := range map[string]bool{"": true, "none": true, "username,template_name": true, "none,username": false, "organization_name": false, "agent_name,x": false} {
+	for by, want := range map[string]bool{
+		"": true, "none": true, "username,template_name": true, "none,username": false, "organization_name": false, "agent_name,x": false,
+	} {
 		if err := checkAggregation(strings.FieldsFunc(by, func(r rune) bool { return r == ',' })); (err == nil) != want {
 			t.Errorf("aggregate by %q: %v", by, err)
 		}
@@ -364,7 +382,9 @@ func TestAgentStatsNames(t *testing.T) {
 		Organizations: []store.Organization{{ID: other, Name: "other"}},
 		Templates:     []store.Template{{ID: namesake, OrganizationID: other, Name: "template0"}},
 		Workspaces:    []store.Workspace{{ID: workspace, OwnerID: f.Users[0], TemplateID: namesake, Name: "v"}},
-		Agents:        []store.Agent{{ID: twin, WorkspaceID: f.Workspaces[0][0], Name: "main"}, {ID: namesake, WorkspaceID: workspace, Name: "main"}},
+		Agents: []store.Agent{
+			{ID: twin, WorkspaceID: f.Workspaces[0][0], Name: "main"}, {ID: namesake, WorkspaceID: workspace, Name: "main"},
+		},
 	})
 	for _, agent := range []uuid.UUID{f.Agents[0][0], twin, namesake} {
 		r := f.report(agent)
@@ -376,13 +396,16 @@ func TestAgentStatsNames(t *testing.T) {
 		return userSeries(peersFamily, user, "workspace_name", workspace, "template_name", template, "connection_type", "p2p")
 	}
 	got := f.series(t, "")
-	if got[peers("user0", "w", "template0")] != 4 || got[peers("user0", "v", "template0")] != 2 || got[userSeries("coderd_agentstats_connection_median_latency_seconds", "user0")] != 0.01 ||
+	if got[peers("user0", "w", "template0")] != 4 || got[peers("user0", "v", "template0")] != 2 ||
+		got[userSeries("coderd_agentstats_connection_median_latency_seconds", "user0")] != 0.01 ||
 		got[userSeries("agent_x", "user0", "template_name", "template0")] != 2 {
 		t.Errorf("namesakes: %v", got)
 	}
 	f.apply(t, store.Catalog{
-		Templates:  []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
-		Users:      []store.User{{ID: f.Users[0], Username: "married", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}}},
+		Templates: []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
+		Users: []store.User{
+			{ID: f.Users[0], Username: "married", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}},
+		},
 		Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "moved"}},
 	})
 	if diff := cmp.Diff(got, f.scrape(t, "")); diff != "" {
@@ -424,50 +447,128 @@ func TestForwarded(t *testing.T) {
 		want            map[string]float64 // without the labels of the agent
 		dropped         forwardedCause
 	}{
-		"gauge":            {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", -1.5, "b", "2", "a", `q"\`)}, want: map[string]float64{`agent_x b=2 a=q"\`: -1.5}},
-		"counter":          {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 3)}, want: map[string]float64{"agent_x_total": 3}},
-		"empty label":      {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", "", "b", "x")}, want: map[string]float64{"agent_x b=x": 1}},
-		"the newer counts": {before: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_y", "gauge", 1)}, metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 2)}, want: map[string]float64{"agent_x": 2}},
-		"no new ones":      {before: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)}, want: map[string]float64{"agent_x": 1}},
-		"twice in one":     {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_x", "gauge", 2)}, want: map[string]float64{"agent_x": 2}},
-		"startup script":   {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true")}, want: map[string]float64{"coderd_agentstats_startup_script_seconds success=true": 4}},
-		"scripts":          {metrics: []*insightsv1.Metric{wiretest.Metric("agent_scripts_executed_total", "counter", 4, "success", "false")}, want: map[string]float64{"agent_scripts_executed_total success=false": 4}},
-		"peers": {
-			metrics: []*insightsv1.Metric{wiretest.Metric(peersFamily, "gauge", 4, "connection_type", "derp"), wiretest.Metric(peersFamily, "gauge", 3, "connection_type", "p2p")},
-			want:    map[string]float64{peersFamily + " connection_type=derp": 4, peersFamily + " connection_type=p2p": 3},
+		"gauge": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", -1.5, "b", "2", "a", `q"\`)},
+			want:    map[string]float64{`agent_x b=2 a=q"\`: -1.5},
 		},
-		"peers of another kind":   {metrics: []*insightsv1.Metric{wiretest.Metric(peersFamily, "gauge", 4, "connection_type", "tube")}, dropped: forwardedReserved},
-		"negative peers":          {metrics: []*insightsv1.Metric{wiretest.Metric(peersFamily, "gauge", -1, "connection_type", "derp")}, dropped: forwardedReserved},
-		"no name":                 {metrics: []*insightsv1.Metric{wiretest.Metric("", "gauge", 1)}, dropped: forwardedInvalid},
-		"bad name":                {metrics: []*insightsv1.Metric{wiretest.Metric("agent-x", "gauge", 1)}, dropped: forwardedInvalid},
-		"evil name":               {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x 1\nagent_y", "gauge", 1)}, dropped: forwardedInvalid},
-		"UTF-8 name":              {metrics: []*insightsv1.Metric{wiretest.Metric("agent_ü", "gauge", 1)}, dropped: forwardedInvalid},
-		"long name":               {metrics: []*insightsv1.Metric{wiretest.Metric(long, "gauge", 1)}, dropped: forwardedInvalid},
-		"no type":                 {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "", 1)}, dropped: forwardedInvalid},
-		"histogram":               {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "histogram", 1)}, dropped: forwardedInvalid},
-		"no number":               {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", math.NaN())}, dropped: forwardedInvalid},
-		"infinite":                {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", math.Inf(-1))}, dropped: forwardedInvalid},
-		"negative counter":        {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", -1)}, dropped: forwardedInvalid},
-		"bad label":               {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a-b", "x")}, dropped: forwardedInvalid},
-		"label without a name":    {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "", "x")}, dropped: forwardedInvalid},
-		"control character":       {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", "x\ny")}, dropped: forwardedInvalid},
-		"long label":              {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", long)}, dropped: forwardedInvalid},
-		"many labels":             {metrics: []*insightsv1.Metric{many}, dropped: forwardedInvalid},
-		"label of the agent":      {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "username", "root")}, dropped: forwardedReserved},
-		"label of Prometheus":     {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "__name__", "x")}, dropped: forwardedReserved},
-		"startup without success": {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4)}, dropped: forwardedInvalid},
-		"startup with more":       {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true", "a", "b")}, dropped: forwardedInvalid},
-		"startup as a counter":    {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "counter", 4, "success", "true")}, dropped: forwardedConflict},
-		"scripts as a gauge":      {metrics: []*insightsv1.Metric{wiretest.Metric("agent_scripts_executed", "gauge", 4, "success", "true")}, dropped: forwardedConflict},
-		"our family":              {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_rx_bytes", "gauge", 1)}, dropped: forwardedReserved},
-		"our prefix":              {metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_new", "gauge", 1)}, dropped: forwardedReserved},
-		"our own":                 {metrics: []*insightsv1.Metric{wiretest.Metric("insights_ingest_reports_total", "counter", 1)}, dropped: forwardedReserved},
-		"of Go":                   {metrics: []*insightsv1.Metric{wiretest.Metric("go_goroutines", "gauge", 1)}, dropped: forwardedReserved},
-		"of Prometheus":           {metrics: []*insightsv1.Metric{wiretest.Metric("up", "gauge", 1)}, dropped: forwardedReserved},
-		"another type":            {before: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)}, metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "counter", 1)}, dropped: forwardedConflict},
-		"another type by suffix":  {before: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)}, metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)}, dropped: forwardedConflict},
-		"another type by name":    {before: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)}, metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "gauge", 1)}, dropped: forwardedConflict},
-		"same name, other labels": {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "n", "1"), wiretest.Metric("agent_x", "gauge", 2)}, want: map[string]float64{"agent_x": 2, "agent_x n=1": 1}},
+		"counter": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 3)}, want: map[string]float64{"agent_x_total": 3},
+		},
+		"empty label": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", "", "b", "x")},
+			want:    map[string]float64{"agent_x b=x": 1},
+		},
+		"the newer counts": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_y", "gauge", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 2)}, want: map[string]float64{"agent_x": 2},
+		},
+		"no new ones": {before: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)}, want: map[string]float64{"agent_x": 1}},
+		"twice in one": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_x", "gauge", 2)},
+			want:    map[string]float64{"agent_x": 2},
+		},
+		"startup script": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true")},
+			want:    map[string]float64{"coderd_agentstats_startup_script_seconds success=true": 4},
+		},
+		"scripts": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_scripts_executed_total", "counter", 4, "success", "false")},
+			want:    map[string]float64{"agent_scripts_executed_total success=false": 4},
+		},
+		"peers": {
+			metrics: []*insightsv1.Metric{
+				wiretest.Metric(peersFamily, "gauge", 4, "connection_type", "derp"),
+				wiretest.Metric(peersFamily, "gauge", 3, "connection_type", "p2p"),
+			},
+			want: map[string]float64{peersFamily + " connection_type=derp": 4, peersFamily + " connection_type=p2p": 3},
+		},
+		"peers of another kind": {
+			metrics: []*insightsv1.Metric{wiretest.Metric(peersFamily, "gauge", 4, "connection_type", "tube")}, dropped: forwardedReserved,
+		},
+		"negative peers": {
+			metrics: []*insightsv1.Metric{wiretest.Metric(peersFamily, "gauge", -1, "connection_type", "derp")}, dropped: forwardedReserved,
+		},
+		"no name":  {metrics: []*insightsv1.Metric{wiretest.Metric("", "gauge", 1)}, dropped: forwardedInvalid},
+		"bad name": {metrics: []*insightsv1.Metric{wiretest.Metric("agent-x", "gauge", 1)}, dropped: forwardedInvalid},
+		"evil name": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x 1\nagent_y", "gauge", 1)}, dropped: forwardedInvalid,
+		},
+		"UTF-8 name": {metrics: []*insightsv1.Metric{wiretest.Metric("agent_ü", "gauge", 1)}, dropped: forwardedInvalid},
+		"long name":  {metrics: []*insightsv1.Metric{wiretest.Metric(long, "gauge", 1)}, dropped: forwardedInvalid},
+		"no type":    {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "", 1)}, dropped: forwardedInvalid},
+		"histogram":  {metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "histogram", 1)}, dropped: forwardedInvalid},
+		"no number": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", math.NaN())}, dropped: forwardedInvalid,
+		},
+		"infinite": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", math.Inf(-1))}, dropped: forwardedInvalid,
+		},
+		"negative counter": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", -1)}, dropped: forwardedInvalid,
+		},
+		"bad label": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a-b", "x")}, dropped: forwardedInvalid,
+		},
+		"label without a name": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "", "x")}, dropped: forwardedInvalid,
+		},
+		"control character": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", "x\ny")}, dropped: forwardedInvalid,
+		},
+		"long label": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "a", long)}, dropped: forwardedInvalid,
+		},
+		"many labels": {metrics: []*insightsv1.Metric{many}, dropped: forwardedInvalid},
+		"label of the agent": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "username", "root")}, dropped: forwardedReserved,
+		},
+		"label of Prometheus": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "__name__", "x")}, dropped: forwardedReserved,
+		},
+		"startup without success": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4)},
+			dropped: forwardedInvalid,
+		},
+		"startup with more": {metrics: []*insightsv1.Metric{
+			wiretest.Metric("coderd_agentstats_startup_script_seconds", "gauge", 4, "success", "true", "a", "b"),
+		}, dropped: forwardedInvalid},
+		"startup as a counter": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_startup_script_seconds", "counter", 4, "success", "true")},
+			dropped: forwardedConflict,
+		},
+		"scripts as a gauge": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_scripts_executed", "gauge", 4, "success", "true")},
+			dropped: forwardedConflict,
+		},
+		"our family": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_rx_bytes", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"our prefix": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coderd_agentstats_new", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"our own": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("insights_ingest_reports_total", "counter", 1)}, dropped: forwardedReserved,
+		},
+		"of Go": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("go_goroutines", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"of Prometheus": {metrics: []*insightsv1.Metric{wiretest.Metric("up", "gauge", 1)}, dropped: forwardedReserved},
+		"another type": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "counter", 1)}, dropped: forwardedConflict,
+		},
+		"another type by suffix": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1)}, dropped: forwardedConflict,
+		},
+		"another type by name": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "gauge", 1)}, dropped: forwardedConflict,
+		},
+		"same name, other labels": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "n", "1"), wiretest.Metric("agent_x", "gauge", 2)},
+			want:    map[string]float64{"agent_x": 2, "agent_x n=1": 1},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -578,13 +679,20 @@ func BenchmarkAgentStats(b *testing.B) {
 		var seen agentsSeen
 		now := storetest.Now
 		stats := newAgentStats(Options{Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true}, m)
-		for what, note := range map[string]func(*agentReport){"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) }} {
+		for what, note := range map[string]func(*agentReport){
+			"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) },
+		} {
 			b.Run(name+"/"+what, func(b *testing.B) {
 				b.ReportAllocs()
 				for i := range agents { // all agents are known
-					note(&agentReport{agent: ids[i], collected: now, sessions: map[string]int64{"vscode": 1, "ssh": 2}, connections: 3, latency: 10, rxBytes: 1000, metrics: forwarded})
+					note(&agentReport{
+						agent: ids[i], collected: now, sessions: map[string]int64{"vscode": 1, "ssh": 2}, connections: 3, latency: 10,
+						rxBytes: 1000, metrics: forwarded,
+					})
 				}
-				r := agentReport{sessions: map[string]int64{"vscode": 1, "ssh": 2}, connections: 3, latency: 10, rxBytes: 1000, metrics: forwarded}
+				r := agentReport{
+					sessions: map[string]int64{"vscode": 1, "ssh": 2}, connections: 3, latency: 10, rxBytes: 1000, metrics: forwarded,
+				}
 				i := 0
 				for b.Loop() {
 					if i++; i%agents == 0 {

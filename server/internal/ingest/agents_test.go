@@ -11,7 +11,10 @@ import (
 func TestAgentsDue(t *testing.T) {
 	begin := time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
 	report := func(second int, change func(*agentReport)) *agentReport {
-		r := &agentReport{agent: uuid.UUID{1}, collected: begin.Add(time.Duration(second) * time.Second), sessions: map[string]int64{"ssh": 1}, version: "v1", direct: 1}
+		r := &agentReport{
+			agent: uuid.UUID{1}, collected: begin.Add(time.Duration(second) * time.Second), sessions: map[string]int64{"ssh": 1},
+			version: "v1", direct: 1,
+		}
 		if change != nil {
 			change(r)
 		}
@@ -31,7 +34,10 @@ func TestAgentsDue(t *testing.T) {
 		{report(140, func(r *agentReport) { r.version, r.region = "", "fra" }), 1, "its region changed"},
 		{report(150, func(r *agentReport) { r.version, r.legacy = "v2", true }), 1, "the form of its sessions changed"},
 		{report(160, func(r *agentReport) { r.version, r.legacy, r.relayed = "v2", true, 1 }), 1, "it is relayed for the first time"},
-		{report(170, func(r *agentReport) { r.version, r.legacy, r.sessions = "v2", false, nil }), 0, "without sessions it says nothing of their form"},
+		{
+			report(170, func(r *agentReport) { r.version, r.legacy, r.sessions = "v2", false, nil }), 0,
+			"without sessions it says nothing of their form",
+		},
 		{nil, 1, "it fell silent after its last report was left out"},
 		{nil, 0, "all is written"},
 	} {

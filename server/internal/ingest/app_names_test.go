@@ -52,7 +52,8 @@ func TestNamesOfATemplate(t *testing.T) {
 		t.Error("a known name, or one of another template, is refused")
 	}
 	p := store.Placement{Template: template, Agent: uuid.New()}
-	if got := fmt.Sprint(n.sessions(p, []string{"a", "b", "jetbrains", "port1", "ssh", "unknown"})); got != "[jetbrains port1 ssh unknown]" {
+	got := fmt.Sprint(n.sessions(p, []string{"a", "b", "jetbrains", "port1", "ssh", "unknown"}))
+	if got != "[jetbrains port1 ssh unknown]" {
 		t.Errorf("sessions beyond the bound: %s", got)
 	}
 	now = now.Add(24*time.Hour - time.Second)

@@ -44,7 +44,8 @@ type committer struct {
 
 func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
 	c := &committer{
-		store: s, logger: logger, metrics: m, queue: make(chan entry, commitRoom), room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
+		store: s, logger: logger, metrics: m, queue: make(chan entry, commitRoom), room: semaphore.NewWeighted(commitRoom),
+		stopped: make(chan struct{}),
 	}
 	m.watchQueue(func() int { return len(c.queue) })
 	return c

@@ -17,7 +17,9 @@ import (
 )
 
 // series checks a series against its family and the caller's grant.
-func (k eventParents) series(caller access.Principal, m *insightsv1.Metric, now time.Time) (s store.ControlPlaneSeries, rejected *rejection) {
+func (k eventParents) series(
+	caller access.Principal, m *insightsv1.Metric, now time.Time,
+) (s store.ControlPlaneSeries, rejected *rejection) {
 	f, suffix := exposition.ControlPlaneFamily(m.GetName())
 	if f == nil {
 		return s, invalidItem("name: family %q is none of the control plane", call.Shorten(m.GetName()))
@@ -72,5 +74,7 @@ func (k eventParents) mayReport(caller access.Principal, f *exposition.Family, o
 			return nil
 		}
 	}
-	return &rejection{causeUnknown, fmt.Sprintf("labels.%s: organization %q is not in the catalog", exposition.OrganizationLabel, organization), false}
+	return &rejection{
+		causeUnknown, fmt.Sprintf("labels.%s: organization %q is not in the catalog", exposition.OrganizationLabel, organization), false,
+	}
 }

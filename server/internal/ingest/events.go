@@ -28,8 +28,10 @@ var (
 	jobTypes        = []string{"template_version_import", "template_version_dry_run", "workspace_build"}
 	userStatuses    = []string{"active", "dormant", "suspended"}
 	agentStatuses   = []string{"connecting", "connected", "disconnected", "timeout"}
-	lifecycleStates = []string{"created", "starting", "start_timeout", "start_error", "ready", "shutting_down", "shutdown_timeout", "shutdown_error", "off"}
-	appHealths      = []string{"disabled", "initializing", "healthy", "unhealthy"}
+	lifecycleStates = []string{
+		"created", "starting", "start_timeout", "start_error", "ready", "shutting_down", "shutdown_timeout", "shutdown_error", "off",
+	}
+	appHealths = []string{"disabled", "initializing", "healthy", "unhealthy"}
 )
 
 // eventBatch is what one request comes to.
@@ -92,7 +94,9 @@ func (g *Service) ReportEvents(ctx context.Context, req *insightsv1.ReportEvents
 }
 
 // takeEvent checks one event and adds it to the batch.
-func (g *Service) takeEvent(ctx context.Context, b *eventBatch, i int, e *insightsv1.Event, caller access.Principal, known eventParents, l limits) (*rejection, error) {
+func (g *Service) takeEvent(
+	ctx context.Context, b *eventBatch, i int, e *insightsv1.Event, caller access.Principal, known eventParents, l limits,
+) (*rejection, error) {
 	at, err := call.ParseTime(e.GetAt())
 	if err != nil {
 		return invalidItem("at: %v", err), nil
@@ -117,7 +121,9 @@ func (g *Service) takeEvent(ctx context.Context, b *eventBatch, i int, e *insigh
 			return nil, nil
 		}
 		minutes := at.Unix() / 60
-		b.logins = append(b.logins, item{"events", i, appendRows(nil, uuid.Nil, minute.Row{Subject: subject, Kind: minute.Login}, minutes, minutes)})
+		b.logins = append(b.logins, item{
+			"events", i, appendRows(nil, uuid.Nil, minute.Row{Subject: subject, Kind: minute.Login}, minutes, minutes),
+		})
 	case *insightsv1.Event_Build:
 		build, rejected := known.build(caller, kind.Build)
 		if rejected != nil {
@@ -203,7 +209,8 @@ func (g *Service) eventParents(ctx context.Context, req *insightsv1.ReportEvents
 	if known.workspaces, err = g.store.WorkspaceTemplates(ctx, workspaces); err != nil {
 		return known, err
 	}
-	if unknown := len(known.users)+len(known.workspaces) < len(users)+len(workspaces); unknown && call.PrincipalOf(ctx).HoldsEverywhere(access.IngestAny) {
+	unknown := len(known.users)+len(known.workspaces) < len(users)+len(workspaces)
+	if unknown && call.PrincipalOf(ctx).HoldsEverywhere(access.IngestAny) {
 		if known.erased, err = g.store.Erased(ctx, slices.Concat(users, workspaces)); err != nil {
 			return known, err
 		}
@@ -253,7 +260,9 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		field, text string
 		to          *uuid.UUID
 	}{
-		{"id", m.GetId(), &b.ID}, {"workspace_id", m.GetWorkspaceId(), &b.WorkspaceID}, {"template_version_id", m.GetTemplateVersionId(), &b.TemplateVersionID},
+		{"id", m.GetId(), &b.ID},
+		{"workspace_id", m.GetWorkspaceId(), &b.WorkspaceID},
+		{"template_version_id", m.GetTemplateVersionId(), &b.TemplateVersionID},
 	} {
 		if *id.to, err = call.ParseID(id.text); err != nil {
 			return b, invalidItem("build.%s: %v", id.field, err)
@@ -316,7 +325,11 @@ func parseJobTimes(kind string, m interface {
 		from     *timestamppb.Timestamp
 		required bool
 		to       *store.Instant
-	}{{"created_at", m.GetCreatedAt(), true, &created}, {"started_at", m.GetStartedAt(), false, &started}, {"finished_at", m.GetFinishedAt(), false, &finished}} {
+	}{
+		{"created_at", m.GetCreatedAt(), true, &created},
+		{"started_at", m.GetStartedAt(), false, &started},
+		{"finished_at", m.GetFinishedAt(), false, &finished},
+	} {
 		if t.from == nil && !t.required {
 			continue
 		}

@@ -41,7 +41,8 @@ func minutesOf(t *testing.T, rows []store.OpenRow) map[minute.Kind]map[string][]
 	t.Helper()
 	all := map[minute.Kind]map[string][]int64{}
 	for _, r := range rows {
-		if _, err := minute.EncodePage(r.HalfHour/minute.HalfHoursPerDay, []minute.Row{r.Row}); err != nil || r.HalfHour < 0 || r.Minutes == 0 {
+		_, err := minute.EncodePage(r.HalfHour/minute.HalfHoursPerDay, []minute.Row{r.Row})
+		if err != nil || r.HalfHour < 0 || r.Minutes == 0 {
 			t.Fatalf("row %+v: %v", r, err)
 		}
 		if all[r.Kind] == nil {
@@ -76,9 +77,12 @@ func FuzzReport(f *testing.F) {
 	f.Add(wiretest.Marshal(f, report))
 	report.CollectedAt = timestamppb.New(time.Unix(59, 999_999_999))
 	f.Add(wiretest.Marshal(f, report))
-	report.Interval, report.SessionCounts = &durationpb.Duration{Seconds: math.MaxInt64}, map[string]int64{"\u202ea": 1, "": math.MaxInt64, "B-b": -1}
+	report.Interval, report.SessionCounts = &durationpb.Duration{Seconds: math.MaxInt64},
+		map[string]int64{"\u202ea": 1, "": math.MaxInt64, "B-b": -1}
 	f.Add(wiretest.Marshal(f, report))
-	f.Add(wiretest.Marshal(f, &insightsv1.AgentReport{AgentId: wiretest.Agent, CollectedAt: &timestamppb.Timestamp{Seconds: 1, Nanos: -1}, ConnectionMedianLatencyMs: math.NaN()}))
+	f.Add(wiretest.Marshal(f, &insightsv1.AgentReport{
+		AgentId: wiretest.Agent, CollectedAt: &timestamppb.Timestamp{Seconds: 1, Nanos: -1}, ConnectionMedianLatencyMs: math.NaN(),
+	}))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var m insightsv1.AgentReport
 		if proto.Unmarshal(text, &m) != nil {
@@ -121,7 +125,8 @@ func FuzzAppSession(f *testing.F) {
 	f.Add(wiretest.Marshal(f, session))
 	session.StartedAt = timestamppb.New(storetest.Now.AddDate(0, 0, -31))
 	f.Add(wiretest.Marshal(f, session))
-	session.AccessMethod, session.StartedAt, session.EndedAt = "terminal", timestamppb.New(time.Unix(0, 0)), timestamppb.New(time.Unix(0, 0))
+	session.AccessMethod, session.StartedAt, session.EndedAt = "terminal", timestamppb.New(time.Unix(0, 0)),
+		timestamppb.New(time.Unix(0, 0))
 	f.Add(wiretest.Marshal(f, session))
 	session.EndedAt = timestamppb.New(time.Unix(60, 0))
 	f.Add(wiretest.Marshal(f, session))
@@ -154,15 +159,18 @@ func FuzzAppSession(f *testing.F) {
 func FuzzEvent(f *testing.F) {
 	id := uuid.MustParse(wiretest.Agent)
 	build := &insightsv1.Build{
-		Id: wiretest.Agent, WorkspaceId: wiretest.Agent, TemplateVersionId: wiretest.Agent, Number: 1, Transition: "start", Status: "running", CreatedAt: timestamppb.New(storetest.Now),
-		Parameters: []*insightsv1.BuildParameter{{Name: "a", Value: "b"}},
+		Id: wiretest.Agent, WorkspaceId: wiretest.Agent, TemplateVersionId: wiretest.Agent, Number: 1, Transition: "start",
+		Status: "running", CreatedAt: timestamppb.New(storetest.Now), Parameters: []*insightsv1.BuildParameter{{Name: "a", Value: "b"}},
 	}
 	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Build{Build: build}}))
 	build.FinishedAt = &timestamppb.Timestamp{Seconds: math.MaxInt64}
 	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Build{Build: build}}))
-	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Agent{Agent: &insightsv1.AgentEvent{AgentId: wiretest.Agent, Status: "connected", LifecycleState: "ready", AppHealth: map[string]string{"a": "healthy"}}}}))
+	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Agent{Agent: &insightsv1.AgentEvent{
+		AgentId: wiretest.Agent, Status: "connected", LifecycleState: "ready", AppHealth: map[string]string{"a": "healthy"},
+	}}}))
 	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Job{Job: &insightsv1.JobEvent{
-		Id: wiretest.Agent, OrganizationId: wiretest.Agent, Provisioner: "a", Type: jobTypes[0], Status: store.JobStatuses[0], CreatedAt: timestamppb.New(storetest.Now),
+		Id: wiretest.Agent, OrganizationId: wiretest.Agent, Provisioner: "a", Type: jobTypes[0], Status: store.JobStatuses[0],
+		CreatedAt: timestamppb.New(storetest.Now),
 	}}}))
 	known := eventParents{
 		workspaces: map[uuid.UUID]uuid.UUID{id: id}, versions: map[uuid.UUID]uuid.UUID{id: id}, templates: map[uuid.UUID]uuid.UUID{id: id},
@@ -178,17 +186,20 @@ func FuzzEvent(f *testing.F) {
 		switch {
 		case m.GetBuild() != nil:
 			var b store.Build
-			if b, rejected = known.build(caller, m.GetBuild()); rejected == nil && (b.ID == uuid.Nil || b.TemplateID != id || b.Number < 1 || len(b.Parameters) != len(m.GetBuild().GetParameters())) {
+			if b, rejected = known.build(caller, m.GetBuild()); rejected == nil &&
+				(b.ID == uuid.Nil || b.TemplateID != id || b.Number < 1 || len(b.Parameters) != len(m.GetBuild().GetParameters())) {
 				t.Errorf("build %+v of %v", b, &m)
 			}
 		case m.GetAgent() != nil:
 			var c store.AgentCondition
-			if c, rejected = parseAgentEvent(m.GetAgent()); rejected == nil && (c.AgentID == uuid.Nil || c.Status == "" || c.LifecycleState == "" || len(c.AppHealth) > maxMapEntries) {
+			c, rejected = parseAgentEvent(m.GetAgent())
+			if rejected == nil && (c.AgentID == uuid.Nil || c.Status == "" || c.LifecycleState == "" || len(c.AppHealth) > maxMapEntries) {
 				t.Errorf("condition %+v of %v", c, &m)
 			}
 		case m.GetJob() != nil:
 			var j store.Job
-			if j, rejected = known.job(caller, m.GetJob()); rejected == nil && (j.ID == uuid.Nil || j.OrganizationID != id || j.Provisioner == "" || j.Type == "" || j.Status == "") {
+			j, rejected = known.job(caller, m.GetJob())
+			if rejected == nil && (j.ID == uuid.Nil || j.OrganizationID != id || j.Provisioner == "" || j.Type == "" || j.Status == "") {
 				t.Errorf("job %+v of %v", j, &m)
 			}
 		}
@@ -202,9 +213,13 @@ func FuzzEvent(f *testing.F) {
 func FuzzSeries(f *testing.F) {
 	id := uuid.MustParse(wiretest.Agent)
 	for _, m := range []*insightsv1.Metric{
-		{Name: "coderd_workspace_creation_total", Type: "counter", Value: 1, Labels: map[string]string{"template_name": "a", "preset_name": "b", "organization_name": "acme"}},
+		{
+			Name: "coderd_workspace_creation_total", Type: "counter", Value: 1,
+			Labels: map[string]string{"template_name": "a", "preset_name": "b", "organization_name": "acme"},
+		},
 		{Name: "coderd_template_workspace_build_duration_seconds_bucket", Type: "histogram", Value: 1, Labels: map[string]string{
-			"template_name": "a", "transition": "start", "status": "success", "is_prebuild": "false", "organization_name": "acme", "le": "0x1p-2",
+			"template_name": "a", "transition": "start", "status": "success", "is_prebuild": "false", "organization_name": "acme",
+			"le": "0x1p-2",
 		}},
 		{Name: "coderd_agentstats_startup_script_seconds", Type: "gauge", Value: -1, Labels: map[string]string{"success": "true"}},
 		{Name: "a_total", Type: "counter", Value: 1, Labels: map[string]string{"b": "c\"\\\n", "__d": "e"}},
@@ -225,7 +240,8 @@ func FuzzSeries(f *testing.F) {
 			checkRejection(t, rejected)
 		} else {
 			var labels map[string]string
-			if err := json.Unmarshal([]byte(s.Labels), &labels); err != nil || len(labels) != len(m.GetLabels()) || math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+			err := json.Unmarshal([]byte(s.Labels), &labels)
+			if err != nil || len(labels) != len(m.GetLabels()) || math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
 				t.Errorf("series %+v of %v: %v", s, &m, err)
 			}
 		}
@@ -236,7 +252,8 @@ func FuzzSeries(f *testing.F) {
 			t.Errorf("%v is taken twice", &m)
 		}
 		for _, s := range taken {
-			if math.IsNaN(s.value) || math.IsInf(s.value, 0) || !utf8.ValidString(s.labels) || strings.ContainsAny(s.labels, "\n\x00") || s.family.Name != m.GetName() {
+			if math.IsNaN(s.value) || math.IsInf(s.value, 0) || !utf8.ValidString(s.labels) || strings.ContainsAny(s.labels, "\n\x00") ||
+				s.family.Name != m.GetName() {
 				t.Errorf("%v is forwarded as %+v", &m, s)
 			}
 		}

@@ -70,7 +70,8 @@ type Options struct {
 	LatencyRetention  time.Duration         // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration         // how long the audit trail is kept; zero: for ever
 	CollectAgentStats bool                  // show the present of the agents that report here as metrics
-	AgentStatsBy      []string              // labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	// labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	AgentStatsBy []string
 }
 
 func (o Options) check() error {
@@ -124,13 +125,18 @@ func (g *Service) note(r *agentReport, p store.Placement, s *agentStream) {
 // checkSize holds agents and proxies to small messages.
 func checkSize(p access.Principal, message proto.Message) error {
 	if size := proto.Size(message); size > MaxAgentMessage && !p.Holds(access.IngestAny) {
-		return call.NewError(codes.ResourceExhausted, call.ReasonTooLarge, fmt.Sprintf("The message has %d bytes, at most %d.", size, MaxAgentMessage), "", nil)
+		return call.NewError(
+			codes.ResourceExhausted, call.ReasonTooLarge, fmt.Sprintf("The message has %d bytes, at most %d.", size, MaxAgentMessage), "",
+			nil,
+		)
 	}
 	return nil
 }
 
 // place finds where the usage of a report goes. A rejection is about this report; an error ends the call.
-func (g *Service) place(ctx context.Context, agent uuid.UUID, at time.Time, check func(organization uuid.UUID) error) (store.Placement, *rejection, error) {
+func (g *Service) place(
+	ctx context.Context, agent uuid.UUID, at time.Time, check func(organization uuid.UUID) error,
+) (store.Placement, *rejection, error) {
 	p, known, err := g.directory.Place(ctx, agent)
 	if err != nil {
 		return p, nil, err
@@ -176,7 +182,9 @@ func (g *Service) placeReport(ctx context.Context, caller access.Principal, r ag
 
 // takeReport is the way of a report from its message to its rows, whether it came in a stream or in a unary call, for which the
 // stream is nil. A rejection is about this report; an error ends the call.
-func (g *Service) takeReport(ctx context.Context, caller access.Principal, message *insightsv1.AgentReport, l limits, s *agentStream) (agentReport, []store.OpenRow, *rejection, error) {
+func (g *Service) takeReport(
+	ctx context.Context, caller access.Principal, message *insightsv1.AgentReport, l limits, s *agentStream,
+) (agentReport, []store.OpenRow, *rejection, error) {
 	r, rejected := parseReport(message, l)
 	if rejected != nil {
 		return r, nil, rejected, nil
@@ -314,7 +322,9 @@ func (g *Service) ReportStats(ctx context.Context, req *insightsv1.ReportStatsRe
 }
 
 // ReportAppSessions implements [insightsv1.IngestServiceServer].
-func (g *Service) ReportAppSessions(ctx context.Context, req *insightsv1.ReportAppSessionsRequest) (*insightsv1.ReportAppSessionsResponse, error) {
+func (g *Service) ReportAppSessions(
+	ctx context.Context, req *insightsv1.ReportAppSessionsRequest,
+) (*insightsv1.ReportAppSessionsResponse, error) {
 	caller := call.PrincipalOf(ctx)
 	if err := checkSize(caller, req); err != nil {
 		return nil, err
@@ -362,7 +372,9 @@ func (g *Service) ReportAppSessions(ctx context.Context, req *insightsv1.ReportA
 
 // visitors says which users the caller may report sessions of: those of its organizations. It is nil for a caller who is not
 // confined to any.
-func (g *Service) visitors(ctx context.Context, caller access.Principal, sessions []*insightsv1.AppSession) (map[uuid.UUID][]uuid.UUID, error) {
+func (g *Service) visitors(
+	ctx context.Context, caller access.Principal, sessions []*insightsv1.AppSession,
+) (map[uuid.UUID][]uuid.UUID, error) {
 	if caller.HoldsEverywhere(access.Ingest) {
 		return nil, nil
 	}
@@ -375,7 +387,9 @@ func (g *Service) visitors(ctx context.Context, caller access.Principal, session
 	return g.store.UserOrganizations(ctx, users)
 }
 
-func (g *Service) sessionRows(ctx context.Context, caller access.Principal, visitors map[uuid.UUID][]uuid.UUID, message *insightsv1.AppSession, l limits) ([]store.OpenRow, *rejection, error) {
+func (g *Service) sessionRows(
+	ctx context.Context, caller access.Principal, visitors map[uuid.UUID][]uuid.UUID, message *insightsv1.AppSession, l limits,
+) ([]store.OpenRow, *rejection, error) {
 	s, rejected := parseSession(message, l)
 	if rejected != nil {
 		return nil, rejected, nil

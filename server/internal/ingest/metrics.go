@@ -71,7 +71,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		commitFailures: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_commit_failures_total",
-			Help: "Tries to commit a batch of usage rows that failed and are repeated: the database does not answer, is full or may not be written.",
+			Help: "Tries to commit a batch of usage rows that failed and are repeated: the database does not answer, is full or may not " +
+				"be written.",
 		}),
 		lagSeconds: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:    "insights_ingest_lag_seconds",

@@ -19,8 +19,10 @@ func TestMetricsFirstScrape(t *testing.T) {
 	contentType, body := wiretest.Scrape(t, page, "")
 	samples, _ := wiretest.ParseMetrics(t, contentType, body)
 	for _, name := range []string{
-		"insights_ingest_reports_total", "insights_ingest_rows_total", "insights_ingest_commit_seconds_count", "insights_ingest_lag_seconds_count",
-		"insights_ingest_queue_length", "insights_ingest_streams", "insights_fold_pages_total", "insights_fold_rows_total", "insights_fold_seconds_count",
+		"insights_ingest_reports_total", "insights_ingest_rows_total", "insights_ingest_commit_seconds_count",
+		"insights_ingest_lag_seconds_count",
+		"insights_ingest_queue_length", "insights_ingest_streams", "insights_fold_pages_total", "insights_fold_rows_total",
+		"insights_fold_seconds_count",
 	} {
 		if value, ok := samples[wiretest.SeriesName(name, nil)]; !ok || value != 0 {
 			t.Errorf("%s: %v, %v; want a zero", name, value, ok)
@@ -30,7 +32,8 @@ func TestMetricsFirstScrape(t *testing.T) {
 		return wiretest.SeriesName("insights_ingest_rejected_total", map[string]string{"reason": reason})
 	}
 	for _, reason := range []string{"invalid", "reserved", "conflict", "limit"} {
-		if value, ok := samples[wiretest.SeriesName("insights_agent_series_dropped_total", map[string]string{"reason": reason})]; !ok || value != 0 {
+		value, ok := samples[wiretest.SeriesName("insights_agent_series_dropped_total", map[string]string{"reason": reason})]
+		if !ok || value != 0 {
 			t.Errorf("series dropped for reason %s: %v, %v; want a zero", reason, value, ok)
 		}
 	}

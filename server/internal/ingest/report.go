@@ -56,9 +56,15 @@ func (g *Service) limits(backfill bool) limits {
 func (l limits) check(field string, at time.Time) *rejection {
 	switch {
 	case at.Before(l.oldest):
-		return &rejection{causeTooOld, fmt.Sprintf("%s %s is older than the limit %s", field, at.UTC().Format(time.RFC3339), l.oldest.UTC().Format(time.RFC3339)), true}
+		return &rejection{
+			causeTooOld,
+			fmt.Sprintf("%s %s is older than the limit %s", field, at.UTC().Format(time.RFC3339), l.oldest.UTC().Format(time.RFC3339)),
+			true,
+		}
 	case at.After(l.newest):
-		return &rejection{causeTooNew, fmt.Sprintf("%s %s is in the future; the limit is %s", field, at.UTC().Format(time.RFC3339), l.newest.UTC().Format(time.RFC3339)), true}
+		return &rejection{causeTooNew, fmt.Sprintf(
+			"%s %s is in the future; the limit is %s", field, at.UTC().Format(time.RFC3339), l.newest.UTC().Format(time.RFC3339),
+		), true}
 	}
 	return nil
 }
@@ -179,10 +185,14 @@ func (r agentReport) rows(p store.Placement, sessions []string) []store.OpenRow 
 	first := max(0, last-r.minutes+1) // nothing is from before 1970
 	rows := make([]store.OpenRow, 0, len(sessions)+1)
 	for _, app := range sessions {
-		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connections > 0}, first, last)
+		rows = appendRows(
+			rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Session, App: app, Connected: r.connections > 0}, first, last,
+		)
 	}
 	if r.latency > 0 {
-		rows = appendRows(rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Connection, Bins: []byte{minute.Bin(r.latency)}}, last, last)
+		rows = appendRows(
+			rows, p.Template, minute.Row{Subject: p.Subject, Kind: minute.Connection, Bins: []byte{minute.Bin(r.latency)}}, last, last,
+		)
 	}
 	return rows
 }

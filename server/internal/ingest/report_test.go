@@ -19,12 +19,16 @@ import (
 
 // evilNames are texts that no name may be.
 var evilNames = map[string]string{
-	"NUL": "a\x00b", "line end": "a\nb", "escape": "\x1b[31m", "delete": "\x7f", "C1": "\u0085", "text turned around": "\u202egpj.exe", "embedded": "\u202ax", "isolated": "\u2066x", "end of isolation": "x\u2069",
-	"too long": strings.Repeat("a", call.MaxStringBytes+1), "too long in bytes": strings.Repeat("\u00e4", call.MaxStringBytes/2) + "a",
+	"NUL": "a\x00b", "line end": "a\nb", "escape": "\x1b[31m", "delete": "\x7f", "C1": "\u0085", "text turned around": "\u202egpj.exe",
+	"embedded": "\u202ax", "isolated": "\u2066x", "end of isolation": "x\u2069", "too long": strings.Repeat("a", call.MaxStringBytes+1),
+	"too long in bytes": strings.Repeat("\u00e4", call.MaxStringBytes/2) + "a",
 }
 
 // goodNames are texts that a name may be, however odd.
-var goodNames = []string{"v2.30.1", strings.Repeat("a", call.MaxStringBytes), strings.Repeat("\u00e4", call.MaxStringBytes/2), "\u05e9\u05dc\u05d5\u05dd", "a b", "'; --", "<b>", "\u200d", "\U0001f600"}
+var goodNames = []string{
+	"v2.30.1", strings.Repeat("a", call.MaxStringBytes), strings.Repeat("\u00e4", call.MaxStringBytes/2), "\u05e9\u05dc\u05d5\u05dd", "a b",
+	"'; --", "<b>", "\u200d", "\U0001f600",
+}
 
 // checkLimits wants no rejection after the good changes of an item, and one that names the field after the bad ones.
 func checkLimits[C any](t *testing.T, good map[string]C, bad map[string]map[string]C, changed func(C) *rejection) {
@@ -66,7 +70,9 @@ func TestReportLimits(t *testing.T) {
 		"64 protocols": protocols(maxMapEntries), "largest numbers": func(r *report) {
 			r.RxBytes, r.TxPackets, r.ConnectionCount = math.MaxInt64, math.MaxInt64, math.MaxInt64
 		},
-		"no latency": latency(0), "negative zero": latency(math.Copysign(0, -1)), "latency below zero": latency(-1), "smallest latency": latency(math.SmallestNonzeroFloat64), "highest latency": latency(600_000), "largest negative": latency(-math.MaxFloat64),
+		"no latency": latency(0), "negative zero": latency(math.Copysign(0, -1)), "latency below zero": latency(-1),
+		"smallest latency": latency(math.SmallestNonzeroFloat64), "highest latency": latency(600_000),
+		"largest negative": latency(-math.MaxFloat64),
 		"many sessions": func(r *report) {
 			r.SessionCounts = map[string]int64{"vscode": math.MaxInt64, "VSCode": math.MaxInt64, "x": math.MinInt64}
 		},
@@ -77,21 +83,34 @@ func TestReportLimits(t *testing.T) {
 		good[fmt.Sprint("protocol ", i)] = func(r *report) { r.ConnectionsByProto = map[string]int64{name: 0} }
 	}
 	bad := map[string]cases{
-		"agent_id":     {"none": func(r *report) { r.AgentId = "" }, "nil": func(r *report) { r.AgentId = uuid.Nil.String() }, "braces": func(r *report) { r.AgentId = "{" + r.AgentId + "}" }, "NUL": func(r *report) { r.AgentId += "\x00" }},
-		"collected_at": {"none": func(r *report) { r.CollectedAt = nil }, "too old": at(l.oldest.Add(-1)), "too new": at(l.newest.Add(1)), "before 1970": at(time.Unix(-1, 0)), "no time": func(r *report) { r.CollectedAt = &timestamppb.Timestamp{Seconds: math.MaxInt64} }},
-		"interval":     {"negative": interval(-1), "too long": interval(maxReportInterval + 1), "no duration": func(r *report) { r.Interval = &durationpb.Duration{Seconds: math.MaxInt64} }},
+		"agent_id": {
+			"none": func(r *report) { r.AgentId = "" }, "nil": func(r *report) { r.AgentId = uuid.Nil.String() },
+			"braces": func(r *report) { r.AgentId = "{" + r.AgentId + "}" }, "NUL": func(r *report) { r.AgentId += "\x00" },
+		},
+		"collected_at": {
+			"none": func(r *report) { r.CollectedAt = nil }, "too old": at(l.oldest.Add(-1)), "too new": at(l.newest.Add(1)),
+			"before 1970": at(time.Unix(-1, 0)),
+			"no time":     func(r *report) { r.CollectedAt = &timestamppb.Timestamp{Seconds: math.MaxInt64} },
+		},
+		"interval": {
+			"negative": interval(-1), "too long": interval(maxReportInterval + 1),
+			"no duration": func(r *report) { r.Interval = &durationpb.Duration{Seconds: math.MaxInt64} },
+		},
 		"connections_by_proto": {
 			"65": protocols(maxMapEntries + 1), "negative": func(r *report) { r.ConnectionsByProto = map[string]int64{"tcp": -1} },
 		},
-		"connection_median_latency_ms": {"too high": latency(math.Nextafter(600_000, math.Inf(1))), "largest": latency(math.MaxFloat64), "NaN": latency(math.NaN()), "infinite": latency(math.Inf(1)), "negative infinite": latency(math.Inf(-1))},
-		"peers_p2p":                    {"negative": func(r *report) { r.PeersP2P = -1 }},
-		"peers_derp":                   {"negative": func(r *report) { r.PeersDerp = -1 }},
-		"connection_count":             {"negative": func(r *report) { r.ConnectionCount = math.MinInt64 }},
-		"rx_packets":                   {"negative": func(r *report) { r.RxPackets = -1 }},
-		"rx_bytes":                     {"negative": func(r *report) { r.RxBytes = -1 }},
-		"tx_packets":                   {"negative": func(r *report) { r.TxPackets = -1 }},
-		"tx_bytes":                     {"negative": func(r *report) { r.TxBytes = -1 }},
-		"agent_version":                {}, "derp_region": {},
+		"connection_median_latency_ms": {
+			"too high": latency(math.Nextafter(600_000, math.Inf(1))), "largest": latency(math.MaxFloat64), "NaN": latency(math.NaN()),
+			"infinite": latency(math.Inf(1)), "negative infinite": latency(math.Inf(-1)),
+		},
+		"peers_p2p":        {"negative": func(r *report) { r.PeersP2P = -1 }},
+		"peers_derp":       {"negative": func(r *report) { r.PeersDerp = -1 }},
+		"connection_count": {"negative": func(r *report) { r.ConnectionCount = math.MinInt64 }},
+		"rx_packets":       {"negative": func(r *report) { r.RxPackets = -1 }},
+		"rx_bytes":         {"negative": func(r *report) { r.RxBytes = -1 }},
+		"tx_packets":       {"negative": func(r *report) { r.TxPackets = -1 }},
+		"tx_bytes":         {"negative": func(r *report) { r.TxBytes = -1 }},
+		"agent_version":    {}, "derp_region": {},
 	}
 	for name, text := range evilNames {
 		bad["agent_version"][name] = func(r *report) { r.AgentVersion = text }
@@ -117,7 +136,8 @@ func TestSessionLimits(t *testing.T) {
 	}
 	type cases = map[string]change
 	good := cases{
-		"nothing": func(*session) {}, "no time": lasts(0), "longest": lasts(maxSessionLength), "oldest": func(s *session) { s.StartedAt, s.EndedAt = timestamppb.New(l.oldest), timestamppb.New(l.oldest) },
+		"nothing": func(*session) {}, "no time": lasts(0), "longest": lasts(maxSessionLength),
+		"oldest":   func(s *session) { s.StartedAt, s.EndedAt = timestamppb.New(l.oldest), timestamppb.New(l.oldest) },
 		"terminal": func(s *session) { s.AccessMethod, s.SlugOrPort = "terminal", "" },
 	}
 	for i, name := range goodNames {
@@ -127,16 +147,24 @@ func TestSessionLimits(t *testing.T) {
 		"agent_id": {"none": func(s *session) { s.AgentId = "" }}, "user_id": {"none": func(s *session) { s.UserId = "" }},
 		"access_method": {"none": func(s *session) { s.AccessMethod = "" }, "upper case": func(s *session) { s.AccessMethod = "Path" }},
 		"started_at":    {"none": func(s *session) { s.StartedAt = nil }},
-		"ended_at": {"none": func(s *session) { s.EndedAt = nil }, "before its begin": lasts(-1), "too long": lasts(maxSessionLength + 1), "too old": func(s *session) {
-			s.StartedAt, s.EndedAt = timestamppb.New(l.oldest.Add(-1)), timestamppb.New(l.oldest.Add(-1))
-		}},
-		"slug_or_port": {"none": func(s *session) { s.SlugOrPort = "" }, "terminal in disguise": func(s *session) { s.SlugOrPort = store.TerminalApp }},
+		"ended_at": {
+			"none": func(s *session) { s.EndedAt = nil }, "before its begin": lasts(-1), "too long": lasts(maxSessionLength + 1),
+			"too old": func(s *session) {
+				s.StartedAt, s.EndedAt = timestamppb.New(l.oldest.Add(-1)), timestamppb.New(l.oldest.Add(-1))
+			},
+		},
+		"slug_or_port": {
+			"none": func(s *session) { s.SlugOrPort = "" }, "terminal in disguise": func(s *session) { s.SlugOrPort = store.TerminalApp },
+		},
 	}
 	for name, text := range evilNames {
 		bad["slug_or_port"][name] = func(s *session) { s.SlugOrPort = text }
 	}
 	changed := func(change change) *rejection {
-		s := &session{AgentId: uuid.NewString(), UserId: uuid.NewString(), AccessMethod: "path", SlugOrPort: "code-server", StartedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), EndedAt: timestamppb.New(storetest.Now)}
+		s := &session{
+			AgentId: uuid.NewString(), UserId: uuid.NewString(), AccessMethod: "path", SlugOrPort: "code-server",
+			StartedAt: timestamppb.New(storetest.Now.Add(-time.Minute)), EndedAt: timestamppb.New(storetest.Now),
+		}
 		change(s)
 		_, rejected := parseSession(s, l)
 		return rejected

@@ -162,7 +162,9 @@ func (s *agentStream) receive() error {
 		}
 		for _, message := range req.GetReports() {
 			if message.GetSequence() <= sequence {
-				return call.Invalid("sequence must rise within a stream", call.FieldError{Field: "reports.sequence", Detail: "must be greater than the one before"})
+				return call.Invalid("sequence must rise within a stream", call.FieldError{
+					Field: "reports.sequence", Detail: "must be greater than the one before",
+				})
 			}
 			sequence = message.GetSequence()
 			if err := s.take(caller, message); err != nil {

@@ -61,8 +61,9 @@ func BenchmarkReport(b *testing.B) {
 	}{{"new minute", minutes}, {"repeat", minutes[59:]}} {
 		b.Run(c.name, func(b *testing.B) {
 			g, err := New(Options{
-				Store: st, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now }, Registry: prometheus.NewRegistry(),
-				MaxAge: 7 * 24 * time.Hour, MaxAhead: 5 * time.Minute, ReportInterval: time.Second, UsageStats: true,
+				Store: st, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now },
+				Registry: prometheus.NewRegistry(), MaxAge: 7 * 24 * time.Hour, MaxAhead: 5 * time.Minute, ReportInterval: time.Second,
+				UsageStats: true,
 			})
 			if err != nil {
 				b.Fatal(err)

@@ -117,7 +117,8 @@ func (g *Service) expireForEver(ctx context.Context) {
 				return err
 			}
 			expired, err = g.store.Expire(try, store.Horizons{
-				Usage: horizon(g.options.UsageRetention), Latency: horizon(g.options.LatencyRetention), Audit: horizon(g.options.AuditRetention),
+				Usage: horizon(g.options.UsageRetention), Latency: horizon(g.options.LatencyRetention),
+				Audit: horizon(g.options.AuditRetention),
 			})
 			return err
 		})

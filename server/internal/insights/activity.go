@@ -106,7 +106,9 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 }
 
 // activityInterval describes one step and adds it to the sums of its users.
-func activityInterval(w minute.Window, zone *time.Location, active []store.Active, users map[string]*insightsv1.ActivityUser) *insightsv1.ActivityInterval {
+func activityInterval(
+	w minute.Window, zone *time.Location, active []store.Active, users map[string]*insightsv1.ActivityUser,
+) *insightsv1.ActivityInterval {
 	interval := &insightsv1.ActivityInterval{
 		Time: time.Unix(60*w.Start, 0).In(zone).Format(time.RFC3339), Duration: (w.End - w.Start) * int64(time.Minute),
 	}

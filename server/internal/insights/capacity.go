@@ -18,7 +18,9 @@ import (
 const fewUsers = 5
 
 // GetCapacityReport implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetCapacityReport(ctx context.Context, req *insightsv1.GetCapacityReportRequest) (*insightsv1.GetCapacityReportResponse, error) {
+func (s *Service) GetCapacityReport(
+	ctx context.Context, req *insightsv1.GetCapacityReportRequest,
+) (*insightsv1.GetCapacityReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	q, err := s.ask(ctx, req, smallGroups)
@@ -31,8 +33,9 @@ func (s *Service) GetCapacityReport(ctx context.Context, req *insightsv1.GetCapa
 	}
 	peaks := quarterPeaks{q.window.Start / minute.MinutesPerQuarter, use.Peaks}
 	report := &insightsv1.CapacityReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)), ActiveUsers: int64(use.Active),
-		PeakUsers: peaks.between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks), SparseTemplates: sparseTemplates(use.Templates),
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)),
+		ActiveUsers: int64(use.Active), PeakUsers: peaks.between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks),
+		SparseTemplates: sparseTemplates(use.Templates),
 	}
 	if use.Active >= fewUsers {
 		report.Hours = q.hourLoads(peaks)
@@ -82,7 +85,8 @@ func (q question) hourLoads(peaks quarterPeaks) []*insightsv1.HourLoad {
 	for i, l := range week {
 		if l.times > 0 {
 			hours = append(hours, &insightsv1.HourLoad{
-				Weekday: strings.ToLower(time.Weekday((i/24 + 1) % 7).String()), Hour: int32(i % 24), PeakUsers: l.peak, MeanPeakUsers: float64(l.sum) / float64(l.times),
+				Weekday: strings.ToLower(time.Weekday((i/24 + 1) % 7).String()), Hour: int32(i % 24), PeakUsers: l.peak,
+				MeanPeakUsers: float64(l.sum) / float64(l.times),
 			})
 		}
 	}
@@ -94,7 +98,10 @@ func (q question) weekLoads(weeks []store.Interval, peaks quarterPeaks) []*insig
 	var loads []*insightsv1.WeekLoad
 	for _, w := range weeks {
 		if !q.partial(w.Start, w.End, 7) {
-			loads = append(loads, &insightsv1.WeekLoad{StartTime: q.show(w.Start), EndTime: q.show(w.End), PeakUsers: peaks.between(w.Start, w.End), ActiveUsers: int64(w.ActiveUsers)})
+			loads = append(loads, &insightsv1.WeekLoad{
+				StartTime: q.show(w.Start), EndTime: q.show(w.End), PeakUsers: peaks.between(w.Start, w.End),
+				ActiveUsers: int64(w.ActiveUsers),
+			})
 		}
 	}
 	return loads
@@ -116,7 +123,9 @@ func (q question) projectWeeks(weeks []*insightsv1.WeekLoad) []*insightsv1.Proje
 	var projected []*insightsv1.ProjectedWeek
 	for i, p := range reports.Project(peaks, weeksAhead) {
 		week := len(weeks) + i
-		projected = append(projected, &insightsv1.ProjectedWeek{StartTime: begin(week), EndTime: begin(week + 1), PeakUsers: p.Value, Low: p.Low, High: p.High})
+		projected = append(projected, &insightsv1.ProjectedWeek{
+			StartTime: begin(week), EndTime: begin(week + 1), PeakUsers: p.Value, Low: p.Low, High: p.High,
+		})
 	}
 	return projected
 }
@@ -127,7 +136,8 @@ func sparseTemplates(templates []store.TemplateUse) []*insightsv1.SparseTemplate
 	for _, t := range templates {
 		if !t.Deleted && t.ActiveUsers < fewUsers {
 			sparse = append(sparse, &insightsv1.SparseTemplate{
-				TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, ActiveUsers: int64(t.ActiveUsers), Seconds: 60 * t.Minutes, Workspaces: t.Workspaces,
+				TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, ActiveUsers: int64(t.ActiveUsers),
+				Seconds: 60 * t.Minutes, Workspaces: t.Workspaces,
 			})
 		}
 	}

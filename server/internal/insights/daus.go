@@ -26,7 +26,9 @@ const (
 )
 
 // GetDeploymentDAUs implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest) (*insightsv1.GetDeploymentDAUsResponse, error) {
+func (s *Service) GetDeploymentDAUs(
+	ctx context.Context, req *insightsv1.GetDeploymentDAUsRequest,
+) (*insightsv1.GetDeploymentDAUsResponse, error) {
 	// A limited credential may see less than its user, and this is about all or nothing.
 	if everything, err := call.SeesEverything(ctx); err != nil || !everything {
 		return nil, cmp.Or(err, access.ErrForbidden)
@@ -39,11 +41,15 @@ func (s *Service) GetDeploymentDAUs(ctx context.Context, req *insightsv1.GetDepl
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetDeploymentDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor)}, nil
+	return &insightsv1.GetDeploymentDAUsResponse{
+		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
+	}, nil
 }
 
 // GetTemplateDAUs implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetTemplateDAUs(ctx context.Context, req *insightsv1.GetTemplateDAUsRequest) (*insightsv1.GetTemplateDAUsResponse, error) {
+func (s *Service) GetTemplateDAUs(
+	ctx context.Context, req *insightsv1.GetTemplateDAUsRequest,
+) (*insightsv1.GetTemplateDAUsResponse, error) {
 	if _, err := uuid.Parse(req.GetTemplateId()); err != nil { // its access rule takes an empty one for all templates
 		return nil, call.InvalidParam("template_id", "must be the id of a template")
 	}
@@ -51,7 +57,9 @@ func (s *Service) GetTemplateDAUs(ctx context.Context, req *insightsv1.GetTempla
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetTemplateDAUsResponse{Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor)}, nil
+	return &insightsv1.GetTemplateDAUsResponse{
+		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
+	}, nil
 }
 
 // daus is the answer to both.
@@ -83,7 +91,9 @@ func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest)
 	answer := daus{offset: int32(seconds / 3600), asOf: now.Format(time.RFC3339), mode: mode, floor: floor}
 	for _, i := range intervals {
 		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)
-		answer.entries = append(answer.entries, &insightsv1.DAUEntry{Date: date, Amount: int64(i.ActiveUsers), Suppressed: floor > 0 && i.ActiveUsers == 0})
+		answer.entries = append(answer.entries, &insightsv1.DAUEntry{
+			Date: date, Amount: int64(i.ActiveUsers), Suppressed: floor > 0 && i.ActiveUsers == 0,
+		})
 	}
 	return answer, nil
 }
@@ -101,7 +111,9 @@ func parseDays(r zoneRequest) (*time.Location, error) {
 	if name == "" {
 		if hours < minOffsetHours || hours > maxOffsetHours {
 			detail := fmt.Sprintf("must be from %d to %d, got %d", minOffsetHours, maxOffsetHours, hours)
-			return nil, call.InvalidDetail(invalidZone, "tz_offset "+detail, call.FieldError{Field: "tz_offset", Detail: fmt.Sprintf("Query param %q %s", "tz_offset", detail)})
+			return nil, call.InvalidDetail(invalidZone, "tz_offset "+detail, call.FieldError{
+				Field: "tz_offset", Detail: fmt.Sprintf("Query param %q %s", "tz_offset", detail),
+			})
 		}
 		return time.FixedZone("", int(hours)*3600), nil
 	}
@@ -111,7 +123,9 @@ func parseDays(r zoneRequest) (*time.Location, error) {
 	}
 	zone, err := findZone(name)
 	if err != nil {
-		return nil, call.InvalidDetail(invalidZone, err.Error(), call.FieldError{Field: "timezone", Detail: fmt.Sprintf("Query param %q %v", "timezone", err)})
+		return nil, call.InvalidDetail(invalidZone, err.Error(), call.FieldError{
+			Field: "timezone", Detail: fmt.Sprintf("Query param %q %v", "timezone", err),
+		})
 	}
 	return zone, nil
 }
@@ -145,5 +159,7 @@ func lastDays(now time.Time) (start, end time.Time) {
 
 // comingHour is the full hour after now, as the clocks of its location show it.
 func comingHour(now time.Time) time.Time {
-	return now.Add(time.Hour - time.Duration(now.Minute())*time.Minute - time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()))
+	return now.Add(
+		time.Hour - time.Duration(now.Minute())*time.Minute - time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()),
+	)
 }

@@ -54,7 +54,9 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	if err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetDiagnosisResponse{Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People)}, nil
+	return &insightsv1.GetDiagnosisResponse{
+		Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+	}, nil
 }
 
 // observed is what an answer found, of each part that it has.
@@ -199,7 +201,10 @@ type evidence struct {
 }
 
 // add adds a finding if it holds for at least one template.
-func (d *diagnosis) add(reason string, sections []string, of func(f store.TemplateFacts) (evidence, bool), message func(*insightsv1.Finding) string, next string) {
+func (d *diagnosis) add(
+	reason string, sections []string, of func(f store.TemplateFacts) (evidence, bool), message func(*insightsv1.Finding) string,
+	next string,
+) {
 	finding := &insightsv1.Finding{Sections: sections, Reason: reason, NextStep: next}
 	var sum evidence
 	holds := false

@@ -47,7 +47,9 @@ func (s *Service) viewsWhole(ctx context.Context, scope access.Scope) (bool, err
 func (s *Service) namesPeople(ctx context.Context, scope access.Scope) (store.PrivacyMode, error) {
 	mode, err := s.store.PrivacyModeOf(ctx, scope)
 	if err == nil && mode.AtLeast(store.PrivacyAggregate) {
-		detail := fmt.Sprintf("The privacy mode of these templates is %s. Ask for totals, or name templates of an organization with another mode.", mode)
+		detail := fmt.Sprintf(
+			"The privacy mode of these templates is %s. Ask for totals, or name templates of an organization with another mode.", mode,
+		)
 		err = call.NewError(codes.FailedPrecondition, call.ReasonAggregate, "Nothing is told about single users here.", detail, nil)
 	}
 	return mode, err

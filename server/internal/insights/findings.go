@@ -59,7 +59,10 @@ func (d *diagnosis) findCollection() {
 		retention  time.Duration
 		sections   []string
 	}{
-		{"Usage", "--usage-retention", d.options.UsageRetention, []string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters}},
+		{
+			"Usage", "--usage-retention", d.options.UsageRetention,
+			[]string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters},
+		},
 		{"Latency", "--latency-retention", d.options.LatencyRetention, []string{sectionUserLatency}},
 	} {
 		horizon := d.q.asked.Add(-kept.retention)
@@ -68,7 +71,10 @@ func (d *diagnosis) findCollection() {
 				return evidence{first: horizon}, kept.retention > 0 && d.q.start.Before(horizon)
 			},
 			func(f *insightsv1.Finding) string {
-				return fmt.Sprintf("%s is kept for %s; the window begins before %s, the oldest that is left.", kept.what, count(int64(kept.retention.Hours()/24), "day"), f.GetFirstAt())
+				return fmt.Sprintf(
+					"%s is kept for %s; the window begins before %s, the oldest that is left.", kept.what,
+					count(int64(kept.retention.Hours()/24), "day"), f.GetFirstAt(),
+				)
 			},
 			"Choose a later window, or raise "+kept.flag+" for the future.")
 	}
@@ -87,7 +93,10 @@ func (d *diagnosis) findSmallGroups() {
 		d.add(reasonSmallGroups, []string{hidden.section},
 			func(f store.TemplateFacts) (evidence, bool) { return evidence{}, hidden.holds(f) },
 			func(*insightsv1.Finding) string {
-				return fmt.Sprintf("Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.", d.q.floor.People)
+				return fmt.Sprintf(
+					"Nothing is published: on every day of the window fewer than %d people of a template took part, or nobody.",
+					d.q.floor.People,
+				)
 			},
 			"Ask about larger templates, or about days with more people.")
 	}
@@ -109,10 +118,14 @@ func (d *diagnosis) findRange() {
 		"Choose a window that includes days with usage.")
 	d.add(reasonOutOfRange, []string{sectionParameters},
 		func(f store.TemplateFacts) (evidence, bool) {
-			return evidence{affected: f.Builds, total: f.Builds, first: f.FirstBuild.Time, last: f.LastBuild.Time}, f.Builds > 0 && f.BuildsInWindow == 0
+			return evidence{affected: f.Builds, total: f.Builds, first: f.FirstBuild.Time, last: f.LastBuild.Time},
+				f.Builds > 0 && f.BuildsInWindow == 0
 		},
 		func(f *insightsv1.Finding) string {
-			return fmt.Sprintf("No workspace was built in the window; there were %s between %s and %s.", count(f.GetTotal(), "build"), f.GetFirstAt(), f.GetLastAt())
+			return fmt.Sprintf(
+				"No workspace was built in the window; there were %s between %s and %s.", count(f.GetTotal(), "build"), f.GetFirstAt(),
+				f.GetLastAt(),
+			)
 		},
 		"Choose a window in which workspaces were built.")
 }
@@ -126,13 +139,16 @@ func (d *diagnosis) findConnections() {
 		func(f store.TemplateFacts) (evidence, bool) {
 			young := d.q.asked.Add(-collectingFor)
 			waiting := f.NewestAgent.After(young) || f.NewestConnection.After(young)
-			return evidence{affected: f.Agents, total: f.Agents, first: f.NewestAgent.Time, last: f.NewestReport.Time}, d.unused(f) && d.reachesPresent() && waiting
+			return evidence{affected: f.Agents, total: f.Agents, first: f.NewestAgent.Time, last: f.NewestReport.Time},
+				d.unused(f) && d.reachesPresent() && waiting
 		},
 		func(f *insightsv1.Finding) string {
 			if f.GetLastAt() == "" {
 				return fmt.Sprintf("The newest agent is from %s and has not reported yet.", f.GetFirstAt())
 			}
-			return fmt.Sprintf("The newest agent is from %s, the newest report from %s: collection has just begun.", f.GetFirstAt(), f.GetLastAt())
+			return fmt.Sprintf(
+				"The newest agent is from %s, the newest report from %s: collection has just begun.", f.GetFirstAt(), f.GetLastAt(),
+			)
 		},
 		"Wait for a few minutes; agents report every "+d.options.ReportInterval.String()+" and answers are fresh at once.")
 	d.add(reasonNoConnection, usageSections,
@@ -168,7 +184,10 @@ func (d *diagnosis) findAgents() {
 			return evidence{affected: f.AgentsLegacy, total: f.Agents}, f.AgentsLegacy > 0
 		},
 		func(f *insightsv1.Finding) string {
-			return fmt.Sprintf("%d of %s send sessions in the older form, which knows VS Code, JetBrains, SSH and the web terminal only.", f.GetAffected(), count(f.GetTotal(), "agent"))
+			return fmt.Sprintf(
+				"%d of %s send sessions in the older form, which knows VS Code, JetBrains, SSH and the web terminal only.", f.GetAffected(),
+				count(f.GetTotal(), "agent"),
+			)
 		},
 		"Restart the workspaces with a newer agent, so that other editors are counted under their names.")
 }
@@ -197,7 +216,9 @@ func (d *diagnosis) findApps() {
 			return e, e.affected > 0
 		},
 		func(f *insightsv1.Finding) string {
-			return fmt.Sprintf("%d of %s were not used in the window: %s.", f.GetAffected(), count(f.GetTotal(), "declared app"), some(slugs))
+			return fmt.Sprintf(
+				"%d of %s were not used in the window: %s.", f.GetAffected(), count(f.GetTotal(), "declared app"), some(slugs),
+			)
 		},
 		"Check that the apps open from the workspace and that their slugs are those that the proxy reports; remove what nobody needs.")
 	d.add(reasonUndeclared, []string{sectionAppsUsage},
@@ -240,7 +261,9 @@ func (d *diagnosis) findLatency() {
 			return evidence{affected: f.AgentsRelayed, total: f.AgentsWithPeers}, f.AgentsRelayed > 0
 		},
 		func(f *insightsv1.Finding) string {
-			text := fmt.Sprintf("%d of %s with connections were reached through a relay and never directly", f.GetAffected(), count(f.GetTotal(), "agent"))
+			text := fmt.Sprintf(
+				"%d of %s with connections were reached through a relay and never directly", f.GetAffected(), count(f.GetTotal(), "agent"),
+			)
 			if len(regions) > 0 {
 				text += ", for example in region " + some(regions)
 			}
@@ -259,7 +282,9 @@ func (d *diagnosis) findParameters() {
 	}
 	d.add(reasonNoParameters, []string{sectionParameters},
 		func(f store.TemplateFacts) (evidence, bool) {
-			chosen := slices.ContainsFunc(*d.observed.parameters, func(p store.ParameterUsage) bool { return slices.Contains(p.Templates, f.TemplateID) })
+			chosen := slices.ContainsFunc(*d.observed.parameters, func(p store.ParameterUsage) bool {
+				return slices.Contains(p.Templates, f.TemplateID)
+			})
 			return evidence{affected: f.BuildsInWindow, total: f.BuildsInWindow}, f.BuildsInWindow > 0 && !chosen
 		},
 		func(f *insightsv1.Finding) string {

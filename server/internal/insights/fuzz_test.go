@@ -22,7 +22,8 @@ import (
 // What is left of Markdown is what a browser shows of it, letter by letter.
 func FuzzPlainText(f *testing.F) {
 	for _, markdown := range []string{
-		"", "**Bold**, _slanted_ and `a_b`.", "# Size\n\nOf the *disk*", "[a](b \"c\")", "![a *b*](c)", "<b>x</b>", "<script>a</script>\n\nb", "&lt;&#0;&amp;", "\\*a\\*", "[a]: b\n[a]",
+		"", "**Bold**, _slanted_ and `a_b`.", "# Size\n\nOf the *disk*", "[a](b \"c\")", "![a *b*](c)", "<b>x</b>",
+		"<script>a</script>\n\nb", "&lt;&#0;&amp;", "\\*a\\*", "[a]: b\n[a]",
 		"```go\na\n```", "    code\n", "- a\n- b", "a  \nb\\\nc", "<https://a.b>", "1. a\n\n   b", "> a\n> b", "a\n===", "***", "`` a`b ``",
 	} {
 		f.Add(markdown)
@@ -103,13 +104,16 @@ func FuzzQuestion(f *testing.F) {
 		}
 		if err != nil {
 			for _, fault := range wiretest.Faults(t, err) {
-				if field, _, _ := strings.Cut(fault, ": "); !slices.Contains([]string{"start_time", "end_time", "timezone", "interval"}, field) || !utf8.ValidString(fault) || len(fault) > 300 {
+				field, _, _ := strings.Cut(fault, ": ")
+				if !slices.Contains([]string{"start_time", "end_time", "timezone", "interval"}, field) || !utf8.ValidString(fault) ||
+					len(fault) > 300 {
 					t.Errorf("what is wrong: %q", fault)
 				}
 			}
 			return
 		}
-		if zone != "" && q.start.Location().String() != zone || q.end.Before(q.start) || q.start.Unix() < 0 || q.end.After(now.Add(time.Hour)) {
+		if zone != "" && q.start.Location().String() != zone || q.end.Before(q.start) || q.start.Unix() < 0 ||
+			q.end.After(now.Add(time.Hour)) {
 			t.Fatalf("from %v to %v", q.start, q.end)
 		}
 		// A day begins when the clock shows midnight, or at the first moment at which it shows that day.
@@ -121,7 +125,8 @@ func FuzzQuestion(f *testing.F) {
 			}
 		}
 		w := q.window
-		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start || len(w.Bounds) > maxDayIntervals || (step != "") != (len(w.Bounds) > 0) && w.Start < w.End {
+		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start || len(w.Bounds) > maxDayIntervals ||
+			(step != "") != (len(w.Bounds) > 0) && w.Start < w.End {
 			t.Errorf("window %+v", w)
 		}
 		for i, bound := range w.Bounds[min(1, len(w.Bounds)):] {
@@ -180,7 +185,9 @@ func naiveStep(text string) (step timeStep, ok bool) {
 
 // Steps are read as the grammar says, and cut the time from start to end without a gap.
 func FuzzStep(f *testing.F) {
-	for i, text := range []string{"1 day", "90days", "2 weeks", "1000 years", "3 month", "1 dayss", "0 day", "000001 day", "0000001 day", "1  day", "1 s"} {
+	for i, text := range []string{
+		"1 day", "90days", "2 weeks", "1000 years", "3 month", "1 dayss", "0 day", "000001 day", "0000001 day", "1  day", "1 s",
+	} {
 		f.Add(text, int64(i)*17*86_400*100, int64(i)*3*86_400, uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, from, length int64, zone uint8) {
@@ -203,7 +210,8 @@ func FuzzStep(f *testing.F) {
 		end := start.Add(time.Duration(length) * time.Second)
 		windows, err := step.windows(start, end)
 		if err != nil {
-			if !errors.Is(err, errSteps) || step.days > 0 && length/int64(86_400*step.days) < maxSteps-1 || step.months > 0 && length/int64(31*86_400*step.months) > maxSteps {
+			if !errors.Is(err, errSteps) || step.days > 0 && length/int64(86_400*step.days) < maxSteps-1 ||
+				step.months > 0 && length/int64(31*86_400*step.months) > maxSteps {
 				t.Errorf("%v from %v to %v: %v", step, start, end, err)
 			}
 			return

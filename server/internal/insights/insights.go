@@ -30,9 +30,10 @@ type Service struct {
 
 // Options say what questions are answered from and how. All fields without "zero" or "nil" in their comment are needed.
 type Options struct {
-	Store            *store.Store
-	Clock            func() time.Time
-	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
+	Store *store.Store
+	Clock func() time.Time
+	// how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
+	PrivacyFloor     int
 	Location         *time.Location // whose days are published there; nil: UTC
 	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
 	UsageStats       bool           // usage is stored
@@ -60,7 +61,9 @@ func New(o Options) (*Service, error) {
 }
 
 // GetTemplateInsights implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetTemplateInsights(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest) (*insightsv1.GetTemplateInsightsResponse, error) {
+func (s *Service) GetTemplateInsights(
+	ctx context.Context, req *insightsv1.GetTemplateInsightsRequest,
+) (*insightsv1.GetTemplateInsightsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	q, err := s.ask(ctx, req, totals)
@@ -116,7 +119,9 @@ func (q question) intervalReports(intervals []store.Interval) []*insightsv1.Temp
 }
 
 // templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
-func (s *Service) templateReport(ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
+func (s *Service) templateReport(
+	ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question,
+) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
 	insights, parameters, err := s.usage(ctx, q)
 	if err != nil {
 		return nil, nil, err
@@ -181,7 +186,9 @@ func parametersUsage(parameters []store.ParameterUsage) []*insightsv1.ParameterU
 			Description: plainText(d.Description), Sensitive: d.Sensitive, UnusedOptions: p.Unused, DefaultValue: p.Default,
 		}
 		for _, o := range d.Options {
-			u.Options = append(u.Options, &insightsv1.ParameterOption{Name: o.Name, Description: o.Description, Value: o.Value, Icon: o.Icon})
+			u.Options = append(u.Options, &insightsv1.ParameterOption{
+				Name: o.Name, Description: o.Description, Value: o.Value, Icon: o.Icon,
+			})
 		}
 		for _, v := range p.Values {
 			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count, Orphan: v.Orphan})

@@ -18,7 +18,9 @@ import (
 const fewestWorkspaces = 5
 
 // GetOptimizationReport implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetOptimizationReport(ctx context.Context, req *insightsv1.GetOptimizationReportRequest) (*insightsv1.GetOptimizationReportResponse, error) {
+func (s *Service) GetOptimizationReport(
+	ctx context.Context, req *insightsv1.GetOptimizationReportRequest,
+) (*insightsv1.GetOptimizationReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	q, err := s.ask(ctx, req, smallGroups)
@@ -29,7 +31,9 @@ func (s *Service) GetOptimizationReport(ctx context.Context, req *insightsv1.Get
 	if err != nil {
 		return nil, err
 	}
-	report := &insightsv1.OptimizationReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(insights.Templates)}
+	report := &insightsv1.OptimizationReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(insights.Templates),
+	}
 	if report.UnusedApps, err = s.unusedApps(ctx, q, insights); err != nil {
 		return nil, err
 	}
@@ -57,11 +61,16 @@ func (s *Service) unusedApps(ctx context.Context, q question, insights store.Tem
 	var unused []*insightsv1.UnusedApp
 	for _, a := range insights.Unused {
 		if name, used := names[a.TemplateID]; used {
-			unused = append(unused, &insightsv1.UnusedApp{TemplateId: a.TemplateID.String(), TemplateName: name, Slug: a.Slug, DisplayName: a.DisplayName})
+			unused = append(unused, &insightsv1.UnusedApp{
+				TemplateId: a.TemplateID.String(), TemplateName: name, Slug: a.Slug, DisplayName: a.DisplayName,
+			})
 		}
 	}
 	slices.SortFunc(unused, func(a, b *insightsv1.UnusedApp) int {
-		return cmp.Or(cmp.Compare(a.GetTemplateName(), b.GetTemplateName()), cmp.Compare(a.GetTemplateId(), b.GetTemplateId()), cmp.Compare(a.GetSlug(), b.GetSlug()))
+		return cmp.Or(
+			cmp.Compare(a.GetTemplateName(), b.GetTemplateName()), cmp.Compare(a.GetTemplateId(), b.GetTemplateId()),
+			cmp.Compare(a.GetSlug(), b.GetSlug()),
+		)
 	})
 	return unused, nil
 }
@@ -77,7 +86,8 @@ func workspacesOf(p store.ParameterUsage) (workspaces int64) {
 func unusedOptions(p store.ParameterUsage) (unused []*insightsv1.UnusedOption) {
 	for _, value := range p.Unused {
 		unused = append(unused, &insightsv1.UnusedOption{
-			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName, Value: value, Workspaces: workspacesOf(p),
+			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName, Value: value,
+			Workspaces: workspacesOf(p),
 		})
 	}
 	return unused

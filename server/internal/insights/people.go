@@ -98,7 +98,9 @@ type peopleRank[U any] struct {
 }
 
 // GetUserActivity implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetUserActivity(ctx context.Context, req *insightsv1.GetUserActivityRequest) (*insightsv1.GetUserActivityResponse, error) {
+func (s *Service) GetUserActivity(
+	ctx context.Context, req *insightsv1.GetUserActivityRequest,
+) (*insightsv1.GetUserActivityResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	q, err := s.ask(ctx, req, people)
@@ -129,7 +131,9 @@ func (s *Service) GetUserActivity(ctx context.Context, req *insightsv1.GetUserAc
 	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found}); err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetUserActivityResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
+	return &insightsv1.GetUserActivityResponse{
+		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
+	}, nil
 }
 
 func userActivity(u store.UserUsage) *insightsv1.UserActivity {
@@ -177,7 +181,9 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
 		return nil, err
 	}
-	return &insightsv1.GetUserLatencyResponse{Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode)}, nil
+	return &insightsv1.GetUserLatencyResponse{
+		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
+	}, nil
 }
 
 // ConnectionLatency writes a latency as the contract does.

@@ -82,7 +82,9 @@ func (s *Service) hide(ctx context.Context, q *question) (err error) {
 			return call.InvalidParam(t.field, "must be a midnight of time zone %s: only its whole days are published", zone)
 		}
 		if t.at.After(today) {
-			return call.InvalidParam(t.field, "must not be after %s: only days of time zone %s that are over are published", today.Format(time.RFC3339), zone)
+			return call.InvalidParam(
+				t.field, "must not be after %s: only days of time zone %s that are over are published", today.Format(time.RFC3339), zone,
+			)
 		}
 	}
 	q.asked = q.asked.In(zone)

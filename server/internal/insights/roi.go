@@ -41,7 +41,10 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
-	report := &insightsv1.ROIReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)), EligibleUsers: int64(len(eligible))}
+	report := &insightsv1.ROIReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)),
+		EligibleUsers: int64(len(eligible)),
+	}
 	for _, u := range use.Users {
 		report.ActiveSeconds += 60 * u.Minutes
 		if eligible[u.UserID] {

@@ -13,7 +13,9 @@ import (
 )
 
 // GetUserStatusCounts implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetUserStatusCounts(ctx context.Context, req *insightsv1.GetUserStatusCountsRequest) (*insightsv1.GetUserStatusCountsResponse, error) {
+func (s *Service) GetUserStatusCounts(
+	ctx context.Context, req *insightsv1.GetUserStatusCountsRequest,
+) (*insightsv1.GetUserStatusCountsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	modes, err := s.store.PrivacyModes(ctx)
@@ -46,7 +48,9 @@ func (s *Service) GetUserStatusCounts(ctx context.Context, req *insightsv1.GetUs
 				count -= count % floor
 			}
 			published = published || count > 0
-			list = append(list, &insightsv1.UserStatusCount{Date: midnights[i].Format(time.RFC3339), Count: count, Suppressed: floor > 0 && count == 0})
+			list = append(list, &insightsv1.UserStatusCount{
+				Date: midnights[i].Format(time.RFC3339), Count: count, Suppressed: floor > 0 && count == 0,
+			})
 		}
 		if !published {
 			return nil

@@ -23,7 +23,9 @@ const (
 )
 
 // GetSupportReport implements [insightsv1.InsightsServiceServer].
-func (s *Service) GetSupportReport(ctx context.Context, req *insightsv1.GetSupportReportRequest) (*insightsv1.GetSupportReportResponse, error) {
+func (s *Service) GetSupportReport(
+	ctx context.Context, req *insightsv1.GetSupportReportRequest,
+) (*insightsv1.GetSupportReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	q, err := s.ask(ctx, req, people)
@@ -55,7 +57,8 @@ func (s *Service) GetSupportReport(ctx context.Context, req *insightsv1.GetSuppo
 	}
 	report := &insightsv1.SupportReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(call.Union(templates)),
-		HighLatencyUsers: highLatencyUsers(measured), LowUsageUsers: lowUsageUsers(owners, active, q.window), AppPreferences: appPreferences(active),
+		HighLatencyUsers: highLatencyUsers(measured), LowUsageUsers: lowUsageUsers(owners, active, q.window),
+		AppPreferences: appPreferences(active),
 	}
 	return &insightsv1.GetSupportReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
 }
@@ -66,7 +69,8 @@ func highLatencyUsers(users []store.UserLatency) []*insightsv1.HighLatencyUser {
 	for _, u := range users {
 		if u.P95 > highLatencyAbove && u.Samples >= fewestSamples {
 			high = append(high, &insightsv1.HighLatencyUser{
-				TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL, P50: u.P50, P95: u.P95, Samples: u.Samples,
+				TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL, P50: u.P50,
+				P95: u.P95, Samples: u.Samples,
 			})
 		}
 	}
@@ -89,7 +93,10 @@ func lowUsageUsers(owners []store.Owner, active []store.UserUsage, w minute.Wind
 		}
 	}
 	slices.SortFunc(low, func(a, b *insightsv1.LowUsageUser) int {
-		return cmp.Or(cmp.Compare(a.GetSeconds(), b.GetSeconds()), cmp.Compare(a.GetUsername(), b.GetUsername()), cmp.Compare(a.GetUserId(), b.GetUserId()))
+		return cmp.Or(
+			cmp.Compare(a.GetSeconds(), b.GetSeconds()), cmp.Compare(a.GetUsername(), b.GetUsername()),
+			cmp.Compare(a.GetUserId(), b.GetUserId()),
+		)
 	})
 	return low
 }
@@ -117,8 +124,10 @@ func appPreferences(users []store.UserUsage) []*insightsv1.AppPreference {
 	}
 	slices.SortFunc(preferences, func(a, b *insightsv1.AppPreference) int {
 		return cmp.Or(
-			cmp.Compare(b.GetPreferredBy(), a.GetPreferredBy()), cmp.Compare(b.GetUsers(), a.GetUsers()), cmp.Compare(b.GetSeconds(), a.GetSeconds()),
-			cmp.Compare(b.GetType(), a.GetType()), cmp.Compare(a.GetSlug(), b.GetSlug()), cmp.Compare(a.GetDisplayName(), b.GetDisplayName()))
+			cmp.Compare(b.GetPreferredBy(), a.GetPreferredBy()), cmp.Compare(b.GetUsers(), a.GetUsers()),
+			cmp.Compare(b.GetSeconds(), a.GetSeconds()),
+			cmp.Compare(b.GetType(), a.GetType()), cmp.Compare(a.GetSlug(), b.GetSlug()),
+			cmp.Compare(a.GetDisplayName(), b.GetDisplayName()))
 	})
 	return preferences
 }

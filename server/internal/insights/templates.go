@@ -32,7 +32,9 @@ func (s *Service) ListTemplates(ctx context.Context, _ *insightsv1.ListTemplates
 }
 
 // ListOrganizations implements [insightsv1.InsightsServiceServer].
-func (s *Service) ListOrganizations(ctx context.Context, _ *insightsv1.ListOrganizationsRequest) (*insightsv1.ListOrganizationsResponse, error) {
+func (s *Service) ListOrganizations(
+	ctx context.Context, _ *insightsv1.ListOrganizationsRequest,
+) (*insightsv1.ListOrganizationsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	scope, err := s.visible(ctx)
@@ -45,7 +47,9 @@ func (s *Service) ListOrganizations(ctx context.Context, _ *insightsv1.ListOrgan
 	}
 	answer := &insightsv1.ListOrganizationsResponse{}
 	for _, o := range organizations {
-		answer.Organizations = append(answer.Organizations, &insightsv1.Organization{Id: o.ID.String(), Name: o.Name, DisplayName: o.DisplayName})
+		answer.Organizations = append(answer.Organizations, &insightsv1.Organization{
+			Id: o.ID.String(), Name: o.Name, DisplayName: o.DisplayName,
+		})
 	}
 	return answer, nil
 }

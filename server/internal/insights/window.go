@@ -81,7 +81,10 @@ func ParseTime3339(field, text string, zone *time.Location) (time.Time, error) {
 		return t, call.InvalidParam(field, "must not be before 1970")
 	}
 	if _, offset := t.Zone(); offset%(15*60) != 0 || offset < minOffsetHours*3600 || offset > maxOffsetHours*3600 {
-		return t, call.InvalidParam(field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours, call.Shorten(text))
+		return t, call.InvalidParam(
+			field, "must have an offset that is a multiple of 15 minutes from %d to +%d hours, got %s", minOffsetHours, maxOffsetHours,
+			call.Shorten(text),
+		)
 	}
 	t = t.Truncate(time.Second)
 	if zone != nil {
@@ -162,7 +165,9 @@ func (q *question) split(step string) error {
 		return nil
 	case intervalDay:
 		if days > maxDayIntervals || days == maxDayIntervals && more {
-			return call.InvalidParam("end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step)
+			return call.InvalidParam(
+				"end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step,
+			)
 		}
 		q.window = q.window.Split(q.start, q.end, 1)
 		return nil

@@ -46,20 +46,32 @@ func TestParseQuestionFaults(t *testing.T) {
 			want: []string{`end_time: Query param "end_time" must have the clock set to 00:00:00, got 2023-08-22T21:00:00+09:00`},
 		},
 		"hour of the present day in the zone": {zone: "Asia/Tokyo", start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T16:00:00Z"},
-		"unknown zone":                        {zone: "Mars/Olympus", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"zone of the server":                  {zone: "Local", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"path above":                          {zone: "../../etc/passwd", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"path from the root":                  {zone: "/usr/share/zoneinfo/UTC", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"path through a zone":                 {zone: "Europe/../UTC", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"file beside the zones":               {zone: "localtime", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
-		"folder of zones":                     {zone: "Europe", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
+		"unknown zone": {
+			zone: "Mars/Olympus", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "},
+		},
+		"zone of the server": {zone: "Local", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
+		"path above": {
+			zone: "../../etc/passwd", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "},
+		},
+		"path from the root": {
+			zone: "/usr/share/zoneinfo/UTC", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "},
+		},
+		"path through a zone": {
+			zone: "Europe/../UTC", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "},
+		},
+		"file beside the zones": {
+			zone: "localtime", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "},
+		},
+		"folder of zones": {zone: "Europe", start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", want: []string{"timezone: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if c.now == "" {
 				c.now = "2023-08-22T15:20:30Z"
 			}
-			_, err := parseQuestion(&insightsv1.GetUserActivityRequest{StartTime: c.start, EndTime: c.end, Timezone: c.zone}, wiretest.Instant(t, c.now))
+			_, err := parseQuestion(
+				&insightsv1.GetUserActivityRequest{StartTime: c.start, EndTime: c.end, Timezone: c.zone}, wiretest.Instant(t, c.now),
+			)
 			got := wiretest.Faults(t, err)
 			if len(got) != len(c.want) {
 				t.Fatalf("got %v, want %v", got, c.want)
@@ -81,9 +93,12 @@ func TestSplit(t *testing.T) {
 		count                  int      // of intervals, instead
 		fault                  string
 	}{
-		"none":          {start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z"},
-		"empty window":  {start: "2023-08-15T00:00:00Z", end: "2023-08-15T00:00:00Z", step: "day"},
-		"days of +5:45": {start: "2023-08-15T00:00:00+05:45", end: "2023-08-17T00:00:00+05:45", step: "day", want: []string{"2023-08-15T00:00:00+05:45", "2023-08-16T00:00:00+05:45"}},
+		"none":         {start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z"},
+		"empty window": {start: "2023-08-15T00:00:00Z", end: "2023-08-15T00:00:00Z", step: "day"},
+		"days of +5:45": {
+			start: "2023-08-15T00:00:00+05:45", end: "2023-08-17T00:00:00+05:45", step: "day",
+			want: []string{"2023-08-15T00:00:00+05:45", "2023-08-16T00:00:00+05:45"},
+		},
 		"day of 23 hours": {
 			zone: "Europe/Berlin", start: "2023-03-26T00:00:00+01:00", end: "2023-03-28T00:00:00+02:00", step: "day",
 			want: []string{"2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00"},
@@ -96,20 +111,30 @@ func TestSplit(t *testing.T) {
 			zone: "America/New_York", start: "2022-11-01T00:00:00-04:00", end: "2022-11-15T00:00:00-05:00", step: "week",
 			want: []string{"2022-11-01T00:00:00-04:00", "2022-11-08T00:00:00-05:00"},
 		},
-		"a week and five days": {zone: "Europe/Berlin", start: "2023-03-21T00:00:00+01:00", end: "2023-04-02T00:00:00+02:00", step: "week", fault: "Last report interval"},
-		"a leap year":          {start: "2022-03-01T00:00:00Z", end: "2023-03-02T00:00:00Z", step: "day", count: 366},
-		"more than a year":     {start: "2022-03-01T00:00:00Z", end: "2023-03-03T00:00:00Z", step: "day", fault: `"end_time" must be at most 366 days after "start_time"`},
-		"years in weeks":       {start: "1970-01-06T00:00:00Z", end: "2023-08-22T00:00:00Z", step: "week", count: 2798},
-		"month":                {start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", step: "month", fault: "must be one of [day week]"},
+		"a week and five days": {
+			zone: "Europe/Berlin", start: "2023-03-21T00:00:00+01:00", end: "2023-04-02T00:00:00+02:00", step: "week",
+			fault: "Last report interval",
+		},
+		"a leap year": {start: "2022-03-01T00:00:00Z", end: "2023-03-02T00:00:00Z", step: "day", count: 366},
+		"more than a year": {
+			start: "2022-03-01T00:00:00Z", end: "2023-03-03T00:00:00Z", step: "day",
+			fault: `"end_time" must be at most 366 days after "start_time"`,
+		},
+		"years in weeks": {start: "1970-01-06T00:00:00Z", end: "2023-08-22T00:00:00Z", step: "week", count: 2798},
+		"month":          {start: "2023-08-15T00:00:00Z", end: "2023-08-16T00:00:00Z", step: "month", fault: "must be one of [day week]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q, err := parseQuestion(&insightsv1.GetUserActivityRequest{StartTime: c.start, EndTime: c.end, Timezone: c.zone}, wiretest.Instant(t, "2023-08-22T15:20:30Z"))
+			q, err := parseQuestion(
+				&insightsv1.GetUserActivityRequest{StartTime: c.start, EndTime: c.end, Timezone: c.zone},
+				wiretest.Instant(t, "2023-08-22T15:20:30Z"),
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = q.split(c.step)
-			if told := strings.Join(append(wiretest.Faults(t, err), wiretest.DetailOf(err)), " "); (err != nil) != (c.fault != "") || !strings.Contains(told, c.fault) {
+			told := strings.Join(append(wiretest.Faults(t, err), wiretest.DetailOf(err)), " ")
+			if (err != nil) != (c.fault != "") || !strings.Contains(told, c.fault) {
 				t.Fatalf("got %q, want %q", told, c.fault)
 			}
 			var got []string

@@ -44,7 +44,8 @@ func newAPIMetrics(registry prometheus.Registerer) *apiMetrics {
 const otherLabel = "other"
 
 var httpMethods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
+	http.MethodOptions, http.MethodTrace,
 }
 
 // instrument counts the requests of a handler.

@@ -45,7 +45,8 @@ func TestInstrument(t *testing.T) {
 		}()
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	}()
-	if got := []float64{value("coderd_api_concurrent_requests"), value("coderd_api_requests_processed_total")}; !slices.Equal(got, []float64{0, 1}) {
+	got := []float64{value("coderd_api_concurrent_requests"), value("coderd_api_requests_processed_total")}
+	if !slices.Equal(got, []float64{0, 1}) {
 		t.Errorf("requests at a time and in all: %v, want 0 and 1", got)
 	}
 }

@@ -117,7 +117,9 @@ func takeFormat(query url.Values) (string, error) {
 	query.Del("format")
 	switch {
 	case len(formats) > 1:
-		return "", call.Invalid(call.MessageInvalidValues, call.FieldError{Field: "format", Detail: `Query param "format" must be given once`})
+		return "", call.Invalid(call.MessageInvalidValues, call.FieldError{
+			Field: "format", Detail: `Query param "format" must be given once`,
+		})
 	case len(formats) == 0 || formats[0] == "":
 		return "csv", nil
 	}

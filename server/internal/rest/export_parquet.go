@@ -36,7 +36,9 @@ func newParquetWriter(w io.Writer, columns []Column) (rowWriter, error) {
 		fields[i] = arrow.Field{Name: col.Name, Type: kind}
 	}
 	schema := arrow.NewSchema(fields, nil)
-	file, err := pqarrow.NewFileWriter(schema, w, parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)), pqarrow.DefaultWriterProps())
+	file, err := pqarrow.NewFileWriter(
+		schema, w, parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)), pqarrow.DefaultWriterProps(),
+	)
 	if err != nil {
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}

@@ -39,7 +39,8 @@ func TestExportTables(t *testing.T) {
 		t.Errorf("%d tables have %d names", len(ExportTables), len(sources))
 	}
 	for table, want := range map[string]string{
-		"parameters":         "template_ids display_name name type description sensitive unused_options default_value value value_count value_orphan",
+		"parameters": "template_ids display_name name type description sensitive unused_options default_value value value_count " +
+			"value_orphan",
 		"user-latency":       "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating",
 		"user-status-counts": "status date count suppressed",
 		"activity":           "time duration user_id user_duration user_count",
@@ -56,7 +57,8 @@ func TestExportTables(t *testing.T) {
 
 // hostileCells are what spreadsheets have run or could run.
 var hostileCells = []string{
-	"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "=cmd|' /C calc'!A0", `=HYPERLINK("http://x","y")`, "=1\",=2", "'=1", "=", "-",
+	"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "=cmd|' /C calc'!A0",
+	`=HYPERLINK("http://x","y")`, "=1\",=2", "'=1", "=", "-",
 	"a\r\n=1", `a","=1`, "a;=1", "\xff=1",
 }
 

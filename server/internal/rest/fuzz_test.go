@@ -118,7 +118,10 @@ func FuzzHeader(f *testing.F) {
 			f.Error(err)
 		}
 	})
-	allowed := []string{"authorization", "coder-session-token", "session-token", "traceparent", "x-request-id", "x-forwarded-for", "x-forwarded-host", call.CallerAddressKey, ":authority", "content-type", "user-agent", "grpc-accept-encoding"}
+	allowed := []string{
+		"authorization", "coder-session-token", "session-token", "traceparent", "x-request-id", "x-forwarded-for", "x-forwarded-host",
+		call.CallerAddressKey, ":authority", "content-type", "user-agent", "grpc-accept-encoding",
+	}
 	f.Fuzz(func(t *testing.T, name, value string) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -129,7 +132,8 @@ func FuzzHeader(f *testing.F) {
 		g.ServeHTTP(answer, r)
 		canonical := strings.ToLower(http.CanonicalHeaderKey(name))
 		printable := strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) < 0
-		if answer.Code == http.StatusUnsupportedMediaType && canonical == "content-encoding" || answer.Code == http.StatusUnauthorized && slices.Contains(guard.CredentialHeaders, canonical) && !printable {
+		if answer.Code == http.StatusUnsupportedMediaType && canonical == "content-encoding" ||
+			answer.Code == http.StatusUnauthorized && slices.Contains(guard.CredentialHeaders, canonical) && !printable {
 			return
 		}
 		md := seen.Load()
@@ -172,10 +176,15 @@ func isFinite(m proto.Message) bool {
 // JSON that is read is the same when it is written and read again, and reading takes no time worth mentioning.
 func FuzzIngestJSON(f *testing.F) {
 	for i, body := range []string{
-		`{"reports":[{"agent_id":"` + wiretest.Agent + `","sequence":"18446744073709551615","collected_at":"2023-08-15T12:00:00.5Z","interval":"30s","session_counts":{"vscode":"1"},"connection_median_latency_ms":1e-3}]}`,
-		`{"sessions":[{"agentId":"` + wiretest.Agent + `","access_method":"path","started_at":"1970-01-01T00:00:00Z","ended_at":"9999-12-31T23:59:59.999999999Z"}]}`,
-		`{"events":[{"at":"2023-08-15T12:00:00+02:00","login":{"user_id":"x"}},{"build":{"number":1,"parameters":[{"name":"a","value":"\u0000"}]}}],"metrics":[{"value":"NaN"}]}`,
-		`{"organizations":[{"id":"` + wiretest.Agent + `","name":"a"}],"template_versions":[{"parameters":[{"options":[{}]}]}],"deleted":{"users":[""]}}`,
+		`{"reports":[{"agent_id":"` + wiretest.Agent + `","sequence":"18446744073709551615",` +
+			`"collected_at":"2023-08-15T12:00:00.5Z","interval":"30s",` +
+			`"session_counts":{"vscode":"1"},"connection_median_latency_ms":1e-3}]}`,
+		`{"sessions":[{"agentId":"` + wiretest.Agent +
+			`","access_method":"path","started_at":"1970-01-01T00:00:00Z","ended_at":"9999-12-31T23:59:59.999999999Z"}]}`,
+		`{"events":[{"at":"2023-08-15T12:00:00+02:00","login":{"user_id":"x"}},` +
+			`{"build":{"number":1,"parameters":[{"name":"a","value":"\u0000"}]}}],"metrics":[{"value":"NaN"}]}`,
+		`{"organizations":[{"id":"` + wiretest.Agent +
+			`","name":"a"}],"template_versions":[{"parameters":[{"options":[{}]}]}],"deleted":{"users":[""]}}`,
 		`{"interval":"-0.000000001s","connection_median_latency_ms":"-Infinity"}`,
 		`{"at":null,"login":null}`,
 	} {
@@ -210,19 +219,25 @@ func FuzzIngestJSON(f *testing.F) {
 
 // restQuestions are requests that REST makes of query parameters.
 var restQuestions = []proto.Message{
-	&insightsv1.GetTemplateInsightsRequest{}, &insightsv1.GetUserActivityRequest{}, &insightsv1.GetUserLatencyRequest{}, &insightsv1.GetDeploymentDAUsRequest{},
-	&insightsv1.GetTemplateDAUsRequest{}, &insightsv1.GetUserStatusCountsRequest{}, &insightsv1.GetActivityRequest{}, &insightsv1.GetDiagnosisRequest{},
-	&insightsv1.ListTemplatesRequest{}, &insightsv1.ListOrganizationsRequest{}, &insightsv1.ListTokensRequest{}, &insightsv1.ListRoleBindingsRequest{},
+	&insightsv1.GetTemplateInsightsRequest{}, &insightsv1.GetUserActivityRequest{}, &insightsv1.GetUserLatencyRequest{},
+	&insightsv1.GetDeploymentDAUsRequest{},
+	&insightsv1.GetTemplateDAUsRequest{}, &insightsv1.GetUserStatusCountsRequest{}, &insightsv1.GetActivityRequest{},
+	&insightsv1.GetDiagnosisRequest{},
+	&insightsv1.ListTemplatesRequest{}, &insightsv1.ListOrganizationsRequest{}, &insightsv1.ListTokensRequest{},
+	&insightsv1.ListRoleBindingsRequest{},
 	&insightsv1.ListAuditEventsRequest{}, &insightsv1.GetMyDataRequest{}, &insightsv1.RevokeRoleRequest{}, &insightsv1.WhoAmIRequest{},
-	&insightsv1.GetCapacityReportRequest{}, &insightsv1.GetOptimizationReportRequest{}, &insightsv1.GetSupportReportRequest{}, &insightsv1.GetROIReportRequest{},
+	&insightsv1.GetCapacityReportRequest{}, &insightsv1.GetOptimizationReportRequest{}, &insightsv1.GetSupportReportRequest{},
+	&insightsv1.GetROIReportRequest{},
 }
 
 // Every parameter of a query gets into its field, or is named as the one that is wrong.
 func FuzzQuery(f *testing.F) {
 	for i := range restQuestions {
 		for _, query := range []string{
-			wiretest.Week, "template_ids=a,,b&template_ids=%20c", "page_size=1&page_token=", "page_size=0x1", "page_size=", "tz_offset=-3", "tz_offset=5.5", "interval=day&interval=week", "foo=1", "=", "%ff=1", "search=%ff",
-			"template_ids[a]=1", "principal.kind=PRINCIPAL_KIND_USER", "principal.kind=9", "principal.id=x&principal.id=y", "start_time.seconds=1", "sections=report,interval_reports", "timezone", "startTime=1",
+			wiretest.Week, "template_ids=a,,b&template_ids=%20c", "page_size=1&page_token=", "page_size=0x1", "page_size=", "tz_offset=-3",
+			"tz_offset=5.5", "interval=day&interval=week", "foo=1", "=", "%ff=1", "search=%ff",
+			"template_ids[a]=1", "principal.kind=PRINCIPAL_KIND_USER", "principal.kind=9", "principal.id=x&principal.id=y",
+			"start_time.seconds=1", "sections=report,interval_reports", "timezone", "startTime=1",
 			"role_binding.role=x", "role_binding.principal.kind=x", "since=1", "at=2023-08-15T12:00:00Z",
 		} {
 			f.Add(uint8(i), query)
@@ -261,7 +276,8 @@ func FuzzQuery(f *testing.F) {
 				if want := splitList(values); field.Kind() == protoreflect.StringKind && !slices.Equal(list, want) {
 					t.Errorf("%s: %q, want %q", name, list, want)
 				}
-			case field.Kind() == protoreflect.StringKind && got.String() != values[0], field.Kind() == protoreflect.Int32Kind && values[0] != "" && got.Int() != mustInt(t, values[0]):
+			case field.Kind() == protoreflect.StringKind && got.String() != values[0],
+				field.Kind() == protoreflect.Int32Kind && values[0] != "" && got.Int() != mustInt(t, values[0]):
 				t.Errorf("%s: %v, want %q", name, got, values[0])
 			}
 		}

@@ -72,18 +72,20 @@ var useQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(quer
 
 // Options say how REST is served. All fields without "nil" or "empty" in their comment are needed.
 type Options struct {
-	Store          *store.Store
-	Logger         *slog.Logger
-	Registry       prometheus.Registerer // of what REST tells about its use
-	Issuer         *guard.TokenVerifier  // through which people may sign in; nil: nobody can
-	Cookie         guard.SessionCookie
-	ExternalURL    string         // where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
+	Store    *store.Store
+	Logger   *slog.Logger
+	Registry prometheus.Registerer // of what REST tells about its use
+	Issuer   *guard.TokenVerifier  // through which people may sign in; nil: nobody can
+	Cookie   guard.SessionCookie
+	// where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
+	ExternalURL    string
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
 func (o Options) check() error {
 	u, err := url.Parse(o.ExternalURL)
-	if o.ExternalURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
+	if o.ExternalURL != "" &&
+		(err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
 		return fmt.Errorf("the external URL must be of scheme and host alone, not %q", o.ExternalURL)
 	}
 	return nil
@@ -114,7 +116,8 @@ func New(c Options) (*Gateway, error) {
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
 			return metadata.MD{
-				call.CallerAddressKey: {clientAddress(r, c.TrustedProxies)}, guard.CallerAgentKey: guard.CertificateAgents(r.TLS), "session-token": c.Cookie.Tokens(r),
+				call.CallerAddressKey: {clientAddress(r, c.TrustedProxies)}, guard.CallerAgentKey: guard.CertificateAgents(r.TLS),
+				"session-token": c.Cookie.Tokens(r),
 			}
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
@@ -228,7 +231,8 @@ func passedSize(r *http.Request) int {
 
 // contentPolicy lets the page load what is part of it and talk to this server, and nothing else: no script of a name, no
 // picture or font from elsewhere, no frame around it.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
+	"form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 // protectBrowsers tells browsers what no answer may do, whatever it is and whatever became of the request.
 func protectBrowsers(next http.Handler) http.Handler {
@@ -283,10 +287,14 @@ func limitRequest(next http.Handler) http.Handler {
 			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "Content-Encoding is not supported."})
 			return
 		case r.ContentLength != 0 && !isJSON(r.Header):
-			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{Message: "The Content-Type of the body must be application/json."})
+			writeErrorBody(w, http.StatusUnsupportedMediaType, &insightsv1.Error{
+				Message: "The Content-Type of the body must be application/json.",
+			})
 			return
 		case r.ContentLength > call.MaxMessage:
-			writeErrorBody(w, http.StatusRequestEntityTooLarge, &insightsv1.Error{Message: fmt.Sprintf("The body has %d bytes, at most %d.", r.ContentLength, call.MaxMessage)})
+			writeErrorBody(w, http.StatusRequestEntityTooLarge, &insightsv1.Error{
+				Message: fmt.Sprintf("The body has %d bytes, at most %d.", r.ContentLength, call.MaxMessage),
+			})
 			return
 		}
 		r.Header.Del("Grpc-Timeout") // deadlines are the server's

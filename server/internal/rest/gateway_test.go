@@ -35,7 +35,8 @@ func TestExternalURL(t *testing.T) {
 	t.Parallel()
 	for url, ok := range map[string]bool{
 		"": true, "https://insights.example.com": true, "http://127.0.0.1:8080": true,
-		"insights.example.com": false, "https://insights.example.com/": false, "https://u:p@insights.example.com": false, "javascript:alert(1)": false, "https://": false, "https://a?b": false, "https://a#b": false,
+		"insights.example.com": false, "https://insights.example.com/": false, "https://u:p@insights.example.com": false,
+		"javascript:alert(1)": false, "https://": false, "https://a?b": false, "https://a#b": false,
 	} {
 		if err := (Options{ExternalURL: url}).check(); (err == nil) != ok {
 			t.Errorf("%q: %v", url, err)

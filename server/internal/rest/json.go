@@ -118,7 +118,9 @@ func fieldsOf(m protoreflect.MessageDescriptor) []jsonField {
 	for i := range fields {
 		f := m.Fields().Get(i)
 		omit := proto.GetExtension(f.Options(), insightsv1.E_OmitEmpty).(bool)
-		fields[i] = jsonField{f, string(appendString(nil, string(f.Name()))) + ":", omit || f.ContainingOneof() != nil && !f.HasOptionalKeyword()}
+		fields[i] = jsonField{
+			f, string(appendString(nil, string(f.Name()))) + ":", omit || f.ContainingOneof() != nil && !f.HasOptionalKeyword(),
+		}
 	}
 	jsonFields.Store(m, fields)
 	return fields

@@ -22,7 +22,8 @@ func TestJSON(t *testing.T) {
 	}{
 		"64-bit numbers, empty lists, proto names": {
 			&insightsv1.UserActivity{Username: "ann", Seconds: math.MaxInt64},
-			`{"template_ids":[],"user_id":"","username":"ann","avatar_url":"","seconds":9223372036854775807,"active_days":0,"apps":[],"median_daily_seconds":0}`,
+			`{"template_ids":[],"user_id":"","username":"ann","avatar_url":"","seconds":9223372036854775807,` +
+				`"active_days":0,"apps":[],"median_daily_seconds":0}`,
 		},
 		"absent sections": {&insightsv1.GetTemplateInsightsResponse{}, `{"default_interval":null,"data_as_of":""}`},
 		"null for a message that is not there": {

@@ -41,12 +41,14 @@ func TestMessageParts(t *testing.T) {
 		message proto.Message
 		refused bool
 	}{
-		"none":               {reports(0), false},
-		"as many as may be":  {reports(maxParts), false},
-		"one more":           {reports(maxParts + 1), true},
-		"within parts":       {nested(maxParts/2 - 1), false},
-		"one more in each":   {nested(maxParts / 2), true},
-		"large without many": {&insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{{AgentVersion: strings.Repeat("x", 1<<20)}}}, false},
+		"none":              {reports(0), false},
+		"as many as may be": {reports(maxParts), false},
+		"one more":          {reports(maxParts + 1), true},
+		"within parts":      {nested(maxParts/2 - 1), false},
+		"one more in each":  {nested(maxParts / 2), true},
+		"large without many": {
+			&insightsv1.ReportStatsRequest{Reports: []*insightsv1.AgentReport{{AgentVersion: strings.Repeat("x", 1<<20)}}}, false,
+		},
 	} {
 		wire, err := proto.Marshal(c.message)
 		if err != nil {
@@ -54,7 +56,8 @@ func TestMessageParts(t *testing.T) {
 		}
 		got := &insightsv1.ReportStatsRequest{}
 		err = NewPartsCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(wire)}, got)
-		if errors.Is(err, errParts) != c.refused || !c.refused && (err != nil || len(got.GetReports()) != len(c.message.(*insightsv1.ReportStatsRequest).GetReports())) {
+		if errors.Is(err, errParts) != c.refused ||
+			!c.refused && (err != nil || len(got.GetReports()) != len(c.message.(*insightsv1.ReportStatsRequest).GetReports())) {
 			t.Errorf("%s: %v, want refused: %v", name, err, c.refused)
 		}
 	}

@@ -87,7 +87,8 @@ func derive(what, secret string) string {
 // page makes, which a strict cookie would not.
 func (s *issuerSignIn) cookie(secret string, left time.Duration) *http.Cookie {
 	return &http.Cookie{
-		Name: "insights_sign_in", Value: secret, Path: IssuerPath, MaxAge: int(left.Seconds()), HttpOnly: true, Secure: s.session.Secure, SameSite: http.SameSiteLaxMode,
+		Name: "insights_sign_in", Value: secret, Path: IssuerPath, MaxAge: int(left.Seconds()), HttpOnly: true, Secure: s.session.Secure,
+		SameSite: http.SameSiteLaxMode,
 	}
 }
 
@@ -103,7 +104,10 @@ func (s *issuerSignIn) begin(w http.ResponseWriter, r *http.Request) {
 	secret := oauth2.GenerateVerifier()
 	http.SetCookie(w, s.cookie(secret, signInTime))
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, config.AuthCodeURL(derive("state", secret), oidc.Nonce(derive("nonce", secret)), oauth2.S256ChallengeOption(secret)), http.StatusSeeOther)
+	http.Redirect(
+		w, r, config.AuthCodeURL(derive("state", secret), oidc.Nonce(derive("nonce", secret)), oauth2.S256ChallengeOption(secret)),
+		http.StatusSeeOther,
+	)
 }
 
 // finish begins the session of whom the issuer sends back.

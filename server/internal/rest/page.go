@@ -37,7 +37,9 @@ func newBuiltPage(issuer bool) (*builtPage, error) {
 			return err
 		}
 		if issuer {
-			text = bytes.Replace(text, []byte(`<meta name="sign-in" content="token"`), []byte(`<meta name="sign-in" content="token oidc"`), 1)
+			text = bytes.Replace(
+				text, []byte(`<meta name="sign-in" content="token"`), []byte(`<meta name="sign-in" content="token oidc"`), 1,
+			)
 		}
 		name = strings.TrimPrefix(name, "dist")
 		p.files[name] = newAsset(name, text)
@@ -51,7 +53,8 @@ func newBuiltPage(issuer bool) (*builtPage, error) {
 
 // contentTypes are those of the files of the page, whatever the machine calls them.
 var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
+	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+	".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
 }
 
 func newAsset(name string, text []byte) asset {
@@ -86,7 +89,11 @@ func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string) {
 	a, found := p.files[name]
 	switch {
 	case !found && name == index:
-		fmt.Fprintln(w, "Template Insights. The API is described at /openapi.json. This program was built without the page: install Node.js 20.19 or later and run make build to get it.")
+		fmt.Fprintln(
+			w,
+			"Template Insights. The API is described at /openapi.json. This program was built without the page: install Node.js 20.19 or "+
+				"later and run make build to get it.",
+		)
 		return
 	case !found:
 		writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)

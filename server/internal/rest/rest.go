@@ -84,7 +84,9 @@ func checkQuery(m protoreflect.MessageDescriptor, query url.Values) []call.Field
 		f := queryField(m, name)
 		switch {
 		case f == nil || f.Message() != nil:
-			found = append(found, call.FieldError{Field: call.Shorten(name), Detail: fmt.Sprintf("Query param %q is not a valid query param", call.Shorten(name))})
+			found = append(found, call.FieldError{
+				Field: call.Shorten(name), Detail: fmt.Sprintf("Query param %q is not a valid query param", call.Shorten(name)),
+			})
 		case !utf8.ValidString(strings.Join(query[name], "")):
 			found = append(found, call.FieldError{Field: name, Detail: fmt.Sprintf("Query param %q must be UTF-8", name)})
 		case !f.IsList() && len(query[name]) > 1:
@@ -102,7 +104,9 @@ func checkQuery(m protoreflect.MessageDescriptor, query url.Values) []call.Field
 type queryKey struct{}
 
 // refuseQuery refuses parameters of requests that have no fields: the gateway does not show them to the parser.
-func refuseQuery(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func refuseQuery(
+	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	query, _ := ctx.Value(queryKey{}).(url.Values)
 	if m := req.(proto.Message).ProtoReflect().Descriptor(); m.Fields().Len() == 0 && len(query) > 0 {
 		return call.Invalid(call.MessageInvalidValues, checkQuery(m, query)...)
@@ -147,7 +151,9 @@ func explainRequest(ctx context.Context, body *insightsv1.Error, r *http.Request
 	if !ok {
 		return
 	}
-	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", ".")))
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(
+		protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", ".")),
+	)
 	if err != nil {
 		return
 	}

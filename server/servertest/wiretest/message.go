@@ -71,7 +71,8 @@ const Week = "start_time=2023-08-07T00:00:00Z&end_time=2023-08-14T00:00:00Z"
 // SessionAt is a report of an open editor.
 func SessionAt(agent string, sequence uint64, at time.Time) *insightsv1.AgentReport {
 	return &insightsv1.AgentReport{
-		AgentId: agent, Sequence: sequence, CollectedAt: timestamppb.New(at), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
+		AgentId: agent, Sequence: sequence, CollectedAt: timestamppb.New(at), ConnectionCount: 1,
+		SessionCounts: map[string]int64{"vscode": 1},
 	}
 }
 

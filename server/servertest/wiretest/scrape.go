@@ -92,7 +92,8 @@ func ParseMetrics(t testing.TB, contentType, body string) (samples map[string]fl
 				t.Errorf("series %s is there twice", l)
 			}
 			samples[l.String()] = value
-			counted := strings.HasPrefix(l.Get(model.MetricNameLabel), "insights_") && strings.HasSuffix(l.Get(model.MetricNameLabel), "_total")
+			counted := strings.HasPrefix(l.Get(model.MetricNameLabel), "insights_") &&
+				strings.HasSuffix(l.Get(model.MetricNameLabel), "_total")
 			if strings.HasPrefix(contentType, "application/openmetrics-text") && counted && p.StartTimestamp() == 0 {
 				t.Errorf("counter %s does not say when it began", l)
 			}

@@ -59,17 +59,22 @@ type Table struct {
 var (
 	Users             = Table{"users", []string{"id", "username", "avatar_url"}}
 	Workspaces        = Table{"workspaces", []string{"id", "owner_id", "template_id"}}
-	VersionParameters = Table{"template_version_parameters", []string{"template_version_id", "name", "type", "display_name", "description", "options"}}
-	Builds            = Table{"workspace_builds", []string{"id", "workspace_id", "template_version_id", "build_number", "created_at"}}
-	BuildParameters   = Table{"workspace_build_parameters", []string{"workspace_build_id", "name", "value"}}
-	Agents            = Table{"workspace_agents", []string{"id", "workspace_build_id"}}
-	Apps              = Table{"workspace_apps", []string{"agent_id", "slug", "display_name", "icon", "created_at"}}
-	AgentStats        = Table{"workspace_agent_stats", []string{
-		"id", "created_at", "user_id", "agent_id", "workspace_id", "template_id", "connections_by_proto", "connection_count", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes",
-		"connection_median_latency_ms", "session_count_vscode", "session_count_jetbrains", "session_count_reconnecting_pty", "session_count_ssh",
+	VersionParameters = Table{
+		"template_version_parameters", []string{"template_version_id", "name", "type", "display_name", "description", "options"},
+	}
+	Builds          = Table{"workspace_builds", []string{"id", "workspace_id", "template_version_id", "build_number", "created_at"}}
+	BuildParameters = Table{"workspace_build_parameters", []string{"workspace_build_id", "name", "value"}}
+	Agents          = Table{"workspace_agents", []string{"id", "workspace_build_id"}}
+	Apps            = Table{"workspace_apps", []string{"agent_id", "slug", "display_name", "icon", "created_at"}}
+	AgentStats      = Table{"workspace_agent_stats", []string{
+		"id", "created_at", "user_id", "agent_id", "workspace_id", "template_id", "connections_by_proto", "connection_count", "rx_packets",
+		"rx_bytes", "tx_packets", "tx_bytes",
+		"connection_median_latency_ms", "session_count_vscode", "session_count_jetbrains", "session_count_reconnecting_pty",
+		"session_count_ssh",
 	}}
 	AppStats = Table{"workspace_app_stats", []string{
-		"user_id", "workspace_id", "agent_id", "access_method", "slug_or_port", "session_id", "session_started_at", "session_ended_at", "requests",
+		"user_id", "workspace_id", "agent_id", "access_method", "slug_or_port", "session_id", "session_started_at", "session_ended_at",
+		"requests",
 	}}
 )
 
@@ -92,7 +97,9 @@ var halfHours = Table{"template_usage_stats", []string{
 func (db *DB) InsertHalfHours(ctx context.Context, list []HalfHour) error {
 	rows := make([][]any, len(list))
 	for i, h := range list {
-		rows[i] = []any{h.Start, h.End, h.Template, h.User, h.MedianLatency, h.Minutes, h.SSH, h.SFTP, h.ReconnectingPTY, h.VSCode, h.JetBrains, nil}
+		rows[i] = []any{
+			h.Start, h.End, h.Template, h.User, h.MedianLatency, h.Minutes, h.SSH, h.SFTP, h.ReconnectingPTY, h.VSCode, h.JetBrains, nil,
+		}
 		if h.Apps != nil {
 			rows[i][len(rows[i])-1] = h.Apps
 		}
@@ -137,7 +144,10 @@ func (db *DB) Size(ctx context.Context) (bytes int64, err error) {
 
 // HalfHours are all half hours, by start, template and user.
 func (db *DB) HalfHours(ctx context.Context) ([]HalfHour, error) {
-	list, err := ask[HalfHour](ctx, db, "SELECT "+strings.Join(halfHours.columns, ", ")+" FROM template_usage_stats ORDER BY start_time, template_id, user_id", nil)
+	list, err := ask[HalfHour](
+		ctx, db, "SELECT "+strings.Join(halfHours.columns, ", ")+" FROM template_usage_stats ORDER BY start_time, template_id, user_id",
+		nil,
+	)
 	for i := range list {
 		list[i].Start, list[i].End = list[i].Start.UTC(), list[i].End.UTC()
 	}

@@ -42,7 +42,9 @@ type Family struct {
 
 // TemplateInsights answers for the builtin entries.
 func (db *DB) TemplateInsights(ctx context.Context, w Window) (TemplateInsights, error) {
-	a := TemplateInsights{Families: []Family{{Slug: "vscode"}, {Slug: "jetbrains"}, {Slug: "reconnecting-pty"}, {Slug: "ssh"}, {Slug: "sftp"}}}
+	a := TemplateInsights{
+		Families: []Family{{Slug: "vscode"}, {Slug: "jetbrains"}, {Slug: "reconnecting-pty"}, {Slug: "ssh"}, {Slug: "sftp"}},
+	}
 	into := []any{&a.ActiveUsers, &a.Templates}
 	for i := range a.Families {
 		into = append(into, &a.Families[i].Templates, &a.Families[i].Seconds)
