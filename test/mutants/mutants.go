@@ -330,7 +330,7 @@ var mutants = []mutant{
 	},
 	{
 		"a key that sees a part sees the deployment", "server/internal/insights/daus.go",
-		"err != nil || !everything {", "err != nil {",
+		"err != nil || !everything {", "err != nil || !everything && err != nil {",
 		"server", "TestSessionKeysOfCoder",
 	},
 	{
