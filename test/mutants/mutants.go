@@ -522,7 +522,7 @@ var mutants = []mutant{
 	},
 	{
 		"reports are stored in the privacy mode off", "server/internal/ingest/ingest.go",
-		"return g.options.UsageStats && mode != store.PrivacyOff", "return g.config.UsageStats",
+		"return g.options.UsageStats && mode != store.PrivacyOff", "return g.options.UsageStats",
 		"server", "TestPrivacyModes",
 	},
 	{

@@ -54,11 +54,11 @@ func (k *coderKey) limits() *call.KeyLimits {
 
 // whole asks whether Coder says that the key is not limited. A key that may not read what it may is limited.
 func (k *coderKey) whole(ctx context.Context) (bool, error) {
-	known, ok := remembered(k.sessions.whole, k.hash, time.Now())
-	if ok {
-		return known.value, nil
+	known := func() (bool, bool) {
+		answer, ok := remembered(k.sessions.whole, k.hash, time.Now())
+		return answer.value, ok
 	}
-	return shareCoder(ctx, k.sessions, "key "+string(k.hash[:]), func(ctx context.Context) (bool, error) {
+	return shareCoder(ctx, k.sessions, "key "+string(k.hash[:]), known, func(ctx context.Context) (bool, error) {
 		asked := time.Now()
 		id, _, _ := strings.Cut(string(k.secret), "-")
 		status, body, err := k.sessions.call(ctx, k.secret, http.MethodGet, coderPathOfUser+"/keys/"+url.PathEscape(id), nil)
@@ -236,27 +236,32 @@ func (k *coderKey) ask(ctx context.Context, rights []keyRight) (map[keyRight]boo
 
 // askOnce asks about rights with one call, or none if all answers are remembered, and returns those that the key has.
 func (k *coderKey) askOnce(ctx context.Context, rights []keyRight) (allowed []keyRight, err error) {
-	var unknown []keyRight
-	for _, right := range rights {
-		known, ok := remembered(k.sessions.rights, right, time.Now())
-		switch {
-		case !ok:
-			unknown = append(unknown, right)
-		case known.value:
-			allowed = append(allowed, right)
-		}
-	}
-	if len(unknown) == 0 {
-		return allowed, nil
-	}
+	allowed, unknown := k.known(rights)
 	digest := sha256.New()
 	for _, right := range unknown {
 		digest.Write(slices.Concat(right.key[:], right.organization[:], right.template[:]))
 	}
-	more, err := shareCoder(ctx, k.sessions, "rights "+string(digest.Sum(nil)), func(ctx context.Context) ([]keyRight, error) {
+	more, err := shareCoder(ctx, k.sessions, "rights "+string(digest.Sum(nil)), func() ([]keyRight, bool) {
+		more, still := k.known(unknown)
+		return more, len(still) == 0
+	}, func(ctx context.Context) ([]keyRight, error) {
 		return k.call(ctx, unknown)
 	})
 	return slices.Concat(allowed, more), err
+}
+
+// known parts rights into those that the key has, as far as answers are remembered, and those of which none is.
+func (k *coderKey) known(rights []keyRight) (allowed, unknown []keyRight) {
+	for _, right := range rights {
+		answer, ok := remembered(k.sessions.rights, right, time.Now())
+		switch {
+		case !ok:
+			unknown = append(unknown, right)
+		case answer.value:
+			allowed = append(allowed, right)
+		}
+	}
+	return allowed, unknown
 }
 
 // AuthCheck is one question of Coder's check of rights, in its names.

@@ -115,18 +115,17 @@ func ShowsCoderSession(headers metadata.MD) bool {
 func (c *coderSessions) verify(
 	ctx context.Context, key secretText, hash keyHash, until time.Time,
 ) (user uuid.UUID, left time.Duration, err error) {
-	known, ok := remembered(c.users, hash, until)
-	if !ok {
-		known, err = shareCoder(ctx, c, "user "+string(hash[:]), func(ctx context.Context) (coderAnswer[uuid.UUID], error) {
-			asked := time.Now()
-			id, err := c.askUser(ctx, key)
-			answer := coderAnswer[uuid.UUID]{id, asked.Add(CoderTTL)}
-			if err == nil {
-				c.users.Add(hash, answer)
-			}
-			return answer, err
-		})
-	}
+	known, err := shareCoder(ctx, c, "user "+string(hash[:]), func() (coderAnswer[uuid.UUID], bool) {
+		return remembered(c.users, hash, until)
+	}, func(ctx context.Context) (coderAnswer[uuid.UUID], error) {
+		asked := time.Now()
+		id, err := c.askUser(ctx, key)
+		answer := coderAnswer[uuid.UUID]{id, asked.Add(CoderTTL)}
+		if err == nil {
+			c.users.Add(hash, answer)
+		}
+		return answer, err
+	})
 	switch {
 	case err != nil:
 		return uuid.Nil, 0, err
@@ -136,13 +135,21 @@ func (c *coderSessions) verify(
 	return known.value, time.Until(known.until), nil
 }
 
-// shareCoder lets those who want the same answer of Coder at the same time share one call, which does not end with the call
-// of the first of them. Whoever waits longer than Coder may take is told to come again.
-func shareCoder[V any](ctx context.Context, c *coderSessions, what string, ask func(ctx context.Context) (V, error)) (answer V, err error) {
+// shareCoder returns what is known, or asks Coder. Those who want the same answer at the same time share one call, which does not
+// end with the call of the first of them. Whoever waits longer than Coder may take is told to come again.
+func shareCoder[V any](
+	ctx context.Context, c *coderSessions, what string, known func() (V, bool), ask func(ctx context.Context) (V, error),
+) (answer V, err error) {
+	if answer, ok := known(); ok {
+		return answer, nil
+	}
 	if err := ctx.Err(); err != nil {
 		return answer, err // nobody would wait for it
 	}
 	answered := c.asking.DoChan(what, func() (any, error) {
+		if answer, ok := known(); ok { // a call that ended a moment ago brought it
+			return answer, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CoderTimeout)
 		defer cancel()
 		return ask(ctx)
