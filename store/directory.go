@@ -34,7 +34,9 @@ type Directory struct {
 
 	looking chan struct{}                // holds one for each lookup at work
 	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
-	seen    changes                      // the changes that the last Refresh read
+
+	refreshing sync.Mutex // held by Refresh
+	seen       changes    // the changes that the last Refresh read
 }
 
 // memory holds the placements and the subjects that a directory remembers. Forget replaces the memory by an empty one: a lookup that
@@ -220,9 +222,11 @@ const directoryOverlap = 30 * time.Second
 // directory looks for the changes of the last seconds, and the clock of a store may stand still.
 func changeTime() Instant { return At(time.Now()) }
 
-// Refresh reads the privacy modes, and forgets an agent if its workspace changed after the lookup of the agent. Refresh must not run
-// twice at the same time.
+// Refresh reads the privacy modes, and forgets an agent if its workspace changed after the lookup of the agent. A Refresh waits for
+// another one.
 func (d *Directory) Refresh(ctx context.Context) error {
+	d.refreshing.Lock()
+	defer d.refreshing.Unlock()
 	if _, err := d.refreshModes(ctx); err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
