@@ -214,11 +214,11 @@ func readObject(text []byte) (object, error) {
 		if err := d.Decode(&value); err != nil {
 			return nil, err
 		}
-		if folded := strings.ToUpper(text); seen[folded] {
+		folded := strings.ToUpper(text)
+		if seen[folded] {
 			return nil, fmt.Errorf("two fields %q", call.Shorten(text))
-		} else {
-			seen[folded] = true
 		}
+		seen[folded] = true
 		fields[text] = value
 	}
 	if _, err := d.Token(); err != nil {

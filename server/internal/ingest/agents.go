@@ -99,8 +99,10 @@ func (a *agentsSeen) again(states []store.AgentState) {
 	}
 }
 
-// touchAgents writes what is due.
+// touchAgents writes what is due. A call waits for another one: what one could not write must not look written to the other.
 func (g *Service) touchAgents(ctx context.Context) error {
+	g.touching.Lock()
+	defer g.touching.Unlock()
 	for due := g.seen.due(); len(due) > 0; {
 		batch := due[:min(len(due), touchBatch)]
 		if err := g.store.TouchAgents(ctx, batch); err != nil {

@@ -17,9 +17,10 @@ func TestCommitterHoldsBack(t *testing.T) {
 	t.Parallel()
 	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry())) // nobody commits
 	submit := func(rows int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		made := make([]store.OpenRow, rows) // which may take longer than a deadline should be
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		return c.submit(ctx, entry{make([]store.OpenRow, rows), func(error) {}})
+		return c.submit(ctx, entry{made, func(error) {}})
 	}
 	for range 2 {
 		for _, rows := range []int{1, commitRoom - 1} {

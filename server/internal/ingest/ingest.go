@@ -45,6 +45,7 @@ type Service struct {
 	committer *committer
 	names     *appNames
 	seen      agentsSeen
+	touching  sync.Mutex     // held while what is due of agents is written
 	stats     *agentStats    // nil: not shown
 	senders   sync.WaitGroup // of all streams
 
