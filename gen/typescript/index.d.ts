@@ -1530,11 +1530,11 @@ export interface JobEvent {
  */
 export interface GetCapacityReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1713,11 +1713,11 @@ export interface SparseTemplate {
  */
 export interface GetOptimizationReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1870,11 +1870,11 @@ export interface DefaultChange {
  */
 export interface GetSupportReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2039,11 +2039,11 @@ export interface AppPreference {
  */
 export interface GetROIReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2515,11 +2515,11 @@ export interface TemplateInsightsIntervalReport {
  */
 export interface GetUserActivityRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2679,11 +2679,11 @@ export interface UserAppUsage {
  */
 export interface GetUserLatencyRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -3126,11 +3126,11 @@ export interface ActivityUser {
  */
 export interface GetDiagnosisRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
