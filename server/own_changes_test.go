@@ -73,7 +73,6 @@ func (d *disputed) check(t *testing.T) {
 // A report that comes after a change of the owner was acknowledged belongs to the new owner, in a stream and in a unary call, however
 // often the owner changes.
 func TestOwnerChangesHoldAtOnce(t *testing.T) {
-	t.Parallel()
 	wiretest.OnEachDatabase(t, func(t *testing.T, database string) {
 		d := newDisputed(t, database, 1)
 		stream := agentStreamOf(t, &company{running: d.servers[0]}, d.Agents[0][0].String())
@@ -94,7 +93,6 @@ func TestOwnerChangesHoldAtOnce(t *testing.T) {
 
 // Another server places reports by the new owner when a second has passed since the change was acknowledged.
 func TestOwnerChangesHoldOnOtherServers(t *testing.T) {
-	t.Parallel()
 	wiretest.OnEachDatabase(t, func(t *testing.T, database string) {
 		d := newDisputed(t, database, 2)
 		for i := range 10 {
@@ -110,7 +108,6 @@ func TestOwnerChangesHoldOnOtherServers(t *testing.T) {
 
 // What is deleted is so for the next report, and what is written again exists for it.
 func TestDeletionsHoldAtOnce(t *testing.T) {
-	t.Parallel()
 	wiretest.OnEachDatabase(t, func(t *testing.T, database string) {
 		d := newDisputed(t, database, 1)
 		ingest := insightsv1.NewIngestServiceClient(d.servers[0].Conn)
@@ -278,7 +275,6 @@ func TestStreamLosesItsRoleAtOnce(t *testing.T) {
 
 // The next report is kept as the mode says that was set just before, however often it changes.
 func TestModesHoldAtOnce(t *testing.T) {
-	t.Parallel()
 	wiretest.OnEachDatabase(t, func(t *testing.T, database string) {
 		d := newDisputed(t, database, 1)
 		privacy := insightsv1.NewPrivacyServiceClient(d.servers[0].Conn)
