@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
@@ -292,4 +294,26 @@ func TestModesHoldAtOnce(t *testing.T) {
 		}
 		d.check(t)
 	})
+}
+
+// The next scrape names nobody when the mode lets nobody be named.
+func TestMetricsObeyModesAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), func(c *server.Options) { c.CollectAgentStats = true })
+	named := func() int {
+		t.Helper()
+		_, page := p.Scrape(t, "")
+		return strings.Count(page, `username="user0"`)
+	}
+	for range 3 {
+		p.send(t, p.session(0, before(0, 0), nil))
+		if named() < 20 {
+			t.Fatal("the metrics of agents and workspaces name nobody")
+		}
+		p.setMode(t, store.PrivacyAggregate)
+		if n := named(); n > 0 {
+			t.Errorf("mode aggregate: %d series name a user", n)
+		}
+		p.setMode(t, store.PrivacyFull)
+	}
 }
