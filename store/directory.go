@@ -33,7 +33,7 @@ type Directory struct {
 	memory atomic.Pointer[memory]
 	newest atomic.Pointer[catalogView] // nil: none yet
 
-	mu   sync.Mutex // held when the memory of agents or newest changes
+	mu   sync.Mutex // held when next, newest or the memory of agents changes
 	next *lookup    // the lookup that callers may still join; nil: none
 
 	looking chan struct{} // holds one for each lookup at work
@@ -77,7 +77,7 @@ type lookup struct {
 	agents []uuid.UUID
 	ended  chan struct{} // closed when the fields below are set
 
-	view      *catalogView // no older than when the last caller joined, if it is older than its lifetime
+	view      *catalogView // current, or read after the last caller joined
 	found     map[uuid.UUID]Placement
 	err       error
 	abandoned bool // the caller that ran it gave up; the others ask again
@@ -135,8 +135,8 @@ func (d *Directory) current() *catalogView {
 	return view
 }
 
-// look asks for agents together with all who ask at the same time. The view it returns, and the placements, are not older than the call
-// if no view was current.
+// look asks for agents together with all who ask at the same time. The view that it returns is current or was read after the call began,
+// however long the database took to answer.
 func (d *Directory) look(ctx context.Context, agents ...uuid.UUID) (*catalogView, map[uuid.UUID]Placement, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
