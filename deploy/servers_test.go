@@ -256,11 +256,12 @@ func TestQuestionsOverTime(t *testing.T) {
 	t.Parallel()
 	promtool := program(t, "promtool")
 	type object = map[string]any
-	// On each of two servers, or on one: values by series, one a minute.
+	// Values of one server or of two, one a minute.
+	one := func(series, values string) object { return object{"series": series, "values": values} }
 	both := func(values map[string]string) (all []object) {
 		for series, v := range values {
 			for _, instance := range []string{"a", "b"} {
-				all = append(all, object{"series": strings.Replace(series, "{", fmt.Sprintf("{instance=%q, ", instance), 1), "values": v})
+				all = append(all, one(strings.Replace(series, "{", fmt.Sprintf("{instance=%q, ", instance), 1), v))
 			}
 		}
 		return all
@@ -273,9 +274,9 @@ func TestQuestionsOverTime(t *testing.T) {
 		// One agent moved after half an hour, and was shown by both for two minutes; the other one stayed.
 		1: {
 			[]object{
-				{"series": `agent_scripts_executed_total{instance="a", username="ada", template_name="go"}`, "values": "100+1x29 129 129 stale"},
-				{"series": `agent_scripts_executed_total{instance="b", username="ada", template_name="go"}`, "values": "_x30 130+1x60"},
-				{"series": `agent_scripts_executed_total{instance="b", username="bob", template_name="go"}`, "values": "7+2x90"},
+				one(`agent_scripts_executed_total{instance="a", username="ada", template_name="go"}`, "100+1x29 129 129 stale"),
+				one(`agent_scripts_executed_total{instance="b", username="ada", template_name="go"}`, "_x30 130+1x60"),
+				one(`agent_scripts_executed_total{instance="b", username="bob", template_name="go"}`, "7+2x90"),
 			},
 			map[string]float64{`{template_name="go"}`: 180},
 		},

@@ -161,7 +161,7 @@ func (f askedFamilies) faultsOf(s *parser.VectorSelector, path []parser.Node) (f
 	together := innermost != nil && innermost.Op == parser.MAX && innermost.Without &&
 		slices.Equal(slices.Sorted(slices.Values(innermost.Grouping)), serverLabels)
 	switch {
-	case shared && !(together && plain):
+	case shared && (!together || !plain):
 		faults = append(faults, fmt.Sprintf("%s is not taken as the max without (%s)", names[0], strings.Join(serverLabels, ", ")))
 	case shared && !told:
 		faults = append(faults, "the max loses which family a value is of")
