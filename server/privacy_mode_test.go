@@ -22,7 +22,7 @@ import (
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// setMode sets the mode of the fixture's organization and waits until ingest obeys it, which it does within five seconds.
+// setMode sets the mode of the fixture's organization.
 func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 	t.Helper()
 	service := insightsv1.NewPrivacyServiceClient(p.Conn)
@@ -32,9 +32,6 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 	got := servertest.Must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: p.Organization.String()})
 	if got.GetMode() != string(mode) || !got.GetSince().AsTime().Equal(storetest.Now) {
 		t.Errorf("mode: %v", got)
-	}
-	if err := p.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 
