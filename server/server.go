@@ -240,10 +240,10 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
-	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
+	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 }
 
 func (s *Server) listen() (err error) {
