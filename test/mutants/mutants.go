@@ -611,9 +611,9 @@ var mutants = []mutant{
 		"server/internal/rest", "TestExportTablesAreDocumented",
 	},
 	{
-		"required parameters are described as optional", "scripts/openapi/main.go",
+		"required parameters are described as optional", "server/internal/rest/openapi/main.go",
 		`[]byte("${1}true")`, `[]byte("${1}false")`,
-		"scripts/openapi", "TestCorrect",
+		"server/internal/rest/openapi", "TestCorrect",
 	},
 
 	// Who may what.
