@@ -163,7 +163,9 @@ func TestDirectoryForgetsWhatChangesMeanwhile(t *testing.T) {
 					break
 				}
 				if got := placed(t, d, f).Owner; got != f.Users[owner] {
-					t.Errorf("remembered %v: the owner changed after statement %d: %v of %v, want that of %d", remembered, at, got, f.Users, owner)
+					t.Errorf(
+						"remembered %v: the owner changed after statement %d: %v of %v, want that of %d", remembered, at, got, f.Users, owner,
+					)
 				}
 			}
 		}
@@ -238,7 +240,8 @@ func TestCatalogChangesAtOnce(t *testing.T) {
 					c := store.Catalog{Deleted: store.Deleted{Agents: []uuid.UUID{f.Agents[1][(writer+i)%3]}}}
 					for user := range f.Users {
 						c.Workspaces = append(c.Workspaces, store.Workspace{
-							ID: f.Workspaces[0][(user+writer)%3], OwnerID: f.Users[(writer+i+user)%3], TemplateID: f.Templates[0], Name: "w",
+							ID: f.Workspaces[0][(user+writer)%3], OwnerID: f.Users[(writer+i+user)%3], TemplateID: f.Templates[0],
+							Name: "w",
 						})
 						c.Agents = append(c.Agents, store.Agent{
 							ID: f.Agents[1][(user+i)%3], WorkspaceID: f.Workspaces[1][(user+i)%3], Name: "main",
