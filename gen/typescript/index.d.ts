@@ -1531,11 +1531,11 @@ export interface JobEvent {
  */
 export interface GetCapacityReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1714,11 +1714,11 @@ export interface SparseTemplate {
  */
 export interface GetOptimizationReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1871,11 +1871,11 @@ export interface DefaultChange {
  */
 export interface GetSupportReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2040,11 +2040,11 @@ export interface AppPreference {
  */
 export interface GetROIReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2516,11 +2516,11 @@ export interface TemplateInsightsIntervalReport {
  */
 export interface GetUserActivityRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2680,11 +2680,11 @@ export interface UserAppUsage {
  */
 export interface GetUserLatencyRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -3127,11 +3127,11 @@ export interface ActivityUser {
  */
 export interface GetDiagnosisRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**

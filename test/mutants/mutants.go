@@ -595,6 +595,26 @@ var mutants = []mutant{
 		"if d.Name == p.Name && d.Sensitive {", "if d.Name == p.Name && d.Sensitive && d.Type == \"\" {",
 		"store", "TestSQLite/parameters_of_latest_builds",
 	},
+	{
+		"the hours of a week are those of Greenwich", "server/internal/insights/reports/peaks.go",
+		"*60, 0).In(location)", "*60, 0).UTC()",
+		"server/internal/insights/reports", "TestPeaksHours",
+	},
+	{
+		"half of the workspaces make a default", "server/internal/insights/reports/default_change.go",
+		"2*c.Workspaces > total", "2*c.Workspaces >= total",
+		"server/internal/insights/reports", "TestAdviseDefault",
+	},
+	{
+		"a table is exported that nobody is told of", "server/internal/rest/export_table.go",
+		`{"diagnosis", insightsv1`, `{"findings", insightsv1`,
+		"server/internal/rest", "TestExportTablesAreDocumented",
+	},
+	{
+		"required parameters are described as optional", "scripts/openapi/main.go",
+		`[]byte("${1}true")`, `[]byte("${1}false")`,
+		"scripts/openapi", "TestCorrect",
+	},
 
 	// Who may what.
 	{
