@@ -177,6 +177,7 @@ func TestReportsWaitForTheCatalog(t *testing.T) {
 	})
 	report := d.next()
 	sendReports(t, stream, report)
+	<-time.After(5 * time.Second) // longer than a server waits for the version, twice
 	for _, statement := range []string{
 		"UPDATE catalog_version SET version = version + 1",
 		"UPDATE workspaces SET owner_id = '" + d.Users[1].String() + "', changed_at = (SELECT version FROM catalog_version) WHERE id = '" +
