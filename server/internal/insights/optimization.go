@@ -100,7 +100,7 @@ func defaultChange(p store.ParameterUsage) *insightsv1.DefaultChange {
 		return nil
 	}
 	for _, v := range p.Values {
-		if v.Orphan || v.Value == p.Default || 2*v.Count <= all {
+		if v.Orphan || v.Hidden || v.Value == p.Default || 2*v.Count <= all {
 			continue
 		}
 		return &insightsv1.DefaultChange{
