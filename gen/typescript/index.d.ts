@@ -1002,7 +1002,7 @@ export interface Agent {
    */
   name: string;
   /**
-   * When it was made. Absent: not known.
+   * When it was made. Absent: not known. Once known it stays what it was.
    */
   created_at: string | null;
 }

@@ -368,6 +368,13 @@ func firstConnections(t *testing.T, f *Fixture) {
 	if got, _ := ask(after(1).Time); len(got) != 1 || got[0].Count != 3 {
 		t.Errorf("of the next workspace of the name: %+v, want the three of both", got)
 	}
+	// A catalog that tells another time of creation lowers nothing.
+	was, _ := ask(after(1).Time)
+	f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: store.At(made.Add(-time.Hour))}}})
+	f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main"}}})
+	if got, _ := ask(after(1).Time); gocmp.Diff(was, got) != "" {
+		t.Errorf("after another time of creation: %+v, want %+v", got, was)
+	}
 }
 
 // endedBuilds: each build that ended counts once, by the names of today.

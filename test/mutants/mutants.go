@@ -566,6 +566,11 @@ var mutants = []mutant{
 		"store", "TestSQLite/corrections_lower_no_count",
 	},
 	{
+		"an agent is made at another time after its connection was counted", "store/applier.go",
+		"x.CreatedAt = known //", "_ = known //",
+		"store", "TestSQLite/first_connections",
+	},
+	{
 		"values that look like credentials are shown", "store/parameter_usage.go",
 		"len(chosen.people) < fewestOwners", "len(chosen.people) < 1",
 		"store", "TestSQLite/values_that_look_like_credentials",
