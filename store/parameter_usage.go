@@ -40,10 +40,10 @@ type parameterGroup struct {
 }
 
 // ParameterUsage answers by the newest start of each workspace that succeeded among those created in [start, end): no other build
-// changes what a workspace runs with. Definitions that
-// differ in any part but the default are entries of their own; one that nobody has a value for is left out. The order
-// is that of name, type, display name, description and options. A parameter that the newest version of a template calls
-// sensitive is sensitive, whatever it was when the workspaces were built. A floor lets it tell what is published alone.
+// changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody has
+// a value for is left out. The order is that of name, type, display name, description and options. A parameter that the newest version
+// of a template calls sensitive is sensitive, whatever it was when the workspaces were built; of others, values that look like
+// credentials are hidden. A floor lets it tell what is published alone.
 func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time, floor Floor) ([]ParameterUsage, error) {
 	if floor.hides() {
 		return s.publishedParameters(ctx, scope, floor)
@@ -76,6 +76,7 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	if err != nil || len(suspects) == 0 {
 		return groups.usage(suspicion.newest), err
 	}
+	// Owners are told apart only where something is under suspicion: that takes many more rows.
 	if choices, err = s.choicesOfOwners(ctx, x, start, end); err != nil {
 		return nil, err
 	}

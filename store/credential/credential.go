@@ -1,5 +1,6 @@
 // Package credential recognizes texts that hold a credential: a token of a known form, a private key, or a URL with a user and a
-// password. It knows nothing of where a text comes from, and does no I/O.
+// password. It knows nothing of where a text comes from, and does no I/O. The forms are a table of its own, because the libraries that
+// have one bring scanners of whole repositories, or take digests for secrets.
 package credential
 
 import (
