@@ -72,7 +72,9 @@ func TestParameterRelease(t *testing.T) {
 				check(what, "(hidden)")
 			}
 			size := &insightsv1.SetParameterReleaseRequest{TemplateId: template, ParameterName: "size", Released: true}
-			for _, role := range []access.Role{access.RoleTemplateAdmin, access.RoleAuditor, access.RoleControlPlane, access.RoleManageAccess} {
+			for _, role := range []access.Role{
+				access.RoleTemplateAdmin, access.RoleAuditor, access.RoleControlPlane, access.RoleManageAccess,
+			} {
 				_, err := client.SetParameterRelease(servertest.As(t.Context(), p.Token(t, role, servertest.Everywhere)), size)
 				if status.Code(err) != codes.NotFound {
 					t.Errorf("%s releases: %v", role, err)

@@ -122,7 +122,7 @@ func drawChoices(t *rapid.T, w *world) (builds []*insightsv1.Event) {
 		builds = append(builds, &insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 			Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: int64(i + 1),
 			Transition: rapid.SampledFrom([]string{"start", "start", "start", "stop", "delete"}).Draw(t, "transition"),
-			Status:     rapid.SampledFrom([]string{"succeeded", "succeeded", "succeeded", "failed", "canceled", "running"}).Draw(t, "status"),
+			Status:     rapid.SampledFrom([]string{"succeeded", "succeeded", "failed", "canceled", "running"}).Draw(t, "status"),
 			CreatedAt:  at,
 			Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")}},
 		}}})

@@ -107,7 +107,9 @@ func TestOptimizationReport(t *testing.T) {
 			Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: 1, Transition: "start", Status: "succeeded",
 			CreatedAt: before(24, 0),
 			Parameters: []*insightsv1.BuildParameter{
-				{Name: "cpu", Value: cpu}, {Name: "region", Value: []string{"eu", "us"}[i%2]}, {Name: "secret", Value: "x"},
+				{Name: "cpu", Value: cpu},
+				{Name: "region", Value: []string{"eu", "us"}[i%2]},
+				{Name: "secret", Value: "x"},
 				{Name: "remote", Value: "https://ada:hunter2@acme.io"},
 			},
 		}}})

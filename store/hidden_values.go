@@ -91,7 +91,9 @@ func (s suspicion) of(template uuid.UUID, p Parameter, value string) bool {
 		found = slices.ContainsFunc(append(membersOf(p, value), value), credential.In)
 		s.found[value] = found
 	}
-	return found && !slices.ContainsFunc(s.newest[template], func(now Parameter) bool { return now.Name == p.Name && namesValue(now, value) })
+	return found && !slices.ContainsFunc(s.newest[template], func(now Parameter) bool {
+		return now.Name == p.Name && namesValue(now, value)
+	})
 }
 
 // namesValue is whether a definition itself names a value: as its default, or among its options.

@@ -100,7 +100,8 @@ func (s *Store) addNewestBuilds(ctx context.Context, live []LiveWorkspace, at ma
 		LEFT JOIN template_versions AS built ON built.id = newest.template_version_id
 		LEFT JOIN template_versions AS running ON running.id = CASE WHEN newest.transition = 'start' AND newest.status = 'succeeded'
 			THEN newest.template_version_id ELSE COALESCE((SELECT template_version_id FROM builds
-			WHERE workspace_id = workspaces.id AND ` + changesWorkspace + ` ORDER BY number DESC, id DESC LIMIT 1), newest.template_version_id) END
+			WHERE workspace_id = workspaces.id AND ` + changesWorkspace + ` ORDER BY number DESC, id DESC LIMIT 1),
+			newest.template_version_id) END
 		WHERE workspaces.deleted_at = 0`)
 	return s.dialect.read(query, func(r records) error {
 		var workspace uuid.UUID

@@ -193,8 +193,13 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	builds := []store.Build{build(0, 1, "small"), build(0, 2, "big"), build(1, 7, "big"), build(2, 1, "small")}
 	// Builds that change nothing, each newer than all others of its workspace.
 	for i, other := range []struct{ transition, status string }{
-		{"stop", "succeeded"}, {"delete", "succeeded"}, {"start", "failed"}, {"start", "canceled"}, {"start", "canceling"},
-		{"start", "running"}, {"start", "pending"},
+		{"stop", "succeeded"},
+		{"delete", "succeeded"},
+		{"start", "failed"},
+		{"start", "canceled"},
+		{"start", "canceling"},
+		{"start", "running"},
+		{"start", "pending"},
 	} {
 		b := build(i%3, int64(10+i), "never")
 		b.Transition, b.Status = other.transition, other.status

@@ -187,7 +187,8 @@ func liveOnes(t *testing.T, f *Fixture) {
 	})
 	want := []store.LiveWorkspace{
 		{
-			WorkspaceName: name("user0", "w"), Version: "v2", Newest: store.LiveBuild{Version: "v2", Transition: "start", Status: "running"},
+			WorkspaceName: name("user0", "w"), Version: "v2",
+			Newest: store.LiveBuild{Version: "v2", Transition: "start", Status: "running"},
 			Agents: []store.LiveAgent{{ID: f.Agents[0][0], Agent: "main", LastSeenAt: after(2)}},
 		},
 		{WorkspaceName: name("user2", "bare")},
@@ -239,8 +240,12 @@ func corrections(t *testing.T, f *Fixture) {
 		transition, status, provisioner string
 		version, seconds                int
 	}{
-		{"start", "running", "terraform", 0, 0}, {"start", "failed", "terraform", 0, 2}, {"start", "succeeded", "echo", 1, 4},
-		{"stop", "succeeded", "echo", 0, 1}, {"start", "running", "terraform", 1, 0}, {"start", "canceled", "echo", 1, 0},
+		{"start", "running", "terraform", 0, 0},
+		{"start", "failed", "terraform", 0, 2},
+		{"start", "succeeded", "echo", 1, 4},
+		{"stop", "succeeded", "echo", 0, 1},
+		{"start", "running", "terraform", 1, 0},
+		{"start", "canceled", "echo", 1, 0},
 	}
 	counts := func() map[string]float64 {
 		t.Helper()
@@ -277,10 +282,11 @@ func corrections(t *testing.T, f *Fixture) {
 				j.FinishedAt = after(e.seconds)
 			}
 			b := store.Build{
-				ID: build, At: after(i), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: versions[e.version],
-				Number: 1, Transition: e.transition, Status: e.status,
+				ID: build, At: after(i), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0],
+				TemplateVersionID: versions[e.version], Number: 1, Transition: e.transition, Status: e.status,
 			}
-			if err := errors.Join(s.RecordJobs(t.Context(), []store.Job{j, j}), s.RecordBuilds(t.Context(), []store.Build{b, b})); err != nil {
+			err := errors.Join(s.RecordJobs(t.Context(), []store.Job{j, j}), s.RecordBuilds(t.Context(), []store.Build{b, b}))
+			if err != nil {
 				t.Fatal(err)
 			}
 			now := counts()
@@ -302,7 +308,8 @@ func corrections(t *testing.T, f *Fixture) {
 		}
 	}
 	want := map[string]float64{
-		"start succeeded": 10, "start failed": 10, "start canceled": 10, "stop succeeded": 10, "succeeded": 10, "failed": 10, "canceled": 10,
+		"start succeeded": 10, "start failed": 10, "start canceled": 10, "stop succeeded": 10,
+		"succeeded": 10, "failed": 10, "canceled": 10,
 	}
 	if diff := gocmp.Diff(want, outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -370,8 +377,9 @@ func firstConnections(t *testing.T, f *Fixture) {
 	}
 	// A catalog that tells another time of creation lowers nothing.
 	was, _ := ask(after(1).Time)
-	f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: store.At(made.Add(-time.Hour))}}})
-	f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main"}}})
+	for _, other := range []store.Instant{store.At(made.Add(-time.Hour)), {}} {
+		f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: other}}})
+	}
 	if got, _ := ask(after(1).Time); gocmp.Diff(was, got) != "" {
 		t.Errorf("after another time of creation: %+v, want %+v", got, was)
 	}

@@ -289,8 +289,10 @@ func TestImportCatalog(t *testing.T) {
 	w.exec(t, `UPDATE workspaces SET deleted = true WHERE id = $1`, w.workspaces[1][0])
 	// Later builds that change nothing of what the workspace runs with.
 	for i, b := range []struct{ transition, set string }{
-		{"stop", "completed_at = now()"}, {"start", "completed_at = now(), error = 'out of quota'"},
-		{"start", "completed_at = now(), canceled_at = now()"}, {"start", "completed_at = NULL"},
+		{"stop", "completed_at = now()"},
+		{"start", "completed_at = now(), error = 'out of quota'"},
+		{"start", "completed_at = now(), canceled_at = now()"},
+		{"start", "completed_at = NULL"},
 	} {
 		job, build := uuid.New(), uuid.New()
 		w.exec(t, `INSERT INTO provisioner_jobs (id, started_at) VALUES ($1, now())`, job)

@@ -123,8 +123,8 @@ func (d *diagnosis) findRange() {
 		},
 		func(f *insightsv1.Finding) string {
 			return fmt.Sprintf(
-				"No build of the window started a workspace; there were %s between %s and %s.", count(f.GetTotal(), "build"), f.GetFirstAt(),
-				f.GetLastAt(),
+				"No build of the window started a workspace; there were %s between %s and %s.", count(f.GetTotal(), "build"),
+				f.GetFirstAt(), f.GetLastAt(),
 			)
 		},
 		"Choose a window in which workspaces were started.")
