@@ -297,8 +297,9 @@ func TestImportCatalog(t *testing.T) {
 		job, build := uuid.New(), uuid.New()
 		w.exec(t, `INSERT INTO provisioner_jobs (id, started_at) VALUES ($1, now())`, job)
 		w.exec(t, `UPDATE provisioner_jobs SET `+b.set+` WHERE id = $1`, job)
-		w.exec(t, `INSERT INTO workspace_builds SELECT $1::uuid, now(), workspace_id, template_version_id, $2::int, $3::workspace_transition,
-			$4::uuid, '' FROM workspace_builds WHERE workspace_id = $5 LIMIT 1`, build, 100+i, b.transition, job, w.workspaces[0][0])
+		w.exec(t, `INSERT INTO workspace_builds SELECT $1::uuid, now(), workspace_id, template_version_id, $2::int,
+			$3::workspace_transition, $4::uuid, '' FROM workspace_builds WHERE workspace_id = $5 LIMIT 1`,
+			build, 100+i, b.transition, job, w.workspaces[0][0])
 		w.exec(t, `INSERT INTO workspace_build_parameters VALUES ($1, 'region', 'never')`, build)
 	}
 
