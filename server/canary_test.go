@@ -613,6 +613,11 @@ func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 		})
 		add(insightsv1.PrivacyService_GetPrivacyMode_FullMethodName, &insightsv1.GetPrivacyModeRequest{OrganizationId: organization})
 	}
+	for _, template := range []string{own.id("template", 0), other.id("template", 0), nowhere} {
+		add(insightsv1.PrivacyService_SetParameterRelease_FullMethodName, &insightsv1.SetParameterReleaseRequest{
+			TemplateId: template, ParameterName: "image", Released: true,
+		})
+	}
 }
 
 // The script holds every RPC that is served: one that is added later has to be part of it.

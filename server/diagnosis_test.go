@@ -242,6 +242,23 @@ var causes = map[string]struct {
 		seed: func(t *testing.T, p *patient) { p.everybody(t, nil) },
 		want: "no_builds 0/0 - -", sections: []string{"parameters_usage"}, message: "ever reported",
 	},
+	"no build that started a workspace": {
+		seed: func(t *testing.T, p *patient) {
+			p.everybody(t, nil)
+			for i, b := range []struct{ transition, status string }{
+				{"start", "failed"}, {"start", "canceled"}, {"start", "running"}, {"stop", "succeeded"}, {"delete", "succeeded"},
+			} {
+				p.ReportEvents(t, p.controlPlane, []*insightsv1.Event{{At: before(24, 0), Kind: &insightsv1.Event_Build{
+					Build: &insightsv1.Build{
+						Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: int64(i + 1),
+						Transition: b.transition, Status: b.status, CreatedAt: before(24, 0),
+						Parameters: []*insightsv1.BuildParameter{{Name: "size", Value: "big"}},
+					},
+				}}})
+			}
+		},
+		want: "no_builds 0/0 - -", sections: []string{"parameters_usage"}, message: "ever reported",
+	},
 	"builds out of range": {
 		seed: func(t *testing.T, p *patient) { p.build(t, before(24*40, 0), "big") },
 		want: "out_of_range 1/1 2023-07-06T12:00:00Z 2023-07-06T12:00:00Z", sections: []string{"parameters_usage"},

@@ -121,7 +121,7 @@ func (p *policy) scope(name string, q ruleCell) []string {
 		sees = append(sees, "unknown")
 	}
 	switch {
-	case p.matrix[q.rpc].refused != notFound, q.rpc == "SetPrivacyMode", q.rpc == "GetPrivacyMode":
+	case p.matrix[q.rpc].refused != notFound, slices.Contains([]string{"SetPrivacyMode", "GetPrivacyMode", "SetParameterRelease"}, q.rpc):
 		return nil
 	case q.about == "none":
 		return sees

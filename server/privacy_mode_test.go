@@ -113,7 +113,7 @@ func TestPrivacyModes(t *testing.T) {
 		t.Errorf("mode off: %d minutes and %d latencies, before %d and %d", m, s, minutes, samples)
 	}
 	facts, err := p.Facts(t.Context(), p.Everything, storetest.Now.AddDate(0, 0, -7), storetest.Now, storetest.Now)
-	if err != nil || facts[0].Builds+facts[1].Builds != 0 {
+	if err != nil || facts[0].Starts+facts[1].Starts != 0 {
 		t.Errorf("mode off: facts %v, %v", facts, err)
 	}
 	found := servertest.Must(t, questions.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{

@@ -21,10 +21,14 @@ type reference struct {
 	samples map[[2]string]map[int64]float64 // by template and user
 	apps    map[[2]string][3]string         // by template and slug: slug, display name and icon
 	names   map[string]string               // of users
+	builds  []*insightsv1.Event             // in the order of their numbers
 }
 
 func newReference(w world) reference {
-	ref := reference{map[use]map[int64]bool{}, map[[2]string]map[int64]float64{}, map[[2]string][3]string{}, map[string]string{}}
+	ref := reference{
+		uses: map[use]map[int64]bool{}, samples: map[[2]string]map[int64]float64{}, apps: map[[2]string][3]string{},
+		names: map[string]string{},
+	}
 	template, owner := map[string]string{}, map[string]string{} // of agents
 	for _, a := range w.catalog.GetAgents() {
 		for _, ws := range w.catalog.GetWorkspaces() {
@@ -287,4 +291,33 @@ func daysBetween(from, to string) int {
 	a, _ := time.Parse(time.DateOnly, from)
 	b, _ := time.Parse(time.DateOnly, to)
 	return int(b.Sub(a).Hours() / 24)
+}
+
+// choices is which regions the workspaces of some templates run with by what happened within a window.
+func (ref reference) choices(w world, within refWindow, templates []string) []*insightsv1.ParameterUsage {
+	template := map[string]string{}
+	for _, ws := range w.catalog.GetWorkspaces() {
+		template[ws.GetId()] = ws.GetTemplateId()
+	}
+	counts, in := map[string]int64{}, map[string]bool{}
+	for workspace, value := range chosen(ref.builds, within) {
+		if slices.Contains(templates, template[workspace]) {
+			counts[value]++
+			in[template[workspace]] = true
+		}
+	}
+	if len(counts) == 0 {
+		return nil
+	}
+	usage := &insightsv1.ParameterUsage{
+		TemplateIds: slices.Sorted(maps.Keys(in)), Name: "region", DisplayName: "region", Type: "string", Options: regions(),
+	}
+	for _, value := range []string{"eu", "us"} {
+		if counts[value] > 0 {
+			usage.Values = append(usage.Values, &insightsv1.ParameterValue{Value: value, Count: counts[value]})
+		} else {
+			usage.UnusedOptions = append(usage.UnusedOptions, value)
+		}
+	}
+	return []*insightsv1.ParameterUsage{usage}
 }

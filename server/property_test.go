@@ -137,8 +137,11 @@ func ask[Q, A any](t *rapid.T, call func(context.Context, Q, ...grpc.CallOption)
 func (p *properties) check(t *rapid.T) {
 	w := anyWorld.Draw(t, "world")
 	p.empty(t)
+	builds := drawChoices(t, &w)
 	late := p.report(t, w)
+	p.send(t, world{logins: builds})
 	ref := newReference(w)
+	ref.builds = builds
 	q := anyQuestion(w).Draw(t, "question")
 	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst())
 	p.checkLaws(t, w, q)
@@ -225,7 +228,7 @@ func overlaps(ref reference) bool {
 func (p *properties) checkAll(t *rapid.T, ref reference, w world, q propertyQuestion) (nonEmpty bool) {
 	window := q.window()
 	insights := ask(t, p.insights.GetTemplateInsights, p.owner, q.templateInsights())
-	p.checkInsights(t, ref, q, insights)
+	p.checkInsights(t, ref, w, q, insights)
 	activity := ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
 		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates,
 	}).GetReport()
@@ -247,12 +250,15 @@ func equal(t *rapid.T, what string, want, got any) {
 	}
 }
 
-func (p *properties) checkInsights(t *rapid.T, ref reference, q propertyQuestion, answer *insightsv1.GetTemplateInsightsResponse) {
+func (p *properties) checkInsights(
+	t *rapid.T, ref reference, w world, q propertyQuestion, answer *insightsv1.GetTemplateInsightsResponse,
+) {
 	window := q.window()
 	users, in := ref.of(window, usage(q.templates))
 	entries := ref.entries(window, q.templates)
 	want := &insightsv1.TemplateInsightsReport{
 		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: int64(len(users)), AppsUsage: entries[:5],
+		ParametersUsage: ref.choices(w, window, q.templates),
 	}
 	if entries[5].GetSeconds() > 0 {
 		want.UnknownUsage = entries[5]

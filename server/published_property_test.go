@@ -116,12 +116,14 @@ func drawChoices(t *rapid.T, w *world) (builds []*insightsv1.Event) {
 			Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string", Options: regions()}},
 		})
 	}
-	for i := range rapid.IntRange(0, 10).Draw(t, "builds") {
+	for i := range rapid.IntRange(0, 15).Draw(t, "builds") {
 		ws := rapid.SampledFrom(w.catalog.GetWorkspaces()).Draw(t, "built")
 		at := timestamppb.New(w.drawTime(t))
 		builds = append(builds, &insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
 			Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: int64(i + 1),
-			Transition: "start", Status: "succeeded", CreatedAt: at,
+			Transition: rapid.SampledFrom([]string{"start", "start", "start", "stop", "delete"}).Draw(t, "transition"),
+			Status:     rapid.SampledFrom([]string{"succeeded", "succeeded", "failed", "canceled", "running"}).Draw(t, "status"),
+			CreatedAt:  at,
 			Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")}},
 		}}})
 	}
@@ -205,11 +207,13 @@ func publish(ref reference, builds []*insightsv1.Event, w world, templates []str
 	return p
 }
 
-// chosen is what the newest build of each workspace within a window chose.
+// chosen is what the newest start of each workspace within a window chose that succeeded.
 func chosen(builds []*insightsv1.Event, w refWindow) map[string]string {
 	values := map[string]string{}
 	for _, e := range builds { // in the order of their numbers
-		if b := e.GetBuild(); b.GetCreatedAt().GetSeconds() >= 60*w.from && b.GetCreatedAt().GetSeconds() < 60*w.to {
+		b := e.GetBuild()
+		within := b.GetCreatedAt().GetSeconds() >= 60*w.from && b.GetCreatedAt().GetSeconds() < 60*w.to
+		if within && b.GetTransition() == "start" && b.GetStatus() == "succeeded" {
 			values[b.GetWorkspaceId()] = b.GetParameters()[0].GetValue()
 		}
 	}

@@ -91,6 +91,7 @@ func TestOptimizationReport(t *testing.T) {
 			{Name: "cpu", DisplayName: "Cores", Type: "number", DefaultValue: "4", Options: options("4", "8", "16")},
 			{Name: "region", Type: "string", DefaultValue: "eu", Options: options("eu", "us")},
 			{Name: "secret", Type: "string", DefaultValue: "none", Sensitive: true},
+			{Name: "remote", Type: "string", DefaultValue: "none"},
 		},
 	}}}
 	var events []*insightsv1.Event
@@ -106,7 +107,10 @@ func TestOptimizationReport(t *testing.T) {
 			Id: uuid.NewString(), WorkspaceId: workspace, TemplateVersionId: version, Number: 1, Transition: "start", Status: "succeeded",
 			CreatedAt: before(24, 0),
 			Parameters: []*insightsv1.BuildParameter{
-				{Name: "cpu", Value: cpu}, {Name: "region", Value: []string{"eu", "us"}[i%2]}, {Name: "secret", Value: "x"},
+				{Name: "cpu", Value: cpu},
+				{Name: "region", Value: []string{"eu", "us"}[i%2]},
+				{Name: "secret", Value: "x"},
+				{Name: "remote", Value: "https://ada:hunter2@acme.io"},
 			},
 		}}})
 	}

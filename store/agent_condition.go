@@ -17,5 +17,5 @@ type AgentCondition struct {
 
 // RecordAgentConditions keeps the newest condition of each agent.
 func (s *Store) RecordAgentConditions(ctx context.Context, conditions []AgentCondition) error {
-	return recordNewest(ctx, s, "agent_conditions", conditions, func(c AgentCondition) (uuid.UUID, Instant) { return c.AgentID, c.At })
+	return recordNewest(ctx, s, conditions, func(c AgentCondition) uuid.UUID { return c.AgentID }, nil)
 }

@@ -393,6 +393,9 @@ func (a *applier) writeAgents(c Catalog) error {
 		if a.erased[x.ID] || a.erased[x.WorkspaceID] {
 			return a.bury(x.ID)
 		}
+		if known := a.created[x.ID]; !known.IsZero() {
+			x.CreatedAt = known // a histogram counts from it, which must not fall
+		}
 		a.created[x.ID] = x.CreatedAt
 		reason, permanent := a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
 		if reason == "" {

@@ -3,11 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
@@ -24,7 +24,8 @@ type EndedBuilds struct {
 }
 
 // EndedBuilds counts all builds that ended, of deleted workspaces too; names are left out whose workspaces were all deleted
-// before since.
+// before since. A build that was corrected counts with every transition and status with which an event ever told that it ended, and
+// with the version of the first of these events: so no count falls.
 func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.Time) ([]EndedBuilds, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -32,15 +33,16 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	}
 	condition, args := x.whereColumn("workspaces.template_id", "1 = 1")
 	var ended []EndedBuilds
-	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, ended.transition,
-			ended.status, CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
-		FROM (SELECT workspace_id, template_version_id, transition, status, COUNT(*) AS builds, MIN(created_at) AS since FROM builds
-			WHERE status IN ('succeeded', 'failed', 'canceled') GROUP BY workspace_id, template_version_id, transition, status) AS ended
+	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, outcome.transition,
+			outcome.status, CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
+		FROM (SELECT workspace_id, outcome_version_id, outcomes, COUNT(*) AS builds, MIN(created_at) AS since FROM builds
+			WHERE outcomes <> 0 GROUP BY workspace_id, outcome_version_id, outcomes) AS ended
+		JOIN (`+buildOutcomes+`) AS outcome ON (ended.outcomes & outcome.flag) <> 0
 		JOIN workspaces ON workspaces.id = ended.workspace_id `+namesOfWorkspaces+`
-		LEFT JOIN template_versions ON template_versions.id = ended.template_version_id
+		LEFT JOIN template_versions ON template_versions.id = ended.outcome_version_id
 		WHERE `+condition+
 		` GROUP BY organizations.name, templates.name, users.username, workspaces.name, COALESCE(template_versions.name, ''),
-			ended.transition, ended.status `+shownSince, append(args, At(since), At(since))...).Scan(&ended).Error
+			outcome.transition, outcome.status `+shownSince, append(args, At(since), At(since))...).Scan(&ended).Error
 	if err != nil {
 		return nil, fmt.Errorf("count builds: %w", err)
 	}
@@ -58,8 +60,7 @@ func templatesOf(builds []Build) (ids []uuid.UUID) {
 func withoutFreeText(chosen []BuildParameter, v TemplateVersion) []BuildParameter {
 	return slices.DeleteFunc(chosen, func(c BuildParameter) bool {
 		return c.Value != "" && !slices.ContainsFunc(v.Parameters, func(p Parameter) bool {
-			return p.Name == c.Name &&
-				(c.Value == p.DefaultValue || p.Type == "bool" || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, c.Value)))
+			return p.Name == c.Name && (p.Type == "bool" || namesValue(p, c.Value))
 		})
 	})
 }
@@ -109,38 +110,73 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 		}
 		builds[i] = b
 	}
-	return recordNewest(ctx, s, "builds", builds, func(b Build) (uuid.UUID, Instant) { return b.ID, b.At })
+	rows := make([]buildRow, len(builds))
+	for i, b := range builds {
+		rows[i] = buildRow{b, buildOutcome(b.Transition, b.Status), b.TemplateVersionID}
+	}
+	return recordNewest(ctx, s, rows, func(b buildRow) uuid.UUID { return b.ID }, map[string]string{
+		"outcomes":           `builds.outcomes | excluded.outcomes`,
+		"outcome_version_id": `CASE WHEN builds.outcomes = 0 THEN excluded.outcome_version_id ELSE builds.outcome_version_id END`,
+	})
 }
 
-// recordNewest keeps the newest event of each id in a table. Events may be repeated and come in any order: an older one
-// changes nothing, and of two of one moment the later to come counts.
-func recordNewest[E any](ctx context.Context, s *Store, table string, events []E, key func(E) (uuid.UUID, Instant)) error {
-	newest := make(map[uuid.UUID]E, len(events))
-	for _, e := range events {
-		id, at := key(e)
-		if known, again := newest[id]; again {
-			if _, knownAt := key(known); knownAt.After(at.Time) {
-				continue
+// buildRow is a build with what counters count of it.
+type buildRow struct {
+	Build
+	Outcomes         int64     // bits of buildOutcome
+	OutcomeVersionID uuid.UUID // the version of which the first outcome was told
+}
+
+// TableName implements the naming of GORM.
+func (buildRow) TableName() string { return "builds" }
+
+// recordNewest keeps events in their table: one row for each id, as the newest event says. Columns in united are written otherwise: by
+// their expressions, in which excluded is the event that comes. Events may be repeated and come in any order: of two of one moment the
+// later to come counts.
+func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) uuid.UUID, united map[string]string) error {
+	statement := gorm.Statement{DB: s.writes}
+	if err := statement.Parse(new(E)); err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	table, id := statement.Schema.Table, statement.Schema.PrioritizedPrimaryField.DBName
+	merge := clause.OnConflict{Columns: []clause.Column{{Name: id}}}
+	for _, column := range statement.Schema.DBNames {
+		if column == id {
+			continue
+		}
+		value, ok := united[column]
+		if !ok {
+			value = fmt.Sprintf("CASE WHEN excluded.at >= %[1]s.at THEN excluded.%[2]s ELSE %[1]s.%[2]s END", table, column)
+		}
+		merge.DoUpdates = append(merge.DoUpdates, clause.Assignment{
+			Column: clause.Column{Name: column}, Value: clause.Expr{SQL: value},
+		})
+	}
+	for len(events) > 0 {
+		var now, later []E // a statement writes a row once
+		seen := make(map[uuid.UUID]bool, len(events))
+		for _, e := range events {
+			if id := key(e); seen[id] {
+				later = append(later, e)
+			} else {
+				seen[id] = true
+				now = append(now, e)
 			}
 		}
-		newest[id] = e
-	}
-	// In the order of their ids, so that two writers wait for each other instead of deadlocking.
-	kept := slices.SortedFunc(maps.Values(newest), func(a, b E) int {
-		idA, _ := key(a)
-		idB, _ := key(b)
-		return slices.Compare(idA[:], idB[:])
-	})
-	unlessOlder := clause.OnConflict{
-		UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "excluded.at >= " + table + ".at"}}},
-	}
-	for batch := range slices.Chunk(kept, writeBatch) {
-		err := retryConflicts(ctx, func() error {
-			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(unlessOlder).Create(&batch).Error)
+		// In the order of their ids, so that two writers wait for each other instead of deadlocking.
+		slices.SortFunc(now, func(a, b E) int {
+			idA, idB := key(a), key(b)
+			return slices.Compare(idA[:], idB[:])
 		})
-		if err != nil {
-			return fmt.Errorf("record %s: %w", table, err)
+		for batch := range slices.Chunk(now, writeBatch) {
+			err := retryConflicts(ctx, func() error {
+				return s.dialect.classify(s.writes.WithContext(ctx).Clauses(merge).Create(&batch).Error)
+			})
+			if err != nil {
+				return fmt.Errorf("record %s: %w", table, err)
+			}
 		}
+		events = later
 	}
 	return nil
 }

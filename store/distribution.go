@@ -17,12 +17,11 @@ func newDistribution(bounds []float64) Distribution {
 	return Distribution{Below: make([]int64, len(bounds))}
 }
 
-// distribution is the columns of a statement that spread the time from one instant to a later one over bounds, and the
+// distribution is the columns of a statement that spread times in microseconds, which began at since, over bounds, and the
 // arguments that they take.
-func distribution(from, to string, bounds []float64) (columns string, args []any) {
-	micros := to + ` - ` + from
+func distribution(micros, since string, bounds []float64) (columns string, args []any) {
 	var text strings.Builder
-	text.WriteString(`COUNT(*), CAST(SUM(` + micros + `) AS double precision), MIN(` + from + `)`)
+	text.WriteString(`COUNT(*), CAST(SUM(` + micros + `) AS double precision), MIN(` + since + `)`)
 	for _, b := range bounds {
 		text.WriteString(`, SUM(CASE WHEN ` + micros + ` <= ? THEN 1 ELSE 0 END)`)
 		args = append(args, int64(b*float64(time.Second/time.Microsecond)))

@@ -189,8 +189,8 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 	for i := range all.Facts { // agents are gone, and so are workspaces from now on
 		f := &all.Facts[i]
 		*f = store.TemplateFacts{
-			TemplateID: f.TemplateID, Workspaces: f.Workspaces, FirstUse: f.FirstUse, LastUse: f.LastUse, Builds: f.Builds,
-			BuildsInWindow: f.BuildsInWindow,
+			TemplateID: f.TemplateID, Workspaces: f.Workspaces, FirstUse: f.FirstUse, LastUse: f.LastUse, Starts: f.Starts,
+			StartsInWindow: f.StartsInWindow,
 		}
 	}
 	return all

@@ -273,7 +273,7 @@ func (e *eraser) agents(workspace uuid.UUID) error {
 // builds moves the builds of a workspace to the workspace that takes its place. It empties every value of a parameter that the
 // template did not offer.
 func (e *eraser) builds(workspace, left uuid.UUID) error {
-	var builds []Build
+	var builds []buildRow
 	if err := e.tx.Where("workspace_id = ?", workspace).Find(&builds).Error; err != nil || len(builds) == 0 {
 		return err
 	}

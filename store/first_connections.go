@@ -36,7 +36,7 @@ func (s *Store) FirstConnections(
 	if err := db.Raw(`SELECT COUNT(*)`+from+`WHERE `+condition, args...).Scan(&skewed).Error; err != nil {
 		return nil, 0, fmt.Errorf("count skewed first connections: %w", err)
 	}
-	columns, args := distribution("agents.created_at", "agent_states.first_connected_at", bounds)
+	columns, args := distribution("agent_states.first_connected_at - agents.created_at", "agents.created_at", bounds)
 	condition, args = x.whereColumn(
 		"workspaces.template_id", "agents.created_at > 0 AND agent_states.first_connected_at >= agents.created_at", args...,
 	)

@@ -3,12 +3,52 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 )
 
 // JobStatuses are the statuses that jobs have. Builds are jobs, so they have the same.
 var JobStatuses = []string{"pending", "running", "succeeded", "failed", "canceling", "canceled"}
+
+// Counters count how builds and jobs ended. An event may correct an earlier one, and no counter may fall then. So the row of a build or
+// job keeps every outcome that an event ever told, one bit for each, and from the first of these events what labels the count.
+
+var (
+	endStatuses      = []string{"succeeded", "failed", "canceled"}
+	buildTransitions = []string{"start", "stop", "delete"}
+)
+
+// jobOutcome is the bit of a status with which jobs end; 0 for others.
+func jobOutcome(status string) int64 {
+	if i := slices.Index(endStatuses, status); i >= 0 {
+		return 1 << i
+	}
+	return 0
+}
+
+// buildOutcome is the bit of a transition that ended with a status; 0 if it did not end.
+func buildOutcome(transition, status string) int64 {
+	if i := slices.Index(buildTransitions, transition); i >= 0 {
+		return jobOutcome(status) << (len(endStatuses) * i)
+	}
+	return 0
+}
+
+// jobOutcomes and buildOutcomes are statements that yield the bits and what they stand for.
+var jobOutcomes, buildOutcomes = func() (string, string) {
+	var jobs, builds []string
+	for _, status := range endStatuses {
+		jobs = append(jobs, fmt.Sprintf(`SELECT %d AS flag, '%s' AS status`, jobOutcome(status), status))
+		for _, transition := range buildTransitions {
+			builds = append(builds, fmt.Sprintf(
+				`SELECT %d AS flag, '%s' AS transition, '%s' AS status`, buildOutcome(transition, status), transition, status,
+			))
+		}
+	}
+	return strings.Join(jobs, ` UNION ALL `), strings.Join(builds, ` UNION ALL `)
+}()
 
 // Job is a provisioner job as far as it has come.
 type Job struct {
@@ -25,8 +65,31 @@ type Job struct {
 
 // RecordJobs keeps jobs as their newest events say they are.
 func (s *Store) RecordJobs(ctx context.Context, jobs []Job) error {
-	return recordNewest(ctx, s, "jobs", jobs, func(j Job) (uuid.UUID, Instant) { return j.ID, j.At })
+	rows := make([]jobRow, len(jobs))
+	for i, j := range jobs {
+		rows[i] = jobRow{Job: j, Outcomes: jobOutcome(j.Status), OutcomeProvisioner: j.Provisioner}
+		if rows[i].Outcomes != 0 && !j.StartedAt.IsZero() && !j.FinishedAt.Before(j.StartedAt.Time) {
+			ran := j.FinishedAt.micros() - j.StartedAt.micros()
+			rows[i].OutcomeMicros = &ran
+		}
+	}
+	return recordNewest(ctx, s, rows, func(j jobRow) uuid.UUID { return j.ID }, map[string]string{
+		"outcomes":            `jobs.outcomes | excluded.outcomes`,
+		"outcome_provisioner": `CASE WHEN jobs.outcomes = 0 THEN excluded.outcome_provisioner ELSE jobs.outcome_provisioner END`,
+		"outcome_micros":      `COALESCE(jobs.outcome_micros, excluded.outcome_micros)`,
+	})
 }
+
+// jobRow is a job with what counters count of it.
+type jobRow struct {
+	Job
+	Outcomes           int64  // bits of jobOutcome
+	OutcomeProvisioner string // of the first outcome that was told
+	OutcomeMicros      *int64 // how long the job ran, as was told first; nil: nobody told yet
+}
+
+// TableName implements the naming of GORM.
+func (jobRow) TableName() string { return "jobs" }
 
 // JobOrganizations returns the organization of each of the jobs that are known.
 func (s *Store) JobOrganizations(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
@@ -40,13 +103,15 @@ type JobTimings struct {
 	Distribution
 }
 
-// JobTimings returns how long jobs ran that have a begin and an end, within bounds in ascending order.
+// JobTimings returns how long jobs ran that have a begin and an end, within bounds in ascending order. A job that was corrected counts
+// with every status with which an event ever told that it ended, and with the provisioner and the duration that were told first: so no
+// count falls.
 func (s *Store) JobTimings(ctx context.Context, bounds []float64) ([]JobTimings, error) {
 	var timings []JobTimings
-	columns, args := distribution("started_at", "finished_at", bounds)
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT provisioner, status, `+columns+` FROM jobs
-		WHERE status IN ('succeeded', 'failed', 'canceled') AND started_at > 0 AND finished_at >= started_at
-		GROUP BY provisioner, status ORDER BY provisioner, status`, args...).Rows()
+	columns, args := distribution("outcome_micros", "started_at", bounds)
+	rows, err := s.reads.WithContext(ctx).Raw(`SELECT outcome_provisioner, outcome.status, `+columns+` FROM jobs
+		JOIN (`+jobOutcomes+`) AS outcome ON (jobs.outcomes & outcome.flag) <> 0 WHERE outcome_micros IS NOT NULL
+		GROUP BY outcome_provisioner, outcome.status ORDER BY outcome_provisioner, outcome.status`, args...).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read job timings: %w", err)
 	}

@@ -13,10 +13,16 @@ import (
 // LiveWorkspace is a workspace that is not deleted.
 type LiveWorkspace struct {
 	WorkspaceName
-	Version    string // name of the template version of the newest build; empty without a build, as are the next two
+	Version string // name of the template version that it runs with: of its newest start that succeeded, or else of its newest build
+	Newest  LiveBuild
+	Agents  []LiveAgent
+}
+
+// LiveBuild is the newest build of a workspace, whatever became of it; all is empty without a build.
+type LiveBuild struct {
+	Version    string // name of the template version
 	Transition string
 	Status     string
-	Agents     []LiveAgent
 }
 
 // LiveAgent is an agent that is not deleted.
@@ -87,19 +93,26 @@ func (s *Store) liveNames(ctx context.Context, scope access.Scope) (live []LiveW
 }
 
 func (s *Store) addNewestBuilds(ctx context.Context, live []LiveWorkspace, at map[uuid.UUID]int) error {
-	query := s.reads.WithContext(ctx).Raw(`SELECT workspaces.id, COALESCE(template_versions.name, ''), newest.transition, newest.status
+	query := s.reads.WithContext(ctx).Raw(`SELECT workspaces.id, COALESCE(running.name, ''), COALESCE(built.name, ''), newest.transition,
+			newest.status
 		FROM workspaces JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id
 		ORDER BY number DESC, id DESC LIMIT 1)
-		LEFT JOIN template_versions ON template_versions.id = newest.template_version_id WHERE workspaces.deleted_at = 0`)
+		LEFT JOIN template_versions AS built ON built.id = newest.template_version_id
+		LEFT JOIN template_versions AS running ON running.id = CASE WHEN newest.transition = 'start' AND newest.status = 'succeeded'
+			THEN newest.template_version_id ELSE COALESCE((SELECT template_version_id FROM builds
+			WHERE workspace_id = workspaces.id AND ` + changesWorkspace + ` ORDER BY number DESC, id DESC LIMIT 1),
+			newest.template_version_id) END
+		WHERE workspaces.deleted_at = 0`)
 	return s.dialect.read(query, func(r records) error {
 		var workspace uuid.UUID
-		var version, transition, status string
+		var version string
+		var newest LiveBuild
 		return r.each(func() error {
 			if i, ok := at[workspace]; ok {
-				live[i].Version, live[i].Transition, live[i].Status = version, transition, status
+				live[i].Version, live[i].Newest = version, newest
 			}
 			return nil
-		}, r.id(&workspace), &version, &transition, &status)
+		}, r.id(&workspace), &version, &newest.Version, &newest.Transition, &newest.Status)
 	})
 }
 

@@ -24,24 +24,26 @@ type ParameterUsage struct {
 }
 
 // ParameterValue is one value and the number of workspaces with it. Values of a sensitive parameter are all shown as
-// the empty string.
+// the empty string, and values that look like credentials as HiddenValue.
 type ParameterValue struct {
 	Value  string
 	Count  int64
 	Orphan bool // offered by the newest version of none of the templates any more
+	Hidden bool // stands for values that look like credentials
 }
 
 // parameterGroup is the workspaces with one definition of a parameter.
 type parameterGroup struct {
-	definition Parameter
-	templates  map[uuid.UUID]bool
-	values     map[string]int64
+	definition     Parameter
+	templates      map[uuid.UUID]bool
+	values, hidden map[string]int64 // workspaces by value: by those that are shown, and by those that look like credentials
 }
 
-// ParameterUsage answers by the newest build of each workspace among those created in [start, end). Definitions that
-// differ in any part but the default are entries of their own; one that nobody has a value for is left out. The order
-// is that of name, type, display name, description and options. A parameter that the newest version of a template calls
-// sensitive is sensitive, whatever it was when the workspaces were built. A floor lets it tell what is published alone.
+// ParameterUsage answers by the newest start of each workspace that succeeded among those created in [start, end): no other build
+// changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody has
+// a value for is left out. The order is that of name, type, display name, description and options. A parameter that the newest version
+// of a template calls sensitive is sensitive, whatever it was when the workspaces were built; of others, values that look like
+// credentials are hidden. A floor lets it tell what is published alone.
 func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time, floor Floor) ([]ParameterUsage, error) {
 	if floor.hides() {
 		return s.publishedParameters(ctx, scope, floor)
@@ -54,18 +56,39 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 	if err != nil {
 		return nil, err
 	}
-	groups := parameterGroups{}
-	err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
-		g := groups.of(p)
-		g.templates[c.TemplateID] = true
-		if chosen {
-			g.values[value] += c.Workspaces
-		}
-	})
+	suspicion, err := s.suspicion(ctx, choices)
 	if err != nil {
 		return nil, err
 	}
-	return s.parameterUsage(ctx, groups, choices)
+	groups := parameterGroups{}
+	suspects := parameterAtoms{}
+	err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
+		g := groups.of(p)
+		g.templates[c.TemplateID] = true
+		switch {
+		case !chosen:
+		case suspicion.of(c.TemplateID, p, value):
+			suspects.add(parameterAtom{key: parameterKey(p), value: value}, c, p, true)
+		default:
+			g.values[value] += c.Workspaces
+		}
+	})
+	if err != nil || len(suspects) == 0 {
+		return groups.usage(suspicion.newest), err
+	}
+	// Owners are told apart only where something is under suspicion: that takes many more rows.
+	if choices, err = s.choicesOfOwners(ctx, x, start, end); err != nil {
+		return nil, err
+	}
+	err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
+		if suspect := suspects[parameterAtom{key: parameterKey(p), value: value}]; chosen && suspect != nil {
+			suspect.people[c.OwnerID] = struct{}{}
+		}
+	})
+	for atom, suspect := range suspects {
+		groups.of(suspect.definition).add(atom.value, suspect)
+	}
+	return groups.usage(suspicion.newest), err
 }
 
 // parameterGroups are groups by their keys.
@@ -76,26 +99,30 @@ func (groups parameterGroups) of(p Parameter) *parameterGroup {
 	key := parameterKey(p)
 	g := groups[key]
 	if g == nil {
-		g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}}
+		g = &parameterGroup{p, map[uuid.UUID]bool{}, map[string]int64{}, map[string]int64{}}
 		groups[key] = g
 	}
 	return g
 }
 
-// parameterUsage says which values the workspaces of each group chose, in the light of what the templates of the choices offer
-// now.
-func (s *Store) parameterUsage(ctx context.Context, groups parameterGroups, choices []choice) ([]ParameterUsage, error) {
-	newest, err := s.newestParameters(ctx, choices)
-	if err != nil {
-		return nil, err
+// add adds those who chose a value. One under suspicion is hidden unless many owners chose it.
+func (g *parameterGroup) add(value string, chosen *parameterChoices) {
+	if chosen.suspect && len(chosen.people) < fewestOwners {
+		g.hidden[value] += chosen.workspaces
+	} else {
+		g.values[value] += chosen.workspaces
 	}
+}
+
+// usage says which values the workspaces of each group chose, in the light of what the newest versions of templates offer.
+func (groups parameterGroups) usage(newest map[uuid.UUID][]Parameter) []ParameterUsage {
 	var usage []ParameterUsage
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
-		if g := groups[key]; len(g.values) > 0 {
+		if g := groups[key]; len(g.values)+len(g.hidden) > 0 {
 			usage = append(usage, g.usage(newest))
 		}
 	}
-	return usage, nil
+	return usage
 }
 
 // eachParameter calls f for every parameter that the builds of the choices asked for, with the value that was chosen, if one was.
@@ -168,11 +195,7 @@ func (g *parameterGroup) usage(newest map[uuid.UUID][]Parameter) ParameterUsage 
 		}
 	}
 	if u.Definition.Sensitive {
-		var count int64
-		for _, n := range g.values {
-			count += n
-		}
-		u.Values = []ParameterValue{{Count: count}}
+		u.Values = []ParameterValue{{Count: total(g.values) + total(g.hidden)}}
 		return u
 	}
 	if len(now) > 0 && !slices.ContainsFunc(now, func(p Parameter) bool { return p.DefaultValue != now[0].DefaultValue }) {
@@ -184,7 +207,16 @@ func (g *parameterGroup) usage(newest map[uuid.UUID][]Parameter) ParameterUsage 
 		for _, m := range members {
 			chosen[m] = true
 		}
-		u.Values = append(u.Values, ParameterValue{value, g.values[value], !offered(now, members)})
+		u.Values = append(u.Values, ParameterValue{Value: value, Count: g.values[value], Orphan: !offered(now, members)})
+	}
+	if len(g.hidden) > 0 {
+		for value := range g.hidden {
+			for _, m := range membersOf(g.definition, value) {
+				chosen[m] = true
+			}
+		}
+		u.Values = append(u.Values, ParameterValue{Value: HiddenValue, Count: total(g.hidden), Hidden: true})
+		slices.SortStableFunc(u.Values, func(a, b ParameterValue) int { return strings.Compare(a.Value, b.Value) })
 	}
 	for _, o := range g.definition.Options {
 		if !chosen[o.Value] {
@@ -192,6 +224,14 @@ func (g *parameterGroup) usage(newest map[uuid.UUID][]Parameter) ParameterUsage 
 		}
 	}
 	return u
+}
+
+// total is the number of workspaces with any of some values.
+func total(values map[string]int64) (workspaces int64) {
+	for _, n := range values {
+		workspaces += n
+	}
+	return workspaces
 }
 
 // membersOf are the options that a value is made of: one, or for a list as many as it has.
@@ -212,7 +252,7 @@ func offered(definitions []Parameter, members []string) bool {
 	})
 }
 
-// choice is a number of workspaces whose latest builds chose the same.
+// choice is a number of workspaces whose newest starts chose the same.
 type choice struct {
 	TemplateID        uuid.UUID
 	TemplateVersionID uuid.UUID
@@ -221,20 +261,25 @@ type choice struct {
 	Workspaces        int64
 }
 
-// latestBuilds is the condition that a build has the highest number of its workspace, and of equal ones the highest id, among those
-// that another condition chooses. It takes the arguments of that one twice.
-func latestBuilds(condition string) string {
+// changesWorkspace is the condition that a build changed what its workspace runs with: parameters and template version.
+const changesWorkspace = `transition = 'start' AND status = 'succeeded'`
+
+// latestStarts is the condition that a build is the newest start of its workspace that succeeded, among those of the templates that were
+// created in [start, end), and its arguments. The newest has the highest number, and of equal ones the highest id.
+func latestStarts(x templateIndex, start, end time.Time) (condition string, args []any) {
+	condition, args = x.where(changesWorkspace+" AND created_at >= ? AND created_at < ?", At(start), At(end))
 	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
-		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`
+		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`,
+		slices.Concat(args, args)
 }
 
-// latestChoices are what the builds with the highest number of each workspace, among those created in [start, end), chose.
+// latestChoices are what the newest starts of workspaces chose.
 func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
-	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
+	condition, args := latestStarts(x, start, end)
 	var choices []choice
 	err := s.reads.WithContext(ctx).Raw(
-		`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+latestBuilds(condition)+`
-		GROUP BY template_id, template_version_id, parameters`, slices.Concat(args, args)...,
+		`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+condition+`
+		GROUP BY template_id, template_version_id, parameters`, args...,
 	).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
@@ -244,12 +289,12 @@ func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end t
 
 // choicesOfOwners is latestChoices, with a choice for each owner.
 func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
-	condition, args := x.where("created_at >= ? AND created_at < ?", At(start), At(end))
+	condition, args := latestStarts(x, start, end)
 	var choices []choice
 	err := s.reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
-		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+latestBuilds(condition)+`) AS chosen
+		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+condition+`) AS chosen
 		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`,
-		slices.Concat(args, args)...).Scan(&choices).Error
+		args...).Scan(&choices).Error
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
 	}

@@ -164,32 +164,31 @@ func (s *set[T]) add(member T) {
 
 func (s set[T]) list() []T { return slices.Sorted(maps.Keys(s)) }
 
-// publishedParameters is ParameterUsage of published atoms alone. On each day the newest build of each workspace counts. The answer
-// has no options that nobody chose.
+// publishedParameters is ParameterUsage of published atoms alone. On each day the newest start of each workspace that succeeded
+// counts. Whether the value of an atom is hidden depends on the people of the atom alone, so that the answer stays a sum of published
+// atoms. It has no options that nobody chose.
 func (s *Store) publishedParameters(ctx context.Context, scope access.Scope, published Floor) ([]ParameterUsage, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
-	groups := parameterGroups{}
-	var all []choice
-	for _, day := range published.Days {
-		choices, err := s.choicesOfOwners(ctx, x, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0))
-		if err != nil {
+	choices := make([][]choice, len(published.Days))
+	for i, day := range published.Days {
+		if choices[i], err = s.choicesOfOwners(ctx, x, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0)); err != nil {
 			return nil, err
 		}
-		all = append(all, choices...)
-		atoms := map[parameterAtom]*parameterChoices{}
-		err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
-			if !chosen {
-				return
+	}
+	suspicion, err := s.suspicion(ctx, slices.Concat(choices...))
+	if err != nil {
+		return nil, err
+	}
+	groups := parameterGroups{}
+	for _, ofDay := range choices {
+		atoms := parameterAtoms{}
+		err = s.eachParameter(ctx, ofDay, func(c choice, p Parameter, value string, chosen bool) {
+			if chosen {
+				atoms.add(parameterAtom{c.TemplateID, parameterKey(p), value}, c, p, suspicion.of(c.TemplateID, p, value))
 			}
-			atom := parameterAtom{c.TemplateID, parameterKey(p), value}
-			if atoms[atom] == nil {
-				atoms[atom] = &parameterChoices{definition: p, people: map[uuid.UUID]struct{}{}}
-			}
-			atoms[atom].workspaces += c.Workspaces
-			atoms[atom].people[c.OwnerID] = struct{}{}
 		})
 		if err != nil {
 			return nil, err
@@ -198,15 +197,15 @@ func (s *Store) publishedParameters(ctx context.Context, scope access.Scope, pub
 			if len(chosen.people) >= published.People {
 				g := groups.of(chosen.definition)
 				g.templates[atom.template] = true
-				g.values[atom.value] += chosen.workspaces
+				g.add(atom.value, chosen)
 			}
 		}
 	}
-	usage, err := s.parameterUsage(ctx, groups, all)
+	usage := groups.usage(suspicion.newest)
 	for i := range usage {
 		usage[i].Unused = nil
 	}
-	return usage, err
+	return usage, nil
 }
 
 // parameterAtom is a value of a parameter in a template.
@@ -215,9 +214,27 @@ type parameterAtom struct {
 	key, value string // of the definition; chosen
 }
 
-// parameterChoices is the people that chose the value of an atom on one day, and the number of their workspaces.
+// parameterAtoms are those who chose the values of atoms.
+type parameterAtoms map[parameterAtom]*parameterChoices
+
+// add adds a choice of the value of an atom.
+func (atoms parameterAtoms) add(atom parameterAtom, c choice, p Parameter, suspect bool) {
+	chosen := atoms[atom]
+	if chosen == nil {
+		chosen = &parameterChoices{definition: p, people: map[uuid.UUID]struct{}{}, suspect: true}
+		atoms[atom] = chosen
+	}
+	chosen.suspect = chosen.suspect && suspect
+	chosen.workspaces += c.Workspaces
+	if c.OwnerID != uuid.Nil {
+		chosen.people[c.OwnerID] = struct{}{}
+	}
+}
+
+// parameterChoices is the people that chose the value of an atom, as far as owners are told apart, and the number of their workspaces.
 type parameterChoices struct {
 	definition Parameter
 	workspaces int64
 	people     map[uuid.UUID]struct{}
+	suspect    bool // the value looks like a credential, and no definition names it
 }

@@ -29,7 +29,7 @@ func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end 
 		FROM (SELECT builds.template_id, builds.transition, CASE WHEN builds.finished_at > 0 THEN builds.finished_at ELSE builds.created_at
 		END AS began,
 				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
-					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number), NULLIF(workspaces.deleted_at, 0), ?) AS ended
+					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number, builds.id), NULLIF(workspaces.deleted_at, 0), ?) AS ended
 			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id WHERE `+condition+`) AS runs
 		WHERE transition = 'start' AND ended > began AND ended > ? AND began < ? GROUP BY template_id`,
 		append(append([]any{to, to, from, from, to}, args...), from, to)...).Scan(&found).Error

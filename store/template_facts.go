@@ -20,10 +20,10 @@ type TemplateFacts struct {
 
 	FirstUse, LastUse time.Time // bounds of the days with reports of use, ever; zero: there is none
 
-	Builds           int64 // ever
-	BuildsInWindow   int64
-	FirstBuild       Instant // when it was created
-	LastBuild        Instant
+	Starts           int64 // of workspaces, that succeeded, ever: no other build changes what a workspace runs with
+	StartsInWindow   int64
+	FirstStart       Instant // when it was created
+	LastStart        Instant
 	Agents           int64   // that exist now, as the rest
 	AgentsOnline     int64   // reported not long ago
 	AgentsLegacy     int64   // send sessions in the older form
@@ -35,9 +35,9 @@ type TemplateFacts struct {
 	NewestReport     Instant
 }
 
-// BuildFacts returns of the facts about the templates of a scope, by id, those about builds. The window is [start, end).
-func (s *Store) BuildFacts(ctx context.Context, scope access.Scope, start, end time.Time) ([]TemplateFacts, error) {
-	return s.facts(ctx, scope, func(f factReader) error { return f.builds(start, end) })
+// StartFacts returns of the facts about the templates of a scope, by id, those about starts of workspaces. The window is [start, end).
+func (s *Store) StartFacts(ctx context.Context, scope access.Scope, start, end time.Time) ([]TemplateFacts, error) {
+	return s.facts(ctx, scope, func(f factReader) error { return f.starts(start, end) })
 }
 
 // Facts returns what is known of the templates of a scope, by id. The window is [start, end); agents are online if they
@@ -47,7 +47,7 @@ func (s *Store) Facts(ctx context.Context, scope access.Scope, start, end, onlin
 		for _, read := range []func() error{
 			func() error { return f.workspaces(start, end) },
 			func() error { return f.agents(start, online) },
-			func() error { return f.builds(start, end) },
+			func() error { return f.starts(start, end) },
 			f.usage,
 		} {
 			if err := read(); err != nil {
@@ -134,18 +134,18 @@ func (f factReader) agents(start, online time.Time) error {
 	return nil
 }
 
-func (f factReader) builds(start, end time.Time) error {
-	condition, args := f.x.where("1 = 1")
+func (f factReader) starts(start, end time.Time) error {
+	condition, args := f.x.where(changesWorkspace)
 	var found []TemplateFacts
-	err := f.db.Raw(`SELECT template_id, COUNT(*) AS builds, SUM(CASE WHEN created_at >= ? AND created_at < ? THEN 1 ELSE 0 END) AS
-			builds_in_window, MIN(created_at) AS first_build, MAX(created_at) AS last_build
+	err := f.db.Raw(`SELECT template_id, COUNT(*) AS starts, SUM(CASE WHEN created_at >= ? AND created_at < ? THEN 1 ELSE 0 END) AS
+			starts_in_window, MIN(created_at) AS first_start, MAX(created_at) AS last_start
 		FROM builds WHERE `+condition+` GROUP BY template_id`, append([]any{At(start), At(end)}, args...)...).Scan(&found).Error
 	if err != nil {
 		return err
 	}
 	for _, b := range found {
 		to := f.of(b.TemplateID)
-		to.Builds, to.BuildsInWindow, to.FirstBuild, to.LastBuild = b.Builds, b.BuildsInWindow, b.FirstBuild, b.LastBuild
+		to.Starts, to.StartsInWindow, to.FirstStart, to.LastStart = b.Starts, b.StartsInWindow, b.FirstStart, b.LastStart
 	}
 	return nil
 }

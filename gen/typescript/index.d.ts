@@ -170,6 +170,12 @@ export class InsightsClient {
    */
   getPrivacyMode(request?: Input<GetPrivacyModeRequest>, options?: CallOptions): Promise<GetPrivacyModeResponse>;
   /**
+   * SetParameterRelease releases a parameter of a template whose values look like credentials and are none, or takes that back, in force
+   * with the next question: values of a released parameter are shown as they are. Values of sensitive parameters stay hidden. An unknown
+   * template, or a parameter that no version of it has, is NOT_FOUND.
+   */
+  setParameterRelease(request?: Input<SetParameterReleaseRequest>, options?: CallOptions): Promise<SetParameterReleaseResponse>;
+  /**
    * ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
    * unknown pseudonym, or one made with another key, is NOT_FOUND.
    */
@@ -997,7 +1003,7 @@ export interface Agent {
    */
   name: string;
   /**
-   * When it was made. Absent: not known.
+   * When it was made. Absent: not known. Once known it stays what it was.
    */
   created_at: string | null;
 }
@@ -1406,7 +1412,8 @@ export interface Build {
    */
   template_version_id: string;
   /**
-   * The build's number within its workspace, from 1. The highest of a period tells the parameters of the workspace.
+   * The build's number within its workspace, from 1. Of the starts of a period that succeeded the highest tells
+   * the parameters of the workspace.
    */
   number: number;
   /**
@@ -1774,11 +1781,11 @@ export interface OptimizationReport {
    */
   unused_apps: UnusedApp[];
   /**
-   * Options of parameters that no workspace built in the window chose, in the order of GetTemplateInsights.
+   * Options of parameters that no workspace started in the window chose, in the order of GetTemplateInsights.
    */
   unused_options: UnusedOption[];
   /**
-   * Parameters of which most workspaces built in the window, and at least 5, chose one and the same value that is offered and
+   * Parameters of which most workspaces started in the window, and at least 5, chose one and the same value that is offered and
    * not the default, in the order of GetTemplateInsights.
    */
   default_changes: DefaultChange[];
@@ -2337,7 +2344,7 @@ export interface TemplateInsightsReport {
    */
   apps_usage: AppUsage[];
   /**
-   * Parameters that workspaces built in the window chose values for, by name, type, display name, description and options.
+   * Parameters that workspaces started in the window chose values for, by name, type, display name, description and options.
    */
   parameters_usage: ParameterUsage[];
   /**
@@ -2430,8 +2437,9 @@ export interface EditorUsage {
 }
 
 /**
- * ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest build among those that
- * were created in the window counts. Definitions that differ in anything but the default are entries of their own.
+ * ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest start that succeeded counts,
+ * among those that were created in the window: stops, deletes, and builds that failed, were canceled or still run change nothing.
+ * Definitions that differ in anything but the default are entries of their own.
  */
 export interface ParameterUsage {
   /**
@@ -2481,7 +2489,8 @@ export interface ParameterUsage {
  */
 export interface ParameterValue {
   /**
-   * The value as text; a list is one JSON array. Empty for every value of a sensitive parameter.
+   * The value as text; a list is one JSON array. Empty for every value of a sensitive parameter, `(hidden)` for those that look like
+   * credentials.
    */
   value: string;
   /**
@@ -2492,6 +2501,12 @@ export interface ParameterValue {
    * True: the newest version of none of the templates offers it any more. Absent: it is offered, or any value goes.
    */
   orphan?: boolean;
+  /**
+   * True: it stands for all values that look like credentials: tokens of known forms, private keys, and URLs with a user and a password.
+   * Values that the template offers, that at least five owners chose, or of a parameter that was released (SetParameterRelease) are not
+   * among them. Absent: it stands for itself, whatever its text.
+   */
+  hidden?: boolean;
 }
 
 /**
@@ -3217,8 +3232,8 @@ export interface Finding {
    * - `undeclared_apps`: only ports, or apps that no agent declares, were used.
    * - `no_latency_samples`: agents of active users measured no latency.
    * - `relayed_only`: connections of agents went through a relay, never directly.
-   * - `no_builds`: no build of a workspace was ever reported.
-   * - `no_parameters`: the workspaces that were built have no parameters.
+   * - `no_builds`: no build that started a workspace was ever reported.
+   * - `no_parameters`: the workspaces that were started have no parameters.
    */
   reason: string;
   /**
@@ -3321,6 +3336,46 @@ export interface GetPrivacyModeResponse {
    * Users of the whole deployment who are named in the database and must not be.
    */
   users_to_hide: number;
+}
+
+/**
+ * SetParameterReleaseRequest names a parameter and whether it is released.
+ */
+export interface SetParameterReleaseRequest {
+  /**
+   * The template, a UUID. Required.
+   */
+  template_id: string;
+  /**
+   * The name of the parameter, 1 to 128 bytes. Required.
+   */
+  parameter_name: string;
+  /**
+   * True: values that look like credentials are shown. False: they are counted together as `(hidden)`.
+   */
+  released: boolean;
+}
+
+/**
+ * SetParameterReleaseResponse confirms it.
+ */
+export interface SetParameterReleaseResponse {
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * The name of the parameter.
+   */
+  parameter_name: string;
+  /**
+   * Whether it is released now.
+   */
+  released: boolean;
+  /**
+   * Whether it was released before.
+   */
+  previously_released: boolean;
 }
 
 /**

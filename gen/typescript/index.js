@@ -149,6 +149,9 @@ export class InsightsClient {
   getPrivacyMode(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/privacy/mode", request, options);
   }
+  setParameterRelease(request = {}, options = {}) {
+    return this.#call("POST", "/api/v2/privacy/parameter-release", request, options);
+  }
   resolvePseudonym(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/privacy/pseudonyms/{user_id}", request, options);
   }

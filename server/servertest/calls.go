@@ -161,6 +161,11 @@ var Calls = map[string]Call{
 	"GetPrivacyMode": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.GetPrivacyModeRequest{OrganizationId: organizationOf(about)}
 	},
+	"SetParameterRelease": func(t testing.TB, w *World, about []Thing) proto.Message {
+		return &insightsv1.SetParameterReleaseRequest{
+			TemplateId: strings.Join(templatesOf(about), ""), ParameterName: versionParameter, Released: true,
+		}
+	},
 	"ResolvePseudonym": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.ResolvePseudonymRequest{UserId: uuid.NewString()}
 	},

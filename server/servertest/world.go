@@ -113,8 +113,14 @@ var ContractTemplates = map[string]string{
 	"00000000-0000-0000-0000-000000000099": "unknown",
 }
 
+// versionParameter is a parameter of every template version.
+const versionParameter = "size"
+
 func (w *World) version(x Thing) *insightsv1.TemplateVersion {
-	return &insightsv1.TemplateVersion{Id: x.Version.String(), TemplateId: x.Template.String(), Name: "v1"}
+	return &insightsv1.TemplateVersion{
+		Id: x.Version.String(), TemplateId: x.Template.String(), Name: "v1",
+		Parameters: []*insightsv1.Parameter{{Name: versionParameter, Type: "string"}},
+	}
 }
 
 // About are the things that a scope of the table names.

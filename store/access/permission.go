@@ -15,7 +15,7 @@ const (
 	ReadUsers Permission = "read_users"
 	// ManageAccess is to create tokens of any principal, to grant roles and to fill groups that hold a role.
 	ManageAccess Permission = "manage_access"
-	// ManagePrivacy is to set the privacy mode and to erase people.
+	// ManagePrivacy is to set the privacy mode, to release parameters and to erase people.
 	ManagePrivacy Permission = "manage_privacy"
 	// ResolvePseudonyms is to learn who a pseudonym stands for. No role but its own brings it.
 	ResolvePseudonyms Permission = "resolve_pseudonyms"

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -61,12 +63,12 @@ func newestEvents(t *testing.T, f *Fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(workspaces, func(w store.LiveWorkspace) bool { return w.Status != "" })
+		i := slices.IndexFunc(workspaces, func(w store.LiveWorkspace) bool { return w.Newest.Status != "" })
 		timings, err := f.JobTimings(t.Context(), []float64{1, 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if agent.LifecycleState != "ready" || agent.AppHealth["ide"] != "ready" || i < 0 || workspaces[i].Status != "failed" {
+		if agent.LifecycleState != "ready" || agent.AppHealth["ide"] != "ready" || i < 0 || workspaces[i].Newest.Status != "failed" {
 			t.Errorf("round %d: agent %+v, workspaces %+v", round, agent, workspaces)
 		}
 		want := []store.JobTimings{{
@@ -185,7 +187,8 @@ func liveOnes(t *testing.T, f *Fixture) {
 	})
 	want := []store.LiveWorkspace{
 		{
-			WorkspaceName: name("user0", "w"), Version: "v2", Transition: "start", Status: "running",
+			WorkspaceName: name("user0", "w"), Version: "v2",
+			Newest: store.LiveBuild{Version: "v2", Transition: "start", Status: "running"},
 			Agents: []store.LiveAgent{{ID: f.Agents[0][0], Agent: "main", LastSeenAt: after(2)}},
 		},
 		{WorkspaceName: name("user2", "bare")},
@@ -207,6 +210,109 @@ func liveOnes(t *testing.T, f *Fixture) {
 	}
 	if all, err := f.LiveWorkspaces(t.Context(), f.Everything); err != nil || len(all) != 6 {
 		t.Errorf("workspaces of everything: %d, %v", len(all), err)
+	}
+	// What did not succeed, or is no start, does not change the version that runs.
+	stop := build(8, 5, newest, "succeeded")
+	stop.Transition = "stop"
+	if err := f.RecordBuilds(t.Context(), []store.Build{build(7, 4, old, "succeeded"), stop}); err != nil {
+		t.Fatal(err)
+	}
+	if workspaces, err = f.LiveWorkspaces(t.Context(), only); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(workspaces, func(w store.LiveWorkspace) bool { return w.Newest.Status != "" })
+	want[0].Version = "v1"
+	if diff := gocmp.Diff(want[0], workspaces[i]); diff != "" {
+		t.Errorf("after an older start that succeeded (-want +got):\n%s", diff)
+	}
+}
+
+// corrections: builds and jobs that events correct, in any order and over several servers, never lower a count, and every outcome that
+// was told counts once.
+func corrections(t *testing.T, f *Fixture) {
+	versions := []uuid.UUID{uuid.New(), uuid.New()}
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
+		{ID: versions[0], TemplateID: f.Templates[0], Name: "v1"}, {ID: versions[1], TemplateID: f.Templates[0], Name: "v2"},
+	}})
+	second := Open(t, f.Database, Now)
+	bounds := []float64{1, 2, 5}
+	told := []struct {
+		transition, status, provisioner string
+		version, seconds                int
+	}{
+		{"start", "running", "terraform", 0, 0},
+		{"start", "failed", "terraform", 0, 2},
+		{"start", "succeeded", "echo", 1, 4},
+		{"stop", "succeeded", "echo", 0, 1},
+		{"start", "running", "terraform", 1, 0},
+		{"start", "canceled", "echo", 1, 0},
+	}
+	counts := func() map[string]float64 {
+		t.Helper()
+		all := map[string]float64{}
+		ended, err := second.EndedBuilds(t.Context(), f.Everything, Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range ended {
+			all[strings.Join([]string{e.Owner, e.Version, e.Transition, e.Status}, " ")] = float64(e.Builds)
+		}
+		timings, err := second.JobTimings(t.Context(), bounds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range timings {
+			name := j.Provisioner + " " + j.Status
+			all[name+" count"], all[name+" sum"] = float64(j.Count), j.Sum
+			for i, below := range j.Below {
+				all[fmt.Sprint(name, " ", bounds[i])] = float64(below)
+			}
+		}
+		return all
+	}
+	outcomes := map[string]float64{}
+	for round := range 10 {
+		build, job, seen := uuid.New(), uuid.New(), counts()
+		for _, i := range append(rand.Perm(len(told)), rand.Perm(len(told))...) {
+			e, s := told[i], []*store.Store{f.Store, second}[rand.IntN(2)]
+			j := store.Job{
+				ID: job, At: after(i), OrganizationID: f.Organization, Provisioner: e.provisioner, Status: e.status, StartedAt: after(0),
+			}
+			if e.seconds > 0 {
+				j.FinishedAt = after(e.seconds)
+			}
+			b := store.Build{
+				ID: build, At: after(i), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0],
+				TemplateVersionID: versions[e.version], Number: 1, Transition: e.transition, Status: e.status,
+			}
+			err := errors.Join(s.RecordJobs(t.Context(), []store.Job{j, j}), s.RecordBuilds(t.Context(), []store.Build{b, b}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := counts()
+			for name, n := range seen {
+				if now[name] < n {
+					t.Fatalf("round %d: %s fell from %v to %v", round, name, n, now[name])
+				}
+			}
+			seen = now
+		}
+	}
+	for name, n := range counts() { // whichever event came first says the version and the provisioner
+		fields := strings.Fields(name)
+		switch {
+		case fields[0] == "user0":
+			outcomes[strings.Join(fields[2:], " ")] += n
+		case fields[2] == "count":
+			outcomes[fields[1]] += n
+		}
+	}
+	want := map[string]float64{
+		"start succeeded": 10, "start failed": 10, "start canceled": 10, "stop succeeded": 10,
+		"succeeded": 10, "failed": 10, "canceled": 10,
+	}
+	if diff := gocmp.Diff(want, outcomes); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 }
 
@@ -268,6 +374,14 @@ func firstConnections(t *testing.T, f *Fixture) {
 	touch(f.Store, agent, time.Second)
 	if got, _ := ask(after(1).Time); len(got) != 1 || got[0].Count != 3 {
 		t.Errorf("of the next workspace of the name: %+v, want the three of both", got)
+	}
+	// A catalog that tells another time of creation lowers nothing.
+	was, _ := ask(after(1).Time)
+	for _, other := range []store.Instant{store.At(made.Add(-time.Hour)), {}} {
+		f.apply(t, store.Catalog{Agents: []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: other}}})
+	}
+	if got, _ := ask(after(1).Time); gocmp.Diff(was, got) != "" {
+		t.Errorf("after another time of creation: %+v, want %+v", got, was)
 	}
 }
 

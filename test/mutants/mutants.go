@@ -593,7 +593,57 @@ var mutants = []mutant{
 	{
 		"values of sensitive parameters are kept", "store/builds.go",
 		"if d.Name == p.Name && d.Sensitive {", "if d.Name == p.Name && d.Sensitive && d.Type == \"\" {",
-		"store", "TestSQLite/parameters_of_latest_builds",
+		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"a start that failed changes what a workspace runs with", "store/parameter_usage.go",
+		"`transition = 'start' AND status = 'succeeded'`", "`transition = 'start'`",
+		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"a stop changes what a workspace runs with", "store/parameter_usage.go",
+		"`transition = 'start' AND status = 'succeeded'`", "`status = 'succeeded'`",
+		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"a build that was corrected no longer counts as it did", "store/builds.go",
+		"`builds.outcomes | excluded.outcomes`", "`excluded.outcomes`",
+		"store", "TestSQLite/corrections_lower_no_count",
+	},
+	{
+		"the duration of a job changes after it was counted", "store/jobs.go",
+		"`COALESCE(jobs.outcome_micros, excluded.outcome_micros)`", "`COALESCE(excluded.outcome_micros, jobs.outcome_micros)`",
+		"store", "TestSQLite/corrections_lower_no_count",
+	},
+	{
+		"an agent is made at another time after its connection was counted", "store/applier.go",
+		"x.CreatedAt = known //", "_ = known //",
+		"store", "TestSQLite/first_connections",
+	},
+	{
+		"values that look like credentials are shown", "store/parameter_usage.go",
+		"len(chosen.people) < fewestOwners", "len(chosen.people) < 1",
+		"store", "TestSQLite/values_that_look_like_credentials",
+	},
+	{
+		"the release of one parameter is one of all", "store/hidden_values.go",
+		"s.released[parameterRelease{template, p.Name}]", "len(s.released) > 0",
+		"server", "TestParameterRelease",
+	},
+	{
+		"a reference to a password is a password", "store/credential/credential.go",
+		"|| !reference.MatchString(found[1]) {", "|| found[1] != \"\" {",
+		"store/credential", "TestReferences",
+	},
+	{
+		"every value of a parameter has a series", "server/internal/gauges/insights_metrics.go",
+		"shown > mostValues {", "shown > 100*mostValues {",
+		"server/internal/gauges", "TestInsightsManyValues",
+	},
+	{
+		"the report advises a default that is hidden", "server/internal/insights/optimization.go",
+		"v.Orphan || v.Hidden}", "v.Orphan}",
+		"server", "TestOptimizationReport",
 	},
 	{
 		"the hours of a week are those of Greenwich", "server/internal/insights/reports/peaks.go",

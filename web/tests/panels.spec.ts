@@ -12,10 +12,13 @@ async function fill(server: Server): Promise<void> {
   const now = Date.now() - 60_000, time = (ago: number) => new Date(now - ago).toISOString();
   const organization = randomUUID(), template = randomUUID(), versions = [randomUUID(), randomUUID()];
   const all = people.map((username) => ({ username, user: randomUUID(), workspace: randomUUID(), agent: randomUUID() }));
+  const branches = Array.from({ length: 53 }, () => randomUUID());
   const option = (value: string) => ({ name: value.toUpperCase(), value });
   const parameters = (values: string[]) => [
     { name: "region", display_name: "Region", type: "string", default_value: "eu", options: values.map(option) },
     { name: "key", type: "string", sensitive: true },
+    { name: "remote", type: "string" },
+    { name: "branch", type: "string" },
   ];
   const applied = await client.applyCatalog({
     organizations: [{ id: organization, name: "acme" }],
@@ -25,7 +28,10 @@ async function fill(server: Server): Promise<void> {
       { id: versions[1] ?? "", template_id: template, name: "v2", created_at: time(86400_000), parameters: parameters(["eu", "us", "asia"]) },
     ],
     users: all.map(({ user, username }) => ({ id: user, username, organization_ids: [organization] })),
-    workspaces: all.map(({ workspace, user, username }) => ({ id: workspace, owner_id: user, template_id: template, name: username })),
+    workspaces: [
+      ...all.map(({ workspace, user, username }) => ({ id: workspace, owner_id: user, template_id: template, name: username })),
+      ...branches.map((id, i) => ({ id, owner_id: all[0]?.user ?? "", template_id: template, name: "branch" + i })),
+    ],
     agents: all.map(({ agent, workspace }) => ({ id: agent, workspace_id: workspace, name: "main" })),
   });
   expect(applied.rejected).toEqual([]);
@@ -35,14 +41,18 @@ async function fill(server: Server): Promise<void> {
   });
   expect(stats.rejected).toEqual([]);
   const regions = ["eu", "eu", "us", "moon"];
+  const started = (workspace: string, parameters: { name: string; value: string }[]) => ({
+    at: time(0),
+    build: {
+      id: randomUUID(), workspace_id: workspace, template_version_id: versions[0] ?? "", number: 1, transition: "start", status: "succeeded", created_at: time(30_000), started_at: time(20_000), finished_at: time(10_000),
+      parameters,
+    },
+  });
   const events = await client.reportEvents({
-    events: all.map(({ workspace }, i) => ({
-      at: time(0),
-      build: {
-        id: randomUUID(), workspace_id: workspace, template_version_id: versions[0] ?? "", number: 1, transition: "start", status: "succeeded", created_at: time(30_000), started_at: time(20_000), finished_at: time(10_000),
-        parameters: [{ name: "region", value: regions[i] ?? "" }, { name: "key", value: "hunter2" }],
-      },
-    })),
+    events: [
+      ...all.map(({ workspace }, i) => started(workspace, [{ name: "region", value: regions[i] ?? "" }, { name: "key", value: "hunter2" }, { name: "remote", value: `https://${i}:hunter2@acme.io` }])),
+      ...branches.map((workspace, i) => started(workspace, [{ name: "branch", value: "branch" + i }])),
+    ],
   });
   expect(events.rejected).toEqual([]);
 }
@@ -56,7 +66,14 @@ test("what is unusual is said in words", async ({ page, server }) => {
   await expect(region.locator(".bar").filter({ hasText: "moon" })).toContainText("no longer offered");
   await expect(region).toContainText("Nobody chose ASIA.");
   await expect(page.locator(".panel-parameters")).toContainText("(not shown)");
+  await expect(page.locator(".panel-parameters article").filter({ hasText: "remote" }).locator(".bar")).toHaveText([/\(hidden\).*looks like a credential.*4.*100 %/]);
+  const branch = page.locator(".panel-parameters article").filter({ hasText: "branch" });
+  await expect(branch.locator(".bar").last()).toContainText("45 other values");
+  await page.locator(".panel-parameters").getByRole("button", { name: "Table" }).click();
+  await expect(page.locator(".panel-parameters tbody tr").filter({ hasText: "branch" })).toHaveCount(51);
+  await expect(page.locator(".panel-parameters tbody tr").filter({ hasText: "(other)" })).toContainText("3");
   await expect(page.locator("main")).not.toContainText("hunter2");
+  await page.locator(".panel-parameters").getByRole("button", { name: "Table" }).click();
 
   const code = page.locator(".panel-apps .bars > li").first();
   await expect(code).toContainText("Visual Studio Code");

@@ -287,6 +287,21 @@ func TestImportCatalog(t *testing.T) {
 		user_acl = jsonb_build_object($3::text, '["read", "use"]'::jsonb, $4::text, '["read", "view_insights"]'::jsonb) WHERE id = $1`,
 		w.templates[0], group.String(), w.users[0].String(), w.users[1].String())
 	w.exec(t, `UPDATE workspaces SET deleted = true WHERE id = $1`, w.workspaces[1][0])
+	// Later builds that change nothing of what the workspace runs with.
+	for i, b := range []struct{ transition, set string }{
+		{"stop", "completed_at = now()"},
+		{"start", "completed_at = now(), error = 'out of quota'"},
+		{"start", "completed_at = now(), canceled_at = now()"},
+		{"start", "completed_at = NULL"},
+	} {
+		job, build := uuid.New(), uuid.New()
+		w.exec(t, `INSERT INTO provisioner_jobs (id, started_at) VALUES ($1, now())`, job)
+		w.exec(t, `UPDATE provisioner_jobs SET `+b.set+` WHERE id = $1`, job)
+		w.exec(t, `INSERT INTO workspace_builds SELECT $1::uuid, now(), workspace_id, template_version_id, $2::int,
+			$3::workspace_transition, $4::uuid, '' FROM workspace_builds WHERE workspace_id = $5 LIMIT 1`,
+			build, 100+i, b.transition, job, w.workspaces[0][0])
+		w.exec(t, `INSERT INTO workspace_build_parameters VALUES ($1, 'region', 'never')`, build)
+	}
 
 	one := openStore(t, storetest.SQLite(t))
 	runImport(t, w.url, one, Options{Organization: "acme"})
@@ -306,8 +321,14 @@ func TestImportCatalog(t *testing.T) {
 		role(access.KindUser, w.users[1], access.RoleViewInsights, uuid.Nil, w.templates[0]):        1,
 	}
 	runImport(t, w.url, to, Options{})
-	if diff := cmp.Diff(want, ask(t, to, w.begin).Roles); diff != "" {
+	got := ask(t, to, w.begin)
+	if diff := cmp.Diff(want, got.Roles); diff != "" {
 		t.Error(diff)
+	}
+	for _, p := range got.Builds {
+		if len(p.Values) != 1 || p.Values[0].Value != "eu" {
+			t.Errorf("workspaces run with %v", p.Values)
+		}
 	}
 	names, err := to.AgentNames(t.Context(), nil)
 	if err != nil {

@@ -1135,7 +1135,8 @@ type Build struct {
 	WorkspaceId string `protobuf:"bytes,2,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
 	// The template version it was built from, a UUID of the catalog.
 	TemplateVersionId string `protobuf:"bytes,3,opt,name=template_version_id,json=templateVersionId,proto3" json:"template_version_id,omitempty"`
-	// The build's number within its workspace, from 1. The highest of a period tells the parameters of the workspace.
+	// The build's number within its workspace, from 1. Of the starts of a period that succeeded the highest tells
+	// the parameters of the workspace.
 	Number int64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
 	// `start`, `stop` or `delete`.
 	Transition string `protobuf:"bytes,5,opt,name=transition,proto3" json:"transition,omitempty"`

@@ -519,7 +519,7 @@ type TemplateInsightsReport struct {
 	// The five builtin entries in fixed order (vscode, jetbrains, reconnecting-pty, ssh, sftp), unused ones included, then the
 	// apps that were used by slug, display name and icon. With a floor: those that are published.
 	AppsUsage []*AppUsage `protobuf:"bytes,5,rep,name=apps_usage,json=appsUsage,proto3" json:"apps_usage,omitempty"`
-	// Parameters that workspaces built in the window chose values for, by name, type, display name, description and options.
+	// Parameters that workspaces started in the window chose values for, by name, type, display name, description and options.
 	ParametersUsage []*ParameterUsage `protobuf:"bytes,6,rep,name=parameters_usage,json=parametersUsage,proto3" json:"parameters_usage,omitempty"`
 	// Editors that belong to no builtin entry, together. Absent: none was used.
 	UnknownUsage *AppUsage `protobuf:"bytes,7,opt,name=unknown_usage,json=unknownUsage,proto3" json:"unknown_usage,omitempty"`
@@ -836,8 +836,9 @@ func (x *EditorUsage) GetTimesUsed() int64 {
 	return 0
 }
 
-// ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest build among those that
-// were created in the window counts. Definitions that differ in anything but the default are entries of their own.
+// ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest start that succeeded counts,
+// among those that were created in the window: stops, deletes, and builds that failed, were canceled or still run change nothing.
+// Definitions that differ in anything but the default are entries of their own.
 type ParameterUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Templates that have the parameter, ascending.
@@ -967,12 +968,17 @@ func (x *ParameterUsage) GetDefaultValue() string {
 // ParameterValue is one value of a parameter and how often it was chosen.
 type ParameterValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The value as text; a list is one JSON array. Empty for every value of a sensitive parameter.
+	// The value as text; a list is one JSON array. Empty for every value of a sensitive parameter, `(hidden)` for those that look like
+	// credentials.
 	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
 	// Number of workspaces with it.
 	Count int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// True: the newest version of none of the templates offers it any more. Absent: it is offered, or any value goes.
-	Orphan        bool `protobuf:"varint,3,opt,name=orphan,proto3" json:"orphan,omitempty"`
+	Orphan bool `protobuf:"varint,3,opt,name=orphan,proto3" json:"orphan,omitempty"`
+	// True: it stands for all values that look like credentials: tokens of known forms, private keys, and URLs with a user and a password.
+	// Values that the template offers, that at least five owners chose, or of a parameter that was released (SetParameterRelease) are not
+	// among them. Absent: it stands for itself, whatever its text.
+	Hidden        bool `protobuf:"varint,4,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1024,6 +1030,13 @@ func (x *ParameterValue) GetCount() int64 {
 func (x *ParameterValue) GetOrphan() bool {
 	if x != nil {
 		return x.Orphan
+	}
+	return false
+}
+
+func (x *ParameterValue) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
 	}
 	return false
 }
@@ -3234,8 +3247,8 @@ type Finding struct {
 	// - `undeclared_apps`: only ports, or apps that no agent declares, were used.
 	// - `no_latency_samples`: agents of active users measured no latency.
 	// - `relayed_only`: connections of agents went through a relay, never directly.
-	// - `no_builds`: no build of a workspace was ever reported.
-	// - `no_parameters`: the workspaces that were built have no parameters.
+	// - `no_builds`: no build that started a workspace was ever reported.
+	// - `no_parameters`: the workspaces that were started have no parameters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -3430,11 +3443,12 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\tsensitive\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\tsensitive\x12+\n" +
 	"\x0eunused_options\x18\t \x03(\tB\x04\xd0\xf3\x18\x01R\runusedOptions\x12)\n" +
 	"\rdefault_value\x18\n" +
-	" \x01(\tB\x04\xd0\xf3\x18\x01R\fdefaultValue\"Z\n" +
+	" \x01(\tB\x04\xd0\xf3\x18\x01R\fdefaultValue\"x\n" +
 	"\x0eParameterValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
-	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xfc\x01\n" +
+	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\x12\x1c\n" +
+	"\x06hidden\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\x06hidden\"\xfc\x01\n" +
 	"\x1eTemplateInsightsIntervalReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +

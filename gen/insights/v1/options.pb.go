@@ -40,7 +40,7 @@ const (
 	Permission_PERMISSION_READ_USERS Permission = 4
 	// Issue and revoke tokens, grant and revoke roles, and read both.
 	Permission_PERMISSION_MANAGE_ACCESS Permission = 5
-	// Change the privacy mode and erase users.
+	// Change the privacy mode, release parameters, and erase users.
 	Permission_PERMISSION_MANAGE_PRIVACY Permission = 6
 	// Read the audit trail.
 	Permission_PERMISSION_READ_AUDIT Permission = 7

@@ -275,6 +275,143 @@ func (x *GetPrivacyModeResponse) GetUsersToHide() int64 {
 	return 0
 }
 
+// SetParameterReleaseRequest names a parameter and whether it is released.
+type SetParameterReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The template, a UUID. Required.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// The name of the parameter, 1 to 128 bytes. Required.
+	ParameterName string `protobuf:"bytes,2,opt,name=parameter_name,json=parameterName,proto3" json:"parameter_name,omitempty"`
+	// True: values that look like credentials are shown. False: they are counted together as `(hidden)`.
+	Released      bool `protobuf:"varint,3,opt,name=released,proto3" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetParameterReleaseRequest) Reset() {
+	*x = SetParameterReleaseRequest{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetParameterReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetParameterReleaseRequest) ProtoMessage() {}
+
+func (x *SetParameterReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetParameterReleaseRequest.ProtoReflect.Descriptor instead.
+func (*SetParameterReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SetParameterReleaseRequest) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *SetParameterReleaseRequest) GetParameterName() string {
+	if x != nil {
+		return x.ParameterName
+	}
+	return ""
+}
+
+func (x *SetParameterReleaseRequest) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+// SetParameterReleaseResponse confirms it.
+type SetParameterReleaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The template.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// The name of the parameter.
+	ParameterName string `protobuf:"bytes,2,opt,name=parameter_name,json=parameterName,proto3" json:"parameter_name,omitempty"`
+	// Whether it is released now.
+	Released bool `protobuf:"varint,3,opt,name=released,proto3" json:"released,omitempty"`
+	// Whether it was released before.
+	PreviouslyReleased bool `protobuf:"varint,4,opt,name=previously_released,json=previouslyReleased,proto3" json:"previously_released,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *SetParameterReleaseResponse) Reset() {
+	*x = SetParameterReleaseResponse{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetParameterReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetParameterReleaseResponse) ProtoMessage() {}
+
+func (x *SetParameterReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetParameterReleaseResponse.ProtoReflect.Descriptor instead.
+func (*SetParameterReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetParameterReleaseResponse) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *SetParameterReleaseResponse) GetParameterName() string {
+	if x != nil {
+		return x.ParameterName
+	}
+	return ""
+}
+
+func (x *SetParameterReleaseResponse) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+func (x *SetParameterReleaseResponse) GetPreviouslyReleased() bool {
+	if x != nil {
+		return x.PreviouslyReleased
+	}
+	return false
+}
+
 // ResolvePseudonymRequest names a pseudonym.
 type ResolvePseudonymRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +423,7 @@ type ResolvePseudonymRequest struct {
 
 func (x *ResolvePseudonymRequest) Reset() {
 	*x = ResolvePseudonymRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +435,7 @@ func (x *ResolvePseudonymRequest) String() string {
 func (*ResolvePseudonymRequest) ProtoMessage() {}
 
 func (x *ResolvePseudonymRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +448,7 @@ func (x *ResolvePseudonymRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePseudonymRequest.ProtoReflect.Descriptor instead.
 func (*ResolvePseudonymRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResolvePseudonymRequest) GetUserId() string {
@@ -334,7 +471,7 @@ type ResolvePseudonymResponse struct {
 
 func (x *ResolvePseudonymResponse) Reset() {
 	*x = ResolvePseudonymResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +483,7 @@ func (x *ResolvePseudonymResponse) String() string {
 func (*ResolvePseudonymResponse) ProtoMessage() {}
 
 func (x *ResolvePseudonymResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +496,7 @@ func (x *ResolvePseudonymResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePseudonymResponse.ProtoReflect.Descriptor instead.
 func (*ResolvePseudonymResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResolvePseudonymResponse) GetUserId() string {
@@ -387,7 +524,7 @@ type EraseUserRequest struct {
 
 func (x *EraseUserRequest) Reset() {
 	*x = EraseUserRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +536,7 @@ func (x *EraseUserRequest) String() string {
 func (*EraseUserRequest) ProtoMessage() {}
 
 func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +549,7 @@ func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
 func (*EraseUserRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EraseUserRequest) GetUserId() string {
@@ -431,7 +568,7 @@ type EraseUserResponse struct {
 
 func (x *EraseUserResponse) Reset() {
 	*x = EraseUserResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +580,7 @@ func (x *EraseUserResponse) String() string {
 func (*EraseUserResponse) ProtoMessage() {}
 
 func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +593,7 @@ func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
 func (*EraseUserResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{9}
 }
 
 // GetMyDataRequest asks for everything; the caller is the question.
@@ -468,7 +605,7 @@ type GetMyDataRequest struct {
 
 func (x *GetMyDataRequest) Reset() {
 	*x = GetMyDataRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[8]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +617,7 @@ func (x *GetMyDataRequest) String() string {
 func (*GetMyDataRequest) ProtoMessage() {}
 
 func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[8]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +630,7 @@ func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataRequest.ProtoReflect.Descriptor instead.
 func (*GetMyDataRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{10}
 }
 
 // GetMyDataResponse is everything stored about the caller.
@@ -528,7 +665,7 @@ type GetMyDataResponse struct {
 
 func (x *GetMyDataResponse) Reset() {
 	*x = GetMyDataResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[9]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +677,7 @@ func (x *GetMyDataResponse) String() string {
 func (*GetMyDataResponse) ProtoMessage() {}
 
 func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[9]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +690,7 @@ func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataResponse.ProtoReflect.Descriptor instead.
 func (*GetMyDataResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetMyDataResponse) GetUser() *User {
@@ -650,7 +787,7 @@ type MyUsage struct {
 
 func (x *MyUsage) Reset() {
 	*x = MyUsage{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[10]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +799,7 @@ func (x *MyUsage) String() string {
 func (*MyUsage) ProtoMessage() {}
 
 func (x *MyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[10]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +812,7 @@ func (x *MyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyUsage.ProtoReflect.Descriptor instead.
 func (*MyUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MyUsage) GetDate() string {
@@ -721,7 +858,7 @@ type MyLatency struct {
 
 func (x *MyLatency) Reset() {
 	*x = MyLatency{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +870,7 @@ func (x *MyLatency) String() string {
 func (*MyLatency) ProtoMessage() {}
 
 func (x *MyLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +883,7 @@ func (x *MyLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyLatency.ProtoReflect.Descriptor instead.
 func (*MyLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MyLatency) GetDate() string {
@@ -783,7 +920,7 @@ type MyStatusChange struct {
 
 func (x *MyStatusChange) Reset() {
 	*x = MyStatusChange{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[12]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +932,7 @@ func (x *MyStatusChange) String() string {
 func (*MyStatusChange) ProtoMessage() {}
 
 func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[12]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +945,7 @@ func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyStatusChange.ProtoReflect.Descriptor instead.
 func (*MyStatusChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MyStatusChange) GetAt() *timestamppb.Timestamp {
@@ -845,7 +982,18 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\x05since\x12?\n" +
 	"\n" +
 	"treated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\ttreatedAt\x12\"\n" +
-	"\rusers_to_hide\x18\x05 \x01(\x03R\vusersToHide\"2\n" +
+	"\rusers_to_hide\x18\x05 \x01(\x03R\vusersToHide\"\x80\x01\n" +
+	"\x1aSetParameterReleaseRequest\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12%\n" +
+	"\x0eparameter_name\x18\x02 \x01(\tR\rparameterName\x12\x1a\n" +
+	"\breleased\x18\x03 \x01(\bR\breleased\"\xb2\x01\n" +
+	"\x1bSetParameterReleaseResponse\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12%\n" +
+	"\x0eparameter_name\x18\x02 \x01(\tR\rparameterName\x12\x1a\n" +
+	"\breleased\x18\x03 \x01(\bR\breleased\x12/\n" +
+	"\x13previously_released\x18\x04 \x01(\bR\x12previouslyReleased\"2\n" +
 	"\x17ResolvePseudonymRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"O\n" +
 	"\x18ResolvePseudonymResponse\x12\x17\n" +
@@ -884,10 +1032,11 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"latency_ms\x18\x03 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"T\n" +
 	"\x0eMyStatusChange\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status2\x91\x04\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status2\x92\x05\n" +
 	"\x0ePrivacyService\x12t\n" +
 	"\x0eSetPrivacyMode\x12\".insights.v1.SetPrivacyModeRequest\x1a#.insights.v1.SetPrivacyModeResponse\"\x19\xca\xf3\x18\x15\b\x06\x12\x0forganization_id \x01\x12r\n" +
-	"\x0eGetPrivacyMode\x12\".insights.v1.GetPrivacyModeRequest\x1a#.insights.v1.GetPrivacyModeResponse\"\x17\xca\xf3\x18\x13\b\x06\x12\x0forganization_id\x12i\n" +
+	"\x0eGetPrivacyMode\x12\".insights.v1.GetPrivacyModeRequest\x1a#.insights.v1.GetPrivacyModeResponse\"\x17\xca\xf3\x18\x13\b\x06\x12\x0forganization_id\x12\x7f\n" +
+	"\x13SetParameterRelease\x12'.insights.v1.SetParameterReleaseRequest\x1a(.insights.v1.SetParameterReleaseResponse\"\x15\xca\xf3\x18\x11\b\x06\x12\vtemplate_id \x01\x12i\n" +
 	"\x10ResolvePseudonym\x12$.insights.v1.ResolvePseudonymRequest\x1a%.insights.v1.ResolvePseudonymResponse\"\b\xca\xf3\x18\x04\b\f \x01\x12T\n" +
 	"\tEraseUser\x12\x1d.insights.v1.EraseUserRequest\x1a\x1e.insights.v1.EraseUserResponse\"\b\xca\xf3\x18\x04\b\x06 \x01\x12T\n" +
 	"\tGetMyData\x12\x1d.insights.v1.GetMyDataRequest\x1a\x1e.insights.v1.GetMyDataResponse\"\b\xca\xf3\x18\x04\b\v\x18\x01B\xae\x01\n" +
@@ -905,59 +1054,63 @@ func file_insights_v1_privacy_proto_rawDescGZIP() []byte {
 	return file_insights_v1_privacy_proto_rawDescData
 }
 
-var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_insights_v1_privacy_proto_goTypes = []any{
-	(*SetPrivacyModeRequest)(nil),    // 0: insights.v1.SetPrivacyModeRequest
-	(*SetPrivacyModeResponse)(nil),   // 1: insights.v1.SetPrivacyModeResponse
-	(*GetPrivacyModeRequest)(nil),    // 2: insights.v1.GetPrivacyModeRequest
-	(*GetPrivacyModeResponse)(nil),   // 3: insights.v1.GetPrivacyModeResponse
-	(*ResolvePseudonymRequest)(nil),  // 4: insights.v1.ResolvePseudonymRequest
-	(*ResolvePseudonymResponse)(nil), // 5: insights.v1.ResolvePseudonymResponse
-	(*EraseUserRequest)(nil),         // 6: insights.v1.EraseUserRequest
-	(*EraseUserResponse)(nil),        // 7: insights.v1.EraseUserResponse
-	(*GetMyDataRequest)(nil),         // 8: insights.v1.GetMyDataRequest
-	(*GetMyDataResponse)(nil),        // 9: insights.v1.GetMyDataResponse
-	(*MyUsage)(nil),                  // 10: insights.v1.MyUsage
-	(*MyLatency)(nil),                // 11: insights.v1.MyLatency
-	(*MyStatusChange)(nil),           // 12: insights.v1.MyStatusChange
-	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
-	(*User)(nil),                     // 14: insights.v1.User
-	(*Build)(nil),                    // 15: insights.v1.Build
-	(*Token)(nil),                    // 16: insights.v1.Token
-	(*AuditEvent)(nil),               // 17: insights.v1.AuditEvent
-	(*Workspace)(nil),                // 18: insights.v1.Workspace
-	(*Group)(nil),                    // 19: insights.v1.Group
-	(*RoleBinding)(nil),              // 20: insights.v1.RoleBinding
-	(*ConnectionLatency)(nil),        // 21: insights.v1.ConnectionLatency
+	(*SetPrivacyModeRequest)(nil),       // 0: insights.v1.SetPrivacyModeRequest
+	(*SetPrivacyModeResponse)(nil),      // 1: insights.v1.SetPrivacyModeResponse
+	(*GetPrivacyModeRequest)(nil),       // 2: insights.v1.GetPrivacyModeRequest
+	(*GetPrivacyModeResponse)(nil),      // 3: insights.v1.GetPrivacyModeResponse
+	(*SetParameterReleaseRequest)(nil),  // 4: insights.v1.SetParameterReleaseRequest
+	(*SetParameterReleaseResponse)(nil), // 5: insights.v1.SetParameterReleaseResponse
+	(*ResolvePseudonymRequest)(nil),     // 6: insights.v1.ResolvePseudonymRequest
+	(*ResolvePseudonymResponse)(nil),    // 7: insights.v1.ResolvePseudonymResponse
+	(*EraseUserRequest)(nil),            // 8: insights.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),           // 9: insights.v1.EraseUserResponse
+	(*GetMyDataRequest)(nil),            // 10: insights.v1.GetMyDataRequest
+	(*GetMyDataResponse)(nil),           // 11: insights.v1.GetMyDataResponse
+	(*MyUsage)(nil),                     // 12: insights.v1.MyUsage
+	(*MyLatency)(nil),                   // 13: insights.v1.MyLatency
+	(*MyStatusChange)(nil),              // 14: insights.v1.MyStatusChange
+	(*timestamppb.Timestamp)(nil),       // 15: google.protobuf.Timestamp
+	(*User)(nil),                        // 16: insights.v1.User
+	(*Build)(nil),                       // 17: insights.v1.Build
+	(*Token)(nil),                       // 18: insights.v1.Token
+	(*AuditEvent)(nil),                  // 19: insights.v1.AuditEvent
+	(*Workspace)(nil),                   // 20: insights.v1.Workspace
+	(*Group)(nil),                       // 21: insights.v1.Group
+	(*RoleBinding)(nil),                 // 22: insights.v1.RoleBinding
+	(*ConnectionLatency)(nil),           // 23: insights.v1.ConnectionLatency
 }
 var file_insights_v1_privacy_proto_depIdxs = []int32{
-	13, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
-	13, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
-	14, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
-	10, // 3: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
-	12, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
-	15, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
-	16, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
-	17, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
-	11, // 8: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
-	18, // 9: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
-	19, // 10: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
-	20, // 11: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
-	17, // 12: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
-	21, // 13: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	13, // 14: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
+	15, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
+	15, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
+	16, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
+	12, // 3: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
+	14, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
+	17, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
+	18, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
+	19, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
+	13, // 8: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
+	20, // 9: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
+	21, // 10: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
+	22, // 11: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
+	19, // 12: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
+	23, // 13: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	15, // 14: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
 	0,  // 15: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
 	2,  // 16: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
-	4,  // 17: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
-	6,  // 18: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
-	8,  // 19: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
-	1,  // 20: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
-	3,  // 21: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
-	5,  // 22: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
-	7,  // 23: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
-	9,  // 24: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
+	4,  // 17: insights.v1.PrivacyService.SetParameterRelease:input_type -> insights.v1.SetParameterReleaseRequest
+	6,  // 18: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
+	8,  // 19: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
+	10, // 20: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
+	1,  // 21: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
+	3,  // 22: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
+	5,  // 23: insights.v1.PrivacyService.SetParameterRelease:output_type -> insights.v1.SetParameterReleaseResponse
+	7,  // 24: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
+	9,  // 25: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
+	11, // 26: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -979,7 +1132,7 @@ func file_insights_v1_privacy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_privacy_proto_rawDesc), len(file_insights_v1_privacy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,11 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PrivacyService_SetPrivacyMode_FullMethodName   = "/insights.v1.PrivacyService/SetPrivacyMode"
-	PrivacyService_GetPrivacyMode_FullMethodName   = "/insights.v1.PrivacyService/GetPrivacyMode"
-	PrivacyService_ResolvePseudonym_FullMethodName = "/insights.v1.PrivacyService/ResolvePseudonym"
-	PrivacyService_EraseUser_FullMethodName        = "/insights.v1.PrivacyService/EraseUser"
-	PrivacyService_GetMyData_FullMethodName        = "/insights.v1.PrivacyService/GetMyData"
+	PrivacyService_SetPrivacyMode_FullMethodName      = "/insights.v1.PrivacyService/SetPrivacyMode"
+	PrivacyService_GetPrivacyMode_FullMethodName      = "/insights.v1.PrivacyService/GetPrivacyMode"
+	PrivacyService_SetParameterRelease_FullMethodName = "/insights.v1.PrivacyService/SetParameterRelease"
+	PrivacyService_ResolvePseudonym_FullMethodName    = "/insights.v1.PrivacyService/ResolvePseudonym"
+	PrivacyService_EraseUser_FullMethodName           = "/insights.v1.PrivacyService/EraseUser"
+	PrivacyService_GetMyData_FullMethodName           = "/insights.v1.PrivacyService/GetMyData"
 )
 
 // PrivacyServiceClient is the client API for PrivacyService service.
@@ -39,6 +40,10 @@ type PrivacyServiceClient interface {
 	SetPrivacyMode(ctx context.Context, in *SetPrivacyModeRequest, opts ...grpc.CallOption) (*SetPrivacyModeResponse, error)
 	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
 	GetPrivacyMode(ctx context.Context, in *GetPrivacyModeRequest, opts ...grpc.CallOption) (*GetPrivacyModeResponse, error)
+	// SetParameterRelease releases a parameter of a template whose values look like credentials and are none, or takes that back, in force
+	// with the next question: values of a released parameter are shown as they are. Values of sensitive parameters stay hidden. An unknown
+	// template, or a parameter that no version of it has, is NOT_FOUND.
+	SetParameterRelease(ctx context.Context, in *SetParameterReleaseRequest, opts ...grpc.CallOption) (*SetParameterReleaseResponse, error)
 	// ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
 	// unknown pseudonym, or one made with another key, is NOT_FOUND.
 	ResolvePseudonym(ctx context.Context, in *ResolvePseudonymRequest, opts ...grpc.CallOption) (*ResolvePseudonymResponse, error)
@@ -71,6 +76,16 @@ func (c *privacyServiceClient) GetPrivacyMode(ctx context.Context, in *GetPrivac
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPrivacyModeResponse)
 	err := c.cc.Invoke(ctx, PrivacyService_GetPrivacyMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *privacyServiceClient) SetParameterRelease(ctx context.Context, in *SetParameterReleaseRequest, opts ...grpc.CallOption) (*SetParameterReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetParameterReleaseResponse)
+	err := c.cc.Invoke(ctx, PrivacyService_SetParameterRelease_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +133,10 @@ type PrivacyServiceServer interface {
 	SetPrivacyMode(context.Context, *SetPrivacyModeRequest) (*SetPrivacyModeResponse, error)
 	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
 	GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error)
+	// SetParameterRelease releases a parameter of a template whose values look like credentials and are none, or takes that back, in force
+	// with the next question: values of a released parameter are shown as they are. Values of sensitive parameters stay hidden. An unknown
+	// template, or a parameter that no version of it has, is NOT_FOUND.
+	SetParameterRelease(context.Context, *SetParameterReleaseRequest) (*SetParameterReleaseResponse, error)
 	// ResolvePseudonym tells who a pseudonym stands for, as long as the privacy key exists. No other role brings its permission. An
 	// unknown pseudonym, or one made with another key, is NOT_FOUND.
 	ResolvePseudonym(context.Context, *ResolvePseudonymRequest) (*ResolvePseudonymResponse, error)
@@ -141,6 +160,9 @@ func (UnimplementedPrivacyServiceServer) SetPrivacyMode(context.Context, *SetPri
 }
 func (UnimplementedPrivacyServiceServer) GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPrivacyMode not implemented")
+}
+func (UnimplementedPrivacyServiceServer) SetParameterRelease(context.Context, *SetParameterReleaseRequest) (*SetParameterReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetParameterRelease not implemented")
 }
 func (UnimplementedPrivacyServiceServer) ResolvePseudonym(context.Context, *ResolvePseudonymRequest) (*ResolvePseudonymResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolvePseudonym not implemented")
@@ -204,6 +226,24 @@ func _PrivacyService_GetPrivacyMode_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PrivacyServiceServer).GetPrivacyMode(ctx, req.(*GetPrivacyModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrivacyService_SetParameterRelease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetParameterReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrivacyServiceServer).SetParameterRelease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrivacyService_SetParameterRelease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrivacyServiceServer).SetParameterRelease(ctx, req.(*SetParameterReleaseRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -276,6 +316,10 @@ var PrivacyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPrivacyMode",
 			Handler:    _PrivacyService_GetPrivacyMode_Handler,
+		},
+		{
+			MethodName: "SetParameterRelease",
+			Handler:    _PrivacyService_SetParameterRelease_Handler,
 		},
 		{
 			MethodName: "ResolvePseudonym",

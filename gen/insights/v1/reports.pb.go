@@ -756,9 +756,9 @@ type OptimizationReport struct {
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// Apps that agents declare and nobody used in the window, by template and slug.
 	UnusedApps []*UnusedApp `protobuf:"bytes,4,rep,name=unused_apps,json=unusedApps,proto3" json:"unused_apps,omitempty"`
-	// Options of parameters that no workspace built in the window chose, in the order of GetTemplateInsights.
+	// Options of parameters that no workspace started in the window chose, in the order of GetTemplateInsights.
 	UnusedOptions []*UnusedOption `protobuf:"bytes,5,rep,name=unused_options,json=unusedOptions,proto3" json:"unused_options,omitempty"`
-	// Parameters of which most workspaces built in the window, and at least 5, chose one and the same value that is offered and
+	// Parameters of which most workspaces started in the window, and at least 5, chose one and the same value that is offered and
 	// not the default, in the order of GetTemplateInsights.
 	DefaultChanges []*DefaultChange `protobuf:"bytes,6,rep,name=default_changes,json=defaultChanges,proto3" json:"default_changes,omitempty"`
 	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.

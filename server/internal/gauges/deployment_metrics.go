@@ -259,9 +259,9 @@ func (c *Deployment) readWorkspaces(ctx context.Context, scope access.Scope, now
 	latest := map[string]int{}
 	for _, w := range workspaces {
 		s.Add(agentsUpFamily, float64(len(w.Agents)), w.Template, w.Owner, w.Workspace, w.Version, w.Organization)
-		if w.Status != "" {
-			s.Add(latestBuildStatusFamily, 1, w.Status, w.Template, w.Version, w.Owner, w.Transition, w.Organization)
-			latest[w.Status]++
+		if b := w.Newest; b.Status != "" {
+			s.Add(latestBuildStatusFamily, 1, b.Status, w.Template, b.Version, w.Owner, b.Transition, w.Organization)
+			latest[b.Status]++
 		}
 		for _, a := range w.Agents {
 			c.addAgent(s, w, a, apps[a.ID], now)

@@ -1,6 +1,7 @@
 package gauges
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,7 @@ var (
 	}
 	parametersFamily = &exposition.Family{
 		Name:   "coderd_insights_parameters",
-		Help:   "Workspaces whose newest build of the last five minutes used this value of a template parameter.",
+		Help:   "Workspaces whose newest successful start of the last five minutes used this value of a template parameter.",
 		Kind:   exposition.GaugeFamily,
 		Labels: []string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"},
 	}
@@ -164,9 +165,26 @@ func addTemplates(to exposition.Samples, templates map[uuid.UUID]store.TemplateI
 	}
 }
 
+// A parameter has this many series, those of the most frequent values; all others are in the series of otherValue. Hidden values have
+// one beside.
+const (
+	mostValues = 50
+	otherValue = "(other)"
+)
+
+// shownParameter is a parameter as labels name it.
+type shownParameter struct{ template, name, kind, organization string }
+
+// shownValue is a value as a label names it.
+type shownValue struct {
+	text   string
+	hidden bool
+}
+
 // addParameters shows a count in full with every template of its definition, but once per name. A sensitive parameter
 // is left out: its values are never shown, and a count without the value says nothing.
 func addParameters(to exposition.Samples, parameters []store.ParameterUsage, names map[uuid.UUID]store.TemplateName) {
+	counts := map[shownParameter]map[shownValue]int64{}
 	for _, p := range parameters {
 		if p.Definition.Sensitive {
 			continue
@@ -178,9 +196,28 @@ func addParameters(to exposition.Samples, parameters []store.ParameterUsage, nam
 				continue
 			}
 			shown[name] = true
-			for _, v := range p.Values {
-				to.Add(parametersFamily, float64(v.Count), name.Template, p.Definition.Name, p.Definition.Type, v.Value, name.Organization)
+			of := shownParameter{name.Template, p.Definition.Name, p.Definition.Type, name.Organization}
+			if counts[of] == nil {
+				counts[of] = map[shownValue]int64{}
 			}
+			for _, v := range p.Values {
+				counts[of][shownValue{v.Value, v.Hidden}] += v.Count
+			}
+		}
+	}
+	for of, values := range counts {
+		frequent := slices.SortedFunc(maps.Keys(values), func(a, b shownValue) int {
+			return cmp.Or(cmp.Compare(values[b], values[a]), cmp.Compare(a.text, b.text))
+		})
+		shown := 0
+		for _, v := range frequent {
+			text := v.text
+			if !v.hidden {
+				if shown++; shown > mostValues {
+					text = otherValue
+				}
+			}
+			to.Add(parametersFamily, float64(values[v]), of.template, of.name, of.kind, text, of.organization)
 		}
 	}
 }

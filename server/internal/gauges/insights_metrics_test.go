@@ -3,6 +3,7 @@ package gauges
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"strings"
@@ -120,7 +121,7 @@ func (f *insightsFixture) build(t testing.TB, template uuid.UUID, parameters ...
 	version := store.TemplateVersion{ID: uuid.New(), TemplateID: template}
 	build := store.Build{
 		ID: uuid.New(), WorkspaceID: uuid.New(), TemplateID: template, TemplateVersionID: version.ID, Number: 1,
-		CreatedAt: store.At(insightsNow.Add(-time.Minute)),
+		Transition: "start", Status: "succeeded", CreatedAt: store.At(insightsNow.Add(-time.Minute)),
 	}
 	for _, p := range parameters {
 		version.Parameters = append(version.Parameters, store.Parameter{Name: p.name, Type: p.kind, Sensitive: p.sensitive})
@@ -221,6 +222,39 @@ func TestInsightsNames(t *testing.T) {
 			t.Errorf("series (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestInsightsManyValues: a parameter has the series of its fifty most frequent values, one of the others, and one of credentials.
+func TestInsightsManyValues(t *testing.T) {
+	t.Parallel()
+	f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
+	template := f.template(t, f.organization(t, "acme"), "go")
+	build := func(value string, times int) {
+		for range times {
+			f.build(t, template, insightsParameter{name: "repository", kind: "string", value: value})
+		}
+	}
+	series := func(value string) string { return parameterSeries("acme", "go", "repository", "string", value) }
+	want := map[string]float64{}
+	for i := range 50 {
+		value := fmt.Sprintf("https://acme.io/%d", i)
+		build(value, 2)
+		want[series(value)] = 2
+	}
+	f.refresh(t)
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("fifty values (-want +got):\n%s", diff)
+	}
+	build("https://ada:hunter2@acme.io", 1)
+	build("https://bob:hunter3@acme.io", 1)
+	build("a", 1)
+	build("z", 1)
+	build(otherValue, 1)
+	want[series("(hidden)")], want[series("(other)")] = 2, 3
+	f.refresh(t)
+	if diff := cmp.Diff(want, f.gather(t)); diff != "" {
+		t.Errorf("more values (-want +got):\n%s", diff)
+	}
 }
 
 // TestInsightsOddNames: whatever a name holds, the scrape succeeds in both formats and readers get it back.

@@ -132,7 +132,7 @@ func (v prometheusVector) feed(t testing.TB, f *insightsFixture) {
 	for _, b := range v.Builds {
 		builds = append(builds, store.Build{
 			ID: uuid.New(), WorkspaceID: b.WorkspaceID, TemplateID: templateOf[b.WorkspaceID], TemplateVersionID: name(b.TemplateVersionID),
-			Number: b.BuildNumber, CreatedAt: store.At(b.CreatedAt), Parameters: b.Parameters,
+			Number: b.BuildNumber, Transition: "start", Status: "succeeded", CreatedAt: store.At(b.CreatedAt), Parameters: b.Parameters,
 		})
 	}
 	if err := f.RecordBuilds(t.Context(), builds); err != nil {

@@ -149,7 +149,7 @@ func (s *Service) findings(ctx context.Context, q question, o observed, sections
 		return nil, err
 	}
 	if slices.Equal(sections, []string{sectionParameters}) { // as always where nobody reports builds
-		d.facts, err = s.store.BuildFacts(ctx, q.scope, q.start, q.end)
+		d.facts, err = s.store.StartFacts(ctx, q.scope, q.start, q.end)
 	} else {
 		d.facts, err = s.store.Facts(ctx, q.scope, q.start, q.end, q.asked.Add(-d.online))
 	}

@@ -122,16 +122,16 @@ func (d *diagnosis) findRange() {
 		"Choose a window that includes days with usage.")
 	d.add(reasonOutOfRange, []string{sectionParameters},
 		func(f store.TemplateFacts) (evidence, bool) {
-			return evidence{affected: f.Builds, total: f.Builds, first: f.FirstBuild.Time, last: f.LastBuild.Time},
-				f.Builds > 0 && f.BuildsInWindow == 0
+			return evidence{affected: f.Starts, total: f.Starts, first: f.FirstStart.Time, last: f.LastStart.Time},
+				f.Starts > 0 && f.StartsInWindow == 0
 		},
 		func(f *insightsv1.Finding) string {
 			return fmt.Sprintf(
-				"No workspace was built in the window; there were %s between %s and %s.", count(f.GetTotal(), "build"), f.GetFirstAt(),
-				f.GetLastAt(),
+				"No build of the window started a workspace; there were %s between %s and %s.", count(f.GetTotal(), "build"),
+				f.GetFirstAt(), f.GetLastAt(),
 			)
 		},
-		"Choose a window in which workspaces were built.")
+		"Choose a window in which workspaces were started.")
 }
 
 func (d *diagnosis) findConnections() {
@@ -157,12 +157,12 @@ func (d *diagnosis) findConnections() {
 		"Wait for a few minutes; agents report every "+d.options.ReportInterval.String()+" and answers are fresh at once.")
 	d.add(reasonNoConnection, usageSections,
 		func(f store.TemplateFacts) (evidence, bool) {
-			return evidence{affected: f.Workspaces, total: f.Workspaces, last: f.LastBuild.Time}, d.unused(f) && f.Workspaces > 0
+			return evidence{affected: f.Workspaces, total: f.Workspaces, last: f.LastStart.Time}, d.unused(f) && f.Workspaces > 0
 		},
 		func(f *insightsv1.Finding) string {
 			text := count(f.GetTotal(), "workspace") + " existed in the window, but nobody connected."
 			if f.GetLastAt() != "" {
-				text += " The last build was at " + f.GetLastAt() + "."
+				text += " The last start of a workspace was at " + f.GetLastAt() + "."
 			}
 			return text
 		},
@@ -278,9 +278,9 @@ func (d *diagnosis) findLatency() {
 
 func (d *diagnosis) findParameters() {
 	d.add(reasonNoBuilds, []string{sectionParameters},
-		func(f store.TemplateFacts) (evidence, bool) { return evidence{}, f.Builds == 0 },
-		func(*insightsv1.Finding) string { return "No build of a workspace was ever reported." },
-		"Build a workspace, and check that the control plane reports builds.")
+		func(f store.TemplateFacts) (evidence, bool) { return evidence{}, f.Starts == 0 },
+		func(*insightsv1.Finding) string { return "No build that started a workspace was ever reported." },
+		"Start a workspace, and check that the control plane reports builds and that they succeed.")
 	if d.observed.parameters == nil {
 		return
 	}
@@ -289,7 +289,7 @@ func (d *diagnosis) findParameters() {
 			chosen := slices.ContainsFunc(*d.observed.parameters, func(p store.ParameterUsage) bool {
 				return slices.Contains(p.Templates, f.TemplateID)
 			})
-			return evidence{affected: f.BuildsInWindow, total: f.BuildsInWindow}, f.BuildsInWindow > 0 && !chosen
+			return evidence{affected: f.StartsInWindow, total: f.StartsInWindow}, f.StartsInWindow > 0 && !chosen
 		},
 		func(f *insightsv1.Finding) string {
 			return count(f.GetTotal(), "build") + " of the window came without values of parameters."

@@ -191,7 +191,7 @@ func parametersUsage(parameters []store.ParameterUsage) []*insightsv1.ParameterU
 			})
 		}
 		for _, v := range p.Values {
-			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count, Orphan: v.Orphan})
+			u.Values = append(u.Values, &insightsv1.ParameterValue{Value: v.Value, Count: v.Count, Orphan: v.Orphan, Hidden: v.Hidden})
 		}
 		usage[i] = u
 	}

@@ -74,7 +74,7 @@ func (s *Service) unusedApps(ctx context.Context, q question, insights store.Tem
 // choicesOf are the values that workspaces have for a parameter.
 func choicesOf(p store.ParameterUsage) (choices []reports.Choice) {
 	for _, v := range p.Values {
-		choices = append(choices, reports.Choice{Value: v.Value, Workspaces: v.Count, Withdrawn: v.Orphan})
+		choices = append(choices, reports.Choice{Value: v.Value, Workspaces: v.Count, Withdrawn: v.Orphan || v.Hidden})
 	}
 	return choices
 }

@@ -9,7 +9,7 @@ import (
 type Choice struct {
 	Value      string
 	Workspaces int64
-	Withdrawn  bool // it cannot be chosen any more
+	Withdrawn  bool // it cannot become the default: it is not offered any more, or stands for hidden values
 }
 
 // defaultChange is the advice to make a value the default of a parameter.
