@@ -52,8 +52,9 @@ func TestAnswersAreCompressed(t *testing.T) {
 			t.Fatalf("%s has %d bytes: it is no case of this test", path, len(plain))
 		}
 		for accepted, takes := range map[string]bool{
-			"gzip": true, "GZIP": true, "br, gzip;q=0.5": true, "zstd, gzip": true, "gzip;q=0": false, "gzip; q=0, *": false, "deflate": false,
-			"": false, "gzip;q=nonsense": false,
+			"gzip": true, "GZIP": true, "br, gzip;q=0.5": true, "zstd, gzip": true, "gzip;q=0": false, "gzip; q=0, *": false,
+			"deflate": false,
+			"":        false, "gzip;q=nonsense": false,
 		} {
 			header, text := fetch(path, accepted)
 			if got := header.Get("Content-Encoding"); got != map[bool]string{true: "gzip"}[compressed && takes] {

@@ -255,7 +255,8 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 		}
 	}
 	for _, spelt := range []string{
-		",", "%20", "%20,%20,,", own.Templates[0].String() + ",", "," + own.Templates[0].String(), "*", "%25", "all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(),
+		",", "%20", "%20,%20,,", own.Templates[0].String() + ",", "," + own.Templates[0].String(), "*", "%25",
+		"all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(),
 		own.Templates[0].String() + "," + foreign.String(),
 	} {
 		if code, text := ask(auditor, "&template_ids="+spelt); code != http.StatusBadRequest && code != http.StatusNotFound {

@@ -112,7 +112,9 @@ func TestCommandLine(t *testing.T) {
 		},
 		"a port that is none": {args: []string{"serve", database, "--pprof-address=127.0.0.1:70000"}, code: exitUsage, err: "HOST:PORT"},
 		"a URL as an address": {args: []string{"serve", database, "--http-address=http://127.0.0.1:1"}, code: exitUsage, err: "HOST:PORT"},
-		"no address":          {args: []string{"serve", database, "--http-address="}, code: exitError, err: `listen for HTTP: "" must be HOST:PORT`},
+		"no address": {
+			args: []string{"serve", database, "--http-address="}, code: exitError, err: `listen for HTTP: "" must be HOST:PORT`,
+		},
 		"a server without scheme": {
 			args: []string{"export", "apps", "--address=127.0.0.1:8080"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitUsage,
 			err: `--address: "127.0.0.1:8080" must be a URL, an IPv6 host in brackets`,

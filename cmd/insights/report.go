@@ -41,12 +41,15 @@ func printReport[A proto.Message](
 	return w.Flush()
 }
 
-// period says which time a report is about.
-func period(r interface {
+// windowed is a report about a window.
+type windowed interface {
 	GetStartTime() string
 	GetEndTime() string
 	GetEmptyWindow() bool
-}) string {
+}
+
+// period says which time a report is about.
+func period(r windowed) string {
 	text := fmt.Sprintf("%s to %s", r.GetStartTime(), r.GetEndTime())
 	if r.GetEmptyWindow() {
 		text += ", an empty window"

@@ -845,8 +845,8 @@ var mutants = []mutant{
 	},
 	{
 		"a page token can be read", "server/internal/call/paginate.go",
-		"base64.RawURLEncoding.EncodeToString(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question))",
-		"base64.RawURLEncoding.EncodeToString(append(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question), last.ID...))",
+		"(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question))",
+		"(append(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question), last.ID...))",
 		"server", "TestPageTokenIsSealed",
 	},
 	{

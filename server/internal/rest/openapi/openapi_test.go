@@ -53,8 +53,12 @@ func TestConvert(t *testing.T) {
   "swagger": "2.0", "info": {"title": "t", "version": "v"}, "produces": ["application/json"],
   "paths": {"/a": {"get": {
     "operationId": "A",
-    "parameters": [{"name": "ids", "in": "query", "required": false, "type": "array", "items": {"type": "string"}, "collectionFormat": "multi"}],
-    "responses": {"200": {"description": "", "schema": {"$ref": "#/definitions/A"}}, "default": {"description": "", "schema": {"type": "string"}}}
+    "parameters": [
+      {"name": "ids", "in": "query", "required": false, "type": "array", "items": {"type": "string"}, "collectionFormat": "multi"}
+    ],
+    "responses": {
+      "200": {"description": "", "schema": {"$ref": "#/definitions/A"}}, "default": {"description": "", "schema": {"type": "string"}}
+    }
   }}},
   "definitions": {"A": {"type": "object", "properties": {
     "at": {"type": "string", "format": "date-time", "description": "When."},
