@@ -23,7 +23,15 @@ type TemplateInsights struct {
 
 // AnyApp is whether any entry was used.
 func (i TemplateInsights) AnyApp() bool {
-	return i.Unknown.Minutes > 0 || slices.ContainsFunc(i.Apps, func(a AppUsage) bool { return a.Minutes > 0 })
+	return slices.ContainsFunc(i.Entries(), func(a AppUsage) bool { return a.Minutes > 0 })
+}
+
+// Entries are those of Apps, and that of session apps of no builtin family if any was used.
+func (i TemplateInsights) Entries() []AppUsage {
+	if i.Unknown.Minutes == 0 {
+		return i.Apps
+	}
+	return append(slices.Clip(i.Apps), i.Unknown)
 }
 
 // AppUsage is the use of one app entry.

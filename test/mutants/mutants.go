@@ -475,6 +475,51 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
+		"a table has one field of two that hold its rows", "server/internal/rest/export_table.go",
+		`"report.apps_usage,unknown_usage", ""}`, `"report.apps_usage", ""}`,
+		"server/internal/rest", "TestEveryListIsExported",
+	},
+	{
+		"the editors of no family are in no table", "server/internal/rest/export_table.go",
+		`"report.apps_usage,unknown_usage.editors", "editor"}`, `"report.apps_usage.editors", "editor"}`,
+		"server", "TestExportProperties",
+	},
+	{
+		"a table has the value that stands for none", "server/internal/rest/export_cell.go",
+		"return m.Get(f).Float() == none", "return m.Get(f).Float() == none-1",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"a table has a number of what is suppressed", "server/internal/rest/export_cell.go",
+		"return m.Get(reason).Bool()", "return reason == nil",
+		"server", "TestExportProperties",
+	},
+	{
+		"what JSON leaves out is empty text in a table", "server/internal/rest/export_cell.go",
+		"return !m.Has(f)", "return f.HasPresence() && !m.Has(f)",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"a spreadsheet reads an export in the code page of its machine", "server/internal/rest/export_csv.go",
+		"line: []byte(byteOrderMark)}", "line: nil}",
+		"server", "TestExports",
+	},
+	{
+		"the date beside a time is that of the time's offset", "server/internal/rest/export_table.go",
+		"	if w.zone != nil {\n", "	if w.zone != nil && false {\n",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"an export forgets the time zone of the question", "server/internal/rest/export.go",
+		"	if name == \"\" {\n		return nil, nil\n", "	if true {\n		return nil, nil\n",
+		"server", "TestExportProperties",
+	},
+	{
+		"gauges leave out editors of no family", "server/internal/gauges/insights_metrics.go",
+		"range insights.Entries() {", "range insights.Apps {",
+		"server/internal/gauges", "TestInsightsNames",
+	},
+	{
 		"a spreadsheet runs what an export holds", "server/internal/rest/export_csv.go",
 		"	if size > 0 && strings.ContainsRune(formulaStarts, first) {\n",
 		"	if size > 2 && strings.ContainsRune(formulaStarts, first) {\n",

@@ -174,4 +174,7 @@ export function Latency(p: LatencyProps) {
   );
 }
 
-const figures = (u: UserLatency) => [u.latency_ms?.p50 ?? -1, u.latency_ms?.p95 ?? -1, u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown"];
+/** measured is a latency, or nothing if there is none. */
+const measured = (ms = -1): number | "" => (ms < 0 ? "" : ms);
+
+const figures = (u: UserLatency) => [measured(u.latency_ms?.p50), measured(u.latency_ms?.p95), u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown"];

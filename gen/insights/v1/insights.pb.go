@@ -3368,13 +3368,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\rSectionReason\x12\x18\n" +
 	"\asection\x18\x01 \x01(\tR\asection\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xde\x03\n" +
-	"\x16TemplateInsightsReport\x12\x1d\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8c\x04\n" +
+	"\x16TemplateInsightsReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
-	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x124\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
+	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x121\n" +
+	"\factive_users\x18\x04 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\vactiveUsers\x124\n" +
 	"\n" +
 	"apps_usage\x18\x05 \x03(\v2\x15.insights.v1.AppUsageR\tappsUsage\x12F\n" +
 	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\x12@\n" +
@@ -3384,16 +3386,18 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"suppressed\x18\n" +
 	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xbd\x02\n" +
+	"suppressed\"\xdd\x02\n" +
 	"\bAppUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x12\n" +
 	"\x04slug\x18\x04 \x01(\tR\x04slug\x12\x12\n" +
-	"\x04icon\x18\x05 \x01(\tR\x04icon\x12\x18\n" +
-	"\aseconds\x18\x06 \x01(\x03R\aseconds\x12\x1d\n" +
+	"\x04icon\x18\x05 \x01(\tR\x04icon\x12(\n" +
+	"\aseconds\x18\x06 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\aseconds\x12-\n" +
 	"\n" +
-	"times_used\x18\a \x01(\x03R\ttimesUsed\x12\x16\n" +
+	"times_used\x18\a \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\ttimesUsed\x12\x16\n" +
 	"\x06family\x18\b \x01(\tR\x06family\x128\n" +
 	"\aeditors\x18\t \x03(\v2\x18.insights.v1.EditorUsageB\x04\xd0\xf3\x18\x01R\aeditors\x12$\n" +
 	"\n" +
@@ -3421,14 +3425,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0eParameterValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
-	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xfc\x01\n" +
-	"\x1eTemplateInsightsIntervalReport\x12\x1d\n" +
+	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\"\xaa\x02\n" +
+	"\x1eTemplateInsightsIntervalReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\binterval\x18\x04 \x01(\tR\binterval\x12!\n" +
-	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x18\n" +
+	"\binterval\x18\x04 \x01(\tR\binterval\x121\n" +
+	"\factive_users\x18\x05 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\vactiveUsers\x12\x18\n" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
@@ -3513,10 +3519,10 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12=\n" +
 	"\n" +
-	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"i\n" +
-	"\x11ConnectionLatency\x12\x10\n" +
-	"\x03p50\x18\x01 \x01(\x01R\x03p50\x12\x10\n" +
-	"\x03p95\x18\x02 \x01(\x01R\x03p95\x12\x18\n" +
+	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"\x83\x01\n" +
+	"\x11ConnectionLatency\x12\x1d\n" +
+	"\x03p50\x18\x01 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p50\x12\x1d\n" +
+	"\x03p95\x18\x02 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p95\x12\x18\n" +
 	"\asamples\x18\x03 \x01(\x03R\asamples\x12\x16\n" +
 	"\x06rating\x18\x04 \x01(\tR\x06rating\"S\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
@@ -3528,10 +3534,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\\\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"l\n" +
 	"\bDAUEntry\x12\x12\n" +
-	"\x04date\x18\x01 \x01(\tR\x04date\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\x03R\x06amount\x12$\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12&\n" +
+	"\x06amount\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\x06amount\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
 	"suppressed\"r\n" +
@@ -3557,10 +3564,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x10UserStatusCounts\x12:\n" +
 	"\x06active\x18\x01 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\x06active\x12<\n" +
 	"\adormant\x18\x02 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\adormant\x12@\n" +
-	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\"a\n" +
-	"\x0fUserStatusCount\x12\x12\n" +
-	"\x04date\x18\x01 \x01(\tR\x04date\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\x12$\n" +
+	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\"z\n" +
+	"\x0fUserStatusCount\x12\x1b\n" +
+	"\x04date\x18\x01 \x01(\tB\a\xea\xf3\x18\x03dayR\x04date\x12$\n" +
+	"\x05count\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\x05count\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
 	"suppressed\"\xa2\x01\n" +
@@ -3579,9 +3587,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"UsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
-	"\x05value\x18\x02 \x01(\v2\x19.insights.v1.ActivityUserR\x05value:\x028\x01\"\x8a\x01\n" +
-	"\x10ActivityInterval\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\tR\x04time\x12\x1a\n" +
+	"\x05value\x18\x02 \x01(\v2\x19.insights.v1.ActivityUserR\x05value:\x028\x01\"\x94\x01\n" +
+	"\x10ActivityInterval\x12\x1c\n" +
+	"\x04time\x18\x01 \x01(\tB\b\xea\xf3\x18\x04dateR\x04time\x12\x1a\n" +
 	"\bduration\x18\x02 \x01(\x03R\bduration\x12F\n" +
 	"\ruser_activity\x18\x03 \x03(\v2!.insights.v1.ActivityIntervalUserR\fuserActivity\"a\n" +
 	"\x14ActivityIntervalUser\x12\x17\n" +
@@ -3610,15 +3618,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\x89\x02\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xa4\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\baffected\x18\x04 \x01(\x03R\baffected\x12\x14\n" +
-	"\x05total\x18\x05 \x01(\x03R\x05total\x12\x1f\n" +
-	"\bfirst_at\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R\afirstAt\x12\x1d\n" +
-	"\alast_at\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R\x06lastAt\x12\x18\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\x12-\n" +
+	"\bfirst_at\x18\x06 \x01(\tB\x12\xd0\xf3\x18\x01\xea\xf3\x18\n" +
+	"first_dateR\afirstAt\x12*\n" +
+	"\alast_at\x18\a \x01(\tB\x11\xd0\xf3\x18\x01\xea\xf3\x18\tlast_dateR\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
 	"\tnext_step\x18\t \x01(\tR\bnextStep2\xdd\f\n" +
 	"\x0fInsightsService\x12^\n" +

@@ -1984,7 +1984,7 @@ var File_insights_v1_reports_proto protoreflect.FileDescriptor
 
 const file_insights_v1_reports_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/reports.proto\x12\vinsights.v1\"\xbc\x01\n" +
+	"\x19insights/v1/reports.proto\x12\vinsights.v1\x1a\x19insights/v1/options.proto\"\xbc\x01\n" +
 	"\x18GetCapacityReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -1995,11 +1995,12 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\x8d\x03\n" +
-	"\x0eCapacityReport\x12\x1d\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xab\x03\n" +
+	"\x0eCapacityReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12!\n" +
 	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12\x1d\n" +
 	"\n" +
@@ -2015,18 +2016,20 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x04hour\x18\x02 \x01(\x05R\x04hour\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12&\n" +
-	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\x86\x01\n" +
-	"\bWeekLoad\x12\x1d\n" +
+	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\xa4\x01\n" +
+	"\bWeekLoad\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12\x1d\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\"\x8e\x01\n" +
-	"\rProjectedWeek\x12\x1d\n" +
+	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\"\xac\x01\n" +
+	"\rProjectedWeek\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12\x1d\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x01R\tpeakUsers\x12\x10\n" +
 	"\x03low\x18\x04 \x01(\x01R\x03low\x12\x12\n" +
@@ -2143,20 +2146,21 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xf8\x02\n" +
-	"\tROIReport\x12\x1d\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xb0\x03\n" +
+	"\tROIReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12%\n" +
 	"\x0eeligible_users\x18\x04 \x01(\x03R\religibleUsers\x12!\n" +
-	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x1a\n" +
-	"\badoption\x18\x06 \x01(\x01R\badoption\x12%\n" +
+	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12'\n" +
+	"\badoption\x18\x06 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\badoption\x12%\n" +
 	"\x0eactive_seconds\x18\a \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12 \n" +
-	"\vutilization\x18\t \x01(\x01R\vutilization\x126\n" +
+	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\vutilization\x18\t \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilization\x126\n" +
 	"\ttemplates\x18\n" +
-	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\"\xfa\x01\n" +
+	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\"\x87\x02\n" +
 	"\vTemplateROI\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x12\n" +
@@ -2164,8 +2168,8 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12!\n" +
 	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12%\n" +
 	"\x0eactive_seconds\x18\x05 \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\x06 \x01(\x03R\x0erunningSeconds\x12 \n" +
-	"\vutilization\x18\a \x01(\x01R\vutilizationB\xae\x01\n" +
+	"\x0frunning_seconds\x18\x06 \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\vutilization\x18\a \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilizationB\xae\x01\n" +
 	"\x0fcom.insights.v1B\fReportsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (
@@ -2234,6 +2238,7 @@ func file_insights_v1_reports_proto_init() {
 	if File_insights_v1_reports_proto != nil {
 		return
 	}
+	file_insights_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
