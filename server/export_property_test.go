@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
@@ -34,6 +35,7 @@ func TestExportProperties(t *testing.T) {
 			p.checkTables(t, q)
 			p.checkAgreement(t, q)
 		})
+		t.Logf("companies with rows: %v", p.filled)
 		for _, table := range rest.ExportTables {
 			if p.filled[table.Name] == 0 {
 				t.Errorf("no company had a row in the table %s", table.Name)
@@ -51,6 +53,7 @@ func TestExportProperties(t *testing.T) {
 			w.place.around = time.Date(year, month, day, 12, 0, 0, 0, w.place.location)
 			p.checkTables(t, p.tell(t, &w))
 		})
+		t.Logf("companies with rows: %v", p.filled)
 		for _, table := range []string{"insights", "active-users", "apps", "parameters", "daus", "user-status-counts"} {
 			if p.filled[table] == 0 {
 				t.Errorf("no company had a row in the table %s", table)
@@ -96,8 +99,20 @@ func (p *tables) tell(t *rapid.T, w *world) propertyQuestion {
 		}
 	}
 	events = append(events, drawChoices(t, w)...)
+	versions := map[string]string{} // by template
 	for _, v := range w.catalog.GetTemplateVersions() {
 		v.GetParameters()[0].DefaultValue = rapid.SampledFrom([]string{"", "eu"}).Draw(t, "default")
+		versions[v.GetTemplateId()] = v.GetId()
+	}
+	if rapid.IntRange(0, 2).Draw(t, "everybody chooses the same") == 0 {
+		for _, ws := range w.catalog.GetWorkspaces() {
+			noon := timestamppb.New(w.place.around)
+			events = append(events, &insightsv1.Event{At: noon, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
+				Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: 100,
+				Transition: "start", Status: "succeeded", CreatedAt: noon,
+				Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: "us"}},
+			}}})
+		}
 	}
 	if rapid.Bool().Draw(t, "somebody is slow") {
 		agent, noon := w.catalog.GetAgents()[0].GetId(), w.place.around
@@ -136,8 +151,10 @@ func (p *tables) tell(t *rapid.T, w *world) propertyQuestion {
 func (q propertyQuestion) params(method string) (path string, params url.Values) {
 	i := slices.IndexFunc(evilQuestions(q.templates[0]), func(known evilQuestion) bool { return known.method == method })
 	path, params = evilQuestions(q.templates[0])[i].path, url.Values{}
-	if q.zone != "" {
+	start, end := q.start(), q.end()
+	if q.zone != "" { // the zone alone says which days are meant, not the offset of the times
 		params.Set("timezone", q.zone)
+		start, end = utc(q.window().from), utc(q.window().to)
 	}
 	switch method {
 	case insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, insightsv1.InsightsService_GetTemplateDAUs_FullMethodName,
@@ -146,19 +163,22 @@ func (q propertyQuestion) params(method string) (path string, params url.Values)
 			params.Set("tz_offset", fmt.Sprint(seconds/3600))
 		}
 	case insightsv1.InsightsService_GetActivity_FullMethodName:
-		params.Set("start", q.start())
-		params.Set("end", q.end())
+		params.Set("start", start)
+		params.Set("end", end)
 		params.Set("interval", "1 day")
 	case insightsv1.InsightsService_GetTemplateInsights_FullMethodName:
 		params.Set("interval", q.interval)
 		fallthrough
 	default:
-		params.Set("start_time", q.start())
-		params.Set("end_time", q.end())
+		params.Set("start_time", start)
+		params.Set("end_time", end)
 		params.Set("template_ids", strings.Join(q.templates, ","))
 	}
 	return path, params
 }
+
+// utc writes a minute since the epoch in UTC.
+func utc(minute int64) string { return time.Unix(60*minute, 0).UTC().Format(time.RFC3339) }
 
 // checkTables exports every table, in a format that is drawn, and holds it against the JSON of its question, also if that is refused.
 func (p *tables) checkTables(t *rapid.T, q propertyQuestion) {

@@ -112,6 +112,20 @@ func writeTable(t *testing.T, to *bytes.Buffer, from rest.ExportSource, format s
 	}
 }
 
+// The dates beside times are those of the days that the question is about, whatever offset its times have.
+func TestExportDates(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	file := p.export(t, p.owner, "capacity", "csv", url.Values{
+		"start_time": {"2023-08-13T22:00:00Z"}, "end_time": {"2023-08-14T22:00:00Z"}, "timezone": {"Europe/Berlin"},
+	})
+	const want = "\ufeffstart_time,start_date,end_time,end_date,template_ids,active_users,peak_users\r\n" +
+		`"2023-08-13T22:00:00Z","2023-08-14","2023-08-14T22:00:00Z","2023-08-15","[]",0,0` + "\r\n"
+	if diff := cmp.Diff(want, string(file)); diff != "" {
+		t.Errorf("the file (-want +got):\n%s", diff)
+	}
+}
+
 // An export is refused as its question is, and tells what is wrong with either.
 func TestExportRefusals(t *testing.T) {
 	t.Parallel()

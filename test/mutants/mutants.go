@@ -512,7 +512,7 @@ var mutants = []mutant{
 	{
 		"an export forgets the time zone of the question", "server/internal/rest/export.go",
 		"	if name == \"\" {\n		return nil, nil\n", "	if true {\n		return nil, nil\n",
-		"server", "TestExportProperties",
+		"server", "TestExportDates",
 	},
 	{
 		"gauges leave out editors of no family", "server/internal/gauges/insights_metrics.go",

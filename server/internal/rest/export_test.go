@@ -68,7 +68,7 @@ func TestEveryListIsExported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	covered := map[protoreflect.FullName]map[string]bool{} // by answer: paths
+	covered := map[protoreflect.FullName]map[string]bool{} // by answer: paths, true of those to rows
 	rows := map[protoreflect.FullName]bool{}               // types
 	for _, from := range sources {
 		answer := from.Answer.Descriptor()
@@ -89,8 +89,11 @@ func TestEveryListIsExported(t *testing.T) {
 			}
 			paths, m = longer, rowMessage(fields[0])
 			for _, p := range paths {
-				covered[answer.FullName()][p] = true
+				covered[answer.FullName()][p] = covered[answer.FullName()][p]
 			}
+		}
+		for _, p := range paths {
+			covered[answer.FullName()][p] = true
 		}
 		rows[m.FullName()] = true
 	}
@@ -102,7 +105,8 @@ func TestEveryListIsExported(t *testing.T) {
 			if inner == nil {
 				continue
 			}
-			if (f.Cardinality() == protoreflect.Repeated || rows[inner.FullName()]) && !covered[answer][at] {
+			toRows, known := covered[answer][at]
+			if f.Cardinality() == protoreflect.Repeated && !known || rows[inner.FullName()] && !toRows {
 				t.Errorf("no table has %s of %s", at, answer)
 			}
 			check(answer, inner, at)
