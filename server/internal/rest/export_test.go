@@ -41,7 +41,8 @@ func TestExportTables(t *testing.T) {
 	for table, want := range map[string]string{
 		"parameters": "template_ids display_name name type description sensitive unused_options default_value value value_count " +
 			"value_orphan",
-		"user-latency":       "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating",
+		"user-latency": "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating " +
+			"latency_ms_rating_p95 kind deleted",
 		"user-status-counts": "status date count suppressed",
 		"activity":           "time duration user_id user_duration user_count",
 	} {
