@@ -271,7 +271,39 @@ func (p *tables) checkAgreement(t *rapid.T, q propertyQuestion) {
 	equal(t, "seconds of all users", seconds, activity.GetTotalSeconds())
 	equal(t, "apps of all users", entries, byUsers)
 	equal(t, "apps of the support report", entries, bySupport)
+	p.checkROI(t, q, activity)
 	p.checkDaily(t, q)
+}
+
+// checkROI holds the return on investment, which is about people alone, against what each of them did.
+func (p *tables) checkROI(t *rapid.T, q propertyQuestion, activity *insightsv1.UserActivityReport) {
+	roi := ask(t, p.insights.GetROIReport, p.owner, &insightsv1.GetROIReportRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates,
+	}).GetReport()
+	var people, seconds int64
+	users := map[string]int64{} // by template
+	for _, u := range activity.GetUsers() {
+		if u.GetKind() != "human" {
+			continue
+		}
+		people++
+		seconds += u.GetSeconds()
+		for _, id := range u.GetTemplateIds() {
+			users[id]++
+		}
+	}
+	got := map[string]int64{}
+	for _, template := range roi.GetTemplates() {
+		if template.GetActiveUsers() > 0 {
+			got[template.GetTemplateId()] = template.GetActiveUsers()
+		}
+	}
+	equal(t, "people of the return on investment", people, roi.GetActiveUsers())
+	equal(t, "their seconds", seconds, roi.GetActiveSeconds())
+	equal(t, "their templates", users, got)
+	if roi.GetEligibleUsers() < people {
+		t.Fatalf("%d people were active, %d could be", people, roi.GetEligibleUsers())
+	}
 }
 
 // checkDaily holds the days of a question about all templates against the daily users of the deployment.

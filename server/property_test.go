@@ -306,6 +306,14 @@ func equalLatency(t *rapid.T, of string, samples []float64, l *insightsv1.Connec
 			t.Fatalf("latency %v of %s, want %v of %v", l, of, c.want, samples)
 		}
 	}
+	for _, c := range []struct {
+		percent int
+		got     string
+	}{{50, l.GetRating()}, {95, l.GetRatingP95()}} {
+		if want := ratings(samples, c.percent); !slices.Contains(want, c.got) {
+			t.Fatalf("P%d of %s is %s, want one of %v of %v", c.percent, of, c.got, want, samples)
+		}
+	}
 	if l.GetSamples() != int64(len(samples)) {
 		t.Fatalf("latency %v of %s, want %d samples", l, of, len(samples))
 	}

@@ -43,7 +43,7 @@ type AppUsage struct {
 	Icon        string
 	Minutes     int64         // distinct minutes, summed over users
 	Launches    int64         // runs of consecutive half hours with use, per user
-	Family      string        // as [Family] of its session apps; WorkspaceApp for others
+	Family      string        // as [apps.App.Family] of its session apps; WorkspaceApp for others
 	Editors     []EditorUsage // the session apps of a builtin entry that were used, by name
 }
 
@@ -52,10 +52,12 @@ const WorkspaceApp = "workspace_app"
 
 // EditorUsage is the use of one session app.
 type EditorUsage struct {
-	Name      string
-	Templates []uuid.UUID // where it was used, ascending
-	Minutes   int64       // distinct minutes, summed over users
-	Launches  int64       // runs of consecutive half hours with use, per user
+	Name        string
+	DisplayName string      // as [apps.App.DisplayName]
+	Icon        string      // as [apps.App.Icon]
+	Templates   []uuid.UUID // where it was used, ascending
+	Minutes     int64       // distinct minutes, summed over users
+	Launches    int64       // runs of consecutive half hours with use, per user
 }
 
 // Interval is the activity in one part of the window.

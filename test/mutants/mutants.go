@@ -590,6 +590,91 @@ var mutants = []mutant{
 		"if d.Name == p.Name && d.Sensitive {", "if d.Name == p.Name && d.Sensitive && d.Type == \"\" {",
 		"store", "TestSQLite/parameters_of_latest_builds",
 	},
+	{
+		"a rating is of what lies between two samples", "store/minute/rating.go",
+		"h.bin((n*percent+99)/100 - 1)", "h.bin(n * percent / 100)",
+		"store/minute", "TestRating",
+	},
+	{
+		"the support report has a border of its own", "server/internal/insights/support.go",
+		"u.RatingP95 == minute.Poor", "u.P95 > 300",
+		"server", "TestSlowIsSlowEverywhere",
+	},
+	{
+		"weeks are chosen for a window that is none", "server/internal/insights/window.go",
+		"case day && !week:", "case day && !week && young:",
+		"server/internal/insights", "TestDefaultIntervalOfWindow",
+	},
+	{
+		"the choice of the server is checked like that of a caller", "server/internal/insights/window.go",
+		"return q.suited.GetInterval(), nil", "return q.suited.GetInterval(), q.fits(q.suited.GetInterval())",
+		"server/internal/insights", "TestDefaultIntervalOfWindow",
+	},
+	{
+		"an error leaves out a value that is right", "server/internal/call/errors.go",
+		"Invalid(MessageInvalidValue, NotOneOf(field, allowed...))", "Invalid(MessageInvalidValue, NotOneOf(field, allowed[1:]...))",
+		"server/internal/insights", "TestParseSections",
+	},
+	{
+		"a search sees letters in one Unicode form only", "store/label/label.go",
+		"strings.Contains(Fold(name), Fold(part))", "strings.Contains(strings.ToLower(name), strings.ToLower(part))",
+		"server", "TestNamesInAnyForm",
+	},
+	{
+		"upper case has places of its own in lists", "store/label/label.go",
+		"c.KeyFromString(&c.buffer, Fold(name))", "c.KeyFromString(&c.buffer, name)",
+		"store/label", "TestAlike",
+	},
+	{
+		"lists order names by their bytes", "server/internal/insights/people.go",
+		"ID: label.Key(person.Username) +", "ID: person.Username +",
+		"server", "TestNamesInAnyForm",
+	},
+	{
+		"a deleted user passes for one who is there", "store/user_usage.go",
+		"Deleted: person.DeletedAt != 0,", "Deleted: false,",
+		"server", "TestDeletedSaySo",
+	},
+	{
+		"the older activity API keeps quiet about who was deleted", "store/activity.go",
+		"Deleted: p.DeletedAt != 0}", "Deleted: false}",
+		"server", "TestDeletedSaySo",
+	},
+	{
+		"the time of machines is added to that of people", "server/internal/insights/roi.go",
+		"if u.Kind != store.Human {", `if u.Kind == "" {`,
+		"server", "TestROIOfPeople",
+	},
+	{
+		"workspaces of machines run for people", "store/running_time.go",
+		" AND users.kind = '`+Human+`'", "",
+		"server", "TestROIOfPeople",
+	},
+	{
+		"who was active and is locked out now is not eligible", "server/internal/insights/roi.go",
+		"		eligible[u.UserID] = true\n", "",
+		"server", "TestROIOfPeople",
+	},
+	{
+		"a question about some kinds of users counts all", "store/user_usage.go",
+		"if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {", "if !ok {",
+		"server", "TestKindsOfUsers",
+	},
+	{
+		"nobody of a kind is explained as if there were nobody", "server/internal/insights/diagnosis.go",
+		"*o.activity == 0 && !o.narrowed}", "*o.activity == 0}",
+		"server", "TestNobodyOfAKind",
+	},
+	{
+		"a product of JetBrains is of no family", "store/apps/apps.go",
+		"apps[byMaker+name] = row.App", "apps[name] = row.App",
+		"store/apps", "TestOf",
+	},
+	{
+		"the older activity API has IDEs of its own", "server/internal/insights/activity.go",
+		"return apps.Of(name).IDE", "return apps.Of(name).Family == apps.VSCode",
+		"server", "TestFamiliesAreOneList",
+	},
 
 	// Who may what.
 	{

@@ -209,8 +209,8 @@ type GetTemplateInsightsRequest struct {
 	// offset of `start_time`.
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Length of the intervals of `interval_reports`: `day`, `week`, or `default` for the one that the answer's
-	// `default_interval` names. For `week` the window must be whole weeks, or its last one at least 6 days long. Empty: no
-	// interval reports.
+	// `default_interval` names, which suits every window. For `day` the window may have at most 366 days; for `week` it must be whole
+	// weeks, or its last one at least 6 days long. Empty: no interval reports.
 	Interval string `protobuf:"bytes,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Which parts to answer: `report`, `interval_reports`; separated by commas over REST. Empty: both.
 	Sections []string `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`
@@ -308,7 +308,7 @@ type GetTemplateInsightsResponse struct {
 	// One report per interval, oldest first, those without activity included, the last cut at the end of the window. Absent
 	// unless asked for, and for an empty window.
 	IntervalReports []*TemplateInsightsIntervalReport `protobuf:"bytes,2,rep,name=interval_reports,json=intervalReports,proto3" json:"interval_reports,omitempty"`
-	// The length of intervals that suits the templates, whatever was asked for.
+	// The length of intervals that suits the templates and the window, whatever was asked for.
 	DefaultInterval *DefaultInterval `protobuf:"bytes,3,opt,name=default_interval,json=defaultInterval,proto3" json:"default_interval,omitempty"`
 	// Everything that was acknowledged before this time is in the answer. RFC 3339.
 	DataAsOf string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
@@ -393,13 +393,15 @@ func (x *GetTemplateInsightsResponse) GetFloor() int64 {
 	return 0
 }
 
-// DefaultInterval is the length of intervals that suits templates of an age.
+// DefaultInterval is the length of intervals that suits templates of an age in a window.
 type DefaultInterval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `day` or `week`.
 	Interval string `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
 	// `younger_than_5_weeks`: the oldest of the templates is, hence `day`. `5_weeks_or_older`: it is at least 35 days old,
-	// hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`.
+	// hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`. `window_not_whole_weeks`: it would
+	// be weeks, but the window is none that `week` may be asked about, hence `day`. `window_over_366_days`: it would be days, but the
+	// window has too many, hence `week`. A window that is neither has weeks, and the last is cut.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -772,7 +774,11 @@ type EditorUsage struct {
 	// Seconds of use; as AppUsage.seconds.
 	Seconds int64 `protobuf:"varint,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	// Launches; as AppUsage.times_used.
-	TimesUsed     int64 `protobuf:"varint,4,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	TimesUsed int64 `protobuf:"varint,4,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	// What people call it; its name if the service does not know it.
+	DisplayName string `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Path of a picture. Empty: none.
+	Icon          string `protobuf:"bytes,6,opt,name=icon,proto3" json:"icon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,6 +839,20 @@ func (x *EditorUsage) GetTimesUsed() int64 {
 		return x.TimesUsed
 	}
 	return 0
+}
+
+func (x *EditorUsage) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *EditorUsage) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
 }
 
 // ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest build among those that
@@ -1144,12 +1164,14 @@ type GetUserActivityRequest struct {
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Kinds of users, `human`, `system` or `service`, to whom the whole answer is limited; separated by commas over REST. Empty: all.
+	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserActivityRequest) Reset() {
@@ -1243,6 +1265,13 @@ func (x *GetUserActivityRequest) GetOrganizationId() string {
 		return x.OrganizationId
 	}
 	return ""
+}
+
+func (x *GetUserActivityRequest) GetKind() []string {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
 }
 
 // GetUserActivityResponse wraps the report, as existing clients expect.
@@ -1448,8 +1477,12 @@ type UserActivity struct {
 	// Median of the seconds of any activity on the days that have any, a multiple of 30. Users with few long days and with many
 	// short ones differ in it.
 	MedianDailySeconds int64 `protobuf:"varint,8,opt,name=median_daily_seconds,json=medianDailySeconds,proto3" json:"median_daily_seconds,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// As User.kind: `human`, `system` or `service`.
+	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
+	// True: the user was deleted; somebody else may have the name now. Absent: the user is in the catalog.
+	Deleted       bool `protobuf:"varint,10,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UserActivity) Reset() {
@@ -1536,6 +1569,20 @@ func (x *UserActivity) GetMedianDailySeconds() int64 {
 		return x.MedianDailySeconds
 	}
 	return 0
+}
+
+func (x *UserActivity) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *UserActivity) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // UserAppUsage is the time that one user spent in one app.
@@ -1628,12 +1675,14 @@ type GetUserLatencyRequest struct {
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Kinds of users; rules as for GetUserActivityRequest.kind.
+	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyRequest) Reset() {
@@ -1727,6 +1776,13 @@ func (x *GetUserLatencyRequest) GetOrganizationId() string {
 		return x.OrganizationId
 	}
 	return ""
+}
+
+func (x *GetUserLatencyRequest) GetKind() []string {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
 }
 
 // GetUserLatencyResponse wraps the report, as existing clients expect.
@@ -1914,7 +1970,11 @@ type UserLatency struct {
 	// Path or URL of a picture. Empty: none.
 	AvatarUrl string `protobuf:"bytes,4,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
 	// Percentiles over one sample per minute in which the user's agents measured a latency.
-	LatencyMs     *ConnectionLatency `protobuf:"bytes,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	LatencyMs *ConnectionLatency `protobuf:"bytes,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	// As UserActivity.kind.
+	Kind string `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	// As UserActivity.deleted.
+	Deleted       bool `protobuf:"varint,7,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1984,6 +2044,20 @@ func (x *UserLatency) GetLatencyMs() *ConnectionLatency {
 	return nil
 }
 
+func (x *UserLatency) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *UserLatency) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 // ConnectionLatency holds percentiles of a round trip in milliseconds, with a relative error of at most 2.5 %.
 type ConnectionLatency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1993,8 +2067,12 @@ type ConnectionLatency struct {
 	P95 float64 `protobuf:"fixed64,2,opt,name=p95,proto3" json:"p95,omitempty"`
 	// Number of samples.
 	Samples int64 `protobuf:"varint,3,opt,name=samples,proto3" json:"samples,omitempty"`
-	// What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples.
-	Rating        string `protobuf:"bytes,4,opt,name=rating,proto3" json:"rating,omitempty"`
+	// What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples. It goes by
+	// the sample at rank ⌈n/2⌉ of n, so by what was measured, while `p50` may lie between two samples. Samples are known with the error
+	// named above: one within 2.5 % of a border may be on its other side.
+	Rating string `protobuf:"bytes,4,opt,name=rating,proto3" json:"rating,omitempty"`
+	// The same of the 95th percentile, by the sample at rank ⌈0.95·n⌉.
+	RatingP95     string `protobuf:"bytes,5,opt,name=rating_p95,json=ratingP95,proto3" json:"rating_p95,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2053,6 +2131,13 @@ func (x *ConnectionLatency) GetSamples() int64 {
 func (x *ConnectionLatency) GetRating() string {
 	if x != nil {
 		return x.Rating
+	}
+	return ""
+}
+
+func (x *ConnectionLatency) GetRatingP95() string {
+	if x != nil {
+		return x.RatingP95
 	}
 	return ""
 }
@@ -2964,6 +3049,10 @@ type ActivityUser struct {
 	TotalCount int64 `protobuf:"varint,6,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Time of activity in nanoseconds.
 	TotalDuration int64 `protobuf:"varint,7,opt,name=total_duration,json=totalDuration,proto3" json:"total_duration,omitempty"`
+	// As UserActivity.kind.
+	Kind string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"`
+	// As UserActivity.deleted.
+	Deleted       bool `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3045,6 +3134,20 @@ func (x *ActivityUser) GetTotalDuration() int64 {
 		return x.TotalDuration
 	}
 	return 0
+}
+
+func (x *ActivityUser) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ActivityUser) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // GetDiagnosisRequest names the question whose answer is to be explained.
@@ -3403,13 +3506,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"suppressed\x18\n" +
 	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"}\n" +
+	"suppressed\"\xb4\x01\n" +
 	"\vEditorUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\ftemplate_ids\x18\x02 \x03(\tR\vtemplateIds\x12\x18\n" +
 	"\aseconds\x18\x03 \x01(\x03R\aseconds\x12\x1d\n" +
 	"\n" +
-	"times_used\x18\x04 \x01(\x03R\ttimesUsed\"\x8f\x03\n" +
+	"times_used\x18\x04 \x01(\x03R\ttimesUsed\x12!\n" +
+	"\fdisplay_name\x18\x05 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04icon\x18\x06 \x01(\tR\x04icon\"\x8f\x03\n" +
 	"\x0eParameterUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
@@ -3438,7 +3543,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xa2\x02\n" +
+	"suppressed\"\xb6\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3450,7 +3555,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcd\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
+	"\x04kind\x18\n" +
+	" \x03(\tR\x04kind\"\xcd\x01\n" +
 	"\x17GetUserActivityResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3467,7 +3574,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12#\n" +
 	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\x12\"\n" +
-	"\testimated\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\xa1\x02\n" +
+	"\testimated\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\xd5\x02\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3478,12 +3585,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vactive_days\x18\x06 \x01(\x03R\n" +
 	"activeDays\x12-\n" +
 	"\x04apps\x18\a \x03(\v2\x19.insights.v1.UserAppUsageR\x04apps\x120\n" +
-	"\x14median_daily_seconds\x18\b \x01(\x03R\x12medianDailySeconds\"s\n" +
+	"\x14median_daily_seconds\x18\b \x01(\x03R\x12medianDailySeconds\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"s\n" +
 	"\fUserAppUsage\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xa1\x02\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xb5\x02\n" +
 	"\x15GetUserLatencyRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3495,7 +3605,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcb\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
+	"\x04kind\x18\n" +
+	" \x03(\tR\x04kind\"\xcb\x01\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3511,7 +3623,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12H\n" +
-	"\x10total_latency_ms\x18\a \x01(\v2\x1e.insights.v1.ConnectionLatencyR\x0etotalLatencyMs\"\xc3\x01\n" +
+	"\x10total_latency_ms\x18\a \x01(\v2\x1e.insights.v1.ConnectionLatencyR\x0etotalLatencyMs\"\xf7\x01\n" +
 	"\vUserLatency\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3519,12 +3631,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12=\n" +
 	"\n" +
-	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"\x83\x01\n" +
+	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xa2\x01\n" +
 	"\x11ConnectionLatency\x12\x1d\n" +
 	"\x03p50\x18\x01 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p50\x12\x1d\n" +
 	"\x03p95\x18\x02 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p95\x12\x18\n" +
 	"\asamples\x18\x03 \x01(\x03R\asamples\x12\x16\n" +
-	"\x06rating\x18\x04 \x01(\tR\x06rating\"S\n" +
+	"\x06rating\x18\x04 \x01(\tR\x06rating\x12\x1d\n" +
+	"\n" +
+	"rating_p95\x18\x05 \x01(\tR\tratingP95\"S\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
 	"\btimezone\x18\x02 \x01(\tR\btimezone\"\xdb\x01\n" +
@@ -3595,7 +3711,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x14ActivityIntervalUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bduration\x18\x02 \x01(\x03R\bduration\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count\"\xcd\x01\n" +
+	"\x05count\x18\x03 \x01(\x03R\x05count\"\x81\x02\n" +
 	"\fActivityUser\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3605,7 +3721,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"avatarHash\x12\x1f\n" +
 	"\vtotal_count\x18\x06 \x01(\x03R\n" +
 	"totalCount\x12%\n" +
-	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\"\xb7\x01\n" +
+	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\x12\x12\n" +
+	"\x04kind\x18\b \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xb7\x01\n" +
 	"\x13GetDiagnosisRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +

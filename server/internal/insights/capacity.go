@@ -11,6 +11,7 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -141,8 +142,9 @@ func sparseTemplates(templates []store.TemplateUse) []*insightsv1.SparseTemplate
 			})
 		}
 	}
+	label.Sort(sparse, (*insightsv1.SparseTemplate).GetName)
 	slices.SortStableFunc(sparse, func(a, b *insightsv1.SparseTemplate) int {
-		return cmp.Or(cmp.Compare(a.GetActiveUsers(), b.GetActiveUsers()), cmp.Compare(a.GetName(), b.GetName()))
+		return cmp.Compare(a.GetActiveUsers(), b.GetActiveUsers())
 	})
 	return sparse
 }

@@ -12,6 +12,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 )
 
 // fewestWorkspaces is how many workspaces have to choose before their choice is advice.
@@ -67,11 +68,9 @@ func (s *Service) unusedApps(ctx context.Context, q question, insights store.Tem
 		}
 	}
 	slices.SortFunc(unused, func(a, b *insightsv1.UnusedApp) int {
-		return cmp.Or(
-			cmp.Compare(a.GetTemplateName(), b.GetTemplateName()), cmp.Compare(a.GetTemplateId(), b.GetTemplateId()),
-			cmp.Compare(a.GetSlug(), b.GetSlug()),
-		)
+		return cmp.Or(cmp.Compare(a.GetTemplateId(), b.GetTemplateId()), cmp.Compare(a.GetSlug(), b.GetSlug()))
 	})
+	label.Sort(unused, (*insightsv1.UnusedApp).GetTemplateName)
 	return unused, nil
 }
 

@@ -129,10 +129,7 @@ func takeFormat(query url.Values) (string, error) {
 	case len(formats) == 0 || formats[0] == "":
 		return "csv", nil
 	}
-	if _, known := ExportFormats[formats[0]]; !known {
-		return "", call.OneOf("format", slices.Sorted(maps.Keys(ExportFormats))...)
-	}
-	return formats[0], nil
+	return call.OneOf("format", formats[0], slices.Sorted(maps.Keys(ExportFormats))...)
 }
 
 // zoneOf is the time zone of a question that was answered, or nil if its times have offsets alone.

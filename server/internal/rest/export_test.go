@@ -46,7 +46,8 @@ func TestExportTables(t *testing.T) {
 			"value_orphan",
 		"parameter-options": "template_ids display_name name type description sensitive unused_options default_value option_name " +
 			"option_description option_value option_icon",
-		"user-latency":       "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating",
+		"user-latency": "template_ids user_id username avatar_url latency_ms_p50 latency_ms_p95 latency_ms_samples latency_ms_rating " +
+			"latency_ms_rating_p95 kind deleted",
 		"user-status-counts": "status date day count suppressed",
 		"activity":           "time date duration user_id user_duration user_count",
 		"capacity-weeks":     "start_time start_date end_time end_date peak_users active_users",
