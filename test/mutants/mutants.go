@@ -874,6 +874,28 @@ var mutants = []mutant{
 		"server/internal/call", "FuzzPageToken",
 	},
 
+	// Metrics.
+	{
+		"a panel drops the organization with the server", "deploy/grafana/insights.json",
+		"max without (instance, pod, job) (coderd_agents_up", "max by (template_name, username, workspace_name) (coderd_agents_up",
+		"deploy", "TestSeveralServers",
+	},
+	{
+		"a panel counts an agent once for each server", "deploy/grafana/insights.json",
+		"sum by (app) (max without (instance, pod, job) (label_replace", "sum by (app) ((label_replace",
+		"deploy", "TestSeveralServers",
+	},
+	{
+		"agents of two organizations share a series", "server/internal/ingest/agent_stats.go",
+		"var perAgent = agentLabels[:4]", "var perAgent = agentLabels[:3]",
+		"deploy", "TestSeveralServers",
+	},
+	{
+		"organizations are added up with what is aggregated", "server/internal/ingest/agent_stats.go",
+		"chosen = append(slices.Clone(by), exposition.OrganizationLabel)", "chosen = by",
+		"server/internal/ingest", "TestAgentStatsAggregation",
+	},
+
 	// The agent's side.
 	{
 		"a rejected report is sent again at once", "client/reporter.go",
