@@ -81,14 +81,15 @@ func TestKindsOfUsers(t *testing.T) {
 						t.Errorf("%s of %q (-want +got):\n%s", path, kind, diff)
 					}
 					if n := float64(len(want)); report["total_users"] != n || total(report) != 60*n {
-						t.Errorf("%s of %q: %v users and %v seconds, want %v and %v", path, kind, report["total_users"], total(report), n, 60*n)
+						t.Errorf("%s of %q: %v users, %v seconds, want %v", path, kind, report["total_users"], total(report), n)
 					}
 				}
 			}
 			params := url.Values{"kind": {"human,robot"}, "start_time": wholeDay["start_time"], "end_time": wholeDay["end_time"]}
 			for _, path := range []string{"user-activity", "user-latency"} {
 				status, body := p.Get(t, p.owner, "/api/v2/insights/"+path, params)
-				if text := fmt.Sprint(body); status != http.StatusBadRequest || !strings.Contains(text, "must be one of [human system service]") {
+				text := fmt.Sprint(body)
+				if status != http.StatusBadRequest || !strings.Contains(text, "must be one of [human system service]") {
 					t.Errorf("%s of an unknown kind: %d %s", path, status, text)
 				}
 			}
@@ -210,7 +211,8 @@ func TestDeletedSaySo(t *testing.T) {
 			}
 			// The answer over REST has the field only where it is true, a file in each row.
 			status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", wholeDay)
-			if text := fmt.Sprint(body); status != http.StatusOK || strings.Count(text, "deleted:true") != 1 || strings.Contains(text, "deleted:false") {
+			text := fmt.Sprint(body)
+			if status != http.StatusOK || strings.Count(text, "deleted:true") != 1 || strings.Contains(text, "deleted:false") {
 				t.Errorf("over REST: %d %s", status, text)
 			}
 			for _, table := range []string{"user-activity", "user-latency", "high-latency-users", "activity-users"} {
@@ -251,7 +253,9 @@ func TestSlowIsSlowEverywhere(t *testing.T) {
 			if m < 1+user { // one, two or three of twenty
 				latency = latencies[1]
 			}
-			reports = append(reports, p.session(user, before(24, m), func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs = latency }))
+			reports = append(reports, p.session(user, before(24, m), func(r *insightsv1.AgentReport) {
+				r.ConnectionMedianLatencyMs = latency
+			}))
 		}
 	}
 	p.ReportStats(t, p.controlPlane, reports)

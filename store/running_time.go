@@ -11,8 +11,8 @@ import (
 )
 
 // RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over the workspaces that
-// belong to people. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its deletion. Templates
-// without any are absent.
+// belong to people. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
+// deletion. Templates without any are absent.
 func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end time.Time) (map[uuid.UUID]time.Duration, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {

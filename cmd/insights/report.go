@@ -156,8 +156,8 @@ func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
 	heading(w, "Templates", len(r.GetTemplates()), "TEMPLATE\tPEOPLE\tUSED\tRUNNING\tUTILIZATION")
 	for _, t := range r.GetTemplates() {
 		fmt.Fprintf(
-			w, "%s\t%d\t%s\t%s\t%s\n", marked(t.GetName(), t.GetDeleted()), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()), hoursOf(t.GetRunningSeconds()),
-			percent(t.GetUtilization()),
+			w, "%s\t%d\t%s\t%s\t%s\n", marked(t.GetName(), t.GetDeleted()), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()),
+			hoursOf(t.GetRunningSeconds()), percent(t.GetUtilization()),
 		)
 	}
 }

@@ -47,7 +47,10 @@ func TestAlike(t *testing.T) {
 
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	want := []string{"", "_x", "1", "10", "2", "ada", "\u00c4nne", "Anton", "\u00c9mile", "eve", "\u00d6zg\u00fcr", "Zo\u00eb", "\u03b1", "\u0436", "\u6f22"}
+	want := []string{
+		"", "_x", "1", "10", "2", "ada", "\u00c4nne", "Anton", "\u00c9mile", "eve", "\u00d6zg\u00fcr", "Zo\u00eb", "\u03b1", "\u0436",
+		"\u6f22",
+	}
 	got := slices.Clone(want)
 	slices.Reverse(got)
 	label.Sort(got, func(name string) string { return name })
@@ -63,7 +66,9 @@ func TestOrder(t *testing.T) {
 
 // Whatever a name holds, folding is done once and for all, and its key passes through JSON.
 func FuzzFold(f *testing.F) {
-	for _, name := range []string{"Ada", "\u0130", "\u1e9e", "\ufb03", "\u0345", "A\u0345\u0301", "\u03d4", "\U0001d400", "\xff", "\u1fb7"} {
+	for _, name := range []string{
+		"Ada", "\u0130", "\u1e9e", "\ufb03", "\u0345", "A\u0345\u0301", "\u03d4", "\U0001d400", "\xff", "\u1fb7",
+	} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

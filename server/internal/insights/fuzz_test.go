@@ -132,7 +132,8 @@ func FuzzQuestion(f *testing.F) {
 			}
 		}
 		w := q.window
-		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start || q.interval == intervalDay && len(w.Bounds) > maxDayIntervals ||
+		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start ||
+			q.interval == intervalDay && len(w.Bounds) > maxDayIntervals ||
 			(step != "") != (len(w.Bounds) > 0) && w.Start < w.End {
 			t.Errorf("window %+v", w)
 		}

@@ -35,7 +35,7 @@ type Options struct {
 	// how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
 	PrivacyFloor     int
 	Location         *time.Location // whose days are published there; nil: UTC
-	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: those that are known as such
+	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: those known as such
 	UsageStats       bool           // usage is stored
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
 	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever

@@ -173,7 +173,8 @@ func (q question) choose(interval string) (string, error) {
 	}
 	if !slices.Contains(intervals, interval) {
 		return "", call.InvalidDetail(
-			call.MessageInvalidValue, fmt.Sprintf("%q chooses the one that suits.", intervalDefault), call.NotOneOf("interval", intervals...),
+			call.MessageInvalidValue, fmt.Sprintf("%q chooses the one that suits.", intervalDefault),
+			call.NotOneOf("interval", intervals...),
 		)
 	}
 	return interval, q.fits(interval)

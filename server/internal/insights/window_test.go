@@ -167,12 +167,24 @@ func TestDefaultIntervalOfWindow(t *testing.T) {
 		start, end, zone string
 		young, old       string // interval, reason and number of intervals for templates of a day and of ten years
 	}{
-		"empty":             {"2023-08-15T00:00:00Z", "2023-08-15T00:00:00Z", "", "day younger_than_5_weeks 0", "week 5_weeks_or_older 0"},
-		"a day":             {"2023-08-15T00:00:00Z", "2023-08-16T00:00:00Z", "", "day younger_than_5_weeks 1", "day window_not_whole_weeks 1"},
-		"six days":          {"2023-08-15T00:00:00Z", "2023-08-21T00:00:00Z", "", "day younger_than_5_weeks 6", "week 5_weeks_or_older 1"},
-		"a week":            {"2023-08-15T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 7", "week 5_weeks_or_older 1"},
-		"a week, some time": {"2023-08-15T00:00:00Z", "2023-08-22T15:00:00Z", "", "day younger_than_5_weeks 8", "day window_not_whole_weeks 8"},
-		"ten days":          {"2023-08-12T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 10", "day window_not_whole_weeks 10"},
+		"empty": {
+			"2023-08-15T00:00:00Z", "2023-08-15T00:00:00Z", "", "day younger_than_5_weeks 0", "week 5_weeks_or_older 0",
+		},
+		"a day": {
+			"2023-08-15T00:00:00Z", "2023-08-16T00:00:00Z", "", "day younger_than_5_weeks 1", "day window_not_whole_weeks 1",
+		},
+		"six days": {
+			"2023-08-15T00:00:00Z", "2023-08-21T00:00:00Z", "", "day younger_than_5_weeks 6", "week 5_weeks_or_older 1",
+		},
+		"a week": {
+			"2023-08-15T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 7", "week 5_weeks_or_older 1",
+		},
+		"a week, some time": {
+			"2023-08-15T00:00:00Z", "2023-08-22T15:00:00Z", "", "day younger_than_5_weeks 8", "day window_not_whole_weeks 8",
+		},
+		"ten days": {
+			"2023-08-12T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 10", "day window_not_whole_weeks 10",
+		},
 		"a leap year": {
 			"2022-03-01T00:00:00Z", "2023-03-02T00:00:00Z", "", "day younger_than_5_weeks 366", "day window_not_whole_weeks 366",
 		},
@@ -186,7 +198,8 @@ func TestDefaultIntervalOfWindow(t *testing.T) {
 			"1970-01-02T00:00:00Z", "2023-08-22T16:00:00Z", "", "week window_over_366_days 2799", "week 5_weeks_or_older 2799",
 		},
 		"a week that lacks an hour": {
-			"2023-03-21T00:00:00+01:00", "2023-03-27T00:00:00+02:00", "Europe/Berlin", "day younger_than_5_weeks 6", "week 5_weeks_or_older 1",
+			"2023-03-21T00:00:00+01:00", "2023-03-27T00:00:00+02:00", "Europe/Berlin", "day younger_than_5_weeks 6",
+			"week 5_weeks_or_older 1",
 		},
 	} {
 		for age, want := range map[time.Duration]string{24 * time.Hour: c.young, 10 * 365 * 24 * time.Hour: c.old} {

@@ -29,7 +29,9 @@ func TestJSON(t *testing.T) {
 		"null for a message that is not there": {
 			&insightsv1.GetUserLatencyResponse{}, `{"report":null,"data_as_of":""}`,
 		},
-		"numbers with fractions": {&insightsv1.ConnectionLatency{P50: 12.25, P95: -1}, `{"p50":12.25,"p95":-1,"samples":0,"rating":"","rating_p95":""}`},
+		"numbers with fractions": {
+			&insightsv1.ConnectionLatency{P50: 12.25, P95: -1}, `{"p50":12.25,"p95":-1,"samples":0,"rating":"","rating_p95":""}`,
+		},
 		"text that HTML would take for its own": {
 			&insightsv1.Error{Message: "<b>&\"\n"}, `{"message":"\u003cb\u003e\u0026\"\n"}`,
 		},
