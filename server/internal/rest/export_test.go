@@ -158,9 +158,11 @@ func TestEmptyCells(t *testing.T) {
 		}}, nil, "", "null"},
 		"a list of no message": {"insights", "unknown_usage_template_ids", insights(&insightsv1.TemplateInsightsReport{}), nil, "", "null"},
 		"an empty list":        {"insights", "template_ids", insights(&insightsv1.TemplateInsightsReport{}), nil, `"[]"`, "[]"},
-		"a suppressed number":  {"insights", "active_users", insights(&insightsv1.TemplateInsightsReport{Suppressed: true}), nil, "", "null"},
-		"a number":             {"insights", "active_users", insights(&insightsv1.TemplateInsightsReport{}), nil, "0", "0"},
-		"what is not true":     {"insights", "estimated", insights(&insightsv1.TemplateInsightsReport{}), nil, "false", "false"},
+		"a suppressed number": {
+			"insights", "active_users", insights(&insightsv1.TemplateInsightsReport{Suppressed: true}), nil, "", "null",
+		},
+		"a number":         {"insights", "active_users", insights(&insightsv1.TemplateInsightsReport{}), nil, "0", "0"},
+		"what is not true": {"insights", "estimated", insights(&insightsv1.TemplateInsightsReport{}), nil, "false", "false"},
 		"no time": {
 			"diagnosis", "first_at", &insightsv1.GetDiagnosisResponse{Findings: []*insightsv1.Finding{{}}}, nil, "", "null",
 		},
