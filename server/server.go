@@ -74,7 +74,7 @@ type Options struct {
 	MaxConnections    int
 	IDEApps           []string // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
 	CollectAgentStats bool     // show the present of the agents that report here as metrics
-	// labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy   []string
 	SeriesBudget   int            // label sets of one family of metrics that a scrape shows; zero: 200,000
 	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's

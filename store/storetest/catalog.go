@@ -102,16 +102,10 @@ func directoryFollows(t *testing.T, f *Fixture) {
 		t.Errorf("place (-want +got):\n%s", diff)
 	}
 	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[1], TemplateID: f.Templates[0]}}})
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if got := place(); got.Owner != f.Users[1] || got.Subject != f.Subject[f.Users[1]] {
 		t.Errorf("after the workspace got another owner: %+v", got)
 	}
 	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}}})
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if got := place().DeletedAt; !got.Equal(Now) {
 		t.Errorf("deleted workspace: deleted at %v, want %v", got, Now)
 	}
@@ -123,6 +117,10 @@ func agentNames(t *testing.T, f *Fixture) {
 	many := slices.Clone(ids)
 	for range 10_000 {
 		many = append(many, uuid.New())
+	}
+	name := func(template, owner, workspace string) store.AgentName {
+		of := store.TemplateName{Organization: "acme", Template: template}
+		return store.AgentName{Agent: "main", WorkspaceName: store.WorkspaceName{TemplateName: of, Owner: owner, Workspace: workspace}}
 	}
 	names := func() map[uuid.UUID]store.AgentName {
 		t.Helper()
@@ -137,9 +135,9 @@ func agentNames(t *testing.T, f *Fixture) {
 		return got
 	}
 	want := map[uuid.UUID]store.AgentName{
-		f.Agents[0][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template0"},
-		f.Agents[1][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template1"},
-		f.Agents[1][1]: {Agent: "main", Workspace: "w", Username: "user1", Template: "template1"},
+		f.Agents[0][0]: name("template0", "user0", "w"),
+		f.Agents[1][0]: name("template1", "user0", "w"),
+		f.Agents[1][1]: name("template1", "user1", "w"),
 	}
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
@@ -152,7 +150,7 @@ func agentNames(t *testing.T, f *Fixture) {
 		Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "moved"}},
 		Deleted:    store.Deleted{Agents: []uuid.UUID{f.Agents[1][0]}, Workspaces: []uuid.UUID{f.Workspaces[1][1]}},
 	})
-	want = map[uuid.UUID]store.AgentName{f.Agents[0][0]: {Agent: "main", Workspace: "moved", Username: "married", Template: "renamed"}}
+	want = map[uuid.UUID]store.AgentName{f.Agents[0][0]: name("renamed", "married", "moved")}
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("after changes (-want +got):\n%s", diff)
 	}
