@@ -67,7 +67,8 @@ type tables struct {
 	*properties
 	t       *testing.T
 	sources map[string]rest.ExportSource
-	filled  map[string]int // how often tables had rows
+	routes  map[string]wiretest.Route // by RPC
+	filled  map[string]int            // how often tables had rows
 }
 
 func newTables(t *testing.T, p *properties) *tables {
@@ -76,7 +77,7 @@ func newTables(t *testing.T, p *properties) *tables {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tables{p, t, sources, map[string]int{}}
+	return &tables{p, t, sources, wiretest.Routes(t), map[string]int{}}
 }
 
 // tell makes a company of a world, tells the server all about it, and draws a question.
@@ -147,10 +148,9 @@ func (p *tables) tell(t *rapid.T, w *world) propertyQuestion {
 	return q
 }
 
-// params are those of the question that an RPC answers, and where it is asked over REST.
-func (q propertyQuestion) params(method string) (path string, params url.Values) {
-	i := slices.IndexFunc(evilQuestions(q.templates[0]), func(known evilQuestion) bool { return known.method == method })
-	path, params = evilQuestions(q.templates[0])[i].path, url.Values{}
+// params are those of the question that an RPC answers over REST, apart from a template in its path.
+func (q propertyQuestion) params(method string) url.Values {
+	params := url.Values{}
 	start, end := q.start(), q.end()
 	if q.zone != "" { // the zone alone says which days are meant, not the offset of the times
 		params.Set("timezone", q.zone)
@@ -174,7 +174,7 @@ func (q propertyQuestion) params(method string) (path string, params url.Values)
 		params.Set("end_time", end)
 		params.Set("template_ids", strings.Join(q.templates, ","))
 	}
-	return path, params
+	return params
 }
 
 // utc writes a minute since the epoch in UTC.
@@ -193,7 +193,7 @@ func (p *tables) checkTables(t *rapid.T, q propertyQuestion) {
 	}
 	for _, table := range rest.ExportTables {
 		from := p.sources[table.Name]
-		path, params := q.params(from.Method)
+		path, params := strings.Replace(p.routes[from.Method].Path, "{template_id}", q.templates[0], 1), q.params(from.Method)
 		asked, known := answers[from.Method]
 		if !known {
 			asked = get(path, params)
