@@ -171,7 +171,7 @@ func TestActivityShape(t *testing.T) {
 	wantKeys(t, v.Response["users"].(map[string]any)["u1"].(map[string]any), user)
 	want := map[string]any{
 		"id": f.Users[0].String(), "name": "user0", "username": "user0", "roles": []any{"member", "auditor"}, "avatar_hash": "",
-		"total_count": 12.0, "total_duration": 12 * 60e9,
+		"total_count": 12.0, "total_duration": 12 * 60e9, "kind": "human",
 	}
 	if diff := cmp.Diff(want, user); diff != "" {
 		t.Errorf("user (-want +got):\n%s", diff)

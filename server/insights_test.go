@@ -139,7 +139,9 @@ func TestTemplateInsightsReport(t *testing.T) {
 	ssh := &insightsv1.AppUsage{
 		Type: "builtin", Slug: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Seconds: 120, TimesUsed: 2,
 		TemplateIds: r.GetTemplateIds(), Family: "ssh",
-		Editors: []*insightsv1.EditorUsage{{Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2}},
+		Editors: []*insightsv1.EditorUsage{{
+			Name: "ssh", TemplateIds: r.GetTemplateIds(), Seconds: 120, TimesUsed: 2, DisplayName: "SSH", Icon: "/icon/terminal.svg",
+		}},
 	}
 	if diff := cmp.Diff(ssh, r.GetAppsUsage()[3], protocmp.Transform()); diff != "" {
 		t.Errorf("SSH (-want +got):\n%s", diff)
@@ -254,12 +256,13 @@ func TestInsightsStayInScope(t *testing.T) {
 	for path, want := range map[string]any{
 		"/api/v2/insights/user-activity": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png", "seconds": 60.0,
-			"active_days": 1.0, "median_daily_seconds": 60.0,
+			"active_days": 1.0, "median_daily_seconds": 60.0, "kind": "human",
 			"apps": []any{map[string]any{"type": "builtin", "slug": "ssh", "display_name": "SSH", "seconds": 60.0}},
 		}},
 		"/api/v2/insights/user-latency": []any{map[string]any{
 			"template_ids": []any{c.templates[1].String()}, "user_id": c.user, "username": "ann", "avatar_url": "/ann.png",
-			"latency_ms": map[string]any{"p50": -1.0, "p95": -1.0, "samples": 0.0, "rating": "unknown"},
+			"latency_ms": map[string]any{"p50": -1.0, "p95": -1.0, "samples": 0.0, "rating": "unknown", "rating_p95": "unknown"},
+			"kind":       "human",
 		}},
 	} {
 		params.Del("template_ids")

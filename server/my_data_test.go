@@ -114,11 +114,11 @@ func TestGetMyData(t *testing.T) {
 				Latency: []*insightsv1.MyLatency{
 					{
 						Date: "2023-08-14", TemplateId: template,
-						LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good"},
+						LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good", RatingP95: "good"},
 					},
 					{
 						Date: "2023-08-15", TemplateId: template,
-						LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good"},
+						LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good", RatingP95: "good"},
 					},
 				},
 				StatusChanges: []*insightsv1.MyStatusChange{{At: before(3, 0), Status: "dormant"}},

@@ -49,7 +49,7 @@ func TestParameterRelease(t *testing.T) {
 				if value.GetHidden() != (value.GetValue() == "(hidden)") {
 					t.Errorf("value %v", value)
 				}
-				rows := readLines(t, p.export(t, p.owner, "parameters", "ndjson", window))
+				rows := readLines(t, nil, p.export(t, p.owner, "parameters", "ndjson", window))
 				if len(rows) != 1 {
 					t.Fatalf("exported: %v", rows)
 				}

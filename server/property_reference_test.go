@@ -172,6 +172,14 @@ func familyOf(name string) string {
 	return "unknown"
 }
 
+// editorNames are what people call session apps, and their pictures.
+var editorNames = map[string][2]string{
+	"vscode": {"VS Code", "/icon/code.svg"}, "vscode_insiders": {"VS Code Insiders", "/icon/code-insiders.svg"},
+	"cursor": {"Cursor", "/icon/cursor.svg"}, "jetbrains": {"JetBrains", "/icon/intellij.svg"},
+	"reconnecting_pty": {"Web Terminal", "/icon/terminal.svg"}, "ssh": {"SSH", "/icon/terminal.svg"}, "zed": {"Zed", "/icon/zed.svg"},
+	"sftp": {"SFTP", "/icon/terminal.svg"}, "my_editor": {"my_editor"}, "unknown": {"unknown"},
+}
+
 // builtinEntries are the five that are always there, and the one for other editors.
 var builtinEntries = []*insightsv1.AppUsage{
 	{Family: "vscode", Slug: "vscode", DisplayName: "Visual Studio Code", Icon: "/icon/code.svg"},
@@ -209,7 +217,10 @@ func (ref reference) entries(w refWindow, templates []string) (list []*insightsv
 			editor := func(u use) bool { return of(u) && u.kind == "session" && u.app == name }
 			if users, in := ref.of(w, editor); len(users) > 0 {
 				seconds, launches := sum(users)
-				a.Editors = append(a.Editors, &insightsv1.EditorUsage{Name: name, TemplateIds: in, Seconds: seconds, TimesUsed: launches})
+				called := editorNames[name]
+				a.Editors = append(a.Editors, &insightsv1.EditorUsage{
+					Name: name, TemplateIds: in, Seconds: seconds, TimesUsed: launches, DisplayName: called[0], Icon: called[1],
+				})
 			}
 		}
 		list = append(list, a)
@@ -238,6 +249,7 @@ func (ref reference) activity(w refWindow, templates []string, location *time.Lo
 		perDay := slices.Sorted(maps.Values(days))
 		a := &insightsv1.UserActivity{
 			UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days)),
+			Kind: "human",
 		}
 		a.MedianDailySeconds = 30 * (perDay[(len(days)-1)/2] + perDay[len(days)/2])
 		one := reference{uses: maps.Clone(ref.uses), apps: ref.apps}
@@ -279,6 +291,28 @@ func percentile(sorted []float64, p float64) float64 {
 	at := p * float64(len(sorted)-1)
 	low := int(at)
 	return sorted[low] + (at-float64(low))*(sorted[min(low+1, len(sorted)-1)]-sorted[low])
+}
+
+// ratings are the ones that the sample at rank ⌈percent·n/100⌉ may have: two if it is within 2.6 % of a border.
+func ratings(sorted []float64, percent int) []string {
+	if len(sorted) == 0 {
+		return []string{"unknown"}
+	}
+	of := func(ms float64) string {
+		switch {
+		case ms < 150:
+			return "good"
+		case ms <= 300:
+			return "moderate"
+		}
+		return "poor"
+	}
+	rank := 1
+	for rank*100 < percent*len(sorted) {
+		rank++
+	}
+	ms := sorted[rank-1]
+	return []string{of(ms * 0.974), of(ms * 1.026)}
 }
 
 // dateOf is the date that a minute has at a location.

@@ -151,7 +151,7 @@ func (p *properties) check(t *rapid.T) {
 func (p *properties) empty(t *rapid.T) {
 	for _, table := range []string{
 		"usage_open", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
-		"apps", "template_apps", "builds", "subjects",
+		"apps", "template_apps", "builds", "subjects", "user_status_changes",
 	} {
 		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)
@@ -310,6 +310,14 @@ func equalLatency(t *rapid.T, of string, samples []float64, l *insightsv1.Connec
 	for _, c := range []struct{ want, got float64 }{{percentile(samples, 0.5), l.GetP50()}, {percentile(samples, 0.95), l.GetP95()}} {
 		if math.Abs(c.want-c.got) > 0.0251*math.Abs(c.want) {
 			t.Fatalf("latency %v of %s, want %v of %v", l, of, c.want, samples)
+		}
+	}
+	for _, c := range []struct {
+		percent int
+		got     string
+	}{{50, l.GetRating()}, {95, l.GetRatingP95()}} {
+		if want := ratings(samples, c.percent); !slices.Contains(want, c.got) {
+			t.Fatalf("P%d of %s is %s, want one of %v of %v", c.percent, of, c.got, want, samples)
 		}
 	}
 	if l.GetSamples() != int64(len(samples)) {

@@ -97,9 +97,16 @@ var anySession = rapid.SampledFrom(slices.SortedFunc(func(yield func(string) boo
 	}
 }, cmp.Compare[string]))
 
-var anyWorld = rapid.Custom(func(t *rapid.T) world {
+var anyWorld = worldOf(3)
+
+// worldOf draws companies of at most so many people.
+func worldOf(people int) *rapid.Generator[world] {
+	return rapid.Custom(func(t *rapid.T) world { return drawWorld(t, people) })
+}
+
+func drawWorld(t *rapid.T, people int) world {
 	w := world{catalog: &insightsv1.ApplyCatalogRequest{}, place: anyPlace.Draw(t, "place")}
-	w.drawCatalog(t)
+	w.drawCatalog(t, people)
 	agents := w.catalog.GetAgents()
 	for range rapid.IntRange(6, 25).Draw(t, "reports") {
 		w.reports = append(w.reports, w.drawReport(t, rapid.SampledFrom(agents).Draw(t, "agent").GetId()))
@@ -115,11 +122,11 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 	}
 	w.late = rapid.SampledFrom([]float64{0, 0.2, 0.5, 0.8}).Draw(t, "late")
 	return w
-})
+}
 
 // drawCatalog makes one or two organizations with up to three templates and people with workspaces. Apps have few slugs and
 // few names, so that some are the same in several templates and some are not.
-func (w *world) drawCatalog(t *rapid.T) {
+func (w *world) drawCatalog(t *rapid.T, people int) {
 	c := w.catalog
 	for i := range rapid.IntRange(1, 2).Draw(t, "organizations") {
 		c.Organizations = append(c.Organizations, &insightsv1.Organization{Id: uuid.NewString(), Name: fmt.Sprint("organization", i)})
@@ -130,7 +137,7 @@ func (w *world) drawCatalog(t *rapid.T) {
 			Name: fmt.Sprint("template", i),
 		})
 	}
-	for i := range rapid.IntRange(1, 3).Draw(t, "users") {
+	for i := range rapid.IntRange(1, people).Draw(t, "users") {
 		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: fmt.Sprint("user", i)})
 	}
 	created := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -172,7 +172,7 @@ func TestSupportReport(t *testing.T) {
 			want := &insightsv1.SupportReport{
 				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: used,
 				HighLatencyUsers: []*insightsv1.HighLatencyUser{
-					{TemplateIds: used, UserId: p.Users[0].String(), Username: "user0", P50: 400, P95: 400, Samples: 10},
+					{TemplateIds: used, UserId: p.Users[0].String(), Username: "user0", P50: 400, P95: 400, Samples: 10, Kind: "human"},
 				},
 				LowUsageUsers: []*insightsv1.LowUsageUser{
 					{TemplateIds: both, UserId: p.Users[2].String(), Username: "user2", Workspaces: 2},

@@ -72,7 +72,7 @@ type Options struct {
 	RateLimit int
 	// connections to each address that it listens at, at most half of them from one address; zero: no limit
 	MaxConnections    int
-	IDEApps           []string // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
+	IDEApps           []string // session apps and slugs that count as an IDE in the older activity API; nil: those that are known as such
 	CollectAgentStats bool     // show the present of the agents that report here as metrics
 	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy   []string

@@ -16,6 +16,8 @@ import (
 type Person struct {
 	ID       uuid.UUID
 	Username string
+	Kind     string        // as [User.Kind]
+	Deleted  bool          // is not in the catalog any more
 	Roles    []access.Role // within the scope that was asked about, ascending; members have none of their own
 }
 
@@ -70,7 +72,7 @@ func (s *Store) Activity(
 		for _, u := range t.Users {
 			if p, known := people[u.Subject]; known {
 				activity.Windows[i] = append(activity.Windows[i], Active{p.ID, u.Minutes})
-				activity.People[p.ID] = Person{ID: p.ID, Username: p.Username}
+				activity.People[p.ID] = Person{ID: p.ID, Username: p.Username, Kind: p.Kind, Deleted: p.DeletedAt != 0}
 			}
 		}
 	}

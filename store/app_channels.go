@@ -8,22 +8,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 )
-
-// builtins are the entries that every report has, in order, by family.
-var builtins = [...]struct{ family, slug, displayName, icon string }{
-	{"vscode", "vscode", "Visual Studio Code", "/icon/code.svg"},
-	{"jetbrains", "jetbrains", "JetBrains", "/icon/intellij.svg"},
-	{"reconnecting_pty", "reconnecting-pty", "Web Terminal", "/icon/terminal.svg"},
-	{"ssh", "ssh", "SSH", "/icon/terminal.svg"},
-	{"sftp", "sftp", "SFTP", "/icon/terminal.svg"},
-}
 
 // The channels of a question, in order: the builtin entries, unknown editors, workspace apps by identity, and then the
 // session apps, each within its entry, as they turn up.
 const (
-	unknownChannel = len(builtins)
+	unknownChannel = len(apps.Families)
 	firstIdentity  = unknownChannel + 1
 )
 
@@ -100,7 +92,7 @@ func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string
 func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, within int) {
 	switch kind {
 	case minute.Session:
-		entry := entryOf(app)
+		entry := apps.Entry(app)
 		editor, known := c.editors[app]
 		if !known {
 			if len(c.names) == maxEditors {
@@ -123,28 +115,17 @@ func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, w
 // ofEntry is of for a question that does not tell editors apart.
 func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
 	if kind == minute.Session {
-		return entryOf(app), minute.NoChannel
+		return apps.Entry(app), minute.NoChannel
 	}
 	return c.of(template, kind, app)
-}
-
-// entryOf is the channel of the builtin entry, or of unknown editors, that a session app belongs to.
-func entryOf(app string) int {
-	family := Family(app)
-	for i, b := range builtins {
-		if b.family == family {
-			return i
-		}
-	}
-	return unknownChannel
 }
 
 // entry describes a channel that is an entry of an answer.
 func (c *appChannels) entry(channel int) AppUsage {
 	switch {
 	case channel < unknownChannel:
-		b := builtins[channel]
-		return AppUsage{Builtin: true, Family: b.family, Slug: b.slug, DisplayName: b.displayName, Icon: b.icon}
+		f := apps.Families[channel]
+		return AppUsage{Builtin: true, Family: f.Name, Slug: f.Slug, DisplayName: f.DisplayName, Icon: f.Icon}
 	case channel == unknownChannel:
 		return AppUsage{Builtin: true, Family: UnknownSession, Slug: UnknownSession, DisplayName: "Other Editors"}
 	default:
@@ -172,8 +153,9 @@ func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []mi
 	}
 	for _, name := range slices.Sorted(slices.Values(c.names)) {
 		if t := of(c.editors[name]); t.Minutes > 0 {
-			e := &entries[entryOf(name)]
-			e.Editors = append(e.Editors, EditorUsage{name, x.of(t.Templates), t.Minutes, t.Launches})
+			e := &entries[apps.Entry(name)]
+			app := apps.Of(name)
+			e.Editors = append(e.Editors, EditorUsage{name, app.DisplayName, app.Icon, x.of(t.Templates), t.Minutes, t.Launches})
 		}
 	}
 	answer.Unknown = entries[unknownChannel]
@@ -196,13 +178,13 @@ func (c *appChannels) unused(x templateIndex, tally []minute.ChannelTally) (unus
 
 // userApps turns the channels of a user into entries.
 func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
-	apps := make([]UserApp, 0, len(channels))
-	for _, used := range channels {
-		if c.isEntry(used.Channel) {
-			e := c.entry(used.Channel)
-			apps = append(apps, UserApp{e.Builtin, e.DisplayName, e.Slug, used.Minutes})
+	used := make([]UserApp, 0, len(channels))
+	for _, u := range channels {
+		if c.isEntry(u.Channel) {
+			e := c.entry(u.Channel)
+			used = append(used, UserApp{e.Builtin, e.DisplayName, e.Slug, u.Minutes})
 		}
 	}
-	slices.SortStableFunc(apps, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
-	return apps
+	slices.SortStableFunc(used, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
+	return used
 }

@@ -57,12 +57,22 @@ type User struct {
 	ID              uuid.UUID
 	Username        string
 	AvatarURL       string
-	Kind            string      // human, system or service
-	Status          string      // active, dormant or suspended
+	Kind            string      // one of UserKinds
+	Status          string      // one of UserStatuses
 	OrganizationIDs []uuid.UUID `gorm:"serializer:json"`
 	CreatedAt       Instant     `gorm:"autoCreateTime:false"`
 	DeletedAt       Instant
 }
+
+// Human is the kind of users that are people. The others are accounts that work by themselves: those of the control plane are
+// system, all others service.
+const Human = "human"
+
+// UserKinds are the kinds of users.
+var UserKinds = []string{Human, "system", "service"}
+
+// UserStatuses are the statuses of users; whoever has no other one has the first.
+var UserStatuses = []string{"active", "dormant", "suspended"}
 
 // Group is a set of users of an organization.
 type Group struct {

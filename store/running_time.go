@@ -10,9 +10,9 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over workspaces. A
-// workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its deletion. Templates
-// without any are absent.
+// RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over the workspaces that
+// belong to people. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
+// deletion. Templates without any are absent.
 func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end time.Time) (map[uuid.UUID]time.Duration, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -30,7 +30,8 @@ func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end 
 		END AS began,
 				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
 					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number, builds.id), NULLIF(workspaces.deleted_at, 0), ?) AS ended
-			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id WHERE `+condition+`) AS runs
+			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id
+				JOIN users ON users.id = workspaces.owner_id AND users.kind = '`+Human+`' WHERE `+condition+`) AS runs
 		WHERE transition = 'start' AND ended > began AND ended > ? AND began < ? GROUP BY template_id`,
 		append(append([]any{to, to, from, from, to}, args...), from, to)...).Scan(&found).Error
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/template-insights/insights/store/apps"
 )
 
 // Limits of session names in one report.
@@ -16,29 +18,9 @@ const (
 
 // Names of apps that are not those of any one.
 const (
-	UnknownSession = "unknown"    // sessions without a name, or with one too many
+	UnknownSession = apps.Unknown // sessions without a name, or with one too many
 	TerminalApp    = "[terminal]" // proxied terminals; no slug looks like it
 )
-
-// families say which session apps the builtin entries of a report stand for. Every other name is activity that no
-// builtin entry shows.
-var families = map[string]string{
-	"vscode": "vscode", "vscode_insiders": "vscode", "vscode_web": "vscode", "code_server": "vscode", "cursor": "vscode",
-	"windsurf": "vscode", "positron": "vscode", "vscodium": "vscode", "codium": "vscode", "antigravity": "vscode",
-	"trae": "vscode", "kiro": "vscode", "devin": "vscode",
-	"jetbrains":        "jetbrains",
-	"reconnecting_pty": "reconnecting_pty",
-	"ssh":              "ssh", "zed": "ssh",
-	"sftp": "sftp",
-}
-
-// Family returns the family of a session app: vscode, jetbrains, reconnecting_pty, ssh, sftp, or unknown.
-func Family(app string) string {
-	if family, ok := families[app]; ok {
-		return family
-	}
-	return UnknownSession
-}
 
 // IsControl is whether a character has no place in a name: control characters, and those that turn the direction of the
 // text around them, so that a name could look like another one.
@@ -78,10 +60,8 @@ func NormalizeSessions(counts map[string]int64) (sessions map[string]int64, over
 		return sessions, 0
 	}
 	names := slices.SortedFunc(maps.Keys(sessions), func(a, b string) int {
-		_, knownA := families[a]
-		_, knownB := families[b]
-		if knownA != knownB {
-			if knownA {
+		if listed := apps.Listed(a); listed != apps.Listed(b) {
+			if listed {
 				return -1
 			}
 			return 1

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // The rules of session names are given by example.
@@ -55,14 +56,14 @@ func TestSessionNames(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", e.Name, diff)
 		}
 	}
-	for family, apps := range examples.Families {
-		for _, app := range apps {
-			if got := store.Family(app); got != family && family != "unknown" {
+	for family, names := range examples.Families {
+		for _, app := range names {
+			if got := apps.Of(app).Family; got != family && family != "unknown" {
 				t.Errorf("family of %q: got %q, want %q", app, got, family)
 			}
 		}
 	}
-	if got := store.Family("emacs"); got != "unknown" {
+	if got := apps.Of("emacs").Family; got != "unknown" {
 		t.Errorf("family of an app that nobody knows: %q", got)
 	}
 }

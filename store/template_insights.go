@@ -23,7 +23,15 @@ type TemplateInsights struct {
 
 // AnyApp is whether any entry was used.
 func (i TemplateInsights) AnyApp() bool {
-	return i.Unknown.Minutes > 0 || slices.ContainsFunc(i.Apps, func(a AppUsage) bool { return a.Minutes > 0 })
+	return slices.ContainsFunc(i.Entries(), func(a AppUsage) bool { return a.Minutes > 0 })
+}
+
+// Entries are those of Apps, and that of session apps of no builtin family if any was used.
+func (i TemplateInsights) Entries() []AppUsage {
+	if i.Unknown.Minutes == 0 {
+		return i.Apps
+	}
+	return append(slices.Clip(i.Apps), i.Unknown)
 }
 
 // AppUsage is the use of one app entry.
@@ -35,7 +43,7 @@ type AppUsage struct {
 	Icon        string
 	Minutes     int64         // distinct minutes, summed over users
 	Launches    int64         // runs of consecutive half hours with use, per user
-	Family      string        // as [Family] of its session apps; WorkspaceApp for others
+	Family      string        // as [apps.App.Family] of its session apps; WorkspaceApp for others
 	Editors     []EditorUsage // the session apps of a builtin entry that were used, by name
 }
 
@@ -44,10 +52,12 @@ const WorkspaceApp = "workspace_app"
 
 // EditorUsage is the use of one session app.
 type EditorUsage struct {
-	Name      string
-	Templates []uuid.UUID // where it was used, ascending
-	Minutes   int64       // distinct minutes, summed over users
-	Launches  int64       // runs of consecutive half hours with use, per user
+	Name        string
+	DisplayName string      // as [apps.App.DisplayName]
+	Icon        string      // as [apps.App.Icon]
+	Templates   []uuid.UUID // where it was used, ascending
+	Minutes     int64       // distinct minutes, summed over users
+	Launches    int64       // runs of consecutive half hours with use, per user
 }
 
 // Interval is the activity in one part of the window.

@@ -13,10 +13,17 @@ import (
 // Use is who used templates in a window, each by itself and all together.
 type Use struct {
 	Templates []TemplateUse // that the catalog knows, used or not, ascending
-	Users     []UserUsage   // with any activity, without their apps
-	Active    int           // distinct users with any activity, also those whose name is not known any more
-	Intervals []Interval    // one per bound of the window
-	Peaks     []int32       // as [minute.Tally.Peaks]; nil unless asked for
+	Users     []TemplateUser
+	Active    int        // distinct users with any activity, also those whose name is not known any more
+	Intervals []Interval // one per bound of the window
+	Peaks     []int32    // as [minute.Tally.Peaks]; nil unless asked for
+}
+
+// TemplateUser is a user with any activity, without apps.
+type TemplateUser struct {
+	UserUsage
+
+	MinutesIn []int64 // distinct minutes in each of Templates
 }
 
 // TemplateUse is the use of one template.
@@ -47,8 +54,16 @@ func (s *Store) Use(ctx context.Context, scope access.Scope, w minute.Window, de
 		return Use{}, err
 	}
 	use := Use{Active: len(tally.Users), Intervals: intervals(x, tally), Peaks: tally.Peaks}
-	if use.Users, _, err = s.usersOf(ctx, x, tally); err != nil {
+	users, tallies, err := s.usersOf(ctx, x, tally)
+	if err != nil {
 		return Use{}, err
+	}
+	for i, u := range users {
+		in := make([]int64, len(tallies[i].Channels))
+		for j, c := range tallies[i].Channels {
+			in[j] = c.Minutes
+		}
+		use.Users = append(use.Users, TemplateUser{u, in})
 	}
 	if use.Templates, err = s.templateUses(ctx, x); err != nil {
 		return Use{}, err

@@ -1,16 +1,15 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/label"
 )
 
 // Templates lists the templates of a scope, deleted ones too, by name, then id.
@@ -19,9 +18,8 @@ func (s *Store) Templates(ctx context.Context, scope access.Scope) ([]Template, 
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(templates, func(a, b Template) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	slices.SortFunc(templates, func(a, b Template) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	label.Sort(templates, func(t Template) string { return t.Name })
 	return templates, nil
 }
 
@@ -59,9 +57,8 @@ func (s *Store) Organizations(ctx context.Context, scope access.Scope) ([]Organi
 		return nil, fmt.Errorf("read organizations: %w", err)
 	}
 	all = slices.DeleteFunc(all, func(o Organization) bool { return !ids[o.ID] })
-	slices.SortFunc(all, func(a, b Organization) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	slices.SortFunc(all, func(a, b Organization) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	label.Sort(all, func(o Organization) string { return o.Name })
 	return all, nil
 }
 

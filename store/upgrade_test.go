@@ -23,7 +23,9 @@ var (
 		"postgres": "tia_22bnpfj5t6_k7tlxsnmeg5oagakkyydcqwiyer5skp7ebxs7yzebhlvwfvoz3lg",
 	}
 	earlyMinutes = map[string]int64{"user0": 5, "user2": 3, "user1": 2}
-	earlyLatency = store.Latency{P50: 18.630173586247516, P95: 22.678694874853218, Samples: 2} // of user0; the others have none
+	earlyLatency = store.Latency{ // of user0; the others have none
+		P50: 18.630173586247516, P95: 22.678694874853218, Samples: 2, Rating: "good", RatingP95: "good",
+	}
 )
 
 // early is a database of that program.

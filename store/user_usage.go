@@ -18,6 +18,8 @@ type UserUsage struct {
 	UserID    uuid.UUID
 	Username  string
 	AvatarURL string
+	Kind      string      // as [User.Kind]
+	Deleted   bool        // is not in the catalog any more
 	Templates []uuid.UUID // that the user was active in, ascending
 	Minutes   int64       // distinct minutes with any activity
 	Days      int         // intervals of the window with any activity
@@ -35,8 +37,10 @@ type UserApp struct {
 
 // Latency is how quick connections were.
 type Latency struct {
-	P50, P95 float64 // milliseconds; -1 without samples
-	Samples  int64
+	P50, P95  float64 // milliseconds; -1 without samples
+	Samples   int64
+	Rating    minute.Rating // of the median
+	RatingP95 minute.Rating
 }
 
 // UserLatency is how quick the connections of one user were in a window.
@@ -45,9 +49,11 @@ type UserLatency struct {
 	Latency
 }
 
-// UserActivity lists the users with any activity, most minutes first, then by name, and says whether some of it is an estimate
-// taken over from another system.
-func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.Window) (users []UserUsage, estimated bool, err error) {
+// UserActivity lists the users with any activity, of some kinds or of all, most minutes first, then by id, and says whether some of
+// the usage is an estimate taken over from another system.
+func (s *Store) UserActivity(
+	ctx context.Context, scope access.Scope, w minute.Window, kinds ...string,
+) (users []UserUsage, estimated bool, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, false, err
@@ -60,7 +66,7 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 	if err != nil {
 		return nil, false, err
 	}
-	users, tallies, err := s.usersOf(ctx, x, tally)
+	users, tallies, err := s.usersOf(ctx, x, tally, kinds...)
 	if err != nil {
 		return nil, false, err
 	}
@@ -68,7 +74,7 @@ func (s *Store) UserActivity(ctx context.Context, scope access.Scope, w minute.W
 		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
 	}
 	slices.SortFunc(users, func(a, b UserUsage) int {
-		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
+		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, tally.Estimated, nil
 }
@@ -82,9 +88,11 @@ func median(list []int64) float64 {
 	return float64(list[(len(list)-1)/2]+list[len(list)/2]) / 2
 }
 
-// UserLatency lists the users with any activity, the highest P95 first, then by name, and tells the latency of all of them
-// together.
-func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Window) (users []UserLatency, total Latency, err error) {
+// UserLatency lists the users with any activity, of some kinds or of all, the highest P95 first, then by id, and tells the latency
+// of all of them together.
+func (s *Store) UserLatency(
+	ctx context.Context, scope access.Scope, w minute.Window, kinds ...string,
+) (users []UserLatency, total Latency, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, total, err
@@ -97,7 +105,7 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 	passes.Go(func() error {
 		tally, err := s.count(ctx, x, w, anyUsage)
 		if err == nil {
-			active, tallies, err = s.usersOf(ctx, x, tally)
+			active, tallies, err = s.usersOf(ctx, x, tally, kinds...)
 		}
 		return err
 	})
@@ -112,18 +120,23 @@ func (s *Store) UserLatency(ctx context.Context, scope access.Scope, w minute.Wi
 		users[i] = UserLatency{u, latencyOf(counter, subjects[i])}
 	}
 	slices.SortFunc(users, func(a, b UserLatency) int {
-		return cmp.Or(cmp.Compare(b.P95, a.P95), cmp.Compare(a.Username, b.Username), slices.Compare(a.UserID[:], b.UserID[:]))
+		return cmp.Or(cmp.Compare(b.P95, a.P95), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, latencyOf(counter.Together(subjects), 0), nil
 }
 
 func latencyOf(c *minute.LatencyCounter, subject int64) Latency {
-	return Latency{c.Percentile(subject, 0.5), c.Percentile(subject, 0.95), c.Samples(subject)}
+	return Latency{
+		P50: c.Percentile(subject, 0.5), P95: c.Percentile(subject, 0.95), Samples: c.Samples(subject),
+		Rating: c.Rating(subject, 50), RatingP95: c.Rating(subject, 95),
+	}
 }
 
-// usersOf are the users of a tally and, in the same order, what was counted of them. A subject without a person is left
-// out.
-func (s *Store) usersOf(ctx context.Context, x templateIndex, tally minute.Tally) ([]UserUsage, []minute.UserTally, error) {
+// usersOf are the users of a tally, of some kinds or of all, and, in the same order, what was counted of them. A subject without a
+// person is left out.
+func (s *Store) usersOf(
+	ctx context.Context, x templateIndex, tally minute.Tally, kinds ...string,
+) ([]UserUsage, []minute.UserTally, error) {
 	people, err := s.people(ctx, tally.Users)
 	if err != nil {
 		return nil, nil, err
@@ -131,11 +144,11 @@ func (s *Store) usersOf(ctx context.Context, x templateIndex, tally minute.Tally
 	users, tallies := make([]UserUsage, 0, len(tally.Users)), make([]minute.UserTally, 0, len(tally.Users))
 	for _, t := range tally.Users {
 		person, ok := people[t.Subject]
-		if !ok {
+		if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {
 			continue
 		}
 		users = append(users, UserUsage{
-			UserID: person.ID, Username: person.Username, AvatarURL: person.AvatarURL,
+			UserID: person.ID, Username: person.Username, AvatarURL: person.AvatarURL, Kind: person.Kind, Deleted: person.DeletedAt != 0,
 			Templates: x.of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
 		})
 		tallies = append(tallies, t)
@@ -149,6 +162,8 @@ type person struct {
 	ID        uuid.UUID
 	Username  string
 	AvatarURL string
+	Kind      string
+	DeletedAt int64 // as an [Instant] is kept; 0: is in the catalog
 }
 
 // people are the persons behind the users of a tally.
@@ -158,14 +173,14 @@ func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64
 		subjects[i] = u.Subject
 	}
 	condition, argument := s.dialect.among("subjects.subject", subjects)
-	query := s.reads.WithContext(ctx).Raw(`SELECT subjects.subject, users.id, users.username, users.avatar_url
+	query := s.reads.WithContext(ctx).Raw(`SELECT subjects.subject, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
 		FROM subjects JOIN users ON users.id = subjects.user_id WHERE `+condition, argument)
 	err := s.dialect.read(query, func(r records) error {
 		var p person
 		return r.each(func() error {
 			people[p.Subject] = p
 			return nil
-		}, &p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL)
+		}, &p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)

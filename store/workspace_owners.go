@@ -28,7 +28,7 @@ func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time
 	}
 	condition, args := x.whereColumn(
 		"workspaces.template_id",
-		"workspaces.deleted_at = 0 AND workspaces.created_at < ? AND users.deleted_at = 0 AND users.kind = 'human'", At(before),
+		"workspaces.deleted_at = 0 AND workspaces.created_at < ? AND users.deleted_at = 0 AND users.kind = ?", At(before), Human,
 	)
 	rows, err := s.reads.WithContext(ctx).Raw(`SELECT users.id, users.username, users.avatar_url, workspaces.template_id, COUNT(*)
 		FROM workspaces JOIN users ON users.id = workspaces.owner_id

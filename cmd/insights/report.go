@@ -137,9 +137,12 @@ func (f reportSupportCommand) Run(ctx context.Context, c console) error {
 func printSupport(w io.Writer, answer *insightsv1.GetSupportReportResponse) {
 	r := answer.GetReport()
 	fmt.Fprintln(w, period(r))
-	heading(w, "Slow connections", len(r.GetHighLatencyUsers()), "USER\tMEDIAN\tP95\tSAMPLES")
+	heading(w, "Slow connections", len(r.GetHighLatencyUsers()), "USER\tKIND\tMEDIAN\tP95\tSAMPLES")
 	for _, u := range r.GetHighLatencyUsers() {
-		fmt.Fprintf(w, "%s\t%.0f ms\t%.0f ms\t%d\n", u.GetUsername(), u.GetP50(), u.GetP95(), u.GetSamples())
+		fmt.Fprintf(
+			w, "%s\t%s\t%.0f ms\t%.0f ms\t%d\n", marked(u.GetUsername(), u.GetDeleted()), u.GetKind(), u.GetP50(), u.GetP95(),
+			u.GetSamples(),
+		)
 	}
 	heading(w, "Workspaces that are hardly used", len(r.GetLowUsageUsers()), "USER\tWORKSPACES\tTIME\tDAYS")
 	for _, u := range r.GetLowUsageUsers() {
@@ -169,10 +172,18 @@ func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
 	heading(w, "Templates", len(r.GetTemplates()), "TEMPLATE\tPEOPLE\tUSED\tRUNNING\tUTILIZATION")
 	for _, t := range r.GetTemplates() {
 		fmt.Fprintf(
-			w, "%s\t%d\t%s\t%s\t%s\n", t.GetName(), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()), hoursOf(t.GetRunningSeconds()),
-			percent(t.GetUtilization()),
+			w, "%s\t%d\t%s\t%s\t%s\n", marked(t.GetName(), t.GetDeleted()), t.GetActiveUsers(), hoursOf(t.GetActiveSeconds()),
+			hoursOf(t.GetRunningSeconds()), percent(t.GetUtilization()),
 		)
 	}
+}
+
+// marked is a name, and that who or what has it was deleted: another may have the name now.
+func marked(name string, deleted bool) string {
+	if deleted {
+		return name + " (deleted)"
+	}
+	return name
 }
 
 // hoursOf shows seconds in hours.

@@ -105,7 +105,8 @@ export class InsightsClient {
    */
   reportEvents(request?: Input<ReportEventsRequest>, options?: CallOptions): Promise<ReportEventsResponse>;
   /**
-   * ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
+   * ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
+   * else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
    */
   listTemplates(request?: Input<ListTemplatesRequest>, options?: CallOptions): Promise<Template[]>;
   /**
@@ -1938,12 +1939,12 @@ export interface SupportReport {
    */
   template_ids: string[];
   /**
-   * Users whose 95th percentile is above 300 ms, over at least 10 samples, the highest first.
+   * Users of whom GetUserLatency answers `rating_p95` = `poor`, over at least 10 samples, the highest first.
    */
   high_latency_users: HighLatencyUser[];
   /**
-   * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count who
-   * had a workspace of the templates all the time.
+   * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
+   * deleted nor accounts of another kind, who had a workspace of the templates all the time.
    */
   low_usage_users: LowUsageUser[];
   /**
@@ -1988,6 +1989,14 @@ export interface HighLatencyUser {
    * Number of samples.
    */
   samples: number;
+  /**
+   * As UserActivity.kind.
+   */
+  kind: string;
+  /**
+   * As UserActivity.deleted.
+   */
+  deleted?: boolean;
 }
 
 /**
@@ -2096,7 +2105,8 @@ export interface GetROIReportResponse {
 
 /**
  * ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
- * It says nothing about how productive anybody is.
+ * It says nothing about how productive anybody is. All its figures are of people: users of other kinds (User.kind), their activity
+ * and their workspaces are left out of every one.
  */
 export interface ROIReport {
   /**
@@ -2108,12 +2118,13 @@ export interface ROIReport {
    */
   end_time: string;
   /**
-   * Templates with any activity, ascending.
+   * Templates with any activity of people, ascending.
    */
   template_ids: string[];
   /**
    * People who could have been active: those in the organizations of the templates, created before the end of the window and
-   * neither suspended now nor deleted before that end. If the question is about all templates: all such people.
+   * neither suspended now nor deleted before that end, and whoever was active. If the question is about all templates: all such
+   * people.
    */
   eligible_users: number;
   /**
@@ -2125,13 +2136,13 @@ export interface ROIReport {
    */
   adoption: number;
   /**
-   * Seconds of any activity, a multiple of 60, summed over users, whoever they are. A minute spent in two templates at once is
-   * one minute.
+   * Seconds of any activity of `active_users`, a multiple of 60, summed over users. A minute spent in two templates at once is one
+   * minute.
    */
   active_seconds: number;
   /**
-   * Seconds that workspaces were running, summed over workspaces: from the end of a start that succeeded to the begin of the
-   * next build that did, or to the deletion.
+   * Seconds that workspaces of people were running, summed over workspaces: from the end of a start that succeeded to the begin of
+   * the next build that did, or to the deletion.
    */
   running_seconds: number;
   /**
@@ -2165,7 +2176,7 @@ export interface TemplateROI {
    */
   display_name: string;
   /**
-   * Distinct users with any activity.
+   * Distinct people with any activity.
    */
   active_users: number;
   /**
@@ -2180,6 +2191,10 @@ export interface TemplateROI {
    * As ROIReport.utilization.
    */
   utilization: number;
+  /**
+   * True: the template was deleted. Absent: it is in the catalog.
+   */
+  deleted?: boolean;
 }
 
 /**
@@ -2242,8 +2257,8 @@ export interface GetTemplateInsightsRequest {
   timezone: string;
   /**
    * Length of the intervals of `interval_reports`: `day`, `week`, or `default` for the one that the answer's
-   * `default_interval` names. For `week` the window must be whole weeks, or its last one at least 6 days long. Empty: no
-   * interval reports.
+   * `default_interval` names, which suits every window. For `day` the window may have at most 366 days; for `week` it must be whole
+   * weeks, or its last one at least 6 days long. Empty: no interval reports.
    */
   interval: string;
   /**
@@ -2271,7 +2286,7 @@ export interface GetTemplateInsightsResponse {
    */
   interval_reports?: TemplateInsightsIntervalReport[];
   /**
-   * The length of intervals that suits the templates, whatever was asked for.
+   * The length of intervals that suits the templates and the window, whatever was asked for.
    */
   default_interval: DefaultInterval | null;
   /**
@@ -2290,7 +2305,7 @@ export interface GetTemplateInsightsResponse {
 }
 
 /**
- * DefaultInterval is the length of intervals that suits templates of an age.
+ * DefaultInterval is the length of intervals that suits templates of an age in a window.
  */
 export interface DefaultInterval {
   /**
@@ -2299,7 +2314,9 @@ export interface DefaultInterval {
   interval: string;
   /**
    * `younger_than_5_weeks`: the oldest of the templates is, hence `day`. `5_weeks_or_older`: it is at least 35 days old,
-   * hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`.
+   * hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`. `window_not_whole_weeks`: it would
+   * be weeks, but the window is none that `week` may be asked about, hence `day`. `window_over_366_days`: it would be days, but the
+   * window has too many, hence `week`. A window that is neither has weeks, and the last is cut.
    */
   reason: string;
 }
@@ -2434,6 +2451,14 @@ export interface EditorUsage {
    * Launches; as AppUsage.times_used.
    */
   times_used: number;
+  /**
+   * What people call it; its name if the service does not know it.
+   */
+  display_name: string;
+  /**
+   * Path of a picture. Empty: none.
+   */
+  icon: string;
 }
 
 /**
@@ -2577,13 +2602,17 @@ export interface GetUserActivityRequest {
    */
   page_token: string;
   /**
-   * Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+   * Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
    */
   search: string;
   /**
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Kinds of users, `human`, `system` or `service`, to whom the whole answer is limited; separated by commas over REST. Empty: all.
+   */
+  kind: string[];
 }
 
 /**
@@ -2684,6 +2713,14 @@ export interface UserActivity {
    * short ones differ in it.
    */
   median_daily_seconds: number;
+  /**
+   * As User.kind: `human`, `system` or `service`.
+   */
+  kind: string;
+  /**
+   * True: the user was deleted; somebody else may have the name now. Absent: the user is in the catalog.
+   */
+  deleted?: boolean;
 }
 
 /**
@@ -2742,13 +2779,17 @@ export interface GetUserLatencyRequest {
    */
   page_token: string;
   /**
-   * Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+   * Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
    */
   search: string;
   /**
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Kinds of users; rules as for GetUserActivityRequest.kind.
+   */
+  kind: string[];
 }
 
 /**
@@ -2831,6 +2872,14 @@ export interface UserLatency {
    * Percentiles over one sample per minute in which the user's agents measured a latency.
    */
   latency_ms: ConnectionLatency | null;
+  /**
+   * As UserActivity.kind.
+   */
+  kind: string;
+  /**
+   * As UserActivity.deleted.
+   */
+  deleted?: boolean;
 }
 
 /**
@@ -2850,9 +2899,15 @@ export interface ConnectionLatency {
    */
   samples: number;
   /**
-   * What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples.
+   * What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples. It goes by
+   * the sample at rank ⌈n/2⌉ of n, so by what was measured, while `p50` may lie between two samples. Samples are known with the error
+   * named above: one within 2.5 % of a border may be on its other side.
    */
   rating: string;
+  /**
+   * The same of the 95th percentile, by the sample at rank ⌈0.95·n⌉.
+   */
+  rating_p95: string;
 }
 
 /**
@@ -3158,6 +3213,14 @@ export interface ActivityUser {
    * Time of activity in nanoseconds.
    */
   total_duration: number;
+  /**
+   * As UserActivity.kind.
+   */
+  kind: string;
+  /**
+   * As UserActivity.deleted.
+   */
+  deleted?: boolean;
 }
 
 /**

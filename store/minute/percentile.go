@@ -111,16 +111,16 @@ func (h *histogram) percentile(p float64) float64 {
 	}
 	at := float64(n-1) * p
 	below := int64(at)
-	a, b := h.sample(below), h.sample(min(below+1, n-1))
+	a, b := BinValue(h.bin(below)), BinValue(h.bin(min(below+1, n-1)))
 	return a + (b-a)*(at-float64(below))
 }
 
-// sample returns the value of the i-th sample, counted from 0, in ascending order.
-func (h *histogram) sample(i int64) float64 {
+// bin returns the bin of the i-th sample, counted from 0, in ascending order.
+func (h *histogram) bin(i int64) byte {
 	for bin, count := range h {
 		if i -= int64(count); i < 0 {
-			return BinValue(byte(bin))
+			return byte(bin)
 		}
 	}
-	return BinValue(binCount - 1)
+	return binCount - 1
 }

@@ -525,6 +525,51 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
+		"a table has one field of two that hold its rows", "server/internal/rest/export_table.go",
+		`"report.apps_usage,unknown_usage", ""}`, `"report.apps_usage", ""}`,
+		"server/internal/rest", "TestEveryListIsExported",
+	},
+	{
+		"the editors of no family are in no table", "server/internal/rest/export_table.go",
+		`"report.apps_usage,unknown_usage.editors", "editor"}`, `"report.apps_usage.editors", "editor"}`,
+		"server", "TestExportProperties",
+	},
+	{
+		"a table has the value that stands for none", "server/internal/rest/export_cell.go",
+		"return m.Get(f).Float() == none", "return m.Get(f).Float() == none-1",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"a table has a number of what is suppressed", "server/internal/rest/export_cell.go",
+		"return m.Get(reason).Bool()", "return reason == nil",
+		"server", "TestExportProperties",
+	},
+	{
+		"what JSON leaves out is empty text in a table", "server/internal/rest/export_cell.go",
+		"return !m.Has(f)", "return f.HasPresence() && !m.Has(f)",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"a spreadsheet reads an export in the code page of its machine", "server/internal/rest/export_csv.go",
+		"line: []byte(byteOrderMark)}", "line: nil}",
+		"server", "TestExports",
+	},
+	{
+		"the date beside a time is that of the time's offset", "server/internal/rest/export_table.go",
+		"	if w.zone != nil {\n", "	if w.zone != nil && false {\n",
+		"server/internal/rest", "TestEmptyCells",
+	},
+	{
+		"an export forgets the time zone of the question", "server/internal/rest/export.go",
+		"	if name == \"\" {\n		return nil, nil\n", "	if true {\n		return nil, nil\n",
+		"server", "TestExportDates",
+	},
+	{
+		"gauges leave out editors of no family", "server/internal/gauges/insights_metrics.go",
+		"range insights.Entries() {", "range insights.Apps {",
+		"server/internal/gauges", "TestInsightsNames",
+	},
+	{
 		"a spreadsheet runs what an export holds", "server/internal/rest/export_csv.go",
 		"	if size > 0 && strings.ContainsRune(formulaStarts, first) {\n",
 		"	if size > 2 && strings.ContainsRune(formulaStarts, first) {\n",
@@ -644,6 +689,91 @@ var mutants = []mutant{
 		"the report advises a default that is hidden", "server/internal/insights/optimization.go",
 		"v.Orphan || v.Hidden}", "v.Orphan}",
 		"server", "TestOptimizationReport",
+	},
+	{
+		"a rating is of what lies between two samples", "store/minute/rating.go",
+		"h.bin((n*percent+99)/100 - 1)", "h.bin(n * percent / 100)",
+		"store/minute", "TestRating",
+	},
+	{
+		"the support report has a border of its own", "server/internal/insights/support.go",
+		"u.RatingP95 == minute.Poor", "u.P95 > 300",
+		"server", "TestSlowIsSlowEverywhere",
+	},
+	{
+		"weeks are chosen for a window that is none", "server/internal/insights/window.go",
+		"case day && !week:", "case day && !week && young:",
+		"server/internal/insights", "TestDefaultIntervalOfWindow",
+	},
+	{
+		"the choice of the server is checked like that of a caller", "server/internal/insights/window.go",
+		"return q.suited.GetInterval(), nil", "return q.suited.GetInterval(), q.fits(q.suited.GetInterval())",
+		"server/internal/insights", "TestDefaultIntervalOfWindow",
+	},
+	{
+		"an error leaves out a value that is right", "server/internal/call/errors.go",
+		"Invalid(MessageInvalidValue, NotOneOf(field, allowed...))", "Invalid(MessageInvalidValue, NotOneOf(field, allowed[1:]...))",
+		"server/internal/insights", "TestParseSections",
+	},
+	{
+		"a search sees letters in one Unicode form only", "store/label/label.go",
+		"strings.Contains(Fold(name), Fold(part))", "strings.Contains(strings.ToLower(name), strings.ToLower(part))",
+		"server", "TestNamesInAnyForm",
+	},
+	{
+		"upper case has places of its own in lists", "store/label/label.go",
+		"c.KeyFromString(&c.buffer, Fold(name))", "c.KeyFromString(&c.buffer, name)",
+		"store/label", "TestAlike",
+	},
+	{
+		"lists order names by their bytes", "server/internal/insights/people.go",
+		"ID: label.Key(person.Username) +", "ID: person.Username +",
+		"server", "TestNamesInAnyForm",
+	},
+	{
+		"a deleted user passes for one who is there", "store/user_usage.go",
+		"Deleted: person.DeletedAt != 0,", "Deleted: false,",
+		"server", "TestDeletedSaySo",
+	},
+	{
+		"the older activity API keeps quiet about who was deleted", "store/activity.go",
+		"Deleted: p.DeletedAt != 0}", "Deleted: false}",
+		"server", "TestDeletedSaySo",
+	},
+	{
+		"the time of machines is added to that of people", "server/internal/insights/roi.go",
+		"if u.Kind != store.Human {", `if u.Kind == "" {`,
+		"server", "TestROIOfPeople",
+	},
+	{
+		"workspaces of machines run for people", "store/running_time.go",
+		" AND users.kind = '`+Human+`'", "",
+		"server", "TestROIOfPeople",
+	},
+	{
+		"who was active and is locked out now is not eligible", "server/internal/insights/roi.go",
+		"		eligible[u.UserID] = true\n", "",
+		"server", "TestROIOfPeople",
+	},
+	{
+		"a question about some kinds of users counts all", "store/user_usage.go",
+		"if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {", "if !ok {",
+		"server", "TestKindsOfUsers",
+	},
+	{
+		"nobody of a kind is explained as if there were nobody", "server/internal/insights/diagnosis.go",
+		"*o.activity == 0 && !o.narrowed}", "*o.activity == 0}",
+		"server", "TestNobodyOfAKind",
+	},
+	{
+		"a product of JetBrains is of no family", "store/apps/apps.go",
+		"apps[byMaker+name] = row.App", "apps[name] = row.App",
+		"store/apps", "TestOf",
+	},
+	{
+		"the older activity API has IDEs of its own", "server/internal/insights/activity.go",
+		"return apps.Of(name).IDE", "return apps.Of(name).Family == apps.VSCode",
+		"server", "TestFamiliesAreOneList",
 	},
 	{
 		"the hours of a week are those of Greenwich", "server/internal/insights/reports/peaks.go",

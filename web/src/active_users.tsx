@@ -22,6 +22,7 @@ function why(chosen: string, period: Period, suits: DefaultInterval | null | und
   if ((chosen === "week" || suits?.interval === "week") && chosen !== "day" && !wholeWeeks(period)) return " In days, because the range is not whole weeks.";
   if (chosen !== "") return "";
   switch (suits?.reason) {
+    case "window_not_whole_weeks": return " In days, because the range is not whole weeks.";
     case "younger_than_5_weeks": return " In days, because it is younger than 5 weeks.";
     case "5_weeks_or_older": return " In weeks, because it is older than 5 weeks: weekends would hide the trend.";
     case "age_unknown": return " In days, because its age is not known.";

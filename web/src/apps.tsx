@@ -51,7 +51,7 @@ function Bars({ report, floor }: { report: TemplateInsightsReport | undefined; f
                 <summary>{plural((app.editors ?? []).length, "editor")}</summary>
                 <ul class="bars inner">
                   {[...(app.editors ?? [])].sort((a, b) => b.seconds - a.seconds).map((e) => (
-                    <li key={e.name}><Bar name={words(e.name)} note="" seconds={e.seconds} launches={e.times_used} total={app.seconds} most={most} /></li>
+                    <li key={e.name}><Bar name={words(e.display_name)} note="" seconds={e.seconds} launches={e.times_used} total={app.seconds} most={most} /></li>
                   ))}
                 </ul>
               </details>

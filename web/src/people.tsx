@@ -46,6 +46,9 @@ function Person({ name, children }: { name: string; children?: ComponentChildren
   );
 }
 
+/** state is what a user's name does not say: that somebody else may have it now, or that nobody is behind it. */
+const state = (u: UserActivity | UserLatency): string => [u.deleted ? "deleted" : "", u.kind === "human" ? "" : u.kind].filter((word) => word !== "").join(", ");
+
 /** tint gives a name a color that stays. */
 function tint(name: string): string {
   let sum = 0;
@@ -73,8 +76,8 @@ export function Activity(p: ActivityProps) {
   const names = new Map(p.templates.map((t) => [t.id, t.display_name || t.name]));
   const used = (u: UserActivity) => u.template_ids.map((id) => names.get(id) ?? id);
   const sheet = (a: GetUserActivityResponse): Sheet => ({
-    columns: ["User", "User id", "Seconds", "Active days", "Apps", "Templates"],
-    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, u.seconds, u.active_days, u.apps.map((app) => `${app.display_name}: ${app.seconds} s`).join("; "), used(u).join("; ")]),
+    columns: ["User", "User id", "Seconds", "Active days", "Apps", "Templates", "Kind", "Deleted"],
+    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, u.seconds, u.active_days, u.apps.map((app) => `${app.display_name}: ${app.seconds} s`).join("; "), used(u).join("; "), u.kind, String(u.deleted ?? false)]),
   });
   const sort = (
     <select aria-label="Order of user activity" value={p.view.usersSort} onChange={(e) => p.change({ usersSort: e.currentTarget.value, usersPage: 1 })}>
@@ -94,7 +97,7 @@ export function Activity(p: ActivityProps) {
                 <li key={u.user_id}>
                   <details>
                     <summary>
-                      <Person name={u.username}><small>{plural(u.active_days, "day")}</small></Person>
+                      <Person name={u.username}><small>{[plural(u.active_days, "day"), state(u)].filter((word) => word !== "").join(", ")}</small></Person>
                       <span class="track"><span class="fill" style={{ width: (100 * u.seconds) / most + "%" }} /></span>
                       <span class="figure" title={count(u.seconds) + " s"}>{duration(u.seconds)}</span>
                     </summary>
@@ -133,8 +136,8 @@ interface LatencyProps extends Frame {
 
 export function Latency(p: LatencyProps) {
   const sheet = (a: GetUserLatencyResponse): Sheet => ({
-    columns: ["User", "User id", "P50 ms", "P95 ms", "Samples", "Rating"],
-    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, ...figures(u)]),
+    columns: ["User", "User id", "P50 ms", "P95 ms", "Samples", "Rating", "P95 rating", "Kind", "Deleted"],
+    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, ...figures(u), u.kind, String(u.deleted ?? false)]),
   });
   const sort = (
     <select aria-label="Order of latency" value={p.view.latencySort} onChange={(e) => p.change({ latencySort: e.currentTarget.value, latencyPage: 1 })}>
@@ -152,15 +155,14 @@ export function Latency(p: LatencyProps) {
             {users.length === 0 && <Nobody search={p.view.search} />}
             {users.length > 0 && (
               <table class="latencies">
-                <thead><tr><th scope="col">User</th><th scope="col" class="number">P50</th><th scope="col" class="number">P95</th><th scope="col" class="number">Samples</th><th scope="col">Rating</th></tr></thead>
+                <thead><tr><th scope="col">User</th><th scope="col" class="number">P50</th><th scope="col" class="number">P95</th><th scope="col" class="number">Samples</th></tr></thead>
                 <tbody>
                   {users.map((u) => (
                     <tr key={u.user_id}>
-                      <th scope="row"><Person name={u.username} /></th>
-                      <td class="number">{latency(u.latency_ms?.p50 ?? -1)}</td>
-                      <td class="number">{latency(u.latency_ms?.p95 ?? -1)}</td>
+                      <th scope="row"><Person name={u.username}>{state(u) !== "" && <small>{state(u)}</small>}</Person></th>
+                      <td class="number">{latency(u.latency_ms?.p50 ?? -1)}<Rating of={u.latency_ms?.rating ?? "unknown"} /></td>
+                      <td class="number">{latency(u.latency_ms?.p95 ?? -1)}<Rating of={u.latency_ms?.rating_p95 ?? "unknown"} /></td>
                       <td class="number faint">{count(u.latency_ms?.samples ?? 0)}</td>
-                      <td><Rating of={u.latency_ms?.rating ?? "unknown"} /></td>
                     </tr>
                   ))}
                 </tbody>
@@ -174,4 +176,7 @@ export function Latency(p: LatencyProps) {
   );
 }
 
-const figures = (u: UserLatency) => [u.latency_ms?.p50 ?? -1, u.latency_ms?.p95 ?? -1, u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown"];
+/** measured is a latency, or nothing if there is none. */
+const measured = (ms = -1): number | "" => (ms < 0 ? "" : ms);
+
+const figures = (u: UserLatency) => [measured(u.latency_ms?.p50), measured(u.latency_ms?.p95), u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown", u.latency_ms?.rating_p95 ?? "unknown"];

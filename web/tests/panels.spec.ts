@@ -78,7 +78,7 @@ test("what is unusual is said in words", async ({ page, server }) => {
   const code = page.locator(".panel-apps .bars > li").first();
   await expect(code).toContainText("Visual Studio Code");
   await code.getByText("2 editors").click();
-  await expect(code.locator(".inner .bar")).toHaveText([/vscode.*3 min.*75 %/, /cursor.*1 min.*25 %/]);
+  await expect(code.locator(".inner .bar")).toHaveText([/VS Code.*3 min.*75 %/, /Cursor.*1 min.*25 %/]);
   await expect(page.locator(".panel-apps .note")).toContainText("Not used: ");
 
   expect(await page.locator(".panel-latency tbody tr").allInnerTexts()).toEqual([/eve[^]*poor/, /ben[^]*moderate/, /ann[^]*good/, /zoe[^]*–[^]*unknown/].map((row) => expect.stringMatching(row)));

@@ -210,8 +210,8 @@ type GetTemplateInsightsRequest struct {
 	// offset of `start_time`.
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Length of the intervals of `interval_reports`: `day`, `week`, or `default` for the one that the answer's
-	// `default_interval` names. For `week` the window must be whole weeks, or its last one at least 6 days long. Empty: no
-	// interval reports.
+	// `default_interval` names, which suits every window. For `day` the window may have at most 366 days; for `week` it must be whole
+	// weeks, or its last one at least 6 days long. Empty: no interval reports.
 	Interval string `protobuf:"bytes,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Which parts to answer: `report`, `interval_reports`; separated by commas over REST. Empty: both.
 	Sections []string `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`
@@ -309,7 +309,7 @@ type GetTemplateInsightsResponse struct {
 	// One report per interval, oldest first, those without activity included, the last cut at the end of the window. Absent
 	// unless asked for, and for an empty window.
 	IntervalReports []*TemplateInsightsIntervalReport `protobuf:"bytes,2,rep,name=interval_reports,json=intervalReports,proto3" json:"interval_reports,omitempty"`
-	// The length of intervals that suits the templates, whatever was asked for.
+	// The length of intervals that suits the templates and the window, whatever was asked for.
 	DefaultInterval *DefaultInterval `protobuf:"bytes,3,opt,name=default_interval,json=defaultInterval,proto3" json:"default_interval,omitempty"`
 	// Everything that was acknowledged before this time is in the answer. RFC 3339.
 	DataAsOf string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
@@ -394,13 +394,15 @@ func (x *GetTemplateInsightsResponse) GetFloor() int64 {
 	return 0
 }
 
-// DefaultInterval is the length of intervals that suits templates of an age.
+// DefaultInterval is the length of intervals that suits templates of an age in a window.
 type DefaultInterval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `day` or `week`.
 	Interval string `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
 	// `younger_than_5_weeks`: the oldest of the templates is, hence `day`. `5_weeks_or_older`: it is at least 35 days old,
-	// hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`.
+	// hence `week`. `age_unknown`: the catalog does not say when any of them was made, hence `day`. `window_not_whole_weeks`: it would
+	// be weeks, but the window is none that `week` may be asked about, hence `day`. `window_over_366_days`: it would be days, but the
+	// window has too many, hence `week`. A window that is neither has weeks, and the last is cut.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -773,7 +775,11 @@ type EditorUsage struct {
 	// Seconds of use; as AppUsage.seconds.
 	Seconds int64 `protobuf:"varint,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	// Launches; as AppUsage.times_used.
-	TimesUsed     int64 `protobuf:"varint,4,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	TimesUsed int64 `protobuf:"varint,4,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
+	// What people call it; its name if the service does not know it.
+	DisplayName string `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Path of a picture. Empty: none.
+	Icon          string `protobuf:"bytes,6,opt,name=icon,proto3" json:"icon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -834,6 +840,20 @@ func (x *EditorUsage) GetTimesUsed() int64 {
 		return x.TimesUsed
 	}
 	return 0
+}
+
+func (x *EditorUsage) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *EditorUsage) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
 }
 
 // ParameterUsage tells which values workspaces chose for one parameter. Of each workspace its newest start that succeeded counts,
@@ -1159,12 +1179,14 @@ type GetUserActivityRequest struct {
 	// Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
 	// mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Kinds of users, `human`, `system` or `service`, to whom the whole answer is limited; separated by commas over REST. Empty: all.
+	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserActivityRequest) Reset() {
@@ -1258,6 +1280,13 @@ func (x *GetUserActivityRequest) GetOrganizationId() string {
 		return x.OrganizationId
 	}
 	return ""
+}
+
+func (x *GetUserActivityRequest) GetKind() []string {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
 }
 
 // GetUserActivityResponse wraps the report, as existing clients expect.
@@ -1463,8 +1492,12 @@ type UserActivity struct {
 	// Median of the seconds of any activity on the days that have any, a multiple of 30. Users with few long days and with many
 	// short ones differ in it.
 	MedianDailySeconds int64 `protobuf:"varint,8,opt,name=median_daily_seconds,json=medianDailySeconds,proto3" json:"median_daily_seconds,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// As User.kind: `human`, `system` or `service`.
+	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
+	// True: the user was deleted; somebody else may have the name now. Absent: the user is in the catalog.
+	Deleted       bool `protobuf:"varint,10,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UserActivity) Reset() {
@@ -1551,6 +1584,20 @@ func (x *UserActivity) GetMedianDailySeconds() int64 {
 		return x.MedianDailySeconds
 	}
 	return 0
+}
+
+func (x *UserActivity) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *UserActivity) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // UserAppUsage is the time that one user spent in one app.
@@ -1644,12 +1691,14 @@ type GetUserLatencyRequest struct {
 	// Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
 	// mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Part of the names of the users to answer, up to 128 bytes, whatever their case. Empty: all.
+	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Kinds of users; rules as for GetUserActivityRequest.kind.
+	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyRequest) Reset() {
@@ -1743,6 +1792,13 @@ func (x *GetUserLatencyRequest) GetOrganizationId() string {
 		return x.OrganizationId
 	}
 	return ""
+}
+
+func (x *GetUserLatencyRequest) GetKind() []string {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
 }
 
 // GetUserLatencyResponse wraps the report, as existing clients expect.
@@ -1930,7 +1986,11 @@ type UserLatency struct {
 	// Path or URL of a picture. Empty: none.
 	AvatarUrl string `protobuf:"bytes,4,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
 	// Percentiles over one sample per minute in which the user's agents measured a latency.
-	LatencyMs     *ConnectionLatency `protobuf:"bytes,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	LatencyMs *ConnectionLatency `protobuf:"bytes,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	// As UserActivity.kind.
+	Kind string `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	// As UserActivity.deleted.
+	Deleted       bool `protobuf:"varint,7,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2000,6 +2060,20 @@ func (x *UserLatency) GetLatencyMs() *ConnectionLatency {
 	return nil
 }
 
+func (x *UserLatency) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *UserLatency) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 // ConnectionLatency holds percentiles of a round trip in milliseconds, with a relative error of at most 2.5 %.
 type ConnectionLatency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2009,8 +2083,12 @@ type ConnectionLatency struct {
 	P95 float64 `protobuf:"fixed64,2,opt,name=p95,proto3" json:"p95,omitempty"`
 	// Number of samples.
 	Samples int64 `protobuf:"varint,3,opt,name=samples,proto3" json:"samples,omitempty"`
-	// What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples.
-	Rating        string `protobuf:"bytes,4,opt,name=rating,proto3" json:"rating,omitempty"`
+	// What to think of the median: `good` below 150 ms, `moderate` up to 300 ms, `poor` above, `unknown` without samples. It goes by
+	// the sample at rank ⌈n/2⌉ of n, so by what was measured, while `p50` may lie between two samples. Samples are known with the error
+	// named above: one within 2.5 % of a border may be on its other side.
+	Rating string `protobuf:"bytes,4,opt,name=rating,proto3" json:"rating,omitempty"`
+	// The same of the 95th percentile, by the sample at rank ⌈0.95·n⌉.
+	RatingP95     string `protobuf:"bytes,5,opt,name=rating_p95,json=ratingP95,proto3" json:"rating_p95,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2069,6 +2147,13 @@ func (x *ConnectionLatency) GetSamples() int64 {
 func (x *ConnectionLatency) GetRating() string {
 	if x != nil {
 		return x.Rating
+	}
+	return ""
+}
+
+func (x *ConnectionLatency) GetRatingP95() string {
+	if x != nil {
+		return x.RatingP95
 	}
 	return ""
 }
@@ -2989,6 +3074,10 @@ type ActivityUser struct {
 	TotalCount int64 `protobuf:"varint,6,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Time of activity in nanoseconds.
 	TotalDuration int64 `protobuf:"varint,7,opt,name=total_duration,json=totalDuration,proto3" json:"total_duration,omitempty"`
+	// As UserActivity.kind.
+	Kind string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"`
+	// As UserActivity.deleted.
+	Deleted       bool `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3070,6 +3159,20 @@ func (x *ActivityUser) GetTotalDuration() int64 {
 		return x.TotalDuration
 	}
 	return 0
+}
+
+func (x *ActivityUser) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ActivityUser) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // GetDiagnosisRequest names the question whose answer is to be explained.
@@ -3394,13 +3497,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\rSectionReason\x12\x18\n" +
 	"\asection\x18\x01 \x01(\tR\asection\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xde\x03\n" +
-	"\x16TemplateInsightsReport\x12\x1d\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8c\x04\n" +
+	"\x16TemplateInsightsReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
-	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x124\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
+	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x121\n" +
+	"\factive_users\x18\x04 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\vactiveUsers\x124\n" +
 	"\n" +
 	"apps_usage\x18\x05 \x03(\v2\x15.insights.v1.AppUsageR\tappsUsage\x12F\n" +
 	"\x10parameters_usage\x18\x06 \x03(\v2\x1b.insights.v1.ParameterUsageR\x0fparametersUsage\x12@\n" +
@@ -3410,28 +3515,32 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"suppressed\x18\n" +
 	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xbd\x02\n" +
+	"suppressed\"\xdd\x02\n" +
 	"\bAppUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x12\n" +
 	"\x04slug\x18\x04 \x01(\tR\x04slug\x12\x12\n" +
-	"\x04icon\x18\x05 \x01(\tR\x04icon\x12\x18\n" +
-	"\aseconds\x18\x06 \x01(\x03R\aseconds\x12\x1d\n" +
+	"\x04icon\x18\x05 \x01(\tR\x04icon\x12(\n" +
+	"\aseconds\x18\x06 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\aseconds\x12-\n" +
 	"\n" +
-	"times_used\x18\a \x01(\x03R\ttimesUsed\x12\x16\n" +
+	"times_used\x18\a \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\ttimesUsed\x12\x16\n" +
 	"\x06family\x18\b \x01(\tR\x06family\x128\n" +
 	"\aeditors\x18\t \x03(\v2\x18.insights.v1.EditorUsageB\x04\xd0\xf3\x18\x01R\aeditors\x12$\n" +
 	"\n" +
 	"suppressed\x18\n" +
 	" \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"}\n" +
+	"suppressed\"\xb4\x01\n" +
 	"\vEditorUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\ftemplate_ids\x18\x02 \x03(\tR\vtemplateIds\x12\x18\n" +
 	"\aseconds\x18\x03 \x01(\x03R\aseconds\x12\x1d\n" +
 	"\n" +
-	"times_used\x18\x04 \x01(\x03R\ttimesUsed\"\x8f\x03\n" +
+	"times_used\x18\x04 \x01(\x03R\ttimesUsed\x12!\n" +
+	"\fdisplay_name\x18\x05 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04icon\x18\x06 \x01(\tR\x04icon\"\x8f\x03\n" +
 	"\x0eParameterUsage\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
@@ -3448,18 +3557,20 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
 	"\x06orphan\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\x06orphan\x12\x1c\n" +
-	"\x06hidden\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\x06hidden\"\xfc\x01\n" +
-	"\x1eTemplateInsightsIntervalReport\x12\x1d\n" +
+	"\x06hidden\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\x06hidden\"\xaa\x02\n" +
+	"\x1eTemplateInsightsIntervalReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
-	"\binterval\x18\x04 \x01(\tR\binterval\x12!\n" +
-	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x18\n" +
+	"\binterval\x18\x04 \x01(\tR\binterval\x121\n" +
+	"\factive_users\x18\x05 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\vactiveUsers\x12\x18\n" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xa2\x02\n" +
+	"suppressed\"\xb6\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3471,7 +3582,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcd\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
+	"\x04kind\x18\n" +
+	" \x03(\tR\x04kind\"\xcd\x01\n" +
 	"\x17GetUserActivityResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3488,7 +3601,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12#\n" +
 	"\rtotal_seconds\x18\a \x01(\x03R\ftotalSeconds\x12\"\n" +
-	"\testimated\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\xa1\x02\n" +
+	"\testimated\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\testimated\"\xd5\x02\n" +
 	"\fUserActivity\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3499,12 +3612,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vactive_days\x18\x06 \x01(\x03R\n" +
 	"activeDays\x12-\n" +
 	"\x04apps\x18\a \x03(\v2\x19.insights.v1.UserAppUsageR\x04apps\x120\n" +
-	"\x14median_daily_seconds\x18\b \x01(\x03R\x12medianDailySeconds\"s\n" +
+	"\x14median_daily_seconds\x18\b \x01(\x03R\x12medianDailySeconds\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"s\n" +
 	"\fUserAppUsage\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xa1\x02\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xb5\x02\n" +
 	"\x15GetUserLatencyRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3516,7 +3632,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\a \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
-	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\"\xcb\x01\n" +
+	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
+	"\x04kind\x18\n" +
+	" \x03(\tR\x04kind\"\xcb\x01\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
@@ -3532,7 +3650,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\vtotal_users\x18\x05 \x01(\x03R\n" +
 	"totalUsers\x12:\n" +
 	"\areasons\x18\x06 \x03(\v2\x1a.insights.v1.SectionReasonB\x04\xd0\xf3\x18\x01R\areasons\x12H\n" +
-	"\x10total_latency_ms\x18\a \x01(\v2\x1e.insights.v1.ConnectionLatencyR\x0etotalLatencyMs\"\xc3\x01\n" +
+	"\x10total_latency_ms\x18\a \x01(\v2\x1e.insights.v1.ConnectionLatencyR\x0etotalLatencyMs\"\xf7\x01\n" +
 	"\vUserLatency\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -3540,12 +3658,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12=\n" +
 	"\n" +
-	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"i\n" +
-	"\x11ConnectionLatency\x12\x10\n" +
-	"\x03p50\x18\x01 \x01(\x01R\x03p50\x12\x10\n" +
-	"\x03p95\x18\x02 \x01(\x01R\x03p95\x12\x18\n" +
+	"latency_ms\x18\x05 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xa2\x01\n" +
+	"\x11ConnectionLatency\x12\x1d\n" +
+	"\x03p50\x18\x01 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p50\x12\x1d\n" +
+	"\x03p95\x18\x02 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\x03p95\x12\x18\n" +
 	"\asamples\x18\x03 \x01(\x03R\asamples\x12\x16\n" +
-	"\x06rating\x18\x04 \x01(\tR\x06rating\"S\n" +
+	"\x06rating\x18\x04 \x01(\tR\x06rating\x12\x1d\n" +
+	"\n" +
+	"rating_p95\x18\x05 \x01(\tR\tratingP95\"S\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
 	"\btimezone\x18\x02 \x01(\tR\btimezone\"\xdb\x01\n" +
@@ -3555,10 +3677,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\\\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"l\n" +
 	"\bDAUEntry\x12\x12\n" +
-	"\x04date\x18\x01 \x01(\tR\x04date\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\x03R\x06amount\x12$\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12&\n" +
+	"\x06amount\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\x06amount\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
 	"suppressed\"r\n" +
@@ -3584,10 +3707,11 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x10UserStatusCounts\x12:\n" +
 	"\x06active\x18\x01 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\x06active\x12<\n" +
 	"\adormant\x18\x02 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\adormant\x12@\n" +
-	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\"a\n" +
-	"\x0fUserStatusCount\x12\x12\n" +
-	"\x04date\x18\x01 \x01(\tR\x04date\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\x12$\n" +
+	"\tsuspended\x18\x03 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\tsuspended\"z\n" +
+	"\x0fUserStatusCount\x12\x1b\n" +
+	"\x04date\x18\x01 \x01(\tB\a\xea\xf3\x18\x03dayR\x04date\x12$\n" +
+	"\x05count\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\x05count\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
 	"suppressed\"\xa2\x01\n" +
@@ -3607,15 +3731,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"UsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
-	"\x05value\x18\x02 \x01(\v2\x19.insights.v1.ActivityUserR\x05value:\x028\x01\"\x8a\x01\n" +
-	"\x10ActivityInterval\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\tR\x04time\x12\x1a\n" +
+	"\x05value\x18\x02 \x01(\v2\x19.insights.v1.ActivityUserR\x05value:\x028\x01\"\x94\x01\n" +
+	"\x10ActivityInterval\x12\x1c\n" +
+	"\x04time\x18\x01 \x01(\tB\b\xea\xf3\x18\x04dateR\x04time\x12\x1a\n" +
 	"\bduration\x18\x02 \x01(\x03R\bduration\x12F\n" +
 	"\ruser_activity\x18\x03 \x03(\v2!.insights.v1.ActivityIntervalUserR\fuserActivity\"a\n" +
 	"\x14ActivityIntervalUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bduration\x18\x02 \x01(\x03R\bduration\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count\"\xcd\x01\n" +
+	"\x05count\x18\x03 \x01(\x03R\x05count\"\x81\x02\n" +
 	"\fActivityUser\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3625,7 +3749,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"avatarHash\x12\x1f\n" +
 	"\vtotal_count\x18\x06 \x01(\x03R\n" +
 	"totalCount\x12%\n" +
-	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\"\xb7\x01\n" +
+	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\x12\x12\n" +
+	"\x04kind\x18\b \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xb7\x01\n" +
 	"\x13GetDiagnosisRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3638,15 +3764,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\x89\x02\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xa4\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\baffected\x18\x04 \x01(\x03R\baffected\x12\x14\n" +
-	"\x05total\x18\x05 \x01(\x03R\x05total\x12\x1f\n" +
-	"\bfirst_at\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R\afirstAt\x12\x1d\n" +
-	"\alast_at\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R\x06lastAt\x12\x18\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\x12-\n" +
+	"\bfirst_at\x18\x06 \x01(\tB\x12\xd0\xf3\x18\x01\xea\xf3\x18\n" +
+	"first_dateR\afirstAt\x12*\n" +
+	"\alast_at\x18\a \x01(\tB\x11\xd0\xf3\x18\x01\xea\xf3\x18\tlast_dateR\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
 	"\tnext_step\x18\t \x01(\tR\bnextStep2\xdd\f\n" +
 	"\x0fInsightsService\x12^\n" +

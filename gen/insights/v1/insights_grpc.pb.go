@@ -58,7 +58,8 @@ const (
 // capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
 // PRIVACY_MODE in every mode but `full`.
 type InsightsServiceClient interface {
-	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
+	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
+	// else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
 	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
 	// ListOrganizations lists the organizations of the templates whose insights the caller may see, by name, then id.
 	ListOrganizations(ctx context.Context, in *ListOrganizationsRequest, opts ...grpc.CallOption) (*ListOrganizationsResponse, error)
@@ -254,7 +255,8 @@ func (c *insightsServiceClient) GetROIReport(ctx context.Context, in *GetROIRepo
 // capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
 // PRIVACY_MODE in every mode but `full`.
 type InsightsServiceServer interface {
-	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id.
+	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
+	// else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
 	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)
 	// ListOrganizations lists the organizations of the templates whose insights the caller may see, by name, then id.
 	ListOrganizations(context.Context, *ListOrganizationsRequest) (*ListOrganizationsResponse, error)

@@ -1256,10 +1256,10 @@ type SupportReport struct {
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Templates with any activity, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
-	// Users whose 95th percentile is above 300 ms, over at least 10 samples, the highest first.
+	// Users of whom GetUserLatency answers `rating_p95` = `poor`, over at least 10 samples, the highest first.
 	HighLatencyUsers []*HighLatencyUser `protobuf:"bytes,4,rep,name=high_latency_users,json=highLatencyUsers,proto3" json:"high_latency_users,omitempty"`
-	// Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count who
-	// had a workspace of the templates all the time.
+	// Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
+	// deleted nor accounts of another kind, who had a workspace of the templates all the time.
 	LowUsageUsers []*LowUsageUser `protobuf:"bytes,5,rep,name=low_usage_users,json=lowUsageUsers,proto3" json:"low_usage_users,omitempty"`
 	// What people use, what most prefer first, then by users and seconds.
 	AppPreferences []*AppPreference `protobuf:"bytes,6,rep,name=app_preferences,json=appPreferences,proto3" json:"app_preferences,omitempty"`
@@ -1364,7 +1364,11 @@ type HighLatencyUser struct {
 	// The 95th percentile in milliseconds, as ConnectionLatency.p95.
 	P95 float64 `protobuf:"fixed64,6,opt,name=p95,proto3" json:"p95,omitempty"`
 	// Number of samples.
-	Samples       int64 `protobuf:"varint,7,opt,name=samples,proto3" json:"samples,omitempty"`
+	Samples int64 `protobuf:"varint,7,opt,name=samples,proto3" json:"samples,omitempty"`
+	// As UserActivity.kind.
+	Kind string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"`
+	// As UserActivity.deleted.
+	Deleted       bool `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1446,6 +1450,20 @@ func (x *HighLatencyUser) GetSamples() int64 {
 		return x.Samples
 	}
 	return 0
+}
+
+func (x *HighLatencyUser) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *HighLatencyUser) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // LowUsageUser is someone who has a workspace and hardly uses it.
@@ -1777,27 +1795,29 @@ func (x *GetROIReportResponse) GetDataAsOf() string {
 }
 
 // ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
-// It says nothing about how productive anybody is.
+// It says nothing about how productive anybody is. All its figures are of people: users of other kinds (User.kind), their activity
+// and their workspaces are left out of every one.
 type ROIReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Begin of the window as asked for.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// End of the window as asked for.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Templates with any activity, ascending.
+	// Templates with any activity of people, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// People who could have been active: those in the organizations of the templates, created before the end of the window and
-	// neither suspended now nor deleted before that end. If the question is about all templates: all such people.
+	// neither suspended now nor deleted before that end, and whoever was active. If the question is about all templates: all such
+	// people.
 	EligibleUsers int64 `protobuf:"varint,4,opt,name=eligible_users,json=eligibleUsers,proto3" json:"eligible_users,omitempty"`
 	// Those of them with any activity.
 	ActiveUsers int64 `protobuf:"varint,5,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
 	// `active_users` by `eligible_users`, 0 to 1. −1: nobody was eligible.
 	Adoption float64 `protobuf:"fixed64,6,opt,name=adoption,proto3" json:"adoption,omitempty"`
-	// Seconds of any activity, a multiple of 60, summed over users, whoever they are. A minute spent in two templates at once is
-	// one minute.
+	// Seconds of any activity of `active_users`, a multiple of 60, summed over users. A minute spent in two templates at once is one
+	// minute.
 	ActiveSeconds int64 `protobuf:"varint,7,opt,name=active_seconds,json=activeSeconds,proto3" json:"active_seconds,omitempty"`
-	// Seconds that workspaces were running, summed over workspaces: from the end of a start that succeeded to the begin of the
-	// next build that did, or to the deletion.
+	// Seconds that workspaces of people were running, summed over workspaces: from the end of a start that succeeded to the begin of
+	// the next build that did, or to the deletion.
 	RunningSeconds int64 `protobuf:"varint,8,opt,name=running_seconds,json=runningSeconds,proto3" json:"running_seconds,omitempty"`
 	// `active_seconds` by `running_seconds`; above 1 where several people share a workspace. −1: nothing is known to have run.
 	Utilization float64 `protobuf:"fixed64,9,opt,name=utilization,proto3" json:"utilization,omitempty"`
@@ -1925,14 +1945,16 @@ type TemplateROI struct {
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What people see.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Distinct users with any activity.
+	// Distinct people with any activity.
 	ActiveUsers int64 `protobuf:"varint,4,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
 	// Seconds of any activity in it, as ROIReport.active_seconds.
 	ActiveSeconds int64 `protobuf:"varint,5,opt,name=active_seconds,json=activeSeconds,proto3" json:"active_seconds,omitempty"`
 	// As ROIReport.running_seconds.
 	RunningSeconds int64 `protobuf:"varint,6,opt,name=running_seconds,json=runningSeconds,proto3" json:"running_seconds,omitempty"`
 	// As ROIReport.utilization.
-	Utilization   float64 `protobuf:"fixed64,7,opt,name=utilization,proto3" json:"utilization,omitempty"`
+	Utilization float64 `protobuf:"fixed64,7,opt,name=utilization,proto3" json:"utilization,omitempty"`
+	// True: the template was deleted. Absent: it is in the catalog.
+	Deleted       bool `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2016,6 +2038,13 @@ func (x *TemplateROI) GetUtilization() float64 {
 	return 0
 }
 
+func (x *TemplateROI) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 var File_insights_v1_reports_proto protoreflect.FileDescriptor
 
 const file_insights_v1_reports_proto_rawDesc = "" +
@@ -2031,11 +2060,12 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xb6\x03\n" +
-	"\x0eCapacityReport\x12\x1d\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xd4\x03\n" +
+	"\x0eCapacityReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12!\n" +
 	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12\x1d\n" +
 	"\n" +
@@ -2053,18 +2083,20 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x04hour\x18\x02 \x01(\x05R\x04hour\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12&\n" +
-	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\x86\x01\n" +
-	"\bWeekLoad\x12\x1d\n" +
+	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\xa4\x01\n" +
+	"\bWeekLoad\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12\x1d\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\"\x8e\x01\n" +
-	"\rProjectedWeek\x12\x1d\n" +
+	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\"\xac\x01\n" +
+	"\rProjectedWeek\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12\x1d\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x01R\tpeakUsers\x12\x10\n" +
 	"\x03low\x18\x04 \x01(\x01R\x03low\x12\x12\n" +
@@ -2144,7 +2176,7 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x12high_latency_users\x18\x04 \x03(\v2\x1c.insights.v1.HighLatencyUserR\x10highLatencyUsers\x12A\n" +
 	"\x0flow_usage_users\x18\x05 \x03(\v2\x19.insights.v1.LowUsageUserR\rlowUsageUsers\x12C\n" +
 	"\x0fapp_preferences\x18\x06 \x03(\v2\x1a.insights.v1.AppPreferenceR\x0eappPreferences\x12'\n" +
-	"\fempty_window\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xc6\x01\n" +
+	"\fempty_window\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xfa\x01\n" +
 	"\x0fHighLatencyUser\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -2153,7 +2185,9 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12\x10\n" +
 	"\x03p50\x18\x05 \x01(\x01R\x03p50\x12\x10\n" +
 	"\x03p95\x18\x06 \x01(\x01R\x03p95\x12\x18\n" +
-	"\asamples\x18\a \x01(\x03R\asamples\"\xe0\x01\n" +
+	"\asamples\x18\a \x01(\x03R\asamples\x12\x12\n" +
+	"\x04kind\x18\b \x01(\tR\x04kind\x12\x1e\n" +
+	"\adeleted\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xe0\x01\n" +
 	"\fLowUsageUser\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -2183,21 +2217,22 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xa1\x03\n" +
-	"\tROIReport\x12\x1d\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xd9\x03\n" +
+	"\tROIReport\x12-\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
+	"start_dateR\tstartTime\x12'\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12%\n" +
 	"\x0eeligible_users\x18\x04 \x01(\x03R\religibleUsers\x12!\n" +
-	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12\x1a\n" +
-	"\badoption\x18\x06 \x01(\x01R\badoption\x12%\n" +
+	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12'\n" +
+	"\badoption\x18\x06 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\badoption\x12%\n" +
 	"\x0eactive_seconds\x18\a \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12 \n" +
-	"\vutilization\x18\t \x01(\x01R\vutilization\x126\n" +
+	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\vutilization\x18\t \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilization\x126\n" +
 	"\ttemplates\x18\n" +
 	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\x12'\n" +
-	"\fempty_window\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xfa\x01\n" +
+	"\fempty_window\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xa7\x02\n" +
 	"\vTemplateROI\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x12\n" +
@@ -2205,8 +2240,9 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12!\n" +
 	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12%\n" +
 	"\x0eactive_seconds\x18\x05 \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\x06 \x01(\x03R\x0erunningSeconds\x12 \n" +
-	"\vutilization\x18\a \x01(\x01R\vutilizationB\xae\x01\n" +
+	"\x0frunning_seconds\x18\x06 \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\vutilization\x18\a \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilization\x12\x1e\n" +
+	"\adeleted\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\adeletedB\xae\x01\n" +
 	"\x0fcom.insights.v1B\fReportsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (

@@ -256,11 +256,9 @@ func (a *Access) CreateAgentTokens(
 
 // principal reads a principal of one of the allowed kinds and makes sure that the catalog holds it.
 func (a *Access) principal(ctx context.Context, m *insightsv1.Principal, allowed ...access.Kind) (access.Kind, uuid.UUID, error) {
-	kind := access.Kind(m.GetKind())
-	if !slices.Contains(allowed, kind) {
-		return "", uuid.Nil, call.Invalid(call.MessageInvalidValue, call.FieldError{
-			Field: "principal.kind", Detail: fmt.Sprintf("must be one of %v", allowed),
-		})
+	kind, err := call.OneOf("principal.kind", access.Kind(m.GetKind()), allowed...)
+	if err != nil {
+		return "", uuid.Nil, err
 	}
 	id, err := call.ParseID(m.GetId())
 	if err != nil {

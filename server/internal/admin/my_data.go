@@ -19,6 +19,7 @@ import (
 	"github.com/template-insights/insights/server/internal/insights"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/label"
 )
 
 const (
@@ -204,7 +205,7 @@ func (q viewed) times() string {
 
 // mayShow is whether the answer to the question, asked within a scope, may have named a user: in doubt it has.
 func (q viewed) mayShow(d store.MyData, scope access.Scope) bool {
-	if !strings.Contains(strings.ToLower(d.User.Username), strings.ToLower(q.Search)) {
+	if !label.Contains(d.User.Username, q.Search) {
 		return false
 	}
 	start, noStart := time.Parse(time.RFC3339, cmp.Or(q.StartTime, q.Start))

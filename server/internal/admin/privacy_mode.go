@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -13,8 +12,8 @@ import (
 
 // SetPrivacyMode implements [insightsv1.PrivacyServiceServer].
 func (p *Privacy) SetPrivacyMode(ctx context.Context, req *insightsv1.SetPrivacyModeRequest) (*insightsv1.SetPrivacyModeResponse, error) {
-	if !slices.Contains(store.PrivacyModeNames, req.GetMode()) {
-		return nil, call.OneOf("mode", store.PrivacyModeNames...)
+	if _, err := call.OneOf("mode", req.GetMode(), store.PrivacyModeNames...); err != nil {
+		return nil, err
 	}
 	organization, err := optionalOrganization(req.GetOrganizationId())
 	if err != nil {

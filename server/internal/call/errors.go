@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -182,9 +183,17 @@ func TooMany(wait time.Duration) error {
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 }
 
-// OneOf is the error for a field whose value is none of a list.
-func OneOf(field string, values ...string) error {
-	return Invalid(MessageInvalidValue, FieldError{field, fmt.Sprintf("must be one of %v", values)})
+// OneOf returns the value of a field if it is among those that are allowed, or else the error that lists these.
+func OneOf[T ~string](field string, value T, allowed ...T) (T, error) {
+	if !slices.Contains(allowed, value) {
+		return "", Invalid(MessageInvalidValue, NotOneOf(field, allowed...))
+	}
+	return value, nil
+}
+
+// NotOneOf says that the value of a field is not among those that are allowed.
+func NotOneOf[T ~string](field string, allowed ...T) FieldError {
+	return FieldError{field, fmt.Sprintf("must be one of %v", allowed)}
 }
 
 // InvalidParam says what is wrong with one parameter.

@@ -155,7 +155,7 @@ func addTemplates(to exposition.Samples, templates map[uuid.UUID]store.TemplateI
 	for id, insights := range templates {
 		name := names[id]
 		to.Add(activeUsersFamily, float64(insights.ActiveUsers), name.Template, name.Organization)
-		for _, app := range insights.Apps {
+		for _, app := range insights.Entries() {
 			slug := app.Slug
 			if app.Builtin {
 				slug = ""

@@ -195,6 +195,7 @@ func TestInsightsNames(t *testing.T) {
 		f.use(t, gone, "ann", "vscode")
 		f.use(t, next, "ann", "vscode")
 		f.use(t, next, "bob", "ssh")
+		f.use(t, next, "bob", "claude_code")
 		f.use(t, other, "bob", "jetbrains")
 		for _, template := range []uuid.UUID{gone, next} {
 			f.merge(t, template, "ann", minute.App, "ide", insightsNow.Add(-time.Minute))
@@ -213,6 +214,7 @@ func TestInsightsNames(t *testing.T) {
 
 		f.refresh(t)
 		want := builtinSeries("acme", "go", 3, map[string]float64{"Visual Studio Code": 120, "SSH": 60})
+		want[usageSeries("acme", "go", "Other Editors", "")] = 60
 		want[usageSeries("acme", "go", "IDE", "ide")] = 120
 		want[parameterSeries("acme", "go", "region", "string", "eu")] = 3 // one definition in three templates: in full with each name
 		want[parameterSeries("acme", "go", "region", "number", "1")] = 1

@@ -13,6 +13,7 @@ import (
 
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 )
 
 const (
@@ -46,17 +47,14 @@ func checkAggregation(by []string) error {
 	return nil
 }
 
-// sessionFamilies are what sessions are counted by, in the order of agentValues.sessions.
-var sessionFamilies = [...]string{"vscode", "jetbrains", "reconnecting_pty", "ssh", "sftp", "unknown"}
-
 // agentValues are what the newest report of an agent says.
 type agentValues struct {
 	traffic       traffic
 	connections   float64
-	latency       float64 // seconds; 0: not measured
-	region        string  // of its relay; empty: none
-	sessions      [len(sessionFamilies)]float64
-	direct, relay float64 // peers reached so
+	latency       float64                         // seconds; 0: not measured
+	region        string                          // of its relay; empty: none
+	sessions      [len(apps.Families) + 1]float64 // by family, in the order of [apps.Entry]
+	direct, relay float64                         // peers reached so
 	forwarded     []forwardedSeries
 }
 
@@ -115,27 +113,27 @@ var agentGauges = []agentGauge{
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_vscode", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open sessions of VS Code and its relatives.",
-	}, writeSessions("vscode")},
+	}, writeSessions(apps.VSCode)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_jetbrains", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open sessions of JetBrains editors.",
-	}, writeSessions("jetbrains")},
+	}, writeSessions(apps.JetBrains)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_reconnecting_pty", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open web terminals.",
-	}, writeSessions("reconnecting_pty")},
+	}, writeSessions(apps.ReconnectingPTY)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_ssh", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open SSH sessions.",
-	}, writeSessions("ssh")},
+	}, writeSessions(apps.SSH)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_sftp", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open SFTP sessions.",
-	}, writeSessions("sftp")},
+	}, writeSessions(apps.SFTP)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count_unknown", Kind: exposition.GaugeFamily, Labels: perAgent,
 		Help: "Open sessions of apps that belong to no other family.",
-	}, writeSessions("unknown")},
+	}, writeSessions(apps.Unknown)},
 	{&exposition.Family{
 		Name: peersFamily, Kind: exposition.GaugeFamily, Labels: append(slices.Clone(agentLabels), "connection_type"),
 		Help: "Peers that an agent reaches, directly (p2p) or through a relay (derp).",
@@ -162,7 +160,7 @@ const (
 )
 
 func writeSessions(of string) func(*exposition.Series, []string, *agentValues) {
-	i := slices.Index(sessionFamilies[:], of)
+	i := apps.Entry(of)
 	return func(s *exposition.Series, labels []string, v *agentValues) { s.Add(v.sessions[i], labels...) }
 }
 
@@ -293,7 +291,7 @@ func (v *agentValues) take(r *agentReport, minute int64) {
 	v.direct, v.relay = float64(r.direct), float64(r.relayed)
 	clear(v.sessions[:])
 	for app, n := range r.sessions {
-		v.sessions[slices.Index(sessionFamilies[:], store.Family(app))] += float64(n)
+		v.sessions[apps.Entry(app)] += float64(n)
 	}
 }
 

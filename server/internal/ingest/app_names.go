@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // Bounds of the names of apps that a template collects, on one server: rows, pages and answers stay small whatever agents
@@ -43,7 +44,7 @@ func newAppNames(s *store.Store, clock func() time.Time) *appNames {
 func (n *appNames) sessions(p store.Placement, names []string) []string {
 	kept, other := names[:0], false
 	for _, name := range names {
-		if name == otherSession || store.Family(name) == otherSession && !n.admit(p.Template, p.Agent, name) {
+		if name == otherSession || !apps.Listed(name) && !n.admit(p.Template, p.Agent, name) {
 			other = true
 			continue
 		}

@@ -26,7 +26,6 @@ const (
 var (
 	transitions     = []string{"start", "stop", "delete"}
 	jobTypes        = []string{"template_version_import", "template_version_dry_run", "workspace_build"}
-	userStatuses    = []string{"active", "dormant", "suspended"}
 	agentStatuses   = []string{"connecting", "connected", "disconnected", "timeout"}
 	lifecycleStates = []string{
 		"created", "starting", "start_timeout", "start_error", "ready", "shutting_down", "shutdown_timeout", "shutdown_error", "off",
@@ -154,8 +153,8 @@ func (g *Service) takeEvent(
 		if rejected != nil {
 			return rejected, nil
 		}
-		if !slices.Contains(userStatuses, kind.UserStatus.GetStatus()) {
-			return invalidItem("user_status.status: must be one of %v", userStatuses), nil
+		if !slices.Contains(store.UserStatuses, kind.UserStatus.GetStatus()) {
+			return invalidItem("user_status.status: must be one of %v", store.UserStatuses), nil
 		}
 		b.statuses = append(b.statuses, store.UserStatusChange{UserID: user, At: store.At(at), Status: kind.UserStatus.GetStatus()})
 	case *insightsv1.Event_Job:

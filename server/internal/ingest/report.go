@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -213,6 +214,11 @@ type appSession struct {
 	first, last int64 // minutes since the Unix epoch; first > last: none
 }
 
+// accessTerminal is how people reach a terminal; accessMethods are all ways to reach an app.
+const accessTerminal = "terminal"
+
+var accessMethods = []string{"path", "subdomain", accessTerminal}
+
 // parseSession checks a session against the rules of the contract.
 func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 	var s appSession
@@ -223,16 +229,15 @@ func parseSession(r *insightsv1.AppSession, l limits) (appSession, *rejection) {
 	if s.user, err = call.ParseID(r.GetUserId()); err != nil {
 		return s, invalidItem("user_id: %v", err)
 	}
-	switch r.GetAccessMethod() {
-	case "terminal":
-		s.app = store.TerminalApp
-	case "path", "subdomain":
+	if !slices.Contains(accessMethods, r.GetAccessMethod()) {
+		return s, invalidItem("access_method: must be one of %v", accessMethods)
+	}
+	s.app = store.TerminalApp
+	if r.GetAccessMethod() != accessTerminal {
 		s.app = r.GetSlugOrPort()
 		if err := call.CheckText(s.app); err != nil || s.app == "" || s.app == store.TerminalApp || s.app == otherApp {
 			return s, invalidItem("slug_or_port: want 1 to %d bytes without control characters", call.MaxStringBytes)
 		}
-	default:
-		return s, invalidItem("access_method: must be one of [path subdomain terminal]")
 	}
 	started, err := call.ParseTime(r.GetStartedAt())
 	if err != nil {

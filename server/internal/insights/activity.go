@@ -12,16 +12,9 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 )
-
-// DefaultIDEApps are the apps that the older activity API counts as an IDE unless it is configured otherwise: the session
-// apps of the families of VS Code and JetBrains, and the slugs that web IDEs usually have.
-var DefaultIDEApps = []string{
-	"vscode", "vscode-insiders", "vscode-web", "code-server", "code-web", "cursor", "windsurf", "positron", "vscodium", "codium",
-	"antigravity", "trae", "kiro", "devin", "jetbrains", "intellij", "pycharm", "goland", "webstorm", "phpstorm", "rider", "clion",
-	"rubymine", "projector", "jupyter", "jupyterlab", "jupyter-lab", "jupyter-notebook", "notebook", "rstudio", "theia", "zed",
-}
 
 // Categories of the older activity API.
 const (
@@ -33,32 +26,38 @@ const (
 	categoryTerminal = "web_terminal"
 )
 
-// categoryNames are the names that callers may use.
-var categoryNames = map[string]string{
-	"": categoryAny, categoryAny: categoryAny, categoryIDE: categoryIDE, categoryLogin: categoryLogin, categoryApp: categoryApp,
-	categoryTunnel: categoryTunnel, "ssh": categoryTunnel,
-	categoryTerminal: categoryTerminal, "web-terminal": categoryTerminal, "web terminal": categoryTerminal, "terminal": categoryTerminal,
-}
-
-// ideApps are the names of apps that count as an IDE, as session names are stored.
-type ideApps map[string]bool
-
-func newIDEApps(names []string) ideApps {
-	apps := ideApps{}
-	for _, name := range names {
-		apps[store.NormalizeSessionName(name)] = true
+// categories are those that callers may name; categoryAliases are other names of them.
+var (
+	categories      = []string{categoryAny, categoryIDE, categoryLogin, categoryApp, categoryTunnel, categoryTerminal}
+	categoryAliases = map[string]string{
+		"": categoryAny, "ssh": categoryTunnel, "web-terminal": categoryTerminal, "web terminal": categoryTerminal,
+		"terminal": categoryTerminal,
 	}
-	return apps
+)
+
+// ideApps says of names of apps, as session names are stored, whether they count as an IDE.
+type ideApps func(name string) bool
+
+// newIDEApps chooses the IDEs by their names; without any, those that are known as such are chosen.
+func newIDEApps(names []string) ideApps {
+	if names == nil {
+		return func(name string) bool { return apps.Of(name).IDE }
+	}
+	chosen := map[string]bool{}
+	for _, name := range names {
+		chosen[store.NormalizeSessionName(name)] = true
+	}
+	return func(name string) bool { return chosen[name] }
 }
 
 // category is the one that some usage belongs to.
-func (a ideApps) category(kind minute.Kind, app string) string {
+func (isIDE ideApps) category(kind minute.Kind, app string) string {
 	switch {
 	case kind == minute.Login:
 		return categoryLogin
-	case app == store.TerminalApp || kind == minute.Session && store.Family(app) == "reconnecting_pty":
+	case app == store.TerminalApp || kind == minute.Session && apps.Of(app).Family == apps.ReconnectingPTY:
 		return categoryTerminal
-	case a[store.NormalizeSessionName(app)]:
+	case isIDE(store.NormalizeSessionName(app)):
 		return categoryIDE
 	case kind == minute.App:
 		return categoryApp
@@ -74,9 +73,12 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if err != nil {
 		return nil, err
 	}
-	wanted, known := categoryNames[strings.ToLower(req.GetCategory())]
-	if !known {
-		return nil, call.OneOf("category", categoryAny, categoryIDE, categoryLogin, categoryApp, categoryTunnel, categoryTerminal)
+	wanted := strings.ToLower(req.GetCategory())
+	if of, is := categoryAliases[wanted]; is {
+		wanted = of
+	}
+	if _, err := call.OneOf("category", wanted, categories...); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
@@ -99,7 +101,9 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 				roles = append(roles, string(r))
 			}
 		}
-		answer.Users[id.String()] = &insightsv1.ActivityUser{Id: id.String(), Name: p.Username, Username: p.Username, Roles: roles}
+		answer.Users[id.String()] = &insightsv1.ActivityUser{
+			Id: id.String(), Name: p.Username, Username: p.Username, Roles: roles, Kind: p.Kind, Deleted: p.Deleted,
+		}
 	}
 	for i, w := range windows {
 		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], answer.GetUsers()))

@@ -11,6 +11,7 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -104,8 +105,19 @@ func sparseTemplates(templates []store.TemplateUse) []*insightsv1.SparseTemplate
 			})
 		}
 	}
+	label.Sort(sparse, (*insightsv1.SparseTemplate).GetName)
 	slices.SortStableFunc(sparse, func(a, b *insightsv1.SparseTemplate) int {
-		return cmp.Or(cmp.Compare(a.GetActiveUsers(), b.GetActiveUsers()), cmp.Compare(a.GetName(), b.GetName()))
+		return cmp.Compare(a.GetActiveUsers(), b.GetActiveUsers())
 	})
 	return sparse
+}
+
+// usedTemplates are those with any activity.
+func usedTemplates(use store.Use) (used []uuid.UUID) {
+	for _, t := range use.Templates {
+		if t.ActiveUsers > 0 {
+			used = append(used, t.ID)
+		}
+	}
+	return used
 }

@@ -65,6 +65,7 @@ type observed struct {
 	parameters *[]store.ParameterUsage
 	activity   *int // users
 	latency    *measured
+	narrowed   bool // to some kinds of users: that there are none of them needs no explanation
 }
 
 // measured is how many active users there are, and of how many of them a latency is known.
@@ -89,8 +90,8 @@ func (o observed) empty() (sections []string) {
 		{sectionActiveUsers, o.insights != nil && o.insights.ActiveUsers == 0},
 		{sectionAppsUsage, o.insights != nil && !o.insights.AnyApp()},
 		{sectionParameters, o.parameters != nil && len(*o.parameters) == 0},
-		{sectionUserActivity, o.activity != nil && *o.activity == 0},
-		{sectionUserLatency, o.latency != nil && o.latency.users == 0},
+		{sectionUserActivity, o.activity != nil && *o.activity == 0 && !o.narrowed},
+		{sectionUserLatency, o.latency != nil && o.latency.users == 0 && !o.narrowed},
 	} {
 		if section.empty {
 			sections = append(sections, section.name)

@@ -92,7 +92,7 @@ var fuzzMoments = []struct{ start, end, zone string }{
 // the caller learns which field is wrong.
 func FuzzQuestion(f *testing.F) {
 	for _, m := range fuzzMoments {
-		for _, step := range []string{"", "day", "week", "x"} {
+		for _, step := range []string{"", "day", "week", "default", "x"} {
 			f.Add(m.start, m.end, m.zone, step)
 		}
 	}
@@ -100,7 +100,14 @@ func FuzzQuestion(f *testing.F) {
 		now := storetest.Now
 		q, err := parseQuestion(&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Timezone: zone}, now)
 		if err == nil {
-			err = q.split(step)
+			q.suited = q.suits(now.AddDate(-1, 0, 0))
+			q.interval, err = q.choose(step)
+			if step == intervalDefault && err != nil {
+				t.Errorf("the server's own choice: %v", err)
+			}
+		}
+		if err == nil {
+			q.split()
 		}
 		if err != nil {
 			for _, fault := range wiretest.Faults(t, err) {
@@ -125,7 +132,8 @@ func FuzzQuestion(f *testing.F) {
 			}
 		}
 		w := q.window
-		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start || len(w.Bounds) > maxDayIntervals ||
+		if !slices.IsSorted(w.Bounds) || len(w.Bounds) > 0 && w.Bounds[0] != w.Start ||
+			q.interval == intervalDay && len(w.Bounds) > maxDayIntervals ||
 			(step != "") != (len(w.Bounds) > 0) && w.Start < w.End {
 			t.Errorf("window %+v", w)
 		}

@@ -35,7 +35,7 @@ type Options struct {
 	// how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
 	PrivacyFloor     int
 	Location         *time.Location // whose days are published there; nil: UTC
-	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: DefaultIDEApps
+	IDEApps          []string       // session apps and slugs that count as an IDE in the older activity API; nil: those known as such
 	UsageStats       bool           // usage is stored
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
 	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
@@ -53,9 +53,6 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Location == nil {
 		o.Location = time.UTC
-	}
-	if o.IDEApps == nil {
-		o.IDEApps = DefaultIDEApps
 	}
 	return &Service{options: o, store: o.Store, clock: o.Clock, ide: newIDEApps(o.IDEApps)}, nil
 }
@@ -85,21 +82,6 @@ func (s *Service) GetTemplateInsights(
 	}
 	answer.IntervalReports = q.intervalReports(counted)
 	return answer, nil
-}
-
-// weeksFrom is the age of a template from which on weeks tell more than days.
-const weeksFrom = 5 * 7 * 24 * time.Hour
-
-// defaultInterval is the interval that suits templates of which the oldest was made at that time, or is not known.
-func defaultInterval(oldest, now time.Time) *insightsv1.DefaultInterval {
-	switch {
-	case oldest.IsZero():
-		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "age_unknown"}
-	case now.Sub(oldest) < weeksFrom:
-		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "younger_than_5_weeks"}
-	default:
-		return &insightsv1.DefaultInterval{Interval: intervalWeek, Reason: "5_weeks_or_older"}
-	}
 }
 
 func (q question) intervalReports(intervals []store.Interval) []*insightsv1.TemplateInsightsIntervalReport {
@@ -172,6 +154,7 @@ func appUsage(a store.AppUsage) *insightsv1.AppUsage {
 	for _, e := range a.Editors {
 		usage.Editors = append(usage.Editors, &insightsv1.EditorUsage{
 			Name: e.Name, TemplateIds: call.Texts(e.Templates), Seconds: 60 * e.Minutes, TimesUsed: e.Launches,
+			DisplayName: e.DisplayName, Icon: e.Icon,
 		})
 	}
 	return usage

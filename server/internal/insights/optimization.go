@@ -11,6 +11,7 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 )
 
 // GetOptimizationReport implements [insightsv1.InsightsServiceServer].
@@ -63,11 +64,9 @@ func (s *Service) unusedApps(ctx context.Context, q question, insights store.Tem
 		}
 	}
 	slices.SortFunc(unused, func(a, b *insightsv1.UnusedApp) int {
-		return cmp.Or(
-			cmp.Compare(a.GetTemplateName(), b.GetTemplateName()), cmp.Compare(a.GetTemplateId(), b.GetTemplateId()),
-			cmp.Compare(a.GetSlug(), b.GetSlug()),
-		)
+		return cmp.Or(cmp.Compare(a.GetTemplateId(), b.GetTemplateId()), cmp.Compare(a.GetSlug(), b.GetSlug()))
 	})
+	label.Sort(unused, (*insightsv1.UnusedApp).GetTemplateName)
 	return unused, nil
 }
 

@@ -1,10 +1,10 @@
 package insights
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +12,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 )
 
 // Orders of users.
@@ -29,6 +30,7 @@ type peopleRequest interface {
 	call.PageRequest
 	GetSort() string
 	GetSearch() string
+	GetKind() []string
 }
 
 // peoplePage is the page of users that a question asks for.
@@ -51,31 +53,24 @@ func cutPeople[U any](
 	if err := call.CheckText(req.GetSearch()); err != nil {
 		return page, call.InvalidParam("search", "%v", err)
 	}
-	var rank func(U) int64
-	names := []string{}
+	byName := func(rank func(U) int64) func(U) call.Position {
+		return func(u U) call.Position {
+			person := of(u)
+			return call.Position{Rank: -rank(u), ID: label.Key(person.Username) + "\x00" + person.UserID.String()}
+		}
+	}
+	orders, names := map[string]func(U) call.Position{}, []string{}
 	for _, r := range ranks {
-		names = append(names, r.sort)
-		if rank == nil && req.GetSort() == "" || req.GetSort() == r.sort {
-			rank = r.rank
-		}
+		orders[r.sort], names = byName(r.rank), append(names, r.sort)
 	}
-	at := func(u U) call.Position {
-		person := of(u)
-		return call.Position{Rank: -rank(u), ID: person.Username + "\x00" + person.UserID.String()}
+	orders[sortUsername] = byName(func(U) int64 { return 0 })
+	orders[sortUserID] = func(u U) call.Position { return call.Position{Rank: 0, ID: of(u).UserID.String()} }
+	sort, err := call.OneOf("sort", cmp.Or(req.GetSort(), names[0]), append(names, sortUsername, sortUserID)...)
+	if err != nil {
+		return page, err
 	}
-	switch req.GetSort() {
-	case sortUsername:
-		rank = func(U) int64 { return 0 }
-	case sortUserID:
-		at = func(u U) call.Position { return call.Position{Rank: 0, ID: of(u).UserID.String()} }
-	default:
-		if rank == nil {
-			return page, call.OneOf("sort", append(names, sortUsername, sortUserID)...)
-		}
-	}
-	if part := strings.ToLower(req.GetSearch()); part != "" {
-		users = slices.DeleteFunc(users, func(u U) bool { return !strings.Contains(strings.ToLower(of(u).Username), part) })
-	}
+	at := orders[sort]
+	users = slices.DeleteFunc(users, func(u U) bool { return !label.Contains(of(u).Username, req.GetSearch()) })
 	type placed struct {
 		at   call.Position
 		user U
@@ -99,6 +94,16 @@ type peopleRank[U any] struct {
 	rank func(U) int64
 }
 
+// checkKinds checks the kinds of users that a question is limited to.
+func checkKinds(kinds []string) error {
+	for _, kind := range kinds {
+		if _, err := call.OneOf("kind", kind, store.UserKinds...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // GetUserActivity implements [insightsv1.InsightsServiceServer].
 func (s *Service) GetUserActivity(
 	ctx context.Context, req *insightsv1.GetUserActivityRequest,
@@ -113,7 +118,10 @@ func (s *Service) GetUserActivity(
 	if err != nil {
 		return nil, err
 	}
-	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1))
+	if err := checkKinds(req.GetKind()); err != nil {
+		return nil, err
+	}
+	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1), req.GetKind()...)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +142,7 @@ func (s *Service) GetUserActivity(
 	for _, u := range page.users {
 		report.Users = append(report.Users, userActivity(u))
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found}); err != nil {
+	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found, narrowed: len(req.GetKind()) > 0}); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserActivityResponse{
@@ -146,7 +154,7 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 	m := &insightsv1.UserActivity{
 		TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
 		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), Apps: make([]*insightsv1.UserAppUsage, len(u.Apps)),
-		MedianDailySeconds: int64(60 * u.Median),
+		MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
 	}
 	for i, a := range u.Apps {
 		m.Apps[i] = &insightsv1.UserAppUsage{Type: appType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
@@ -166,7 +174,10 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	if err != nil {
 		return nil, err
 	}
-	users, total, err := s.store.UserLatency(ctx, q.scope, q.window)
+	if err := checkKinds(req.GetKind()); err != nil {
+		return nil, err
+	}
+	users, total, err := s.store.UserLatency(ctx, q.scope, q.window, req.GetKind()...)
 	if err != nil {
 		return nil, err
 	}
@@ -186,10 +197,10 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	for _, u := range page.users {
 		report.Users = append(report.Users, &insightsv1.UserLatency{
 			TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-			LatencyMs: ConnectionLatency(u.Latency),
+			LatencyMs: ConnectionLatency(u.Latency), Kind: u.Kind, Deleted: u.Deleted,
 		})
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured}); err != nil {
+	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured, narrowed: len(req.GetKind()) > 0}); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserLatencyResponse{
@@ -199,7 +210,9 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 
 // ConnectionLatency writes a latency as the contract does.
 func ConnectionLatency(l store.Latency) *insightsv1.ConnectionLatency {
-	return &insightsv1.ConnectionLatency{P50: l.P50, P95: l.P95, Samples: l.Samples, Rating: rating(l.P50)}
+	return &insightsv1.ConnectionLatency{
+		P50: l.P50, P95: l.P95, Samples: l.Samples, Rating: string(l.Rating), RatingP95: string(l.RatingP95),
+	}
 }
 
 // rankOf orders latencies; the one that stands for no samples is the lowest.
@@ -208,26 +221,6 @@ func rankOf(ms float64) int64 {
 		return -1
 	}
 	return int64(math.Float64bits(ms)) // of numbers that are not negative, in their order
-}
-
-// Bounds of ratings, in milliseconds.
-const (
-	goodBelow    = 150
-	moderateUpTo = 300
-)
-
-// rating says what to think of a latency in milliseconds.
-func rating(ms float64) string {
-	switch {
-	case ms < 0:
-		return "unknown"
-	case ms < goodBelow:
-		return "good"
-	case ms <= moderateUpTo:
-		return "moderate"
-	default:
-		return "poor"
-	}
 }
 
 // appType is what the contract calls session apps and workspace apps.

@@ -26,7 +26,7 @@ type question struct {
 
 	// Of a question that has intervals and sections.
 	interval string                      // day, week; empty: none
-	suited   *insightsv1.DefaultInterval // to the templates
+	suited   *insightsv1.DefaultInterval // to the templates and the window
 	report   bool                        // the report is asked for
 }
 
@@ -112,13 +112,11 @@ func (s *Service) divide(ctx context.Context, q *question, r sectionedRequest) e
 	if err != nil {
 		return err
 	}
-	q.suited = defaultInterval(oldest.Time, q.asked)
-	if q.interval = r.GetInterval(); q.interval == intervalDefault {
-		q.interval = q.suited.GetInterval()
-	}
-	if err := q.split(q.interval); err != nil {
+	q.suited = q.suits(oldest.Time)
+	if q.interval, err = q.choose(r.GetInterval()); err != nil {
 		return err
 	}
+	q.split()
 	report, intervals, err := parseSections(r.GetSections())
 	if !intervals {
 		q.window.Bounds = nil

@@ -1,9 +1,13 @@
 package insights
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/template-insights/insights/store/minute"
@@ -18,12 +22,17 @@ const (
 	maxSteps      = 366
 )
 
-// units are the steps that the grammar names.
-var units = map[string]timeStep{"day": {days: 1}, "week": {days: 7}, "month": {months: 1}, "year": {months: 12}}
+// units are the steps that the grammar names; unitNames are their names, the shortest first.
+var (
+	units     = map[string]timeStep{"day": {days: 1}, "week": {days: 7}, "month": {months: 1}, "year": {months: 12}}
+	unitNames = slices.SortedFunc(maps.Keys(units), func(a, b string) int {
+		return cmp.Or(cmp.Compare(units[a].months, units[b].months), cmp.Compare(units[a].days, units[b].days))
+	})
+)
 
 var (
-	stepGrammar = regexp.MustCompile(`^([0-9]{1,6}) ?(day|week|month|year)s?$`)
-	errStep     = fmt.Errorf("must be a number from 1 to %d and day, week, month or year, such as 1 week or 90 days", maxStepNumber)
+	stepGrammar = regexp.MustCompile(`^([0-9]{1,6}) ?(` + strings.Join(unitNames, "|") + `)s?$`)
+	errStep     = fmt.Errorf("must be a number from 1 to %d and one of %v, such as 1 week or 90 days", maxStepNumber, unitNames)
 	errSteps    = fmt.Errorf("makes more than %d steps from start to end", maxSteps)
 )
 

@@ -11,6 +11,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/label"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -19,7 +20,6 @@ const (
 	fewestSamples     = 10 // minutes with a latency, before it is called high
 	lowMinutesPerWeek = 60 // of activity: fewer are low usage
 	minutesPerWeek    = 7 * 24 * 60
-	highLatencyAbove  = moderateUpTo
 )
 
 // GetSupportReport implements [insightsv1.InsightsServiceServer].
@@ -63,14 +63,14 @@ func (s *Service) GetSupportReport(
 	return &insightsv1.GetSupportReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
 }
 
-// highLatencyUsers are those with slow connections, in the order of the store: the slowest first.
+// highLatencyUsers are those whose connections are rated as poor, in the order of the store: the slowest first.
 func highLatencyUsers(users []store.UserLatency) []*insightsv1.HighLatencyUser {
 	var high []*insightsv1.HighLatencyUser
 	for _, u := range users {
-		if u.P95 > highLatencyAbove && u.Samples >= fewestSamples {
+		if u.RatingP95 == minute.Poor && u.Samples >= fewestSamples {
 			high = append(high, &insightsv1.HighLatencyUser{
 				TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL, P50: u.P50,
-				P95: u.P95, Samples: u.Samples,
+				P95: u.P95, Samples: u.Samples, Kind: u.Kind, Deleted: u.Deleted,
 			})
 		}
 	}
@@ -92,12 +92,8 @@ func lowUsageUsers(owners []store.Owner, active []store.UserUsage, w minute.Wind
 			})
 		}
 	}
-	slices.SortFunc(low, func(a, b *insightsv1.LowUsageUser) int {
-		return cmp.Or(
-			cmp.Compare(a.GetSeconds(), b.GetSeconds()), cmp.Compare(a.GetUsername(), b.GetUsername()),
-			cmp.Compare(a.GetUserId(), b.GetUserId()),
-		)
-	})
+	label.Sort(low, (*insightsv1.LowUsageUser).GetUsername) // owners come by id
+	slices.SortStableFunc(low, func(a, b *insightsv1.LowUsageUser) int { return cmp.Compare(a.GetSeconds(), b.GetSeconds()) })
 	return low
 }
 

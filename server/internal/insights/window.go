@@ -2,13 +2,18 @@ package insights
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store/minute"
 )
+
+// weeksFrom is the age of a template from which on weeks tell more than days.
+const weeksFrom = 5 * 7 * 24 * time.Hour
 
 // maxDayIntervals is how many days a window with day intervals may have: a leap year.
 const maxDayIntervals = 366
@@ -17,8 +22,11 @@ const maxDayIntervals = 366
 const (
 	intervalDay     = "day"
 	intervalWeek    = "week"
-	intervalDefault = "default" // the one that suits the templates
+	intervalDefault = "default" // the one that suits the templates and the window
 )
+
+// intervals are the steps that callers may choose themselves.
+var intervals = []string{intervalDay, intervalWeek}
 
 // parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
 func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
@@ -155,30 +163,66 @@ func dayOf(t time.Time) int64 {
 	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
 }
 
-// split gives the window intervals: days, weeks, or none for an empty step.
-func (q *question) split(step string) error {
+// choose checks the interval that the caller wants; the one that suits is always right.
+func (q question) choose(interval string) (string, error) {
+	switch interval {
+	case "":
+		return "", nil
+	case intervalDefault:
+		return q.suited.GetInterval(), nil
+	}
+	if !slices.Contains(intervals, interval) {
+		return "", call.InvalidDetail(
+			call.MessageInvalidValue, fmt.Sprintf("%q chooses the one that suits.", intervalDefault),
+			call.NotOneOf("interval", intervals...),
+		)
+	}
+	return interval, q.fits(interval)
+}
+
+// fits says why the window cannot have days or weeks as its intervals.
+func (q question) fits(interval string) error {
 	end := q.end.In(q.start.Location())
 	days := dayOf(end) - dayOf(q.start)
 	more := !beginsDay(end) // a part of a day beyond the whole ones
-	switch step {
-	case "":
-		return nil
-	case intervalDay:
-		if days > maxDayIntervals || days == maxDayIntervals && more {
-			return call.InvalidParam(
-				"end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", step,
-			)
-		}
-		q.window = q.window.Split(q.start, q.end, 1)
-		return nil
-	case intervalWeek:
-		if rest := days % 7; rest != 6 && (rest != 0 || more) {
-			return call.InvalidDetail(call.MessageInvalidValue, "Last report interval should have at least 6 days.")
-		}
-		q.window = q.window.Split(q.start, q.end, 7)
-		return nil
+	switch rest := days % 7; {
+	case interval == intervalDay && (days > maxDayIntervals || days == maxDayIntervals && more):
+		return call.InvalidParam(
+			"end_time", "must be at most %d days after %q when %q is %s", maxDayIntervals, "start_time", "interval", interval,
+		)
+	case interval == intervalWeek && rest != 6 && (rest != 0 || more):
+		return call.InvalidDetail(call.MessageInvalidValue, "Last report interval should have at least 6 days.")
 	}
-	return call.OneOf("interval", intervalDay, intervalWeek)
+	return nil
+}
+
+// suits is the interval for templates of which the oldest was made at that time, or is not known. Where the window does not fit the
+// one that suits their age it is the other one; weeks are the last resort, because a window of any length has them.
+func (q question) suits(oldest time.Time) *insightsv1.DefaultInterval {
+	day, week := q.fits(intervalDay) == nil, q.fits(intervalWeek) == nil
+	young := oldest.IsZero() || q.asked.Sub(oldest) < weeksFrom
+	switch {
+	case young && !day:
+		return &insightsv1.DefaultInterval{Interval: intervalWeek, Reason: "window_over_366_days"}
+	case oldest.IsZero():
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "age_unknown"}
+	case young:
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "younger_than_5_weeks"}
+	case day && !week:
+		return &insightsv1.DefaultInterval{Interval: intervalDay, Reason: "window_not_whole_weeks"}
+	default:
+		return &insightsv1.DefaultInterval{Interval: intervalWeek, Reason: "5_weeks_or_older"}
+	}
+}
+
+// split gives the window its intervals: days, weeks, or none.
+func (q *question) split() {
+	switch q.interval {
+	case intervalDay:
+		q.window = q.window.Split(q.start, q.end, 1)
+	case intervalWeek:
+		q.window = q.window.Split(q.start, q.end, 7)
+	}
 }
 
 // partial is whether an interval of so many days lacks some of its time: because the window ends within, or because it is
@@ -197,8 +241,8 @@ const (
 // parseSections says which parts of an answer are asked for; without names it is both.
 func parseSections(names []string) (report, intervals bool, err error) {
 	for _, name := range names {
-		if name != sectionReport && name != sectionIntervals {
-			return false, false, call.OneOf("sections", sectionIntervals, sectionReport)
+		if _, err := call.OneOf("sections", name, sectionIntervals, sectionReport); err != nil {
+			return false, false, err
 		}
 	}
 	all := len(names) == 0

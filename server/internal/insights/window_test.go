@@ -1,8 +1,10 @@
 package insights
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 	_ "time/tzdata"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,10 +134,13 @@ func TestSplit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = q.split(c.step)
+			q.interval, err = q.choose(c.step)
 			told := strings.Join(append(wiretest.Faults(t, err), wiretest.DetailOf(err)), " ")
 			if (err != nil) != (c.fault != "") || !strings.Contains(told, c.fault) {
 				t.Fatalf("got %q, want %q", told, c.fault)
+			}
+			if err == nil {
+				q.split()
 			}
 			var got []string
 			for _, b := range q.window.Bounds {
@@ -151,6 +156,79 @@ func TestSplit(t *testing.T) {
 				t.Errorf("intervals (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The server's own choice suits the age of the templates and the window, and refuses none.
+func TestDefaultIntervalOfWindow(t *testing.T) {
+	t.Parallel()
+	const now = "2023-08-22T15:20:30Z"
+	for name, c := range map[string]struct {
+		start, end, zone string
+		young, old       string // interval, reason and number of intervals for templates of a day and of ten years
+	}{
+		"empty": {
+			"2023-08-15T00:00:00Z", "2023-08-15T00:00:00Z", "", "day younger_than_5_weeks 0", "week 5_weeks_or_older 0",
+		},
+		"a day": {
+			"2023-08-15T00:00:00Z", "2023-08-16T00:00:00Z", "", "day younger_than_5_weeks 1", "day window_not_whole_weeks 1",
+		},
+		"six days": {
+			"2023-08-15T00:00:00Z", "2023-08-21T00:00:00Z", "", "day younger_than_5_weeks 6", "week 5_weeks_or_older 1",
+		},
+		"a week": {
+			"2023-08-15T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 7", "week 5_weeks_or_older 1",
+		},
+		"a week, some time": {
+			"2023-08-15T00:00:00Z", "2023-08-22T15:00:00Z", "", "day younger_than_5_weeks 8", "day window_not_whole_weeks 8",
+		},
+		"ten days": {
+			"2023-08-12T00:00:00Z", "2023-08-22T00:00:00Z", "", "day younger_than_5_weeks 10", "day window_not_whole_weeks 10",
+		},
+		"a leap year": {
+			"2022-03-01T00:00:00Z", "2023-03-02T00:00:00Z", "", "day younger_than_5_weeks 366", "day window_not_whole_weeks 366",
+		},
+		"more than a year": {
+			"2022-03-01T00:00:00Z", "2023-03-03T00:00:00Z", "", "week window_over_366_days 53", "week 5_weeks_or_older 53",
+		},
+		"whole weeks of two years": {
+			"2021-08-24T00:00:00Z", "2023-08-22T00:00:00Z", "", "week window_over_366_days 104", "week 5_weeks_or_older 104",
+		},
+		"all there is": {
+			"1970-01-02T00:00:00Z", "2023-08-22T16:00:00Z", "", "week window_over_366_days 2799", "week 5_weeks_or_older 2799",
+		},
+		"a week that lacks an hour": {
+			"2023-03-21T00:00:00+01:00", "2023-03-27T00:00:00+02:00", "Europe/Berlin", "day younger_than_5_weeks 6",
+			"week 5_weeks_or_older 1",
+		},
+	} {
+		for age, want := range map[time.Duration]string{24 * time.Hour: c.young, 10 * 365 * 24 * time.Hour: c.old} {
+			q, err := parseQuestion(
+				&insightsv1.GetUserActivityRequest{StartTime: c.start, EndTime: c.end, Timezone: c.zone}, wiretest.Instant(t, now),
+			)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			q.suited = q.suits(wiretest.Instant(t, now).Add(-age))
+			if q.interval, err = q.choose("default"); err != nil {
+				t.Errorf("%s, templates of %v: %v", name, age, err)
+				continue
+			}
+			q.split()
+			if got := fmt.Sprint(q.interval, " ", q.suited.GetReason(), " ", len(q.window.Bounds)); got != want {
+				t.Errorf("%s, templates of %v: %s, want %s", name, age, got, want)
+			}
+		}
+	}
+}
+
+// A wrong value is told all the right ones.
+func TestChooseInterval(t *testing.T) {
+	t.Parallel()
+	_, err := question{}.choose("month")
+	if told := strings.Join(append(wiretest.Faults(t, err), wiretest.DetailOf(err)), " "); !strings.Contains(told, "[day week]") ||
+		!strings.Contains(told, "default") {
+		t.Error(told)
 	}
 }
 

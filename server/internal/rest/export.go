@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -100,11 +101,16 @@ func (g *Gateway) export(api *runtime.ServeMux, sources map[string]ExportSource)
 			writeError(ctx, api, nil, w, r, err)
 			return
 		}
+		zone, err := zoneOf(query)
+		if err != nil {
+			writeError(ctx, api, nil, w, r, err)
+			return
+		}
 		w.Header().Set("Content-Type", ExportFormats[format].ContentType)
 		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", from.Name+"."+format))
 		rows, err := ExportFormats[format].Open(w, from.Columns)
 		if err == nil {
-			if err = from.Walk(answer, rows.Write); err == nil {
+			if err = from.Walk(answer, zone, rows.Write); err == nil {
 				err = rows.Close()
 			}
 		}
@@ -126,10 +132,20 @@ func takeFormat(query url.Values) (string, error) {
 	case len(formats) == 0 || formats[0] == "":
 		return DefaultExportFormat, nil
 	}
-	if _, known := ExportFormats[formats[0]]; !known {
-		return "", call.OneOf("format", slices.Sorted(maps.Keys(ExportFormats))...)
+	return call.OneOf("format", formats[0], slices.Sorted(maps.Keys(ExportFormats))...)
+}
+
+// zoneOf is the time zone of a question that was answered, or nil if its times have offsets alone.
+func zoneOf(query url.Values) (*time.Location, error) {
+	name := query.Get("timezone")
+	if name == "" {
+		return nil, nil
 	}
-	return formats[0], nil
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, fmt.Errorf("find time zone of an answered question: %w", err)
+	}
+	return zone, nil
 }
 
 // ask makes the call that a table comes from.

@@ -9,14 +9,17 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// csvWriter writes rows by RFC 4180. Text is always in quotation marks, numbers never. A list is one JSON array.
+// csvWriter writes rows by RFC 4180, after a byte order mark: without one, spreadsheets take the file for the code page of their
+// machine. Text is always in quotation marks, numbers never. A list is one JSON array. An empty cell is nothing at all.
 type csvWriter struct {
 	w    io.Writer
 	line []byte
 }
 
+const byteOrderMark = "\ufeff"
+
 func newCSVWriter(w io.Writer, columns []Column) (rowWriter, error) {
-	c := &csvWriter{w: w}
+	c := &csvWriter{w: w, line: []byte(byteOrderMark)}
 	for i, col := range columns {
 		if i > 0 {
 			c.line = append(c.line, ',')
@@ -46,6 +49,9 @@ func (c *csvWriter) end() error {
 func (c *csvWriter) Close() error { return nil }
 
 func appendCell(b []byte, value protoreflect.Value) []byte {
+	if !value.IsValid() {
+		return b
+	}
 	switch v := value.Interface().(type) {
 	case string:
 		b = append(b, '"')
@@ -73,9 +79,11 @@ func noFormula(text string) string {
 	return text
 }
 
-// appendJSON appends the value of a column as JSON.
+// appendJSON appends the value of a column as JSON; an empty cell is null.
 func appendJSON(b []byte, value protoreflect.Value) []byte {
 	switch v := value.Interface().(type) {
+	case nil:
+		return append(b, "null"...)
 	case string:
 		return appendString(b, v)
 	case bool:

@@ -33,7 +33,7 @@ func newParquetWriter(w io.Writer, columns []Column) (rowWriter, error) {
 		if col.List {
 			kind = arrow.ListOfNonNullable(kind)
 		}
-		fields[i] = arrow.Field{Name: col.Name, Type: kind}
+		fields[i] = arrow.Field{Name: col.Name, Type: kind, Nullable: col.Optional}
 	}
 	schema := arrow.NewSchema(fields, nil)
 	file, err := pqarrow.NewFileWriter(
@@ -71,6 +71,10 @@ func (p *parquetWriter) Write(row []protoreflect.Value) error {
 }
 
 func appendArrow(to array.Builder, value protoreflect.Value) {
+	if !value.IsValid() {
+		to.AppendNull()
+		return
+	}
 	switch to := to.(type) {
 	case *array.StringBuilder:
 		to.Append(value.String())

@@ -23,13 +23,15 @@ func TestJSON(t *testing.T) {
 		"64-bit numbers, empty lists, proto names": {
 			&insightsv1.UserActivity{Username: "ann", Seconds: math.MaxInt64},
 			`{"template_ids":[],"user_id":"","username":"ann","avatar_url":"","seconds":9223372036854775807,` +
-				`"active_days":0,"apps":[],"median_daily_seconds":0}`,
+				`"active_days":0,"apps":[],"median_daily_seconds":0,"kind":""}`,
 		},
 		"absent sections": {&insightsv1.GetTemplateInsightsResponse{}, `{"default_interval":null,"data_as_of":""}`},
 		"null for a message that is not there": {
 			&insightsv1.GetUserLatencyResponse{}, `{"report":null,"data_as_of":""}`,
 		},
-		"numbers with fractions": {&insightsv1.ConnectionLatency{P50: 12.25, P95: -1}, `{"p50":12.25,"p95":-1,"samples":0,"rating":""}`},
+		"numbers with fractions": {
+			&insightsv1.ConnectionLatency{P50: 12.25, P95: -1}, `{"p50":12.25,"p95":-1,"samples":0,"rating":"","rating_p95":""}`,
+		},
 		"text that HTML would take for its own": {
 			&insightsv1.Error{Message: "<b>&\"\n"}, `{"message":"\u003cb\u003e\u0026\"\n"}`,
 		},

@@ -38,6 +38,7 @@ var Evil = map[protoreflect.Name][]string{
 	"interval": append([]string{"month ", "DAY", "0 day", "1 hour", "99999999999 weeks", "1 day 1 day"}, evilTexts...),
 	"sections": append([]string{"reports", "report,intervals"}, evilTexts...),
 	"sort":     append([]string{"SECONDS", "-seconds"}, evilTexts...), "category": append([]string{"ides", "any,ide"}, evilTexts...),
+	"kind":       append([]string{"Human", "human,robot", "person"}, evilTexts...),
 	"page_token": append([]string{"AAAA", "e30", "eyJBZnRlciI6bnVsbH0"}, evilTexts...),
 	"search":     {"\x00", "a\x00b", "\n", "\xff\xfe", strings.Repeat("a", 129), strings.Repeat("a", 4000)},
 	"page_size": {
