@@ -65,6 +65,24 @@ func TestMetricsDocs(t *testing.T) {
 	})
 }
 
+// Of all families that a server may show, no two take the same name in OpenMetrics, but for a gauge and a counter of the Go
+// runtime: of those the counter is told under its whole name.
+func TestMetricsNames(t *testing.T) {
+	t.Parallel()
+	live := liveFamilies(t, gauges.CompatSeed, gauges.CompatCoder)
+	takenBy := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		for _, claim := range exposition.Claims(name, exposition.FamilyKind(live[name].Kind)) {
+			takenBy[claim] = append(takenBy[claim], name)
+		}
+	}
+	maps.DeleteFunc(takenBy, func(_ string, by []string) bool { return len(by) == 1 })
+	want := map[string][]string{"go_memstats_alloc_bytes": {"go_memstats_alloc_bytes", "go_memstats_alloc_bytes_total"}}
+	if diff := cmp.Diff(want, takenBy); diff != "" {
+		t.Errorf("names that several families take (-want +got):\n%s", diff)
+	}
+}
+
 var (
 	promqlBlock     = regexp.MustCompile("(?s)```promql\n(.*?)```")
 	histogramSuffix = regexp.MustCompile("_(bucket|sum|count)$")

@@ -44,6 +44,7 @@ func agentStatsOf(catalog *storetest.Fixture, by ...string) *agentStatsFixture {
 	f.metrics = newMetrics(f.registry)
 	f.options = Options{
 		Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by,
+		ControlPlane: exposition.NewControlPlane(),
 	}
 	f.stats = newAgentStats(f.options, f.metrics)
 	return f
@@ -126,6 +127,11 @@ func TestAgentStats(t *testing.T) {
 		if name != "connection_median_latency_seconds" { // idle agents have none
 			want[userSeries("coderd_agentstats_"+name, "user1")] = 0
 		}
+	}
+	for app, open := range map[[2]string]float64{
+		{"vscode", "vscode"}: 1, {"cursor", "vscode"}: 2, {"zed", "ssh"}: 3, {"sftp", "sftp"}: 1, {"emacs", "unknown"}: 4, {"vim", "unknown"}: 1,
+	} {
+		want[userSeries("coderd_agentstats_session_count", "user0", "app_name", app[0], "family", app[1])] = open
 	}
 	want[userSeries(peersFamily, "user0", "template_name", "template0", "connection_type", "p2p")] = 2
 	want[userSeries(peersFamily, "user0", "template_name", "template0", "connection_type", "derp")] = 1
@@ -565,6 +571,39 @@ func TestForwarded(t *testing.T) {
 			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
 			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "gauge", 1)}, dropped: forwardedConflict,
 		},
+		"nothing but a suffix": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("_total", "counter", 1)}, dropped: forwardedInvalid,
+		},
+		"of the control plane": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coder_pubsub_connected", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"of an operator's list": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("acme_queue", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"of Prometheus without a suffix": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("up_total", "counter", 1)}, dropped: forwardedReserved,
+		},
+		"when another began": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_created", "gauge", 1)}, dropped: forwardedConflict,
+		},
+		"a counter that began as another is called": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_created", "gauge", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)}, dropped: forwardedConflict,
+		},
+		"a counter that another one's name ends": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_created_total", "counter", 1)}, dropped: forwardedConflict,
+		},
+		"suffixes of families that are not there": {
+			metrics: []*insightsv1.Metric{
+				wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_x_count", "gauge", 2), wiretest.Metric("agent_x_info", "gauge", 3),
+				wiretest.Metric("agent_x_bucket", "gauge", 4), wiretest.Metric("agent_x_created", "gauge", 5),
+			},
+			want: map[string]float64{
+				"agent_x": 1, "agent_x_count": 2, "agent_x_info": 3, "agent_x_bucket": 4, "agent_x_created": 5,
+			},
+		},
 		"same name, other labels": {
 			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "n", "1"), wiretest.Metric("agent_x", "gauge", 2)},
 			want:    map[string]float64{"agent_x": 2, "agent_x n=1": 1},
@@ -573,6 +612,7 @@ func TestForwarded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := agentStatsOf(catalog)
+			f.options.ControlPlane.Extend([]*exposition.Family{{Name: "acme_queue_total", Kind: exposition.CounterFamily}})
 			agent := f.Agents[0][0]
 			if c.before != nil {
 				r := f.report(agent)
@@ -663,6 +703,32 @@ func TestForwardedLimits(t *testing.T) {
 	}
 }
 
+// TestForwardedGivesWay: a name that the control plane gets is not an agent's any more, and free again when it is given back.
+func TestForwardedGivesWay(t *testing.T) {
+	t.Parallel()
+	f := newAgentStatsFixture(t)
+	shows := func() bool {
+		f.now = f.now.Add(time.Second)
+		r := f.report(f.Agents[0][0])
+		r.Metrics = []*insightsv1.Metric{wiretest.Metric("acme_queue", "gauge", 1)}
+		f.note(t, nil, r)
+		return len(f.series(t, "acme_queue")) == 1
+	}
+	queue := []*exposition.Family{{Name: "acme_queue_total", Kind: exposition.CounterFamily}}
+	for i, step := range []struct {
+		further []*exposition.Family
+		want    bool
+	}{{nil, true}, {queue, false}, {nil, true}} {
+		f.options.ControlPlane.Extend(step.further)
+		if err := f.stats.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := shows(); got != step.want {
+			t.Errorf("step %d: the agent's family is shown: %t", i, got)
+		}
+	}
+}
+
 // BenchmarkAgentStats compares what noting a report costs with what is noted of it for the database.
 func BenchmarkAgentStats(b *testing.B) {
 	const agents = 100_000
@@ -678,7 +744,10 @@ func BenchmarkAgentStats(b *testing.B) {
 	for name, forwarded := range map[string][]*insightsv1.Metric{"plain": nil, "20 series": series} {
 		var seen agentsSeen
 		now := storetest.Now
-		stats := newAgentStats(Options{Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true}, m)
+		stats := newAgentStats(Options{
+			Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true,
+			ControlPlane: exposition.NewControlPlane(),
+		}, m)
 		for what, note := range map[string]func(*agentReport){
 			"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) },
 		} {
