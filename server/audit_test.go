@@ -41,22 +41,14 @@ func TestAuditTrail(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t, open(t), nil)
 			auditor := p.Token(t, access.RoleAuditor, servertest.Everywhere)
-			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
-			for _, path := range []string{
-				"templates", "daus", "user-activity", "user-latency", "user-status-counts", "diagnosis", "reports/capacity",
-				"reports/optimization", "reports/support", "reports/roi",
-			} {
-				params := window
-				if path == "daus" || path == "user-status-counts" {
-					params = nil
-				}
-				if status, body := p.Get(t, auditor, "/api/v2/insights/"+path, params); status != 200 {
-					t.Fatalf("%s: %d %v", path, status, body)
-				}
+			for _, q := range questions(t, p.Templates[0]) {
+				var answer any
+				p.GetInto(t, auditor, q.path, q.params(), &answer)
 			}
 			if status, body := p.Get(t, auditor, activityPath, url.Values{"start": {"x"}}); status != 400 {
 				t.Fatalf("%d %v", status, body)
 			}
+			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
 			status, _ := p.Get(t, p.Token(t, access.RoleMember, servertest.Everywhere), "/api/v2/insights/user-activity", window)
 			if status != 404 {
 				t.Fatalf("a member: %d", status)
@@ -72,15 +64,15 @@ func TestAuditTrail(t *testing.T) {
 				Groups: []*insightsv1.Group{{Id: group, OrganizationId: p.Organization.String(), Name: "g"}},
 			})
 
-			times := `"start_time":"2023-08-14T00:00:00Z","end_time":"2023-08-15T00:00:00Z"`
+			times := `"start_time":"2023-08-01T00:00:00Z","end_time":"2023-08-15T00:00:00Z"`
 			want := []string{
 				fmt.Sprintf(`ApplyCatalog {"groups":[{"id":"%s","organization_id":"%s","name":"g"}]}`, group, p.Organization),
 				fmt.Sprintf(`RevokeRole {"role_binding_id":"%s"}`, granted.GetRoleBinding().GetId()),
 				fmt.Sprintf(`RevokeToken {"token_id":"%s"}`, made.GetToken().GetId()),
 				`CreateToken {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"name":"n"}`,
 				`GrantRole {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"role":"auditor"}`,
-				`GetActivity {"start":"x"}`, `GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`,
-				`GetUserActivity {` + times + `}`,
+				`GetActivity {"start":"2023-08-01T00:00:00Z","end":"2023-08-15T00:00:00Z","interval":"1day"}`, `GetActivity {"start":"x"}`,
+				`GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
 			}
 			// The clock stands still, so the order among the events is that of their ids.
 			for _, size := range []int32{0, 1, 3} {

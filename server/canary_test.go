@@ -28,6 +28,7 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -58,7 +59,7 @@ func TestCanary(t *testing.T) {
 				for name, s := range map[string]*canaryServer{"alone": alone, "beside": beside} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
-						s.run(t, canaryScript(own, other))
+						s.run(t, canaryScript(t, own, other))
 					})
 				}
 			})
@@ -145,7 +146,7 @@ type canaryAnswer struct{ question, text string }
 type canaryServer struct {
 	*running
 	log     *servertest.LogBuffer
-	routes  map[string]route
+	routes  map[string]wiretest.Route
 	rest    bool // whether the script comes over REST as well
 	callers []canaryCaller
 	answers []canaryAnswer
@@ -164,7 +165,7 @@ func (s *canaryServer) ordered(answer proto.Message) {
 
 func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant) *canaryServer {
 	t.Helper()
-	s := &canaryServer{log: &servertest.LogBuffer{}, routes: readRoutes(t), rest: strings.HasPrefix(database, "sqlite:")}
+	s := &canaryServer{log: &servertest.LogBuffer{}, routes: wiretest.Routes(t), rest: strings.HasPrefix(database, "sqlite:")}
 	s.running = run(t, database, storetest.Now, func(c *server.Options) { c.Logger = servertest.WatchLog(t, database, s.log) })
 	for _, x := range append(others, own) {
 		x.settle(t, s.running)
@@ -188,15 +189,10 @@ func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant
 func (s *canaryServer) inspect(t *testing.T, x tenant, token string) string {
 	t.Helper()
 	var seen strings.Builder
-	window := "?start_time=2023-08-01T00:00:00Z&end_time=2023-08-15T13:00:00Z"
-	for _, path := range []string{
-		"/api/v2/templates", "/api/v2/organizations", "/api/v2/insights/templates" + window, "/api/v2/insights/user-activity" + window,
-		"/api/v2/insights/user-latency" + window, "/api/v2/insights/user-status-counts", "/api/v2/insights/diagnosis" + window,
-		"/api/v2/insights/reports/capacity" + window, "/api/v2/insights/reports/optimization" + window,
-		"/api/v2/insights/reports/support" + window, "/api/v2/insights/reports/roi" + window,
-	} {
-		status, _, text := s.Fetch(t, http.Header{"Coder-Session-Token": {token}}, path)
-		fmt.Fprintln(&seen, path, status, strings.ReplaceAll(string(text), "},", "},\n"))
+	for _, q := range questions(t, uuid.MustParse(x.id("template", 0))) {
+		q = q.until(presentHour)
+		status, _, text := s.Fetch(t, http.Header{"Coder-Session-Token": {token}}, q.url())
+		fmt.Fprintln(&seen, q.path, status, strings.ReplaceAll(string(text), "},", "},\n"))
 	}
 	if findCanary(seen.String(), x) == "" {
 		t.Error("who may does not see the canary either")
@@ -298,22 +294,11 @@ func (s *canaryServer) callGRPC(t *testing.T, c canaryCaller, call canaryCall) {
 
 func (s *canaryServer) newAnswer(t *testing.T, method string) proto.Message {
 	t.Helper()
-	answer, err := protoregistry.GlobalTypes.FindMessageByName(describe(t, method).Output().FullName())
+	answer, err := protoregistry.GlobalTypes.FindMessageByName(wiretest.Method(t, method).Output().FullName())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return answer.New().Interface()
-}
-
-// describe is what the contract says of an RPC.
-func describe(t *testing.T, method string) protoreflect.MethodDescriptor {
-	t.Helper()
-	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", "."))
-	found, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found.(protoreflect.MethodDescriptor)
 }
 
 // nextPage asks for the page after an answer, if there is one.
@@ -330,7 +315,7 @@ func (s *canaryServer) nextPage(t *testing.T, call canaryCall, answer protorefle
 
 // callREST does the same over REST.
 func (s *canaryServer) callREST(t *testing.T, c canaryCaller, call canaryCall) {
-	req := s.routes[call.method].request(t.Context(), t, "http://"+s.HTTPAddress(), call.request)
+	req := s.routes[call.method].Request(t.Context(), t, "http://"+s.HTTPAddress(), call.request)
 	if req == nil {
 		return
 	}
@@ -395,17 +380,21 @@ func (s *canaryServer) stream(t *testing.T, c canaryCaller, script []canaryCall)
 
 // canaryScript is everything that a caller of one tenant can ask, also about the other one as far as its ids can be guessed, and
 // about what does not exist.
-func canaryScript(own, other tenant) (script []canaryCall) {
+func canaryScript(t testing.TB, own, other tenant) (script []canaryCall) {
+	t.Helper()
 	add := func(method string, requests ...proto.Message) {
 		for _, r := range requests {
 			script = append(script, canaryCall{method, r})
 		}
 	}
 	scriptWrites(own, other, add)
-	scriptQuestions(own, other, add)
+	scriptQuestions(t, own, other, add)
 	scriptAccess(own, other, add)
 	return script
 }
+
+// presentHour is the end of the hour of [storetest.Now].
+const presentHour = "2023-08-15T13:00:00Z"
 
 // nowhere is an id that no server knows.
 var nowhere = uuid.NewSHA1(uuid.NameSpaceOID, []byte("nowhere")).String()
@@ -515,51 +504,32 @@ func takeOverBuild(own, other tenant) *insightsv1.ReportEventsRequest {
 }
 
 // scriptQuestions are all questions, about all sets of templates.
-func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
-	const start, end = "2023-08-10T00:00:00Z", "2023-08-15T13:00:00Z"
-	for _, templates := range [][]string{
-		nil,
-		{own.id("template", 0)},
-		{own.id("template", 1)},
-		{own.id("template", 2)},
-		{own.id("template", 0), own.id("template", 1)},
-		{other.id("template", 0)},
-		{own.id("template", 1), other.id("template", 0)},
-		{nowhere},
-		{own.id("template", 1), nowhere},
-		{"x"},
-	} {
-		add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName, &insightsv1.GetTemplateInsightsRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates, Interval: "day",
-		})
-		add(insightsv1.InsightsService_GetUserActivity_FullMethodName, &insightsv1.GetUserActivityRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		add(insightsv1.InsightsService_GetUserLatency_FullMethodName, &insightsv1.GetUserLatencyRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		add(insightsv1.InsightsService_GetDiagnosis_FullMethodName, &insightsv1.GetDiagnosisRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		if len(templates) == 1 {
-			add(
-				insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0]},
-				&insightsv1.GetTemplateDAUsRequest{TemplateId: templates[0], TzOffset: 14},
-			)
+func scriptQuestions(t testing.TB, own, other tenant, add func(string, ...proto.Message)) {
+	t.Helper()
+	const start, end = "2023-08-10T00:00:00Z", presentHour
+	for _, q := range questions(t, uuid.MustParse(own.id("template", 0))) {
+		add(q.method, q.request) // about days that are over
+		q = q.until(presentHour)
+		add(q.method, q.request)
+		for _, templates := range [][]string{
+			{own.id("template", 0)},
+			{own.id("template", 1)},
+			{own.id("template", 2)},
+			{own.id("template", 0), own.id("template", 1)},
+			{other.id("template", 0)},
+			{own.id("template", 1), other.id("template", 0)},
+			{nowhere},
+			{own.id("template", 1), nowhere},
+			{"x"},
+		} {
+			if asked := q.about(templates); asked != nil {
+				add(q.method, asked)
+			}
 		}
 	}
-	for _, templates := range [][]string{nil, {own.id("template", 1)}, {own.id("template", 1), other.id("template", 0)}} {
-		add(insightsv1.InsightsService_GetCapacityReport_FullMethodName, &insightsv1.GetCapacityReportRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		add(insightsv1.InsightsService_GetOptimizationReport_FullMethodName, &insightsv1.GetOptimizationReportRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		add(insightsv1.InsightsService_GetSupportReport_FullMethodName, &insightsv1.GetSupportReportRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
-		})
-		add(insightsv1.InsightsService_GetROIReport_FullMethodName, &insightsv1.GetROIReportRequest{
-			StartTime: start, EndTime: end, TemplateIds: templates,
+	for _, template := range []string{own.id("template", 0), own.id("template", 1), other.id("template", 0), nowhere} {
+		add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{
+			TemplateId: template, TzOffset: 14,
 		})
 	}
 	add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
@@ -591,16 +561,8 @@ func scriptQuestions(own, other tenant, add func(string, ...proto.Message)) {
 		}
 	}
 	add(insightsv1.InsightsService_GetActivity_FullMethodName, &insightsv1.GetActivityRequest{})
-	add(
-		insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{},
-		&insightsv1.GetDeploymentDAUsRequest{Timezone: "Europe/Berlin"},
-	)
-	add(
-		insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, &insightsv1.GetUserStatusCountsRequest{},
-		&insightsv1.GetUserStatusCountsRequest{TzOffset: 99},
-	)
-	add(insightsv1.InsightsService_ListTemplates_FullMethodName, &insightsv1.ListTemplatesRequest{})
-	add(insightsv1.InsightsService_ListOrganizations_FullMethodName, &insightsv1.ListOrganizationsRequest{})
+	add(insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{Timezone: "Europe/Berlin"})
+	add(insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, &insightsv1.GetUserStatusCountsRequest{TzOffset: 99})
 }
 
 // scriptAccess are the calls about access and privacy.
@@ -646,10 +608,10 @@ func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 func TestCanaryScriptIsComplete(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	asked, routes := map[string]bool{insightsv1.IngestService_StreamStats_FullMethodName: true}, readRoutes(t)
-	for _, call := range canaryScript(tenant{word: "acme"}, tenant{word: canary}) {
+	asked, routes := map[string]bool{insightsv1.IngestService_StreamStats_FullMethodName: true}, wiretest.Routes(t)
+	for _, call := range canaryScript(t, tenant{word: "acme"}, tenant{word: canary}) {
 		asked[call.method] = true
-		if routes[call.method].path == "" {
+		if routes[call.method].Path == "" {
 			t.Errorf("%s has no route", call.method)
 		}
 	}

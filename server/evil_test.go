@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,73 +25,13 @@ import (
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// evilQuestion is a question that has an answer until one of its fields is replaced.
-type evilQuestion struct {
-	path    string
-	method  string
-	request proto.Message
-}
-
-func evilQuestions(template string) []evilQuestion {
-	const start, end = "2023-08-01T00:00:00Z", "2023-08-15T00:00:00Z"
-	return []evilQuestion{
-		{
-			"/api/v2/insights/templates", insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
-			&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "day"},
-		},
-		{
-			"/api/v2/insights/user-activity", insightsv1.InsightsService_GetUserActivity_FullMethodName,
-			&insightsv1.GetUserActivityRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/user-latency", insightsv1.InsightsService_GetUserLatency_FullMethodName,
-			&insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/diagnosis", insightsv1.InsightsService_GetDiagnosis_FullMethodName,
-			&insightsv1.GetDiagnosisRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/reports/capacity", insightsv1.InsightsService_GetCapacityReport_FullMethodName,
-			&insightsv1.GetCapacityReportRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/reports/optimization", insightsv1.InsightsService_GetOptimizationReport_FullMethodName,
-			&insightsv1.GetOptimizationReportRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/reports/support", insightsv1.InsightsService_GetSupportReport_FullMethodName,
-			&insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end},
-		},
-		{
-			"/api/v2/insights/reports/roi", insightsv1.InsightsService_GetROIReport_FullMethodName,
-			&insightsv1.GetROIReportRequest{StartTime: start, EndTime: end},
-		},
-		{"/api/v2/insights/daus", insightsv1.InsightsService_GetDeploymentDAUs_FullMethodName, &insightsv1.GetDeploymentDAUsRequest{}},
-		{
-			"/api/v2/templates/" + template + "/daus", insightsv1.InsightsService_GetTemplateDAUs_FullMethodName,
-			&insightsv1.GetTemplateDAUsRequest{TemplateId: template},
-		},
-		{
-			"/api/v2/insights/user-status-counts", insightsv1.InsightsService_GetUserStatusCounts_FullMethodName,
-			&insightsv1.GetUserStatusCountsRequest{},
-		},
-		{
-			activityPath, insightsv1.InsightsService_GetActivity_FullMethodName,
-			&insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 week"},
-		},
-		{"/api/v2/templates", insightsv1.InsightsService_ListTemplates_FullMethodName, &insightsv1.ListTemplatesRequest{}},
-		{"/api/v2/organizations", insightsv1.InsightsService_ListOrganizations_FullMethodName, &insightsv1.ListOrganizationsRequest{}},
-	}
-}
-
 func TestEvilRequests(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
 	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
 	asked, read := 0, map[string]bool{}
-	for _, q := range evilQuestions(f.Templates[0].String()) {
+	for _, q := range questions(t, f.Templates[0]) {
 		fields := q.request.ProtoReflect().Descriptor().Fields()
 		shape := ""
 		for i := range fields.Len() {
@@ -108,7 +47,7 @@ func TestEvilRequests(t *testing.T) {
 			if !known {
 				t.Fatalf("no evil values for %s", field.FullName())
 			}
-			if q.path == "/api/v2/insights/user-status-counts" && field.Name() == "interval" {
+			if q.method == insightsv1.InsightsService_GetUserStatusCounts_FullMethodName && field.Name() == "interval" {
 				continue // accepted and ignored, whatever it is
 			}
 			for _, value := range values {
@@ -132,28 +71,14 @@ func TestEvilRequests(t *testing.T) {
 	}
 }
 
-// params are the parameters of the question as it has an answer.
-func (q evilQuestion) params() url.Values {
-	params := url.Values{}
-	q.request.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if f.Name() != "template_id" { // part of the path
-			params.Set(string(f.Name()), v.String())
-		}
-		return true
-	})
-	return params
-}
-
-func (q evilQuestion) query() string { return q.params().Encode() }
-
-func (q evilQuestion) checkGood(t *testing.T, r *running, owner string) {
+func (q question) checkGood(t *testing.T, r *running, owner string) {
 	t.Helper()
 	if code, body := q.get(t, r, owner, q.query()); code != 200 {
 		t.Errorf("%s in the end: %d %s", q.path, code, body)
 	}
 }
 
-func (q evilQuestion) evilREST(t *testing.T, r *running, owner, field, value string) {
+func (q question) evilREST(t *testing.T, r *running, owner, field, value string) {
 	t.Helper()
 	params := q.params()
 	params.Set(field, value)
@@ -161,7 +86,7 @@ func (q evilQuestion) evilREST(t *testing.T, r *running, owner, field, value str
 }
 
 // checkREST wants an error that names the field and says little else.
-func (q evilQuestion) checkREST(t *testing.T, r *running, owner, query, field string) {
+func (q question) checkREST(t *testing.T, r *running, owner, query, field string) {
 	t.Helper()
 	code, text := q.get(t, r, owner, query)
 	var body struct {
@@ -196,13 +121,13 @@ func checkWords(t *testing.T, question, text string) {
 	}
 }
 
-func (q evilQuestion) get(t *testing.T, r *running, owner, query string) (int, string) {
+func (q question) get(t *testing.T, r *running, owner, query string) (int, string) {
 	t.Helper()
 	status, _, text := r.Fetch(t, http.Header{"Coder-Session-Token": {owner}}, q.path+"?"+query)
 	return status, string(text)
 }
 
-func (q evilQuestion) evilGRPC(t *testing.T, r *running, owner string, field protoreflect.FieldDescriptor, value string) {
+func (q question) evilGRPC(t *testing.T, r *running, owner string, field protoreflect.FieldDescriptor, value string) {
 	t.Helper()
 	request := proto.Clone(q.request).ProtoReflect()
 	switch {

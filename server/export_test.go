@@ -24,6 +24,7 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -43,9 +44,9 @@ func TestExports(t *testing.T) {
 	p.open(t, "wiki")
 	p.build(t, before(24, 0), "-1+1")
 	readStatusVector(t).apply(t, p.running)
-	questions := map[string]evilQuestion{}
-	for _, q := range evilQuestions(p.Templates[0].String()) {
-		questions[q.method] = q
+	byMethod := map[string]question{}
+	for _, q := range questions(t, p.Templates[0]) {
+		byMethod[q.method] = q
 	}
 	sources, err := rest.ExportSources()
 	if err != nil {
@@ -54,9 +55,9 @@ func TestExports(t *testing.T) {
 	filled := 0
 	for name, from := range sources {
 		t.Run(name, func(t *testing.T) {
-			q := questions[from.Method]
+			q := byMethod[from.Method]
 			params := url.Values{}
-			addParams(params, "", q.request.ProtoReflect())
+			wiretest.AddParams(params, "", q.request.ProtoReflect())
 			var body any
 			p.GetInto(t, p.owner, q.path, q.params(), &body)
 			want := jsonRows(body, strings.Split(from.Path, "."), from.Word, map[string]any{})

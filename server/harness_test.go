@@ -11,7 +11,7 @@ import (
 // running is a server in a test, with what several files of these tests do with it.
 type running struct{ *servertest.Server }
 
-func run(t *testing.T, database string, now time.Time, change func(*server.Options)) *running {
+func run(t testing.TB, database string, now time.Time, change func(*server.Options)) *running {
 	t.Helper()
 	return &running{servertest.Run(t, database, now, change)}
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -34,7 +35,7 @@ type neighbors struct {
 	*servertest.World
 }
 
-func newNeighbors(t *testing.T, configure ...func(*server.Options)) *neighbors {
+func newNeighbors(t testing.TB, configure ...func(*server.Options)) *neighbors {
 	t.Helper()
 	r := run(t, storetest.SQLite(t), storetest.Now, func(c *server.Options) {
 		c.PrivacyFloor = 1
@@ -164,12 +165,12 @@ var restCodes = map[int]codes.Code{
 
 // callREST makes a call over REST. It says false if REST cannot.
 func (w *neighbors) callREST(
-	t testing.TB, to route, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string,
+	t testing.TB, to wiretest.Route, method protoreflect.MethodDescriptor, headers map[string]string, req proto.Message, scope string,
 ) (answer, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r := to.request(ctx, t, "http://"+w.HTTPAddress(), req)
+	r := to.Request(ctx, t, "http://"+w.HTTPAddress(), req)
 	if r == nil {
 		return answer{}, false
 	}
@@ -187,7 +188,7 @@ func (w *neighbors) callREST(
 	if httpStatus != http.StatusOK {
 		return a, true
 	}
-	if to.list { // the name of the list is not in the answer
+	if to.List { // the name of the list is not in the answer
 		body = fmt.Appendf(nil, `{%q: %s}`, method.Output().Fields().Get(0).Name(), body)
 	}
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())

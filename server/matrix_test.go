@@ -18,6 +18,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
@@ -165,7 +166,7 @@ func (r *refusals) check(t *testing.T, kind, cell, text string) {
 func TestAccessMatrix(t *testing.T) {
 	t.Parallel()
 	m, w := readMatrix(t), newNeighbors(t)
-	all, rest := w.callers(t), readRoutes(t)
+	all, rest := w.callers(t), wiretest.Routes(t)
 	methods := servedMethods(t, w.ServiceInfo())
 	for rpc := range m {
 		if !slices.ContainsFunc(methods, func(d protoreflect.MethodDescriptor) bool { return string(d.Name()) == rpc }) {
@@ -280,10 +281,9 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 		sees = []string{c.about}
 	}
 	id := func(x servertest.Thing) uuid.UUID { return x.Template }
-	switch c.method.Name() {
-	case "GetTemplateInsights", "GetUserActivity", "GetUserLatency", "GetCapacityReport", "GetOptimizationReport", "GetSupportReport",
-		"GetROIReport", "ListTemplates":
-	case "ListOrganizations":
+	switch report := c.method.Output().Fields().ByName("report"); {
+	case report != nil && report.Message().Fields().ByName("template_ids") != nil, c.method.Name() == "ListTemplates":
+	case c.method.Name() == "ListOrganizations":
 		id = func(x servertest.Thing) uuid.UUID { return x.Organization }
 	default:
 		return

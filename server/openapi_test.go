@@ -123,7 +123,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	if err := json.Unmarshal(text, &d); err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range evilQuestions(p.Templates[0].String()) {
+	for _, q := range questions(t, p.Templates[0]) {
 		route := strings.Replace(q.path, p.Templates[0].String(), "{template_id}", 1)
 		get, described := d.Paths[route]["get"]
 		if !described {
@@ -168,7 +168,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 }
 
 // withPage asks for pages of one where there are pages.
-func withPage(q evilQuestion, parameters []string) url.Values {
+func withPage(q question, parameters []string) url.Values {
 	params := q.params()
 	if slices.Contains(parameters, "page_size") {
 		params.Set("page_size", "1")
@@ -177,7 +177,7 @@ func withPage(q evilQuestion, parameters []string) url.Values {
 }
 
 // withEmptyWindow asks about no time at all.
-func withEmptyWindow(q evilQuestion) url.Values {
+func withEmptyWindow(q question) url.Values {
 	params := q.params()
 	for start, end := range map[string]string{"start_time": "end_time", "start": "end"} {
 		if params.Has(start) {

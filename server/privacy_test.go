@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,86 +13,78 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 )
 
-// What answers about insights may say in words, by message. A field that is not here must first be thought about: answers
-// name people by id, username and picture, and hold no e-mail address, host, network address, session or time of one.
+// templateWords are what every message of an answer about insights may say in words, and questionWords what the answer and its
+// report, which are no items of a list, may say beside them.
+var (
+	templateWords = []string{"template_id", "template_ids", "template_name"}
+	questionWords = []string{"start_time", "end_time", "data_as_of", "collection_mode", "next_page_token"}
+)
+
+// wordsInAnswers are what answers about insights may say in words beside that, by message. A field that is not here must first be
+// thought about: answers name people by id, username and picture, and hold no e-mail address, host, network address, session or
+// time of one.
 var wordsInAnswers = map[string]string{
 	"ActivityInterval":               "time",
 	"ActivityIntervalUser":           "user_id",
 	"ActivityUser":                   "id name username roles avatar_hash",
 	"AppPreference":                  "type slug display_name",
-	"AppUsage":                       "template_ids type display_name slug icon family",
-	"CapacityReport":                 "start_time end_time template_ids",
+	"AppUsage":                       "type display_name slug icon family",
 	"ConnectionLatency":              "rating",
 	"DAUEntry":                       "date",
-	"DefaultChange":                  "template_ids parameter_name display_name default_value value message",
+	"DefaultChange":                  "parameter_name display_name default_value value message",
 	"DefaultInterval":                "interval reason",
-	"EditorUsage":                    "name template_ids",
-	"Finding":                        "sections reason template_ids first_at last_at message next_step",
-	"GetActivityResponse":            "data_as_of",
-	"GetCapacityReportResponse":      "data_as_of",
-	"GetDeploymentDAUsResponse":      "data_as_of collection_mode",
-	"GetDiagnosisResponse":           "data_as_of collection_mode",
-	"GetOptimizationReportResponse":  "data_as_of",
-	"GetROIReportResponse":           "data_as_of",
-	"GetSupportReportResponse":       "data_as_of",
-	"GetTemplateDAUsResponse":        "data_as_of collection_mode",
-	"GetTemplateInsightsResponse":    "data_as_of collection_mode",
-	"GetUserActivityResponse":        "next_page_token data_as_of collection_mode",
-	"GetUserLatencyResponse":         "next_page_token data_as_of collection_mode",
-	"HighLatencyUser":                "template_ids user_id username avatar_url",
+	"EditorUsage":                    "name",
+	"Finding":                        "sections reason first_at last_at message next_step",
+	"HighLatencyUser":                "user_id username avatar_url",
 	"HourLoad":                       "weekday",
-	"LowUsageUser":                   "template_ids user_id username avatar_url",
-	"OptimizationReport":             "start_time end_time template_ids",
+	"LowUsageUser":                   "user_id username avatar_url",
 	"Organization":                   "id name display_name",
 	"ParameterOption":                "name description value icon",
-	"ParameterUsage":                 "template_ids display_name name type description unused_options default_value",
+	"ParameterUsage":                 "display_name name type description unused_options default_value",
 	"ParameterValue":                 "value",
 	"ProjectedWeek":                  "start_time end_time",
-	"ROIReport":                      "start_time end_time template_ids",
 	"SectionReason":                  "section reason",
-	"SparseTemplate":                 "template_id name display_name",
-	"SupportReport":                  "start_time end_time template_ids",
+	"SparseTemplate":                 "name display_name",
 	"Template":                       "id organization_id name display_name icon",
-	"TemplateInsightsIntervalReport": "start_time end_time template_ids interval",
-	"TemplateInsightsReport":         "start_time end_time template_ids",
-	"TemplateROI":                    "template_id name display_name",
-	"UnusedApp":                      "template_id template_name slug display_name",
-	"UnusedOption":                   "template_ids parameter_name display_name value",
-	"UserActivity":                   "template_ids user_id username avatar_url",
-	"UserActivityReport":             "start_time end_time template_ids",
+	"TemplateInsightsIntervalReport": "start_time end_time interval",
+	"TemplateROI":                    "name display_name",
+	"UnusedApp":                      "slug display_name",
+	"UnusedOption":                   "parameter_name display_name value",
+	"UserActivity":                   "user_id username avatar_url",
 	"UserAppUsage":                   "type slug display_name",
-	"UserLatency":                    "template_ids user_id username avatar_url",
-	"UserLatencyReport":              "start_time end_time template_ids",
+	"UserLatency":                    "user_id username avatar_url",
 	"UserStatusCount":                "date",
 	"WeekLoad":                       "start_time end_time",
 }
 
 func TestAnswersSayNoMoreOfPeople(t *testing.T) {
 	t.Parallel()
-	got := map[string]string{}
-	var walk func(m protoreflect.MessageDescriptor)
-	walk = func(m protoreflect.MessageDescriptor) {
+	got, items := map[string]string{}, map[string]bool{}
+	var walk func(m protoreflect.MessageDescriptor, item bool)
+	walk = func(m protoreflect.MessageDescriptor, item bool) {
 		name := string(m.Name())
-		if _, seen := got[name]; seen || m.ParentFile().Package() != "insights.v1" {
+		if before, seen := items[name]; seen && (before || !item) || m.ParentFile().Package() != "insights.v1" {
 			return
 		}
-		got[name] = ""
+		items[name] = item
 		var words []string
 		for i := range m.Fields().Len() {
 			switch f := m.Fields().Get(i); {
 			case f.IsMap():
-				walk(f.MapValue().Message())
+				walk(f.MapValue().Message(), true)
 			case f.Message() != nil:
-				walk(f.Message())
+				walk(f.Message(), item || f.IsList())
 			case f.Kind() == protoreflect.StringKind || f.Kind() == protoreflect.BytesKind:
-				words = append(words, string(f.Name()))
+				if word := string(f.Name()); !slices.Contains(templateWords, word) && (item || !slices.Contains(questionWords, word)) {
+					words = append(words, word)
+				}
 			}
 		}
 		got[name] = strings.Join(words, " ")
 	}
 	methods := insightsv1.File_insights_v1_insights_proto.Services().ByName("InsightsService").Methods()
 	for i := range methods.Len() {
-		walk(methods.Get(i).Output())
+		walk(methods.Get(i).Output(), false)
 	}
 	for name, words := range got {
 		if words == "" {

@@ -251,10 +251,10 @@ func TestBrowsersAreProtected(t *testing.T) {
 		"/", "/templates/" + uuid.NewString() + "/insights", "/assets/none.js", "/robots.txt", "/favicon.svg", "/openapi.json", "/livez",
 		"/readyz", "/none", "/api/none", "/api/v2/access/me", "//x", "/%2e", "/sign-in/oidc",
 	}
-	for _, route := range readRoutes(t) {
+	for _, route := range wiretest.Routes(t) {
 		paths = append(
 			paths,
-			strings.NewReplacer("{template_id}", "x", "{token_id}", "x", "{role_binding_id}", "x", "{user_id}", "x").Replace(route.path),
+			strings.NewReplacer("{template_id}", "x", "{token_id}", "x", "{role_binding_id}", "x", "{user_id}", "x").Replace(route.Path),
 		)
 	}
 	want := map[string]string{

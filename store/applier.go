@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -31,6 +32,10 @@ type Refusal struct {
 // What an item belongs to (organization of a template, template of a workspace, workspace of an agent) never changes. Users
 // who were erased, and what would be theirs, do not come back.
 func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority) ([]Refusal, error) {
+	defer s.catalogChanges.Add(1)
+	if c.changesAccess() {
+		defer s.accessChanges.Add(1)
+	}
 	var refusals []Refusal
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		c, entered, err := s.enter(tx, c)
@@ -42,6 +47,9 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 		refusals = a.refusals
 		if err == nil && len(a.buried) > 0 {
 			err = s.bury(tx, a.buried)
+		}
+		if err == nil && len(a.changed) > 0 {
+			err = raiseVersion(tx, a.changed)
 		}
 		return err
 	})
@@ -62,6 +70,7 @@ type applier struct {
 	ofErased func(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error)
 	erased   map[uuid.UUID]bool // users, and workspaces and agents of erased ones
 	buried   []uuid.UUID        // workspaces and agents that turned out to be theirs
+	changed  []uuid.UUID        // workspaces whose agents may belong elsewhere than before
 
 	organizations map[uuid.UUID]uuid.UUID // to itself
 	templates     map[uuid.UUID]uuid.UUID // to organization
@@ -294,7 +303,9 @@ func (a *applier) writeUsers(c Catalog) error {
 	if err != nil {
 		return err
 	}
-	return a.entrance.settle(a.tx, written)
+	moved, err := a.entrance.settle(a.tx, written)
+	a.changed = append(a.changed, moved...)
+	return err
 }
 
 func (a *applier) writeGroups(c Catalog) error {
@@ -365,22 +376,45 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
 			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
 		}
-		x.ChangedAt = changeTime()
 		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
 			return needsKey, false
 		}
-		return a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
+		reason, permanent := a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
+		if reason == "" {
+			a.changed = append(a.changed, x.ID)
+		}
+		return reason, permanent
 	})
 }
 
 func (a *applier) writeAgents(c Catalog) error {
-	return write(a, "agents", c.Agents, func(x *Agent) any { return x.ID }, func(x *Agent) (string, bool) {
+	var touched []uuid.UUID
+	err := write(a, "agents", c.Agents, func(x *Agent) any { return x.ID }, func(x *Agent) (string, bool) {
 		if a.erased[x.ID] || a.erased[x.WorkspaceID] {
 			return a.bury(x.ID)
 		}
 		a.created[x.ID] = x.CreatedAt
-		return a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
+		reason, permanent := a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
+		if reason == "" {
+			touched = append(touched, x.WorkspaceID)
+		}
+		return reason, permanent
 	})
+	if err != nil {
+		return err
+	}
+	return a.touch(touched)
+}
+
+// touch marks workspaces whose agents changed. It writes them, because raiseVersion may only write what the transaction holds.
+func (a *applier) touch(workspaces []uuid.UUID) error {
+	for batch := range slices.Chunk(workspaces, writeBatch) {
+		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", At(time.Now())).Error; err != nil {
+			return fmt.Errorf("mark workspaces as changed: %w", err)
+		}
+	}
+	a.changed = append(a.changed, workspaces...)
+	return nil
 }
 
 // writeApps keeps what each agent declares and, per template, the newest declaration of each slug.
@@ -443,11 +477,8 @@ func (a *applier) markDeleted(c Catalog) error {
 			}
 		}
 	}
-	// The directory of every server learns of changes by this column.
-	for batch := range slices.Chunk(append(touched, workspaces...), writeBatch) {
-		if err := a.tx.Model(&Workspace{}).Where("id IN ?", batch).Update("changed_at", changeTime()).Error; err != nil {
-			return fmt.Errorf("mark workspaces as changed: %w", err)
-		}
+	if err := a.touch(append(touched, workspaces...)); err != nil {
+		return err
 	}
 	return a.deleteGroups(c)
 }

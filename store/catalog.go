@@ -86,7 +86,7 @@ type Workspace struct {
 	Name       string
 	CreatedAt  Instant `gorm:"autoCreateTime:false"`
 	DeletedAt  Instant
-	ChangedAt  Instant // when this row was last written, in real time
+	ChangedAt  Instant // version of the catalog since which its agents belong where they do; when it took the place of an erased one
 }
 
 // Agent runs in a workspace and reports its usage. It keeps its workspace for ever.
@@ -155,6 +155,11 @@ type Catalog struct {
 	Agents        []Agent
 	Apps          []App
 	Deleted       Deleted
+}
+
+// changesAccess is whether the change may be one of whom credentials let in, or of what they may.
+func (c Catalog) changesAccess() bool {
+	return len(c.Users)+len(c.Groups)+len(c.Deleted.Users)+len(c.Deleted.Groups)+len(c.Deleted.Agents) > 0
 }
 
 // Deleted lists what is gone, by id. Unknown ids are ignored: they are as deleted as can be.

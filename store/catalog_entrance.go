@@ -85,8 +85,8 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 }
 
 // settle moves the rows of written users from the id before the change to the id after it. It seals the identity of a user with a
-// pseudonym, and deletes the sealed identity of a user without.
-func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
+// pseudonym, and deletes the sealed identity of a user without. It returns the workspaces of the users that it moved.
+func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) (workspaces []uuid.UUID, err error) {
 	for _, id := range written {
 		u, entered := e.users[id]
 		if !entered {
@@ -94,10 +94,10 @@ func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
 		}
 		if e.hidden[id] {
 			if err := sealIdentity(tx, e.key, u.Identity); err != nil {
-				return err
+				return nil, err
 			}
 		} else if err := tx.Where("id = ?", e.key.Pseudonym(id)).Delete(&pseudonymRow{}).Error; err != nil {
-			return err
+			return nil, err
 		}
 		if u.was == id {
 			continue
@@ -106,11 +106,13 @@ func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) error {
 		if _, before := e.known[u.was]; !before {
 			since = e.recent // only calls that are under way can have named them
 		}
-		if err := moveUser(tx, u.was, id, since); err != nil {
-			return err
+		moved, err := moveUser(tx, u.was, id, since)
+		if err != nil {
+			return nil, err
 		}
+		workspaces = append(workspaces, moved...)
 	}
-	return nil
+	return workspaces, nil
 }
 
 // nameWorkspace replaces the name of a workspace by its alias if the privacy mode hides the name. It returns false if that needs a

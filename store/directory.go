@@ -3,12 +3,15 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"gorm.io/gorm"
 )
 
 // Placement says where the reports of an agent belong, as the catalog has it at this moment.
@@ -23,31 +26,40 @@ type Placement struct {
 	Mode         PrivacyMode // of the organization
 }
 
-// Directory remembers where agents belong. Its owner refreshes it every second with the changes that any server made, so a Directory is
-// at most one second behind the catalog.
+// Directory remembers where agents belong. A placement that it returns is never older than a second, and never older than a change that
+// its Store made before. Its owner refreshes it often enough that nobody waits for that.
 type Directory struct {
 	store  *Store
 	memory atomic.Pointer[memory]
+	newest atomic.Pointer[catalogView] // nil: none yet
 
-	mu   sync.Mutex
-	next *lookup // the lookup that callers may still join; nil: none
+	mu   sync.Mutex // held when next, newest or the memory of agents changes
+	next *lookup    // the lookup that callers may still join; nil: none
 
-	looking chan struct{}                // holds one for each lookup at work
-	modes   atomic.Pointer[PrivacyModes] // nil: not read yet
-
-	refreshing sync.Mutex // held by Refresh
-	seen       changes    // the changes that the last Refresh read
+	looking chan struct{} // holds one for each lookup at work
+	viewing chan struct{} // holds one while the version is read
 }
+
+// catalogView is what a directory knows of the catalog as a whole. All changes up to its version are in the memory of the directory.
+type catalogView struct {
+	version Instant
+	modes   PrivacyModes
+	changes int64     // of the store, before it was read
+	begun   time.Time // when reading it began
+}
+
+// viewLifetime is how long a view counts from the moment at which reading it began.
+const viewLifetime = time.Second
 
 // memory holds the placements and the subjects that a directory remembers. Forget replaces the memory by an empty one: a lookup that
 // began before Forget writes into the old memory, which nobody reads any more.
 type memory struct {
-	agents   *lru.Cache[uuid.UUID, knownAgent]
+	agents   *lru.Cache[uuid.UUID, Placement] // without mode
 	subjects *lru.Cache[uuid.UUID, int64]
 }
 
 func newMemory() *memory {
-	return &memory{newLRU[uuid.UUID, knownAgent](maxDirectory), newLRU[uuid.UUID, int64](maxDirectory)}
+	return &memory{newLRU[uuid.UUID, Placement](maxDirectory), newLRU[uuid.UUID, int64](maxDirectory)}
 }
 
 // newLRU makes a cache of a size above zero, which cannot fail.
@@ -59,25 +71,14 @@ func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 	return cache
 }
 
-// changes is a fingerprint of the latest changes of workspaces: another change makes another fingerprint.
-type changes struct {
-	since Instant
-	count int64
-	sum   int64 // of the microseconds from since to each change; a change by a server with a slow clock changes the sum, not the maximum
-}
-
-// knownAgent is the placement of an agent, with the time of the last change of its workspace that the placement includes.
-type knownAgent struct {
-	Placement
-	changed Instant
-}
-
-// lookup is one statement for the agents of many callers, who all ask at the same time when a server starts.
+// lookup is what many callers ask at the same time: when a server starts, for all their agents, and when the newest view is too old,
+// for another one.
 type lookup struct {
 	agents []uuid.UUID
 	ended  chan struct{} // closed when the fields below are set
 
-	found     map[uuid.UUID]knownAgent
+	view      *catalogView // current, or read after the last caller joined
+	found     map[uuid.UUID]Placement
 	err       error
 	abandoned bool // the caller that ran it gave up; the others ask again
 }
@@ -92,73 +93,77 @@ const maxDirectory = 1 << 20
 
 // NewDirectory returns an empty directory. Its owner calls Refresh.
 func (s *Store) NewDirectory() *Directory {
-	d := &Directory{store: s, looking: make(chan struct{}, maxLooking)}
+	d := &Directory{store: s, looking: make(chan struct{}, maxLooking), viewing: make(chan struct{}, 1)}
 	d.memory.Store(newMemory())
 	return d
 }
 
 // Place returns where an agent belongs; ok is false for an agent that is not in the catalog (yet).
 func (d *Directory) Place(ctx context.Context, agent uuid.UUID) (p Placement, ok bool, err error) {
-	known, ok, err := d.place(ctx, agent)
-	if err != nil {
-		return Placement{}, false, err
+	view, found := d.current(), map[uuid.UUID]Placement(nil)
+	if view != nil {
+		p, ok = d.memory.Load().agents.Get(agent)
 	}
-	modes, err := d.PrivacyModes(ctx)
-	p = known.Placement
-	p.Mode = modes.Of(p.Organization)
-	return p, ok, err
+	if !ok {
+		if view, found, err = d.look(ctx, agent); err != nil {
+			return Placement{}, false, fmt.Errorf("look for agent %s: %w", agent, err)
+		}
+		p, ok = found[agent]
+	}
+	p.Mode = view.modes.Of(p.Organization)
+	return p, ok, nil
 }
 
-// PrivacyModes are the modes that held at the last refresh.
+// PrivacyModes are the modes that hold, no older than a placement.
 func (d *Directory) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
-	if modes := d.modes.Load(); modes != nil {
-		return *modes, nil
+	view := d.current()
+	if view == nil {
+		var err error
+		if view, _, err = d.look(ctx); err != nil {
+			return PrivacyModes{}, fmt.Errorf("look for privacy modes: %w", err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	return d.refreshModes(ctx)
+	return view.modes, nil
 }
 
-func (d *Directory) refreshModes(ctx context.Context) (PrivacyModes, error) {
-	modes, err := d.store.PrivacyModes(ctx)
-	if err == nil {
-		d.modes.Store(&modes)
+// current is the newest view if it counts: if it is young, and no older than a change that this server made.
+func (d *Directory) current() *catalogView {
+	view := d.newest.Load()
+	if view == nil || view.changes != d.store.catalogChanges.Load() || time.Since(view.begun) > viewLifetime {
+		return nil
 	}
-	return modes, err
+	return view
 }
 
-// place returns the placement of an agent from memory, or else from the catalog.
-func (d *Directory) place(ctx context.Context, agent uuid.UUID) (known knownAgent, ok bool, err error) {
-	if known, ok = d.memory.Load().agents.Get(agent); ok {
-		return known, true, nil
-	}
+// look asks for agents together with all who ask at the same time. The view that it returns is current or was read after the call began,
+// however long the database took to answer.
+func (d *Directory) look(ctx context.Context, agents ...uuid.UUID) (*catalogView, map[uuid.UUID]Placement, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
-		l, first := d.join(agent)
+		l, first := d.join(agents)
 		if first {
 			d.run(ctx, l)
 		}
 		select {
 		case <-l.ended:
 			if !l.abandoned {
-				known, ok = l.found[agent]
-				return known, ok, l.err
+				return l.view, l.found, l.err
 			}
 		case <-ctx.Done():
 		}
 	}
-	return knownAgent{}, false, fmt.Errorf("look for agent %s: %w", agent, ctx.Err())
+	return nil, nil, ctx.Err()
 }
 
-// join adds an agent to the next lookup. The first caller of a lookup has to run it.
-func (d *Directory) join(agent uuid.UUID) (l *lookup, first bool) {
+// join adds agents to the next lookup. The first caller of a lookup has to run it.
+func (d *Directory) join(agents []uuid.UUID) (l *lookup, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if first = d.next == nil || len(d.next.agents) == maxLookup; first {
 		d.next = &lookup{ended: make(chan struct{})}
 	}
-	d.next.agents = append(d.next.agents, agent)
+	d.next.agents = append(d.next.agents, agents...)
 	return d.next, first
 }
 
@@ -175,16 +180,55 @@ func (d *Directory) run(ctx context.Context, l *lookup) {
 	if d.next == l {
 		d.next = nil
 	}
-	agents := d.memory.Load().agents
 	d.mu.Unlock()
-	// Every caller of the lookup needs the modes as well: when a server starts, one reads them here for all.
-	if _, l.err = d.PrivacyModes(ctx); l.err == nil {
-		l.found, l.err = d.store.placements(ctx, l.agents)
+	if l.view, l.err = d.view(ctx); l.err == nil {
+		l.found, l.err = d.find(ctx, l.view, l.agents)
 	}
 	l.abandoned = l.err != nil && ctx.Err() != nil
-	for agent, known := range l.found {
-		agents.Add(agent, known)
+}
+
+// view returns the current view, or else reads one.
+func (d *Directory) view(ctx context.Context) (*catalogView, error) {
+	select {
+	case d.viewing <- struct{}{}:
+		defer func() { <-d.viewing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
+	if view := d.current(); view != nil { // somebody else read it meanwhile
+		return view, nil
+	}
+	return d.readView(ctx)
+}
+
+// find returns the placements of agents from memory, or else from the catalog. It does not remember what it read while the version
+// moved: that may be from before.
+func (d *Directory) find(ctx context.Context, view *catalogView, agents []uuid.UUID) (map[uuid.UUID]Placement, error) {
+	remembered, found := d.memory.Load().agents, make(map[uuid.UUID]Placement, len(agents))
+	var unknown []uuid.UUID
+	for _, agent := range agents {
+		if p, ok := remembered.Get(agent); ok {
+			found[agent] = p
+		} else {
+			unknown = append(unknown, agent)
+		}
+	}
+	if len(unknown) == 0 {
+		return found, nil
+	}
+	read, err := d.store.placements(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(found, read)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.newest.Load().version.Equal(view.version.Time) {
+		for agent, p := range read {
+			remembered.Add(agent, p)
+		}
+	}
+	return found, nil
 }
 
 // Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
@@ -214,48 +258,72 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 	return subjects[kept], true, nil
 }
 
-// directoryOverlap is how far Refresh looks back. It is longer than the clocks of servers differ, and longer than a change of the
-// catalog takes to commit.
-const directoryOverlap = 30 * time.Second
-
-// changeTime is the moment that a workspace gets as changed_at when it is written. It is that of the real clock, because every
-// directory looks for the changes of the last seconds, and the clock of a store may stand still.
-func changeTime() Instant { return At(time.Now()) }
-
-// Refresh reads the privacy modes, and forgets an agent if its workspace changed after the lookup of the agent. A Refresh waits for
-// another one.
+// Refresh reads a view, however young the newest one is.
 func (d *Directory) Refresh(ctx context.Context) error {
-	d.refreshing.Lock()
-	defer d.refreshing.Unlock()
-	if _, err := d.refreshModes(ctx); err != nil {
+	select {
+	case d.viewing <- struct{}{}:
+		defer func() { <-d.viewing }()
+	case <-ctx.Done():
+		return fmt.Errorf("refresh directory: %w", ctx.Err())
+	}
+	if _, err := d.readView(ctx); err != nil {
 		return fmt.Errorf("refresh directory: %w", err)
 	}
-	// The moment moves in steps. Between two steps the fingerprint stays the same until there is another change, so that Refresh reads
-	// the agents of a large change once and not every second.
-	now := changes{since: At(changeTime().Truncate(directoryOverlap).Add(-directoryOverlap))}
-	db := d.store.lookups.WithContext(ctx)
-	if err := db.Raw(
-		`SELECT COUNT(*), COALESCE(CAST(SUM(changed_at - ?) AS bigint), 0) FROM workspaces WHERE changed_at > ?`, now.since, now.since,
-	).Row().Scan(&now.count, &now.sum); err != nil {
-		return fmt.Errorf("refresh directory: look for changes: %w", err)
-	}
-	if now == d.seen {
-		return nil
-	}
-	var changed []struct {
-		ID        uuid.UUID
-		ChangedAt Instant
-	}
-	err := db.Raw(`SELECT agents.id, workspaces.changed_at FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
-		WHERE workspaces.changed_at > ?`, now.since).Scan(&changed).Error
+	return nil
+}
+
+// versionTimeout bounds reading the version: what is at hand then is worth no more waiting, and another connection may answer.
+const versionTimeout = 2 * time.Second
+
+// readView reads the version and, if it moved, the modes and which agents changed, which the directory forgets. The caller holds
+// d.viewing.
+func (d *Directory) readView(ctx context.Context) (*catalogView, error) {
+	last := d.newest.Load()
+	view := &catalogView{changes: d.store.catalogChanges.Load(), begun: time.Now()} // the real clock: it is about age alone
+	reading, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	err := d.store.lookups.WithContext(reading).Raw(`SELECT COALESCE(MAX(version), 0) FROM catalog_version`).Row().Scan(&view.version)
 	if err != nil {
-		return fmt.Errorf("refresh directory: %w", err)
+		return nil, fmt.Errorf("read version of the catalog: %w", err)
 	}
-	d.seen = now
+	var changed []uuid.UUID
+	if last != nil && last.version.Equal(view.version.Time) {
+		view.modes = last.modes
+	} else if view.modes, err = d.store.PrivacyModes(ctx); err != nil {
+		return nil, err
+	} else if last != nil { // without one nothing is remembered
+		err = d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
+			WHERE workspaces.changed_at > ?`, last.version).Scan(&changed).Error
+		if err != nil {
+			return nil, fmt.Errorf("read what changed in the catalog: %w", err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	agents := d.memory.Load().agents
-	for _, c := range changed {
-		if known, ok := agents.Peek(c.ID); ok && !known.changed.Equal(c.ChangedAt.Time) {
-			agents.Remove(c.ID)
+	for _, agent := range changed {
+		agents.Remove(agent)
+	}
+	d.newest.Store(view)
+	return view, nil
+}
+
+// raiseVersion gives the catalog its next version, and the workspaces that changed as well. It is the last thing that a transaction
+// does, so that no other one waits for long: whoever reads a version finds all changes up to it committed. The transaction wrote the
+// workspaces before, so that it does not wait for one of them while others wait for the version.
+//
+// A version is a moment in real time, or a microsecond more than the version before if that is later by the clock of another server.
+func raiseVersion(tx *gorm.DB, workspaces []uuid.UUID) error {
+	var version Instant
+	err := tx.Raw(`INSERT INTO catalog_version (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version =
+		CASE WHEN catalog_version.version < excluded.version THEN excluded.version ELSE catalog_version.version + 1 END
+		RETURNING version`, At(time.Now())).Row().Scan(&version)
+	if err != nil {
+		return fmt.Errorf("raise version of the catalog: %w", err)
+	}
+	for batch := range slices.Chunk(workspaces, readBatch) {
+		if err := tx.Exec(`UPDATE workspaces SET changed_at = ? WHERE id IN ?`, version, batch).Error; err != nil {
+			return fmt.Errorf("mark workspaces as changed: %w", err)
 		}
 	}
 	return nil
@@ -266,27 +334,28 @@ func (d *Directory) Forget() {
 	d.memory.Store(newMemory())
 }
 
-// placements reads the placements of agents. An agent that the catalog does not know is absent. An owner without a subject gets one.
-func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]knownAgent, error) {
+// placements reads the placements of agents, without modes. An agent that the catalog does not know is absent. An owner without a subject
+// gets one.
+func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]Placement, error) {
 	var rows []struct {
 		Agent, Workspace, Template, Organization, Owner uuid.UUID
 		Subject                                         int64
-		AgentDeleted, WorkspaceDeleted, Changed         Instant
+		AgentDeleted, WorkspaceDeleted                  Instant
 	}
 	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.id AS agent, agents.workspace_id AS workspace, workspaces.template_id AS template,
 			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(subjects.subject, 0) AS subject,
-			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted, workspaces.changed_at AS changed
+			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
 		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id IN ?`, agents).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("look for %d agents: %w", len(agents), err)
 	}
 	var strangers []uuid.UUID
-	found := make(map[uuid.UUID]knownAgent, len(rows))
+	found := make(map[uuid.UUID]Placement, len(rows))
 	for _, r := range rows {
-		known := knownAgent{Placement{
+		known := Placement{
 			Agent: r.Agent, Workspace: r.Workspace, Template: r.Template, Organization: r.Organization, Owner: r.Owner, Subject: r.Subject,
-		}, r.Changed}
+		}
 		known.DeletedAt = r.WorkspaceDeleted.Time
 		if known.DeletedAt.IsZero() || !r.AgentDeleted.IsZero() && r.AgentDeleted.Before(known.DeletedAt) {
 			known.DeletedAt = r.AgentDeleted.Time

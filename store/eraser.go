@@ -85,6 +85,7 @@ func (s *Store) scrub(ctx context.Context) error {
 
 // erase erases the id of a user and the pseudonym of that id in one transaction.
 func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
+	defer s.accessChanges.Add(1)
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		if err := s.dialect.lockTombstones(tx); err != nil {
 			return err
@@ -228,7 +229,7 @@ func (e *eraser) workspaces() error {
 		}
 		left := Workspace{
 			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt),
-			ChangedAt: changeTime(),
+			ChangedAt: At(time.Now()),
 		}
 		if err := e.builds(w.ID, left.ID); err != nil {
 			return err

@@ -101,7 +101,7 @@ func newPrivacyKey(file string, secret []byte) (*PrivacyKey, error) {
 	return &PrivacyKey{file, derived["tombstone"], derived["pseudonym"], aead}, nil
 }
 
-// File is where the key came from.
+// File returns the file that the key came from.
 func (k *PrivacyKey) File() string { return k.file }
 
 // Tombstone is what remains of an erased user: enough to know them again when somebody brings them back, and with that only.
@@ -115,7 +115,7 @@ func (k *PrivacyKey) tombstone(id uuid.UUID) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// Pseudonym is the id under which a user appears where users have no names: always the same, and nobody else's. It is a UUID of
+// Pseudonym returns the id under which a user appears where users have no names: always the same, and nobody else's. It is a UUID of
 // version 8.
 func (k *PrivacyKey) Pseudonym(user uuid.UUID) uuid.UUID {
 	id := uuid.UUID(mac(k.pseudonyms, user)[:16])

@@ -122,6 +122,7 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
 		return "", ErrNoPrivacyKey
 	}
+	defer s.catalogChanges.Add(1)
 	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
 		modes, err := readPrivacyModes(tx)
 		if err != nil {
@@ -132,7 +133,10 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 		if set, again := modes.set[organization]; again && set.Mode == mode {
 			return nil
 		}
-		return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+		if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
+			return err
+		}
+		return raiseVersion(tx, nil)
 	})
 	if err != nil {
 		return "", fmt.Errorf("set privacy mode: %w", err)

@@ -99,24 +99,29 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 	if s.key == nil {
 		return ErrNoPrivacyKey
 	}
+	defer s.catalogChanges.Add(1)
+	defer s.accessChanges.Add(1)
 	for batch := range slices.Chunk(users, treatBatch) {
 		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+			var changed []uuid.UUID
 			for _, u := range batch {
 				pseudonym := s.key.Pseudonym(u.ID)
 				if err := sealIdentity(tx, s.key, Identity{u.ID, u.Username}); err != nil {
 					return err
 				}
-				if err := moveUser(tx, u.ID, pseudonym, Instant{}); err != nil {
+				workspaces, err := moveUser(tx, u.ID, pseudonym, Instant{})
+				if err != nil {
 					return err
 				}
-				err := tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{
+				changed = append(changed, workspaces...)
+				err = tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{
 					"username": userAlias(pseudonym), "avatar_url": "",
 				}).Error
 				if err != nil {
 					return err
 				}
 			}
-			return nil
+			return raiseVersion(tx, changed)
 		})
 		if err != nil {
 			return err

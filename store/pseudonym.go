@@ -161,14 +161,14 @@ func sealIdentity(tx *gorm.DB, key *PrivacyKey, who Identity) error {
 }
 
 // moveUser gives every row of a user another id. A row that is there under the other id already wins over the row of the user. Of the
-// audit trail moveUser searches the targets from since on: the caller knows that no earlier target names the user.
-func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
+// audit trail moveUser searches the targets from since on: the caller knows that no earlier target names the user. It returns the
+// workspaces of the user.
+func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) (workspaces []uuid.UUID, err error) {
 	for _, statement := range []string{
 		`UPDATE users SET id = @to WHERE id = @from AND NOT EXISTS (SELECT 1 FROM users WHERE id = @to)`,
 		`DELETE FROM users WHERE id = @from`,
 		`UPDATE subjects SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM subjects WHERE user_id = @to)`,
 		`DELETE FROM subjects WHERE user_id = @from`,
-		`UPDATE workspaces SET owner_id = @to WHERE owner_id = @from`,
 		`UPDATE group_members SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM group_members AS other
 			WHERE other.user_id = @to AND other.group_id = group_members.group_id)`,
 		`DELETE FROM group_members WHERE user_id = @from`,
@@ -184,15 +184,19 @@ func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) error {
 		`UPDATE audit_events SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from`,
 	} {
 		if err := tx.Exec(statement, map[string]any{"from": from, "to": to}).Error; err != nil {
-			return fmt.Errorf("move user: %w", err)
+			return nil, fmt.Errorf("move user: %w", err)
 		}
 	}
-	err := tx.Exec(
+	err = tx.Raw(`UPDATE workspaces SET owner_id = ? WHERE owner_id = ? RETURNING id`, to, from).Scan(&workspaces).Error
+	if err != nil {
+		return nil, fmt.Errorf("move user: %w", err)
+	}
+	err = tx.Exec(
 		`UPDATE audit_events SET target = REPLACE(target, ?, ?) WHERE at >= ? AND target LIKE ?`, from.String(), to.String(), since,
 		"%"+from.String()+"%",
 	).Error
 	if err != nil {
-		return fmt.Errorf("move user: %w", err)
+		return nil, fmt.Errorf("move user: %w", err)
 	}
-	return nil
+	return workspaces, nil
 }

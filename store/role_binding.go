@@ -40,6 +40,7 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 	if err := b.Binding().Validate(); err != nil {
 		return RoleBinding{}, err
 	}
+	defer s.accessChanges.Add(1)
 	b.ID, b.CreatedAt = uuid.New(), At(s.clock())
 	db := s.writes.WithContext(ctx)
 	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&b).Error; err != nil {
@@ -81,6 +82,7 @@ func (s *Store) SyncRoles(
 			users = append(users, b.PrincipalID)
 		}
 	}
+	defer s.accessChanges.Add(1)
 	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
 		ids, err := s.idsToKeep(tx, users)
 		if err != nil {
@@ -132,6 +134,7 @@ func (s *Store) SyncRoles(
 
 // RevokeRole takes a role back; an unknown binding is ErrUnknown.
 func (s *Store) RevokeRole(ctx context.Context, id uuid.UUID) error {
+	defer s.accessChanges.Add(1)
 	tx := s.writes.WithContext(ctx).Where("id = ?", id).Delete(&RoleBinding{})
 	if tx.Error != nil {
 		return fmt.Errorf("revoke role: %w", tx.Error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -32,7 +33,16 @@ type Store struct {
 	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
 	pages   *pageCache
 	key     *PrivacyKey // nil: none
+
+	// Changes that this Store made, counted when they are committed and nobody knows of it yet. They are counted after an error as well:
+	// the transaction may have committed all the same. What is remembered from before does not count any more.
+	catalogChanges atomic.Int64 // of the catalog and the privacy modes
+	accessChanges  atomic.Int64 // of whom credentials let in, and of what they may
 }
+
+// AccessChanges grows before a method returns that changed whom credentials let in, or what they may: what [Store.Authenticate],
+// [Store.User] or [Store.Holding] told before does not count any more. Other programs on the database are not noticed.
+func (s *Store) AccessChanges() int64 { return s.accessChanges.Load() }
 
 // Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
 // the schema is newer than this program knows.

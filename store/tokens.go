@@ -65,6 +65,7 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 
 // RevokeToken ends a token and the sessions that it began. Revoking it again changes nothing; an unknown one is ErrUnknown.
 func (s *Store) RevokeToken(ctx context.Context, id string) error {
+	defer s.accessChanges.Add(1)
 	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? OR (parent_id = ? AND parent_id <> '')", id, id).
 		Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
 	if tx.Error != nil {

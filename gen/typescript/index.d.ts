@@ -84,8 +84,8 @@ export class InsightsClient {
    * ApplyCatalog writes items of the catalog and marks others as deleted, in one transaction and in the order of the fields,
    * so that an item may refer to an earlier one of the same request. An item replaces what is stored under its key as a
    * whole; of two with one key the later counts. Items that cannot be taken are rejected one by one: those outside the
-   * caller's organizations, those with an unknown parent, and those that would change a parent. The caller is the control
-   * plane; up to 4 MiB.
+   * caller's organizations, those with an unknown parent, and those that would change a parent. What is acknowledged holds for
+   * the next call of the same server, and on other servers within a second. The caller is the control plane; up to 4 MiB.
    */
   applyCatalog(request?: Input<ApplyCatalogRequest>, options?: CallOptions): Promise<ApplyCatalogResponse>;
   /**
@@ -165,8 +165,8 @@ export class InsightsClient {
    */
   getROIReport(request?: Input<GetROIReportRequest>, options?: CallOptions): Promise<GetROIReportResponse>;
   /**
-   * SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
-   * stricter mode treats what is already stored as well, in the background.
+   * SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
+   * other servers within a second. A stricter mode treats what is already stored as well, in the background.
    */
   setPrivacyMode(request?: Input<SetPrivacyModeRequest>, options?: CallOptions): Promise<SetPrivacyModeResponse>;
   /**
@@ -962,7 +962,8 @@ export interface Workspace {
    */
   id: string;
   /**
-   * The owner, a UUID of the catalog, of one of the caller's organizations. Usage that agents report belongs to the owner at the time of arrival.
+   * The owner, a UUID of the catalog, of one of the caller's organizations. Usage that agents report belongs to the owner at the
+   * time of arrival: by the change that this server acknowledged last, and on other servers by the catalog of a second ago or later.
    */
   owner_id: string;
   /**
@@ -1589,11 +1590,11 @@ export interface JobEvent {
  */
 export interface GetCapacityReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1772,11 +1773,11 @@ export interface SparseTemplate {
  */
 export interface GetOptimizationReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -1929,11 +1930,11 @@ export interface DefaultChange {
  */
 export interface GetSupportReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2098,11 +2099,11 @@ export interface AppPreference {
  */
 export interface GetROIReportRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2574,11 +2575,11 @@ export interface TemplateInsightsIntervalReport {
  */
 export interface GetUserActivityRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -2738,11 +2739,11 @@ export interface UserAppUsage {
  */
 export interface GetUserLatencyRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**
@@ -3185,11 +3186,11 @@ export interface ActivityUser {
  */
 export interface GetDiagnosisRequest {
   /**
-   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
    */
   start_time: string;
   /**
-   * End of the window; rules as for GetTemplateInsightsRequest.end_time.
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
    */
   end_time: string;
   /**

@@ -28,7 +28,23 @@ func TestCorrect(t *testing.T) {
   "count": {
     "type": "integer",
     "format": "int64"
-  }
+  },
+  "parameters": [
+    {
+      "name": "start",
+      "description": "Begin. Required.",
+      "in": "query",
+      "required": false,
+      "type": "string"
+    },
+    {
+      "name": "end",
+      "description": "End. Not \"Required.\"",
+      "in": "query",
+      "required": false,
+      "type": "string"
+    }
+  ]
 }`))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +68,23 @@ func TestCorrect(t *testing.T) {
   "count": {
     "type": "integer",
     "format": "int64"
-  }
+  },
+  "parameters": [
+    {
+      "name": "start",
+      "description": "Begin. Required.",
+      "in": "query",
+      "required": true,
+      "type": "string"
+    },
+    {
+      "name": "end",
+      "description": "End. Not \"Required.\"",
+      "in": "query",
+      "required": false,
+      "type": "string"
+    }
+  ]
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("corrected (-want +got):\n%s", diff)
@@ -64,6 +96,7 @@ func TestCorrectFails(t *testing.T) {
 	t.Parallel()
 	for _, document := range []string{
 		`{"format": "int64", "type": "string"}`, `{"type":"string","format":"uint64"}`, `{"format": "int64"}`,
+		`{"description": "Required.", "in": "query", "type": "string"}`,
 	} {
 		if _, err := correct([]byte(document)); err == nil || !strings.Contains(err.Error(), "1 of 1") {
 			t.Errorf("%s: error %v", document, err)

@@ -19,14 +19,16 @@ import (
 // Call makes a valid request of an RPC about some things of a world.
 type Call func(t testing.TB, w *World, about []Thing) proto.Message
 
-// callStart and callEnd are the window of questions.
-const callStart, callEnd = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
+// callStart and callEnd are the window of questions: two weeks of days that are over.
+const callStart, callEnd = "2023-08-01T00:00:00Z", "2023-08-15T00:00:00Z"
 
 // Calls has a valid request of every RPC by its name. Where an RPC is about agents, workspaces, versions, tokens or role bindings, a
-// template stands for the one of those that belongs to it.
+// template stands for the one of those that belongs to it. The calls of InsightsService need no server: an empty world makes them.
 var Calls = map[string]Call{
 	"GetTemplateInsights": func(t testing.TB, w *World, about []Thing) proto.Message {
-		return &insightsv1.GetTemplateInsightsRequest{StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about)}
+		return &insightsv1.GetTemplateInsightsRequest{
+			StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about), Interval: "day",
+		}
 	},
 	"GetUserActivity": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.GetUserActivityRequest{StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about)}

@@ -36,7 +36,8 @@ type Server struct {
 }
 
 // Run starts a server whose clock stands still, and stops it with the test. change may change its options; nil: nothing does.
-func Run(t *testing.T, database string, now time.Time, change func(*server.Options)) *Server {
+func Run(t testing.TB, database string, now time.Time, change func(*server.Options)) *Server {
+	t.Helper()
 	t.Helper()
 	c := server.Options{
 		Store: storetest.Open(t, database, now), Logger: WatchLog(t, database),

@@ -31,7 +31,7 @@ type World struct {
 }
 
 // NewWorld puts a world into a server.
-func NewWorld(t *testing.T, s *Server) *World {
+func NewWorld(t testing.TB, s *Server) *World {
 	t.Helper()
 	w := &World{server: s, owner: uuid.NewString(), Things: map[string]Thing{
 		"A": {Organization: OrganizationA}, "B": {Organization: OrganizationB},

@@ -102,16 +102,10 @@ func directoryFollows(t *testing.T, f *Fixture) {
 		t.Errorf("place (-want +got):\n%s", diff)
 	}
 	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[1], TemplateID: f.Templates[0]}}})
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if got := place(); got.Owner != f.Users[1] || got.Subject != f.Subject[f.Users[1]] {
 		t.Errorf("after the workspace got another owner: %+v", got)
 	}
 	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}}})
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if got := place().DeletedAt; !got.Equal(Now) {
 		t.Errorf("deleted workspace: deleted at %v, want %v", got, Now)
 	}

@@ -54,6 +54,56 @@ var mutants = []mutant{
 		"store", "TestDirectoryLooksForManyAtOnce",
 	},
 	{
+		"a server places by what it knew before its own change", "store/directory.go",
+		"view == nil || view.changes != d.store.catalogChanges.Load() ||", "view == nil ||",
+		"server", "TestOwnerChangesHoldAtOnce",
+	},
+	{
+		"what was known of the catalog counts for ever", "store/directory.go",
+		"|| time.Since(view.begun) > viewLifetime {", "|| view.begun.IsZero() {",
+		"store", "TestDirectoryFollowsOtherServers",
+	},
+	{
+		"a change that comes while its server reads the version goes unnoticed", "store/directory.go",
+		"	d.newest.Store(view)\n", "	view.changes = d.store.catalogChanges.Load()\n	d.newest.Store(view)\n",
+		"store", "TestDirectoryForgetsWhatChangesMeanwhile",
+	},
+	{
+		"what changes while it is read is remembered as it was", "store/directory.go",
+		"if d.newest.Load().version.Equal(view.version.Time) {", "if d.newest.Load() != nil {",
+		"store", "TestDirectoryForgetsWhatChangesMeanwhile",
+	},
+	{
+		"workspaces that change keep their version", "store/directory.go",
+		"SET changed_at = ? WHERE id IN ?`, version, batch)", "SET changed_at = ? WHERE id IN ?`, Instant{}, batch)",
+		"store", "TestDirectoryFollowsOtherServers",
+	},
+	{
+		"the version of the catalog falls with the clock of a server", "store/directory.go",
+		"ELSE catalog_version.version + 1 END", "ELSE excluded.version END",
+		"store", "TestDirectorySeesChangesOfSlowClocks",
+	},
+	{
+		"other servers do not learn of a privacy mode", "store/privacy_mode.go",
+		"return raiseVersion(tx, nil)", "return nil",
+		"store", "TestDirectoryFollowsOtherServers",
+	},
+	{
+		"other servers do not learn of owners that got a pseudonym", "store/privacy_treatment.go",
+		"return raiseVersion(tx, changed)", "return raiseVersion(tx, nil)",
+		"store", "TestDirectoryFollowsOtherServers",
+	},
+	{
+		"an agent that is written again stays deleted", "store/applier.go",
+		"			touched = append(touched, x.WorkspaceID)\n", "			_ = touched\n",
+		"server", "TestDeletionsHoldAtOnce",
+	},
+	{
+		"a stream ends when the catalog cannot be read", "server/internal/ingest/stream.go",
+		"if err == nil || !store.Unavailable(err) {", "if err == nil || wait > 0 {",
+		"server", "TestReportsWaitForTheCatalog",
+	},
+	{
 		"an agent learns which agents there are", "server/internal/ingest/ingest.go",
 		"if caller.Agent != r.agent && !caller.Holds(access.IngestAny) {",
 		"if caller.Agent == uuid.Nil && !caller.Holds(access.IngestAny) {",
@@ -545,6 +595,26 @@ var mutants = []mutant{
 		"if d.Name == p.Name && d.Sensitive {", "if d.Name == p.Name && d.Sensitive && d.Type == \"\" {",
 		"store", "TestSQLite/parameters_of_latest_builds",
 	},
+	{
+		"the hours of a week are those of Greenwich", "server/internal/insights/reports/peaks.go",
+		"*60, 0).In(location)", "*60, 0).UTC()",
+		"server/internal/insights/reports", "TestPeaksHours",
+	},
+	{
+		"half of the workspaces make a default", "server/internal/insights/reports/default_change.go",
+		"2*c.Workspaces > total", "2*c.Workspaces >= total",
+		"server/internal/insights/reports", "TestAdviseDefault",
+	},
+	{
+		"a table is exported that nobody is told of", "server/internal/rest/export_table.go",
+		`{"diagnosis", insightsv1`, `{"findings", insightsv1`,
+		"server/internal/rest", "TestExportTablesAreDocumented",
+	},
+	{
+		"required parameters are described as optional", "scripts/openapi/main.go",
+		`[]byte("${1}true")`, `[]byte("${1}false")`,
+		"scripts/openapi", "TestCorrect",
+	},
 
 	// Showing metrics.
 	{
@@ -684,6 +754,36 @@ var mutants = []mutant{
 		"a token for one call lets in again", "store/tokens.go",
 		"if err == nil && p.Once {", "if err == nil && p.Once && p.Kind == \"\" {",
 		"store", "TestSQLite/tokens_for_one_call",
+	},
+	{
+		"roles and tokens are remembered from before a change", "server/internal/guard/authenticate.go",
+		"&& known.changes == a.store.AccessChanges() {", "{",
+		"server", "TestRightsHoldAtOnce",
+	},
+	{
+		"a stream keeps a role that was taken back", "server/internal/guard/authenticate.go",
+		"if s.open.isAgent() || s.open.knows(s.authenticator.store.AccessChanges()) {", "if s.open.identity != nil {",
+		"server", "TestStreamLosesItsRoleAtOnce",
+	},
+	{
+		"a token that was revoked lets in for a while", "store/tokens.go",
+		"	defer s.accessChanges.Add(1)\n", "",
+		"server", "TestRightsHoldAtOnce",
+	},
+	{
+		"members of groups change without notice", "store/catalog.go",
+		"return len(c.Users)+len(c.Groups)+", "return len(c.Users)+",
+		"server", "TestRightsHoldAtOnce",
+	},
+	{
+		"metrics name people after the mode hides them", "server/internal/admin/privacy_mode.go",
+		"if err := p.erasures.forgetAll(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
+		"server", "TestMetricsObeyModesAtOnce",
+	},
+	{
+		"a snapshot that was begun before somebody was erased is shown", "server/internal/gauges/latest.go",
+		"if l.drops == begun {", "if l.drops >= begun {",
+		"server/internal/gauges", "TestLatest",
 	},
 	{
 		"a token for one call is remembered", "server/internal/guard/authenticate.go",

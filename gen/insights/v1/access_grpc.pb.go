@@ -38,8 +38,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AccessService issues tokens and grants roles. What it changes is in force within five seconds, on open streams too, and is
-// written to the audit trail.
+// AccessService issues tokens and grants roles. What it changes is in force for the next call of the same server, on other servers
+// and on open streams within five seconds, and is written to the audit trail.
 type AccessServiceClient interface {
 	// CreateToken issues a token to a principal. The secret is in the answer and can never be read again.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
@@ -190,8 +190,8 @@ func (c *accessServiceClient) ListAuditEvents(ctx context.Context, in *ListAudit
 // All implementations must embed UnimplementedAccessServiceServer
 // for forward compatibility.
 //
-// AccessService issues tokens and grants roles. What it changes is in force within five seconds, on open streams too, and is
-// written to the audit trail.
+// AccessService issues tokens and grants roles. What it changes is in force for the next call of the same server, on other servers
+// and on open streams within five seconds, and is written to the audit trail.
 type AccessServiceServer interface {
 	// CreateToken issues a token to a principal. The secret is in the answer and can never be read again.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)

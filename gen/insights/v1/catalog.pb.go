@@ -888,7 +888,8 @@ type Workspace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workspace, a UUID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The owner, a UUID of the catalog, of one of the caller's organizations. Usage that agents report belongs to the owner at the time of arrival.
+	// The owner, a UUID of the catalog, of one of the caller's organizations. Usage that agents report belongs to the owner at the
+	// time of arrival: by the change that this server acknowledged last, and on other servers by the catalog of a second ago or later.
 	OwnerId string `protobuf:"bytes,2,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
 	// The template, a UUID of the catalog.
 	TemplateId string `protobuf:"bytes,3,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`

@@ -33,8 +33,8 @@ type CatalogServiceClient interface {
 	// ApplyCatalog writes items of the catalog and marks others as deleted, in one transaction and in the order of the fields,
 	// so that an item may refer to an earlier one of the same request. An item replaces what is stored under its key as a
 	// whole; of two with one key the later counts. Items that cannot be taken are rejected one by one: those outside the
-	// caller's organizations, those with an unknown parent, and those that would change a parent. The caller is the control
-	// plane; up to 4 MiB.
+	// caller's organizations, those with an unknown parent, and those that would change a parent. What is acknowledged holds for
+	// the next call of the same server, and on other servers within a second. The caller is the control plane; up to 4 MiB.
 	ApplyCatalog(ctx context.Context, in *ApplyCatalogRequest, opts ...grpc.CallOption) (*ApplyCatalogResponse, error)
 }
 
@@ -65,8 +65,8 @@ type CatalogServiceServer interface {
 	// ApplyCatalog writes items of the catalog and marks others as deleted, in one transaction and in the order of the fields,
 	// so that an item may refer to an earlier one of the same request. An item replaces what is stored under its key as a
 	// whole; of two with one key the later counts. Items that cannot be taken are rejected one by one: those outside the
-	// caller's organizations, those with an unknown parent, and those that would change a parent. The caller is the control
-	// plane; up to 4 MiB.
+	// caller's organizations, those with an unknown parent, and those that would change a parent. What is acknowledged holds for
+	// the next call of the same server, and on other servers within a second. The caller is the control plane; up to 4 MiB.
 	ApplyCatalog(context.Context, *ApplyCatalogRequest) (*ApplyCatalogResponse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }

@@ -1130,9 +1130,9 @@ func (x *TemplateInsightsIntervalReport) GetSuppressed() bool {
 // GetUserActivityRequest names a window and templates.
 type GetUserActivityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -1614,9 +1614,9 @@ func (x *UserAppUsage) GetSeconds() int64 {
 // GetUserLatencyRequest names a window and templates.
 type GetUserLatencyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -3050,9 +3050,9 @@ func (x *ActivityUser) GetTotalDuration() int64 {
 // GetDiagnosisRequest names the question whose answer is to be explained.
 type GetDiagnosisRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`

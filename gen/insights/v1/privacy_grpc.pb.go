@@ -34,8 +34,8 @@ const (
 //
 // PrivacyService decides how much is known about persons. What it changes is written to the audit trail.
 type PrivacyServiceClient interface {
-	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
-	// stricter mode treats what is already stored as well, in the background.
+	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
+	// other servers within a second. A stricter mode treats what is already stored as well, in the background.
 	SetPrivacyMode(ctx context.Context, in *SetPrivacyModeRequest, opts ...grpc.CallOption) (*SetPrivacyModeResponse, error)
 	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
 	GetPrivacyMode(ctx context.Context, in *GetPrivacyModeRequest, opts ...grpc.CallOption) (*GetPrivacyModeResponse, error)
@@ -113,8 +113,8 @@ func (c *privacyServiceClient) GetMyData(ctx context.Context, in *GetMyDataReque
 //
 // PrivacyService decides how much is known about persons. What it changes is written to the audit trail.
 type PrivacyServiceServer interface {
-	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for what comes in within five seconds. A
-	// stricter mode treats what is already stored as well, in the background.
+	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
+	// other servers within a second. A stricter mode treats what is already stored as well, in the background.
 	SetPrivacyMode(context.Context, *SetPrivacyModeRequest) (*SetPrivacyModeResponse, error)
 	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
 	GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error)

@@ -27,9 +27,9 @@ const (
 // GetCapacityReportRequest names a window and templates.
 type GetCapacityReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -602,9 +602,9 @@ func (x *SparseTemplate) GetWorkspaces() int64 {
 // GetOptimizationReportRequest names a window and templates.
 type GetOptimizationReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -1095,9 +1095,9 @@ func (x *DefaultChange) GetMessage() string {
 // GetSupportReportRequest names a window and templates.
 type GetSupportReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
@@ -1615,9 +1615,9 @@ func (x *AppPreference) GetSeconds() int64 {
 // GetROIReportRequest names a window and templates.
 type GetROIReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time.
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window; rules as for GetTemplateInsightsRequest.end_time.
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`

@@ -60,12 +60,20 @@ func (e *Erasures) follow(ctx context.Context) error {
 	if err := e.store.SyncTombstones(ctx); err != nil {
 		return err
 	}
+	if err := e.forgetAll(ctx); err != nil {
+		return err
+	}
+	e.seen = n
+	return nil
+}
+
+// forgetAll forgets what is remembered of users.
+func (e *Erasures) forgetAll(ctx context.Context) error {
 	for _, forget := range e.forget {
 		if err := forget(ctx); err != nil {
 			return err
 		}
 	}
-	e.seen = n
 	return nil
 }
 

@@ -24,6 +24,10 @@ func (p *Privacy) SetPrivacyMode(ctx context.Context, req *insightsv1.SetPrivacy
 	if err != nil {
 		return nil, err
 	}
+	// The next scrape may tell no more of people than the mode allows.
+	if err := p.erasures.forgetAll(ctx); err != nil {
+		return nil, err
+	}
 	return &insightsv1.SetPrivacyModeResponse{
 		OrganizationId: call.OptionalID(organization), Mode: req.GetMode(), PreviousMode: string(previous),
 	}, nil

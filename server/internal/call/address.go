@@ -25,5 +25,5 @@ func CallerAddress(ctx context.Context) string {
 	return strings.Join(md.Get(CallerAddressKey), ",")
 }
 
-// IsInMemory is whether an address is that of the gateway, which calls within the process.
+// IsInMemory reports whether an address is that of the gateway, which calls within the process.
 func IsInMemory(a net.Addr) bool { return a.Network() == "bufconn" }

@@ -14,7 +14,7 @@ import (
 	"github.com/template-insights/insights/store"
 )
 
-// Timestamp is absent for an instant that never was.
+// Timestamp writes an instant as the contract does; one that never was has no timestamp.
 func Timestamp(i store.Instant) *timestamppb.Timestamp {
 	if i.IsZero() {
 		return nil
@@ -22,7 +22,7 @@ func Timestamp(i store.Instant) *timestamppb.Timestamp {
 	return timestamppb.New(i.Time)
 }
 
-// OptionalID is empty for no id.
+// OptionalID writes an id as the contract does; no id is the empty text.
 func OptionalID(id uuid.UUID) string {
 	if id == uuid.Nil {
 		return ""

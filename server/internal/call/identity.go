@@ -45,7 +45,7 @@ func WithIdentity(ctx context.Context, p access.Principal, limits *KeyLimits) (c
 // SetPrincipal changes who makes the call, or what they may.
 func (i *Identity) SetPrincipal(p access.Principal) { i.principal.Store(&p) }
 
-// Kind is what makes the call.
+// Kind returns the kind of principal that makes the call.
 func (i *Identity) Kind() access.Kind { return i.principal.Load().Kind }
 
 // identityOf is who makes a call; without one it is no one.
@@ -57,7 +57,7 @@ func identityOf(ctx context.Context) *Identity {
 	return i
 }
 
-// PrincipalOf is who makes a call, with the rights that the credential gives.
+// PrincipalOf returns who makes a call, with the rights that the credential gives.
 func PrincipalOf(ctx context.Context) access.Principal {
 	i := identityOf(ctx)
 	p := *i.principal.Load()
@@ -67,7 +67,7 @@ func PrincipalOf(ctx context.Context) access.Principal {
 	return p.Only(limitedPermissions...)
 }
 
-// IsLimited is whether the credential of a call may give less than all rights of the principal.
+// IsLimited reports whether the credential of a call may give less than all rights of the principal.
 func IsLimited(ctx context.Context) bool { return identityOf(ctx).limits != nil }
 
 // UseWholeKey gives the caller all rights of the principal if the credential does: one with limits gives few until its issuer
@@ -82,7 +82,7 @@ func UseWholeKey(ctx context.Context) error {
 	return err
 }
 
-// MayCarry is whether a limited credential may carry a permission.
+// MayCarry reports whether a limited credential may carry a permission.
 func MayCarry(permission access.Permission) bool {
 	return slices.Contains(limitedPermissions, permission)
 }

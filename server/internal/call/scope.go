@@ -11,7 +11,7 @@ import (
 
 type scopeKey struct{}
 
-// ScopeOf is the templates that a call may read, as its access rule decided. Without a decision it is empty.
+// ScopeOf returns the templates that a call may read, as its access rule decided. Without a decision it is empty.
 func ScopeOf(ctx context.Context) access.Scope {
 	scope, _ := ctx.Value(scopeKey{}).(access.Scope)
 	return scope
@@ -22,7 +22,7 @@ func WithScope(ctx context.Context, scope access.Scope) context.Context {
 	return context.WithValue(ctx, scopeKey{}, scope)
 }
 
-// VisibleScope is what the caller may see of the templates that are requested, or of all, with the credential of this call.
+// VisibleScope returns what the caller may see of the templates that are requested, or of all, with the credential of this call.
 func VisibleScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
 	scope, err := TemplateScope(ctx, s, permission, requested)
 	if err != nil {
@@ -31,7 +31,7 @@ func VisibleScope(ctx context.Context, s *store.Store, permission access.Permiss
 	return WithinKey(ctx, s, scope, len(requested) > 0)
 }
 
-// SeesEverything is whether the credential of this call may see the insights of everything that there is, if the principal may.
+// SeesEverything reports whether the credential of this call may see the insights of everything that there is, if the principal may.
 func SeesEverything(ctx context.Context) (bool, error) {
 	limits := identityOf(ctx).limits
 	if limits == nil {
@@ -40,7 +40,7 @@ func SeesEverything(ctx context.Context) (bool, error) {
 	return limits.Everything(ctx)
 }
 
-// WithinKey is what the caller's session key of Coder may see of a scope, if it is such a key that the caller shows.
+// WithinKey returns what the caller's session key of Coder may see of a scope, if it is such a key that the caller shows.
 func WithinKey(ctx context.Context, s *store.Store, scope access.Scope, named bool) (access.Scope, error) {
 	limits := identityOf(ctx).limits
 	if limits == nil {
@@ -53,7 +53,7 @@ func WithinKey(ctx context.Context, s *store.Store, scope access.Scope, named bo
 	return limits.Within(ctx, scope, named, organizations)
 }
 
-// TemplateScope is what the principal may see of the templates that are requested, or of all, whatever the credential.
+// TemplateScope returns what the principal may see of the templates that are requested, or of all, whatever the credential.
 func TemplateScope(ctx context.Context, s *store.Store, permission access.Permission, requested []uuid.UUID) (access.Scope, error) {
 	p := PrincipalOf(ctx)
 	var organizations map[uuid.UUID]uuid.UUID

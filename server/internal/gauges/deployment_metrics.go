@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,7 +123,7 @@ type Deployment struct {
 	builds   *exposition.Family
 	seconds  []prometheus.Histogram // of reading about agents, under each of its names
 	atOnce   chan struct{}          // asks for a refresh
-	snapshot atomic.Pointer[snapshot]
+	snapshot latest[snapshot]
 }
 
 type snapshot struct {
@@ -193,7 +192,7 @@ func (c *Deployment) Families() []*exposition.Family {
 
 // Produce implements [producer].
 func (c *Deployment) Produce(p *exposition.Writer) {
-	snapshot := c.snapshot.Load()
+	snapshot := c.snapshot.load()
 	if snapshot == nil {
 		return
 	}
@@ -211,8 +210,9 @@ func (c *Deployment) Run(ctx context.Context) {
 	background.KeepFresh(ctx, deploymentEvery, c.atOnce, c.logger, "deployment", c.Refresh)
 }
 
-// Forget asks for a snapshot without those who were erased.
+// Forget drops the snapshot and asks for one without those who were erased or are hidden now.
 func (c *Deployment) Forget(context.Context) error {
+	c.snapshot.drop()
 	c.Nudge()
 	return nil
 }
@@ -224,6 +224,7 @@ func (c *Deployment) Nudge() { background.Nudge(c.atOnce) }
 func (c *Deployment) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deploymentTimeout)
 	defer cancel()
+	begun := c.snapshot.begin()
 	now := c.options.Clock()
 	scope, err := metricsScope(ctx, c.store, store.PrivacyPseudonym)
 	if err != nil {
@@ -246,7 +247,7 @@ func (c *Deployment) Refresh(ctx context.Context) error {
 			return err
 		}
 	}
-	c.snapshot.Store(s)
+	c.snapshot.store(s, begun)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,7 +54,7 @@ type Usage struct {
 	logger   *slog.Logger
 	every    time.Duration
 	atOnce   chan struct{} // asks for a refresh
-	snapshot atomic.Pointer[exposition.Samples]
+	snapshot latest[exposition.Samples]
 }
 
 // NewUsage makes the collector of the usage of the last five minutes.
@@ -70,7 +69,7 @@ func (c *Usage) Families() []*exposition.Family {
 
 // Produce implements [producer].
 func (c *Usage) Produce(p *exposition.Writer) {
-	if snapshot := c.snapshot.Load(); snapshot != nil {
+	if snapshot := c.snapshot.load(); snapshot != nil {
 		snapshot.Produce(p, c.Families())
 	}
 }
@@ -80,8 +79,9 @@ func (c *Usage) Run(ctx context.Context) {
 	background.KeepFresh(ctx, c.every, c.atOnce, c.logger, "insights", c.Refresh)
 }
 
-// Forget asks for a snapshot without those who were erased.
+// Forget drops the snapshot and asks for one without those who were erased or are hidden now.
 func (c *Usage) Forget(context.Context) error {
+	c.snapshot.drop()
 	background.Nudge(c.atOnce)
 	return nil
 }
@@ -90,6 +90,7 @@ func (c *Usage) Forget(context.Context) error {
 func (c *Usage) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, insightsTimeout)
 	defer cancel()
+	begun := c.snapshot.begin()
 	now := c.clock()
 	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
 	if err != nil {
@@ -115,7 +116,7 @@ func (c *Usage) Refresh(ctx context.Context) error {
 	snapshot := exposition.Samples{}
 	addTemplates(snapshot, templates, names)
 	addParameters(snapshot, parameters, names)
-	c.snapshot.Store(&snapshot)
+	c.snapshot.store(&snapshot, begun)
 	return nil
 }
 

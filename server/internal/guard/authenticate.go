@@ -23,8 +23,8 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// Within authenticationTTL a token that was revoked, and roles that were taken back, stop counting. The real clock measures that: a
-// given one may stand still, and a revocation has to be obeyed all the same.
+// Within authenticationTTL a token that was revoked on another server, and roles that were taken back there, stop counting. The real
+// clock measures that: a given one may stand still, and a revocation has to be obeyed all the same.
 const (
 	authenticationTTL  = 2 * time.Second
 	maxAuthentications = 100_000
@@ -32,7 +32,8 @@ const (
 	noteUseEvery = time.Minute // that tokens are noted as used
 )
 
-// authenticator finds out who calls. It remembers answers for a short time, and looks after the tokens of open streams.
+// authenticator finds out who calls. It remembers answers for a short time, until this server changes tokens or roles, and looks after the
+// tokens of open streams.
 type authenticator struct {
 	store    *store.Store
 	logger   *slog.Logger
@@ -53,6 +54,7 @@ type authentication struct {
 	principal access.Principal
 	key       *coderKey // nil: it was another credential
 	until     time.Time
+	changes   int64 // of access, on this server, before the store was asked
 }
 
 // credential is what a call shows: an own token, one of the issuer, or a session key of Coder.
@@ -90,6 +92,26 @@ type openStream struct {
 	credential credential
 	identity   *call.Identity
 	revoked    chan error // receives why the stream must end
+
+	mu      sync.Mutex
+	changes int64 // of access, on this server, that the identity knows
+}
+
+// knows is whether the identity has the rights of now, as far as this server changed them.
+func (s *openStream) knows(changes int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes == changes
+}
+
+// take gives the identity the rights that an answer tells of, unless it has those of a later one.
+func (s *openStream) take(found authentication) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found.changes >= s.changes {
+		s.changes = found.changes
+		s.identity.SetPrincipal(found.principal)
+	}
 }
 
 func newAuthenticator(c Options) *authenticator {
@@ -142,7 +164,7 @@ func (a *authenticator) credentialOf(ctx context.Context) (credential, error) {
 func (a *authenticator) authenticate(ctx context.Context, c credential, until time.Time) (authentication, error) {
 	hash := c.hash()
 	known, ok := a.known.Get(hash)
-	if ok && until.Before(known.until) {
+	if ok && until.Before(known.until) && known.changes == a.store.AccessChanges() {
 		return known, nil
 	}
 	found, err := a.ask(ctx, c, hash, until)
@@ -160,7 +182,7 @@ func (a *authenticator) authenticate(ctx context.Context, c credential, until ti
 
 // ask finds the principal behind a credential, and how long that counts at most.
 func (a *authenticator) ask(ctx context.Context, c credential, hash [32]byte, until time.Time) (found authentication, err error) {
-	found.until = time.Now().Add(authenticationTTL)
+	found.until, found.changes = time.Now().Add(authenticationTTL), a.store.AccessChanges()
 	switch {
 	case c.jwt != "":
 		user, end, err := a.issuer.verify(ctx, string(c.jwt))
@@ -201,7 +223,7 @@ func (a *authenticator) enter(ctx context.Context) (context.Context, *openStream
 		return nil, nil, err
 	}
 	ctx, identity := call.WithIdentity(ctx, found.principal, found.key.limits())
-	return ctx, &openStream{credential: shown, identity: identity, revoked: make(chan error, 1)}, nil
+	return ctx, &openStream{credential: shown, identity: identity, changes: found.changes, revoked: make(chan error, 1)}, nil
 }
 
 // identify finds the principal of a call by all that the call shows.
@@ -249,7 +271,7 @@ func (a *authenticator) stream(srv any, stream grpc.ServerStream, info *grpc.Str
 	ended := make(chan error, 1)
 	a.handlers.Go(func() {
 		// A panic here would not meet the interceptor that surrounds this one.
-		ended <- recoverStream(a.logger)(srv, &streamWithContext{stream, ctx}, info, handler)
+		ended <- recoverStream(a.logger)(srv, &authenticatedStream{stream, ctx, a, open}, info, handler)
 	})
 	select {
 	case err := <-ended:
@@ -259,13 +281,30 @@ func (a *authenticator) stream(srv any, stream grpc.ServerStream, info *grpc.Str
 	}
 }
 
-// streamWithContext is a stream whose context says more.
-type streamWithContext struct {
+// authenticatedStream is a stream whose context says who calls.
+type authenticatedStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // that is what it is for
+	ctx           context.Context //nolint:containedctx // that is what it is for
+	authenticator *authenticator
+	open          *openStream
 }
 
-func (s *streamWithContext) Context() context.Context { return s.ctx }
+func (s *authenticatedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg gives the caller the rights of now if this server changed any since the message before. Those of agents never change.
+func (s *authenticatedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if s.open.isAgent() || s.open.knows(s.authenticator.store.AccessChanges()) {
+		return nil
+	}
+	found, err := s.authenticator.authenticate(s.ctx, s.open.credential, time.Now())
+	if err == nil {
+		s.open.take(found)
+	}
+	return err
+}
 
 // watch checks the credentials of open streams again and again until the context is done.
 func (a *authenticator) watch(ctx context.Context) {
@@ -391,7 +430,7 @@ func (a *authenticator) checkStream(ctx context.Context, s *openStream) {
 	case errors.Is(err, store.ErrUnauthenticated):
 		s.end(err)
 	case err == nil:
-		s.identity.SetPrincipal(found.principal)
+		s.take(found)
 	}
 }
 

@@ -46,7 +46,7 @@ func (o Options) check() error {
 	return checkCoderURL(o.CoderURL)
 }
 
-// Guard is what every call passes.
+// Guard is the chain of interceptors that every call passes.
 type Guard struct {
 	authenticate *authenticator
 	authorize    *Authorizer
@@ -63,7 +63,7 @@ func New(o Options, metrics *grpcprom.ServerMetrics) (*Guard, error) {
 	return g, nil
 }
 
-// ServerOptions are those of a server that the guard stands before.
+// ServerOptions returns the options of a gRPC server whose calls pass the guard.
 func (g *Guard) ServerOptions() []grpc.ServerOption { return serverOptions(g.steps) }
 
 // ReadRules reads the access rules of what is served. One RPC without a rule is an error.

@@ -29,7 +29,7 @@ func (s SessionCookie) name() string {
 	return "insights_session"
 }
 
-// With is the header that makes a browser keep a token for some time, or forget it.
+// With returns the header that makes a browser keep a token for some time, or forget it.
 func (s SessionCookie) With(token string, left time.Duration) string {
 	return (&http.Cookie{
 		Name: s.name(), Value: token, Path: "/", MaxAge: int(left.Seconds()), HttpOnly: true, Secure: s.Secure,
@@ -40,7 +40,7 @@ func (s SessionCookie) With(token string, left time.Duration) string {
 // crossOrigin finds calls that a page of another site makes a browser send.
 var crossOrigin http.CrossOriginProtection
 
-// Tokens are those that a browser adds to a call. They count in calls of the page itself alone, whatever else may have made
+// Tokens returns the tokens that a browser adds to a call. They count in calls of the page itself alone, whatever else may have made
 // the browser call, and never beside a token that the caller chose.
 func (s SessionCookie) Tokens(r *http.Request) []string {
 	site := r.Header.Get("Sec-Fetch-Site") // none: the address was typed

@@ -184,7 +184,7 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		return context.Cause(s.ctx)
 	}
 	number := s.add(message.GetSequence())
-	r, rows, rejected, err := g.takeReport(s.ctx, caller, message, g.limits(caller.Holds(access.IngestAny)), s)
+	r, rows, rejected, err := s.takeReport(caller, message)
 	if err != nil {
 		return err
 	}
@@ -212,6 +212,23 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		return call.Unavailable(err)
 	}
 	return nil
+}
+
+// takeReport holds the agent back while the database does not say where the report belongs, as it does while nothing can be committed.
+func (s *agentStream) takeReport(
+	caller access.Principal, message *insightsv1.AgentReport,
+) (r agentReport, rows []store.OpenRow, rejected *rejection, err error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		r, rows, rejected, err = s.ingest.takeReport(s.ctx, caller, message, s.ingest.limits(caller.Holds(access.IngestAny)), s)
+		if err == nil || !store.Unavailable(err) {
+			return r, rows, rejected, err
+		}
+		select {
+		case <-s.ctx.Done():
+			return r, nil, nil, context.Cause(s.ctx)
+		case <-time.After(wait):
+		}
+	}
 }
 
 // add appends a report to those that wait and returns its number.

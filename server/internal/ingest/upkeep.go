@@ -12,7 +12,7 @@ import (
 
 // How often the background work of ingest runs.
 const (
-	refreshEvery = time.Second
+	refreshEvery = time.Second / 2 // half of how long a directory counts, so that reports do not wait for it
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
 	touchEvery   = 5 * time.Second

@@ -31,10 +31,10 @@ func (s *Service) GetCapacityReport(
 	if err != nil {
 		return nil, err
 	}
-	peaks := quarterPeaks{q.window.Start / minute.MinutesPerQuarter, use.Peaks}
+	peaks := reports.Peaks{First: q.window.Start / minute.MinutesPerQuarter, Users: use.Peaks}
 	report := &insightsv1.CapacityReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)),
-		ActiveUsers: int64(use.Active), PeakUsers: peaks.between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks),
+		ActiveUsers: int64(use.Active), PeakUsers: peaks.Between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks),
 		SparseTemplates: sparseTemplates(use.Templates),
 	}
 	if use.Active >= fewUsers {
@@ -44,62 +44,23 @@ func (s *Service) GetCapacityReport(
 	return &insightsv1.GetCapacityReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
 }
 
-// quarterPeaks are the users at once in quarters of hours that follow one another, the first by its number since the Unix
-// epoch.
-type quarterPeaks struct {
-	first int64
-	users []int32
-}
-
-// between is the greatest number of users at once from one minute to another.
-func (p quarterPeaks) between(start, end int64) int64 {
-	from := max(start/minute.MinutesPerQuarter-p.first, 0)
-	to := min((end+minute.MinutesPerQuarter-1)/minute.MinutesPerQuarter-p.first, int64(len(p.users)))
-	if from >= to {
-		return 0
-	}
-	return int64(slices.Max(p.users[from:to]))
-}
-
-// hourLoads folds the window into the hours of a week, as the clocks of the question's location show them.
-func (q question) hourLoads(peaks quarterPeaks) []*insightsv1.HourLoad {
-	type hour struct {
-		year, yearDay, hour int
-		weekday             time.Weekday
-	}
-	type load struct{ peak, sum, times int64 }
-	var week [7 * 24]load
-	for i := 0; i < len(peaks.users); {
-		shown := func(i int) hour {
-			t := time.Unix((peaks.first+int64(i))*minute.MinutesPerQuarter*60, 0).In(q.start.Location())
-			return hour{t.Year(), t.YearDay(), t.Hour(), t.Weekday()}
-		}
-		at, peak := shown(i), int64(0)
-		for ; i < len(peaks.users) && shown(i) == at; i++ {
-			peak = max(peak, int64(peaks.users[i]))
-		}
-		l := &week[(int(at.weekday)+6)%7*24+at.hour]
-		l.peak, l.sum, l.times = max(l.peak, peak), l.sum+peak, l.times+1
-	}
-	var hours []*insightsv1.HourLoad
-	for i, l := range week {
-		if l.times > 0 {
-			hours = append(hours, &insightsv1.HourLoad{
-				Weekday: strings.ToLower(time.Weekday((i/24 + 1) % 7).String()), Hour: int32(i % 24), PeakUsers: l.peak,
-				MeanPeakUsers: float64(l.sum) / float64(l.times),
-			})
-		}
+// hourLoads are the hours of a week, as the clocks of the question's location show them.
+func (q question) hourLoads(peaks reports.Peaks) (hours []*insightsv1.HourLoad) {
+	for _, h := range peaks.Hours(q.start.Location()) {
+		hours = append(hours, &insightsv1.HourLoad{
+			Weekday: strings.ToLower(h.Weekday.String()), Hour: int32(h.Hour), PeakUsers: h.Peak, MeanPeakUsers: h.Mean,
+		})
 	}
 	return hours
 }
 
 // weekLoads are the whole weeks of the window that are over.
-func (q question) weekLoads(weeks []store.Interval, peaks quarterPeaks) []*insightsv1.WeekLoad {
+func (q question) weekLoads(weeks []store.Interval, peaks reports.Peaks) []*insightsv1.WeekLoad {
 	var loads []*insightsv1.WeekLoad
 	for _, w := range weeks {
 		if !q.partial(w.Start, w.End, 7) {
 			loads = append(loads, &insightsv1.WeekLoad{
-				StartTime: q.show(w.Start), EndTime: q.show(w.End), PeakUsers: peaks.between(w.Start, w.End),
+				StartTime: q.show(w.Start), EndTime: q.show(w.End), PeakUsers: peaks.Between(w.Start, w.End),
 				ActiveUsers: int64(w.ActiveUsers),
 			})
 		}

@@ -3,19 +3,15 @@ package insights
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"math"
 	"slices"
 
 	"github.com/google/uuid"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
 )
-
-// fewestWorkspaces is how many workspaces have to choose before their choice is advice.
-const fewestWorkspaces = 5
 
 // GetOptimizationReport implements [insightsv1.InsightsServiceServer].
 func (s *Service) GetOptimizationReport(
@@ -75,40 +71,33 @@ func (s *Service) unusedApps(ctx context.Context, q question, insights store.Tem
 	return unused, nil
 }
 
-// workspacesOf is the number of workspaces with a value for a parameter.
-func workspacesOf(p store.ParameterUsage) (workspaces int64) {
+// choicesOf are the values that workspaces have for a parameter.
+func choicesOf(p store.ParameterUsage) (choices []reports.Choice) {
 	for _, v := range p.Values {
-		workspaces += v.Count
+		choices = append(choices, reports.Choice{Value: v.Value, Workspaces: v.Count, Withdrawn: v.Orphan})
 	}
-	return workspaces
+	return choices
 }
 
 func unusedOptions(p store.ParameterUsage) (unused []*insightsv1.UnusedOption) {
 	for _, value := range p.Unused {
 		unused = append(unused, &insightsv1.UnusedOption{
 			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName, Value: value,
-			Workspaces: workspacesOf(p),
+			Workspaces: reports.Workspaces(choicesOf(p)),
 		})
 	}
 	return unused
 }
 
-// defaultChange is the advice to make what most workspaces chose the default; nil if there is none.
+// defaultChange is the advice to change the default of a parameter; nil if there is none. Sensitive values are not told.
 func defaultChange(p store.ParameterUsage) *insightsv1.DefaultChange {
-	all := workspacesOf(p)
-	if p.Definition.Sensitive || p.Default == "" || all < fewestWorkspaces {
+	advice := reports.AdviseDefault(p.Default, choicesOf(p))
+	if advice == nil || p.Definition.Sensitive {
 		return nil
 	}
-	for _, v := range p.Values {
-		if v.Orphan || v.Value == p.Default || 2*v.Count <= all {
-			continue
-		}
-		return &insightsv1.DefaultChange{
-			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName,
-			DefaultValue: p.Default, Value: v.Value, Workspaces: v.Count, TotalWorkspaces: all,
-			Message: fmt.Sprintf("%.0f %% of %d workspaces change %s from %s to %s: consider %s as the default.",
-				math.Floor(100*float64(v.Count)/float64(all)), all, p.Definition.Name, p.Default, v.Value, v.Value),
-		}
+	return &insightsv1.DefaultChange{
+		TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName,
+		DefaultValue: advice.From, Value: advice.To, Workspaces: advice.Workspaces, TotalWorkspaces: advice.Total,
+		Message: advice.About(p.Definition.Name),
 	}
-	return nil
 }

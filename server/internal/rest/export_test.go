@@ -2,13 +2,17 @@ package rest
 
 import (
 	"encoding/csv"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 )
 
 // Every question about usage has a table, and no column has the name of another.
@@ -52,6 +56,30 @@ func TestExportTables(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("columns of %s: %v, want %s", table, got, want)
 		}
+	}
+}
+
+// documentedTables is a row of the documentation: its tables and the question that they come of.
+var documentedTables = regexp.MustCompile("(?m)^\\| (`[^|]*`) \\| `(/api/[^`]*)`")
+
+// The documentation names every table beside its question, and no other.
+func TestExportTablesAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/export.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want, routes := map[string]string{}, map[string]string{}, wiretest.Routes(t)
+	for _, row := range documentedTables.FindAllStringSubmatch(string(text), -1) {
+		for _, table := range strings.Split(row[1], ", ") {
+			got[strings.Trim(table, "`")] = row[2]
+		}
+	}
+	for _, table := range ExportTables {
+		want[table.Name] = routes[table.Method].Path
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("tables (-exported +documented):\n%s", diff)
 	}
 }
 

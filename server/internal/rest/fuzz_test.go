@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,7 @@ import (
 	"google.golang.org/protobuf/reflect/protopath"
 	"google.golang.org/protobuf/reflect/protorange"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -217,22 +219,27 @@ func FuzzIngestJSON(f *testing.F) {
 	})
 }
 
-// restQuestions are requests that REST makes of query parameters.
-var restQuestions = []proto.Message{
-	&insightsv1.GetTemplateInsightsRequest{}, &insightsv1.GetUserActivityRequest{}, &insightsv1.GetUserLatencyRequest{},
-	&insightsv1.GetDeploymentDAUsRequest{},
-	&insightsv1.GetTemplateDAUsRequest{}, &insightsv1.GetUserStatusCountsRequest{}, &insightsv1.GetActivityRequest{},
-	&insightsv1.GetDiagnosisRequest{},
-	&insightsv1.ListTemplatesRequest{}, &insightsv1.ListOrganizationsRequest{}, &insightsv1.ListTokensRequest{},
-	&insightsv1.ListRoleBindingsRequest{},
-	&insightsv1.ListAuditEventsRequest{}, &insightsv1.GetMyDataRequest{}, &insightsv1.RevokeRoleRequest{}, &insightsv1.WhoAmIRequest{},
-	&insightsv1.GetCapacityReportRequest{}, &insightsv1.GetOptimizationReportRequest{}, &insightsv1.GetSupportReportRequest{},
-	&insightsv1.GetROIReportRequest{},
+// restQuestions are the requests that REST makes of query parameters, in the order of their RPCs.
+func restQuestions(f *testing.F) (requests []protoreflect.MessageType) {
+	f.Helper()
+	routes := wiretest.Routes(f)
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if routes[name].Verb == http.MethodPost {
+			continue // its request is the body
+		}
+		request, err := protoregistry.GlobalTypes.FindMessageByName(wiretest.Method(f, name).Input().FullName())
+		if err != nil {
+			f.Fatal(err)
+		}
+		requests = append(requests, request)
+	}
+	return requests
 }
 
 // Every parameter of a query gets into its field, or is named as the one that is wrong.
 func FuzzQuery(f *testing.F) {
-	for i := range restQuestions {
+	questions := restQuestions(f)
+	for i := range questions {
 		for _, query := range []string{
 			wiretest.Week, "template_ids=a,,b&template_ids=%20c", "page_size=1&page_token=", "page_size=0x1", "page_size=", "tz_offset=-3",
 			"tz_offset=5.5", "interval=day&interval=week", "foo=1", "=", "%ff=1", "search=%ff",
@@ -244,7 +251,7 @@ func FuzzQuery(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, text string) {
-		target := restQuestions[int(which)%len(restQuestions)].ProtoReflect().New()
+		target := questions[int(which)%len(questions)].New()
 		query, err := url.ParseQuery(text)
 		if err != nil {
 			return

@@ -1,5 +1,5 @@
 // Package wiretest makes what travels to a server and reads what comes back, for tests of the server and of its rooms: bad
-// values of fields, certificates, JSON web tokens, scraped series. It knows no server.
+// values of fields, REST routes, certificates, JSON web tokens, scraped series. It knows no server.
 package wiretest
 
 import (

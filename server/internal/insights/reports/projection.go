@@ -1,5 +1,5 @@
-// Package reports is the arithmetic that reports make of answers. It works on plain numbers and knows nothing of messages,
-// the store or time.
+// Package reports is the arithmetic that reports make of answers: the hours of a week, projections, advice, ratios. It works on
+// plain values and knows nothing of messages or the store.
 package reports
 
 import (

@@ -1,4 +1,4 @@
-package server_test
+package wiretest
 
 import (
 	"bytes"
@@ -13,18 +13,19 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/template-insights/insights/gen/openapi"
 )
 
-// route is the REST form of an RPC.
-type route struct {
-	verb, path string
-	list       bool // the answer is its one list
+// Route is the REST form of an RPC.
+type Route struct {
+	Verb, Path string
+	List       bool // the answer is its one list
 }
 
-// readRoutes reads the REST form of every RPC, by its full method name, from the description at /openapi.json.
-func readRoutes(t testing.TB) map[string]route {
+// Routes reads the REST form of every RPC, by its full method name, from the description at /openapi.json.
+func Routes(t testing.TB) map[string]Route {
 	t.Helper()
 	var description struct {
 		Paths map[string]map[string]struct {
@@ -35,10 +36,10 @@ func readRoutes(t testing.TB) map[string]route {
 	if err := json.Unmarshal(openapi.Document, &description); err != nil {
 		t.Fatal(err)
 	}
-	routes := map[string]route{}
+	routes := map[string]Route{}
 	for path, verbs := range description.Paths {
 		for verb, operation := range verbs {
-			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = route{
+			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = Route{
 				strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array",
 			}
 		}
@@ -46,19 +47,19 @@ func readRoutes(t testing.TB) map[string]route {
 	return routes
 }
 
-// request writes a message as a REST call; nil if its path cannot be filled in.
-func (r route) request(ctx context.Context, t testing.TB, server string, m proto.Message) *http.Request {
+// Request writes a message as a REST call; nil if its path cannot be filled in.
+func (r Route) Request(ctx context.Context, t testing.TB, server string, m proto.Message) *http.Request {
 	t.Helper()
-	path, query := r.path, url.Values{}
+	path, query := r.Path, url.Values{}
 	var body io.Reader
-	if r.verb == http.MethodPost {
+	if r.Verb == http.MethodPost {
 		text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		body = bytes.NewReader(text)
 	} else {
-		addParams(query, "", m.ProtoReflect())
+		AddParams(query, "", m.ProtoReflect())
 		for name := range query {
 			if field := "{" + name + "}"; strings.Contains(path, field) {
 				path = strings.Replace(path, field, url.PathEscape(query.Get(name)), 1)
@@ -69,7 +70,7 @@ func (r route) request(ctx context.Context, t testing.TB, server string, m proto
 	if strings.Contains(path, "{") {
 		return nil
 	}
-	req, err := http.NewRequestWithContext(ctx, r.verb, server+path+"?"+query.Encode(), body)
+	req, err := http.NewRequestWithContext(ctx, r.Verb, server+path+"?"+query.Encode(), body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +80,8 @@ func (r route) request(ctx context.Context, t testing.TB, server string, m proto
 	return req
 }
 
-// addParams writes a message as parameters of a query.
-func addParams(query url.Values, prefix string, m protoreflect.Message) {
+// AddParams writes a message as parameters of a query.
+func AddParams(query url.Values, prefix string, m protoreflect.Message) {
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		name := prefix + string(f.Name())
 		switch {
@@ -89,10 +90,22 @@ func addParams(query url.Values, prefix string, m protoreflect.Message) {
 				query.Add(name, v.List().Get(i).String())
 			}
 		case f.Message() != nil:
-			addParams(query, name+".", v.Message())
+			AddParams(query, name+".", v.Message())
 		default:
 			query.Set(name, v.String())
 		}
 		return true
 	})
+}
+
+// Method is what the contract says of an RPC, by its full method name.
+func Method(t testing.TB, name string) protoreflect.MethodDescriptor {
+	t.Helper()
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(
+		protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", ".")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.(protoreflect.MethodDescriptor)
 }
