@@ -55,7 +55,8 @@ func forward(t *testing.T, address, owner string) {
 		Id: uuid.NewString(), OwnerId: catalog.GetUsers()[0].GetId(), TemplateId: catalog.GetTemplates()[0].GetId(), Name: "forwarding",
 	}
 	agents := []*insightsv1.Agent{
-		{Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "a"}, {Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "b"},
+		{Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "a"},
+		{Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "b"},
 	}
 	applied, err := insightsv1.NewCatalogServiceClient(conn).ApplyCatalog(t.Context(), &insightsv1.ApplyCatalogRequest{
 		Workspaces: []*insightsv1.Workspace{workspace}, Agents: agents,

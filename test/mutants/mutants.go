@@ -634,7 +634,7 @@ var mutants = []mutant{
 	},
 	{
 		"an agent keeps a name that is the control plane's", "server/internal/ingest/agent_forwarded.go",
-		"if of.expires <= now || claimed {", "if of.expires <= now {",
+		"if of.expires <= now || claimed {", "if of.expires <= now || claimed && of.own != nil {",
 		"server/internal/ingest", "TestForwardedGivesWay",
 	},
 	{

@@ -263,7 +263,8 @@ func TestDefinitionsFaults(t *testing.T) {
 			t.Parallel()
 			f := newFile(t, c.text)
 			_, err := f.open()
-			if err == nil || !strings.HasPrefix(err.Error(), "definitions in definitions.yaml: ") || !strings.Contains(err.Error(), c.want) {
+			const begin = "definitions in definitions.yaml: "
+			if err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 			if len(f.controlPlane.Families()) != len(exposition.ControlPlaneFamilies) {
