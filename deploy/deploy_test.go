@@ -5,6 +5,7 @@ package deploy
 import (
 	"bufio"
 	"context"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -386,6 +387,7 @@ func selectors(t *testing.T, of, expr string) []question {
 	all := []question{{of: of, expr: "(" + expr + ") or vector(0)"}} // it is no error
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
 		if s, ok := node.(*parser.VectorSelector); ok {
+			s.OriginalOffset = 0 // the past of what there is now
 			all = append(all, question{of: of, expr: s.String()})
 		}
 		return nil
@@ -396,30 +398,61 @@ func selectors(t *testing.T, of, expr string) []question {
 	return all
 }
 
+// dashboards are embedded so that planted bugs reach them: those are in what the compiler sees.
+//
+//go:embed grafana/*.json
+var dashboards embed.FS
+
+func readDashboard(t *testing.T, path string) dashboard {
+	t.Helper()
+	text, err := dashboards.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dashboard
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+	if d.UID == "" || len(d.Panels) == 0 {
+		t.Errorf("%s has no uid or no panels", path)
+	}
+	return d
+}
+
+// filled is an expression with the variables that Grafana fills in: all templates, and a window of some scrapes.
+func filled(expr string) string {
+	return strings.NewReplacer("$__rate_interval", "15s", "$template", ".*").Replace(expr)
+}
+
+// documentedQuestions are the examples in the documentation.
+func documentedQuestions(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, block := range promqlBlock.FindAllStringSubmatch(string(text), -1) {
+		all = append(all, block[1])
+	}
+	if len(all) == 0 {
+		t.Error("the documentation has no examples")
+	}
+	return all
+}
+
 // questions are the expressions of all panels, and the selectors of all alerts and of the examples in the documentation.
 func questions(t *testing.T) []question {
 	t.Helper()
-	// Grafana fills in its variables: all templates, and a window of some scrapes.
-	variables := strings.NewReplacer("$__rate_interval", "15s", "$template", ".*")
 	var all []question
 	for _, path := range []string{"grafana/insights.json", "grafana/operations.json"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d dashboard
-		if err := json.Unmarshal(text, &d); err != nil {
-			t.Fatalf("read %s: %v", path, err)
-		}
-		if d.UID == "" || len(d.Panels) == 0 {
-			t.Errorf("%s has no uid or no panels", path)
-		}
+		d := readDashboard(t, path)
 		for _, p := range d.Panels {
 			if len(p.Targets) == 0 {
 				t.Errorf("%s: %s shows nothing", path, p.Title)
 			}
 			for _, target := range p.Targets {
-				q := question{of: d.Title + ": " + p.Title, expr: variables.Replace(target.Expr)}
+				q := question{of: d.Title + ": " + p.Title, expr: filled(target.Expr)}
 				for _, label := range inLegend.FindAllStringSubmatch(target.LegendFormat, -1) {
 					q.labels = append(q.labels, label[1])
 				}
@@ -430,26 +463,24 @@ func questions(t *testing.T) []question {
 	for _, a := range alerts(t) {
 		all = append(all, selectors(t, a.Alert, a.Expr)...)
 	}
-	docs, err := os.ReadFile("../docs/admin/integrations/prometheus.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples := promqlBlock.FindAllStringSubmatch(string(docs), -1)
-	if len(examples) == 0 {
-		t.Error("the documentation has no examples")
-	}
-	for _, e := range examples {
-		all = append(all, selectors(t, "documentation", e[1])...)
+	for _, example := range documentedQuestions(t) {
+		all = append(all, selectors(t, "documentation", example)...)
 	}
 	return all
 }
 
-// ask asks Prometheus and says what the answer lacks.
-func (q question) ask(t *testing.T, prometheus string) (lacks string) {
+// sample is a series in an answer of Prometheus.
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+// query asks Prometheus about the present; it may not be ready yet.
+func query(t *testing.T, prometheus, expr string) (found []sample, ready bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheus+"/api/v1/query?"+url.Values{"query": {q.expr}}.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheus+"/api/v1/query?"+url.Values{"query": {expr}}.Encode(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +490,7 @@ func (q question) ask(t *testing.T, prometheus string) (lacks string) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusServiceUnavailable {
-		return "Prometheus is not ready"
+		return nil, false
 	}
 	var answer struct {
 		Error string
@@ -471,28 +502,45 @@ func (q question) ask(t *testing.T, prometheus string) (lacks string) {
 		}
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		t.Fatalf("%s: %v", q.of, err)
+		t.Fatalf("%s: %v", expr, err)
 	}
 	if answer.Error != "" {
-		t.Fatalf("%s: %s: %s", q.of, q.expr, answer.Error)
+		t.Fatalf("%s: %s", expr, answer.Error)
+	}
+	for _, series := range answer.Data.Result {
+		text, _ := series.Value[1].(string)
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", expr, err)
+		}
+		found = append(found, sample{series.Metric, value})
+	}
+	return found, true
+}
+
+// ask asks Prometheus and says what the answer lacks.
+func (q question) ask(t *testing.T, prometheus string) (lacks string) {
+	t.Helper()
+	found, ready := query(t, prometheus, q.expr)
+	if !ready {
+		return "Prometheus is not ready"
 	}
 	numbers, labels := 0, map[string]bool{}
-	for _, series := range answer.Data.Result {
-		for label := range series.Metric {
+	for _, s := range found {
+		for label := range s.labels {
 			labels[label] = true
 		}
-		text, _ := series.Value[1].(string)
-		if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) {
+		if !math.IsNaN(s.value) {
 			numbers++
 		}
 	}
 	for _, label := range q.labels {
 		if !labels[label] {
-			return fmt.Sprintf("no label %s, which the legend shows, in %d series", label, len(answer.Data.Result))
+			return fmt.Sprintf("no label %s, which the legend shows, in %d series", label, len(found))
 		}
 	}
 	if numbers == 0 {
-		return fmt.Sprintf("no number in %d series", len(answer.Data.Result))
+		return fmt.Sprintf("no number in %d series", len(found))
 	}
 	return ""
 }

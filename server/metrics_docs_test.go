@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/internal/gauges"
@@ -83,57 +81,8 @@ func TestMetricsNames(t *testing.T) {
 	}
 }
 
-var (
-	promqlBlock     = regexp.MustCompile("(?s)```promql\n(.*?)```")
-	histogramSuffix = regexp.MustCompile("_(bucket|sum|count)$")
-)
-
-// Prometheus reads every question of the documentation, and it is about documented families and labels of theirs.
-func TestMetricsDocsQuestions(t *testing.T) {
-	t.Parallel()
-	documented := documentedFamilies(t)
-	blocks := promqlBlock.FindAllStringSubmatch(metricsDocs(t), -1)
-	if len(blocks) == 0 {
-		t.Fatal("the documentation has no questions")
-	}
-	for _, block := range blocks {
-		expr, err := parser.NewParser(parser.Options{}).ParseExpr(block[1])
-		if err != nil {
-			t.Errorf("%v:\n%s", err, block[1])
-			continue
-		}
-		for _, selectors := range parser.ExtractSelectors(expr) {
-			var name string
-			var labels []string
-			for _, selector := range selectors {
-				if selector.Name == model.MetricNameLabel {
-					name = selector.Value
-				} else {
-					labels = append(labels, selector.Name)
-				}
-			}
-			f, found := documented[name]
-			if !found {
-				f, found = documented[histogramSuffix.ReplaceAllString(name, "")]
-				found = found && f.Kind == string(exposition.HistogramFamily)
-			}
-			has := strings.Fields(f.Labels + " le")
-			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-				if aggregate, ok := node.(*parser.AggregateExpr); ok {
-					labels = append(labels, aggregate.Grouping...)
-				}
-				return nil
-			})
-			unknown := slices.DeleteFunc(labels, func(label string) bool { return slices.Contains(has, label) })
-			if !found || len(unknown) > 0 {
-				t.Errorf("family %s is documented: %t; without the labels %v:\n%s", name, found, unknown, block[1])
-			}
-		}
-	}
-}
-
-// liveFamilies are those that a server may show.
-func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
+// newLive is a server that shows all that it can.
+func newLive(t *testing.T, compat ...string) *Server {
 	t.Helper()
 	o := Options{
 		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0",
@@ -145,6 +94,13 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.Close()) })
+	return r
+}
+
+// liveFamilies are those that a server may show.
+func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
+	t.Helper()
+	r := newLive(t, compat...)
 	// Families of the registry have no labels before their first series.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // nobody answers
 	defer cancel()

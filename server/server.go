@@ -76,7 +76,7 @@ type Options struct {
 	MaxConnections    int
 	IDEApps           []string // session apps and slugs that count as an IDE in the older activity API; nil: the usual ones
 	CollectAgentStats bool     // show the present of the agents that report here as metrics
-	// labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy   []string
 	SeriesBudget   int            // label sets of one family of metrics that a scrape shows; zero: 200,000
 	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
@@ -215,7 +215,10 @@ func New(o Options) (*Server, error) {
 		s.pprof = newHTTPServer(o, pprofHandler())
 		s.pprof.TLSConfig = nil
 	}
-	return s, s.listen()
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.gateway.Close())
+	}
+	return s, nil
 }
 
 // transport is how connections are held.
@@ -254,6 +257,7 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
+	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 }
 
 func (s *Server) listen() (err error) {
@@ -270,7 +274,10 @@ func (s *Server) listen() (err error) {
 		if l.optional && l.address == "" {
 			continue
 		}
-		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+		if err = CheckAddress(l.address); err == nil {
+			*l.listener, err = net.Listen("tcp", l.address)
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
 		*l.listener = guard.LimitConnections(*l.listener, s.options.MaxConnections, s.options.Logger)
@@ -415,6 +422,14 @@ func (s *Server) stop(ctx context.Context) {
 	s.grpc.GracefulStop()
 }
 
+// setHealth tells health checks of the server, and of each of its services by name, how they are.
+func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus("", status)
+	for service := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(service, status)
+	}
+}
+
 // watchHealth tells health checks whether the database answers.
 func (s *Server) watchHealth(ctx context.Context) {
 	ticker := time.NewTicker(healthInterval)
@@ -434,7 +449,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 			healthy = err == nil
 			s.options.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
 		}
-		s.health.SetServingStatus("", status)
+		s.setHealth(status)
 		select {
 		case <-ctx.Done():
 			return

@@ -52,20 +52,18 @@ const (
 		JOIN users ON users.id = workspaces.owner_id `
 )
 
-// AgentName is what people call an agent, its workspace, the workspace's owner and its template.
+// AgentName is what people call an agent, and its workspace.
 type AgentName struct {
-	Agent     string
-	Workspace string
-	Username  string
-	Template  string
+	Agent string
+	WorkspaceName
 }
 
 // AgentNames returns the names of agents, all as of one moment. Unknown ids are absent, and so is an agent that was deleted
 // or whose workspace was.
 func (s *Store) AgentNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]AgentName, error) {
-	query := `SELECT agents.id, agents.name, workspaces.name, users.username, templates.name
-		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN users ON users.id = workspaces.owner_id
-		JOIN templates ON templates.id = workspaces.template_id WHERE agents.deleted_at = 0 AND workspaces.deleted_at = 0`
+	query := `SELECT agents.id, agents.name, ` + workspaceNames + `
+		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id ` + namesOfWorkspaces +
+		`WHERE agents.deleted_at = 0 AND workspaces.deleted_at = 0`
 	var arguments []any
 	if len(ids) <= readBatch { // reading the names of all is quicker than looking for more
 		query += " AND agents.id IN ?"
@@ -84,7 +82,7 @@ func (s *Store) AgentNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]
 	for rows.Next() {
 		var id uuid.UUID
 		var n AgentName
-		if err := rows.Scan(&id, &n.Agent, &n.Workspace, &n.Username, &n.Template); err != nil {
+		if err := rows.Scan(&id, &n.Agent, &n.Organization, &n.Template, &n.Owner, &n.Workspace); err != nil {
 			return nil, fmt.Errorf("read names of agents: %w", err)
 		}
 		if wanted[id] {

@@ -19,10 +19,10 @@ import (
 
 // addressFlags say where a server listens.
 type addressFlags struct {
-	GRPCAddress       string `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
-	HTTPAddress       string `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
-	PrometheusAddress string `env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: 127.0.0.1:2112."`
-	PrometheusEnable  bool   `default:"true" env:"INSIGHTS_PROMETHEUS_ENABLE,CODER_PROMETHEUS_ENABLE" help:"false serves no metrics, unless an address says where. Default: ${default}."`
+	GRPCAddress       listenAddress `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
+	HTTPAddress       listenAddress `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
+	PrometheusAddress listenAddress `env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: 127.0.0.1:2112."`
+	PrometheusEnable  bool          `default:"true" env:"INSIGHTS_PROMETHEUS_ENABLE,CODER_PROMETHEUS_ENABLE" help:"false serves no metrics, unless an address says where. Default: ${default}."`
 }
 
 // prometheus is where metrics are served: an address enables them as much as the switch does. Empty is nowhere.
@@ -30,7 +30,7 @@ func (f addressFlags) prometheus() string {
 	if f.PrometheusAddress == "" && f.PrometheusEnable {
 		return "127.0.0.1:2112"
 	}
-	return f.PrometheusAddress
+	return string(f.PrometheusAddress)
 }
 
 // logFlags say what is logged.
@@ -54,7 +54,7 @@ type serveCommand struct {
 	privacyKeyFlag
 	addressFlags
 	logFlags
-	PprofAddress     string         `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
+	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
 	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
@@ -77,7 +77,7 @@ type serveCommand struct {
 	CoderURL         string         `name:"auth-coder-url" env:"INSIGHTS_AUTH_CODER_URL" placeholder:"URL" help:"Accept the session keys of this Coder deployment as those of users, whom insights import coder brought here, as far as it allows them: each is shown to it at most every few seconds."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: the editors of the families of VS Code and JetBrains, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
-	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
+	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
 	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
 	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
 	Definitions      string         `env:"INSIGHTS_DEFINITIONS" placeholder:"FILE" help:"A YAML file that says what things mean here besides what is built in, such as further families of metrics of a control plane. It is read again when it changes."`
@@ -121,7 +121,8 @@ func (f serveCommand) oidc() (*server.OIDC, error) {
 func (f serveCommand) config(c console) (server.Options, error) {
 	config := server.Options{
 		Logger:      f.logger(c.err),
-		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
+		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
+		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
 		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
 		LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit,
@@ -136,7 +137,7 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	if f.PrivacyFloor < 2 {
 		return config, usageError("--privacy-floor: must be 2 or more, or it hides nobody")
 	}
-	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
+	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
 		return config, usageError(
 			fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress),
 		)
@@ -154,14 +155,11 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		flag, address, needs string
 		met                  bool
 	}{
-		{"--grpc-address", f.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--http-address", f.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{
-			"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file",
-			config.PrometheusToken != "" || config.PrometheusAddress == "",
-		},
+		{"--grpc-address", config.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--http-address", config.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != ""},
 	} {
-		if !at.met && !f.Insecure && !isLoopback(at.address) {
+		if at.address != "" && !at.met && !f.Insecure && !isLoopback(at.address) {
 			return config, usageError(fmt.Sprintf(
 				"%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs,
 			))

@@ -118,6 +118,10 @@ func agentNames(t *testing.T, f *Fixture) {
 	for range 10_000 {
 		many = append(many, uuid.New())
 	}
+	name := func(template, owner, workspace string) store.AgentName {
+		of := store.TemplateName{Organization: "acme", Template: template}
+		return store.AgentName{Agent: "main", WorkspaceName: store.WorkspaceName{TemplateName: of, Owner: owner, Workspace: workspace}}
+	}
 	names := func() map[uuid.UUID]store.AgentName {
 		t.Helper()
 		got, err := f.AgentNames(t.Context(), ids)
@@ -131,9 +135,9 @@ func agentNames(t *testing.T, f *Fixture) {
 		return got
 	}
 	want := map[uuid.UUID]store.AgentName{
-		f.Agents[0][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template0"},
-		f.Agents[1][0]: {Agent: "main", Workspace: "w", Username: "user0", Template: "template1"},
-		f.Agents[1][1]: {Agent: "main", Workspace: "w", Username: "user1", Template: "template1"},
+		f.Agents[0][0]: name("template0", "user0", "w"),
+		f.Agents[1][0]: name("template1", "user0", "w"),
+		f.Agents[1][1]: name("template1", "user1", "w"),
 	}
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
@@ -146,7 +150,7 @@ func agentNames(t *testing.T, f *Fixture) {
 		Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: "moved"}},
 		Deleted:    store.Deleted{Agents: []uuid.UUID{f.Agents[1][0]}, Workspaces: []uuid.UUID{f.Workspaces[1][1]}},
 	})
-	want = map[uuid.UUID]store.AgentName{f.Agents[0][0]: {Agent: "main", Workspace: "moved", Username: "married", Template: "renamed"}}
+	want = map[uuid.UUID]store.AgentName{f.Agents[0][0]: name("renamed", "married", "moved")}
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("after changes (-want +got):\n%s", diff)
 	}

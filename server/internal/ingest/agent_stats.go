@@ -24,17 +24,21 @@ const (
 )
 
 // agentLabels are the labels that say whose series it is. Agents are shown in their order, which the series of a family
-// then have as well.
-var agentLabels = []string{"agent_name", "username", "workspace_name", "template_name"}
+// then have as well. Without the organization, namesakes of two organizations would be one series on a server that both
+// report to and two values of one series on two servers, and no question could tell which.
+var agentLabels = []string{"agent_name", "username", "workspace_name", exposition.OrganizationLabel, "template_name"}
 
 // agentNames are the values of agentLabels.
-type agentNames [4]string
+type agentNames [5]string
 
-// checkAggregation checks a choice of agentLabels.
+// choosable are the agentLabels that an operator chooses among. The organization stands beside what is chosen.
+var choosable = []string{"agent_name", "template_name", "username", "workspace_name"}
+
+// checkAggregation checks a choice of labels.
 func checkAggregation(by []string) error {
 	for _, label := range by {
-		if !slices.Contains(agentLabels, label) && label != "none" {
-			return fmt.Errorf("aggregate agent stats by: %q is none of %v and not none", label, agentLabels)
+		if !slices.Contains(choosable, label) && label != "none" {
+			return fmt.Errorf("aggregate agent stats by: %q is none of %v and not none", label, choosable)
 		}
 	}
 	if len(by) > 1 && slices.Contains(by, "none") {
@@ -90,8 +94,8 @@ type agentGauge struct {
 	write  func(s *exposition.Series, labels []string, v *agentValues)
 }
 
-// perAgent are the labels that Coder's families of agent stats have.
-var perAgent = agentLabels[:3]
+// perAgent are the labels that Coder's families of agent stats have, and the organization.
+var perAgent = agentLabels[:4]
 
 // agentGauges are the families that the fields of reports feed. What of them falls on the same labels is added up, but for
 // latencies: of those the median is shown.
@@ -237,8 +241,11 @@ func newAgentStats(c Options, m *metrics) *agentStats {
 // than all. A family's own labels always stay.
 func aggregated(f *exposition.Family, by []string) agentFamily {
 	chosen := f.Labels
-	if len(by) > 0 && slices.ContainsFunc(agentLabels, func(label string) bool { return !slices.Contains(by, label) }) {
+	if len(by) > 0 && slices.ContainsFunc(choosable, func(label string) bool { return !slices.Contains(by, label) }) {
 		chosen = by
+		if !slices.Contains(by, "none") {
+			chosen = append(slices.Clone(by), exposition.OrganizationLabel)
+		}
 	}
 	a := agentFamily{Family: new(exposition.Family)}
 	*a.Family = *f
@@ -373,7 +380,7 @@ func (a *agentStats) refresh(ctx context.Context) error {
 			left = append(left, k.id)
 			continue
 		}
-		if names := (agentNames{n.Agent, n.Username, n.Workspace, n.Template}); k.names == nil || *k.names != names {
+		if names := (agentNames{n.Agent, n.Owner, n.Workspace, n.Organization, n.Template}); k.names == nil || *k.names != names {
 			k.names = &names
 		}
 		shown = append(shown, k)

@@ -23,7 +23,7 @@ import (
 )
 
 // agentStatsFixture is what a server knows of the agents of a small catalog: each has the names main and w, those of its
-// owner (user0 to user2) and its template (template0 and template1).
+// owner (user0 to user2) and its template (template0 and template1), and all are of acme.
 type agentStatsFixture struct {
 	*storetest.Fixture
 	options  Options
@@ -97,7 +97,7 @@ func (f *agentStatsFixture) scrape(t *testing.T, prefixes ...string) map[string]
 
 // userSeries names a series with the labels of a user's agent, and others in pairs.
 func userSeries(name, user string, others ...string) string {
-	l := map[string]string{"agent_name": "main", "workspace_name": "w", "username": user}
+	l := map[string]string{"agent_name": "main", "workspace_name": "w", "username": user, "organization_name": "acme"}
 	for i := 0; i < len(others); i += 2 {
 		l[others[i]] = others[i+1]
 	}
@@ -247,6 +247,13 @@ func TestAgentStatsAggregation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			of := func(key string) labels {
+				l := c.labels(key)
+				if name != "none" { // the organization stands beside all that is kept
+					l["organization_name"] = "acme"
+				}
+				return l
+			}
 			f := agentStatsOf(catalog, c.by...)
 			for i, agents := range f.Agents {
 				for j, agent := range agents {
@@ -263,10 +270,10 @@ func TestAgentStatsAggregation(t *testing.T) {
 			}
 			want := map[string]float64{}
 			for key, n := range c.sessions {
-				want[wiretest.SeriesName(sessions, c.labels(key))] = n
+				want[wiretest.SeriesName(sessions, of(key))] = n
 			}
 			for key, seconds := range c.latency {
-				want[wiretest.SeriesName(latency, c.labels(key))] = seconds
+				want[wiretest.SeriesName(latency, of(key))] = seconds
 			}
 			if diff := cmp.Diff(want, f.series(t, sessions, latency)); diff != "" {
 				t.Errorf("series (-want +got):\n%s", diff)
@@ -289,7 +296,7 @@ func TestAgentStatsAggregation(t *testing.T) {
 			}
 			if len(c.by) == 1 {
 				for key := range c.sessions {
-					if _, ok := forwarded[wiretest.SeriesName(scripts, success(c.labels(key)))]; !ok {
+					if _, ok := forwarded[wiretest.SeriesName(scripts, success(of(key)))]; !ok {
 						t.Errorf("no scripts of %q: %v", key, forwarded)
 					}
 				}
@@ -387,7 +394,7 @@ func TestAgentStatsNames(t *testing.T) {
 	f.apply(t, store.Catalog{
 		Organizations: []store.Organization{{ID: other, Name: "other"}},
 		Templates:     []store.Template{{ID: namesake, OrganizationID: other, Name: "template0"}},
-		Workspaces:    []store.Workspace{{ID: workspace, OwnerID: f.Users[0], TemplateID: namesake, Name: "v"}},
+		Workspaces:    []store.Workspace{{ID: workspace, OwnerID: f.Users[0], TemplateID: namesake, Name: "w"}},
 		Agents: []store.Agent{
 			{ID: twin, WorkspaceID: f.Workspaces[0][0], Name: "main"}, {ID: namesake, WorkspaceID: workspace, Name: "main"},
 		},
@@ -398,14 +405,15 @@ func TestAgentStatsNames(t *testing.T) {
 		r.Metrics = []*insightsv1.Metric{{Name: "agent_x", Type: "gauge", Value: 1}}
 		f.note(t, nil, r)
 	}
-	peers := func(user, workspace, template string) string {
-		return userSeries(peersFamily, user, "workspace_name", workspace, "template_name", template, "connection_type", "p2p")
-	}
 	got := f.series(t, "")
-	if got[peers("user0", "w", "template0")] != 4 || got[peers("user0", "v", "template0")] != 2 ||
-		got[userSeries("coderd_agentstats_connection_median_latency_seconds", "user0")] != 0.01 ||
-		got[userSeries("agent_x", "user0", "template_name", "template0")] != 2 {
-		t.Errorf("namesakes: %v", got)
+	for organization, agents := range map[string]float64{"acme": 2, "other": 1} {
+		of := func(family string, labels ...string) float64 {
+			return got[userSeries(family, "user0", append(labels, "organization_name", organization)...)]
+		}
+		if of(peersFamily, "template_name", "template0", "connection_type", "p2p") != 2*agents ||
+			of("coderd_agentstats_connection_median_latency_seconds") != 0.01 || of("agent_x", "template_name", "template0") != agents {
+			t.Errorf("namesakes of %s: %v", organization, got)
+		}
 	}
 	f.apply(t, store.Catalog{
 		Templates: []store.Template{{ID: f.Templates[0], OrganizationID: f.Organization, Name: "renamed"}},
@@ -420,7 +428,7 @@ func TestAgentStatsNames(t *testing.T) {
 	want := map[string]float64{}
 	for series, value := range got {
 		series = strings.ReplaceAll(series, `"user0"`, `"married"`)
-		if strings.Contains(series, `"w"`) {
+		if strings.Contains(series, `"acme"`) {
 			series = strings.ReplaceAll(strings.ReplaceAll(series, `"w"`, `"moved"`), `"template0"`, `"renamed"`)
 		}
 		want[series] = value

@@ -70,7 +70,7 @@ type Options struct {
 	LatencyRetention  time.Duration            // how long latencies are kept; zero: for ever
 	AuditRetention    time.Duration            // how long the audit trail is kept; zero: for ever
 	CollectAgentStats bool                     // show the present of the agents that report here as metrics
-	// labels that these metrics keep: agent_name, template_name, username, workspace_name, or none alone; nil: all
+	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy []string
 }
 

@@ -42,7 +42,7 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 		return nil, err
 	}
 	report := &insightsv1.ROIReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)),
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty(), TemplateIds: call.Texts(usedTemplates(use)),
 		EligibleUsers: int64(len(eligible)),
 	}
 	for _, u := range use.Users {
