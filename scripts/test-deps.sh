@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
-# programs, promtool, curl and systemd-analyze; with the argument chromium that browser alone. On Debian as root what is missing
-# is installed; elsewhere it is named.
+# programs, promtool and Prometheus, the Prometheus client of Python, curl and systemd-analyze; with the argument chromium that
+# browser alone. On Debian as root what is missing is installed; elsewhere it is named.
 set -euo pipefail
 
 packages=()
@@ -11,6 +11,8 @@ else
     command -v gcc >/dev/null || packages+=(gcc libc6-dev)
     command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     command -v promtool >/dev/null || packages+=(prometheus)
+    python3 -c 'import prometheus_client' 2>/dev/null || /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null ||
+        packages+=(python3-prometheus-client)
     command -v curl >/dev/null || packages+=(curl ca-certificates)
     command -v systemd-analyze >/dev/null || packages+=(systemd)
 fi

@@ -580,6 +580,7 @@ func scriptQuestions(t testing.TB, own, other tenant, add func(string, ...proto.
 // scriptAccess are the calls about access and privacy.
 func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 	add(insightsv1.AccessService_WhoAmI_FullMethodName, &insightsv1.WhoAmIRequest{})
+	add(insightsv1.DefinitionsService_GetDefinitions_FullMethodName, &insightsv1.GetDefinitionsRequest{})
 	add(insightsv1.AccessService_SignIn_FullMethodName, &insightsv1.SignInRequest{})
 	add(insightsv1.AccessService_SignOut_FullMethodName, &insightsv1.SignOutRequest{})
 	add(insightsv1.AccessService_ListTokens_FullMethodName, &insightsv1.ListTokensRequest{})

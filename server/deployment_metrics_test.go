@@ -16,6 +16,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/internal/gauges"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
@@ -366,6 +367,92 @@ func TestMetricsCompat(t *testing.T) {
 	}
 }
 
+// Every family of the list is taken by its name and shown, with the labels that it has, and a label that is not told is empty. Series
+// that name a person are added up over people, and nobody's id is kept.
+func TestControlPlaneFamilies(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, storetest.SQLite(t), nil)
+	request, want := &insightsv1.ReportEventsRequest{}, map[string]float64{}
+	report := func(name string, kind exposition.FamilyKind, value float64, labels map[string]string, person string) {
+		m := &insightsv1.Metric{Name: name, Type: string(kind), Value: value, Labels: maps.Clone(labels)}
+		if person != "" {
+			m.Labels["initiator_id"] = person
+		}
+		request.Metrics = append(request.Metrics, m)
+		want[wiretest.SeriesName(name, labels)] += value
+	}
+	const whole, part = "coder_ai_gateway_tokens_total", "coder_pubsub_publishes_total"
+	for _, f := range exposition.ControlPlaneFamilies {
+		labels := map[string]string{}
+		for _, name := range f.Labels {
+			labels[name] = "some " + name
+		}
+		if slices.Contains(f.Labels, exposition.OrganizationLabel) {
+			labels[exposition.OrganizationLabel] = "acme"
+		}
+		switch {
+		case f.Kind == exposition.HistogramFamily:
+			report(f.Name+"_sum", f.Kind, 40, labels, "")
+			report(f.Name+"_count", f.Kind, 5, labels, "")
+			for bound, n := range map[string]float64{"1": 2, "60": 4, "+Inf": 5} {
+				labels["le"] = bound
+				report(f.Name+"_bucket", f.Kind, n, labels, "")
+			}
+		case f.Name == whole:
+			report(f.Name, f.Kind, 3, labels, d.ann)
+			report(f.Name, f.Kind, 4, labels, d.bob)
+		case f.Name == part:
+			report(f.Name, f.Kind, 3, nil, "")
+		default:
+			report(f.Name, f.Kind, 3, labels, "")
+		}
+	}
+	delete(want, wiretest.SeriesName(part, nil))
+	want[wiretest.SeriesName(part, map[string]string{"success": ""})] = 3
+	broken := "coderd_agentapi_metadata_batch_size" // its buckets do not add up
+	for _, m := range request.GetMetrics() {
+		if m.GetName() == broken+"_count" {
+			m.Value = 6
+		}
+	}
+	maps.DeleteFunc(want, func(series string, _ float64) bool { return strings.Contains(series, `"`+broken) })
+	answer := servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, d.controlPlane, request)
+	if len(answer.GetRejected()) > 0 {
+		t.Fatalf("rejected: %v", answer.GetRejected())
+	}
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, body := d.Scrape(t, wiretest.OpenMetrics)
+	if !testing.Short() {
+		wiretest.ParseStrictly(t, body)
+	}
+	if strings.Contains(body, "initiator_id") {
+		t.Error("a family names a person")
+	}
+	// Counters whose names do not say so are of no known type in OpenMetrics.
+	contentType, body := d.Scrape(t, "text/plain")
+	got, _ := wiretest.ParseMetrics(t, contentType, body)
+	shown := map[string]float64{}
+	for series, value := range got {
+		if _, wanted := want[wiretest.WholeBound.Replace(series)]; wanted || strings.HasPrefix(series, `{__name__="`+broken) {
+			shown[wiretest.WholeBound.Replace(series)] = value
+		}
+	}
+	if diff := cmp.Diff(want, shown); diff != "" {
+		t.Errorf("series (-want +got):\n%s", diff)
+	}
+	kept, err := d.Store.ControlPlaneSeries(t.Context(), storetest.Now.Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, series := range kept {
+		if strings.Contains(series.Labels, d.ann) || strings.Contains(series.Labels, d.bob) {
+			t.Errorf("%s is kept with the id of a person: %s", series.Name, series.Labels)
+		}
+	}
+}
+
 // What breaks a rule is rejected with the name of the field, and its neighbors are not.
 func TestControlPlaneRejections(t *testing.T) {
 	t.Parallel()
@@ -426,9 +513,15 @@ func TestControlPlaneRejections(t *testing.T) {
 			},
 			reason: "value: ",
 		},
-		"missing labels": {request: &insightsv1.ReportEventsRequest{
-			Metrics: []*insightsv1.Metric{metric("coderd_oauth2_external_requests_total", "counter", 1)},
-		}, reason: "labels: series coderd_oauth2_external_requests_total has the labels [name source status_code]"},
+		"part of a count": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_provisioner_job_queue_wait_seconds_count", "histogram", 1.5)},
+		}, reason: "value: a count must be a whole number"},
+		"missing bound": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_provisioner_job_queue_wait_seconds_bucket", "histogram", 1)},
+		}, reason: "labels.le: must be a number"},
+		"missing organization": {request: &insightsv1.ReportEventsRequest{
+			Metrics: []*insightsv1.Metric{metric("coderd_prebuilt_workspaces_desired", "gauge", 1, "template_name", "go")},
+		}, reason: `labels.organization_name: organization ""`, retry: true},
 		"further label": {request: &insightsv1.ReportEventsRequest{
 			Metrics: []*insightsv1.Metric{metric("coderd_license_active_users", "gauge", 1, "pod", "x")},
 		}, reason: "labels: "},

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/internal/gauges"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -60,6 +61,24 @@ func TestMetricsDocs(t *testing.T) {
 			t.Errorf("the scan is not what a server shows (-server +scan):\n%s", diff)
 		}
 	})
+}
+
+// Of all families that a server may show, no two take the same name in OpenMetrics, but for a gauge and a counter of the Go
+// runtime: of those the counter is told under its whole name.
+func TestMetricsNames(t *testing.T) {
+	t.Parallel()
+	live := liveFamilies(t, gauges.CompatSeed, gauges.CompatCoder)
+	takenBy := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		for _, claim := range exposition.Claims(name, exposition.FamilyKind(live[name].Kind)) {
+			takenBy[claim] = append(takenBy[claim], name)
+		}
+	}
+	maps.DeleteFunc(takenBy, func(_ string, by []string) bool { return len(by) == 1 })
+	want := map[string][]string{"go_memstats_alloc_bytes": {"go_memstats_alloc_bytes", "go_memstats_alloc_bytes_total"}}
+	if diff := cmp.Diff(want, takenBy); diff != "" {
+		t.Errorf("names that several families take (-want +got):\n%s", diff)
+	}
 }
 
 // newLive is a server that shows all that it can.

@@ -47,6 +47,7 @@ func newBusy(t *testing.T) *deployment {
 var givenNames = map[string]string{
 	"coderd_api_workspace_latest_build_total": `non-counter metrics should not have "_total" suffix`,
 	"coderd_agentstats_connection_count":      `non-histogram and non-summary metrics should not have "_count" suffix`,
+	"coderd_agentstats_session_count":         `non-histogram and non-summary metrics should not have "_count" suffix`,
 }
 
 func TestMetricsLint(t *testing.T) {
@@ -84,6 +85,25 @@ func TestMetricsPromtool(t *testing.T) {
 		if name, text, _ := strings.Cut(strings.TrimSpace(line), " "); givenNames[name] != text {
 			t.Errorf("promtool check metrics: %s", line)
 		}
+	}
+}
+
+// TestMetricsStrict: a parser of another language, which takes no name twice, reads all families.
+func TestMetricsStrict(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Python: make test")
+	}
+	t.Parallel()
+	contentType, body := newBusy(t).Scrape(t, wiretest.OpenMetrics)
+	_, want := wiretest.ParseMetrics(t, contentType, body)
+	got := wiretest.ParseStrictly(t, body)
+	for name, kind := range want {
+		if got[name] != string(kind) {
+			t.Errorf("family %s is a %s for Prometheus and a %q for Python", name, kind, got[name])
+		}
+	}
+	if len(got) != len(want) || len(got) < 90 {
+		t.Errorf("%d families for Prometheus, %d for Python, want at least 90 of both", len(want), len(got))
 	}
 }
 

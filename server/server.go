@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/admin"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/definitions"
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/internal/gauges"
 	"github.com/template-insights/insights/server/internal/guard"
@@ -78,6 +80,7 @@ type Options struct {
 	AgentStatsBy   []string
 	SeriesBudget   int            // label sets of one family of metrics that a scrape shows; zero: 200,000
 	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
+	Definitions    string         // a file that says what things mean here besides what is built in; empty: nothing
 	Reflection     bool           // serve gRPC reflection
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
@@ -114,20 +117,21 @@ const (
 
 // Server listens for gRPC, REST and scrapes. Make it with New, then Run it once.
 type Server struct {
-	options    Options
-	grpc       *grpc.Server
-	health     *health.Server
-	guard      *guard.Guard
-	ingest     *ingest.Service
-	insights   *insights.Service
-	usage      *gauges.Usage
-	deployment *gauges.Deployment
-	erasures   *admin.Erasures
-	gateway    *rest.Gateway
-	page       *exposition.Endpoint
-	http       *http.Server
-	prometheus *http.Server
-	pprof      *http.Server // nil: profiles are not served
+	options     Options
+	grpc        *grpc.Server
+	health      *health.Server
+	guard       *guard.Guard
+	ingest      *ingest.Service
+	insights    *insights.Service
+	usage       *gauges.Usage
+	deployment  *gauges.Deployment
+	definitions *definitions.Service
+	erasures    *admin.Erasures
+	gateway     *rest.Gateway
+	page        *exposition.Endpoint
+	http        *http.Server
+	prometheus  *http.Server
+	pprof       *http.Server // nil: profiles are not served
 
 	grpcListener, httpListener, prometheusListener, pprofListener net.Listener
 }
@@ -149,7 +153,7 @@ func New(o Options) (*Server, error) {
 	)
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	registry.MustRegister(calls)
-	page := exposition.New(registry, o.SeriesBudget)
+	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
 	s := &Server{options: o, health: health.NewServer(), page: page}
 	var err error
 	if s.guard, err = guard.New(
@@ -161,7 +165,7 @@ func New(o Options) (*Server, error) {
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
 		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention,
-		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy,
+		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	}); err != nil {
 		return nil, err
 	}
@@ -175,6 +179,7 @@ func New(o Options) (*Server, error) {
 	}
 	gauged := gauges.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,
+		ControlPlane: controlPlane,
 	}
 	if s.deployment, err = gauges.NewDeployment(gauged); err != nil {
 		return nil, err
@@ -182,6 +187,14 @@ func New(o Options) (*Server, error) {
 	s.usage = gauges.NewUsage(gauged)
 	page.MustAdd(s.usage)
 	page.MustAdd(s.deployment)
+	if s.definitions, err = definitions.New(definitions.Options{
+		File: o.Definitions, Logger: o.Logger, Clock: o.Clock, ControlPlane: controlPlane, Changed: s.deployment.Nudge,
+		Own: slices.DeleteFunc(page.Families(), func(f *exposition.Family) bool {
+			return slices.Contains(exposition.ControlPlaneFamilies, f)
+		}),
+	}); err != nil {
+		return nil, err
+	}
 	s.erasures = admin.NewErasures(o.Store, o.Logger, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
 	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
@@ -239,6 +252,7 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterInsightsServiceServer(s.grpc, s.insights)
 	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
+	insightsv1.RegisterDefinitionsServiceServer(s.grpc, s.definitions)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
@@ -327,7 +341,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.watchHealth}
+	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.definitions.Run, s.watchHealth}
 	if s.prometheusListener != nil {
 		owned = append(owned, s.usage.Run, s.deployment.Run)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -36,27 +37,43 @@ func (s *Store) FirstConnections(
 	if err := db.Raw(`SELECT COUNT(*)`+from+`WHERE `+condition, args...).Scan(&skewed).Error; err != nil {
 		return nil, 0, fmt.Errorf("count skewed first connections: %w", err)
 	}
-	columns, args := distribution("agent_states.first_connected_at - agents.created_at", "agents.created_at", bounds)
+	const begin, end = "agents.created_at", "agent_states.first_connected_at"
+	columns, args := distribution(end+" - "+begin, begin, bounds)
 	condition, args = x.whereColumn(
-		"workspaces.template_id", "agents.created_at > 0 AND agent_states.first_connected_at >= agents.created_at", args...,
+		"workspaces.template_id", "agents.created_at > 0 AND agent_states.first_connected_at >= agents.created_at",
+		append([]any{At(since)}, args...)...,
 	)
-	rows, err := db.Raw(`SELECT `+workspaceNames+`, agents.name, `+columns+from+namesOfWorkspaces+`WHERE `+condition+`
-		GROUP BY organizations.name, templates.name, users.username, workspaces.name, agents.name `+shownSince,
-		append(args, At(since), At(since))...).Rows()
+	// Names are shown or left out as a whole, whatever buckets their values are in.
+	const names = `organizations.name, templates.name, users.username, workspaces.name, agents.name`
+	rows, err := db.Raw(`SELECT * FROM (SELECT MAX(MAX(`+deletedOr+`)) OVER (PARTITION BY `+names+`) AS shown, `+workspaceNames+`,
+			agents.name AS agent, `+nativeBucket(begin, end)+` AS bucket, `+columns+from+namesOfWorkspaces+`WHERE `+condition+`
+			GROUP BY `+names+`, bucket) AS spread
+		WHERE shown >= ? ORDER BY organization, template, owner, workspace, agent, bucket`, append(args, At(since))...).Rows()
 	if err != nil {
 		return nil, 0, fmt.Errorf("read first connections: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
+		var shown, bucket sql.NullInt64
 		c := FirstConnections{Distribution: newDistribution(bounds)}
-		if err := c.scan(rows, &c.Organization, &c.Template, &c.Owner, &c.Workspace, &c.Agent); err != nil {
+		if err := c.scan(rows, &shown, &c.Organization, &c.Template, &c.Owner, &c.Workspace, &c.Agent, &bucket); err != nil {
 			return nil, 0, fmt.Errorf("read first connections: %w", err)
 		}
-		spread = append(spread, c)
+		if bucket.Valid {
+			c.Native = []NativeCount{{int(bucket.Int64), c.Count}}
+		}
+		if n := len(spread); n > 0 && spread[n-1].WorkspaceName == c.WorkspaceName && spread[n-1].Agent == c.Agent {
+			spread[n-1].Add(c.Distribution)
+		} else {
+			spread = append(spread, c)
+		}
 	}
 	return spread, skewed, rows.Err()
 }
 
 // shownSince leaves out names whose workspaces were all deleted before a moment, which it takes twice. What it lets through
 // is counted over all workspaces of the name, so that a count never falls while it is shown.
-const shownSince = `HAVING MAX(CASE WHEN workspaces.deleted_at = 0 THEN ? ELSE workspaces.deleted_at END) >= ?`
+const shownSince = `HAVING MAX(` + deletedOr + `) >= ?`
+
+// deletedOr is when a workspace was deleted, or the moment that it takes while there is one.
+const deletedOr = `CASE WHEN workspaces.deleted_at = 0 THEN ? ELSE workspaces.deleted_at END`

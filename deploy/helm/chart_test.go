@@ -116,6 +116,9 @@ func mustRender(t *testing.T, values string) objects {
 }
 
 // What is made depends on the values.
+// definitions are values with a definition.
+const definitions = "definitions: {metric_families: [{name: acme_depth, type: gauge, help: Jobs that wait.}]}"
+
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	always := []string{"Deployment insights", "Service insights", "Service insights-prom"}
@@ -130,8 +133,11 @@ func TestObjects(t *testing.T) {
 			append(slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights"),
 		},
 		"everything": {
-			withTLS + "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}",
-			append(slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights", "NetworkPolicy insights"),
+			withTLS + "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}\n" + definitions,
+			append(
+				slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights", "NetworkPolicy insights",
+				"ConfigMap insights-definitions",
+			),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +160,7 @@ func TestRefusedValues(t *testing.T) {
 		"metrics for everybody":         {withTLS + "  prometheus-token-file: null", "prometheus-token-file"},
 		"misspelt value":                {withTLS + "replica: 3", "replica"},
 		"misspelt setting":              {"image: {repository: x}\nsettings: {Rate_Limit: 3}", "Rate_Limit"},
+		"definitions by a path":         {"image: {repository: x}\nsettings: {definitions: /x}", "definitions"},
 		"address":                       {"image: {repository: x}\nsettings: {http-address: x}", "http-address"},
 		"no replicas":                   {withTLS + "replicas: 0", "replicas"},
 		"digest":                        {"image: {repository: x, digest: latest}", "digest"},
@@ -269,6 +276,10 @@ func TestPod(t *testing.T) {
 			},
 			"registry.example.com/insights:0.0.0",
 		},
+		"definitions": {
+			withTLS + definitions, "HTTPS", map[string]string{"INSIGHTS_DEFINITIONS": "/etc/insights/definitions.yaml"},
+			"registry.example.com/insights:0.0.0",
+		},
 		"settings": {
 			"image: {repository: x, tag: v1}\nsettings: {insecure: true, rate-limit: 10000000, usage-retention: 9600h, " +
 				"prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null}",
@@ -289,7 +300,8 @@ func TestPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pod := get[*appsv1.Deployment](t, mustRender(t, c.values), "Deployment insights").Spec.Template.Spec
+			all := mustRender(t, c.values)
+			pod := get[*appsv1.Deployment](t, all, "Deployment insights").Spec.Template.Spec
 			server := pod.Containers[0]
 			if server.Image != c.image {
 				t.Errorf("image %s, want %s", server.Image, c.image)
@@ -314,6 +326,12 @@ func TestPod(t *testing.T) {
 			mounted := map[string]bool{}
 			for _, v := range pod.Volumes {
 				for _, source := range v.Projected.Sources {
+					if source.ConfigMap != nil {
+						for key := range get[*corev1.ConfigMap](t, all, "ConfigMap "+source.ConfigMap.Name).Data {
+							mounted[filepath.Join(server.VolumeMounts[0].MountPath, key)] = true
+						}
+						continue
+					}
 					mounted[filepath.Join(server.VolumeMounts[0].MountPath, source.Secret.Items[0].Path)] = true
 				}
 			}
@@ -348,6 +366,16 @@ func TestPod(t *testing.T) {
 			}
 			checkVariables(t, slices.Collect(maps.Keys(environment)))
 		})
+	}
+}
+
+// The file of definitions is what the values say.
+func TestDefinitions(t *testing.T) {
+	t.Parallel()
+	file := get[*corev1.ConfigMap](t, mustRender(t, withTLS+definitions), "ConfigMap insights-definitions").Data["definitions.yaml"]
+	want := "metric_families:\n- help: Jobs that wait.\n  name: acme_depth\n  type: gauge\n"
+	if strings.TrimSpace(file) != strings.TrimSpace(want) {
+		t.Errorf("definitions:\n%s\nwant:\n%s", file, want)
 	}
 }
 

@@ -89,6 +89,10 @@ export class InsightsClient {
    */
   applyCatalog(request?: Input<ApplyCatalogRequest>, options?: CallOptions): Promise<ApplyCatalogResponse>;
   /**
+   * GetDefinitions returns what is in force, each with where it comes from. Whoever is signed in may read it.
+   */
+  getDefinitions(request?: Input<GetDefinitionsRequest>, options?: CallOptions): Promise<GetDefinitionsResponse>;
+  /**
    * ReportStats takes a batch of reports and answers when they are durable. An agent reports for itself, and a report that
    * names another agent fails the call with PERMISSION_DENIED. The control plane reports for any agent within its grant and
    * of any age. A proxy gets PERMISSION_DENIED.
@@ -1033,6 +1037,60 @@ export interface App {
 }
 
 /**
+ * GetDefinitionsRequest asks for all definitions.
+ */
+export interface GetDefinitionsRequest {
+}
+
+/**
+ * GetDefinitionsResponse is what is in force.
+ */
+export interface GetDefinitionsResponse {
+  /**
+   * The families of metrics that a control plane may report, by name.
+   */
+  metric_families: DefinedMetricFamily[];
+  /**
+   * Name of the file, without its folder; empty: the server has none.
+   */
+  file: string;
+  /**
+   * When the server last read the file with success.
+   */
+  read_at: string | null;
+  /**
+   * Why the file as it is now is not in force: then what it said before is. It names the line and the key. Empty: it is in force.
+   */
+  error: string;
+}
+
+/**
+ * DefinedMetricFamily is a family of metrics that a control plane may report.
+ */
+export interface DefinedMetricFamily {
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * `counter`, `gauge` or `histogram`.
+   */
+  type: string;
+  /**
+   * What it tells.
+   */
+  help: string;
+  /**
+   * The labels that its series may have.
+   */
+  labels: string[];
+  /**
+   * Where it comes from: `built-in`, or the name of the file with the line.
+   */
+  origin: string;
+}
+
+/**
  * Error is the body of every REST answer with a status of 400 and above. Over gRPC the same content travels as a status
  * with the details google.rpc.BadRequest, ErrorInfo and RetryInfo.
  */
@@ -1236,9 +1294,9 @@ export interface AgentReport {
   session_count_ssh: number;
   /**
    * Series for the metrics endpoint, at most 100. They take the place of those that the agent reported before, and an agent
-   * that reports none keeps its last. A series that breaks a rule of its fields, has a name or label of the service itself, or
-   * the name of a family of another type is left out; the report counts. They do not touch usage, and a server that exposes
-   * none drops them.
+   * that reports none keeps its last. A series that breaks a rule of its fields, has a name or label of the service itself or of
+   * the control plane, or a name that another family takes is left out; the report counts. A counter `x_total` takes the names `x`
+   * and `x_created` too, as OpenMetrics uses them. Series do not touch usage, and a server that exposes none drops them.
    */
   metrics: Metric[];
 }
@@ -1332,10 +1390,11 @@ export interface ReportEventsRequest {
    */
   events: Event[];
   /**
-   * Series of the families that belong to the control plane, with exactly the labels of the family, empty ones too. Families
-   * are allowed by name; series of others are rejected for good. A family with the label `organization_name` is about an organization
-   * within the caller's grant; any other needs a grant everywhere. Of the same labels the last value counts, on every server,
-   * and it is shown for 10 minutes: repeat it before.
+   * Series of the families that belong to the control plane, with labels of the family alone; one that is not given is empty.
+   * Families are allowed by name: DefinitionsService has the list. Series of others are rejected for good. A family with the label
+   * `organization_name` is about an organization within the caller's grant; any other needs a grant everywhere. Any series may have
+   * the label `initiator_id`, which names a person: series are told apart by it, shown added up over it, and it is not kept. Of the
+   * same labels the last value counts, on every server, and it is shown for 10 minutes: repeat it before.
    */
   metrics: Metric[];
 }

@@ -92,6 +92,9 @@ export class InsightsClient {
   applyCatalog(request = {}, options = {}) {
     return this.#call("POST", "/api/v2/catalog", request, options);
   }
+  getDefinitions(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/definitions", request, options);
+  }
   reportStats(request = {}, options = {}) {
     return this.#call("POST", "/api/v2/ingest/stats", request, options);
   }

@@ -19,12 +19,13 @@ const module = "github.com/template-insights/insights"
 // arrows are the rooms that each room may import.
 var arrows = map[string][]string{
 	"call": {}, "background": {}, "exposition": {}, "insights/reports": {"call"},
-	"guard":    {"call"},
-	"insights": {"call", "insights/reports"},
-	"ingest":   {"exposition", "call", "background"},
-	"gauges":   {"exposition", "background"},
-	"admin":    {"insights", "guard", "call", "background"},
-	"rest":     {"guard", "call", "exposition"},
+	"guard":       {"call"},
+	"insights":    {"call", "insights/reports"},
+	"ingest":      {"exposition", "call", "background"},
+	"gauges":      {"exposition", "background"},
+	"definitions": {"exposition", "call", "background"},
+	"admin":       {"insights", "guard", "call", "background"},
+	"rest":        {"guard", "call", "exposition"},
 }
 
 func main() {

@@ -93,10 +93,13 @@ func labels(f *dto.MetricFamily) string {
 	names := map[string]bool{}
 	for _, m := range f.GetMetric() {
 		for _, l := range m.GetLabel() {
-			names["`"+l.GetName()+"`"] = true
+			names[l.GetName()] = true
 		}
 	}
-	return strings.Join(slices.Sorted(maps.Keys(names)), " ")
+	if len(names) == 0 {
+		return ""
+	}
+	return "`" + strings.Join(slices.Sorted(maps.Keys(names)), "` `") + "`"
 }
 
 // replaceTable puts a table between the markers of a document.

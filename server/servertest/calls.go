@@ -69,6 +69,9 @@ var Calls = map[string]Call{
 	"ListOrganizations": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.ListOrganizationsRequest{}
 	},
+	"GetDefinitions": func(testing.TB, *World, []Thing) proto.Message {
+		return &insightsv1.GetDefinitionsRequest{}
+	},
 	"WhoAmI": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.WhoAmIRequest{}
 	},

@@ -24,7 +24,7 @@ func TestEveryRPCHasACall(t *testing.T) {
 	files := []protoreflect.FileDescriptor{
 		insightsv1.File_insights_v1_access_proto, insightsv1.File_insights_v1_catalog_proto, insightsv1.File_insights_v1_ingest_proto,
 		insightsv1.File_insights_v1_insights_proto, insightsv1.File_insights_v1_privacy_proto,
-		grpc_health_v1.File_grpc_health_v1_health_proto,
+		insightsv1.File_insights_v1_definitions_proto, grpc_health_v1.File_grpc_health_v1_health_proto,
 	}
 	for _, file := range files {
 		for i := range file.Services().Len() {

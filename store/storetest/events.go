@@ -316,6 +316,14 @@ func corrections(t *testing.T, f *Fixture) {
 	}
 }
 
+// counts are one value in each of these buckets of a native histogram.
+func counts(buckets ...int) (all []store.NativeCount) {
+	for _, b := range buckets {
+		all = append(all, store.NativeCount{Bucket: b, Count: 1})
+	}
+	return all
+}
+
 // firstConnections: an agent counts once, however often and wherever it is noted, and a name's count never falls.
 func firstConnections(t *testing.T, f *Fixture) {
 	made := Now.Add(-time.Hour) // as the fixture says
@@ -353,7 +361,9 @@ func firstConnections(t *testing.T, f *Fixture) {
 		WorkspaceName: store.WorkspaceName{
 			TemplateName: store.TemplateName{Organization: "acme", Template: "template0"}, Owner: "user0", Workspace: "w",
 		},
-		Agent: "main", Distribution: store.Distribution{Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}, Since: store.At(made)},
+		Agent: "main", Distribution: store.Distribution{
+			Count: 2, Sum: 40.001, Below: []int64{0, 1, 1}, Since: store.At(made), Native: counts(27, 40),
+		},
 	}}
 	got, skewed := ask(Now)
 	if diff := gocmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" || skewed != 1 {
@@ -372,7 +382,8 @@ func firstConnections(t *testing.T, f *Fixture) {
 		Agents:     []store.Agent{{ID: agent, WorkspaceID: next, Name: "main", CreatedAt: store.At(made)}},
 	})
 	touch(f.Store, agent, time.Second)
-	if got, _ := ask(after(1).Time); len(got) != 1 || got[0].Count != 3 {
+	got, _ = ask(after(1).Time)
+	if len(got) != 1 || got[0].Count != 3 || !slices.Equal(got[0].Native, counts(0, 27, 40)) {
 		t.Errorf("of the next workspace of the name: %+v, want the three of both", got)
 	}
 	// A catalog that tells another time of creation lowers nothing.
@@ -382,6 +393,47 @@ func firstConnections(t *testing.T, f *Fixture) {
 	}
 	if got, _ := ask(after(1).Time); gocmp.Diff(was, got) != "" {
 		t.Errorf("after another time of creation: %+v, want %+v", got, was)
+	}
+	// A value on a bound is in the bucket below it, and no time at all in none.
+	buckets := map[int]int64{}
+	var agents []store.Agent
+	for _, wait := range []struct {
+		micros int64
+		bucket int
+	}{
+		{0, 0},
+		{1, -159},
+		{500_000, -8},
+		{500_001, -7},
+		{1_000_000, 0},
+		{1_000_001, 1},
+		{2_000_000, 8},
+		{4_000_000, 16},
+		{8_000_000, 24},
+		{8_000_001, 25},
+		{32_000_000, 40},
+		{1_024_000_000, 80},
+		{1_024_000_001, 81},
+	} {
+		agent := store.Agent{ID: uuid.New(), WorkspaceID: f.Workspaces[1][0], Name: "border", CreatedAt: store.At(made)}
+		agents = append(agents, agent)
+		f.apply(t, store.Catalog{Agents: []store.Agent{agent}})
+		touch(f.Store, agent.ID, time.Duration(wait.micros)*time.Microsecond)
+		if wait.micros > 0 {
+			buckets[wait.bucket]++
+		}
+	}
+	got, _ = ask(Now)
+	got = slices.DeleteFunc(got, func(c store.FirstConnections) bool { return c.Agent != "border" })
+	if len(got) != 1 || got[0].Count != int64(len(agents)) {
+		t.Fatalf("%+v, want %d agents", got, len(agents))
+	}
+	found := map[int]int64{}
+	for _, n := range got[0].Native {
+		found[n.Bucket] += n.Count
+	}
+	if diff := gocmp.Diff(buckets, found); diff != "" {
+		t.Errorf("buckets (-want +got):\n%s", diff)
 	}
 }
 

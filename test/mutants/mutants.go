@@ -796,6 +796,78 @@ var mutants = []mutant{
 		"server/internal/rest/openapi", "TestCorrect",
 	},
 
+	// Showing metrics.
+	{
+		"a counter and a gauge of one name are one family", "server/internal/exposition/family.go",
+		"as, claims = unknownFamily, claims[:1]", "claims = claims[:1]",
+		"server/internal/exposition", "TestExpositionNames",
+	},
+	{
+		"a gauge has the name of when a counter began", "server/internal/exposition/family.go",
+		"return []string{name, base, base + createdSuffix}", "return []string{name, base}",
+		"server/internal/ingest", "TestForwarded",
+	},
+	{
+		"agents forward families whose samples have one name", "server/internal/ingest/agent_forwarded.go",
+		"case f.byName[claim] != nil:", "case claim == name && f.byName[claim] != nil:",
+		"server/internal/ingest", "TestForwarded",
+	},
+	{
+		"an agent keeps a name that is the control plane's", "server/internal/ingest/agent_forwarded.go",
+		"if of.expires <= now || claimed {", "if of.expires <= now || claimed && of.own != nil {",
+		"server/internal/ingest", "TestForwardedGivesWay",
+	},
+	{
+		"whoever takes protobuf gets text", "server/internal/exposition/exposition.go",
+		"expfmt.NegotiateAccept(r.Header, expfmt.FmtProtoDelim, ", "expfmt.NegotiateAccept(r.Header, ",
+		"server/internal/exposition", "TestProtobuf",
+	},
+	{
+		"a native bucket holds what came last", "server/internal/exposition/protobuf.go",
+		"c.positive[first] += n\n\t\treturn", "c.positive[first] = n\n\t\treturn",
+		"server/internal/exposition", "TestNative",
+	},
+	{
+		"a native histogram knows no more than the classic one", "server/internal/exposition/protobuf.go",
+		"if d.Native != nil {", "if false {",
+		"server/internal/exposition", "TestNativeCounted",
+	},
+	{
+		"a name loses the values of workspaces that were deleted", "store/first_connections.go",
+		"MAX(MAX(`+deletedOr+`)) OVER (PARTITION BY `+names+`) AS shown", "MAX(`+deletedOr+`) AS shown",
+		"store", "TestSQLite/first_connections",
+	},
+	{
+		"sessions beyond the bound of names are lost", "server/internal/ingest/app_names.go",
+		"sessions[otherSession] = min(sessions[otherSession], math.MaxInt64-sessions[name]) + sessions[name]", "_ = math.MaxInt64",
+		"server/internal/ingest", "TestNamesOfATemplate",
+	},
+	{
+		"an app is its own family", "server/internal/ingest/agent_stats.go",
+		"s.Add(a.open, append(labels, a.app, store.Family(a.app))...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
+		"server/internal/ingest", "TestAgentStats",
+	},
+	{
+		"a series of the control plane is kept with a person's id", "server/internal/ingest/control_plane_series.go",
+		"labels[exposition.InitiatorLabel] = hex.EncodeToString(hash[:])",
+		"labels[exposition.InitiatorLabel] = who + hex.EncodeToString(hash[:0])",
+		"server", "TestControlPlaneFamilies",
+	},
+	{
+		"a histogram is shown that does not add up", "server/internal/gauges/control_plane_shown.go",
+		"|| h.buckets[n-1].below != *h.count ||", "||",
+		"server", "TestControlPlaneFamilies",
+	},
+	{
+		"an operator's file takes a name of this service", "server/internal/definitions/definitions.go",
+		"err = c.check(s.options.Own)", "_ = c.check(s.options.Own)",
+		"server/internal/definitions", "TestDefinitionsFaults",
+	},
+	{
+		"a file of definitions that is wrong is in force", "server/internal/definitions/definitions.go",
+		"c, err = parse(text)", "c, _ = parse(text)",
+		"server/internal/definitions", "TestDefinitionsChange",
+	},
 	// Who may what.
 	{
 		"the access rule is not asked when a stream opens", "server/internal/guard/authorize.go",

@@ -364,9 +364,9 @@ type AgentReport struct {
 	// Open SSH sessions.
 	SessionCountSsh int64 `protobuf:"varint,20,opt,name=session_count_ssh,json=sessionCountSsh,proto3" json:"session_count_ssh,omitempty"`
 	// Series for the metrics endpoint, at most 100. They take the place of those that the agent reported before, and an agent
-	// that reports none keeps its last. A series that breaks a rule of its fields, has a name or label of the service itself, or
-	// the name of a family of another type is left out; the report counts. They do not touch usage, and a server that exposes
-	// none drops them.
+	// that reports none keeps its last. A series that breaks a rule of its fields, has a name or label of the service itself or of
+	// the control plane, or a name that another family takes is left out; the report counts. A counter `x_total` takes the names `x`
+	// and `x_created` too, as OpenMetrics uses them. Series do not touch usage, and a server that exposes none drops them.
 	Metrics       []*Metric `protobuf:"bytes,21,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -823,10 +823,11 @@ type ReportEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events, in any order.
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Series of the families that belong to the control plane, with exactly the labels of the family, empty ones too. Families
-	// are allowed by name; series of others are rejected for good. A family with the label `organization_name` is about an organization
-	// within the caller's grant; any other needs a grant everywhere. Of the same labels the last value counts, on every server,
-	// and it is shown for 10 minutes: repeat it before.
+	// Series of the families that belong to the control plane, with labels of the family alone; one that is not given is empty.
+	// Families are allowed by name: DefinitionsService has the list. Series of others are rejected for good. A family with the label
+	// `organization_name` is about an organization within the caller's grant; any other needs a grant everywhere. Any series may have
+	// the label `initiator_id`, which names a person: series are told apart by it, shown added up over it, and it is not kept. Of the
+	// same labels the last value counts, on every server, and it is shown for 10 minutes: repeat it before.
 	Metrics       []*Metric `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

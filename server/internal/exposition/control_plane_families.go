@@ -1,8 +1,10 @@
 package exposition
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +14,10 @@ const SeriesLifetime = 10 * time.Minute
 // OrganizationLabel names the organization that a series is about. A family without it is about the whole deployment.
 const OrganizationLabel = "organization_name"
 
+// InitiatorLabel names the person who caused what a series counts. Any series of the control plane may have it; the page shows
+// none, and adds the series up.
+const InitiatorLabel = "initiator_id"
+
 // Labels of the families of the control plane.
 var (
 	noLabels        = []string{}
@@ -19,9 +25,9 @@ var (
 	presetLabels    = []string{"template_name", "preset_name", OrganizationLabel}
 )
 
-// ControlPlaneFamilies are the families whose values nobody but the control plane knows. The list is closed: their names,
-// types and labels are those that existing dashboards and alerts know from Coder.
-var ControlPlaneFamilies = []*Family{
+// ControlPlaneFamilies are the families whose values nobody but the control plane knows. Their names, types and labels are those
+// that existing dashboards and alerts know from Coder.
+var ControlPlaneFamilies = slices.Concat([]*Family{
 	{Name: "coderd_license_active_users", Help: "The number of active users.", Kind: GaugeFamily, Labels: noLabels},
 	{
 		Name: "coderd_license_limit_users", Help: "The user seats limit based on the active Coder license.", Kind: GaugeFamily,
@@ -94,7 +100,7 @@ var ControlPlaneFamilies = []*Family{
 	},
 	{
 		Name: "coderd_prebuilt_workspace_claim_duration_seconds",
-		Help: "Time to claim a prebuilt workspace, in seconds.", Kind: HistogramFamily, Labels: presetLabels,
+		Help: "Time to claim a prebuilt workspace, in seconds.", Kind: HistogramFamily, Labels: presetLabels, Native: true,
 	},
 	{
 		Name: "coderd_workspace_creation_total",
@@ -103,22 +109,77 @@ var ControlPlaneFamilies = []*Family{
 	{
 		Name: "coderd_workspace_creation_duration_seconds",
 		Help: "Time to create a workspace, in seconds.", Kind: HistogramFamily, Labels: append([]string{"type"}, presetLabels...),
+		Native: true,
 	},
 	{
 		Name: "coderd_template_workspace_build_duration_seconds",
 		Help: "Time from the creation of a workspace build until its agents are ready or failed, in seconds.", Kind: HistogramFamily,
 		Labels: []string{"template_name", "transition", "status", "is_prebuild", OrganizationLabel},
 	},
+}, gatewayFamilies, serverFamilies)
+
+// ownPrefixes are those of the names of this service, its libraries and Prometheus.
+var ownPrefixes = []string{
+	"insights_", "go_", "process_", "promhttp_", "grpc_", "scrape_", "coderd_agents_", "coderd_agentstats_", "coderd_api_",
+	"coderd_insights_",
 }
 
-// ControlPlaneFamily finds the family of a series, and for that of a histogram what part of it the series is.
-func ControlPlaneFamily(series string) (f *Family, suffix string) {
-	for _, f := range ControlPlaneFamilies {
-		if f.Kind != HistogramFamily && f.Name == series {
-			return f, ""
+// Reserved says whether a name is for families of this service, its libraries or Prometheus, as far as that can be told by its
+// beginning.
+func Reserved(name string) bool {
+	return name == "up" || slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// ControlPlane is the list of families that the control plane may report: those above, and further ones, which may change while
+// the server runs.
+type ControlPlane struct {
+	list atomic.Pointer[controlPlaneList]
+}
+
+type controlPlaneList struct {
+	families []*Family
+	byName   map[string]*Family
+	claimed  map[string]bool
+}
+
+// NewControlPlane has no further families.
+func NewControlPlane() *ControlPlane {
+	c := &ControlPlane{}
+	c.Extend(nil)
+	return c
+}
+
+// Extend replaces the further families. One of them with the name of a family of above takes its place.
+func (c *ControlPlane) Extend(further []*Family) {
+	l := &controlPlaneList{byName: map[string]*Family{}, claimed: map[string]bool{}}
+	for _, f := range slices.Concat(ControlPlaneFamilies, further) {
+		l.byName[f.Name] = f
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.byName)) {
+		f := l.byName[name]
+		l.families = append(l.families, f)
+		for _, claim := range Claims(f.Name, f.Kind) {
+			l.claimed[claim] = true
 		}
-		suffix, within := strings.CutPrefix(series, f.Name)
-		if f.Kind == HistogramFamily && within && slices.Contains([]string{BucketSuffix, SumSuffix, CountSuffix}, suffix) {
+	}
+	c.list.Store(l)
+}
+
+// Families are all of them, by name.
+func (c *ControlPlane) Families() []*Family { return c.list.Load().families }
+
+// Claims says whether one of the families takes a name.
+func (c *ControlPlane) Claims(name string) bool { return c.list.Load().claimed[name] }
+
+// Family finds the family of a series, and for that of a histogram what part of it the series is.
+func (c *ControlPlane) Family(series string) (f *Family, suffix string) {
+	byName := c.list.Load().byName
+	if f := byName[series]; f != nil && f.Kind != HistogramFamily {
+		return f, ""
+	}
+	for _, suffix := range []string{BucketSuffix, SumSuffix, CountSuffix} {
+		name, ok := strings.CutSuffix(series, suffix)
+		if f := byName[name]; ok && f != nil && f.Kind == HistogramFamily {
 			return f, suffix
 		}
 	}

@@ -3,6 +3,8 @@ package exposition
 import (
 	"slices"
 
+	"github.com/prometheus/common/expfmt"
+
 	"github.com/template-insights/insights/store"
 )
 
@@ -20,24 +22,30 @@ func (p *Writer) Distributions(f *Family, all []DistributionSeries) {
 	}
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b DistributionSeries) int { return slices.Compare(a.Labels, b.Labels) })
-	p.writeHeader(f)
-	written := 0
+	_, free := p.take(f.Name, f.Kind)
+	if free {
+		p.writeHeader(f, f.Kind)
+	}
+	sets, shown := 0, 0
 	var labels []byte
 	for i := 0; i < len(all); {
-		d, since, first := all[i], millis(all[i].Since.Time), i
-		d.Below = slices.Clone(d.Below)
+		d, first := all[i], i
+		d.Below, d.Native = slices.Clone(d.Below), slices.Clip(d.Native)
 		for i++; i < len(all) && slices.Equal(all[i].Labels, all[first].Labels); i++ {
-			d.Count, d.Sum, since = d.Count+all[i].Count, d.Sum+all[i].Sum, earlier(since, millis(all[i].Since.Time))
-			for b, n := range all[i].Below {
-				d.Below[b] += n
-			}
+			d.Add(all[i].Distribution)
 		}
-		if written++; written > p.budget {
+		since := millis(d.Since.Time)
+		if sets++; !free || sets > p.budget {
 			continue
 		}
+		shown++
 		labels = labels[:0]
 		for l, name := range f.Labels {
 			labels = AppendLabel(labels, 0, name, d.Labels[l])
+		}
+		if p.format == expfmt.TypeProtoDelim {
+			p.text = p.metric.appendDistribution(p.text, f, labels, d, since)
+			continue
 		}
 		for b, n := range d.Below {
 			p.writeLine(f.Name, BucketSuffix, labels, p.bound(d.Bounds[b]), float64(n))
@@ -46,12 +54,7 @@ func (p *Writer) Distributions(f *Family, all []DistributionSeries) {
 		p.writeLine(f.Name, SumSuffix, labels, "", d.Sum)
 		p.writeLine(f.Name, CountSuffix, labels, "", float64(d.Count))
 		p.writeCreated(f.Name, labels, since)
-		if len(p.text) >= flushAt {
-			p.flush()
-		}
+		p.flushText()
 	}
-	p.flush()
-	if written > p.budget {
-		p.dropped(f.Name, written-p.budget)
-	}
+	p.end(f, sets-shown)
 }

@@ -1,4 +1,4 @@
-// Package exposition writes metric families and their series as text that Prometheus reads. Producers hand it series from
+// Package exposition writes metric families and their series as text or protobuf that Prometheus reads. Producers hand it series from
 // memory. It knows nothing of what the families mean, and asks no database during a scrape.
 package exposition
 
@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -51,8 +52,8 @@ type Endpoint struct {
 
 // pageForm is what scrapes may ask for.
 type pageForm struct {
-	openMetrics bool
-	only        string // names of families, separated by blanks; empty: all
+	format expfmt.FormatType
+	only   string // names of families, separated by blanks; empty: all
 }
 
 // rendering is a page on its way.
@@ -74,7 +75,8 @@ func New(registry *prometheus.Registry, budget int) *Endpoint {
 		inFlight: make(chan struct{}, maxScrapes), turn: make(chan struct{}, 1), renderings: map[pageForm]*rendering{},
 		dropped: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "insights_metrics_series_dropped_total",
-			Help: "Series that a scrape left out because their family has more than the budget. Those whose labels sort first stay.",
+			Help: "Series that a scrape left out because their family has more than the budget, of which those stay whose labels sort " +
+				"first, or because another family has its name.",
 		}, []string{"family"}),
 		failures: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "promhttp_metric_handler_errors_total",
@@ -86,17 +88,21 @@ func New(registry *prometheus.Registry, budget int) *Endpoint {
 	return e
 }
 
-// MustAdd adds a producer before the first scrape. A family that another producer has too is an error of the program.
+// MustAdd adds a producer before the first scrape. Two families that take the same name are an error of the program.
 func (e *Endpoint) MustAdd(p producer) {
-	for _, f := range p.Families() {
-		for _, other := range e.Families() {
-			if other.Name == f.Name {
-				panic(fmt.Sprintf("two producers of the family %s", f.Name))
+	e.producers = append(e.producers, p)
+	takenBy := map[string]string{}
+	for _, f := range e.Families() {
+		for _, name := range Claims(f.Name, f.Kind) {
+			if other, taken := takenBy[name]; taken {
+				panic(fmt.Sprintf("two families take the name %s: %s and %s", name, other, f.Name))
 			}
+			takenBy[name] = f.Name
 		}
+	}
+	for _, f := range p.Families() {
 		e.dropped.WithLabelValues(f.Name)
 	}
-	e.producers = append(e.producers, p)
 }
 
 // Families lists the families of all producers by name: those outside the registry, with or without series.
@@ -109,8 +115,8 @@ func (e *Endpoint) Families() []*Family {
 	return all
 }
 
-// Handler serves the page at / and /metrics: OpenMetrics to who asks for it, the classic text format to the others, and
-// the families of the parameters name[] alone where there are any.
+// Handler serves the page at / and /metrics: protobuf or OpenMetrics to who asks for it, the classic text format to the others,
+// and the families of the parameters name[] alone where there are any.
 func (e *Endpoint) Handler() http.Handler {
 	scrape := promhttp.InstrumentMetricHandler(e.Registry, e)
 	mux := http.NewServeMux()
@@ -128,10 +134,10 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("%d scrapes at a time are enough, try again later", maxScrapes), http.StatusServiceUnavailable)
 		return
 	}
-	format := expfmt.NegotiateAccept(r.Header, expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtText)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.FmtProtoDelim, expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtText)
 	only := r.URL.Query()["name[]"]
 	slices.Sort(only)
-	page, err := e.page(r, pageForm{format.FormatType() == expfmt.TypeOpenMetrics, strings.Join(slices.Compact(only), " ")})
+	page, err := e.page(r, pageForm{format.FormatType(), strings.Join(slices.Compact(only), " ")})
 	if err != nil {
 		http.Error(w, "no metrics now: "+err.Error(), http.StatusServiceUnavailable)
 		return
@@ -206,7 +212,7 @@ func (e *Endpoint) render(form pageForm) ([]byte, error) {
 		return nil, err
 	}
 	p := &Writer{
-		out: out, openMetrics: form.openMetrics, only: map[string]bool{}, budget: e.budget,
+		out: out, format: form.format, only: map[string]bool{}, budget: e.budget, taken: map[string]bool{},
 		dropped: func(family string, n int) { e.dropped.WithLabelValues(family).Add(float64(n)) },
 	}
 	for name := range strings.FieldsSeq(form.only) {
@@ -216,7 +222,7 @@ func (e *Endpoint) render(form pageForm) ([]byte, error) {
 		producer.Produce(p)
 	}
 	e.gather(p)
-	if form.openMetrics {
+	if p.openMetrics() {
 		p.text = append(p.text, "# EOF\n"...)
 	}
 	p.flush()
@@ -224,25 +230,46 @@ func (e *Endpoint) render(form pageForm) ([]byte, error) {
 	return compressed.Bytes(), err
 }
 
-// gather writes the families of the registry. One that fails is counted and left out; the others stay.
+// formatOf is how the library calls the formats.
+var formatOf = map[expfmt.FormatType]expfmt.Format{
+	expfmt.TypeProtoDelim: expfmt.FmtProtoDelim, expfmt.TypeOpenMetrics: expfmt.FmtOpenMetrics_1_0_0, expfmt.TypeTextPlain: expfmt.FmtText,
+}
+
+// gather writes the families of the registry. One that fails, or whose name is taken, is counted and left out; the others stay.
 func (e *Endpoint) gather(p *Writer) {
 	families, err := e.Registry.Gather()
 	if err != nil {
 		e.failures.WithLabelValues("gathering").Inc()
 	}
-	format := expfmt.FmtText
-	if p.openMetrics {
-		format = expfmt.FmtOpenMetrics_1_0_0
-	}
+	p.flush()
 	for _, f := range families {
 		if !p.wants(f.GetName()) {
 			continue
 		}
-		var text bytes.Buffer
-		if err := expfmt.NewEncoder(&text, format, expfmt.WithCreatedLines()).Encode(f); err != nil {
+		as, free := p.take(f.GetName(), FamilyKind(strings.ToLower(f.GetType().String())))
+		if !free {
+			e.failures.WithLabelValues("gathering").Inc()
+			continue
+		}
+		if as == unknownFamily && p.openMetrics() {
+			f = untyped(f)
+		}
+		var encoded bytes.Buffer
+		if err := expfmt.NewEncoder(&encoded, formatOf[p.format], expfmt.WithCreatedLines()).Encode(f); err != nil {
 			e.failures.WithLabelValues("encoding").Inc()
 			continue
 		}
-		p.text = append(p.text, text.Bytes()...)
+		if p.err == nil {
+			_, p.err = p.out.Write(encoded.Bytes())
+		}
 	}
+}
+
+// untyped is a family of counters that does not say that it is one.
+func untyped(counters *dto.MetricFamily) *dto.MetricFamily {
+	f := &dto.MetricFamily{Name: counters.Name, Help: counters.Help, Type: dto.MetricType_UNTYPED.Enum()}
+	for _, m := range counters.GetMetric() {
+		f.Metric = append(f.Metric, &dto.Metric{Label: m.GetLabel(), Untyped: &dto.Untyped{Value: m.GetCounter().Value}})
+	}
+	return f
 }

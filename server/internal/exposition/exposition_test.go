@@ -191,6 +191,98 @@ func manySeries(n int) expositionCase {
 // sameValue also takes NaN for itself.
 func sameValue(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
 
+// TestExpositionNames: no family takes a name that another one of the page has. What comes first has it; a counter that comes later
+// has its whole name, if that is free.
+func TestExpositionNames(t *testing.T) {
+	t.Parallel()
+	counter, gauge := CounterFamily, GaugeFamily
+	for name, c := range map[string]struct {
+		families []Family // in this order
+		library  []prometheus.Collector
+		open     map[string]model.MetricType // by OpenMetrics
+		lines    string                      // of OpenMetrics, that are there
+		left     int                         // series that are left out
+	}{
+		"a gauge and a counter": {
+			families: []Family{{Name: "x", Kind: gauge}, {Name: "x_total", Kind: counter}},
+			open:     map[string]model.MetricType{"x": "gauge", "x_total": "unknown"}, lines: "# TYPE x_total unknown\nx_total 1\n",
+		},
+		"a counter and a gauge": {
+			families: []Family{{Name: "x_total", Kind: counter}, {Name: "x", Kind: gauge}},
+			open:     map[string]model.MetricType{"x": "counter"}, left: 1,
+		},
+		"a gauge and the beginning of a counter": {
+			families: []Family{{Name: "x_created", Kind: gauge}, {Name: "x_total", Kind: counter}},
+			open:     map[string]model.MetricType{"x_created": "gauge", "x_total": "unknown"},
+		},
+		"a gauge and the counter of its name": {
+			families: []Family{{Name: "x_total", Kind: gauge}, {Name: "x_total", Kind: counter}},
+			open:     map[string]model.MetricType{"x_total": "gauge"}, left: 1,
+		},
+		"a gauge called as what a counter is called": {
+			families: []Family{{Name: "x", Kind: gauge}, {Name: "x_total", Kind: gauge}},
+			open:     map[string]model.MetricType{"x": "gauge", "x_total": "gauge"},
+		},
+		"a library": {
+			families: []Family{{Name: "x_count", Kind: gauge}, {Name: "y", Kind: gauge}, {Name: "z_sum", Kind: gauge}},
+			library: []prometheus.Collector{
+				prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x", Help: "H."}),
+				prometheus.NewSummary(prometheus.SummaryOpts{Name: "z", Help: "H."}),
+				prometheus.NewCounter(prometheus.CounterOpts{Name: "y_total", Help: "H."}),
+			},
+			open:  map[string]model.MetricType{"x_count": "gauge", "y": "gauge", "y_total": "unknown", "z_sum": "gauge"},
+			lines: "# TYPE y_total unknown\ny_total 0.0\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			page := New(prometheus.NewRegistry(), 0)
+			all := scripted{Samples: Samples{}}
+			for _, f := range c.families {
+				f.Help = "H."
+				all.order = append(all.order, &f)
+				all.Add(&f, 1).ZeroAt(time.Unix(1, 0))
+			}
+			page.producers = append(page.producers, all) // MustAdd would not have them
+			own := page.Registry
+			page.Registry = prometheus.NewRegistry()
+			page.Registry.MustRegister(c.library...)
+			_, open := wiretest.Scrape(t, page, wiretest.OpenMetrics)
+			got := map[string]model.MetricType{}
+			for line := range strings.Lines(open) {
+				if words := strings.Fields(line); strings.HasPrefix(line, "# TYPE ") {
+					got[words[2]] = model.MetricType(words[3])
+				}
+			}
+			if diff := cmp.Diff(c.open, got); diff != "" || !strings.Contains(open, c.lines) {
+				t.Errorf("families (-want +got), without %q:\n%s\n%s", c.lines, diff, open)
+			}
+			counted, err := own.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := 0.0
+			for _, f := range counted {
+				for _, m := range f.GetMetric() {
+					if f.GetName() == "insights_metrics_series_dropped_total" {
+						left += m.GetCounter().GetValue()
+					}
+				}
+			}
+			if left != float64(c.left) {
+				t.Errorf("%v series are counted as left out, want %d", left, c.left)
+			}
+			// The text format and protobuf have the kinds that families have.
+			_, text := wiretest.Scrape(t, page, "text/plain")
+			for _, f := range c.families {
+				if c.left == 0 && !strings.Contains(text, fmt.Sprintf("# TYPE %s %s\n", f.Name, f.Kind)) {
+					t.Errorf("text lacks the %s %s:\n%s", f.Kind, f.Name, text)
+				}
+			}
+		})
+	}
+}
+
 // TestExpositionBudget: of a family with too many label sets those that sort first stay, whatever their order was, and
 // the rest is counted.
 func TestExpositionBudget(t *testing.T) {
@@ -360,6 +452,7 @@ func TestExpositionMustAdd(t *testing.T) {
 	f := &Family{Name: "g", Help: "H.", Kind: GaugeFamily, Labels: []string{"l"}}
 	for name, mistake := range map[string]func(){
 		"same family":    func() { pageOf(one(f), one(f)) },
+		"same name":      func() { pageOf(one(f), one(&Family{Name: "g_total", Help: "H.", Kind: CounterFamily})) },
 		"no label value": func() { wiretest.Scrape(t, pageOf(one(f, of(1))), "") },
 		"one too many":   func() { wiretest.Scrape(t, pageOf(one(f, of(1, "a", "b"))), "") },
 	} {

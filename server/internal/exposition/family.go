@@ -9,9 +9,12 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/prometheus/common/expfmt"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// FamilyKind is the type of a family, as both formats spell it.
+// FamilyKind is the type of a family, as the text formats spell it.
 type FamilyKind string
 
 // Kinds of families.
@@ -19,6 +22,8 @@ const (
 	CounterFamily   FamilyKind = "counter"
 	GaugeFamily     FamilyKind = "gauge"
 	HistogramFamily FamilyKind = "histogram"
+	SummaryFamily   FamilyKind = "summary" // of libraries alone
+	unknownFamily   FamilyKind = "unknown"
 )
 
 // Suffixes of series.
@@ -39,9 +44,26 @@ type Family struct {
 	Kind    FamilyKind
 	Labels  []string  // in the order in which the producer gives their values
 	Buckets []float64 // upper bounds of a histogram, rising, without the infinite one
+	Native  bool      // a histogram that is a native one too, where a scrape takes protobuf
 
 	// combine says what becomes of gauges that fall on the same labels; nil adds them up. Counters always add up.
 	Combine func(values []float64) float64
+}
+
+// Claims are the names that a family takes for itself. OpenMetrics calls a counter by its name without _total, and adds
+// suffixes to the names of samples: no two families of a page may take the same name there.
+func Claims(name string, kind FamilyKind) []string {
+	base, total := strings.CutSuffix(name, totalSuffix)
+	switch {
+	case kind == CounterFamily && total:
+		return []string{name, base, base + createdSuffix}
+	case kind == HistogramFamily:
+		return []string{name, name + BucketSuffix, name + SumSuffix, name + CountSuffix, name + createdSuffix}
+	case kind == SummaryFamily:
+		return []string{name, name + SumSuffix, name + CountSuffix, name + createdSuffix}
+	default:
+		return []string{name}
+	}
 }
 
 // producer holds the series of some families in memory, or in a snapshot of the database.
@@ -74,17 +96,19 @@ func (s Samples) Produce(p *Writer, families []*Family) {
 	}
 }
 
-// Writer is a metrics page that is being written, in one of the two formats.
+// Writer is a metrics page that is being written, in one of the formats.
 type Writer struct {
-	out         io.Writer
-	openMetrics bool
-	only        map[string]bool // the families that are asked for; empty: all
-	budget      int             // label sets of one family that are written
-	dropped     func(family string, labelSets int)
+	out     io.Writer
+	format  expfmt.FormatType
+	only    map[string]bool // the families that are asked for; empty: all
+	budget  int             // label sets of one family that are written
+	dropped func(family string, labelSets int)
 
+	taken  map[string]bool // names that families of this page claim
 	series Series
-	text   []byte // not yet written
-	err    error  // of out
+	text   []byte // not yet written; of protobuf: the family at hand
+	metric protoMetric
+	err    error // of out
 }
 
 // flushAt is how much text is collected before it is written.
@@ -131,23 +155,53 @@ func (p *Writer) Write(s *Series) {
 	}
 	s.sort()
 	f := s.family
-	p.writeHeader(f)
-	written := 0
+	as, free := p.take(f.Name, f.Kind)
+	if free {
+		p.writeHeader(f, as)
+	}
+	sets, shown := 0, 0
 	s.runs(func(labels []byte, values []float64, since int64) {
-		if written++; written > p.budget {
+		if sets++; !free || sets > p.budget {
 			return
 		}
-		p.writeLine(f.Name, "", labels, "", f.combined(values))
-		if f.Kind == CounterFamily {
+		shown++
+		value := f.combined(values)
+		if p.format == expfmt.TypeProtoDelim {
+			p.text = p.metric.appendSample(p.text, f.Kind, labels, value, since)
+			return
+		}
+		p.writeLine(f.Name, "", labels, "", value)
+		if as == CounterFamily {
 			p.writeCreated(strings.TrimSuffix(f.Name, totalSuffix), labels, since)
 		}
-		if len(p.text) >= flushAt {
-			p.flush()
-		}
+		p.flushText()
 	})
+	p.end(f, sets-shown)
+}
+
+// take takes the names of a family for this page, and says of what kind it is there in OpenMetrics. A counter whose name
+// without _total, or the time of whose beginning, is another family's stands under its whole name as a family of unknown type.
+// Any other family whose name is taken is not free: it is left out.
+func (p *Writer) take(name string, kind FamilyKind) (as FamilyKind, free bool) {
+	as = kind
+	claims := Claims(name, kind)
+	if kind == CounterFamily && slices.ContainsFunc(claims[1:], func(n string) bool { return p.taken[n] }) {
+		as, claims = unknownFamily, claims[:1]
+	}
+	if slices.ContainsFunc(claims, func(n string) bool { return p.taken[n] }) {
+		return as, false
+	}
+	for _, n := range claims {
+		p.taken[n] = true
+	}
+	return as, true
+}
+
+// end ends a family, of which so many label sets were left out.
+func (p *Writer) end(f *Family, left int) {
 	p.flush()
-	if written > p.budget {
-		p.dropped(f.Name, written-p.budget)
+	if left > 0 {
+		p.dropped(f.Name, left)
 	}
 }
 
@@ -245,23 +299,40 @@ func (s *Series) runs(f func(labels []byte, values []float64, since int64)) {
 	}
 }
 
+// flush writes what waits. A family in protobuf has its length before it, so it waits as a whole.
 func (p *Writer) flush() {
+	if p.format == expfmt.TypeProtoDelim && len(p.text) > 0 && p.err == nil {
+		_, p.err = p.out.Write(protowire.AppendVarint(nil, uint64(len(p.text))))
+	}
 	if p.err == nil {
 		_, p.err = p.out.Write(p.text)
 	}
 	p.text = p.text[:0]
 }
 
+// flushText writes text when it is enough.
+func (p *Writer) flushText() {
+	if len(p.text) >= flushAt {
+		p.flush()
+	}
+}
+
+// openMetrics says whether the page is OpenMetrics.
+func (p *Writer) openMetrics() bool { return p.format == expfmt.TypeOpenMetrics }
+
 // writeHeader writes help and type. OpenMetrics calls a counter by its name without _total and knows no other counters.
-func (p *Writer) writeHeader(f *Family) {
-	name, kind, help := f.Name, string(f.Kind), textHelp.Replace(f.Help)
-	if p.openMetrics {
-		help = labelText.Replace(f.Help)
-		if f.Kind == CounterFamily {
-			base, ok := strings.CutSuffix(name, totalSuffix)
-			if name = base; !ok {
-				kind = "unknown"
-			}
+func (p *Writer) writeHeader(f *Family, as FamilyKind) {
+	if p.format == expfmt.TypeProtoDelim {
+		p.text = p.metric.appendHeader(p.text, f)
+		return
+	}
+	name, kind, help := f.Name, f.Kind, textHelp.Replace(f.Help)
+	if p.openMetrics() {
+		kind, help = as, labelText.Replace(f.Help)
+		if base, ok := strings.CutSuffix(name, totalSuffix); as == CounterFamily && ok {
+			name = base
+		} else if as == CounterFamily {
+			kind = unknownFamily
 		}
 	}
 	p.text = fmt.Appendf(p.text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
@@ -281,7 +352,7 @@ func (f *Family) combined(values []float64) float64 {
 
 // writeCreated writes when a counter or the counts of a histogram were 0, which OpenMetrics has a place for.
 func (p *Writer) writeCreated(name string, labels []byte, since int64) {
-	if p.openMetrics && since != 0 {
+	if p.openMetrics() && since != 0 {
 		p.writeLine(name, createdSuffix, labels, "", float64(since)/1000)
 	}
 }
@@ -289,7 +360,7 @@ func (p *Writer) writeCreated(name string, labels []byte, since int64) {
 // bound is the value of the label le: OpenMetrics wants it to look like a number with a fraction.
 func (p *Writer) bound(b float64) string {
 	text := strconv.FormatFloat(b, 'g', -1, 64)
-	if p.openMetrics && !strings.ContainsAny(text, ".e") {
+	if p.openMetrics() && !strings.ContainsAny(text, ".e") {
 		text += ".0"
 	}
 	return text

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/template-insights/insights/server/servertest/wiretest"
 )
@@ -36,6 +37,15 @@ func TestMetricsHandler(t *testing.T) {
 		"openmetrics at root, as Prometheus asks": {
 			method: "GET", path: "/", accept: "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
 			encoding: "gzip", status: 200, contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores",
+		},
+		"protobuf, as Prometheus asks for native histograms": {
+			method: "GET", path: "/metrics", accept: protobuf, encoding: "gzip", status: 200,
+			contentType: string(expfmt.FmtProtoDelim) + "; escaping=underscores",
+		},
+		"protobuf below OpenMetrics": {
+			method: "GET", path: "/metrics", status: 200, contentType: wiretest.OpenMetrics + "; charset=utf-8; escaping=underscores",
+			accept: "application/openmetrics-text;version=1.0.0;q=0.5," +
+				"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.4",
 		},
 		"gzip":       {method: "GET", path: "/metrics", encoding: "gzip", status: 200, contentType: text},
 		"other path": {method: "GET", path: "/other", status: 404, contentType: "text/plain; charset=utf-8"},
@@ -68,6 +78,12 @@ func TestMetricsHandler(t *testing.T) {
 			content, err := io.ReadAll(body)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if strings.HasPrefix(c.contentType, "application/vnd") {
+				if familiesOf(t, c.contentType, string(content))["insights_ingest_reports_total"] == nil {
+					t.Error("the answer lacks insights_ingest_reports_total")
+				}
+				return
 			}
 			if !bytes.Contains(content, []byte("insights_ingest_reports_total 0")) {
 				t.Errorf("the answer lacks insights_ingest_reports_total:\n%s", content)

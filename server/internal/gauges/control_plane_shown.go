@@ -13,17 +13,17 @@ import (
 	"github.com/template-insights/insights/store"
 )
 
-// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there.
-func (s *snapshot) addControlPlane(reported []store.ControlPlaneSeries) error {
+// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there and adds up.
+func (s *snapshot) addControlPlane(families *exposition.ControlPlane, reported []store.ControlPlaneSeries) error {
 	histograms := map[string]*reportedHistogram{}
 	for _, r := range reported {
 		var labels map[string]string
 		if err := json.Unmarshal([]byte(r.Labels), &labels); err != nil {
 			return fmt.Errorf("read labels of %s: %w", r.Name, err)
 		}
-		f, suffix := exposition.ControlPlaneFamily(r.Name)
+		f, suffix := families.Family(r.Name)
 		if f == nil {
-			continue // of a newer server
+			continue // of a server with other definitions
 		}
 		values := make([]string, len(f.Labels))
 		for i, name := range f.Labels {
@@ -71,11 +71,12 @@ func (h *reportedHistogram) add(suffix, bound string, value float64) {
 	}
 }
 
-// series puts the parts together, if all are there that every histogram has.
+// series puts the parts together, if all are there that every histogram has, and each bucket holds what those below it do.
 func (h *reportedHistogram) series() (d exposition.DistributionSeries, whole bool) {
 	slices.SortFunc(h.buckets, func(a, b reportedBucket) int { return cmp.Compare(a.bound, b.bound) })
 	n := len(h.buckets)
-	if h.sum == nil || h.count == nil || n == 0 || !math.IsInf(h.buckets[n-1].bound, 1) {
+	if h.sum == nil || h.count == nil || n == 0 || !math.IsInf(h.buckets[n-1].bound, 1) || h.buckets[n-1].below != *h.count ||
+		!slices.IsSortedFunc(h.buckets, func(a, b reportedBucket) int { return cmp.Compare(a.below, b.below) }) {
 		return d, false
 	}
 	d = exposition.DistributionSeries{Labels: h.labels, Distribution: store.Distribution{Count: int64(*h.count), Sum: *h.sum}}

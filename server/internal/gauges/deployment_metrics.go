@@ -50,7 +50,7 @@ var (
 		Name: "coderd_agents_first_connection_seconds", Kind: exposition.HistogramFamily,
 		Help:    "Duration from the creation of a workspace agent to its first connection, in seconds.",
 		Labels:  []string{"template_name", "agent_name", "username", "workspace_name"},
-		Buckets: []float64{1, 10, 30, 60, 120, 300, 600, 1800, 3600},
+		Buckets: []float64{1, 10, 30, 60, 120, 300, 600, 1800, 3600}, Native: true,
 	}
 	skewedConnectionsFamily = &exposition.Family{
 		Name: "insights_agents_first_connection_skewed", Kind: exposition.GaugeFamily,
@@ -139,7 +139,8 @@ type Options struct {
 	Registry prometheus.Registerer // of what the gauges tell about themselves
 	// whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder; nil: nobody's
 	MetricsCompat []string
-	OnlineWithin  time.Duration // how long ago an agent that is online reported at most
+	OnlineWithin  time.Duration            // how long ago an agent that is online reported at most
+	ControlPlane  *exposition.ControlPlane // the families that the control plane may report
 }
 
 // Sets of further names and labels of metrics, for dashboards that need them.
@@ -186,7 +187,7 @@ func (c *Deployment) Families() []*exposition.Family {
 	return append([]*exposition.Family{
 		agentsUpFamily, agentsConnectionsFamily, agentsAppsFamily, firstConnectionFamily, skewedConnectionsFamily, latestBuildStatusFamily,
 		latestBuildFamily, latestBuildTotalFamily, c.builds, activeUsersHourFamily, jobTimingsFamily, jobsCurrentFamily,
-	}, exposition.ControlPlaneFamilies...)
+	}, c.options.ControlPlane.Families()...)
 }
 
 // Produce implements [producer].
@@ -212,9 +213,12 @@ func (c *Deployment) Run(ctx context.Context) {
 // Forget drops the snapshot and asks for one without those who were erased or are hidden now.
 func (c *Deployment) Forget(context.Context) error {
 	c.snapshot.drop()
-	background.Nudge(c.atOnce)
+	c.Nudge()
 	return nil
 }
+
+// Nudge asks for a new snapshot.
+func (c *Deployment) Nudge() { background.Nudge(c.atOnce) }
 
 // Refresh replaces the snapshot by one of the present.
 func (c *Deployment) Refresh(ctx context.Context) error {
@@ -363,7 +367,7 @@ func (c *Deployment) readControlPlane(ctx context.Context, _ access.Scope, now t
 	if err != nil {
 		return err
 	}
-	if err := s.addControlPlane(series); err != nil {
+	if err := s.addControlPlane(c.options.ControlPlane, series); err != nil {
 		return fmt.Errorf("show series of the control plane: %w", err)
 	}
 	return nil

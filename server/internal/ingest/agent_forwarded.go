@@ -26,8 +26,8 @@ type forwardedCause string
 
 const (
 	forwardedInvalid  forwardedCause = "invalid"  // breaks a rule of the contract
-	forwardedReserved forwardedCause = "reserved" // has a name of this service, of its server, or of Prometheus
-	forwardedConflict forwardedCause = "conflict" // its name is that of a family of another type
+	forwardedReserved forwardedCause = "reserved" // has a name of this service, of its server, of the control plane, or of Prometheus
+	forwardedConflict forwardedCause = "conflict" // its name, or one of its samples, is that of another family
 	forwardedLimit    forwardedCause = "limit"    // one too many
 )
 
@@ -62,30 +62,37 @@ var knownForwarded = []*exposition.Family{
 	},
 }
 
-// reservedPrefixes are those of the names that agents cannot forward.
-var reservedPrefixes = []string{"coderd_", "insights_", "go_", "process_", "promhttp_", "grpc_", "scrape_"}
+// controlPlanePrefixes are those of names of Coder's control plane. Agents cannot forward them.
+var controlPlanePrefixes = []string{"coderd_", "coder_"}
 
-// forwardedFamilies are the families of what the agents of this server forward. A name belongs to the type with which it
-// came first, for as long as there are series of it.
+// forwardedFamilies are the families of what the agents of this server forward. A family takes the names that [exposition.Claims]
+// says. They belong to the family that came first, for as long as there are series of it.
 type forwardedFamilies struct {
-	by      []string
-	metrics *metrics
-	byName  map[string]*forwardedFamily // without _total, which OpenMetrics leaves out
+	by           []string
+	metrics      *metrics
+	controlPlane *exposition.ControlPlane    // whose names are not for agents
+	byName       map[string]*forwardedFamily // by every name that it takes
+	families     int
 
 	text  []byte // of labels
 	names []string
 }
 
-func newForwardedFamilies(by []string, m *metrics) forwardedFamilies {
-	f := forwardedFamilies{by: by, metrics: m, byName: map[string]*forwardedFamily{}}
+func newForwardedFamilies(by []string, m *metrics, controlPlane *exposition.ControlPlane) forwardedFamilies {
+	f := forwardedFamilies{by: by, metrics: m, controlPlane: controlPlane, byName: map[string]*forwardedFamily{}}
 	for _, known := range knownForwarded {
-		f.byName[nameOf(known.Name)] = &forwardedFamily{aggregated(known, by), known.Labels[len(agentLabels):], math.MaxInt64}
+		f.add(&forwardedFamily{aggregated(known, by), known.Labels[len(agentLabels):], math.MaxInt64})
 	}
 	return f
 }
 
-// nameOf is what families are told apart by.
-func nameOf(family string) string { return strings.TrimSuffix(family, "_total") }
+// add adds a family whose names are free.
+func (f *forwardedFamilies) add(of *forwardedFamily) {
+	for _, name := range exposition.Claims(of.Name, of.Kind) {
+		f.byName[name] = of
+	}
+	f.families++
+}
 
 // take returns the series of a report. What cannot be shown is counted and left out. Peers that come this way become
 // values.
@@ -148,13 +155,12 @@ func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwa
 	if math.IsNaN(value) || math.IsInf(value, 0) || kind == exposition.CounterFamily && value < 0 {
 		return nil, forwardedInvalid
 	}
-	of := f.byName[nameOf(name)]
-	if of != nil && (of.Name != name || of.Kind != kind) {
-		return nil, forwardedConflict
-	}
-	if of == nil &&
-		(name == "up" || slices.ContainsFunc(reservedPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })) {
-		return nil, forwardedReserved
+	of := f.byName[name]
+	if of == nil || of.Name != name || of.Kind != kind {
+		of = nil
+		if cause := f.free(name, kind); cause != "" {
+			return nil, cause
+		}
 	}
 	if of != nil && of.own != nil {
 		return of, f.writeOwnLabels(m.GetLabels(), of.own)
@@ -163,16 +169,33 @@ func (f *forwardedFamilies) check(m *insightsv1.Metric) (*forwardedFamily, forwa
 		return nil, cause
 	}
 	if of == nil {
-		if len(f.byName) >= maxForwardedFamilies {
+		if f.families >= maxForwardedFamilies {
 			return nil, forwardedLimit
 		}
 		//metricsdocgen:skip names are those that agents choose
 		of = &forwardedFamily{
 			agentFamily: aggregated(&exposition.Family{Name: name, Kind: kind, Labels: agentLabels, Help: "Forwarded by agents."}, f.by),
 		}
-		f.byName[nameOf(name)] = of
+		f.add(of)
 	}
 	return of, ""
+}
+
+// free says why a family cannot have its name. Neither can a counter that is called _total and nothing else: without that it has
+// no name.
+func (f *forwardedFamilies) free(name string, kind exposition.FamilyKind) forwardedCause {
+	for _, claim := range exposition.Claims(name, kind) {
+		switch {
+		case claim == "":
+			return forwardedInvalid
+		case f.byName[claim] != nil:
+			return forwardedConflict
+		case exposition.Reserved(claim) || f.controlPlane.Claims(claim) ||
+			slices.ContainsFunc(controlPlanePrefixes, func(prefix string) bool { return strings.HasPrefix(claim, prefix) }):
+			return forwardedReserved
+		}
+	}
+	return ""
 }
 
 // writeOwnLabels writes labels that have to be these.
@@ -211,16 +234,27 @@ func (f *forwardedFamilies) writeLabels(labels map[string]string) forwardedCause
 	return ""
 }
 
-// sweep forgets families that have no series any more, so that their names are free.
+// sweep forgets families that have no series any more, and those whose names are the control plane's by now.
 func (f *forwardedFamilies) sweep(now int64) {
-	maps.DeleteFunc(f.byName, func(_ string, of *forwardedFamily) bool { return of.expires <= now })
+	families := map[*forwardedFamily]bool{}
+	maps.DeleteFunc(f.byName, func(_ string, of *forwardedFamily) bool {
+		claimed := of.own == nil && slices.ContainsFunc(exposition.Claims(of.Name, of.Kind), f.controlPlane.Claims)
+		if of.expires <= now || claimed {
+			return true
+		}
+		families[of] = true
+		return false
+	})
+	f.families = len(families)
 }
 
 // Families are those that have series, and those that agents are known to forward.
 func (f *forwardedFamilies) Families() []*exposition.Family {
 	var all []*exposition.Family
-	for _, of := range f.byName {
-		all = append(all, of.Family)
+	for name, of := range f.byName {
+		if name == of.Name {
+			all = append(all, of.Family)
+		}
 	}
 	return all
 }

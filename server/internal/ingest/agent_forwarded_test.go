@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -148,6 +149,39 @@ func TestForwarded(t *testing.T) {
 			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
 			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "gauge", 1)}, dropped: forwardedConflict,
 		},
+		"nothing but a suffix": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("_total", "counter", 1)}, dropped: forwardedInvalid,
+		},
+		"of the control plane": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("coder_pubsub_connected", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"of an operator's list": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("acme_queue", "gauge", 1)}, dropped: forwardedReserved,
+		},
+		"of Prometheus without a suffix": {
+			metrics: []*insightsv1.Metric{wiretest.Metric("up_total", "counter", 1)}, dropped: forwardedReserved,
+		},
+		"when another began": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_created", "gauge", 1)}, dropped: forwardedConflict,
+		},
+		"a counter that began as another is called": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_created", "gauge", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)}, dropped: forwardedConflict,
+		},
+		"a counter that another one's name ends": {
+			before:  []*insightsv1.Metric{wiretest.Metric("agent_x_total", "counter", 1)},
+			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x_created_total", "counter", 1)}, dropped: forwardedConflict,
+		},
+		"suffixes of families that are not there": {
+			metrics: []*insightsv1.Metric{
+				wiretest.Metric("agent_x", "gauge", 1), wiretest.Metric("agent_x_count", "gauge", 2), wiretest.Metric("agent_x_info", "gauge", 3),
+				wiretest.Metric("agent_x_bucket", "gauge", 4), wiretest.Metric("agent_x_created", "gauge", 5),
+			},
+			want: map[string]float64{
+				"agent_x": 1, "agent_x_count": 2, "agent_x_info": 3, "agent_x_bucket": 4, "agent_x_created": 5,
+			},
+		},
 		"same name, other labels": {
 			metrics: []*insightsv1.Metric{wiretest.Metric("agent_x", "gauge", 1, "n", "1"), wiretest.Metric("agent_x", "gauge", 2)},
 			want:    map[string]float64{"agent_x": 2, "agent_x n=1": 1},
@@ -156,6 +190,7 @@ func TestForwarded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := agentStatsOf(catalog)
+			f.options.ControlPlane.Extend([]*exposition.Family{{Name: "acme_queue_total", Kind: exposition.CounterFamily}})
 			agent := f.Agents[0][0]
 			if c.before != nil {
 				r := f.report(agent)
@@ -243,5 +278,31 @@ func TestForwardedLimits(t *testing.T) {
 	f.note(t, nil, r)
 	if got := f.series(t, "agent_x"); len(got) != 1 {
 		t.Errorf("a name that was free again: %v", got)
+	}
+}
+
+// TestForwardedGivesWay: a name that the control plane gets is not an agent's any more, and free again when it is given back.
+func TestForwardedGivesWay(t *testing.T) {
+	t.Parallel()
+	f := newAgentStatsFixture(t)
+	shows := func() bool {
+		f.now = f.now.Add(time.Second)
+		r := f.report(f.Agents[0][0])
+		r.Metrics = []*insightsv1.Metric{wiretest.Metric("acme_queue", "gauge", 1)}
+		f.note(t, nil, r)
+		return len(f.series(t, "acme_queue")) == 1
+	}
+	queue := []*exposition.Family{{Name: "acme_queue_total", Kind: exposition.CounterFamily}}
+	for i, step := range []struct {
+		further []*exposition.Family
+		want    bool
+	}{{nil, true}, {queue, false}, {nil, true}} {
+		f.options.ControlPlane.Extend(step.further)
+		if err := f.stats.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := shows(); got != step.want {
+			t.Errorf("step %d: the agent's family is shown: %t", i, got)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,8 +55,15 @@ type agentValues struct {
 	latency       float64                         // seconds; 0: not measured
 	region        string                          // of its relay; empty: none
 	sessions      [len(apps.Families) + 1]float64 // by family, in the order of [apps.Entry]
+	apps          []appSessions                   // with open sessions, by name
 	direct, relay float64                         // peers reached so
 	forwarded     []forwardedSeries
+}
+
+// appSessions are the open sessions of an app.
+type appSessions struct {
+	app  string
+	open float64
 }
 
 // traffic counts bytes by the minutes of the server's clock.
@@ -135,6 +143,14 @@ var agentGauges = []agentGauge{
 		Help: "Open sessions of apps that belong to no other family.",
 	}, writeSessions(apps.Unknown)},
 	{&exposition.Family{
+		Name: "coderd_agentstats_session_count", Kind: exposition.GaugeFamily, Labels: append(slices.Clone(perAgent), "app_name", "family"),
+		Help: "Open sessions of an app, with the family of the app; absent while there are none.",
+	}, func(s *exposition.Series, labels []string, v *agentValues) {
+		for _, a := range v.apps {
+			s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)
+		}
+	}},
+	{&exposition.Family{
 		Name: peersFamily, Kind: exposition.GaugeFamily, Labels: append(slices.Clone(agentLabels), "connection_type"),
 		Help: "Peers that an agent reaches, directly (p2p) or through a relay (derp).",
 	}, func(s *exposition.Series, labels []string, v *agentValues) {
@@ -209,7 +225,7 @@ type agentFamily struct {
 func newAgentStats(c Options, m *metrics) *agentStats {
 	a := &agentStats{
 		store: c.Store, clock: c.Clock, interval: c.ReportInterval, usage: c.UsageStats, agents: map[uuid.UUID]*agentState{},
-		forwarded: newForwardedFamilies(c.AgentStatsBy, m),
+		forwarded: newForwardedFamilies(c.AgentStatsBy, m, c.ControlPlane),
 	}
 	if a.usage {
 		for _, g := range agentGauges {
@@ -290,9 +306,12 @@ func (v *agentValues) take(r *agentReport, minute int64) {
 	v.connections, v.latency, v.region = float64(r.connections), r.latency/1000, r.region
 	v.direct, v.relay = float64(r.direct), float64(r.relayed)
 	clear(v.sessions[:])
+	v.apps = make([]appSessions, 0, len(r.sessions)) // a scrape may be reading the one before
 	for app, n := range r.sessions {
 		v.sessions[apps.Entry(app)] += float64(n)
+		v.apps = append(v.apps, appSessions{app, float64(n)})
 	}
+	slices.SortFunc(v.apps, func(a, b appSessions) int { return strings.Compare(a.app, b.app) })
 }
 
 // leave notes that the stream of an agent is closed. The agent may have opened another one before.

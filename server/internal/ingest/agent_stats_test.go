@@ -44,6 +44,7 @@ func agentStatsOf(catalog *storetest.Fixture, by ...string) *agentStatsFixture {
 	f.metrics = newMetrics(f.registry)
 	f.options = Options{
 		Store: f.Store, Clock: func() time.Time { return f.now }, ReportInterval: 30 * time.Second, UsageStats: true, AgentStatsBy: by,
+		ControlPlane: exposition.NewControlPlane(),
 	}
 	f.stats = newAgentStats(f.options, f.metrics)
 	return f
@@ -126,6 +127,11 @@ func TestAgentStats(t *testing.T) {
 		if name != "connection_median_latency_seconds" { // idle agents have none
 			want[userSeries("coderd_agentstats_"+name, "user1")] = 0
 		}
+	}
+	for app, open := range map[[2]string]float64{
+		{"vscode", "vscode"}: 1, {"cursor", "vscode"}: 2, {"zed", "ssh"}: 3, {"sftp", "sftp"}: 1, {"emacs", "unknown"}: 4, {"vim", "unknown"}: 1,
+	} {
+		want[userSeries("coderd_agentstats_session_count", "user0", "app_name", app[0], "family", app[1])] = open
 	}
 	want[userSeries(peersFamily, "user0", "template_name", "template0", "connection_type", "p2p")] = 2
 	want[userSeries(peersFamily, "user0", "template_name", "template0", "connection_type", "derp")] = 1
@@ -456,7 +462,10 @@ func BenchmarkAgentStats(b *testing.B) {
 	for name, forwarded := range map[string][]*insightsv1.Metric{"plain": nil, "20 series": series} {
 		var seen agentsSeen
 		now := storetest.Now
-		stats := newAgentStats(Options{Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true}, m)
+		stats := newAgentStats(Options{
+			Clock: func() time.Time { return now }, ReportInterval: 30 * time.Second, UsageStats: true,
+			ControlPlane: exposition.NewControlPlane(),
+		}, m)
 		for what, note := range map[string]func(*agentReport){
 			"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) },
 		} {

@@ -2,6 +2,9 @@ package ingest
 
 import (
 	"context"
+	"maps"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,20 +43,16 @@ func newAppNames(s *store.Store, clock func() time.Time) *appNames {
 	return &appNames{store: s, clock: clock, templates: map[uuid.UUID]map[string]struct{}{}, added: map[uuid.UUID]int{}}
 }
 
-// sessions are the names of the sessions that an agent of a template has open, each once.
-func (n *appNames) sessions(p store.Placement, names []string) []string {
-	kept, other := names[:0], false
-	for _, name := range names {
-		if name == otherSession || !apps.Listed(name) && !n.admit(p.Template, p.Agent, name) {
-			other = true
-			continue
+// bound bounds the names of the sessions that an agent of a template has open: sessions of apps beyond the bounds become those of
+// another name. It returns the names that are left, ascending.
+func (n *appNames) bound(p store.Placement, sessions map[string]int64) []string {
+	for _, name := range slices.Sorted(maps.Keys(sessions)) {
+		if name != otherSession && !apps.Listed(name) && !n.admit(p.Template, p.Agent, name) {
+			sessions[otherSession] = min(sessions[otherSession], math.MaxInt64-sessions[name]) + sessions[name]
+			delete(sessions, name)
 		}
-		kept = append(kept, name)
 	}
-	if other {
-		kept = append(kept, otherSession)
-	}
-	return kept
+	return slices.Sorted(maps.Keys(sessions))
 }
 
 // app is the name of an app that was visited through a proxy.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -52,9 +53,14 @@ func TestNamesOfATemplate(t *testing.T) {
 		t.Error("a known name, or one of another template, is refused")
 	}
 	p := store.Placement{Template: template, Agent: uuid.New()}
-	got := fmt.Sprint(n.sessions(p, []string{"a", "b", "jetbrains", "port1", "ssh", "unknown"}))
-	if got != "[jetbrains port1 ssh unknown]" {
+	sessions := map[string]int64{"a": 1, "b": 2, "jetbrains": 3, "port1": 4, "ssh": 5, "unknown": 6}
+	got := fmt.Sprint(n.bound(p, sessions), sessions)
+	if got != "[jetbrains port1 ssh unknown] map[jetbrains:3 port1:4 ssh:5 unknown:9]" {
 		t.Errorf("sessions beyond the bound: %s", got)
+	}
+	sessions = map[string]int64{"a": math.MaxInt64, "b": math.MaxInt64}
+	if n.bound(p, sessions); sessions["unknown"] != math.MaxInt64 {
+		t.Errorf("more sessions than there are numbers: %v", sessions)
 	}
 	now = now.Add(24*time.Hour - time.Second)
 	if n.admit(template, uuid.Nil, "one more") {

@@ -1,9 +1,10 @@
 package ingest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -16,11 +17,14 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
+// maxCount is the highest count that a series of a histogram holds exactly.
+const maxCount = 1 << 53
+
 // series checks a series against its family and the caller's grant.
 func (k eventParents) series(
 	caller access.Principal, m *insightsv1.Metric, now time.Time,
 ) (s store.ControlPlaneSeries, rejected *rejection) {
-	f, suffix := exposition.ControlPlaneFamily(m.GetName())
+	f, suffix := k.controlPlane.Family(m.GetName())
 	if f == nil {
 		return s, invalidItem("name: family %q is none of the control plane", call.Shorten(m.GetName()))
 	}
@@ -30,19 +34,29 @@ func (k eventParents) series(
 	if v := m.GetValue(); math.IsNaN(v) || math.IsInf(v, 0) || v < 0 && f.Kind != exposition.GaugeFamily {
 		return s, invalidItem("value: must be a finite number, and only that of a gauge may be negative")
 	}
+	if v := m.GetValue(); suffix != "" && suffix != exposition.SumSuffix && (v != math.Trunc(v) || v > maxCount) {
+		return s, invalidItem("value: a count must be a whole number up to 2^53")
+	}
 	names := f.Labels
 	if suffix == exposition.BucketSuffix {
 		names = append(slices.Clone(names), exposition.BoundLabel)
 	}
-	given := slices.Collect(maps.Keys(m.GetLabels()))
-	if slices.Sort(given); !slices.Equal(given, slices.Sorted(slices.Values(names))) {
-		return s, invalidItem("labels: series %s has the labels %v", m.GetName(), names)
+	for name := range m.GetLabels() {
+		if !slices.Contains(names, name) && name != exposition.InitiatorLabel {
+			return s, invalidItem("labels: series %s has the labels %v, not %q", m.GetName(), names, call.Shorten(name))
+		}
 	}
-	labels := maps.Clone(m.GetLabels())
+	// One that is not given is as good as empty: versions of a control plane differ in their labels.
+	labels := map[string]string{}
 	for _, name := range names {
+		labels[name] = m.GetLabels()[name]
 		if err := call.CheckText(labels[name]); err != nil {
 			return s, invalidItem("labels.%s: %v", name, err)
 		}
+	}
+	if who := m.GetLabels()[exposition.InitiatorLabel]; who != "" {
+		hash := sha256.Sum256([]byte(who)) // series are told apart, and nobody's id is kept
+		labels[exposition.InitiatorLabel] = hex.EncodeToString(hash[:])
 	}
 	if suffix == exposition.BucketSuffix {
 		bound, err := strconv.ParseFloat(labels[exposition.BoundLabel], 64)

@@ -181,6 +181,7 @@ type eventParents struct {
 	organizations map[uuid.UUID]string      // to name
 	modes         store.PrivacyModes
 	erased        map[uuid.UUID]bool // users and workspaces
+	controlPlane  *exposition.ControlPlane
 }
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
@@ -199,6 +200,7 @@ func (g *Service) eventParents(ctx context.Context, req *insightsv1.ReportEvents
 		add(&builds, e.GetBuild().GetId())
 		add(&jobs, e.GetJob().GetId())
 	}
+	known.controlPlane = g.options.ControlPlane
 	if known.modes, err = g.directory.PrivacyModes(ctx); err != nil {
 		return known, err
 	}

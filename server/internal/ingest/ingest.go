@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,17 +58,18 @@ type Options struct {
 	Store             *store.Store
 	Logger            *slog.Logger
 	Clock             func() time.Time
-	Registry          prometheus.Registerer // of what ingest tells about itself
-	Page              *exposition.Endpoint  // where the present of agents is shown
-	MaxAge            time.Duration         // the oldest report of an agent that is taken
-	MaxAhead          time.Duration         // how far in the future a report may be
-	ReportInterval    time.Duration         // what agents are told
-	MaxStreamAge      time.Duration         // after about this time an agent is asked to go to another server; zero: never
-	UsageStats        bool                  // false: reports are acknowledged and nothing of them is stored
-	UsageRetention    time.Duration         // how long usage is kept; zero: for ever
-	LatencyRetention  time.Duration         // how long latencies are kept; zero: for ever
-	AuditRetention    time.Duration         // how long the audit trail is kept; zero: for ever
-	CollectAgentStats bool                  // show the present of the agents that report here as metrics
+	Registry          prometheus.Registerer    // of what ingest tells about itself
+	Page              *exposition.Endpoint     // where the present of agents is shown
+	ControlPlane      *exposition.ControlPlane // the families that the control plane may report
+	MaxAge            time.Duration            // the oldest report of an agent that is taken
+	MaxAhead          time.Duration            // how far in the future a report may be
+	ReportInterval    time.Duration            // what agents are told
+	MaxStreamAge      time.Duration            // after about this time an agent is asked to go to another server; zero: never
+	UsageStats        bool                     // false: reports are acknowledged and nothing of them is stored
+	UsageRetention    time.Duration            // how long usage is kept; zero: for ever
+	LatencyRetention  time.Duration            // how long latencies are kept; zero: for ever
+	AuditRetention    time.Duration            // how long the audit trail is kept; zero: for ever
+	CollectAgentStats bool                     // show the present of the agents that report here as metrics
 	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy []string
 }
@@ -194,19 +193,20 @@ func (g *Service) takeReport(
 	if err != nil || rejected != nil {
 		return r, nil, rejected, err
 	}
+	apps := g.names.bound(p, r.sessions)
 	g.note(&r, p, s)
-	return r, g.reportRows(r, p), nil, nil
+	return r, g.reportRows(r, p, apps), nil, nil
 }
 
-// reportRows are the rows of a report that has its place.
-func (g *Service) reportRows(r agentReport, p store.Placement) []store.OpenRow {
+// reportRows are the rows of a report that has its place, with sessions of these apps open.
+func (g *Service) reportRows(r agentReport, p store.Placement, apps []string) []store.OpenRow {
 	if !g.stores(p.Mode) {
 		return nil
 	}
 	if p.Mode.AtLeast(store.PrivacyAggregate) {
 		r.latency = 0
 	}
-	return r.rows(p, g.names.sessions(p, slices.Sorted(maps.Keys(r.sessions))))
+	return r.rows(p, apps)
 }
 
 // wait collects the outcomes of the items of a unary call, which settle in any order.

@@ -134,6 +134,7 @@ func New(c Options) (*Gateway, error) {
 		insightsv1.RegisterCatalogServiceHandlerClient(ctx, api, insightsv1.NewCatalogServiceClient(g.connection)),
 		insightsv1.RegisterInsightsServiceHandlerClient(ctx, api, insightsv1.NewInsightsServiceClient(g.connection)),
 		insightsv1.RegisterAccessServiceHandlerClient(ctx, api, insightsv1.NewAccessServiceClient(g.connection)),
+		insightsv1.RegisterDefinitionsServiceHandlerClient(ctx, api, insightsv1.NewDefinitionsServiceClient(g.connection)),
 		insightsv1.RegisterPrivacyServiceHandlerClient(ctx, api, insightsv1.NewPrivacyServiceClient(g.connection)),
 	)
 	if err != nil {
