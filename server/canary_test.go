@@ -68,7 +68,7 @@ func TestCanary(t *testing.T) {
 				{insightsv1.CatalogService_ApplyCatalog_FullMethodName, takeOver(own, other)},
 				{insightsv1.IngestService_ReportEvents_FullMethodName, takeOverBuild(own, other)},
 			})
-			texts := append(beside.log.All()[quiet:], beside.unordered...)
+			texts := slices.Concat(beside.log.All()[quiet:], beside.unordered, beside.pageTokens)
 			for _, a := range beside.answers {
 				texts = append(texts, a.text)
 			}
@@ -151,7 +151,8 @@ type canaryServer struct {
 	callers []canaryCaller
 	answers []canaryAnswer
 
-	unordered []string // answers with events, tokens and grants, whose ids and order are random: they are not compared
+	pageTokens []string // what they hold is sealed, each time in another way: their places and sizes are compared
+	unordered  []string // answers with events, tokens and grants, whose ids and order are random: they are not compared
 }
 
 // ordered is an answer without what is random in it.
@@ -253,15 +254,27 @@ func (s *canaryServer) run(t *testing.T, script []canaryCall) {
 	}
 }
 
-func (s *canaryServer) note(c canaryCaller, transport string, call canaryCall, answer ...any) {
+// note writes an answer down. token asks for the page after it; empty: there is none.
+func (s *canaryServer) note(c canaryCaller, transport string, call canaryCall, token string, answer ...any) {
+	if token != "" {
+		s.pageTokens = append(s.pageTokens, token)
+	}
 	question, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(call.request)
 	if err != nil {
 		question = []byte(err.Error())
 	}
 	s.answers = append(s.answers, canaryAnswer{
-		fmt.Sprintf("%s over %s: %s %s", c.name, transport, call.method, strings.ReplaceAll(string(question), " ", "")),
-		newSecrets.ReplaceAllString(fmt.Sprint(answer...), ""),
+		s.maskPageTokens(fmt.Sprintf("%s over %s: %s %s", c.name, transport, call.method, strings.ReplaceAll(string(question), " ", ""))),
+		s.maskPageTokens(newSecrets.ReplaceAllString(fmt.Sprint(answer...), "")),
 	})
+}
+
+// maskPageTokens leaves of page tokens which they are and how long.
+func (s *canaryServer) maskPageTokens(text string) string {
+	for i, token := range s.pageTokens {
+		text = strings.ReplaceAll(text, token, fmt.Sprintf("(page token %d of %d bytes)", i, len(token)))
+	}
+	return text
 }
 
 // newSecrets are the only random part of the answers: the tokens that a control plane makes, and those of sessions.
@@ -285,11 +298,15 @@ func (s *canaryServer) callGRPC(t *testing.T, c canaryCaller, call canaryCall) {
 	if err := errors.Join(marshalErr, statusErr); err != nil {
 		t.Fatal(err)
 	}
+	token := ""
+	if field := answer.ProtoReflect().Descriptor().Fields().ByName("next_page_token"); field != nil {
+		token = answer.ProtoReflect().Get(field).String()
+	}
 	s.note(
-		c, "gRPC", call,
+		c, "gRPC", call, token,
 		fmt.Sprintf("%v %v %v %q %q", status.Code(err), map[string][]string(header), map[string][]string(trailer), body, reason),
 	)
-	s.nextPage(t, call, answer.ProtoReflect(), func(next canaryCall) { s.callGRPC(t, c, next) })
+	nextPage(call, token, func(next canaryCall) { s.callGRPC(t, c, next) })
 }
 
 func (s *canaryServer) newAnswer(t *testing.T, method string) proto.Message {
@@ -302,14 +319,12 @@ func (s *canaryServer) newAnswer(t *testing.T, method string) proto.Message {
 }
 
 // nextPage asks for the page after an answer, if there is one.
-func (s *canaryServer) nextPage(t *testing.T, call canaryCall, answer protoreflect.Message, ask func(canaryCall)) {
-	t.Helper()
-	field := answer.Descriptor().Fields().ByName("next_page_token")
-	if field == nil || answer.Get(field).String() == "" {
+func nextPage(call canaryCall, token string, ask func(canaryCall)) {
+	if token == "" {
 		return
 	}
 	next := proto.Clone(call.request)
-	next.ProtoReflect().Set(next.ProtoReflect().Descriptor().Fields().ByName("page_token"), answer.Get(field))
+	next.ProtoReflect().Set(next.ProtoReflect().Descriptor().Fields().ByName("page_token"), protoreflect.ValueOfString(token))
 	ask(canaryCall{call.method, next})
 }
 
@@ -330,15 +345,12 @@ func (s *canaryServer) callREST(t *testing.T, c canaryCaller, call canaryCall) {
 		s.ordered(mine)
 		body = []byte(prototext.Format(mine))
 	}
-	s.note(c, "REST", call, code, header, string(body)) // maps are printed in order
 	var page struct {
 		Token string `json:"next_page_token"`
 	}
-	if json.Unmarshal(body, &page) == nil && page.Token != "" {
-		next := proto.Clone(call.request)
-		next.ProtoReflect().Set(next.ProtoReflect().Descriptor().Fields().ByName("page_token"), protoreflect.ValueOfString(page.Token))
-		s.callREST(t, c, canaryCall{call.method, next})
-	}
+	_ = json.Unmarshal(body, &page)                                 // a body of another form has none
+	s.note(c, "REST", call, page.Token, code, header, string(body)) // maps are printed in order
+	nextPage(call, page.Token, func(next canaryCall) { s.callREST(t, c, next) })
 }
 
 // stream sends each report of the script over a stream of its own, and notes what is rejected and how it ends.
@@ -368,7 +380,7 @@ func (s *canaryServer) stream(t *testing.T, c canaryCaller, script []canaryCall)
 				trailer := stream.Trailer()
 				delete(trailer, "content-type") // there unless an answer was sent before
 				s.note(
-					c, "stream", canaryCall{insightsv1.IngestService_StreamStats_FullMethodName, sent}, acknowledged, rejected,
+					c, "stream", canaryCall{insightsv1.IngestService_StreamStats_FullMethodName, sent}, "", acknowledged, rejected,
 					status.Convert(err).Proto(), map[string][]string(trailer),
 				)
 				break

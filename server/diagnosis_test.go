@@ -144,8 +144,9 @@ var causes = map[string]struct {
 		want: "out_of_range 0/0 2023-07-26T00:00:00Z 2023-08-15T10:00:00Z", sections: ofUsage, message: "between 2023-07-26",
 	},
 	"an empty window": {
+		seed:  func(t *testing.T, p *patient) { p.send(t, p.session(0, before(24*20, 14), nil)) },
 		start: "2023-08-01T00:00:00Z", end: "2023-08-01T00:00:00Z",
-		want: "out_of_range 0/0 - -", sections: ofUsage, message: "window is empty",
+		want: "empty_window 0/0 - -", sections: append([]string{"parameters_usage"}, ofUsage...), message: "window is empty",
 	},
 	"no workspaces": {
 		seed: func(t *testing.T, p *patient) {

@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,8 +13,10 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -172,6 +177,73 @@ func TestUnreadableQuestion(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, wiretest.Faults(t, err)); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+// An empty entry in a list is somebody's mistake, such as a variable without a value, and not the question about everything.
+func TestEmptyEntriesAreRefused(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	owner, template := r.Token(t, access.RoleOwner, servertest.Everywhere), uuid.New()
+	listed := 0
+	for _, q := range questions(t, template) {
+		m := q.request.ProtoReflect()
+		field := m.Descriptor().Fields().ByName("template_ids")
+		if field == nil {
+			continue
+		}
+		listed++
+		answer := &emptypb.Empty{}
+		for _, list := range [][]string{{"", ""}, {template.String(), ""}, {" "}, {"", template.String()}} {
+			ids := m.NewField(field)
+			for _, id := range list {
+				ids.List().Append(protoreflect.ValueOfString(id))
+			}
+			m.Set(field, ids)
+			err := r.Conn.Invoke(servertest.As(t.Context(), owner), q.method, q.request, answer)
+			if faults := wiretest.Faults(t, err); len(faults) != 1 || !strings.HasPrefix(faults[0], "template_ids: ") {
+				t.Errorf("%s of %q over gRPC: %q", q.method, list, faults)
+			}
+			m.Clear(field)
+			params := q.params()
+			params.Set("template_ids", strings.Join(list, ","))
+			status, body := r.Get(t, owner, q.path, params)
+			if text := fmt.Sprint(body["validations"]); status != http.StatusBadRequest || !strings.Contains(text, "template_ids") {
+				t.Errorf("%s of %q: %d %v", q.path, list, status, body)
+			}
+		}
+		params := q.params()
+		params.Set("template_ids", "")
+		if status, body := r.Get(t, owner, q.path, params); status != http.StatusOK {
+			t.Errorf("%s with no value: %d %v", q.path, status, body)
+		}
+	}
+	if listed < 8 {
+		t.Errorf("%d questions list templates", listed)
+	}
+}
+
+// What is asked about no time says so: nobody shall take it for time in which nothing happened.
+func TestEmptyWindowSaysSo(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	p.everybody(t, nil)
+	asked := 0
+	for _, q := range questions(t, p.Templates[0]) {
+		params := withEmptyWindow(q)
+		if !params.Has("start_time") && !params.Has("start") {
+			continue
+		}
+		asked++
+		for empty, params := range map[bool]url.Values{true: params, false: q.params()} {
+			status, _, text := p.Fetch(t, http.Header{"Coder-Session-Token": {p.owner}}, q.path+"?"+params.Encode())
+			if status != http.StatusOK || strings.Contains(string(text), "empty_window") != empty {
+				t.Errorf("%s, empty: %v: %d %s", q.path, empty, status, text)
+			}
+		}
+	}
+	if asked != 9 {
+		t.Errorf("%d questions have windows", asked)
 	}
 }
 

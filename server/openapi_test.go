@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -91,7 +93,7 @@ func (d openAPI) checkObject(at string, s schema, value map[string]any) (wrong [
 	return wrong
 }
 
-// The description at /openapi.json says what the server answers, with data and without, and which parameters it takes.
+// The descriptions in OpenAPI 2.0 and 3.1 say what the server answers, with data and without, and which parameters it takes.
 func TestAnswersFollowOpenAPI(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
@@ -109,7 +111,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 		if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 			t.Errorf("%s: Content-Type %s", path, got)
 		}
-		if got := header.Get("Cache-Control"); got != "private" && path != "/openapi.json" {
+		if got := header.Get("Cache-Control"); got != "private" && !strings.HasPrefix(path, "/openapi") {
 			t.Errorf("%s: Cache-Control %s", path, got)
 		}
 		return status, body
@@ -123,6 +125,12 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	if err := json.Unmarshal(text, &d); err != nil {
 		t.Fatal(err)
 	}
+	_, _, text = p.Fetch(t, http.Header{}, "/openapi-3.1.json")
+	newer, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takes := map[string][]string{} // parameters, by method
 	for _, q := range questions(t, p.Templates[0]) {
 		route := strings.Replace(q.path, p.Templates[0].String(), "{template_id}", 1)
 		get, described := d.Paths[route]["get"]
@@ -130,19 +138,11 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 			t.Errorf("%s is not described", route)
 			continue
 		}
-		var takes, says []string
 		fields := q.request.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
-			takes = append(takes, string(fields.Get(i).Name()))
+			takes[q.method] = append(takes[q.method], string(fields.Get(i).Name()))
 		}
-		for _, parameter := range get.Parameters {
-			says = append(says, parameter.Name)
-		}
-		slices.Sort(takes)
-		slices.Sort(says)
-		if diff := cmp.Diff(takes, says); diff != "" {
-			t.Errorf("parameters of %s (-taken +described):\n%s", route, diff)
-		}
+		says := d.checkParameters(t, route, takes[q.method])
 		for name, c := range map[string]struct {
 			token    string
 			params   url.Values
@@ -163,8 +163,33 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 			for _, wrong := range d.check(name+" of "+route, get.Responses[c.response].Schema, body) {
 				t.Error(wrong)
 			}
+			schema := newer.Paths.Value(route).Get.Responses.Value(c.response).Value.Content["application/json"].Schema.Value
+			if err := newer.ValidateSchemaJSON(schema, body, openapi3.EnableJSONSchema2020()); err != nil {
+				t.Errorf("%s of %s is not what OpenAPI 3.1 says: %v", name, route, err)
+			}
 		}
 	}
+	for _, table := range rest.ExportTables {
+		route := strings.Replace(rest.ExportRoute, "{table}", table.Name, 1)
+		d.checkParameters(t, route, append([]string{"format"}, takes[table.Method]...))
+		if newer.Paths.Value(route) == nil {
+			t.Errorf("%s is not described in OpenAPI 3.1", route)
+		}
+	}
+}
+
+// checkParameters holds the parameters that are described of a route against those that it takes, and returns them.
+func (d openAPI) checkParameters(t *testing.T, route string, takes []string) (says []string) {
+	t.Helper()
+	for _, parameter := range d.Paths[route]["get"].Parameters {
+		says = append(says, parameter.Name)
+	}
+	takes = slices.Sorted(slices.Values(takes))
+	slices.Sort(says)
+	if diff := cmp.Diff(takes, says); diff != "" {
+		t.Errorf("parameters of %s (-taken +described):\n%s", route, diff)
+	}
+	return says
 }
 
 // withPage asks for pages of one where there are pages.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -162,6 +164,59 @@ func TestForeignPageToken(t *testing.T) {
 	}
 	if status, body := r.Get(t, owner, "/api/v2/insights/user-latency", params); status != 400 {
 		t.Errorf("a token of the other list: %d %v", status, body)
+	}
+}
+
+// A page token says nothing to who finds it, is short, means the same to every server of the deployment, and ends when a privacy mode
+// changes anywhere.
+func TestPageTokenIsSealed(t *testing.T) {
+	t.Parallel()
+	database := storetest.SQLite(t)
+	p := newPatient(t, database, nil)
+	other := run(t, database, storetest.Now, nil)
+	long := "Person" + strings.Repeat("\u00e4", 61)
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: long}}})
+	p.everybody(t, nil)
+	window := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T12:00:00Z"}, "page_size": {"1"}}
+	paths := map[string]url.Values{
+		"/api/v2/insights/user-activity": maps.Clone(window), "/api/v2/insights/user-latency": maps.Clone(window),
+		"/api/v2/access/tokens": {"page_size": {"1"}}, "/api/v2/access/role-bindings": {"page_size": {"1"}},
+		"/api/v2/access/audit-events": {"page_size": {"1"}},
+	}
+	// The trail comes last: it holds who was asked about.
+	for _, path := range slices.SortedFunc(maps.Keys(paths), func(a, b string) int { return strings.Compare(b, a) }) {
+		params := paths[path]
+		if strings.Contains(path, "insights") {
+			params.Set("sort", "username")
+		}
+		status, body := p.Get(t, p.owner, path, params)
+		next, _ := body["next_page_token"].(string)
+		sealed, err := base64.RawURLEncoding.DecodeString(next)
+		if status != 200 || next == "" || err != nil || len(next) > 400 {
+			t.Fatalf("%s: %d %v, %v", path, status, body, err)
+		}
+		for _, hidden := range []string{"Person", p.Users[0].String()} {
+			if strings.Contains(next, hidden) || strings.Contains(string(sealed), hidden) {
+				t.Errorf("%s: the token %q holds %s", path, sealed, hidden)
+			}
+		}
+		if _, again := p.Get(t, p.owner, path, params); again["next_page_token"] == next {
+			t.Errorf("%s: one token for one place tells who asked for the same", path)
+		}
+		params.Set("page_token", next)
+		if status, body := other.Get(t, p.owner, path, params); status != 200 {
+			t.Errorf("%s from another server: %d %v", path, status, body)
+		}
+	}
+	for _, mode := range []store.PrivacyMode{store.PrivacyPseudonym, store.PrivacyFull} {
+		p.setMode(t, mode)
+		for path, params := range paths {
+			status, body := other.Get(t, p.owner, path, params)
+			if text := fmt.Sprint(body["validations"]); status != 400 || !strings.Contains(text, "page_token") ||
+				!strings.Contains(text, "another privacy mode") {
+				t.Errorf("%s after a change to %s: %d %v", path, mode, status, body)
+			}
+		}
 	}
 }
 

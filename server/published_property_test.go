@@ -267,12 +267,16 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 	used := slices.ContainsFunc(append(report.GetAppsUsage(), report.GetUnknownUsage()), func(a *insightsv1.AppUsage) bool {
 		return a.GetSeconds() > 0
 	})
+	reason := "small_groups"
+	if window := q.window(); window.from == window.to {
+		reason = "empty_window"
+	}
 	for _, section := range []struct {
 		name  string
 		empty bool
 	}{{"active_users", users == 0}, {"apps_usage", !used}, {"parameters_usage", len(with) == 0}} {
 		if section.empty {
-			report.Reasons = append(report.Reasons, &insightsv1.SectionReason{Section: section.name, Reason: "small_groups"})
+			report.Reasons = append(report.Reasons, &insightsv1.SectionReason{Section: section.name, Reason: reason})
 		}
 	}
 	return report

@@ -246,9 +246,7 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 	if _, text := ask(owner, ""); !strings.Contains(text, foreign.String()) {
 		t.Fatalf("the owner: %s", text)
 	}
-	for _, spelt := range []string{
-		"&template_ids=", "&template_ids=,", "&template_ids=%20,%20,,", "&template_ids=&template_ids=", "&template_ids",
-	} {
+	for _, spelt := range []string{"&template_ids=", "&template_ids=&template_ids=", "&template_ids"} {
 		if code, text := ask(auditor, spelt); code != http.StatusOK || text != want {
 			t.Errorf("%s: %d %s", spelt, code, text)
 		}
@@ -257,7 +255,7 @@ func TestEmptyListsAreNotEverything(t *testing.T) {
 		}
 	}
 	for _, spelt := range []string{
-		"*", "%25", "all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(),
+		",", "%20", "%20,%20,,", own.Templates[0].String() + ",", "," + own.Templates[0].String(), "*", "%25", "all", "null", "[]", "00000000-0000-0000-0000-000000000000", own.Templates[0].String() + ",*", foreign.String(),
 		own.Templates[0].String() + "," + foreign.String(),
 	} {
 		if code, text := ask(auditor, "&template_ids="+spelt); code != http.StatusBadRequest && code != http.StatusNotFound {

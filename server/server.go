@@ -202,7 +202,10 @@ func New(o Options) (*Server, error) {
 		s.pprof = newHTTPServer(o, pprofHandler())
 		s.pprof.TLSConfig = nil
 	}
-	return s, s.listen()
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.gateway.Close())
+	}
+	return s, nil
 }
 
 // transport is how connections are held.
@@ -240,6 +243,7 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
+	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 }
 
 func (s *Server) listen() (err error) {
@@ -256,7 +260,10 @@ func (s *Server) listen() (err error) {
 		if l.optional && l.address == "" {
 			continue
 		}
-		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+		if err = CheckAddress(l.address); err == nil {
+			*l.listener, err = net.Listen("tcp", l.address)
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("listen for %s: %w", l.name, err), s.closeListeners())
 		}
 		*l.listener = guard.LimitConnections(*l.listener, s.options.MaxConnections, s.options.Logger)
@@ -401,6 +408,14 @@ func (s *Server) stop(ctx context.Context) {
 	s.grpc.GracefulStop()
 }
 
+// setHealth tells health checks of the server, and of each of its services by name, how they are.
+func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus("", status)
+	for service := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(service, status)
+	}
+}
+
 // watchHealth tells health checks whether the database answers.
 func (s *Server) watchHealth(ctx context.Context) {
 	ticker := time.NewTicker(healthInterval)
@@ -420,7 +435,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 			healthy = err == nil
 			s.options.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
 		}
-		s.health.SetServingStatus("", status)
+		s.setHealth(status)
 		select {
 		case <-ctx.Done():
 			return

@@ -67,6 +67,12 @@ func parseDatabase(name string) (dialect, error) {
 				"database: the postgres URL cannot be parsed; characters like @ : / in a password must be percent-encoded",
 			)
 		}
+		for host := range strings.SplitSeq(u.Host, ",") {
+			if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+				// The text may be a part of the password.
+				return nil, errors.New("database: hosts in the postgres URL must be HOST:PORT, an IPv6 host in brackets, such as [::1]:5432")
+			}
+		}
 		return postgresDialect{url: u}, nil
 	}
 	return nil, errors.New("database: want sqlite:FILE or postgres://USER@HOST/NAME")

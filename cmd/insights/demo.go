@@ -51,8 +51,9 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	d := &demo{store: s, console: c, interval: f.ReportInterval}
 	config := server.Options{
-		Store: s, Logger: f.logger(c.err), GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(),
-		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true,
+		Store: s, Logger: f.logger(c.err), GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress),
+		PrometheusAddress: f.prometheus(),
+		IngestMaxAge:      7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: f.ReportInterval, UsageStats: true,
 		CollectAgentStats: true, MetricsCompat: []string{server.CompatSeed}, Reflection: true,
 	}
 	if f.From != "" {

@@ -100,6 +100,40 @@ func TestCommandLine(t *testing.T) {
 		"unknown compatibility": {
 			args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat",
 		},
+		"an IPv6 host without brackets": {
+			args: []string{"serve", database, "--http-address=::1:8080"}, code: exitUsage,
+			err: `--http-address: "::1:8080" must be HOST:PORT, an IPv6 host in brackets, such as [::1]:8080`,
+		},
+		"an IPv6 host alone":       {args: []string{"serve", database, "--grpc-address=[::1]"}, code: exitUsage, err: "must be HOST:PORT"},
+		"a host without a port":    {args: []string{"demo", "--http-address=localhost"}, code: exitUsage, err: "must be HOST:PORT"},
+		"a host and an empty port": {args: []string{"demo", "--grpc-address", "localhost:"}, code: exitUsage, err: "must be HOST:PORT"},
+		"a port alone": {
+			args: []string{"serve", database, "--prometheus-address=2112"}, code: exitUsage, err: "--prometheus-address: ",
+		},
+		"a port that is none": {args: []string{"serve", database, "--pprof-address=127.0.0.1:70000"}, code: exitUsage, err: "HOST:PORT"},
+		"a URL as an address": {args: []string{"serve", database, "--http-address=http://127.0.0.1:1"}, code: exitUsage, err: "HOST:PORT"},
+		"no address":          {args: []string{"serve", database, "--http-address="}, code: exitError, err: `listen for HTTP: "" must be HOST:PORT`},
+		"a server without scheme": {
+			args: []string{"export", "apps", "--address=127.0.0.1:8080"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitUsage,
+			err: `--address: "127.0.0.1:8080" must be a URL, an IPv6 host in brackets`,
+		},
+		"a server without brackets": {
+			args: []string{"report", "roi", "--address=http://::1:8080"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitUsage,
+			err: `an IPv6 host in brackets, such as http://[::1]:8080`,
+		},
+		"a database without brackets": {
+			args: []string{"migrate", "--database=postgres://insights@::1:5432/insights"}, code: exitError, err: "an IPv6 host in brackets",
+		},
+		"an external URL without brackets": {
+			args: []string{"serve", database, "--external-url=https://::1:8080"}, code: exitError, err: "an IPv6 host in brackets",
+		},
+		"Coder without brackets": {
+			args: []string{"serve", database, "--auth-coder-url=http://::1:3000"}, code: exitError, err: "an IPv6 host in brackets",
+		},
+		"an issuer without brackets": {
+			args: []string{"serve", database, "--oidc-issuer=https://::1:3000", "--oidc-audience=x"}, code: exitError,
+			err: "an IPv6 host in brackets",
+		},
 		"no token":               {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
 		"no name of a parameter": {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
 		"a parameter twice":      {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},

@@ -58,6 +58,9 @@ func (f remoteFlags) token(c console) (string, error) {
 
 // ask asks the server. The caller closes what comes back.
 func (f remoteFlags) ask(ctx context.Context, c console, path string, query url.Values) (io.ReadCloser, error) {
+	if at, err := url.Parse(f.Address); err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
+		return nil, usageError(fmt.Sprintf("--address: %q must be a URL, an IPv6 host in brackets, such as http://[::1]:8080", f.Address))
+	}
 	token, err := f.token(c)
 	if err != nil {
 		return nil, err

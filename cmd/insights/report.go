@@ -41,6 +41,19 @@ func printReport[A proto.Message](
 	return w.Flush()
 }
 
+// period says which time a report is about.
+func period(r interface {
+	GetStartTime() string
+	GetEndTime() string
+	GetEmptyWindow() bool
+}) string {
+	text := fmt.Sprintf("%s to %s", r.GetStartTime(), r.GetEndTime())
+	if r.GetEmptyWindow() {
+		text += ", an empty window"
+	}
+	return text
+}
+
 // heading begins a part of a page, and says so if it is empty.
 func heading(w io.Writer, title string, rows int, columns string) {
 	fmt.Fprintf(w, "\n%s\n", title)
@@ -64,7 +77,7 @@ const busiestHours = 5
 func printCapacity(w io.Writer, answer *insightsv1.GetCapacityReportResponse) {
 	r := answer.GetReport()
 	fmt.Fprintf(
-		w, "%s to %s: %d people were active, at most %d at once.\n", r.GetStartTime(), r.GetEndTime(), r.GetActiveUsers(), r.GetPeakUsers(),
+		w, "%s: %d people were active, at most %d at once.\n", period(r), r.GetActiveUsers(), r.GetPeakUsers(),
 	)
 	hours := slices.Clone(r.GetHours())
 	slices.SortStableFunc(hours, func(a, b *insightsv1.HourLoad) int { return cmp.Compare(b.GetMeanPeakUsers(), a.GetMeanPeakUsers()) })
@@ -96,7 +109,7 @@ func (f reportOptimizationCommand) Run(ctx context.Context, c console) error {
 
 func printOptimization(w io.Writer, answer *insightsv1.GetOptimizationReportResponse) {
 	r := answer.GetReport()
-	fmt.Fprintf(w, "%s to %s\n", r.GetStartTime(), r.GetEndTime())
+	fmt.Fprintln(w, period(r))
 	heading(w, "Defaults to change", len(r.GetDefaultChanges()), "ADVICE")
 	for _, d := range r.GetDefaultChanges() {
 		fmt.Fprintln(w, d.GetMessage())
@@ -120,7 +133,7 @@ func (f reportSupportCommand) Run(ctx context.Context, c console) error {
 
 func printSupport(w io.Writer, answer *insightsv1.GetSupportReportResponse) {
 	r := answer.GetReport()
-	fmt.Fprintf(w, "%s to %s\n", r.GetStartTime(), r.GetEndTime())
+	fmt.Fprintln(w, period(r))
 	heading(w, "Slow connections", len(r.GetHighLatencyUsers()), "USER\tKIND\tMEDIAN\tP95\tSAMPLES")
 	for _, u := range r.GetHighLatencyUsers() {
 		fmt.Fprintf(
@@ -147,7 +160,7 @@ func (f reportROICommand) Run(ctx context.Context, c console) error {
 
 func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
 	r := answer.GetReport()
-	fmt.Fprintf(w, "%s to %s\n\n", r.GetStartTime(), r.GetEndTime())
+	fmt.Fprintf(w, "%s\n\n", period(r))
 	fmt.Fprintf(w, "Adoption\t%s\t%d of %d people\n", percent(r.GetAdoption()), r.GetActiveUsers(), r.GetEligibleUsers())
 	fmt.Fprintf(
 		w, "Utilization\t%s\t%s used of %s running\n", percent(r.GetUtilization()), hoursOf(r.GetActiveSeconds()),

@@ -19,10 +19,10 @@ import (
 
 // addressFlags say where a server listens.
 type addressFlags struct {
-	GRPCAddress       string `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
-	HTTPAddress       string `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
-	PrometheusAddress string `env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: 127.0.0.1:2112."`
-	PrometheusEnable  bool   `default:"true" env:"INSIGHTS_PROMETHEUS_ENABLE,CODER_PROMETHEUS_ENABLE" help:"false serves no metrics, unless an address says where. Default: ${default}."`
+	GRPCAddress       listenAddress `name:"grpc-address" default:"127.0.0.1:9090" env:"INSIGHTS_GRPC_ADDRESS" placeholder:"HOST:PORT" help:"Where agents and services reach gRPC. Default: ${default}."`
+	HTTPAddress       listenAddress `name:"http-address" default:"127.0.0.1:8080" env:"INSIGHTS_HTTP_ADDRESS" placeholder:"HOST:PORT" help:"Where REST, its OpenAPI description and the page are. Default: ${default}."`
+	PrometheusAddress listenAddress `env:"INSIGHTS_PROMETHEUS_ADDRESS,CODER_PROMETHEUS_ADDRESS" placeholder:"HOST:PORT" help:"Where Prometheus scrapes, in plain text. Default: 127.0.0.1:2112."`
+	PrometheusEnable  bool          `default:"true" env:"INSIGHTS_PROMETHEUS_ENABLE,CODER_PROMETHEUS_ENABLE" help:"false serves no metrics, unless an address says where. Default: ${default}."`
 }
 
 // prometheus is where metrics are served: an address enables them as much as the switch does. Empty is nowhere.
@@ -30,7 +30,7 @@ func (f addressFlags) prometheus() string {
 	if f.PrometheusAddress == "" && f.PrometheusEnable {
 		return "127.0.0.1:2112"
 	}
-	return f.PrometheusAddress
+	return string(f.PrometheusAddress)
 }
 
 // logFlags say what is logged.
@@ -54,7 +54,7 @@ type serveCommand struct {
 	privacyKeyFlag
 	addressFlags
 	logFlags
-	PprofAddress     string         `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
+	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
 	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
@@ -120,7 +120,8 @@ func (f serveCommand) oidc() (*server.OIDC, error) {
 func (f serveCommand) config(c console) (server.Options, error) {
 	config := server.Options{
 		Logger:      f.logger(c.err),
-		GRPCAddress: f.GRPCAddress, HTTPAddress: f.HTTPAddress, PrometheusAddress: f.prometheus(), PprofAddress: f.PprofAddress,
+		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
+		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
 		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
 		LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit,
@@ -134,7 +135,7 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	if f.PrivacyFloor < 2 {
 		return config, usageError("--privacy-floor: must be 2 or more, or it hides nobody")
 	}
-	if f.PprofAddress != "" && !isLoopback(f.PprofAddress) {
+	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
 		return config, usageError(
 			fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress),
 		)
@@ -152,14 +153,11 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		flag, address, needs string
 		met                  bool
 	}{
-		{"--grpc-address", f.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--http-address", f.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{
-			"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file",
-			config.PrometheusToken != "" || config.PrometheusAddress == "",
-		},
+		{"--grpc-address", config.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--http-address", config.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
+		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != ""},
 	} {
-		if !at.met && !f.Insecure && !isLoopback(at.address) {
+		if at.address != "" && !at.met && !f.Insecure && !isLoopback(at.address) {
 			return config, usageError(fmt.Sprintf(
 				"%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs,
 			))

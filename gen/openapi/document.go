@@ -3,9 +3,14 @@
 // Package openapi holds the description of the REST API.
 package openapi
 
-import _ "embed" // for the document
+import _ "embed" // for the documents
 
-// Document is the description of the REST API in OpenAPI 2.
+// Document is the description of the REST API in OpenAPI 2.0.
 //
 //go:embed insights.swagger.json
 var Document []byte
+
+// Document31 is the same in OpenAPI 3.1.
+//
+//go:embed insights.openapi.json
+var Document31 []byte

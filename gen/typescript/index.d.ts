@@ -327,7 +327,7 @@ export interface ListTokensRequest {
    */
   page_size: number;
   /**
-   * `next_page_token` of the page before. Empty: the first page.
+   * `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
    */
   page_token: string;
 }
@@ -443,7 +443,7 @@ export interface ListRoleBindingsRequest {
    */
   page_size: number;
   /**
-   * `next_page_token` of the page before. Empty: the first page.
+   * `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
    */
   page_token: string;
 }
@@ -601,7 +601,7 @@ export interface ListAuditEventsRequest {
    */
   page_size: number;
   /**
-   * `next_page_token` of the page before. Empty: the first page.
+   * `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
    */
   page_token: string;
 }
@@ -1608,6 +1608,10 @@ export interface CapacityReport {
    * Templates, not deleted, that fewer than 5 users used, fewest users first, then by name: candidates for a merge.
    */
   sparse_templates: SparseTemplate[];
+  /**
+   * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+   */
+  empty_window?: boolean;
 }
 
 /**
@@ -1779,6 +1783,10 @@ export interface OptimizationReport {
    * not the default, in the order of GetTemplateInsights.
    */
   default_changes: DefaultChange[];
+  /**
+   * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+   */
+  empty_window?: boolean;
 }
 
 /**
@@ -1936,6 +1944,10 @@ export interface SupportReport {
    * What people use, what most prefer first, then by users and seconds.
    */
   app_preferences: AppPreference[];
+  /**
+   * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+   */
+  empty_window?: boolean;
 }
 
 /**
@@ -2134,6 +2146,10 @@ export interface ROIReport {
    * The templates that were used or had running workspaces, by name, then id.
    */
   templates: TemplateROI[];
+  /**
+   * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+   */
+  empty_window?: boolean;
 }
 
 /**
@@ -2217,13 +2233,14 @@ export interface GetTemplateInsightsRequest {
   start_time: string;
   /**
    * End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or on the present day of its offset any full hour up
-   * to the coming one. Not before `start_time`; equal yields an empty answer. Required.
+   * to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the reason `empty_window`.
+   * Required.
    */
   end_time: string;
   /**
    * Ids of templates, UUIDs, separated by commas over REST. Empty: all that the caller may see, NOT_FOUND if there are none.
    * One that the caller may not see makes the whole request NOT_FOUND. So does an unknown one, except for a caller who may
-   * see all templates: for them it has no activity.
+   * see all templates: for them it has no activity. An empty entry, as in `template_ids=,`, is INVALID_ARGUMENT.
    */
   template_ids: string[];
   /**
@@ -2565,7 +2582,8 @@ export interface GetUserActivityRequest {
    */
   page_size: number;
   /**
-   * Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+   * Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
+   * mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
    */
   page_token: string;
   /**
@@ -2741,7 +2759,8 @@ export interface GetUserLatencyRequest {
    */
   page_size: number;
   /**
-   * Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+   * Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
+   * mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
    */
   page_token: string;
   /**
@@ -3105,6 +3124,10 @@ export interface GetActivityResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * True: the range is empty, for it ends when it begins or has not begun yet. Absent: it is not.
+   */
+  empty_window?: boolean;
 }
 
 /**
@@ -3243,6 +3266,7 @@ export interface Finding {
   sections: string[];
   /**
    * Why:
+   * - `empty_window`: the window ends when it begins. It is the only finding then.
    * - `collection_off`: reports are acknowledged and not stored.
    * - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
    * - `beyond_retention`: the window begins before what is kept.

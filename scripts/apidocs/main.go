@@ -44,7 +44,7 @@ const head = `<!-- Made by make generate from api/. DO NOT EDIT. -->
 
 Every RPC with who may call it, its REST route and its messages. Over REST names and values are the same: times are RFC 3339,
 durations seconds such as ` + "`\"30s\"`" + `, whole numbers JSON numbers, lists in a query separated by commas; ` +
-	"`/openapi.json`" + ` of a server describes
+	"`/openapi.json`" + ` (2.0) and ` + "`/openapi-3.1.json`" + ` of a server describe
 it for programs. Over both the token comes as ` + "`Authorization: Bearer`" + `; REST also takes ` + "`Coder-Session-Token`" + ` and ` +
 	"`Session-Token`" + `.
 `

@@ -33,6 +33,7 @@ type Server struct {
 	Store   *store.Store
 	Options server.Options
 	Conn    *grpc.ClientConn
+	Stop    func() // makes it stop, and does not wait for that
 }
 
 // Run starts a server whose clock stands still, and stops it with the test. change may change its options; nil: nothing does.
@@ -67,7 +68,7 @@ func Run(t testing.TB, database string, now time.Time, change func(*server.Optio
 			t.Errorf("server: %v", err)
 		}
 	})
-	return &Server{Server: s, Store: c.Store, Options: c, Conn: conn}
+	return &Server{Server: s, Store: c.Store, Options: c, Conn: conn, Stop: stop}
 }
 
 // As returns a context for gRPC calls with a token.

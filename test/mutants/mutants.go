@@ -696,9 +696,9 @@ var mutants = []mutant{
 		"server/internal/rest", "TestExportTablesAreDocumented",
 	},
 	{
-		"required parameters are described as optional", "scripts/openapi/main.go",
+		"required parameters are described as optional", "server/internal/rest/openapi/main.go",
 		`[]byte("${1}true")`, `[]byte("${1}false")`,
-		"scripts/openapi", "TestCorrect",
+		"server/internal/rest/openapi", "TestCorrect",
 	},
 
 	// Who may what.
@@ -870,8 +870,57 @@ var mutants = []mutant{
 	},
 	{
 		"a page token of another list is taken", "server/internal/call/paginate.go",
-		" || token.Question != p.question {", " {",
+		"return append(text, question.Descriptor().FullName()...)", "return append(text[:0], question.Descriptor().FullName()...)",
 		"server/internal/call", "FuzzPageToken",
+	},
+	{
+		"a page token outlives a change of a privacy mode", "store/page_token_key.go",
+		"	if !current {\n", "	if !current && question == nil {\n",
+		"server", "TestPageTokenIsSealed",
+	},
+	{
+		"a page token can be read", "server/internal/call/paginate.go",
+		"base64.RawURLEncoding.EncodeToString(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question))",
+		"base64.RawURLEncoding.EncodeToString(append(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question), last.ID...))",
+		"server", "TestPageTokenIsSealed",
+	},
+	{
+		"an empty entry of a list is left out", "server/internal/rest/rest.go",
+		"members = append(members, strings.TrimSpace(member))",
+		`if member = strings.TrimSpace(member); member != "" {
+				members = append(members, member)
+			}`,
+		"server", "TestEmptyEntriesAreRefused",
+	},
+	{
+		"new tokens are compressed", "server/internal/rest/compress.go",
+		"if holdsSecret(answer.ProtoReflect().Descriptor()) {", "if false && holdsSecret(answer.ProtoReflect().Descriptor()) {",
+		"server", "TestSecretsAreNotCompressed",
+	},
+	{
+		"what is compressed is compressed again", "server/internal/rest/compress.go",
+		"return !strings.HasPrefix(contentType, ", "return contentType != strings.ToUpper(",
+		"server", "TestAnswersAreCompressed",
+	},
+	{
+		"health is known of the whole server alone", "server/server.go",
+		"for service := range s.grpc.GetServiceInfo() {", "for service := range map[string]bool{} {",
+		"server", "TestHealthOfServices",
+	},
+	{
+		"an empty window looks like one without usage", "server/internal/insights/findings.go",
+		"if d.q.empty() {", "if d.q.empty() && len(d.found) > 0 {",
+		"server", "TestEmptyWindowSaysSo",
+	},
+	{
+		"an address without a port is taken", "server/listen_address.go",
+		`if err != nil || port == "" {`, "if err != nil {",
+		"cmd/insights", "TestCommandLine",
+	},
+	{
+		"OpenAPI 3.1 does not say that a time may be null", "server/internal/rest/openapi/convert.go",
+		`field.Value.Type = &openapi3.Types{openapi3.TypeString, null}`, `field.Value.Type = &openapi3.Types{openapi3.TypeString}`,
+		"server/internal/rest/openapi", "TestConvert",
 	},
 
 	// Metrics.

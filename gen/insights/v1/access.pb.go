@@ -397,7 +397,7 @@ type ListTokensRequest struct {
 	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Tokens per page, 1 to 1,000. 0: 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before. Empty: the first page.
+	// `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -815,7 +815,7 @@ type ListRoleBindingsRequest struct {
 	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Bindings per page, 1 to 1,000. 0: 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before. Empty: the first page.
+	// `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1436,7 +1436,7 @@ type ListAuditEventsRequest struct {
 	Principal *Principal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Events per page, 1 to 1,000. 0: 100.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before. Empty: the first page.
+	// `next_page_token` of the page before; INVALID_ARGUMENT once a privacy mode has changed. Empty: the first page.
 	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1669,10 +1669,10 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\tprincipal\x18\x01 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"W\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\\\n" +
 	"\x13CreateTokenResponse\x12(\n" +
-	"\x05token\x18\x01 \x01(\v2\x12.insights.v1.TokenR\x05token\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"/\n" +
+	"\x05token\x18\x01 \x01(\v2\x12.insights.v1.TokenR\x05token\x12\x1b\n" +
+	"\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06secret\"/\n" +
 	"\x12RevokeTokenRequest\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\"\x15\n" +
 	"\x13RevokeTokenResponse\"\x85\x01\n" +
@@ -1736,12 +1736,12 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"L\n" +
 	"\x19CreateAgentTokensResponse\x12/\n" +
-	"\x06tokens\x18\x01 \x03(\v2\x17.insights.v1.AgentTokenR\x06tokens\"Z\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x17.insights.v1.AgentTokenR\x06tokens\"_\n" +
 	"\n" +
 	"AgentToken\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x19\n" +
-	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12\x16\n" +
-	"\x06secret\x18\x03 \x01(\tR\x06secret\"\xc4\x01\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12\x1b\n" +
+	"\x06secret\x18\x03 \x01(\tB\x03\x80\x01\x01R\x06secret\"\xc4\x01\n" +
 	"\x16ListAuditEventsRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +

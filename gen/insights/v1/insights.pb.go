@@ -199,11 +199,12 @@ type GetTemplateInsightsRequest struct {
 	// multiple of 15 minutes. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or on the present day of its offset any full hour up
-	// to the coming one. Not before `start_time`; equal yields an empty answer. Required.
+	// to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the reason `empty_window`.
+	// Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates, UUIDs, separated by commas over REST. Empty: all that the caller may see, NOT_FOUND if there are none.
 	// One that the caller may not see makes the whole request NOT_FOUND. So does an unknown one, except for a caller who may
-	// see all templates: for them it has no activity.
+	// see all templates: for them it has no activity. An empty entry, as in `template_ids=,`, is INVALID_ARGUMENT.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// IANA name of a time zone whose calendar days the intervals follow, through changes of daylight saving. Empty: days of the
 	// offset of `start_time`.
@@ -1162,7 +1163,8 @@ type GetUserActivityRequest struct {
 	Sort string `protobuf:"bytes,5,opt,name=sort,proto3" json:"sort,omitempty"`
 	// Greatest number of users to answer, 0 to 1000. 0: all.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+	// Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
+	// mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
@@ -1673,7 +1675,8 @@ type GetUserLatencyRequest struct {
 	Sort string `protobuf:"bytes,5,opt,name=sort,proto3" json:"sort,omitempty"`
 	// Greatest number of users to answer, 0 to 1000. 0: all.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Where to go on: `next_page_token` of the same question. Empty: at the beginning.
+	// Where to go on: `next_page_token` of the same question, asked with any `page_size`. It names nobody, and is good until a privacy
+	// mode changes: then it is INVALID_ARGUMENT. Empty: at the beginning.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Part of the names of the users to answer, up to 128 bytes, case and Unicode form aside. Empty: all.
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
@@ -2848,7 +2851,9 @@ type GetActivityResponse struct {
 	// The users who occur in `activity`, by id.
 	Users map[string]*ActivityUser `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// True: the range is empty, for it ends when it begins or has not begun yet. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2902,6 +2907,13 @@ func (x *GetActivityResponse) GetDataAsOf() string {
 		return x.DataAsOf
 	}
 	return ""
+}
+
+func (x *GetActivityResponse) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
 }
 
 // ActivityInterval is one step.
@@ -3311,6 +3323,7 @@ type Finding struct {
 	// The parts that it explains: `active_users`, `apps_usage`, `user_activity`, `user_latency`, `parameters_usage`.
 	Sections []string `protobuf:"bytes,1,rep,name=sections,proto3" json:"sections,omitempty"`
 	// Why:
+	// - `empty_window`: the window ends when it begins. It is the only finding then.
 	// - `collection_off`: reports are acknowledged and not stored.
 	// - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
 	// - `beyond_retention`: the window begins before what is kept.
@@ -3686,12 +3699,13 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12\x10\n" +
 	"\x03org\x18\x05 \x01(\tR\x03org\x12\x1a\n" +
-	"\btimezone\x18\x06 \x01(\tR\btimezone\"\x86\x02\n" +
+	"\btimezone\x18\x06 \x01(\tR\btimezone\"\xaf\x02\n" +
 	"\x13GetActivityResponse\x129\n" +
 	"\bactivity\x18\x01 \x03(\v2\x1d.insights.v1.ActivityIntervalR\bactivity\x12A\n" +
 	"\x05users\x18\x02 \x03(\v2+.insights.v1.GetActivityResponse.UsersEntryR\x05users\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x1aS\n" +
+	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12'\n" +
+	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\x1aS\n" +
 	"\n" +
 	"UsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +

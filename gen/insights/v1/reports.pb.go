@@ -183,8 +183,10 @@ type CapacityReport struct {
 	Projection []*ProjectedWeek `protobuf:"bytes,8,rep,name=projection,proto3" json:"projection,omitempty"`
 	// Templates, not deleted, that fewer than 5 users used, fewest users first, then by name: candidates for a merge.
 	SparseTemplates []*SparseTemplate `protobuf:"bytes,9,rep,name=sparse_templates,json=sparseTemplates,proto3" json:"sparse_templates,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,10,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CapacityReport) Reset() {
@@ -278,6 +280,13 @@ func (x *CapacityReport) GetSparseTemplates() []*SparseTemplate {
 		return x.SparseTemplates
 	}
 	return nil
+}
+
+func (x *CapacityReport) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
 }
 
 // HourLoad is how many people worked at once in one hour of the week.
@@ -752,8 +761,10 @@ type OptimizationReport struct {
 	// Parameters of which most workspaces built in the window, and at least 5, chose one and the same value that is offered and
 	// not the default, in the order of GetTemplateInsights.
 	DefaultChanges []*DefaultChange `protobuf:"bytes,6,rep,name=default_changes,json=defaultChanges,proto3" json:"default_changes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,7,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OptimizationReport) Reset() {
@@ -826,6 +837,13 @@ func (x *OptimizationReport) GetDefaultChanges() []*DefaultChange {
 		return x.DefaultChanges
 	}
 	return nil
+}
+
+func (x *OptimizationReport) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
 }
 
 // UnusedApp is an app that agents of a template declare and nobody used.
@@ -1245,8 +1263,10 @@ type SupportReport struct {
 	LowUsageUsers []*LowUsageUser `protobuf:"bytes,5,rep,name=low_usage_users,json=lowUsageUsers,proto3" json:"low_usage_users,omitempty"`
 	// What people use, what most prefer first, then by users and seconds.
 	AppPreferences []*AppPreference `protobuf:"bytes,6,rep,name=app_preferences,json=appPreferences,proto3" json:"app_preferences,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,7,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SupportReport) Reset() {
@@ -1319,6 +1339,13 @@ func (x *SupportReport) GetAppPreferences() []*AppPreference {
 		return x.AppPreferences
 	}
 	return nil
+}
+
+func (x *SupportReport) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
 }
 
 // HighLatencyUser is someone whose connections are slow. GetUserLatency tells of everyone.
@@ -1795,7 +1822,9 @@ type ROIReport struct {
 	// `active_seconds` by `running_seconds`; above 1 where several people share a workspace. −1: nothing is known to have run.
 	Utilization float64 `protobuf:"fixed64,9,opt,name=utilization,proto3" json:"utilization,omitempty"`
 	// The templates that were used or had running workspaces, by name, then id.
-	Templates     []*TemplateROI `protobuf:"bytes,10,rep,name=templates,proto3" json:"templates,omitempty"`
+	Templates []*TemplateROI `protobuf:"bytes,10,rep,name=templates,proto3" json:"templates,omitempty"`
+	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,11,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1898,6 +1927,13 @@ func (x *ROIReport) GetTemplates() []*TemplateROI {
 		return x.Templates
 	}
 	return nil
+}
+
+func (x *ROIReport) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
 }
 
 // TemplateROI is what comes of one template.
@@ -2024,7 +2060,7 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\x8d\x03\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xb6\x03\n" +
 	"\x0eCapacityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2038,7 +2074,9 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\n" +
 	"projection\x18\b \x03(\v2\x1a.insights.v1.ProjectedWeekR\n" +
 	"projection\x12F\n" +
-	"\x10sparse_templates\x18\t \x03(\v2\x1b.insights.v1.SparseTemplateR\x0fsparseTemplates\"\x7f\n" +
+	"\x10sparse_templates\x18\t \x03(\v2\x1b.insights.v1.SparseTemplateR\x0fsparseTemplates\x12'\n" +
+	"\fempty_window\x18\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\x7f\n" +
 	"\bHourLoad\x12\x18\n" +
 	"\aweekday\x18\x01 \x01(\tR\aweekday\x12\x12\n" +
 	"\x04hour\x18\x02 \x01(\x05R\x04hour\x12\x1d\n" +
@@ -2080,7 +2118,7 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x1dGetOptimizationReportResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.OptimizationReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xb1\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xda\x02\n" +
 	"\x12OptimizationReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2089,7 +2127,8 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\vunused_apps\x18\x04 \x03(\v2\x16.insights.v1.UnusedAppR\n" +
 	"unusedApps\x12@\n" +
 	"\x0eunused_options\x18\x05 \x03(\v2\x19.insights.v1.UnusedOptionR\runusedOptions\x12C\n" +
-	"\x0fdefault_changes\x18\x06 \x03(\v2\x1a.insights.v1.DefaultChangeR\x0edefaultChanges\"\x88\x01\n" +
+	"\x0fdefault_changes\x18\x06 \x03(\v2\x1a.insights.v1.DefaultChangeR\x0edefaultChanges\x12'\n" +
+	"\fempty_window\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\x88\x01\n" +
 	"\tUnusedApp\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12#\n" +
@@ -2125,7 +2164,7 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x18GetSupportReportResponse\x122\n" +
 	"\x06report\x18\x01 \x01(\v2\x1a.insights.v1.SupportReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xc0\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xe9\x02\n" +
 	"\rSupportReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2133,7 +2172,8 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12J\n" +
 	"\x12high_latency_users\x18\x04 \x03(\v2\x1c.insights.v1.HighLatencyUserR\x10highLatencyUsers\x12A\n" +
 	"\x0flow_usage_users\x18\x05 \x03(\v2\x19.insights.v1.LowUsageUserR\rlowUsageUsers\x12C\n" +
-	"\x0fapp_preferences\x18\x06 \x03(\v2\x1a.insights.v1.AppPreferenceR\x0eappPreferences\"\xfa\x01\n" +
+	"\x0fapp_preferences\x18\x06 \x03(\v2\x1a.insights.v1.AppPreferenceR\x0eappPreferences\x12'\n" +
+	"\fempty_window\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xfa\x01\n" +
 	"\x0fHighLatencyUser\x12!\n" +
 	"\ftemplate_ids\x18\x01 \x03(\tR\vtemplateIds\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -2174,7 +2214,7 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xf8\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xa1\x03\n" +
 	"\tROIReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2187,7 +2227,8 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12 \n" +
 	"\vutilization\x18\t \x01(\x01R\vutilization\x126\n" +
 	"\ttemplates\x18\n" +
-	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\"\x9a\x02\n" +
+	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\x12'\n" +
+	"\fempty_window\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\x9a\x02\n" +
 	"\vTemplateROI\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x12\n" +

@@ -70,6 +70,10 @@ func (a *Access) RevokeToken(ctx context.Context, req *insightsv1.RevokeTokenReq
 
 // ListTokens implements [insightsv1.AccessServiceServer].
 func (a *Access) ListTokens(ctx context.Context, req *insightsv1.ListTokensRequest) (*insightsv1.ListTokensResponse, error) {
+	at, err := call.OpenPage(ctx, a.store, req, defaultPage)
+	if err != nil {
+		return nil, err
+	}
 	tokens, err := a.store.Tokens(ctx)
 	if err != nil {
 		return nil, err
@@ -79,12 +83,9 @@ func (a *Access) ListTokens(ctx context.Context, req *insightsv1.ListTokensReque
 		return nil, err
 	}
 	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool { return !named(t.PrincipalKind, t.PrincipalID) })
-	page, next, err := call.Paginate(tokens, req, defaultPage, func(t store.Token) call.Position {
+	page, next := call.Cut(at, tokens, func(t store.Token) call.Position {
 		return call.Position{Rank: -t.CreatedAt.UnixMicro(), ID: t.ID}
 	})
-	if err != nil {
-		return nil, err
-	}
 	answer := &insightsv1.ListTokensResponse{NextPageToken: next}
 	for _, t := range page {
 		answer.Tokens = append(answer.Tokens, tokenMessage(t))
@@ -138,6 +139,10 @@ func (a *Access) RevokeRole(ctx context.Context, req *insightsv1.RevokeRoleReque
 func (a *Access) ListRoleBindings(
 	ctx context.Context, req *insightsv1.ListRoleBindingsRequest,
 ) (*insightsv1.ListRoleBindingsResponse, error) {
+	at, err := call.OpenPage(ctx, a.store, req, defaultPage)
+	if err != nil {
+		return nil, err
+	}
 	bindings, err := a.store.RoleBindings(ctx)
 	if err != nil {
 		return nil, err
@@ -147,12 +152,9 @@ func (a *Access) ListRoleBindings(
 		return nil, err
 	}
 	bindings = slices.DeleteFunc(bindings, func(b store.RoleBinding) bool { return !named(b.PrincipalKind, b.PrincipalID) })
-	page, next, err := call.Paginate(bindings, req, defaultPage, func(b store.RoleBinding) call.Position {
+	page, next := call.Cut(at, bindings, func(b store.RoleBinding) call.Position {
 		return call.Position{Rank: b.CreatedAt.UnixMicro(), ID: b.ID.String()}
 	})
-	if err != nil {
-		return nil, err
-	}
 	answer := &insightsv1.ListRoleBindingsResponse{NextPageToken: next}
 	for _, b := range page {
 		answer.RoleBindings = append(answer.RoleBindings, bindingMessage(b))

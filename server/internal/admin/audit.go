@@ -37,7 +37,7 @@ func (a *Access) ListAuditEvents(ctx context.Context, req *insightsv1.ListAuditE
 			}
 		}
 	}
-	at, err := call.OpenPage(req, defaultPage)
+	at, err := call.OpenPage(ctx, a.store, req, defaultPage)
 	if err != nil {
 		return nil, err
 	}

@@ -2,14 +2,17 @@ package call
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
-	"encoding/json"
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/template-insights/insights/store"
 )
 
 // MaxPage bounds the pages of lists.
@@ -33,73 +36,87 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Rank, q.Rank), cmp.Compare(p.ID, q.ID))
 }
 
-// pageToken is what a page token holds: the position of the last item before the page, so that pages neither repeat nor skip
-// what stays when items come and go, and which question the list answers.
-type pageToken struct {
-	After    Position
-	Question uint64
-}
-
-// page is what a request asks for of a list.
-type page struct {
+// Page is what a request asks for of a list.
+type Page struct {
 	Size     int       // at most so many; 0: all
-	After    *Position // nil: from the beginning
-	question uint64
+	After    *Position // where the page before ended, so that pages neither repeat nor skip what stays; nil: from the beginning
+	question []byte
+	key      store.PageTokenKey
 }
 
-// ErrPageToken is the error for a page token that is none, or that of another list.
-var ErrPageToken = Invalid(MessageInvalidValue, FieldError{"page_token", "is not one of this list"})
+// Errors for page tokens that ask for nothing here.
+var (
+	ErrPageToken  = Invalid(MessageInvalidValue, FieldError{"page_token", "is not one of this list"})
+	errOtherModes = Invalid(MessageInvalidValue, FieldError{
+		"page_token", "was made under another privacy mode: begin again without it",
+	})
+)
 
-// OpenPage reads which page a request asks for. Without a size the page has the standard size; 0 is everything.
-func OpenPage(req PageRequest, standard int) (page, error) {
-	p := page{Size: int(req.GetPageSize()), question: questionOf(req)}
+// OpenPage reads which page a request asks for. Without a size the page has the standard size; 0 is everything. It must be called
+// before the list is read, so that no token outlives the privacy modes that the list was read under.
+func OpenPage(ctx context.Context, s *store.Store, req PageRequest, standard int) (Page, error) {
+	p := Page{Size: int(req.GetPageSize()), question: questionOf(req)}
 	if p.Size < 0 || p.Size > MaxPage {
 		return p, Invalid(MessageInvalidValue, FieldError{"page_size", fmt.Sprintf("must be from 0 to %d", MaxPage)})
 	}
 	p.Size = cmp.Or(p.Size, standard)
-	if text := req.GetPageToken(); text != "" {
-		var token pageToken
-		data, err := base64.RawURLEncoding.DecodeString(text)
-		if err != nil || json.Unmarshal(data, &token) != nil || token.Question != p.question {
-			return p, ErrPageToken
-		}
-		p.After = &token.After
+	text := req.GetPageToken()
+	if p.Size == 0 && text == "" {
+		return p, nil // there is no next page
 	}
-	return p, nil
+	var err error
+	if p.key, err = s.PageTokenKey(ctx); err != nil || text == "" {
+		return p, err
+	}
+	p.After, err = p.read(text)
+	return p, err
 }
 
-// Token is what asks for the page after the one that ends with an item.
-func (p page) Token(last Position) string {
-	data, _ := json.Marshal(pageToken{last, p.question}) // numbers and text: cannot fail
-	return base64.RawURLEncoding.EncodeToString(data)
+// Token is what asks for the page after the one that ends with an item. It holds the position sealed, for that may be a name.
+func (p Page) Token(last Position) string {
+	return base64.RawURLEncoding.EncodeToString(p.key.Seal(append(binary.AppendVarint(nil, last.Rank), last.ID...), p.question))
 }
 
-// Paginate cuts the page that a request asks for out of a list in order of its positions.
-func Paginate[T any](list []T, req PageRequest, standard int, of func(T) Position) (items []T, next string, err error) {
-	p, err := OpenPage(req, standard)
+// read reads a token of the same question.
+func (p Page) read(token string) (*Position, error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
-		return nil, "", err
+		return nil, ErrPageToken
 	}
+	place, err := p.key.Open(sealed, p.question)
+	switch {
+	case errors.Is(err, store.ErrPageTokenModes):
+		return nil, errOtherModes
+	case err != nil:
+		return nil, ErrPageToken
+	}
+	rank, n := binary.Varint(place)
+	if n <= 0 {
+		return nil, ErrPageToken
+	}
+	return &Position{rank, string(place[n:])}, nil
+}
+
+// Cut cuts the page out of a list in order of its positions. next asks for the page after it; empty: there is none.
+func Cut[T any](p Page, list []T, of func(T) Position) (items []T, next string) {
 	if p.After != nil {
 		list = slices.DeleteFunc(list, func(x T) bool { return of(x).Compare(*p.After) <= 0 })
 	}
 	if p.Size == 0 || len(list) <= p.Size {
-		return list, "", nil
+		return list, ""
 	}
-	return list[:p.Size], p.Token(of(list[p.Size-1])), nil
+	return list[:p.Size], p.Token(of(list[p.Size-1]))
 }
 
-// questionOf is a number for all that a request asks besides the page.
-func questionOf(req PageRequest) uint64 {
+// questionOf is all that a request asks besides the page.
+func questionOf(req PageRequest) []byte {
 	question := proto.Clone(req).ProtoReflect()
 	for _, name := range []protoreflect.Name{"page_size", "page_token"} {
 		question.Clear(question.Descriptor().Fields().ByName(name))
 	}
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(question.Interface())
 	if err != nil {
-		return 0 // text that is not UTF-8 does not get this far
+		return nil // text that is not UTF-8 does not get this far
 	}
-	h := fnv.New64a()
-	_, _ = h.Write(append(text, question.Descriptor().FullName()...))
-	return h.Sum64()
+	return append(text, question.Descriptor().FullName()...)
 }

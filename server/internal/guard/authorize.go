@@ -341,7 +341,9 @@ func invalidIDs(field string, bad []string) call.FieldError {
 	}
 	shown := make([]string, len(bad))
 	for i, text := range bad {
-		shown[i] = call.Shorten(text)
+		if shown[i] = call.Shorten(text); text == "" {
+			shown[i] = `""`
+		}
 	}
 	return call.FieldError{
 		Field: field, Detail: fmt.Sprintf("Query param %q has invalid values: %s%s", field, strings.Join(shown, ", "), more),

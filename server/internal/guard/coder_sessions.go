@@ -69,7 +69,7 @@ func checkCoderURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("server needs a Coder URL of scheme, host and path alone")
+		return errors.New("server needs a Coder URL of scheme, host and path alone, an IPv6 host in brackets")
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
 		return fmt.Errorf("the URL %q of Coder must be https", text)
 	}

@@ -30,7 +30,7 @@ func (o OIDC) validate() error {
 	u, err := url.Parse(o.Issuer)
 	switch {
 	case err != nil || u.Host == "":
-		return fmt.Errorf("OIDC issuer %q is no URL", o.Issuer)
+		return fmt.Errorf("OIDC issuer %q must be a URL, an IPv6 host in brackets", o.Issuer)
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
 		return fmt.Errorf("OIDC issuer %q must be https", o.Issuer)
 	case o.Audience == "":

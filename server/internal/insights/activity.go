@@ -91,7 +91,9 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if err != nil {
 		return nil, err
 	}
-	answer := &insightsv1.GetActivityResponse{Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: now.In(zone).Format(time.RFC3339)}
+	answer := &insightsv1.GetActivityResponse{
+		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: now.In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
+	}
 	for id, p := range activity.People {
 		roles := []string{string(access.RoleMember)}
 		for _, r := range p.Roles {

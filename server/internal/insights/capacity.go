@@ -34,9 +34,11 @@ func (s *Service) GetCapacityReport(
 	}
 	peaks := reports.Peaks{First: q.window.Start / minute.MinutesPerQuarter, Users: use.Peaks}
 	report := &insightsv1.CapacityReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(usedTemplates(use)),
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty(), TemplateIds: call.Texts(usedTemplates(use)),
 		ActiveUsers: int64(use.Active), PeakUsers: peaks.Between(q.window.Start, q.window.End), Weeks: q.weekLoads(use.Intervals, peaks),
-		SparseTemplates: sparseTemplates(use.Templates),
+	}
+	if !q.empty() { // in no time nobody uses any
+		report.SparseTemplates = sparseTemplates(use.Templates)
 	}
 	if use.Active >= fewUsers {
 		report.Hours = q.hourLoads(peaks)

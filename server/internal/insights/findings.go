@@ -12,6 +12,7 @@ import (
 
 // Reasons of findings.
 const (
+	reasonEmptyWindow  = "empty_window"
 	ReasonOff          = "collection_off"
 	reasonSmallGroups  = "small_groups"
 	reasonRetention    = "beyond_retention"
@@ -34,6 +35,13 @@ const collectingFor = 10 * time.Minute
 
 // findAll looks for everything, the most telling first.
 func (d *diagnosis) findAll() {
+	if d.q.empty() { // whatever else is the matter
+		d.add(reasonEmptyWindow, append([]string{sectionParameters}, usageSections...),
+			func(store.TemplateFacts) (evidence, bool) { return evidence{}, true },
+			func(*insightsv1.Finding) string { return "The window is empty: it ends when it begins." },
+			"Choose an end after the start.")
+		return
+	}
 	d.findCollection()
 	if d.q.floor.People > 0 {
 		d.findSmallGroups() // the others would tell of few people
@@ -103,16 +111,12 @@ func (d *diagnosis) findSmallGroups() {
 }
 
 func (d *diagnosis) findRange() {
-	empty := !d.q.start.Before(d.q.end)
 	d.add(reasonOutOfRange, usageSections,
 		func(f store.TemplateFacts) (evidence, bool) {
 			outside := !f.FirstUse.IsZero() && (f.FirstUse.Before(d.q.start) || f.LastUse.After(d.q.end))
-			return evidence{first: f.FirstUse, last: f.LastUse}, d.unused(f) && (outside || empty)
+			return evidence{first: f.FirstUse, last: f.LastUse}, d.unused(f) && outside
 		},
 		func(f *insightsv1.Finding) string {
-			if f.GetFirstAt() == "" {
-				return "The window is empty, and there is no usage outside of it either."
-			}
 			return fmt.Sprintf("There is no usage in the window, but there is some between %s and %s.", f.GetFirstAt(), f.GetLastAt())
 		},
 		"Choose a window that includes days with usage.")

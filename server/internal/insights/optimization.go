@@ -29,7 +29,7 @@ func (s *Service) GetOptimizationReport(
 		return nil, err
 	}
 	report := &insightsv1.OptimizationReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(insights.Templates),
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty(), TemplateIds: call.Texts(insights.Templates),
 	}
 	if report.UnusedApps, err = s.unusedApps(ctx, q, insights); err != nil {
 		return nil, err

@@ -41,9 +41,11 @@ type peoplePage[U any] struct {
 	templates []uuid.UUID // of all users
 }
 
-// cutPeople searches and sorts users and cuts out the page. The ranks say how each order weighs a user, the highest first;
-// users of equal rank are in order of their names. The first rank is the default one.
-func cutPeople[U any](users []U, req peopleRequest, of func(U) store.UserUsage, ranks []peopleRank[U]) (page peoplePage[U], err error) {
+// cutPeople searches and sorts users and cuts out the page that is asked for. The ranks say how each order weighs a user, the
+// highest first; users of equal rank are in order of their names. The first rank is the default one.
+func cutPeople[U any](
+	asked call.Page, users []U, req peopleRequest, of func(U) store.UserUsage, ranks []peopleRank[U],
+) (page peoplePage[U], err error) {
 	for _, u := range users {
 		page.templates = append(page.templates, of(u).Templates...)
 	}
@@ -79,11 +81,11 @@ func cutPeople[U any](users []U, req peopleRequest, of func(U) store.UserUsage, 
 	}
 	slices.SortFunc(list, func(a, b placed) int { return a.at.Compare(b.at) })
 	page.total = len(list)
-	list, page.next, err = call.Paginate(list, req, 0, func(p placed) call.Position { return p.at })
+	list, page.next = call.Cut(asked, list, func(p placed) call.Position { return p.at })
 	for _, p := range list {
 		page.users = append(page.users, p.user)
 	}
-	return page, err
+	return page, nil
 }
 
 // peopleRank is an order of users.
@@ -115,6 +117,10 @@ func (s *Service) GetUserActivity(
 	if err := checkKinds(req.GetKind()); err != nil {
 		return nil, err
 	}
+	asked, err := call.OpenPage(ctx, s.store, req, 0)
+	if err != nil {
+		return nil, err
+	}
 	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1), req.GetKind()...)
 	if err != nil {
 		return nil, err
@@ -123,7 +129,7 @@ func (s *Service) GetUserActivity(
 	for _, u := range users {
 		minutes += u.Minutes
 	}
-	page, err := cutPeople(users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
+	page, err := cutPeople(asked, users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
 		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
 	})
 	if err != nil {
@@ -167,12 +173,17 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	if err := checkKinds(req.GetKind()); err != nil {
 		return nil, err
 	}
+	asked, err := call.OpenPage(ctx, s.store, req, 0)
+	if err != nil {
+		return nil, err
+	}
 	users, total, err := s.store.UserLatency(ctx, q.scope, q.window, req.GetKind()...)
 	if err != nil {
 		return nil, err
 	}
 	measured := latencies(users)
-	page, err := cutPeople(users, req, func(u store.UserLatency) store.UserUsage { return u.UserUsage }, []peopleRank[store.UserLatency]{
+	usage := func(u store.UserLatency) store.UserUsage { return u.UserUsage }
+	page, err := cutPeople(asked, users, req, usage, []peopleRank[store.UserLatency]{
 		{sortP95, func(u store.UserLatency) int64 { return rankOf(u.P95) }},
 		{sortP50, func(u store.UserLatency) int64 { return rankOf(u.P50) }},
 	})

@@ -39,7 +39,7 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
-	report := &insightsv1.ROIReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime()}
+	report := &insightsv1.ROIReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty()}
 	// People are the population of every figure. Whoever was active could be.
 	of := map[uuid.UUID]*insightsv1.TemplateROI{}
 	for _, t := range use.Templates {

@@ -56,7 +56,7 @@ func (s *Service) GetSupportReport(
 		templates = append(templates, u.Templates...)
 	}
 	report := &insightsv1.SupportReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(call.Union(templates)),
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty(), TemplateIds: call.Texts(call.Union(templates)),
 		HighLatencyUsers: highLatencyUsers(measured), LowUsageUsers: lowUsageUsers(owners, active, q.window),
 		AppPreferences: appPreferences(active),
 	}

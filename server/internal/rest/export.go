@@ -23,6 +23,9 @@ import (
 // ExportRoute is where tables of answers can be had as files: with the parameters of the question, and format.
 const ExportRoute = "/api/v2/insights/export/{table}"
 
+// DefaultExportFormat is the kind of file that is made when none is asked for.
+const DefaultExportFormat = "csv"
+
 // ExportFormats are the kinds of files.
 var ExportFormats = map[string]struct {
 	ContentType string
@@ -121,7 +124,7 @@ func takeFormat(query url.Values) (string, error) {
 			Field: "format", Detail: `Query param "format" must be given once`,
 		})
 	case len(formats) == 0 || formats[0] == "":
-		return "csv", nil
+		return DefaultExportFormat, nil
 	}
 	return call.OneOf("format", formats[0], slices.Sorted(maps.Keys(ExportFormats))...)
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -86,7 +87,7 @@ func (o Options) check() error {
 	u, err := url.Parse(o.ExternalURL)
 	if o.ExternalURL != "" &&
 		(err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
-		return fmt.Errorf("the external URL must be of scheme and host alone, not %q", o.ExternalURL)
+		return fmt.Errorf("the external URL must be of scheme and host alone, an IPv6 host in brackets, not %q", o.ExternalURL)
 	}
 	return nil
 }
@@ -123,6 +124,7 @@ func New(c Options) (*Gateway, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(), // a form that is posted is no question
 		runtime.WithMiddlewares(noteRoute),
+		runtime.WithForwardResponseOption(sendSecretsPlain),
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
@@ -146,7 +148,8 @@ func New(c Options) (*Gateway, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", limitRequest(api))
-	mux.HandleFunc("GET /openapi.json", serveOpenAPI)
+	mux.HandleFunc("GET /openapi.json", serveOpenAPI(openapi.Document))
+	mux.HandleFunc("GET /openapi-3.1.json", serveOpenAPI(openapi.Document31))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
@@ -165,7 +168,11 @@ func New(c Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	page.route(mux)
-	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(canonicalPaths(mux)))
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom), gzhttp.EnableZstd(false), gzhttp.ContentTypeFilter(compressible))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
+	}
+	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux))))
 	return g, nil
 }
 
@@ -310,8 +317,11 @@ func isJSON(h http.Header) bool {
 	return err == nil && mediaType == "application/json"
 }
 
-func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", JSONMarshaler{}.ContentType(nil))
-	w.Header().Set("Content-Length", strconv.Itoa(len(openapi.Document)))
-	_, _ = w.Write(openapi.Document)
+// serveOpenAPI serves a description of the API.
+func serveOpenAPI(document []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", JSONMarshaler{}.ContentType(nil))
+		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
+		_, _ = w.Write(document)
+	}
 }

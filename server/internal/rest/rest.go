@@ -53,12 +53,16 @@ func (queryParser) Parse(target proto.Message, query url.Values, bound *utilitie
 	return (&runtime.DefaultQueryParser{}).Parse(target, split, bound)
 }
 
-// splitList takes the members of a list apart; blanks around them and empty ones do not count.
+// splitList takes the members of a list apart; blanks around them do not count. A parameter without a value has no member. An empty
+// member is one, as over gRPC, for the server to refuse: somebody meant to name something there.
 func splitList(values []string) []string {
 	var members []string
-	for _, member := range strings.Split(strings.Join(values, ","), ",") {
-		if member = strings.TrimSpace(member); member != "" {
-			members = append(members, member)
+	for _, value := range values {
+		if value == "" {
+			continue
+		}
+		for member := range strings.SplitSeq(value, ",") {
+			members = append(members, strings.TrimSpace(member))
 		}
 	}
 	return members
