@@ -114,11 +114,11 @@ func (s *Service) GetUserActivity(
 	if err != nil {
 		return nil, err
 	}
-	asked, err := call.OpenPage(ctx, s.store, req, 0)
-	if err != nil {
+	if err := checkKinds(req.GetKind()); err != nil {
 		return nil, err
 	}
-	if err := checkKinds(req.GetKind()); err != nil {
+	asked, err := call.OpenPage(ctx, s.store, req, 0)
+	if err != nil {
 		return nil, err
 	}
 	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1), req.GetKind()...)
@@ -170,11 +170,11 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	if err != nil {
 		return nil, err
 	}
-	asked, err := call.OpenPage(ctx, s.store, req, 0)
-	if err != nil {
+	if err := checkKinds(req.GetKind()); err != nil {
 		return nil, err
 	}
-	if err := checkKinds(req.GetKind()); err != nil {
+	asked, err := call.OpenPage(ctx, s.store, req, 0)
+	if err != nil {
 		return nil, err
 	}
 	users, total, err := s.store.UserLatency(ctx, q.scope, q.window, req.GetKind()...)
