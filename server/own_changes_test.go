@@ -247,6 +247,14 @@ func TestRightsHoldAtOnce(t *testing.T) {
 	want("active again", codes.OK)
 	servertest.Must(t, accounts.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: created.GetToken().GetId()})
 	want("token revoked", codes.Unauthenticated)
+	session, _, err := r.Store.SignIn(t.Context(), access.Principal{Kind: access.KindUser, ID: f.Users[0]}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	created.Secret = session.Reveal()
+	want("signed in", codes.OK)
+	servertest.Must(t, accounts.SignOut, created.GetSecret(), &insightsv1.SignOutRequest{})
+	want("signed out", codes.Unauthenticated)
 }
 
 // The first message after a role was taken back ends the stream.

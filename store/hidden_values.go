@@ -61,7 +61,7 @@ func (s *Store) SetParameterRelease(ctx context.Context, template uuid.UUID, nam
 type suspicion struct {
 	newest   map[uuid.UUID][]Parameter // that the newest versions of templates ask for
 	released map[parameterRelease]bool
-	found    map[string]bool // whether values hold credentials
+	found    map[string]bool // whether values hold credentials, alone or as members of a list, whatever their parameters are
 }
 
 // suspicion knows the templates of the choices.
@@ -88,7 +88,7 @@ func (s suspicion) of(template uuid.UUID, p Parameter, value string) bool {
 	}
 	found, known := s.found[value]
 	if !known {
-		found = slices.ContainsFunc(append(membersOf(p, value), value), credential.In)
+		found = slices.ContainsFunc(append(membersOf(Parameter{Type: listType}, value), value), credential.In)
 		s.found[value] = found
 	}
 	return found && !slices.ContainsFunc(s.newest[template], func(now Parameter) bool {

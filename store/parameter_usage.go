@@ -234,10 +234,13 @@ func total(values map[string]int64) (workspaces int64) {
 	return workspaces
 }
 
+// listType is the type of parameters whose values are lists.
+const listType = "list(string)"
+
 // membersOf are the options that a value is made of: one, or for a list as many as it has.
 func membersOf(p Parameter, value string) []string {
 	var members []string
-	if p.Type == "list(string)" && json.Unmarshal([]byte(value), &members) == nil {
+	if p.Type == listType && json.Unmarshal([]byte(value), &members) == nil {
 		return members
 	}
 	return []string{value}

@@ -33,6 +33,7 @@ func (s *Store) SignIn(ctx context.Context, p access.Principal, longest time.Dur
 
 // SignOut ends a session. An id that is not one of a session changes nothing.
 func (s *Store) SignOut(ctx context.Context, id string) error {
+	defer s.accessChanges.Add(1)
 	err := s.writes.WithContext(ctx).Model(&Token{}).Where(
 		"id = ? AND purpose = ? AND revoked_at = 0", id, PurposeSession,
 	).Update("revoked_at", At(s.clock())).Error

@@ -551,6 +551,13 @@ func hiddenValues(t *testing.T, f *Fixture) {
 	check("what is offered", "offered", "(hidden):1:true "+token+":1:"+git+":1:"+url+":1:")
 	check("within lists", "list", `(hidden):1:true ["a","b"]:1:`)
 
+	// A list is one whatever its parameter is, and whichever parameter had it first.
+	const key = `["a","Q7Rk2WXbT4-q7Rk21XbT4mW9sLcV1zHdY"]`
+	start(f.Workspaces[0][2], f.Templates[0], version, "text", key, "list", key, "offered", git)
+	check("a list in free text", "text", "(hidden):1:(hidden):3:true ")
+	check("the same list in a list", "list", `(hidden):2:true ["a","b"]:1:`)
+	start(f.Workspaces[0][2], f.Templates[0], version, "text", git, "offered", git)
+
 	start(f.Workspaces[0][1], f.Templates[0], old, "offered", token)
 	check("what the newest version offers", "offered", "(hidden):1:true "+token+":2:"+git+":1:")
 
