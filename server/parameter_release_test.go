@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -15,11 +16,12 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 )
 
-// A value with a credential is in no answer and no file, until somebody who may releases this very parameter of this very template; and
-// who did that is in the trail.
+// A value with a credential is in no answer, no file and no metric, until somebody who may releases this very parameter of this very
+// template; and who did that is in the trail.
 func TestParameterRelease(t *testing.T) {
 	t.Parallel()
 	const token = "glpat-0123456789abcdefghij"
@@ -37,6 +39,7 @@ func TestParameterRelease(t *testing.T) {
 			}}})
 			p.version = version
 			p.build(t, before(24, 0), token)
+			p.build(t, before(0, 1), token)
 			window := url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
 			client := insightsv1.NewPrivacyServiceClient(p.Conn)
 
@@ -96,10 +99,18 @@ func TestParameterRelease(t *testing.T) {
 				t.Errorf("released (-want +got):\n%s", diff)
 			}
 			check("released", token)
+			scraped := func(text string) bool {
+				_, page := p.Scrape(t, "")
+				return strings.Contains(page, `parameter_value="`+text+`"`)
+			}
+			wiretest.WaitFor(t, 40*time.Second, "the released value in the metrics", func() bool { return scraped(token) })
 			size.Released = false
 			want.Released, want.PreviouslyReleased = false, true
 			if diff := cmp.Diff(want, servertest.Must(t, client.SetParameterRelease, manager, size), protocmp.Transform()); diff != "" {
 				t.Errorf("taken back (-want +got):\n%s", diff)
+			}
+			if scraped(token) {
+				t.Error("taken back: the next scrape shows the value")
 			}
 			check("taken back", "(hidden)")
 			target := `"template_id":"` + template + `","parameter_name":"size"`

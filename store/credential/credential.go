@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,7 +21,7 @@ func In(text string) bool {
 			return true
 		}
 	}
-	return isCoderKey(text) || isAWSSecret(text) || isAzureDevOpsToken(text)
+	return hasCoderKey(text) || isAWSSecret(text) || isAzureDevOpsToken(text)
 }
 
 // isIn reports whether a text holds a credential of the form.
@@ -39,16 +40,17 @@ func (f form) isIn(text string) bool {
 	return false
 }
 
-// reference matches what stands where a password would and is none: a variable, a placeholder, asterisks.
-var reference = regexp.MustCompile(`^(\$\w+|\$?\{.*\}|\$\(.*\)|<.*>|%\w+%|\[.*\]|\*+|x+|X+|\.+|)$`)
+// reference matches what stands where a password would and is none: a variable, a placeholder, asterisks, a switch.
+var reference = regexp.MustCompile(`^(true|false|\$\w+|\$?\{.*\}|\$\(.*\)|<.*>|%\w+%|\[.*\]|\*+|x+|X+|\.+|)$`)
 
 // coderKey is the form of session keys of Coder: an id and a secret.
-var coderKey = regexp.MustCompile(`^[0-9A-Za-z]{10}-([0-9A-Za-z]{22})$`)
+var coderKey = regexp.MustCompile(`(?:^|[\s=:"'])[0-9A-Za-z]{10}-([0-9A-Za-z]{22})(?:[\s"',;]|$)`)
 
-// isCoderKey reports whether a text is a session key of Coder. Its secret is random, unlike the words of a branch.
-func isCoderKey(text string) bool {
-	found := coderKey.FindStringSubmatch(strings.TrimSpace(text))
-	return found != nil && isMixed(found[1])
+// hasCoderKey reports whether a text holds a session key of Coder. Its secret is random, unlike the words of a branch.
+func hasCoderKey(text string) bool {
+	return strings.Contains(text, "-") && slices.ContainsFunc(coderKey.FindAllStringSubmatch(text, -1), func(found []string) bool {
+		return isMixed(found[1])
+	})
 }
 
 // awsSecret is the form of secret access keys of AWS.

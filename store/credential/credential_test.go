@@ -130,8 +130,13 @@ var tokens = map[string]func(take taker) string{
 	"JWT": func(take taker) string {
 		return "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx" + take(alnum, 20) + "." + take(alnum, 43)
 	},
-	"Vault":        func(take taker) string { return "hvs." + take(url64, 90) },
-	"Coder":        func(take taker) string { return take(alnum, 10) + "-q7Rk2" + take(digits, 1) + "XbT4mW9sLcV1zHdY" },
+	"Vault": func(take taker) string { return "hvs." + take(url64, 90) },
+	"Coder": func(take taker) string { return take(alnum, 10) + "-q7Rk2" + take(digits, 1) + "XbT4mW9sLcV1zHdY" },
+	"Coder, in a setting": func(take taker) string {
+		return "CODER_URL=https://coder.acme.io CODER_SESSION_TOKEN=" + take(alnum, 10) + "-q7Rk2" + take(digits, 1) + "XbT4mW9sLcV1zHdY"
+	},
+	"setting":      func(take taker) string { return "DB_USER=app DB_PASSWORD=" + take(alnum, 12) },
+	"flag":         func(take taker) string { return "--db-password=" + take(alnum, 12) + " --port=5432" },
 	"Docker":       func(take taker) string { return "dckr_pat_" + take(url64, 27) },
 	"DigitalOcean": func(take taker) string { return "dop_v1_" + take(hex, 64) },
 	"age":          func(take taker) string { return "AGE-SECRET-KEY-1" + take("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58) },
@@ -200,6 +205,9 @@ func TestReferences(t *testing.T) {
 		"https://ada:<password>@acme.io":                      false,
 		"https://ada:****@acme.io":                            false,
 		"https://ada:@acme.io":                                false,
+		"require_password=true":                               false,
+		"DB_PASSWORD=$DB_PASSWORD":                            false,
+		"CODER_TEMPLATE=kubernetes-developmentenvironment":    false,
 		"https://ada@acme.io:8080/a:b@c":                      false,
 		"https://acme.io:8080/x/a:b@c.io":                     false,
 		"https://ada:$PASSWORD@a.io https://ada:hunter2@b.io": true,

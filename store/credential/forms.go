@@ -25,7 +25,7 @@ var forms = []form{
 	// URLs and other texts with a password.
 	newForm(`[A-Za-z][0-9A-Za-z+.-]*://[^\s/?#:@]*:([^\s/?#@]+)@[^\s/?#]`, "://"),
 	newForm(`[^\s:@/]+:([^\s@/]+)@(?:tcp|tcp6|unix)\(`, "@tcp", "@unix("),
-	newForm(`(?i)(?:^|[;\s"'])(?:password|passwd|pwd|pgpassword)=["']?([^\s;&"']+)`, "assword=", "ASSWORD=", "asswd=", "wd=", "WD="),
+	newForm(`(?i)(?:^|[;\s"'])(?:[0-9a-z_-]*(?:password|passwd)|pwd)=["']?([^\s;&"']+)`, "assword=", "ASSWORD=", "asswd=", "wd=", "WD="),
 	newForm(`(?i)[?&](?:access_token|private_token|auth_token|client_secret|api_?key|password|token|sig)=([^\s&#]{10,})`,
 		"token=", "secret=", "key=", "Key=", "KEY=", "password=", "sig="),
 	newForm(`(?i)\bauthorization\s*[:=]\s*["']?(?:basic|bearer|token)\s+([^\s"']{8,})`, "uthorization", "UTHORIZATION"),

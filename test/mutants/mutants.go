@@ -671,6 +671,16 @@ var mutants = []mutant{
 		"store", "TestSQLite/values_that_look_like_credentials",
 	},
 	{
+		"a list in free text is no list", "store/hidden_values.go",
+		"membersOf(Parameter{Type: listType}, value)", "membersOf(p, value)",
+		"store", "TestSQLite/values_that_look_like_credentials",
+	},
+	{
+		"metrics show what is no longer released", "server/internal/admin/parameter_release.go",
+		"previous && !req.GetReleased()", "false",
+		"server", "TestParameterRelease",
+	},
+	{
 		"the release of one parameter is one of all", "store/hidden_values.go",
 		"s.released[parameterRelease{template, p.Name}]", "len(s.released) > 0",
 		"server", "TestParameterRelease",
@@ -947,6 +957,11 @@ var mutants = []mutant{
 	},
 	{
 		"a token that was revoked lets in for a while", "store/tokens.go",
+		"	defer s.accessChanges.Add(1)\n", "",
+		"server", "TestRightsHoldAtOnce",
+	},
+	{
+		"a session that ended lets in for a while", "store/sign_in.go",
 		"	defer s.accessChanges.Add(1)\n", "",
 		"server", "TestRightsHoldAtOnce",
 	},

@@ -23,6 +23,11 @@ func (p *Privacy) SetParameterRelease(
 	if err != nil {
 		return nil, err
 	}
+	if previous && !req.GetReleased() { // the next scrape shall not show what is hidden again
+		if err := p.erasures.forgetAll(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return &insightsv1.SetParameterReleaseResponse{
 		TemplateId: template.String(), ParameterName: name, Released: req.GetReleased(), PreviouslyReleased: previous,
 	}, nil
