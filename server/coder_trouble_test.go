@@ -221,7 +221,8 @@ func TestNobodyElseWaitsForCoder(t *testing.T) {
 	// A call that waits for one that waits for Coder ends after Coder's time. On a machine that is so slow that others end after
 	// it as well, nothing is learned: then all begins anew.
 	const rounds = 5
-	question := "http://" + w.HTTPAddress() + "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=" + servertest.TemplateA1.String()
+	question := "http://" + w.HTTPAddress() + "/api/v2/insights/templates?" + wiretest.Week + "&template_ids=" +
+		servertest.TemplateA1.String()
 	for range rounds {
 		begin := time.Now()
 		ctx, stop := context.WithCancel(t.Context())

@@ -169,7 +169,8 @@ func TestDirectoryForgetsWhatChangesMeanwhile(t *testing.T) {
 				}
 				if got := placed(t, d, f).Owner; got != f.Users[owner] {
 					t.Errorf(
-						"remembered %v: the owner changed after statement %d: %v of %v, want that of %d", remembered, at, got, f.Users, owner,
+						"remembered %v: the owner changed after statement %d: %v of %v, want that of %d",
+						remembered, at, got, f.Users, owner,
 					)
 				}
 			}
