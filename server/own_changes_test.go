@@ -203,7 +203,7 @@ func TestRightsHoldAtOnce(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	r := run(t, f.Database, storetest.Now, nil)
-	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
+	owner, controlPlane := r.Token(t, access.RoleOwner, servertest.Everywhere), r.Token(t, access.RoleControlPlane, servertest.Everywhere)
 	accounts, questions := insightsv1.NewAccessServiceClient(r.Conn), insightsv1.NewInsightsServiceClient(r.Conn)
 	person := &insightsv1.Principal{Kind: "user", Id: f.Users[0].String()}
 	created := servertest.Must(t, accounts.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person})
@@ -245,6 +245,18 @@ func TestRightsHoldAtOnce(t *testing.T) {
 	want("suspended", codes.Unauthenticated)
 	status("active")
 	want("active again", codes.OK)
+	reported := func(status string, minutes int) {
+		t.Helper()
+		r.ReportEvents(t, controlPlane, []*insightsv1.Event{{
+			At: before(0, minutes), Kind: &insightsv1.Event_UserStatus{
+				UserStatus: &insightsv1.UserStatusEvent{UserId: person.GetId(), Status: status},
+			},
+		}})
+	}
+	reported("suspended", 2)
+	want("suspended by an event", codes.Unauthenticated)
+	reported("active", 1)
+	want("active again by an event", codes.OK)
 	servertest.Must(t, accounts.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: created.GetToken().GetId()})
 	want("token revoked", codes.Unauthenticated)
 	session, _, err := r.Store.SignIn(t.Context(), access.Principal{Kind: access.KindUser, ID: f.Users[0]}, time.Hour)

@@ -14,6 +14,9 @@ import (
 // RecordStatusChanges keeps when users got which status, and makes the newest the user's own. A change that is known
 // already is written over; one of a user who was erased is not kept.
 func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusChange) error {
+	if len(changes) > 0 {
+		defer s.accessChanges.Add(1) // who is suspended may not call
+	}
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		var users []uuid.UUID
 		for _, c := range changes {

@@ -854,7 +854,7 @@ var mutants = []mutant{
 	},
 	{
 		"an app is its own family", "server/internal/ingest/agent_stats.go",
-		"s.Add(a.open, append(labels, a.app, store.Family(a.app))...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
+		"s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
 		"server/internal/ingest", "TestAgentStats",
 	},
 	{
@@ -958,6 +958,11 @@ var mutants = []mutant{
 	{
 		"a token that was revoked lets in for a while", "store/tokens.go",
 		"	defer s.accessChanges.Add(1)\n", "",
+		"server", "TestRightsHoldAtOnce",
+	},
+	{
+		"who is suspended by an event may call for a while", "store/user_status_changes.go",
+		"defer s.accessChanges.Add(1)", "defer func() {}()",
 		"server", "TestRightsHoldAtOnce",
 	},
 	{
