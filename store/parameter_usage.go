@@ -136,6 +136,9 @@ func (s *Store) eachParameter(ctx context.Context, choices []choice, f func(c ch
 		return err
 	}
 	for _, c := range choices {
+		if err := ctx.Err(); err != nil { // looking at long values takes time
+			return fmt.Errorf("look at parameters: %w", err)
+		}
 		values := map[string]string{}
 		for _, p := range c.Parameters {
 			values[p.Name] = p.Value

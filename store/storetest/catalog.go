@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -586,6 +587,36 @@ func hiddenValues(t *testing.T, f *Fixture) {
 	check("chosen by four", "text", "(hidden):7:true "+git+":1:")
 	start(more[3], f.Templates[0], version, "text", url)
 	check("chosen by five", "text", "(hidden):2:true "+git+":1:"+url+":6:")
+}
+
+// hiddenValuesTakeTime: a question about values that are long to look at ends with its deadline.
+func hiddenValuesTakeTime(t *testing.T, f *Fixture) {
+	version := store.TemplateVersion{ID: uuid.New(), TemplateID: f.Templates[0]}
+	var builds []store.Build
+	for _, workspace := range f.Workspaces[0] {
+		builds = append(builds, store.Build{
+			ID: uuid.New(), WorkspaceID: workspace, TemplateID: f.Templates[0], TemplateVersionID: version.ID, Number: 1,
+			Transition: "start", Status: "succeeded", CreatedAt: store.At(Now),
+		})
+	}
+	const marks = "gl cio oy2 npm_ hf_ sk- :// == xox AT[AC]TT3 ATBB ASIA AIza pat shp key- -us SK dp. b. s. eyJ _auth secret_ token= k_live_ "
+	for i := range 60 {
+		name := fmt.Sprint("p", i)
+		version.Parameters = append(version.Parameters, store.Parameter{Name: name, Type: "string"})
+		for j := range builds {
+			value := strings.Repeat(marks, 8<<10/len(marks)) + fmt.Sprint(i, j)
+			builds[j].Parameters = append(builds[j].Parameters, store.BuildParameter{Name: name, Value: value})
+		}
+	}
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{version}})
+	if err := f.RecordBuilds(t.Context(), builds); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := f.ParameterUsage(ctx, f.Everything, Now, Now.Add(time.Minute), store.Floor{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after its deadline a question ends with %v", err)
+	}
 }
 
 // firstToken: of several who ask at once one gets it, and nobody ever after, also when the owner is gone.

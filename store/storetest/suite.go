@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"ended builds":                      endedBuilds,
 		"corrections lower no count":        corrections,
 		"values that look like credentials": hiddenValues,
+		"values take time to look at":       hiddenValuesTakeTime,
 		"jobs":                              jobs,
 		"first token":                       firstToken,
 		"first token beside an owner":       firstTokenBesideOwner,

@@ -671,6 +671,11 @@ var mutants = []mutant{
 		"store", "TestSQLite/values_that_look_like_credentials",
 	},
 	{
+		"looking at long values has no end", "store/parameter_usage.go",
+		"err != nil { // looking at", "false { // looking at",
+		"store", "TestSQLite/values_take_time_to_look_at",
+	},
+	{
 		"a list in free text is no list", "store/hidden_values.go",
 		"membersOf(Parameter{Type: listType}, value)", "membersOf(p, value)",
 		"store", "TestSQLite/values_that_look_like_credentials",
