@@ -84,6 +84,7 @@ func (sqliteDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState
 		}
 	}, func() {})
 }
+
 // AgentCondition is the state of an agent as the control plane tells it.
 type AgentCondition struct {
 	AgentID        uuid.UUID `gorm:"primaryKey"`
