@@ -833,6 +833,11 @@ var mutants = []mutant{
 		"server/internal/exposition", "TestNativeCounted",
 	},
 	{
+		"agents that took no time move when others come", "store/first_connections.go",
+		"c.Native = []NativeCount{} //", "//",
+		"store", "TestSQLite/first_connections",
+	},
+	{
 		"a name loses the values of workspaces that were deleted", "store/first_connections.go",
 		"MAX(MAX(`+deletedOr+`)) OVER (PARTITION BY `+names+`) AS shown", "MAX(`+deletedOr+`) AS shown",
 		"store", "TestSQLite/first_connections",
