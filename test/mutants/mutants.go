@@ -849,7 +849,7 @@ var mutants = []mutant{
 	},
 	{
 		"an app is its own family", "server/internal/ingest/agent_stats.go",
-		"s.Add(a.open, append(labels, a.app, store.Family(a.app))...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
+		"s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
 		"server/internal/ingest", "TestAgentStats",
 	},
 	{
