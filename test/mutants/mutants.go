@@ -864,6 +864,16 @@ var mutants = []mutant{
 		"server", "TestControlPlaneFamilies",
 	},
 	{
+		"histograms of two people are mixed into one", "server/internal/gauges/control_plane_shown.go",
+		"fmt.Sprintf(\"%q\", labels)", "\"\"",
+		"server/internal/gauges", "TestControlPlaneHistograms",
+	},
+	{
+		"a histogram with one label more is no native one any more", "server/internal/exposition/control_plane_families.go",
+		"one.Native = f.Kind == HistogramFamily && replaced != nil && replaced.Native", "_ = replaced",
+		"server/internal/definitions", "TestDefinitions",
+	},
+	{
 		"an operator's file takes a name of this service", "server/internal/definitions/definitions.go",
 		"err = c.check(s.options.Own)", "_ = c.check(s.options.Own)",
 		"server/internal/definitions", "TestDefinitionsFaults",
