@@ -120,8 +120,8 @@ func TestExportDates(t *testing.T) {
 	file := p.export(t, p.owner, "capacity", "csv", url.Values{
 		"start_time": {"2023-08-13T22:00:00Z"}, "end_time": {"2023-08-14T22:00:00Z"}, "timezone": {"Europe/Berlin"},
 	})
-	const want = "\ufeffstart_time,start_date,end_time,end_date,template_ids,active_users,peak_users\r\n" +
-		`"2023-08-13T22:00:00Z","2023-08-14","2023-08-14T22:00:00Z","2023-08-15","[]",0,0` + "\r\n"
+	const want = "\ufeffstart_time,start_date,end_time,end_date,template_ids,active_users,peak_users,empty_window\r\n" +
+		`"2023-08-13T22:00:00Z","2023-08-14","2023-08-14T22:00:00Z","2023-08-15","[]",0,0,false` + "\r\n"
 	if diff := cmp.Diff(want, string(file)); diff != "" {
 		t.Errorf("the file (-want +got):\n%s", diff)
 	}

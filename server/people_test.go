@@ -192,7 +192,7 @@ func TestPageTokenIsSealed(t *testing.T) {
 		status, body := p.Get(t, p.owner, path, params)
 		next, _ := body["next_page_token"].(string)
 		sealed, err := base64.RawURLEncoding.DecodeString(next)
-		if status != 200 || next == "" || err != nil || len(next) > 400 {
+		if status != 200 || next == "" || err != nil || len(next) > 800 {
 			t.Fatalf("%s: %d %v, %v", path, status, body, err)
 		}
 		for _, hidden := range []string{"Person", p.Users[0].String()} {

@@ -274,10 +274,11 @@ func TestRevocationSilencesOpenStreams(t *testing.T) {
 	for name, c := range cases {
 		c.end()
 		lost := time.Now()
-		outcomes[name] = make(chan outcome, 1)
+		ended := make(chan outcome, 1)
+		outcomes[name] = ended
 		go func() {
 			last, err := lastAccepted(t.Context(), reporters[name], lost)
-			outcomes[name] <- outcome{last, err}
+			ended <- outcome{last, err}
 		}()
 	}
 	var longest time.Duration

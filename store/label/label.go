@@ -6,7 +6,6 @@ package label
 
 import (
 	"cmp"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"sync"
@@ -51,15 +50,17 @@ type collator struct {
 }
 
 // collators are those that nobody uses at present.
-var collators = sync.Pool{New: func() any { return &collator{Collator: collate.New(language.Und)} }}
+var collators = sync.Pool{New: func() any {
+	return &collator{Collator: collate.New(language.Und, collate.IgnoreCase, collate.IgnoreWidth)}
+}}
 
-// Key returns text whose bytes are in the order of names, that of the Unicode collation algorithm: ä stands beside a. Names that are
-// alike have one key. It has hexadecimal digits alone.
+// Key returns a string whose bytes are in the order of names, that of the Unicode collation algorithm: ä stands beside a. Names that are
+// alike have one key. It is no text to show: its bytes are any.
 func Key(name string) string {
 	c := collators.Get().(*collator)
 	defer collators.Put(c)
 	c.buffer.Reset()
-	return hex.EncodeToString(c.KeyFromString(&c.buffer, Fold(name)))
+	return string(c.KeyFromString(&c.buffer, Fold(name)))
 }
 
 // Sort orders a list by the names of its items; items whose names are alike stay in their order.

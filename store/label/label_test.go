@@ -1,10 +1,8 @@
 package label_test
 
 import (
-	"encoding/json"
 	"slices"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -64,7 +62,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Whatever a name holds, folding is done once and for all, and its key passes through JSON.
+// Whatever a name holds, folding is done once and for all, and what is alike has one key.
 func FuzzFold(f *testing.F) {
 	for _, name := range []string{
 		"Ada", "\u0130", "\u1e9e", "\ufb03", "\u0345", "A\u0345\u0301", "\u03d4", "\U0001d400", "\xff", "\u1fb7",
@@ -79,11 +77,6 @@ func FuzzFold(f *testing.F) {
 		key := label.Key(name)
 		if label.Key(folded) != key {
 			t.Errorf("%q and %q have different places", name, folded)
-		}
-		text, err := json.Marshal(key)
-		var read string
-		if err != nil || json.Unmarshal(text, &read) != nil || read != key || !utf8.ValidString(key) {
-			t.Errorf("the key %q of %q is %q after JSON: %v", key, name, read, err)
 		}
 	})
 }
