@@ -59,8 +59,9 @@ func (s *Store) FirstConnections(
 		if err := c.scan(rows, &shown, &c.Organization, &c.Template, &c.Owner, &c.Workspace, &c.Agent, &bucket); err != nil {
 			return nil, 0, fmt.Errorf("read first connections: %w", err)
 		}
+		c.Native = []NativeCount{} // counted, also where all of them took no time
 		if bucket.Valid {
-			c.Native = []NativeCount{{int(bucket.Int64), c.Count}}
+			c.Native = append(c.Native, NativeCount{int(bucket.Int64), c.Count})
 		}
 		if n := len(spread); n > 0 && spread[n-1].WorkspaceName == c.WorkspaceName && spread[n-1].Agent == c.Agent {
 			spread[n-1].Add(c.Distribution)

@@ -394,6 +394,15 @@ func firstConnections(t *testing.T, f *Fixture) {
 	if got, _ := ask(after(1).Time); gocmp.Diff(was, got) != "" {
 		t.Errorf("after another time of creation: %+v, want %+v", got, was)
 	}
+	// Agents that took no time at all are counted by native buckets as well: by none of them.
+	instant := store.Agent{ID: uuid.New(), WorkspaceID: f.Workspaces[1][0], Name: "instant", CreatedAt: store.At(made)}
+	f.apply(t, store.Catalog{Agents: []store.Agent{instant}})
+	touch(f.Store, instant.ID, 0)
+	got, _ = ask(Now)
+	got = slices.DeleteFunc(got, func(c store.FirstConnections) bool { return c.Agent != instant.Name })
+	if len(got) != 1 || got[0].Count != 1 || got[0].Native == nil || len(got[0].Native) != 0 {
+		t.Errorf("of an agent that took no time: %+v", got)
+	}
 	// A value on a bound is in the bucket below it, and no time at all in none.
 	buckets := map[int]int64{}
 	var agents []store.Agent

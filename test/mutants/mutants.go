@@ -848,6 +848,11 @@ var mutants = []mutant{
 		"server/internal/exposition", "TestNativeCounted",
 	},
 	{
+		"agents that took no time move when others come", "store/first_connections.go",
+		"c.Native = []NativeCount{} //", "//",
+		"store", "TestSQLite/first_connections",
+	},
+	{
 		"a name loses the values of workspaces that were deleted", "store/first_connections.go",
 		"MAX(MAX(`+deletedOr+`)) OVER (PARTITION BY `+names+`) AS shown", "MAX(`+deletedOr+`) AS shown",
 		"store", "TestSQLite/first_connections",
@@ -872,6 +877,16 @@ var mutants = []mutant{
 		"a histogram is shown that does not add up", "server/internal/gauges/control_plane_shown.go",
 		"|| h.buckets[n-1].below != *h.count ||", "||",
 		"server", "TestControlPlaneFamilies",
+	},
+	{
+		"histograms of two people are mixed into one", "server/internal/gauges/control_plane_shown.go",
+		"fmt.Sprintf(\"%q\", labels)", "\"\"",
+		"server/internal/gauges", "TestControlPlaneHistograms",
+	},
+	{
+		"a histogram with one label more is no native one any more", "server/internal/exposition/control_plane_families.go",
+		"one.Native = f.Kind == HistogramFamily && replaced != nil && replaced.Native", "_ = replaced",
+		"server/internal/definitions", "TestDefinitions",
 	},
 	{
 		"an operator's file takes a name of this service", "server/internal/definitions/definitions.go",

@@ -234,7 +234,7 @@ test("what is exported is what is on the screen", async ({ page, demo }) => {
   const [one] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export User activity as CSV" }).click()]);
   expect(one.suggestedFilename()).toMatch(/^insights-all-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d-activity\.csv$/);
   const rows = parseCSV(readFileSync(await one.path(), "utf8"));
-  expect(rows[0]).toEqual(["User", "User id", "Seconds", "Active days", "Apps", "Templates"]);
+  expect(rows[0]).toEqual(["User", "User id", "Seconds", "Active days", "Apps", "Templates", "Kind", "Deleted"]);
   expect(rows.slice(1).map((row) => row[0])).toEqual(await page.locator(".panel-activity .username").allInnerTexts());
   const [all] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export all" }).click()]);
   const text = readFileSync(await all.path(), "utf8");

@@ -81,6 +81,7 @@ metric_families:
     type: counter
     help: Messages sent.
     labels: [success, channel]
+  - {name: coderd_workspace_creation_duration_seconds, type: histogram, help: H., labels: [organization_name, region]}
 `)
 	s, err := f.open()
 	if err != nil {
@@ -104,6 +105,10 @@ metric_families:
 	}
 	if family, suffix := f.controlPlane.Family("acme_queue_total"); family == nil || suffix != "" {
 		t.Error("the control plane may not report what the file says")
+	}
+	const native = "coderd_workspace_creation_duration_seconds"
+	if family, _ := f.controlPlane.Family(native + "_sum"); family == nil || !family.Native || !slices.Contains(family.Labels, "region") {
+		t.Errorf("%s with another label: %+v", native, family)
 	}
 	none, err := New(Options{ControlPlane: exposition.NewControlPlane()})
 	if err != nil {

@@ -149,11 +149,18 @@ func NewControlPlane() *ControlPlane {
 	return c
 }
 
-// Extend replaces the further families. One of them with the name of a family of above takes its place.
+// Extend replaces the further families. One of them with the name of a family of above takes its place; a histogram that takes the
+// place of one that is a native one too is so as well.
 func (c *ControlPlane) Extend(further []*Family) {
 	l := &controlPlaneList{byName: map[string]*Family{}, claimed: map[string]bool{}}
-	for _, f := range slices.Concat(ControlPlaneFamilies, further) {
+	for _, f := range ControlPlaneFamilies {
 		l.byName[f.Name] = f
+	}
+	for _, f := range further {
+		one := *f
+		replaced := l.byName[f.Name]
+		one.Native = f.Kind == HistogramFamily && replaced != nil && replaced.Native
+		l.byName[f.Name] = &one
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.byName)) {
 		f := l.byName[name]

@@ -4,18 +4,19 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/store"
 )
 
-// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there and adds up.
+// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there and adds up: that of each person
+// who is not shown, too, with the others that have the same labels.
 func (s *snapshot) addControlPlane(families *exposition.ControlPlane, reported []store.ControlPlaneSeries) error {
-	histograms := map[string]*reportedHistogram{}
+	histograms := map[string]map[string]*reportedHistogram{} // by the labels that are shown, and by all of them
 	for _, r := range reported {
 		var labels map[string]string
 		if err := json.Unmarshal([]byte(r.Labels), &labels); err != nil {
@@ -33,20 +34,37 @@ func (s *snapshot) addControlPlane(families *exposition.ControlPlane, reported [
 			s.Add(f, r.Value, values...)
 			continue
 		}
-		key := f.Name + strings.Join(values, "\x00")
-		h, known := histograms[key]
+		bound := labels[exposition.BoundLabel]
+		delete(labels, exposition.BoundLabel)
+		shown, all := fmt.Sprintf("%s %q", f.Name, values), fmt.Sprintf("%q", labels)
+		if histograms[shown] == nil {
+			histograms[shown] = map[string]*reportedHistogram{}
+		}
+		h, known := histograms[shown][all]
 		if !known {
 			h = &reportedHistogram{family: f, labels: values}
-			histograms[key] = h
+			histograms[shown][all] = h
 		}
-		h.add(suffix, labels[exposition.BoundLabel], r.Value)
+		h.add(suffix, bound, r.Value)
 	}
-	for _, h := range histograms {
-		if d, whole := h.series(); whole {
-			s.distributions[h.family] = append(s.distributions[h.family], d)
-		}
+	for _, parts := range histograms {
+		s.addHistograms(slices.Collect(maps.Values(parts)))
 	}
 	return nil
+}
+
+// addHistograms adds histograms with the same labels, which the page adds up: all, or none if one is not whole or has other bounds.
+func (s *snapshot) addHistograms(parts []*reportedHistogram) {
+	var all []exposition.DistributionSeries
+	for _, h := range parts {
+		d, whole := h.series()
+		if !whole || len(all) > 0 && !slices.Equal(d.Bounds, all[0].Bounds) {
+			return
+		}
+		all = append(all, d)
+	}
+	f := parts[0].family
+	s.distributions[f] = append(s.distributions[f], all...)
 }
 
 // reportedHistogram is what is known of one label set of a histogram.
