@@ -599,7 +599,8 @@ func hiddenValuesTakeTime(t *testing.T, f *Fixture) {
 			Transition: "start", Status: "succeeded", CreatedAt: store.At(Now),
 		})
 	}
-	const marks = "gl cio oy2 npm_ hf_ sk- :// == xox AT[AC]TT3 ATBB ASIA AIza pat shp key- -us SK dp. b. s. eyJ _auth secret_ token= k_live_ "
+	const marks = "gl cio oy2 npm_ hf_ sk- :// == xox AT[AC]TT3 ATBB ASIA AIza pat shp key- -us SK dp. b. s. eyJ _auth secret_ " +
+		"token= k_live_ "
 	for i := range 60 {
 		name := fmt.Sprint("p", i)
 		version.Parameters = append(version.Parameters, store.Parameter{Name: name, Type: "string"})
