@@ -366,7 +366,7 @@ func checkReports(t *testing.T, address, owner, member string) {
 		t.Errorf("exported file: %v, %d bytes", err, len(text))
 	}
 	code, out, errs := ask(owner, "export", "daus", "tz_offset=2")
-	if code != exitOK || !strings.HasPrefix(out, "date,amount,suppressed\r\n\"") || strings.Count(out, "\n") != 62 {
+	if code != exitOK || !strings.HasPrefix(out, "\ufeffdate,amount,suppressed\r\n\"") || strings.Count(out, "\n") != 62 {
 		t.Errorf("export: %d %s%s", code, out, errs)
 	}
 	if code, out, errs := ask(owner, "export", "apps", "-o", target); code != exitError || out != "" ||
