@@ -253,9 +253,16 @@ func TestCatalogChangesAtOnce(t *testing.T) {
 							ID: f.Agents[1][(user+i)%3], WorkspaceID: f.Workspaces[1][(user+i)%3], Name: "main",
 						})
 					}
-					_, err := stores[writer%2].ApplyCatalog(
-						t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }},
-					)
+					apply := func() error {
+						_, err := stores[writer%2].ApplyCatalog(
+							t.Context(), c, store.Authority{Organization: func(uuid.UUID) bool { return true }},
+						)
+						return err
+					}
+					err := apply()
+					for errors.Is(err, store.ErrConflict) { // who gave way to others comes again, as a caller does
+						err = apply()
+					}
 					if err != nil {
 						t.Error(err)
 					}
