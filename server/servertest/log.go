@@ -13,12 +13,16 @@ import (
 	"testing"
 )
 
-var (
-	// secretForms are what must never be written down: whole tokens, and JSON web tokens, which begin with {" in base64.
-	secretForms = regexp.MustCompile(`tia_[a-z2-7]{10}_[a-z2-7]{52}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`)
-	// encodedForms are long enough to hold a token in base64.
-	encodedForms = regexp.MustCompile(`[A-Za-z0-9+/_-]{88,}`)
-)
+// secretForms are what must never be written down: whole tokens, and JSON web tokens, which begin with {" in base64.
+var secretForms = regexp.MustCompile(`tia_[a-z2-7]{10}_[a-z2-7]{52}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`)
+
+// shortestEncoded is the length of the shortest token in base64.
+const shortestEncoded = 88
+
+// isBase64 reports whether a byte occurs in base64, of either alphabet.
+func isBase64(b rune) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.ContainsRune("+/_-", b)
+}
 
 // FindSecret finds a secret in a text: the password of the database, or one of the forms above, in base64 too. It is empty if
 // there is none.
@@ -29,7 +33,10 @@ func FindSecret(text []byte, password string) string {
 	if found := secretForms.Find(text); found != nil {
 		return string(found)
 	}
-	for _, run := range encodedForms.FindAll(text, -1) {
+	for run := range bytes.FieldsFuncSeq(text, func(b rune) bool { return !isBase64(b) }) {
+		if len(run) < shortestEncoded {
+			continue
+		}
 		for offset := range 4 { // where the encoding begins is not known
 			if found := secretForms.Find(DecodePart(run[offset:])); found != nil {
 				return string(found)
