@@ -711,7 +711,7 @@ var mutants = []mutant{
 		"store/minute", "TestRating",
 	},
 	{
-		"the support report has a border of its own", "server/internal/insights/support.go",
+		"the support report has a border of its own", "server/internal/insights/reports/support.go",
 		"u.RatingP95 == minute.Poor", "u.P95 > 300",
 		"server", "TestSlowIsSlowEverywhere",
 	},
@@ -756,7 +756,7 @@ var mutants = []mutant{
 		"server", "TestDeletedSaySo",
 	},
 	{
-		"the time of machines is added to that of people", "server/internal/insights/roi.go",
+		"the time of machines is added to that of people", "server/internal/insights/reports/roi.go",
 		"if u.Kind != store.Human {", `if u.Kind == "" {`,
 		"server", "TestROIOfPeople",
 	},
@@ -766,7 +766,7 @@ var mutants = []mutant{
 		"server", "TestROIOfPeople",
 	},
 	{
-		"who was active and is locked out now is not eligible", "server/internal/insights/roi.go",
+		"who was active and is locked out now is not eligible", "server/internal/insights/reports/roi.go",
 		"		eligible[u.UserID] = true\n", "",
 		"server", "TestROIOfPeople",
 	},

@@ -12,6 +12,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
 )
 
@@ -148,7 +149,7 @@ func (q question) show(minute int64) string {
 
 func appUsage(a store.AppUsage) *insightsv1.AppUsage {
 	usage := &insightsv1.AppUsage{
-		TemplateIds: call.Texts(a.Templates), Type: appType(a.Builtin), DisplayName: a.DisplayName, Slug: a.Slug, Icon: a.Icon,
+		TemplateIds: call.Texts(a.Templates), Type: reports.AppType(a.Builtin), DisplayName: a.DisplayName, Slug: a.Slug, Icon: a.Icon,
 		Seconds: 60 * a.Minutes, TimesUsed: a.Launches, Family: a.Family,
 	}
 	for _, e := range a.Editors {

@@ -11,6 +11,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/label"
 )
@@ -157,7 +158,7 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 		MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
 	}
 	for i, a := range u.Apps {
-		m.Apps[i] = &insightsv1.UserAppUsage{Type: appType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
+		m.Apps[i] = &insightsv1.UserAppUsage{Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
 	}
 	return m
 }
@@ -221,14 +222,6 @@ func rankOf(ms float64) int64 {
 		return -1
 	}
 	return int64(math.Float64bits(ms)) // of numbers that are not negative, in their order
-}
-
-// appType is what the contract calls session apps and workspace apps.
-func appType(builtin bool) string {
-	if builtin {
-		return "builtin"
-	}
-	return "app"
 }
 
 // dataAsOf is when the question was asked.

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
-	"github.com/template-insights/insights/store/label"
 )
 
 // GetROIReport implements [insightsv1.InsightsServiceServer].
@@ -39,53 +39,9 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
-	report := &insightsv1.ROIReport{StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty()}
-	// People are the population of every figure. Whoever was active could be.
-	of := map[uuid.UUID]*insightsv1.TemplateROI{}
-	for _, t := range use.Templates {
-		seconds := int64(running[t.ID] / time.Second)
-		report.RunningSeconds += seconds
-		of[t.ID] = &insightsv1.TemplateROI{
-			TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, RunningSeconds: seconds, Deleted: t.Deleted,
-		}
-	}
-	for _, u := range use.Users {
-		if u.Kind != store.Human {
-			continue
-		}
-		eligible[u.UserID] = true
-		report.ActiveUsers++
-		report.ActiveSeconds += 60 * u.Minutes
-		for i, t := range u.Templates {
-			if row := of[t]; row != nil {
-				row.ActiveUsers++
-				row.ActiveSeconds += 60 * u.MinutesIn[i]
-			}
-		}
-	}
-	report.EligibleUsers = int64(len(eligible))
-	for _, t := range use.Templates {
-		row := of[t.ID]
-		if row.GetActiveUsers() > 0 {
-			report.TemplateIds = append(report.TemplateIds, row.GetTemplateId())
-		}
-		if row.GetActiveUsers() > 0 || row.GetRunningSeconds() > 0 {
-			row.Utilization = ratio(row.GetActiveSeconds(), row.GetRunningSeconds())
-			report.Templates = append(report.Templates, row)
-		}
-	}
-	label.Sort(report.GetTemplates(), (*insightsv1.TemplateROI).GetName)
-	report.Adoption = ratio(report.GetActiveUsers(), report.GetEligibleUsers())
-	report.Utilization = ratio(report.GetActiveSeconds(), report.GetRunningSeconds())
+	report := reports.ROI(use, eligible, running)
+	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
 	return &insightsv1.GetROIReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
-}
-
-// ratio is a part of a whole; -1 without a whole.
-func ratio(part, whole int64) float64 {
-	if whole == 0 {
-		return -1
-	}
-	return float64(part) / float64(whole)
 }
 
 // over is the end of what has happened of the window.
