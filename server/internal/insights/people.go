@@ -158,7 +158,9 @@ func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 		MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
 	}
 	for i, a := range u.Apps {
-		m.Apps[i] = &insightsv1.UserAppUsage{Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes}
+		m.Apps[i] = &insightsv1.UserAppUsage{
+			Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes,
+		}
 	}
 	return m
 }
