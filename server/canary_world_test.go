@@ -33,7 +33,7 @@ func (x tenant) id(kind string, number int) string {
 // mark is what all ids of the tenant begin with.
 func (x tenant) mark() string { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(x.word)).String()[:8] }
 
-// guessed is whether others name an id.
+// guessed reports whether others name an id.
 func (x tenant) guessed(id string) bool {
 	return slices.ContainsFunc(
 		[]string{"organization", "template", "version", "user", "group", "workspace", "agent", "build"},

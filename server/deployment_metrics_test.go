@@ -177,7 +177,7 @@ func (r *running) deploymentSeries(t *testing.T) map[string]float64 {
 	return formats[0]
 }
 
-// isOfDeployment is whether a series is about the deployment, and not about this server or its agents of now.
+// isOfDeployment reports whether a series is about the deployment, and not about this server or its agents of now.
 func isOfDeployment(series string) bool {
 	name := strings.TrimPrefix(series, `{__name__="`)
 	begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }

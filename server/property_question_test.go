@@ -69,7 +69,7 @@ func (q propertyQuestion) start() string { return q.show(q.window().from) }
 
 func (q propertyQuestion) end() string { return q.show(q.window().to) }
 
-// dst is whether the clocks change in the window.
+// dst reports whether the clocks change in the window.
 func (q propertyQuestion) dst() bool {
 	w := q.window()
 	return w.to > w.from && (w.to-w.from)%1440 != 0

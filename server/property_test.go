@@ -206,7 +206,7 @@ func (p *properties) send(t *rapid.T, w world) {
 	}
 }
 
-// overlaps is whether somebody spent a minute in two places.
+// overlaps reports whether somebody spent a minute in two places.
 func overlaps(ref reference) bool {
 	type moment struct {
 		user   string

@@ -76,7 +76,7 @@ func (s *Store) templateApps(ctx context.Context, x templateIndex) ([]TemplateAp
 	}), nil
 }
 
-// DeclaresApp is whether an agent of a template ever declared an app with that slug.
+// DeclaresApp reports whether an agent of a template ever declared an app with that slug.
 func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -134,7 +134,7 @@ func (c *appChannels) entry(channel int) AppUsage {
 	}
 }
 
-// isEntry is whether a channel is an entry of an answer, not a session app within one.
+// isEntry reports whether a channel is an entry of an answer, not a session app within one.
 func (c *appChannels) isEntry(channel int) bool { return channel < firstIdentity+len(c.identities) }
 
 // fill turns the tally of the channels into entries. Builtin entries are always there, apps only when used.

@@ -167,7 +167,7 @@ type Catalog struct {
 	Deleted       Deleted
 }
 
-// changesAccess is whether the change may be one of whom credentials let in, or of what they may.
+// changesAccess reports whether the change may be one of whom credentials let in, or of what they may.
 func (c Catalog) changesAccess() bool {
 	return len(c.Users)+len(c.Groups)+len(c.Deleted.Users)+len(c.Deleted.Groups)+len(c.Deleted.Agents) > 0
 }

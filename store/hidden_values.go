@@ -81,7 +81,7 @@ func (s *Store) suspicion(ctx context.Context, choices []choice) (suspicion, err
 	return known, nil
 }
 
-// of is whether a value that a workspace of the template chose is under suspicion. The definition is that of its version.
+// of reports whether a value that a workspace of the template chose is under suspicion. The definition is that of its version.
 func (s suspicion) of(template uuid.UUID, p Parameter, value string) bool {
 	if namesValue(p, value) || s.released[parameterRelease{template, p.Name}] {
 		return false
@@ -96,7 +96,7 @@ func (s suspicion) of(template uuid.UUID, p Parameter, value string) bool {
 	})
 }
 
-// namesValue is whether a definition itself names a value: as its default, or among its options.
+// namesValue reports whether a definition itself names a value: as its default, or among its options.
 func namesValue(p Parameter, value string) bool {
 	return value == p.DefaultValue || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, value))
 }

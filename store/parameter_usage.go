@@ -249,7 +249,7 @@ func membersOf(p Parameter, value string) []string {
 	return []string{value}
 }
 
-// offered is whether one of the definitions lets all the members be chosen. Without options any value goes.
+// offered reports whether one of the definitions lets all the members be chosen. Without options any value goes.
 func offered(definitions []Parameter, members []string) bool {
 	return slices.ContainsFunc(definitions, func(p Parameter) bool {
 		return len(p.Options) == 0 || !slices.ContainsFunc(members, func(m string) bool {

@@ -29,7 +29,7 @@ const (
 // PrivacyModeNames are the modes, the strictest last.
 var PrivacyModeNames = []string{string(PrivacyFull), string(PrivacyPseudonym), string(PrivacyAggregate), string(PrivacyOff)}
 
-// AtLeast is whether a mode is as strict as another one.
+// AtLeast reports whether a mode is as strict as another one.
 func (m PrivacyMode) AtLeast(other PrivacyMode) bool {
 	return slices.Index(PrivacyModeNames, string(m)) >= slices.Index(PrivacyModeNames, string(other))
 }

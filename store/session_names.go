@@ -22,7 +22,7 @@ const (
 	TerminalApp    = "[terminal]" // proxied terminals; no slug looks like it
 )
 
-// IsControl is whether a character has no place in a name: control characters, and those that turn the direction of the
+// IsControl reports whether a character has no place in a name: control characters, and those that turn the direction of the
 // text around them, so that a name could look like another one.
 func IsControl(r rune) bool {
 	return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'

@@ -21,7 +21,7 @@ type TemplateInsights struct {
 	Estimated   bool          // some of the usage is an estimate taken over from another system
 }
 
-// AnyApp is whether any entry was used.
+// AnyApp reports whether any entry was used.
 func (i TemplateInsights) AnyApp() bool {
 	return slices.ContainsFunc(i.Entries(), func(a AppUsage) bool { return a.Minutes > 0 })
 }

@@ -176,7 +176,7 @@ var varying = regexp.MustCompile(
 	`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tia_\w+|\w{10}|…)$`,
 )
 
-// alike is whether an answer is what an example shows, but for what varies, of which only the form counts, and text that ends
+// alike reports whether an answer is what an example shows, but for what varies, of which only the form counts, and text that ends
 // with an ellipsis there.
 func alike(got, want any) bool {
 	switch want := want.(type) {

@@ -175,7 +175,7 @@ func (g *generator) message(types *protogen.GeneratedFile, m *protogen.Message) 
 	return nil
 }
 
-// mayBeAbsent is whether an answer may leave a field out.
+// mayBeAbsent reports whether an answer may leave a field out.
 func (g *generator) mayBeAbsent(f *protogen.Field) (bool, error) {
 	if f.Oneof != nil && !f.Desc.HasOptionalKeyword() {
 		return true, nil

@@ -151,7 +151,7 @@ func Entry(name string) int {
 	return len(Families)
 }
 
-// Listed is whether the table holds a name: there are few of those, while agents may send any other.
+// Listed reports whether the table holds a name: there are few of those, while agents may send any other.
 func Listed(name string) bool {
 	_, listed := known[keyOf(name)]
 	return listed

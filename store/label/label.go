@@ -29,7 +29,7 @@ func Fold(name string) string {
 	return name
 }
 
-// isFolded is whether a name consists of what most names consist of, which folding leaves alone.
+// isFolded reports whether a name consists of what most names consist of, which folding leaves alone.
 func isFolded(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c >= 0x80 || c >= 'A' && c <= 'Z' {
@@ -39,7 +39,7 @@ func isFolded(name string) bool {
 	return true
 }
 
-// Contains is whether a part occurs in a name, case and Unicode form aside.
+// Contains reports whether a part occurs in a name, case and Unicode form aside.
 func Contains(name, part string) bool { return strings.Contains(Fold(name), Fold(part)) }
 
 // collator makes keys. It serves one goroutine at a time.

@@ -203,7 +203,7 @@ func (q viewed) times() string {
 	return cmp.Or(q.StartTime, q.Start) + "/" + cmp.Or(q.EndTime, q.End)
 }
 
-// mayShow is whether the answer to the question, asked within a scope, may have named a user: in doubt it has.
+// mayShow reports whether the answer to the question, asked within a scope, may have named a user: in doubt it has.
 func (q viewed) mayShow(d store.MyData, scope access.Scope) bool {
 	if !label.Contains(d.User.Username, q.Search) {
 		return false

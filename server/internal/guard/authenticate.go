@@ -97,7 +97,7 @@ type openStream struct {
 	changes int64 // of access, on this server, that the identity knows
 }
 
-// knows is whether the identity has the rights of now, as far as this server changed them.
+// knows reports whether the identity has the rights of now, as far as this server changed them.
 func (s *openStream) knows(changes int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ import (
 // when it is switched on. Nothing else is.
 var publicServices = []string{"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 
-// IsPublic is whether a method is outside of the access rules.
+// IsPublic reports whether a method is outside of the access rules.
 func IsPublic(method string) bool {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	return slices.Contains(publicServices, service)

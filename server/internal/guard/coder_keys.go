@@ -71,7 +71,7 @@ func (k *coderKey) whole(ctx context.Context) (bool, error) {
 	})
 }
 
-// isWholeKey is whether Coder's description of a key says that it is this key and that nothing limits it: releases before
+// isWholeKey reports whether Coder's description of a key says that it is this key and that nothing limits it: releases before
 // lists of scopes have one scope, and no list of what is allowed.
 func isWholeKey(body []byte, id string, user uuid.UUID) bool {
 	fields, err := readObject(body)

@@ -92,10 +92,10 @@ func newCoderSessions(text string, clock func() time.Time) *coderSessions {
 // coderSession is the form of session keys: an id and a secret.
 var coderSession = regexp.MustCompile(`^[a-zA-Z0-9]{10}-[a-zA-Z0-9]{22}$`)
 
-// isCoderSession is whether a credential has the form of a session key of Coder.
+// isCoderSession reports whether a credential has the form of a session key of Coder.
 func isCoderSession(text string) bool { return coderSession.MatchString(text) }
 
-// ShowsCoderSession is whether the headers of a call hold a credential of that form.
+// ShowsCoderSession reports whether the headers of a call hold a credential of that form.
 func ShowsCoderSession(headers metadata.MD) bool {
 	for _, name := range CredentialHeaders {
 		for _, value := range headers.Get(name) {

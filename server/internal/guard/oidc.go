@@ -98,7 +98,7 @@ func (p *pacedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.next.RoundTrip(r)
 }
 
-// isJWT is whether a credential has the form of a JSON web token.
+// isJWT reports whether a credential has the form of a JSON web token.
 func isJWT(text string) bool { return len(text) <= MaxJWT && strings.Count(text, ".") == 2 }
 
 // verify returns the user that a token speaks for, and when it ends. Whatever is wrong with it is store.ErrUnauthenticated. The
@@ -132,7 +132,7 @@ func (v *TokenVerifier) verify(ctx context.Context, text string) (user uuid.UUID
 	return user, token.Expiry, nil
 }
 
-// timely is whether a token counts now, give or take the leeway, by all the times that it holds. It must hold its end. The
+// timely reports whether a token counts now, give or take the leeway, by all the times that it holds. It must hold its end. The
 // library would take text for numbers, be patient for five minutes with a token that is not valid yet, and not look at when
 // it was issued.
 func (v *TokenVerifier) timely(claims map[string]any) bool {

@@ -161,7 +161,7 @@ func (c *committer) commit(ctx context.Context, batch []entry) {
 	}
 }
 
-// isFault is whether the rows are at fault for an error, so that trying them again is useless.
+// isFault reports whether the rows are at fault for an error, so that trying them again is useless.
 func isFault(err error) bool {
 	return errors.Is(err, store.ErrRefused) || errors.Is(err, background.ErrPanicked)
 }

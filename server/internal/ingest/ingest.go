@@ -107,7 +107,7 @@ func New(o Options) (*Service, error) {
 	return g, nil
 }
 
-// stores is whether anything is kept of what is reported under a privacy mode.
+// stores reports whether anything is kept of what is reported under a privacy mode.
 func (g *Service) stores(mode store.PrivacyMode) bool {
 	return g.options.UsageStats && mode != store.PrivacyOff
 }

@@ -137,7 +137,7 @@ func (s *Service) reasons(ctx context.Context, q question, o observed) ([]*insig
 	return reasons, nil
 }
 
-// expired is whether something from that moment on is not all kept.
+// expired reports whether something from that moment on is not all kept.
 func (s *Service) expired(start time.Time, retention time.Duration) bool {
 	return retention > 0 && start.Before(s.clock().Add(-retention))
 }
@@ -243,12 +243,12 @@ func (d *diagnosis) show(t time.Time) string {
 	return t.In(d.q.start.Location()).Format(time.RFC3339)
 }
 
-// unused is whether a template has no usage in the window.
+// unused reports whether a template has no usage in the window.
 func (d *diagnosis) unused(f store.TemplateFacts) bool {
 	return d.observed.insights == nil || !slices.Contains(d.observed.insights.Templates, f.TemplateID)
 }
 
-// reachesPresent is whether the window is about what happens now.
+// reachesPresent reports whether the window is about what happens now.
 func (d *diagnosis) reachesPresent() bool { return d.q.end.After(d.q.asked.Add(-time.Hour)) }
 
 // count writes a number of things.

@@ -31,7 +31,7 @@ func (s *Service) disclosed(ctx context.Context, scope access.Scope) (mode store
 	return mode, s.options.PrivacyFloor, nil
 }
 
-// viewsWhole is whether the caller may see more of the templates of a scope than totals.
+// viewsWhole reports whether the caller may see more of the templates of a scope than totals.
 func (s *Service) viewsWhole(ctx context.Context, scope access.Scope) (bool, error) {
 	if scope.All() {
 		return call.PrincipalOf(ctx).HoldsEverywhere(access.ViewInsights), nil

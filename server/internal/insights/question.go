@@ -30,7 +30,7 @@ type question struct {
 	report   bool                        // the report is asked for
 }
 
-// empty is whether the window has no minutes, so that there is nothing to answer.
+// empty reports whether the window has no minutes, so that there is nothing to answer.
 func (q question) empty() bool { return q.window.Start >= q.window.End }
 
 // matter is what a question is about, which decides where it may be asked.

@@ -225,7 +225,7 @@ func (q *question) split() {
 	}
 }
 
-// partial is whether an interval of so many days lacks some of its time: because the window ends within, or because it is
+// partial reports whether an interval of so many days lacks some of its time: because the window ends within, or because it is
 // not over yet.
 func (q question) partial(start, end int64, days int64) bool {
 	from, to := time.Unix(60*start, 0).In(q.start.Location()), time.Unix(60*end, 0).In(q.start.Location())

@@ -14,7 +14,7 @@ import (
 // compressFrom is from how many bytes on an answer is compressed for clients that take gzip.
 const compressFrom = 1 << 10
 
-// compressible is whether compressing a kind of content makes it smaller: Parquet is compressed already.
+// compressible reports whether compressing a kind of content makes it smaller: Parquet is compressed already.
 func compressible(contentType string) bool {
 	return !strings.HasPrefix(contentType, ExportFormats["parquet"].ContentType)
 }
@@ -27,7 +27,7 @@ func sendSecretsPlain(_ context.Context, w http.ResponseWriter, answer proto.Mes
 	return nil
 }
 
-// holdsSecret is whether a message, or one within it, has a field that the contract marks as one to be redacted.
+// holdsSecret reports whether a message, or one within it, has a field that the contract marks as one to be redacted.
 func holdsSecret(m protoreflect.MessageDescriptor) bool {
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)

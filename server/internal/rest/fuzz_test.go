@@ -163,7 +163,7 @@ var ingestBodies = []func() proto.Message{
 	func() proto.Message { return &insightsv1.Event{} },
 }
 
-// isFinite is whether all numbers of a message are some that JSON has.
+// isFinite reports whether all numbers of a message are some that JSON has.
 func isFinite(m proto.Message) bool {
 	finite := true
 	_ = protorange.Range(m.ProtoReflect(), func(p protopath.Values) error { // fails only when the function does

@@ -265,7 +265,7 @@ func canonicalPaths(next http.Handler) http.Handler {
 	})
 }
 
-// lostOnTheWay is whether a credential has characters that metadata cannot hold. The gateway would leave it out, and one of two
+// lostOnTheWay reports whether a credential has characters that metadata cannot hold. The gateway would leave it out, and one of two
 // credentials would pass for the only one.
 func lostOnTheWay(h http.Header) bool {
 	return slices.ContainsFunc(guard.CredentialHeaders, func(name string) bool {
@@ -312,7 +312,7 @@ func limitRequest(next http.Handler) http.Handler {
 	})
 }
 
-// isJSON is whether a request says that its body is JSON.
+// isJSON reports whether a request says that its body is JSON.
 func isJSON(h http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	return err == nil && mediaType == "application/json"
