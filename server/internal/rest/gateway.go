@@ -4,6 +4,7 @@
 package rest
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -169,7 +170,10 @@ func New(c Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	page.route(mux)
-	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom), gzhttp.EnableZstd(false), gzhttp.ContentTypeFilter(compressible))
+	compress, err := gzhttp.NewWrapper(
+		gzhttp.MinSize(compressFrom), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false),
+		gzhttp.ContentTypeFilter(compressible),
+	)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
 	}
