@@ -17,7 +17,7 @@ import (
 // report, which are no items of a list, may say beside them.
 var (
 	templateWords = []string{"template_id", "template_ids", "template_name"}
-	questionWords = []string{"start_time", "end_time", "data_as_of", "collection_mode", "next_page_token"}
+	questionWords = []string{"start_time", "end_time", "data_as_of", "data_since", "collection_mode", "next_page_token"}
 )
 
 // wordsInAnswers are what answers about insights may say in words beside that, by message. A field that is not here must first be

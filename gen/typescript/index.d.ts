@@ -2298,9 +2298,9 @@ export interface GetTemplateInsightsRequest {
    */
   start_time: string;
   /**
-   * End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or on the present day of its offset any full hour up
-   * to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the reason `empty_window`.
-   * Required.
+   * End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or any full hour on the present day of its offset and on
+   * all days of a `timezone`, up to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the
+   * reason `empty_window`. Required.
    */
   end_time: string;
   /**
@@ -3328,6 +3328,11 @@ export interface GetDiagnosisResponse {
    * As GetTemplateInsightsResponse.floor. Findings are about privacy alone then.
    */
   floor?: number;
+  /**
+   * When usage of the templates was recorded first, whatever the window: the begin of its day in UTC, or of its half hour as long
+   * as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
+   */
+  data_since?: string;
 }
 
 /**
@@ -3379,7 +3384,7 @@ export interface Finding {
    */
   last_at?: string;
   /**
-   * The finding in one sentence for people.
+   * The finding in one sentence for people, which says so if it holds for a part of the templates.
    */
   message: string;
   /**

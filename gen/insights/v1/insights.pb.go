@@ -198,9 +198,9 @@ type GetTemplateInsightsRequest struct {
 	// Begin of the window, inclusive: RFC 3339 with 00:00:00 as its clock, not after the coming full hour. Its offset is a
 	// multiple of 15 minutes. Required.
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or on the present day of its offset any full hour up
-	// to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the reason `empty_window`.
-	// Required.
+	// End of the window, exclusive: RFC 3339 with 00:00:00 as its clock, or any full hour on the present day of its offset and on
+	// all days of a `timezone`, up to the coming one. Not before `start_time`; equal yields an empty answer that says so, with the
+	// reason `empty_window`. Required.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Ids of templates, UUIDs, separated by commas over REST. Empty: all that the caller may see, NOT_FOUND if there are none.
 	// One that the caller may not see makes the whole request NOT_FOUND. So does an unknown one, except for a caller who may
@@ -3267,7 +3267,10 @@ type GetDiagnosisResponse struct {
 	// As GetTemplateInsightsResponse.collection_mode.
 	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor. Findings are about privacy alone then.
-	Floor         int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
+	// When usage of the templates was recorded first, whatever the window: the begin of its day in UTC, or of its half hour as long
+	// as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
+	DataSince     string `protobuf:"bytes,5,opt,name=data_since,json=dataSince,proto3" json:"data_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3330,6 +3333,13 @@ func (x *GetDiagnosisResponse) GetFloor() int64 {
 	return 0
 }
 
+func (x *GetDiagnosisResponse) GetDataSince() string {
+	if x != nil {
+		return x.DataSince
+	}
+	return ""
+}
+
 // Finding is one reason why insights are empty or partial, with what it was concluded from.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3363,7 +3373,7 @@ type Finding struct {
 	FirstAt string `protobuf:"bytes,6,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
 	// The latest time that matters, RFC 3339, for example of the newest report. Absent: none does.
 	LastAt string `protobuf:"bytes,7,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
-	// The finding in one sentence for people.
+	// The finding in one sentence for people, which says so if it holds for a part of the templates.
 	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
 	// What to do about it, in one sentence for people.
 	NextStep      string `protobuf:"bytes,9,opt,name=next_step,json=nextStep,proto3" json:"next_step,omitempty"`
@@ -3758,13 +3768,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"\xb1\x01\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"\xd6\x01\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
 	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xa4\x02\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12#\n" +
+	"\n" +
+	"data_since\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\tdataSince\"\xa4\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,12 +51,13 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 		latency := latencies(users)
 		o.latency = &latency
 	}
-	found, err := s.findings(ctx, q, o, append([]string{sectionParameters}, usageSections...))
+	d, err := s.diagnose(ctx, q, o, append([]string{sectionParameters}, usageSections...))
 	if err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetDiagnosisResponse{
-		Findings: found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+		DataSince: d.show(d.firstUse()),
 	}, nil
 }
 
@@ -106,14 +108,14 @@ func (s *Service) reasons(ctx context.Context, q question, o observed) ([]*insig
 	var reasons []*insightsv1.SectionReason
 	empty := o.empty()
 	if len(empty) > 0 {
-		found, err := s.findings(ctx, q, o, empty)
+		d, err := s.diagnose(ctx, q, o, empty)
 		if err != nil {
 			return nil, err
 		}
 		for _, section := range empty {
-			i := slices.IndexFunc(found, func(f *insightsv1.Finding) bool { return slices.Contains(f.GetSections(), section) })
+			i := slices.IndexFunc(d.found, func(f *insightsv1.Finding) bool { return slices.Contains(f.GetSections(), section) })
 			if i >= 0 {
-				reasons = append(reasons, &insightsv1.SectionReason{Section: section, Reason: found[i].GetReason()})
+				reasons = append(reasons, &insightsv1.SectionReason{Section: section, Reason: d.found[i].GetReason()})
 			}
 		}
 	}
@@ -142,9 +144,9 @@ func (s *Service) expired(start time.Time, retention time.Duration) bool {
 	return retention > 0 && start.Before(s.clock().Add(-retention))
 }
 
-// findings explains what an answer found in some of its sections, the most telling first. What it says of others means nothing.
-func (s *Service) findings(ctx context.Context, q question, o observed, sections []string) ([]*insightsv1.Finding, error) {
-	d := diagnosis{options: s.options, q: q, observed: o, online: s.options.OnlineWithin}
+// diagnose explains what an answer found in some of its sections, the most telling first. What it says of others means nothing.
+func (s *Service) diagnose(ctx context.Context, q question, o observed, sections []string) (*diagnosis, error) {
+	d := &diagnosis{options: s.options, q: q, observed: o, online: s.options.OnlineWithin}
 	var err error
 	if d.off, err = s.templatesOff(ctx, q.mode); err != nil {
 		return nil, err
@@ -161,7 +163,7 @@ func (s *Service) findings(ctx context.Context, q question, o observed, sections
 		d.facts = []store.TemplateFacts{{}} // what holds of no template
 	}
 	d.findAll()
-	return d.found, nil
+	return d, nil
 }
 
 // templatesOff are the templates of which nothing is stored because of their privacy mode, if the strictest among them says so.
@@ -232,7 +234,24 @@ func (d *diagnosis) add(
 	}
 	finding.Affected, finding.Total, finding.FirstAt, finding.LastAt = sum.affected, sum.total, d.show(sum.first), d.show(sum.last)
 	finding.Message = message(finding)
+	// A part of the templates is told as such: what is said of it would contradict the numbers of all.
+	if part := len(finding.TemplateIds); part > 0 && part < len(d.facts) {
+		finding.Message = fmt.Sprintf("Of %d of %s: %s", part, count(int64(len(d.facts)), "template"), lowerFirst(finding.Message))
+	}
 	d.found = append(d.found, finding)
+}
+
+// firstUse is when the first day of the templates with reports of use began; zero: there is none, or it is not published.
+func (d *diagnosis) firstUse() (first time.Time) {
+	if d.q.floor.People > 0 {
+		return first
+	}
+	for _, f := range d.facts {
+		if !f.FirstUse.IsZero() && (first.IsZero() || f.FirstUse.Before(first)) {
+			first = f.FirstUse
+		}
+	}
+	return first
 }
 
 // show writes a time in the question's location; none is empty.
@@ -250,6 +269,9 @@ func (d *diagnosis) unused(f store.TemplateFacts) bool {
 
 // reachesPresent reports whether the window is about what happens now.
 func (d *diagnosis) reachesPresent() bool { return d.q.end.After(d.q.asked.Add(-time.Hour)) }
+
+// lowerFirst writes a sentence as it goes on after a colon; all of ours begin in ASCII.
+func lowerFirst(sentence string) string { return strings.ToLower(sentence[:1]) + sentence[1:] }
 
 // count writes a number of things.
 func count(n int64, one string) string {

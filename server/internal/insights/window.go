@@ -125,17 +125,19 @@ func parseMidnight(field, text string, zone *time.Location, now time.Time) (time
 	return t, nil
 }
 
-// parseEnd reads the end of a window: a midnight, or on the present day any full hour.
+// parseEnd reads the end of a window: a midnight, or any full hour of the present day and of all days of a named zone.
 func parseEnd(text string, zone *time.Location, now time.Time) (time.Time, error) {
 	const field = "end_time"
 	t, err := parseTimeParam(field, text, zone, now)
 	if err != nil {
 		return t, err
 	}
-	if dayOf(t) != dayOf(now.In(t.Location())) {
-		return parseMidnight(field, text, zone, now)
-	}
-	if t.Minute() != 0 || t.Second() != 0 {
+	switch {
+	case beginsDay(t):
+		return t, nil
+	case zone == nil && dayOf(t) != dayOf(now.In(t.Location())):
+		return t, wrongClock(field, 0, t)
+	case t.Minute() != 0 || t.Second() != 0:
 		return t, wrongClock(field, t.Hour(), t)
 	}
 	return t, nil

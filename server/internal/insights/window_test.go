@@ -43,9 +43,14 @@ func TestParseQuestionFaults(t *testing.T) {
 		"day without midnight": {
 			zone: "Africa/Cairo", start: "2023-04-28T01:00:00+03:00", end: "2023-04-29T00:00:00+03:00",
 		},
-		"hour of a past day in the zone": {
-			zone: "Asia/Tokyo", start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T12:00:00Z",
+		"hour of a past day": {
+			start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T21:00:00+09:00",
 			want: []string{`end_time: Query param "end_time" must have the clock set to 00:00:00, got 2023-08-22T21:00:00+09:00`},
+		},
+		"hour of a past day in the zone": {zone: "Asia/Tokyo", start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T12:00:00Z"},
+		"minutes of a past day in the zone": {
+			zone: "Asia/Tokyo", start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T12:30:00Z",
+			want: []string{`end_time: Query param "end_time" must have the clock set to 21:00:00, got 2023-08-22T21:30:00+09:00`},
 		},
 		"hour of the present day in the zone": {zone: "Asia/Tokyo", start: "2023-08-15T00:00:00+09:00", end: "2023-08-22T16:00:00Z"},
 		"unknown zone": {
