@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Answer } from "./api";
-import { type Period, wholeWeeks } from "./calendar";
+import { type Day, type Period, intervalOf, previous, startOf, wholeWeeks } from "./calendar";
 import type { Sheet } from "./csv";
 import { count, hidden, longDay, plural, shortDay } from "./format";
 import { type Frame, Panel, Table } from "./panel";
@@ -15,12 +15,13 @@ interface Props extends Frame {
   answer: Answer<GetTemplateInsightsResponse>;
   before: Answer<GetTemplateInsightsResponse>;
   period: Period;
+  since: Day | ""; // the first day that was recorded, if it is known
 }
 
 /** why explains an interval that nobody chose. */
 function why(chosen: string, period: Period, suits: DefaultInterval | null | undefined): string {
   if ((chosen === "week" || suits?.interval === "week") && chosen !== "day" && !wholeWeeks(period)) return " In days, because the range is not whole weeks.";
-  if (chosen !== "") return "";
+  if (chosen !== "" || intervalOf(chosen, period) === "day") return "";
   switch (suits?.reason) {
     case "window_not_whole_weeks": return " In days, because the range is not whole weeks.";
     case "younger_than_5_weeks": return " In days, because it is younger than 5 weeks.";
@@ -32,7 +33,9 @@ function why(chosen: string, period: Period, suits: DefaultInterval | null | und
 
 export function ActiveUsers(p: Props) {
   const zone = zoneOf(p.view);
-  const before = p.view.compare ? (p.before.value?.interval_reports ?? []) : [];
+  const now = p.answer.value?.interval_reports, then = p.view.compare ? p.before.value?.interval_reports : undefined, before = then ?? [];
+  const pairs = useMemo(() => recorded(now ?? [], then ?? [], p.since === "" ? 0 : startOf(p.since, zone)), [now, then, p.since, zone]);
+  const missing = p.since !== "" && (p.since > p.period.from || (p.view.compare && p.since > previous(p.period).from)) ? ` No data before ${shortDay(p.since, "UTC")}.` : "";
   const sheet = (a: GetTemplateInsightsResponse): Sheet => ({
     columns: ["Begin", "End", "Interval", "Active users", "Complete", ...(before.length > 0 ? ["Period before"] : [])],
     rows: (a.interval_reports ?? []).map((r, i) => [
@@ -41,21 +44,41 @@ export function ActiveUsers(p: Props) {
   });
   return (
     <Panel
-      {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval)} section="active_users" chart sheet={sheet}
+      {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval) + missing} section="active_users" chart sheet={sheet}
       empty={(a) => a.report?.active_users === 0}
     >
-      {(a, table) => (table ? <Table sheet={shown(a.interval_reports ?? [], before, zone, a.floor)} label="Active users" /> : <Chart now={a.interval_reports ?? []} before={before} zone={zone} floor={a.floor} />)}
+      {(a, table) => (table ? <Table sheet={shown(pairs, zone, a.floor)} label="Active users" />
+        : pairs.length === 1 ? <p class="one"><Reading of={pairs[0] as Pair} zone={zone} floor={a.floor} /></p>
+        : <Chart pairs={pairs} zone={zone} floor={a.floor} />)}
     </Panel>
   );
 }
 
 const usersOf = (r: TemplateInsightsIntervalReport | undefined): number | undefined => (r?.suppressed ? undefined : r?.active_users);
 
-function shown(now: TemplateInsightsIntervalReport[], before: TemplateInsightsIntervalReport[], zone: string, floor: number | undefined): Sheet {
+/** Pair is an interval beside the one in its place of the period before, if that was recorded. */
+interface Pair {
+  now: TemplateInsightsIntervalReport;
+  before: TemplateInsightsIntervalReport | undefined;
+}
+
+/** recorded pairs intervals. Of what lies before the first moment that was recorded nothing is known: it is left out. */
+function recorded(now: TemplateInsightsIntervalReport[], before: TemplateInsightsIntervalReport[], first: number): Pair[] {
+  const known = (r: TemplateInsightsIntervalReport | undefined) => r !== undefined && Date.parse(r.end_time) > first;
+  return now.map((r, i) => ({ now: r, before: known(before[i]) ? before[i] : undefined })).filter((pair) => known(pair.now));
+}
+
+function shown(pairs: Pair[], zone: string, floor: number | undefined): Sheet {
+  const compared = pairs.some((pair) => pair.before);
   return {
-    columns: ["Interval", "Active users", ...(before.length > 0 ? ["Period before"] : []), "Note"],
-    rows: now.map((r, i) => [nameOf(r, zone), usersOf(r) ?? "–", ...(before.length > 0 ? [usersOf(before[i]) ?? "–"] : []), r.suppressed ? hidden(floor) : r.partial ? "not complete" : ""]),
+    columns: ["Interval", "Active users", ...(compared ? ["Period before"] : []), "Note"],
+    rows: pairs.map(({ now, before }) => [nameOf(now, zone), usersOf(now) ?? "–", ...(compared ? [usersOf(before) ?? "–"] : []), now.suppressed ? hidden(floor) : now.partial ? "not complete" : ""]),
   };
+}
+
+/** Reading is what is said of one interval. */
+function Reading({ of: { now, before }, zone, floor }: { of: Pair; zone: string; floor: number | undefined }) {
+  return <><b>{now.suppressed ? hidden(floor) : count(now.active_users)}</b> {nameOf(now, zone)}{now.partial ? ", not complete" : ""}{before && !before.suppressed ? ` · ${count(before.active_users)} on ${shortDay(before.start_time, zone)} before` : ""}</>;
 }
 
 const nameOf = (r: TemplateInsightsIntervalReport, zone: string): string => (r.interval === "week" ? "Week of " : "") + longDay(r.start_time, zone);
@@ -63,22 +86,21 @@ const nameOf = (r: TemplateInsightsIntervalReport, zone: string): string => (r.i
 const color = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 interface ChartProps {
-  now: TemplateInsightsIntervalReport[];
-  before: TemplateInsightsIntervalReport[];
+  pairs: Pair[];
   zone: string;
   floor: number | undefined;
 }
 
-function Chart({ now, before, zone, floor }: ChartProps) {
+function Chart({ pairs, zone, floor }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>();
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo<uPlot.AlignedData>(() => [
-    now.map((_, i) => i),
-    now.map((r) => (r.partial ? null : (usersOf(r) ?? null))),
-    now.map((r) => (r.partial ? r.active_users : null)),
-    now.map((_, i) => usersOf(before[i]) ?? null),
-  ], [now, before]);
+    pairs.map((_, i) => i),
+    pairs.map(({ now }) => (now.partial ? null : (usersOf(now) ?? null))),
+    pairs.map(({ now }) => (now.partial ? now.active_users : null)),
+    pairs.map(({ before }) => usersOf(before) ?? null),
+  ], [pairs]);
   useEffect(() => {
     const element = box.current;
     if (!element) return;
@@ -90,14 +112,14 @@ function Chart({ now, before, zone, floor }: ChartProps) {
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: false, range: (_, min, max) => [min - 0.6, max + 0.6] }, y: { range: (_, __, max) => [0, Math.max(4, max * 1.1)] } },
       axes: [
-        { ...axis, grid: { show: false }, size: 28, splits: (u) => marks(now.length, u.width), values: (_, splits) => splits.map((i) => (now[i] ? shortDay(now[i].start_time, zone) : "")) },
+        { ...axis, grid: { show: false }, size: 28, splits: (u) => marks(pairs.length, u.width), values: (_, splits) => splits.map((i) => (pairs[i] ? shortDay(pairs[i].now.start_time, zone) : "")) },
         { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000], values: (_, splits) => splits.map((n) => count(n)) },
       ],
       series: [
         {},
         { fill: () => color("--accent"), stroke: () => color("--accent"), width: 0, ...(bars ? { paths: bars } : {}), points: { show: false } },
         { fill: () => color("--accent-pale"), stroke: () => color("--accent"), dash: [4, 3], width: 1.5, ...(bars ? { paths: bars } : {}), points: { show: false } },
-        { stroke: () => color("--before"), width: 2, points: { show: now.length < 15, size: 5, fill: () => color("--before") } },
+        { stroke: () => color("--before"), width: 2, points: { show: pairs.length < 15, size: 5, fill: () => color("--before") } },
       ],
       hooks: { setCursor: [(u) => setAt(u.cursor.idx ?? null)] },
     }, data, element);
@@ -119,25 +141,23 @@ function Chart({ now, before, zone, floor }: ChartProps) {
     if (by === undefined) return;
     e.preventDefault();
     e.stopPropagation();
-    setAt((i) => Math.max(0, Math.min(now.length - 1, i === null ? (by > 0 ? 0 : now.length - 1) : i + by)));
+    setAt((i) => Math.max(0, Math.min(pairs.length - 1, i === null ? (by > 0 ? 0 : pairs.length - 1) : i + by)));
   };
-  const most = now.reduce((a, b) => (b.active_users > a.active_users ? b : a), now[0] as TemplateInsightsIntervalReport);
-  const here = at === null ? undefined : now[at];
+  const most = pairs.reduce((a, b) => (b.now.active_users > a.now.active_users ? b : a), pairs[0] as Pair)?.now;
+  const here = at === null ? undefined : pairs[at];
   return (
     <div class="chart">
       <p class="legend">
         <span><i class="swatch now" />This period</span>
-        {now.some((r) => r.partial) && <span><i class="swatch partial" />Not complete</span>}
-        {before.length > 0 && <span><i class="swatch before" />Period before</span>}
+        {pairs.some((pair) => pair.now.partial) && <span><i class="swatch partial" />Not complete</span>}
+        {pairs.some((pair) => pair.before) && <span><i class="swatch before" />Period before</span>}
       </p>
       <div
         class="plot" ref={box} tabIndex={0} role="img" onKeyDown={step} onBlur={() => setAt(null)}
-        aria-label={most ? `Active users of ${plural(now.length, "interval")}, at most ${most.active_users} (${nameOf(most, zone)}). Arrow keys read the intervals.` : "Active users"}
+        aria-label={most ? `Active users of ${plural(pairs.length, "interval")}, at most ${most.active_users} (${nameOf(most, zone)}). Arrow keys read the intervals.` : "Active users"}
       />
       <p class="readout" aria-live="polite">
-        {here && at !== null ? (
-          <><b>{here.suppressed ? hidden(floor) : count(here.active_users)}</b> {nameOf(here, zone)}{here.partial ? ", not complete" : ""}{before[at] && !before[at].suppressed ? ` · ${count(before[at].active_users)} on ${shortDay(before[at].start_time, zone)} before` : ""}</>
-        ) : " "}
+        {here ? <Reading of={here} zone={zone} floor={floor} /> : " "}
       </p>
     </div>
   );

@@ -49,13 +49,17 @@ export const daysBetween = (from: Day, to: Day): number => Math.round((utc(to) -
 /** dayOf is the day that a zone's calendar shows at a moment. */
 export const dayOf = (moment: number, zone: string): Day => dayAt(moment + offsetOf(moment, zone));
 
-/** startOf is the first moment of a day. Where clocks go forward at midnight the day begins later. */
-export function startOf(day: Day, zone: string): number {
-  const before = utc(day) - offsetOf(utc(day) - dayLength, zone);
-  const after = utc(day) - offsetOf(utc(day) + dayLength, zone);
-  const midnights = [before, after].filter((moment) => moment + offsetOf(moment, zone) === utc(day));
-  return midnights.length > 0 ? Math.min(...midnights) : before;
+/** momentOf is when a zone's clocks show so much time of a day first, or when they pass it by. */
+function momentOf(day: Day, time: number, zone: string): number {
+  const shown = utc(day) + time;
+  const before = shown - offsetOf(shown - dayLength, zone);
+  const after = shown - offsetOf(shown + dayLength, zone);
+  const moments = [before, after].filter((moment) => moment + offsetOf(moment, zone) === shown);
+  return moments.length > 0 ? Math.min(...moments) : before;
 }
+
+/** startOf is the first moment of a day. Where clocks go forward at midnight the day begins later. */
+export const startOf = (day: Day, zone: string): number => momentOf(day, 0, zone);
 
 /** comingHour is the next full hour of a zone's clocks. */
 function comingHour(moment: number, zone: string): number {
@@ -84,10 +88,34 @@ export const previous = (p: Period): Period => ({ from: addDays(p.from, -length(
 /** wholeWeeks is whether a period can be shown in weeks, the last of which may lack a day. */
 export const wholeWeeks = (p: Period): boolean => length(p) % 7 === 0 || length(p) % 7 === 6;
 
-/** windowOf is how the API names a period: up to the coming hour if it ends today. */
-export function windowOf(p: Period, zone: string, now: number): { start_time: string; end_time: string; timezone: string } {
-  const end = p.to === dayOf(now, zone) ? Math.min(comingHour(now, zone), startOf(addDays(p.to, 1), zone)) : startOf(addDays(p.to, 1), zone);
-  return { start_time: rfc3339(startOf(p.from, zone), zone), end_time: rfc3339(end, zone), timezone: zone };
+/** intervalOf is what the API is asked for: a choice as far as the period has it, or what suits; a week alone would be one bar. */
+export function intervalOf(chosen: string, p: Period): string {
+  if (chosen === "day" || !wholeWeeks(p) || (chosen === "" && length(p) <= 7)) return "day";
+  return chosen || "default";
+}
+
+/** Window is how the API names a time. */
+export interface Window {
+  start_time: string;
+  end_time: string;
+  timezone: string;
+}
+
+const between = (from: number, to: number, zone: string): Window => ({ start_time: rfc3339(from, zone), end_time: rfc3339(to, zone), timezone: zone });
+
+/** endOf is when a period ends: with the coming hour if its last day is today. */
+function endOf(p: Period, zone: string, now: number): number {
+  const midnight = startOf(addDays(p.to, 1), zone);
+  return p.to === dayOf(now, zone) ? Math.min(comingHour(now, zone), midnight) : midnight;
+}
+
+export const windowOf = (p: Period, zone: string, now: number): Window => between(startOf(p.from, zone), endOf(p, zone, now), zone);
+
+/** windowBefore is the same part of the period before: its last day ends when clocks show what they show at the end of the period. */
+export function windowBefore(p: Period, zone: string, now: number): Window {
+  const before = previous(p), end = endOf(p, zone, now);
+  const time = Math.min(dayLength, end + offsetOf(end, zone) - utc(p.to));
+  return between(startOf(before.from, zone), momentOf(before.to, time, zone), zone);
 }
 
 /** Preset is a period that follows the calendar. */
@@ -106,6 +134,8 @@ export const presets: Preset[] = [
   { name: "7d", label: "7 days", key: "w", of: last(7) },
   { name: "14d", label: "14 days", key: "f", of: last(14) },
   { name: "28d", label: "28 days", key: "t", of: last(28) },
+  { name: "30d", label: "30 days", key: "3", of: last(30) },
+  { name: "90d", label: "90 days", key: "9", of: last(90) },
   { name: "12w", label: "12 weeks", key: "q", of: last(84) },
   { name: "24w", label: "24 weeks", key: "h", of: last(168) },
   { name: "month", label: "This month", key: "m", of: (today) => ({ from: today.slice(0, 8) + "01", to: today }) },

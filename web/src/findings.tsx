@@ -1,11 +1,17 @@
 // What explains the numbers, or the lack of them.
 
-import type { Finding } from "@template-insights/client";
+import type { Finding, Template } from "@template-insights/client";
 import { forPeople, plural, words } from "./format";
 
 const parts: Record<string, string> = { active_users: "active users", apps_usage: "application usage", user_activity: "user activity", user_latency: "latency", parameters_usage: "parameters" };
 
-export function Findings({ findings, zone }: { findings: Finding[]; zone: string }) {
+interface Props {
+  findings: Finding[];
+  zone: string;
+  templates: Template[]; // that the numbers are about
+}
+
+export function Findings({ findings, zone, templates }: Props) {
   if (findings.length === 0) return <div class="findings" />; // nothing moves when there are some
   return (
     <details class="findings">
@@ -15,9 +21,18 @@ export function Findings({ findings, zone }: { findings: Finding[]; zone: string
           <li key={f.reason + i} data-reason={f.reason}>
             <p><b>{words(f.reason)}</b> <small>{f.sections.map((s) => parts[s] ?? s).join(", ")}</small></p>
             <p>{forPeople(f.message, zone)} <span class="faint">{f.next_step}</span></p>
+            <About ids={f.template_ids} templates={templates} />
           </li>
         ))}
       </ul>
     </details>
   );
+}
+
+/** About names the templates of a finding, unless it is about all of them. */
+function About({ ids, templates }: { ids: string[]; templates: Template[] }) {
+  const names = templates.filter((t) => ids.includes(t.id)).map((t) => t.display_name || t.name);
+  if (names.length === 0 || names.length === templates.length) return null;
+  const listed = names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} others` : names.join(", ");
+  return <p class="about" title={names.join(", ")}>About {listed}.</p>;
 }

@@ -6,13 +6,19 @@ export const count = (n: number): string => whole.format(n);
 
 export const plural = (n: number, one: string, many = one + "s"): string => count(n) + " " + (n === 1 ? one : many);
 
-/** duration writes seconds in the two units that say most. */
+/** duration writes seconds in the unit that says most. */
 export function duration(seconds: number): string {
   if (seconds < 60) return seconds + " s";
-  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
-  if (hours === 0) return minutes + " min";
-  if (hours >= 100 || minutes % 60 === 0) return count(hours) + " h";
-  return hours + " h " + (minutes % 60) + " min";
+  if (seconds < 3600) return Math.floor(seconds / 60) + " min";
+  const tenths = Math.round(seconds / 360);
+  return (tenths < 1000 ? (tenths / 10).toFixed(1) : count(Math.round(seconds / 3600))) + " h";
+}
+
+/** ago writes how long a moment is past. */
+export function ago(moment: string, now: number): string {
+  const minutes = Math.floor((now - Date.parse(moment)) / 60_000);
+  if (minutes < 1) return "just now";
+  return minutes < 60 ? minutes + " min ago" : Math.floor(minutes / 60) + " h ago";
 }
 
 /** share writes a part of a whole; a part that is not zero never looks like it. */
@@ -41,8 +47,6 @@ function format(moment: string | number, zone: string, options: Intl.DateTimeFor
 export const shortDay = (moment: string, zone: string): string => format(moment, zone, { day: "numeric", month: "short" });
 
 export const longDay = (moment: string, zone: string): string => format(moment, zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
-
-export const clock = (moment: string | number, zone: string): string => format(moment, zone, { hour: "2-digit", minute: "2-digit" });
 
 export const dayAndClock = (moment: string | number, zone: string): string => format(moment, zone, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 

@@ -4,7 +4,7 @@ import type { Organization, Template, WhoAmIResponse } from "@template-insights/
 import { useEffect, useRef, useState } from "preact/hooks";
 import { client, reasonOf, serverNow } from "./api";
 import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
-import { clock, day, plural, words } from "./format";
+import { ago, day, dayAndClock, plural, words } from "./format";
 import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
 
 interface Props {
@@ -44,7 +44,7 @@ export function Header(p: Props) {
         </select>}
         <span class="spring" />
         {(p.mode || p.floor) && <span class="mode" title={p.floor ? `Numbers about fewer than ${p.floor} people of a template and day are hidden.` : "The privacy mode."}>{p.mode ? "Privacy: " + p.mode : "Totals only"}</span>}
-        {p.dataAsOf && <span class="as-of" title="Everything that was acknowledged before is counted.">Data as of <time dateTime={p.dataAsOf}>{clock(p.dataAsOf, zone)}</time></span>}
+        {p.dataAsOf && <span class="as-of" title={`Everything that was acknowledged before ${dayAndClock(p.dataAsOf, zone)} is counted.`}>updated <time dateTime={p.dataAsOf}>{ago(p.dataAsOf, serverNow())}</time></span>}
         {p.templates.length > 0 && <button type="button" class="quiet" onClick={p.exportAll}>Export all</button>}
         <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick={p.help}>?</button>
         <Me me={p.me} templates={p.templates} signedOut={p.signedOut} />
@@ -53,7 +53,7 @@ export function Header(p: Props) {
         <Range view={view} change={change} period={period} />
         <label class="field">
           <span class="hidden">Time zone</span>
-          <select aria-label="Time zone" value={zone} onChange={(e) => change({ zone: e.currentTarget.value === browserZone ? "" : e.currentTarget.value })}>
+          <select aria-label="Time zone" value={zone} onChange={(e) => change({ zone: e.currentTarget.value })}>
             {zones(zone).map((name) => <option key={name} value={name}>{name.replaceAll("_", " ")}</option>)}
           </select>
         </label>

@@ -7,7 +7,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ActiveUsers } from "./active_users";
 import { client, serverNow, useAnswer } from "./api";
 import { Apps } from "./apps";
-import { type Period, dayOf, previous, wholeWeeks, windowOf } from "./calendar";
+import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
 import { Findings } from "./findings";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
@@ -92,6 +92,10 @@ function Dashboard({ account, view, change, period, questions, signedOut }: Dash
   }, [template]);
   const shown = account.templates.filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
   const { insights, before, activity, latencies, diagnosis } = questions;
+  // Days before the first that was recorded are none without usage. Where small groups are hidden it is not told, and what is not
+  // published is marked.
+  const since = diagnosis.value?.data_since ? dayOf(Date.parse(diagnosis.value.data_since), zoneOf(view)) : "";
+  const comparable = view.compare && (diagnosis.value?.floor !== undefined || (since !== "" && since <= previous(period).from));
   const file = ["insights", template?.name ?? "all", period.from, period.to].join("-");
   const frame = { view, change, findings: diagnosis.value?.findings ?? [], file };
   return (
@@ -108,11 +112,11 @@ function Dashboard({ account, view, change, period, questions, signedOut }: Dash
           : shown.length === 0 ? <NotFound change={change} />
           : (
             <>
-              <Kpis insights={insights} activity={activity} latencies={latencies} {...(view.compare ? { before } : {})} />
-              <Findings findings={frame.findings} zone={zoneOf(view)} />
+              <Kpis insights={insights} activity={activity} latencies={latencies} {...(comparable ? { before } : {})} since={view.compare && !comparable ? since : ""} />
+              <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} />
               <div class="panels">
-                <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} />
-                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} before={view.compare ? previous(period) : undefined} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
+                <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} since={since} />
+                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
                 <Apps {...frame} answer={insights} />
                 <Parameters {...frame} answer={insights} templates={account.templates} />
                 <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>
@@ -132,24 +136,22 @@ function useQuestions(view: View, period: Period, minute: number) {
   const zone = zoneOf(view);
   // Naming neither asks for all that may be seen.
   const of = view.template !== "" ? { template_ids: [view.template] } : view.organization !== "" ? { organization_id: view.organization } : {};
-  const then = previous(period);
   // What is over does not change; what reaches today is asked again and again.
   const live = period.to === dayOf(serverNow(), zone) ? minute : 0;
-  const interval = view.interval === "week" || view.interval === "" ? (wholeWeeks(period) ? view.interval || "default" : "day") : "day";
-  const scope = (p: Period) => ({ ...windowOf(p, zone, serverNow()), ...of });
+  const interval = intervalOf(view.interval, period);
+  const now = { ...windowOf(period, zone, serverNow()), ...of }, then = { ...windowBefore(period, zone, serverNow()), ...of };
   const key = (asked: boolean, ...parts: unknown[]) => (asked ? JSON.stringify([of, zone, ...parts]) : undefined);
-  const ask = (p: Period, asked: boolean, fresh: number) => useAnswer<GetTemplateInsightsResponse>(key(asked, p, interval, fresh), (signal) => client.getTemplateInsights({ ...scope(p), interval }, { signal }));
-  const insights = ask(period, true, live);
+  const insights = useAnswer<GetTemplateInsightsResponse>(key(true, period, interval, live), (signal) => client.getTemplateInsights({ ...now, interval }, { signal }));
   const activity = useAnswer(key(true, period, live, view.search, view.usersSort, view.usersPage), (signal) =>
-    pageOf(view.usersPage, (page_size, page_token) => client.getUserActivity({ ...scope(period), search: view.search, sort: view.usersSort, page_size, page_token }, { signal })));
+    pageOf(view.usersPage, (page_size, page_token) => client.getUserActivity({ ...now, search: view.search, sort: view.usersSort, page_size, page_token }, { signal })));
   const latencies = useAnswer(key(true, period, live, view.search, view.latencySort, view.latencyPage), (signal) =>
-    pageOf(view.latencyPage, (page_size, page_token) => client.getUserLatency({ ...scope(period), search: view.search, sort: view.latencySort, page_size, page_token }, { signal })));
+    pageOf(view.latencyPage, (page_size, page_token) => client.getUserLatency({ ...now, search: view.search, sort: view.latencySort, page_size, page_token }, { signal })));
   const before = {
-    insights: ask(then, view.compare, 0),
-    activity: useAnswer(key(view.compare, then), (signal) => client.getUserActivity({ ...scope(then), page_size: 1 }, { signal })),
-    latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...scope(then), page_size: 1 }, { signal })),
+    insights: useAnswer<GetTemplateInsightsResponse>(key(view.compare, then, interval), (signal) => client.getTemplateInsights({ ...then, interval }, { signal })),
+    activity: useAnswer(key(view.compare, then), (signal) => client.getUserActivity({ ...then, page_size: 1 }, { signal })),
+    latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...then, page_size: 1 }, { signal })),
   };
-  const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(scope(period), { signal }));
+  const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(now, { signal }));
   return { insights, before, activity, latencies, diagnosis };
 }
 

@@ -86,7 +86,7 @@ export function Activity(p: ActivityProps) {
     </select>
   );
   return (
-    <Panel {...p} id="activity" title="User activity" hint="Minutes with any use of a workspace. Choose a name to see what they went into." section="user_activity" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
+    <Panel {...p} id="activity" title="User activity" hint="Connected hours: an editor, terminal or app was open and connected; they are no working time. Choose a name to see what they went into." section="user_activity" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
       {(a) => {
         const users = a.report?.users ?? [], total = a.report?.total_users ?? 0, most = Math.max(1, ...users.map((u) => u.seconds));
         return (

@@ -2,7 +2,7 @@
 
 import type { GetTemplateInsightsResponse, Organization, Template } from "@template-insights/client";
 import { client, serverNow, useAnswer } from "./api";
-import { type Period, windowOf } from "./calendar";
+import { type Period, type Window, windowBefore, windowOf } from "./calendar";
 import { count, duration, hidden, shortDay } from "./format";
 import { Delta } from "./kpis";
 import { type Frame, Pages } from "./panel";
@@ -14,7 +14,7 @@ interface Props extends Frame {
   templates: Template[];
   organizations: Organization[];
   period: Period;
-  before: Period | undefined;
+  compare: boolean; // with the period before
   wait: boolean; // until what is above is there
 }
 
@@ -38,11 +38,11 @@ export function Templates(p: Props) {
   );
 }
 
-function Row({ template, organizations, view, change, period, before, wait }: Props & { template: Template }) {
+function Row({ template, organizations, view, change, period, compare, wait }: Props & { template: Template }) {
   const zone = zoneOf(view);
-  const ask = (of: Period | undefined, interval: string) => useAnswer(wait || !of ? undefined : JSON.stringify([template.id, of, zone, interval]), (signal) =>
-    client.getTemplateInsights({ ...windowOf(of as Period, zone, serverNow()), template_ids: [template.id], interval }, { signal }));
-  const now = ask(period, "day"), then = ask(before, "");
+  const ask = (of: Window, asked: boolean, interval: string) => useAnswer(wait || !asked ? undefined : JSON.stringify([template.id, of, interval]), (signal) =>
+    client.getTemplateInsights({ ...of, template_ids: [template.id], interval }, { signal }));
+  const now = ask(windowOf(period, zone, serverNow()), true, "day"), then = ask(windowBefore(period, zone, serverNow()), compare, "");
   const report = now.value?.report, users = report?.suppressed ? undefined : report?.active_users;
   const app = [...(report?.apps_usage ?? [])].sort((a, b) => b.seconds - a.seconds)[0];
   const organization = organizations.find((o) => o.id === template.organization_id);
@@ -60,7 +60,7 @@ function Row({ template, organizations, view, change, period, before, wait }: Pr
         <small>{[template.name, organization?.display_name || organization?.name, template.deleted_at ? "deleted" : ""].filter(Boolean).join(" · ")}</small>
       </th>
       <td class="number">{users !== undefined ? count(users) : report ? <span class="faint">{hidden(now.value?.floor)}</span> : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
-      <td>{users !== undefined && then.value?.report && !then.value.report.suppressed && <Delta now={users} before={then.value.report.active_users} write={count} lower={false} />}</td>
+      <td>{users !== undefined && then.value?.report && !then.value.report.suppressed && <Delta now={users} before={then.value.report.active_users} write={count} />}</td>
       <td><Spark answer={now.value} zone={zone} /></td>
       <td>{app && app.seconds > 0 ? <>{app.display_name || app.slug} <span class="faint">{duration(app.seconds)}</span></> : <span class="faint">–</span>}</td>
     </tr>

@@ -10,7 +10,7 @@ export interface View {
   range: string; // a preset; empty: from and to
   from: Day;
   to: Day;
-  zone: string; // empty: that of the browser
+  zone: string; // empty: that of the browser, until the address names it
   interval: string; // day or week; empty: what suits the templates
   compare: boolean;
   tables: string[]; // charts that are shown as tables
@@ -60,7 +60,7 @@ export function readView(path: string, query: string): View {
   return view;
 }
 
-/** addressOf writes the address of a view, without what is the default anyway. */
+/** addressOf writes the address of a view, without what is the default for everybody. */
 export function addressOf(view: View): string {
   const q = new URLSearchParams();
   const set = (name: string, value: string, standard = "") => value !== standard && q.set(name, value);
@@ -69,7 +69,7 @@ export function addressOf(view: View): string {
     set("from", view.from);
     set("to", view.to);
   } else set("range", view.range, defaultRange);
-  set("tz", view.zone);
+  set("tz", zoneOf(view)); // always: that of another browser is another
   set("interval", view.interval);
   set("compare", view.compare ? "" : "off");
   set("table", view.tables.join(","));
@@ -80,9 +80,11 @@ export function addressOf(view: View): string {
   set("latency_page", String(view.latencyPage), "1");
   set("templates_page", String(view.templatesPage), "1");
   const path = view.template === "" ? "/" : "/templates/" + view.template + "/insights";
-  const query = q.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
-  return path + (query === "" ? "" : "?" + query);
+  return path + "?" + written(q);
 }
+
+/** written is a query as people can read it. */
+const written = (q: URLSearchParams): string => q.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
 
 /** periodOf is the days that a view shows: none of the future, and no more than the API counts one by one. */
 export function periodOf(view: View, now: number): Period {
@@ -103,9 +105,18 @@ export function closedPeriod(p: Period, today: Day): Period {
 /** Change changes a view. Whoever changes what is counted is back on the first pages. */
 export type Change = (change: Partial<View>, history?: "push" | "replace") => void;
 
+/** here is the view of the address. An address without a zone gets that of the browser, so that it shows others the same. */
+function here(): View {
+  const view = readView(location.pathname, location.search);
+  if (view.zone !== "") return view;
+  const q = new URLSearchParams(location.search);
+  q.set("tz", browserZone);
+  history.replaceState(history.state, "", location.pathname + "?" + written(q) + location.hash);
+  return { ...view, zone: browserZone };
+}
+
 /** useView keeps the view and the address equal. */
 export function useView(): [View, Change] {
-  const here = () => readView(location.pathname, location.search);
   const [view, setView] = useState(here);
   useEffect(() => {
     const back = () => setView(here());
