@@ -15,6 +15,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -433,5 +434,73 @@ func TestDiagnosisStaysInScope(t *testing.T) {
 	params.Set("template_ids", c.templates[0].String())
 	if status, body := c.Get(t, auditor, "/api/v2/insights/diagnosis", params); status != 404 {
 		t.Errorf("diagnosis of a foreign template: %d %v", status, body)
+	}
+}
+
+// What holds of some templates is said of some: it does not contradict the numbers of all. The answer tells since when there is
+// data, as long as small groups are not hidden.
+func TestDiagnosisOfSomeTemplates(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	p.everybody(t, nil)
+	p.send(t, &insightsv1.AgentReport{
+		AgentId: p.Agents[1][0].String(), CollectedAt: before(24*20, 14), ConnectionCount: 1, SessionCounts: map[string]int64{"vscode": 1},
+	})
+	diagnose := func(start, end string, templates ...string) (findings []finding, since string) {
+		var answer struct {
+			Findings []finding
+			Since    string `json:"data_since"`
+		}
+		params := url.Values{"start_time": {start}, "end_time": {end}, "template_ids": {strings.Join(templates, ",")}}
+		p.GetInto(t, p.owner, "/api/v2/insights/diagnosis", params, &answer)
+		return answer.Findings, answer.Since
+	}
+	const start, end = "2023-08-01T00:00:00Z", "2023-08-15T13:00:00Z"
+	both := []string{p.Templates[0].String(), p.Templates[1].String()}
+	found, since := diagnose(start, end, both...)
+	i := slices.IndexFunc(found, func(f finding) bool { return f.Reason == "out_of_range" && slices.Contains(f.Sections, "active_users") })
+	if i < 0 || !slices.Equal(found[i].Templates, both[1:]) ||
+		!strings.HasPrefix(found[i].Message, "Of 1 of 2 templates: there is no usage in the window") {
+		t.Errorf("found %+v", found)
+	}
+	for _, f := range found {
+		if told := strings.HasPrefix(f.Message, fmt.Sprintf("Of %d of 2 templates: ", len(f.Templates))); told != (len(f.Templates) < 2) {
+			t.Errorf("of templates %v: %s", f.Templates, f.Message)
+		}
+	}
+	if since != "2023-07-26T11:30:00Z" {
+		t.Errorf("data since %q", since)
+	}
+	if found, since = diagnose(start, end, both[1]); found[0].Message[:20] != "There is no usage in" || since != "2023-07-26T11:30:00Z" {
+		t.Errorf("found %+v, data since %q", found, since)
+	}
+	if _, since = diagnose(start, end, both[0]); since != "2023-08-15T11:30:00Z" {
+		t.Errorf("data of the first template since %q", since)
+	}
+	p.setMode(t, store.PrivacyAggregate)
+	if _, since = diagnose(start, "2023-08-15T00:00:00Z", both...); since != "" {
+		t.Errorf("data since %q where small groups are hidden", since)
+	}
+}
+
+// A day of a named zone may be asked about up to any full hour, so that the present day has something to be compared with.
+func TestHoursOfAPastDay(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	p.send(t, p.session(0, before(24+2, 30), nil), p.session(1, before(24, 30), nil)) // at 9:30 and 11:30 of the day before
+	for end, want := range map[string]float64{"T12:00:00+02:00": 1, "T14:00:00+02:00": 2} {
+		params := url.Values{
+			"start_time": {"2023-08-14T00:00:00+02:00"}, "end_time": {"2023-08-14" + end}, "timezone": {"Europe/Berlin"},
+			"template_ids": {p.Templates[0].String()},
+		}
+		_, body := p.Get(t, p.owner, "/api/v2/insights/templates", params)
+		report, _ := body["report"].(map[string]any)
+		if report["active_users"] != want {
+			t.Errorf("until %s: %v, want %v users", end, body, want)
+		}
+		params.Del("timezone")
+		if status, body := p.Get(t, p.owner, "/api/v2/insights/templates", params); status != 400 {
+			t.Errorf("until %s without a zone: %d %v", end, status, body)
+		}
 	}
 }
