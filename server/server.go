@@ -53,6 +53,7 @@ type Options struct {
 	HTTPAddress string           // REST, OpenAPI and the page
 	// where people reach HTTPAddress: scheme and host alone; empty: not known, and nobody signs in through the issuer
 	ExternalURL       string
+	AvatarHosts       []string      // from which the page may show pictures of people; empty: none
 	PrometheusAddress string        // metrics at / and /metrics; empty: nowhere
 	PrometheusToken   string        // what scrapes must bear; empty: they need nothing
 	PprofAddress      string        // profiles of the program, without a token; empty: nowhere
@@ -205,7 +206,7 @@ func New(o Options) (*Server, error) {
 	calls.InitializeMetrics(s.grpc)
 	if s.gateway, err = rest.New(rest.Options{
 		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL,
-		TrustedProxies: o.TrustedProxies,
+		AvatarHosts: o.AvatarHosts, TrustedProxies: o.TrustedProxies,
 	}); err != nil {
 		return nil, err
 	}

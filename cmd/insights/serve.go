@@ -73,6 +73,7 @@ type serveCommand struct {
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
 	OIDCClientSecret string         `name:"oidc-client-secret-file" env:"INSIGHTS_OIDC_CLIENT_SECRET_FILE" placeholder:"FILE" help:"A file with the secret of the page, if the issuer gave it one; its client id is the audience."`
 	ExternalURL      string         `name:"external-url" env:"INSIGHTS_EXTERNAL_URL" placeholder:"URL" help:"Where people reach the page: scheme and host, such as https://insights.example.com. With it they can sign in through the OIDC issuer, which must know URL/sign-in/oidc/callback as a redirect URI."`
+	AvatarHosts      []string       `env:"INSIGHTS_AVATAR_HOSTS" placeholder:"HOST,..." help:"Hosts, with or without a port, from which browsers may load the pictures of people in the catalog; they see who looks then. Default: none, and the page shows initials."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
 	CoderURL         string         `name:"auth-coder-url" env:"INSIGHTS_AUTH_CODER_URL" placeholder:"URL" help:"Accept the session keys of this Coder deployment as those of users, whom insights import coder brought here, as far as it allows them: each is shown to it at most every few seconds."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: all that are known as such, of every family, and the usual web IDEs."`
@@ -124,7 +125,7 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
 		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		ExternalURL: f.ExternalURL, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
+		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
 		LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit,
 		MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,

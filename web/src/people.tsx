@@ -37,10 +37,18 @@ export async function pageOf<A extends PeopleAnswer<unknown>>(page: number, ques
   return { ...answer, report: answer.report && { ...answer.report, users: answer.report.users.slice(skip) } };
 }
 
-function Person({ name, children }: { name: string; children?: ComponentChildren }) {
+/** hosts are those that the server allows pictures from. */
+const hosts = (document.querySelector<HTMLMetaElement>('meta[name="avatar-hosts"]')?.content ?? "").split(" ").filter((host) => host !== "");
+
+/** allowed reports whether a picture may be shown: only of these hosts, so that no other learns who looks. */
+const allowed = (picture: string): boolean => /^https?:/.test(picture) && URL.canParse(picture) && hosts.includes(new URL(picture).host);
+
+function Person({ name, picture, children }: { name: string; picture: string; children?: ComponentChildren }) {
+  const [broken, setBroken] = useState("");
   return (
     <span class="person">
-      <span class="avatar" aria-hidden="true" style={{ "--tint": tint(name) }}>{initials(name)}</span>
+      {allowed(picture) && picture !== broken ? <img class="avatar" src={picture} alt="" width="28" height="28" loading="lazy" onError={() => setBroken(picture)} />
+        : <span class="avatar" aria-hidden="true" style={{ "--tint": tint(name) }}>{initials(name)}</span>}
       <span class="who"><span class="username" title={name}>{name}</span>{children}</span>
     </span>
   );
@@ -97,7 +105,7 @@ export function Activity(p: ActivityProps) {
                 <li key={u.user_id}>
                   <details>
                     <summary>
-                      <Person name={u.username}><small>{[plural(u.active_days, "day"), state(u)].filter((word) => word !== "").join(", ")}</small></Person>
+                      <Person name={u.username} picture={u.avatar_url}><small>{[plural(u.active_days, "day"), state(u)].filter((word) => word !== "").join(", ")}</small></Person>
                       <span class="track"><span class="fill" style={{ width: (100 * u.seconds) / most + "%" }} /></span>
                       <span class="figure" title={count(u.seconds) + " s"}>{duration(u.seconds)}</span>
                     </summary>
@@ -159,7 +167,7 @@ export function Latency(p: LatencyProps) {
                 <tbody>
                   {users.map((u) => (
                     <tr key={u.user_id}>
-                      <th scope="row"><Person name={u.username}>{state(u) !== "" && <small>{state(u)}</small>}</Person></th>
+                      <th scope="row"><Person name={u.username} picture={u.avatar_url}>{state(u) !== "" && <small>{state(u)}</small>}</Person></th>
                       <td class="number">{latency(u.latency_ms?.p50 ?? -1)}<Rating of={u.latency_ms?.rating ?? "unknown"} /></td>
                       <td class="number">{latency(u.latency_ms?.p95 ?? -1)}<Rating of={u.latency_ms?.rating_p95 ?? "unknown"} /></td>
                       <td class="number faint">{count(u.latency_ms?.samples ?? 0)}</td>

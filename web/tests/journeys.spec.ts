@@ -9,7 +9,7 @@ const template = (page: Page) => page.locator("#template");
 test("a link signs in once", async ({ page, demo, browser }) => {
   await page.goto(`${demo.home}/#token=${demo.link}`);
   await ready(page);
-  expect(page.url()).toBe(demo.home + "/");
+  expect(page.url()).toBe(demo.home + "/?tz=Europe/Berlin");
   await expect(page.locator("#me summary")).not.toBeEmpty();
   const cookie = (await page.context().cookies()).find((c) => c.name === "insights_session");
   expect(cookie).toMatchObject({ httpOnly: true, sameSite: "Strict" });
@@ -87,9 +87,9 @@ test("days that are chosen in the calendar", async ({ page, demo }) => {
   await page.getByLabel("From", { exact: true }).fill(before(7));
   await page.getByRole("button", { name: "Show", exact: true }).click();
   await ready(page);
-  expect(new URL(page.url()).search).toBe(`?from=${before(7)}&to=${before(5)}`);
+  expect(new URL(page.url()).search).toBe(`?from=${before(7)}&to=${before(5)}&tz=Europe/Berlin`);
   await page.getByRole("button", { name: "Earlier" }).click();
-  expect(new URL(page.url()).search).toBe(`?from=${before(10)}&to=${before(8)}`);
+  expect(new URL(page.url()).search).toBe(`?from=${before(10)}&to=${before(8)}&tz=Europe/Berlin`);
 });
 
 test("people in pages, found by name, looked at closely", async ({ page, demo }) => {
@@ -101,7 +101,7 @@ test("people in pages, found by name, looked at closely", async ({ page, demo })
   await ready(page);
   const second = await names();
   expect(second.filter((name) => first.includes(name))).toEqual([]);
-  expect(new URL(page.url()).search).toBe("?users_page=2");
+  expect(new URL(page.url()).search).toBe("?tz=Europe/Berlin&users_page=2");
   await page.reload();
   await ready(page);
   expect(await names()).toEqual(second);
@@ -110,7 +110,7 @@ test("people in pages, found by name, looked at closely", async ({ page, demo })
   await expect(page.locator(".panel-activity .username").first()).toContainText("ada-");
   await ready(page);
   expect((await names()).every((name) => name.startsWith("ada-"))).toBe(true);
-  expect(new URL(page.url()).search).toBe("?search=Ada-");
+  expect(new URL(page.url()).search).toBe("?tz=Europe/Berlin&search=Ada-");
   await page.locator(".panel-activity summary").first().click();
   await expect(page.locator(".panel-activity details[open] dl")).toContainText("Median active day");
   await page.getByLabel("Find people by name").fill("nobody at all");
@@ -123,17 +123,17 @@ test("people in pages, found by name, looked at closely", async ({ page, demo })
 test("keys do what the mouse does", async ({ page, demo }) => {
   await signIn(page, demo.home, demo.owner);
   const search = () => new URL(page.url()).search;
-  for (const [key, want] of [["w", "?range=7d"], ["ArrowLeft", /^\?from=.*&to=/], ["t", ""], ["x", "?compare=off"], ["i", "?interval=day&compare=off"], ["g", "?interval=day&compare=off&table=apps,parameters,users"], ["g", "?interval=day&compare=off"]] as const) {
+  for (const [key, want] of [["w", "?range=7d&tz=Europe/Berlin"], ["ArrowLeft", /^\?from=.*&to=/], ["t", "?tz=Europe/Berlin"], ["x", "?tz=Europe/Berlin&compare=off"], ["i", "?tz=Europe/Berlin&interval=day&compare=off"], ["g", "?tz=Europe/Berlin&interval=day&compare=off&table=apps,parameters,users"], ["g", "?tz=Europe/Berlin&interval=day&compare=off"]] as const) {
     await page.keyboard.press(key);
     await expect.poll(search).toMatch(want instanceof RegExp ? want : new RegExp("^" + want.replaceAll(/[?.]/g, "\\$&") + "$"));
   }
   await page.keyboard.press("/");
   await expect(page.getByLabel("Find people by name")).toBeFocused();
   await page.keyboard.type("dtx"); // into the field, and nowhere else
-  await expect.poll(search).toBe("?interval=day&compare=off&search=dtx");
+  await expect.poll(search).toBe("?tz=Europe/Berlin&interval=day&compare=off&search=dtx");
   await page.locator("h2").first().click();
   await page.keyboard.press("Escape");
-  await expect.poll(search).toBe("?interval=day&compare=off");
+  await expect.poll(search).toBe("?tz=Europe/Berlin&interval=day&compare=off");
   await page.keyboard.press("?");
   await expect(page.getByRole("dialog")).toBeVisible();
   await page.keyboard.press("Escape");
@@ -142,7 +142,7 @@ test("keys do what the mouse does", async ({ page, demo }) => {
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
   await expect(page.locator(".readout b")).toBeVisible();
-  expect(search()).toBe("?interval=day&compare=off");
+  expect(search()).toBe("?tz=Europe/Berlin&interval=day&compare=off");
 });
 
 test("whoever may see nothing is told what is missing", async ({ page, demo }) => {
@@ -199,7 +199,7 @@ test("a session that ends asks to sign in and comes back to the same place", asy
   await page.getByLabel("Token").fill(demo.owner);
   await page.keyboard.press("Enter");
   await ready(page);
-  expect(new URL(page.url()).search).toBe("?range=14d");
+  expect(new URL(page.url()).search).toBe("?range=14d&tz=Europe/Berlin");
 });
 
 test("a wrong token is refused in words", async ({ page, demo }) => {

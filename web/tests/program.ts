@@ -58,7 +58,8 @@ export interface Server {
   token: (role: string) => string;
 }
 
-export const test = base.extend<{ violations: string[]; server: Server }, { demo: Demo }>({
+export const test = base.extend<{ violations: string[]; flags: string[]; server: Server }, { demo: Demo }>({
+  flags: [[], { option: true }], // of the server with nothing in it
   demo: [
     async ({}, use) => {
       const running = new Running(["demo", ...addresses]);
@@ -69,10 +70,10 @@ export const test = base.extend<{ violations: string[]; server: Server }, { demo
     },
     { scope: "worker", timeout: 90_000 },
   ],
-  server: async ({}, use) => {
+  server: async ({ flags }, use) => {
     const folder = mkdtempSync(join(tmpdir(), "insights-page-"));
     const database = "--database=sqlite:" + join(folder, "insights.db");
-    const running = new Running(["serve", database, ...addresses]);
+    const running = new Running(["serve", database, ...addresses, ...flags]);
     const [address = ""] = await running.wait(/msg=serving .*http=(\S+)/);
     await use({ home: "http://" + address, token: (role) => execFileSync(program, ["token", "create", database, "--role", role], { encoding: "utf8" }).trim() });
     await running.stop();

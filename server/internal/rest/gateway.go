@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,14 +82,23 @@ type Options struct {
 	Cookie   guard.SessionCookie
 	// where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
 	ExternalURL    string
+	AvatarHosts    []string       // from which the page may show pictures of people, each a host with or without a port; empty: none
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
+
+// hostPattern is a host with or without a port: nothing else may get into the policy of the page.
+var hostPattern = regexp.MustCompile(`^([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]+)?$`)
 
 func (o Options) check() error {
 	u, err := url.Parse(o.ExternalURL)
 	if o.ExternalURL != "" &&
 		(err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
 		return fmt.Errorf("the external URL must be of scheme and host alone, an IPv6 host in brackets, not %q", o.ExternalURL)
+	}
+	for _, host := range o.AvatarHosts {
+		if !hostPattern.MatchString(host) {
+			return fmt.Errorf("a host of avatars must be a name in lower case, with or without a port, not %q", host)
+		}
 	}
 	return nil
 }
@@ -165,7 +175,7 @@ func New(c Options) (*Gateway, error) {
 	})
 	signIn := newIssuerSignIn(c, insightsv1.NewAccessServiceClient(g.connection))
 	signIn.route(mux)
-	page, err := newBuiltPage(signIn != nil)
+	page, err := newBuiltPage(signIn != nil, c.AvatarHosts)
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -177,7 +187,7 @@ func New(c Options) (*Gateway, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
 	}
-	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux))))
+	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux)), c.AvatarHosts))
 	return g, nil
 }
 
@@ -241,15 +251,19 @@ func passedSize(r *http.Request) int {
 	return size
 }
 
-// contentPolicy lets the page load what is part of it and talk to this server, and nothing else: no script of a name, no
-// picture or font from elsewhere, no frame around it.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
-	"form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+// contentPolicy lets the page load what is part of it and talk to this server, and nothing else: no script of a name, no font from
+// elsewhere, no picture but from these hosts, no frame around it.
+func contentPolicy(avatarHosts []string) string {
+	pictures := strings.Join(append([]string{"'self'"}, avatarHosts...), " ")
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + pictures + "; connect-src 'self'; base-uri 'none'; " +
+		"form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+}
 
 // protectBrowsers tells browsers what no answer may do, whatever it is and whatever became of the request.
-func protectBrowsers(next http.Handler) http.Handler {
+func protectBrowsers(next http.Handler, avatarHosts []string) http.Handler {
+	policy := contentPolicy(avatarHosts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", contentPolicy)
+		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)

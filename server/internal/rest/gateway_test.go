@@ -31,6 +31,19 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+func TestAvatarHosts(t *testing.T) {
+	t.Parallel()
+	for host, ok := range map[string]bool{
+		"avatars.example.com": true, "127.0.0.1:8080": true, "localhost": true,
+		"": false, "*": false, "*.example.com": false, "https://example.com": false, "example.com/": false, "Example.com": false,
+		"a b": false, "a;script-src *": false, `a"b`: false, "example.com:": false, "'self'": false, ".com": false,
+	} {
+		if err := (Options{AvatarHosts: []string{host}}).check(); (err == nil) != ok {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
 func TestExternalURL(t *testing.T) {
 	t.Parallel()
 	for url, ok := range map[string]bool{

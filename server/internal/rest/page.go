@@ -25,8 +25,8 @@ type asset struct {
 	plain, compressed         []byte
 }
 
-// newBuiltPage reads the files. The page offers to sign in through the issuer if that is possible.
-func newBuiltPage(issuer bool) (*builtPage, error) {
+// newBuiltPage reads the files. The page offers to sign in through the issuer if that is possible, and shows pictures of these hosts.
+func newBuiltPage(issuer bool, avatarHosts []string) (*builtPage, error) {
 	p := &builtPage{files: map[string]asset{}}
 	err := fs.WalkDir(web.Files, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -41,6 +41,10 @@ func newBuiltPage(issuer bool) (*builtPage, error) {
 				text, []byte(`<meta name="sign-in" content="token"`), []byte(`<meta name="sign-in" content="token oidc"`), 1,
 			)
 		}
+		text = bytes.Replace(
+			text, []byte(`<meta name="avatar-hosts" content=""`),
+			[]byte(`<meta name="avatar-hosts" content="`+strings.Join(avatarHosts, " ")+`"`), 1,
+		)
 		name = strings.TrimPrefix(name, "dist")
 		p.files[name] = newAsset(name, text)
 		return nil
