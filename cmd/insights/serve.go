@@ -125,9 +125,10 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
 		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
-		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true", UsageRetention: f.UsageRetention,
-		LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention, PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit,
-		MaxConnections: f.MaxConnections, IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
+		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true",
+		UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention,
+		PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
+		IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 		Definitions: f.Definitions,
 	}

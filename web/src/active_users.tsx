@@ -62,10 +62,10 @@ interface Pair {
   before: TemplateInsightsIntervalReport | undefined;
 }
 
-/** recorded pairs intervals. Of what lies before the first moment that was recorded nothing is known: it is left out. */
+/** recorded pairs intervals. What ended before the first moment that was recorded is left out, and only what began later is compared. */
 function recorded(now: TemplateInsightsIntervalReport[], before: TemplateInsightsIntervalReport[], first: number): Pair[] {
-  const known = (r: TemplateInsightsIntervalReport | undefined) => r !== undefined && Date.parse(r.end_time) > first;
-  return now.map((r, i) => ({ now: r, before: known(before[i]) ? before[i] : undefined })).filter((pair) => known(pair.now));
+  const whole = (r: TemplateInsightsIntervalReport | undefined) => (r && Date.parse(r.start_time) >= first ? r : undefined);
+  return now.map((r, i) => ({ now: r, before: whole(before[i]) })).filter((pair) => Date.parse(pair.now.end_time) > first);
 }
 
 function shown(pairs: Pair[], zone: string, floor: number | undefined): Sheet {

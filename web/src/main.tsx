@@ -116,7 +116,7 @@ function Dashboard({ account, view, change, period, questions, signedOut }: Dash
               <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} />
               <div class="panels">
                 <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} since={since} />
-                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
+                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} since={since} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
                 <Apps {...frame} answer={insights} />
                 <Parameters {...frame} answer={insights} templates={account.templates} />
                 <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>

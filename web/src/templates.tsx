@@ -2,7 +2,7 @@
 
 import type { GetTemplateInsightsResponse, Organization, Template } from "@template-insights/client";
 import { client, serverNow, useAnswer } from "./api";
-import { type Period, type Window, windowBefore, windowOf } from "./calendar";
+import { type Day, type Period, type Window, startOf, windowBefore, windowOf } from "./calendar";
 import { count, duration, hidden, shortDay } from "./format";
 import { Delta } from "./kpis";
 import { type Frame, Pages } from "./panel";
@@ -15,6 +15,7 @@ interface Props extends Frame {
   organizations: Organization[];
   period: Period;
   compare: boolean; // with the period before
+  since: Day | ""; // the first day that was recorded, if it is known
   wait: boolean; // until what is above is there
 }
 
@@ -38,7 +39,7 @@ export function Templates(p: Props) {
   );
 }
 
-function Row({ template, organizations, view, change, period, compare, wait }: Props & { template: Template }) {
+function Row({ template, organizations, view, change, period, compare, since, wait }: Props & { template: Template }) {
   const zone = zoneOf(view);
   const ask = (of: Window, asked: boolean, interval: string) => useAnswer(wait || !asked ? undefined : JSON.stringify([template.id, of, interval]), (signal) =>
     client.getTemplateInsights({ ...of, template_ids: [template.id], interval }, { signal }));
@@ -61,17 +62,17 @@ function Row({ template, organizations, view, change, period, compare, wait }: P
       </th>
       <td class="number">{users !== undefined ? count(users) : report ? <span class="faint">{hidden(now.value?.floor)}</span> : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
       <td>{users !== undefined && then.value?.report && !then.value.report.suppressed && <Delta now={users} before={then.value.report.active_users} write={count} />}</td>
-      <td><Spark answer={now.value} zone={zone} /></td>
+      <td><Spark answer={now.value} zone={zone} since={since} /></td>
       <td>{app && app.seconds > 0 ? <>{app.display_name || app.slug} <span class="faint">{duration(app.seconds)}</span></> : <span class="faint">–</span>}</td>
     </tr>
   );
 }
 
-/** Spark draws users per day as small as a word. The figures are in the panel of the template. */
-function Spark({ answer, zone }: { answer: GetTemplateInsightsResponse | undefined; zone: string }) {
-  const days = answer?.interval_reports ?? [], most = Math.max(1, ...days.map((d) => d.active_users)), width = 120, height = 24;
+/** Spark draws users per day as small as a word, from the first day that was recorded, unless it is the only one. The figures are in the panel of the template. */
+function Spark({ answer, zone, since }: { answer: GetTemplateInsightsResponse | undefined; zone: string; since: Day | "" }) {
+  const days = (answer?.interval_reports ?? []).filter((d) => since === "" || Date.parse(d.end_time) > startOf(since, zone)), most = Math.max(1, ...days.map((d) => d.active_users)), width = 120, height = 24;
   const first = days[0], step = width / Math.max(1, days.length);
-  if (!first) return <svg class="spark" width={width} height={height} aria-hidden="true" />;
+  if (!first || days.length === 1) return <svg class="spark" width={width} height={height} aria-hidden="true" />;
   return (
     <svg class="spark" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`Users per day from ${shortDay(first.start_time, zone)}, at most ${most}`}>
       {days.map((d, i) => d.active_users > 0 && (

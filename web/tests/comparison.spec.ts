@@ -21,6 +21,12 @@ test("nothing is compared with days that were not recorded", async ({ page, demo
   expect(before).toHaveLength(28);
   expect(before.map((text) => text === "–")).toEqual(before.map((_, i) => i < unknown));
 
+  // A week of which some days are missing is not compared either.
+  await page.goto(page.url().replace("interval=day", "interval=week"));
+  await ready(page);
+  const monday = first + 21 * dayLength, known = monday >= Date.parse(data_since.slice(0, 10));
+  await expect(page.locator(".panel-users thead th")).toHaveCount(known ? 4 : 3);
+
   await page.keyboard.press("x");
   await expect(page.locator(".kpi .delta")).toHaveCount(0);
 });

@@ -7,6 +7,7 @@ test("one day is told in words", async ({ page, demo }) => {
   await expect(page.locator(".panel-users .one b")).toHaveText(await figure(page, "active-users"));
   await expect(page.locator(".panel-users .one")).toContainText("before");
   await expect(page.locator(".plot")).toHaveCount(0);
+  await expect(page.locator(".spark rect")).toHaveCount(0);
   await page.keyboard.press("w");
   await ready(page);
   await expect(page.locator(".plot")).toHaveAttribute("aria-label", /7 intervals/); // days, however old the templates are
@@ -27,6 +28,7 @@ test("30 and 90 days, from the first that was recorded", async ({ page, demo }) 
   expect(days).toBeLessThan(90);
   await expect(page.locator(".panel-users tbody tr")).toHaveCount(days);
   await expect(page.locator(".panel-users .hint")).toContainText("No data before " + new Date(data_since).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" }));
+  await expect(page.locator(".spark").first()).toHaveAttribute("aria-label", new RegExp("^Users per day from " + Number(data_since.slice(8, 10)) + " "));
   await page.keyboard.press("g");
   await page.keyboard.press("?");
   await expect(page.getByRole("dialog")).toContainText("90 days");
