@@ -26,7 +26,7 @@ function unpack(zip: Buffer): Map<string, string> {
 /** whole is what REST answers for a window that is over, and the address of the page about it. */
 function week() {
   const day = (ago: number) => new Date(Date.now() - ago * 86400_000).toISOString().slice(0, 10);
-  return { address: `/?from=${day(8)}&to=${day(2)}&tz=UTC`, question: { start_time: day(8) + "T00:00:00Z", end_time: day(1) + "T00:00:00Z", timezone: "UTC" } };
+  return { address: `/?from=${day(8)}&to=${day(2)}&tz=UTC&interval=day`, question: { start_time: day(8) + "T00:00:00Z", end_time: day(1) + "T00:00:00Z", timezone: "UTC" } };
 }
 
 test("the file of user activity has everybody", async ({ page, demo }) => {

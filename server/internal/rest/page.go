@@ -92,7 +92,7 @@ func (p *builtPage) route(mux *http.ServeMux) {
 			mux.HandleFunc("GET "+name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, name, http.StatusOK) })
 		}
 	}
-	mux.HandleFunc("GET /", p.missing)
+	mux.HandleFunc("/", p.missing)
 }
 
 // missing answers where nothing is: people see the page, which says so.
