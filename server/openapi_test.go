@@ -169,13 +169,16 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 			}
 		}
 	}
+	all := []string{"tables", "format"}
 	for _, table := range rest.ExportTables {
+		all = append(all, takes[table.Method]...)
 		route := strings.Replace(rest.ExportRoute, "{table}", table.Name, 1)
 		d.checkParameters(t, route, append([]string{"format"}, takes[table.Method]...))
 		if newer.Paths.Value(route) == nil {
 			t.Errorf("%s is not described in OpenAPI 3.1", route)
 		}
 	}
+	d.checkParameters(t, rest.ArchiveRoute, slices.Compact(slices.Sorted(slices.Values(all))))
 }
 
 // checkParameters holds the parameters that are described of a route against those that it takes, and returns them.

@@ -43,11 +43,21 @@ func TestPage(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/assets/": 404, "/assets/none.js": 404, "/index.html": 404, "/dist/index.html": 404, "/templates": 404, "/templates/x": 404,
-		"/robots.txt": 200,
+		"/robots.txt": 200, "/templates/x/insights": 404, "/nonsense/": 404,
 	} {
 		if status, _, _ := r.send(t, http.MethodGet, path, http.Header{}); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
 		}
+	}
+	// People see the page where nothing is, programs what they always did.
+	for path, html := range map[string]bool{"/nonsense": built, "/nonsense/": built, "/api/v2/nonsense": false, "/assets/none.js": false} {
+		status, header, _ := r.send(t, http.MethodGet, path, http.Header{})
+		if status != http.StatusNotFound || strings.HasPrefix(header.Get("Content-Type"), "text/html") != html {
+			t.Errorf("%s: %d %v", path, status, header)
+		}
+	}
+	if built {
+		checkAsset(t, r, "/favicon.ico")
 	}
 }
 

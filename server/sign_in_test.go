@@ -118,6 +118,31 @@ func (r *running) waitOut(t testing.TB, why string, header http.Header) {
 	}
 }
 
+// The page learns who is signed in without an error, if it is nobody; what the server cannot answer is one.
+func TestPageLearnsWhoIsThere(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	cookie := r.signIn(t, r.Token(t, access.RoleOwner, servertest.Everywhere))
+	_, _, me := r.send(t, http.MethodGet, "/api/v2/access/me", withCookie(cookie))
+	for name, c := range map[string]struct {
+		query  string
+		header http.Header
+		status int
+		want   string
+	}{
+		"signed in":     {"", withCookie(cookie), 200, string(me)},
+		"nobody":        {"", http.Header{}, 200, "null"},
+		"an old cookie": {"", http.Header{"Cookie": {cookie.Name + "=" + cookie.Value + "x"}}, 200, "null"},
+		"another site":  {"", withCookie(cookie, "Sec-Fetch-Site", "cross-site"), 200, "null"},
+		"a parameter":   {"?a=b", withCookie(cookie), 400, ""},
+	} {
+		status, _, text := r.send(t, http.MethodGet, rest.SessionPath+c.query, c.header)
+		if status != c.status || c.want != "" && string(text) != c.want {
+			t.Errorf("%s: %d %s, want %d %s", name, status, text, c.status, c.want)
+		}
+	}
+}
+
 // The cookie of a session counts in calls of the page alone: not in those that another site or another port makes a browser
 // send, nor beside a token, nor twice.
 func TestSessionCountsForThePageAlone(t *testing.T) {

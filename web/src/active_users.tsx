@@ -6,9 +6,8 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Answer } from "./api";
 import { type Day, type Period, intervalOf, previous, startOf, wholeWeeks } from "./calendar";
-import type { Sheet } from "./csv";
 import { count, hidden, longDay, plural, shortDay } from "./format";
-import { type Frame, Panel, Table } from "./panel";
+import { type Frame, Panel, type Sheet, Table } from "./panel";
 import { zoneOf } from "./view";
 
 interface Props extends Frame {
@@ -33,18 +32,12 @@ function why(chosen: string, period: Period, suits: DefaultInterval | null | und
 
 export function ActiveUsers(p: Props) {
   const zone = zoneOf(p.view);
-  const now = p.answer.value?.interval_reports, then = p.view.compare ? p.before.value?.interval_reports : undefined, before = then ?? [];
+  const now = p.answer.value?.interval_reports, then = p.view.compare ? p.before.value?.interval_reports : undefined;
   const pairs = useMemo(() => recorded(now ?? [], then ?? [], p.since === "" ? 0 : startOf(p.since, zone)), [now, then, p.since, zone]);
   const missing = p.since !== "" && (p.since > p.period.from || (p.view.compare && p.since > previous(p.period).from)) ? ` No data before ${shortDay(p.since, "UTC")}.` : "";
-  const sheet = (a: GetTemplateInsightsResponse): Sheet => ({
-    columns: ["Begin", "End", "Interval", "Active users", "Complete", ...(before.length > 0 ? ["Period before"] : [])],
-    rows: (a.interval_reports ?? []).map((r, i) => [
-      r.start_time, r.end_time, r.interval, usersOf(r) ?? "", r.partial ? "no" : "yes", ...(before.length > 0 ? [usersOf(before[i]) ?? ""] : []),
-    ]),
-  });
   return (
     <Panel
-      {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval) + missing} section="active_users" chart sheet={sheet}
+      {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval) + missing} section="active_users" chart file={p.files.users}
       empty={(a) => a.report?.active_users === 0}
     >
       {(a, table) => (table ? <Table sheet={shown(pairs, zone, a.floor)} label="Active users" />

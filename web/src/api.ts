@@ -1,6 +1,6 @@
 // Questions to the server, and what became of them.
 
-import { InsightsClient, InsightsError } from "@template-insights/client";
+import { InsightsClient, InsightsError, type WhoAmIResponse } from "@template-insights/client";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 
 // The clocks of people may be wrong; what the server calls today counts.
@@ -43,6 +43,38 @@ export const client = new InsightsClient({ fetch: ask });
 /** signIn begins a session with a token. */
 export const signIn = (token: string): Promise<unknown> => new InsightsClient({ fetch: ask, token }).signIn();
 
+/** whoIsThere asks who is signed in; null: nobody. That is no error here, which a browser would write down. */
+export async function whoIsThere(signal: AbortSignal): Promise<WhoAmIResponse | null> {
+  const answer = await ask("/sign-in/session", { signal });
+  if (!answer.ok) throw new InsightsError(answer.status, await answer.json().catch(() => undefined));
+  return answer.json() as Promise<WhoAmIResponse | null>;
+}
+
+/** isDown reports whether an error is of a server that is not there, and not of one question. */
+export function isDown(error: unknown): boolean {
+  if (error instanceof InsightsError) return error.status === 502 || error.status === 503;
+  return error !== undefined && !(error instanceof DOMException && error.name === "TimeoutError");
+}
+
+// Questions that a server that is down did not answer: what asks them again, and what went wrong.
+const unanswered = new Map<() => void, unknown>();
+
+/** askAgain asks all of them again. */
+export const askAgain = (): void => [...unanswered.keys()].forEach((retry) => retry());
+
+/** useOutage is why questions have no answer, if the server is down. */
+export function useOutage(): unknown {
+  const first = () => [...unanswered.values()][0];
+  const [error, setError] = useState<unknown>(first);
+  useEffect(() => {
+    const look = () => setError(first);
+    addEventListener("unanswered", look);
+    look();
+    return () => removeEventListener("unanswered", look);
+  }, []);
+  return error;
+}
+
 /** Answer is what is known of a question. While a new one is asked the old answer stays. */
 export interface Answer<T> {
   value?: T;
@@ -77,6 +109,15 @@ export function useAnswer<T>(key: string | undefined, question: (signal: AbortSi
     setState({});
     setAttempt((n) => n + 1);
   }, []);
+  useEffect(() => {
+    if (!isDown(state.error)) return;
+    unanswered.set(retry, state.error);
+    dispatchEvent(new Event("unanswered"));
+    return () => {
+      unanswered.delete(retry);
+      dispatchEvent(new Event("unanswered"));
+    };
+  }, [state.error]);
   return { ...state, loading: key !== undefined && state.key !== key, retry };
 }
 

@@ -2,9 +2,8 @@
 
 import type { AppUsage, GetTemplateInsightsResponse, TemplateInsightsReport } from "@template-insights/client";
 import type { Answer } from "./api";
-import type { Sheet } from "./csv";
 import { count, duration, plural, share, words } from "./format";
-import { type Frame, Panel, Table } from "./panel";
+import { type Frame, Panel, type Sheet, Table } from "./panel";
 
 interface Props extends Frame {
   answer: Answer<GetTemplateInsightsResponse>;
@@ -31,7 +30,7 @@ function sheet(a: GetTemplateInsightsResponse): Sheet {
 
 export function Apps(p: Props) {
   return (
-    <Panel {...p} id="apps" title="Application usage" hint="Time with each app open and connected. Two apps in the same minute count both." section="apps_usage" chart sheet={sheet} empty={(a) => used(a.report).length === 0}>
+    <Panel {...p} id="apps" title="Application usage" hint="Time with each app open and connected. Two apps in the same minute count both." section="apps_usage" chart file={p.files.apps} empty={(a) => used(a.report).length === 0}>
       {(a, table) => (table ? <Table sheet={sheet(a)} label="Application usage" /> : <Bars report={a.report} floor={a.floor} />)}
     </Panel>
   );

@@ -9,9 +9,10 @@ interface Props {
   findings: Finding[];
   zone: string;
   templates: Template[]; // that the numbers are about
+  names: Map<string, string>; // of templates
 }
 
-export function Findings({ findings, zone, templates }: Props) {
+export function Findings({ findings, zone, templates, names }: Props) {
   if (findings.length === 0) return <div class="findings" />; // nothing moves when there are some
   return (
     <details class="findings">
@@ -21,7 +22,7 @@ export function Findings({ findings, zone, templates }: Props) {
           <li key={f.reason + i} data-reason={f.reason}>
             <p><b>{words(f.reason)}</b> <small>{f.sections.map((s) => parts[s] ?? s).join(", ")}</small></p>
             <p>{forPeople(f.message, zone)} <span class="faint">{f.next_step}</span></p>
-            <About ids={f.template_ids} templates={templates} />
+            <About ids={f.template_ids} templates={templates} names={names} />
           </li>
         ))}
       </ul>
@@ -30,9 +31,9 @@ export function Findings({ findings, zone, templates }: Props) {
 }
 
 /** About names the templates of a finding, unless it is about all of them. */
-function About({ ids, templates }: { ids: string[]; templates: Template[] }) {
-  const names = templates.filter((t) => ids.includes(t.id)).map((t) => t.display_name || t.name);
-  if (names.length === 0 || names.length === templates.length) return null;
-  const listed = names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} others` : names.join(", ");
-  return <p class="about" title={names.join(", ")}>About {listed}.</p>;
+function About({ ids, templates, names }: Omit<Props, "findings" | "zone"> & { ids: string[] }) {
+  const about = templates.filter((t) => ids.includes(t.id)).map((t) => names.get(t.id));
+  if (about.length === 0 || about.length === templates.length) return null;
+  const listed = about.length > 3 ? `${about.slice(0, 2).join(", ")} and ${about.length - 2} others` : about.join(", ");
+  return <p class="about" title={about.join(", ")}>About {listed}.</p>;
 }

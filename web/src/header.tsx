@@ -12,12 +12,13 @@ interface Props {
   change: Change;
   me: WhoAmIResponse;
   templates: Template[]; // that may be seen
+  names: Map<string, string>; // of templates, by id
   organizations: Organization[];
   period: Period;
   dataAsOf: string | undefined;
   mode: string | undefined; // of privacy; none: users are named
   floor: number | undefined; // how many people a number must be about
-  exportAll: () => void;
+  exportAll: string; // address
   help: () => void;
   signedOut: () => void;
 }
@@ -39,13 +40,13 @@ export function Header(p: Props) {
           </select>
         )}
         {p.templates.length > 0 && <select aria-label="Template" id="template" value={view.template} onChange={(e) => change({ template: e.currentTarget.value })}>
-          <option value="">{inOrganization.length === p.templates.length ? "All templates" : "All of the organization"}</option>
-          {inOrganization.map((t) => <option key={t.id} value={t.id}>{[t.display_name || t.name, t.display_name && t.display_name !== t.name ? `(${t.name})` : "", t.deleted_at ? "– deleted" : ""].filter(Boolean).join(" ")}</option>)}
+          {p.templates.length > 1 && <option value="">{inOrganization.length === p.templates.length ? "All templates" : "All of the organization"}</option>}
+          {inOrganization.map((t) => <option key={t.id} value={t.id}>{p.names.get(t.id)}</option>)}
         </select>}
         <span class="spring" />
         {(p.mode || p.floor) && <span class="mode" title={p.floor ? `Numbers about fewer than ${p.floor} people of a template and day are hidden.` : "The privacy mode."}>{p.mode ? "Privacy: " + p.mode : "Totals only"}</span>}
         {p.dataAsOf && <span class="as-of" title={`Everything that was acknowledged before ${dayAndClock(p.dataAsOf, zone)} is counted.`}>updated <time dateTime={p.dataAsOf}>{ago(p.dataAsOf, serverNow())}</time></span>}
-        {p.templates.length > 0 && <button type="button" class="quiet" onClick={p.exportAll}>Export all</button>}
+        {p.templates.length > 0 && <a class="button quiet" href={p.exportAll} download>Export all</a>}
         <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick={p.help}>?</button>
         <Me me={p.me} templates={p.templates} signedOut={p.signedOut} />
       </div>

@@ -3,25 +3,26 @@
 import type { GetTemplateInsightsResponse, Organization, Template, WhoAmIResponse } from "@template-insights/client";
 import { InsightsError } from "@template-insights/client";
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { ActiveUsers } from "./active_users";
-import { client, serverNow, useAnswer } from "./api";
+import { client, serverNow, useAnswer, whoIsThere } from "./api";
 import { Apps } from "./apps";
 import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
+import { filesOf } from "./export";
 import { Findings } from "./findings";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
-import { Failed, exportAll } from "./panel";
+import { namesOf } from "./names";
+import { Failed, Outage } from "./panel";
 import { Parameters } from "./parameters";
 import { Activity, Latency, Search, pageOf } from "./people";
 import { Help, useShortcuts } from "./shortcuts";
 import { SignIn, comeBack, takeFragment } from "./sign_in";
 import "./style.css";
 import { Templates } from "./templates";
-import { type View, type Change, closedPeriod, periodOf, useView, zoneOf } from "./view";
+import { type View, type Change, closedPeriod, isAddress, periodOf, useView, zoneOf } from "./view";
 
 interface Account {
-  me: WhoAmIResponse;
   templates: Template[];
   organizations: Organization[];
 }
@@ -29,7 +30,9 @@ interface Account {
 const fragment = takeFragment();
 comeBack();
 
+/** Page asks who is there first: before that is known every other question might be an error. */
 function Page() {
+  const session = useAnswer<WhoAmIResponse | null>("session", whoIsThere);
   const [signedOut, setSignedOut] = useState(fragment.token !== "" || fragment.failed);
   useEffect(() => {
     const leave = () => setSignedOut(true);
@@ -46,20 +49,35 @@ function Page() {
     fragment.token = "";
     fragment.failed = false;
     setSignedOut(false);
+    session.retry();
   };
-  if (signedOut) return <SignIn fragment={fragment} done={enter} />;
-  return <Visit signedOut={() => setSignedOut(true)} />;
+  if (!isAddress(location.pathname)) return <NoPage />;
+  if (signedOut || session.value === null) return <><Outage /><SignIn fragment={fragment} done={enter} /></>;
+  if (session.error !== undefined) return <><Outage /><main class="alone"><Failed error={session.error} retry={session.retry} /></main></>;
+  if (session.value === undefined) return <Loading />;
+  return <><Outage /><Visit me={session.value} signedOut={() => setSignedOut(true)} /></>;
 }
 
-/** Visit asks who is there and for the numbers at once: neither needs the other. */
-function Visit({ signedOut }: { signedOut: () => void }) {
+function Loading() {
+  return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
+}
+
+/** Visit asks for the lists and for the numbers at once: neither needs the other. */
+function Visit({ me, signedOut }: { me: WhoAmIResponse; signedOut: () => void }) {
   const account = useAnswer<Account>("account", async (signal) => {
-    const [me, templates, organizations] = await Promise.all([client.whoAmI({}, { signal }), client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
-    return { me, templates, organizations };
+    const [templates, organizations] = await Promise.all([client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
+    return { templates, organizations };
   });
   const [chosen, change] = useView();
   // Where small groups are hidden, days are those of the deployment that are over.
-  const only = account.value?.me.insights_timezone ?? "", view = only === "" ? chosen : { ...chosen, zone: only };
+  const only = me.insights_timezone ?? "";
+  // Whoever sees one template sees it at once.
+  const [sole, second] = account.value?.templates ?? [];
+  const template = sole && !second && chosen.organization === "" ? chosen.template || sole.id : chosen.template;
+  const view = { ...chosen, template, ...(only === "" ? {} : { zone: only }) };
+  useEffect(() => {
+    if (template !== chosen.template) change({ template }, "replace");
+  }, [template, chosen.template]);
   const [now, setNow] = useState(serverNow());
   useEffect(() => { // what is coming in is worth a look every minute
     const timer = setInterval(() => document.visibilityState === "visible" && setNow(serverNow()), 60_000);
@@ -70,11 +88,12 @@ function Visit({ signedOut }: { signedOut: () => void }) {
   const questions = useQuestions(view, period, Math.floor(now / 60_000));
   if (account.error instanceof InsightsError && account.error.status === 401) return null;
   if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
-  if (!account.value) return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
-  return <Dashboard account={account.value} view={view} change={change} period={period} questions={questions} signedOut={signedOut} />;
+  if (!account.value) return <Loading />;
+  return <Dashboard me={me} account={account.value} view={view} change={change} period={period} questions={questions} signedOut={signedOut} />;
 }
 
 interface DashboardProps {
+  me: WhoAmIResponse;
   account: Account;
   view: View;
   change: Change;
@@ -83,44 +102,44 @@ interface DashboardProps {
   signedOut: () => void;
 }
 
-function Dashboard({ account, view, change, period, questions, signedOut }: DashboardProps) {
+function Dashboard({ me, account, view, change, period, questions, signedOut }: DashboardProps) {
   const [help, setHelp] = useState(false);
   useShortcuts(view, change, () => setHelp(true));
-  const template = account.templates.find((t) => t.id === view.template);
+  const names = useMemo(() => namesOf(account.templates, account.organizations), [account]);
+  const name = names.get(view.template);
   useEffect(() => {
-    document.title = (template ? (template.display_name || template.name) + " · " : "") + "Template Insights";
-  }, [template]);
+    document.title = (name ? name + " · " : "") + "Template Insights";
+  }, [name]);
   const shown = account.templates.filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
-  const { insights, before, activity, latencies, diagnosis } = questions;
+  const { insights, before, activity, latencies, diagnosis, files } = questions;
   // Days before the first that was recorded are none without usage. Where small groups are hidden it is not told, and what is not
   // published is marked.
   const since = diagnosis.value?.data_since ? dayOf(Date.parse(diagnosis.value.data_since), zoneOf(view)) : "";
   const comparable = view.compare && (diagnosis.value?.floor !== undefined || (since !== "" && since <= previous(period).from));
-  const file = ["insights", template?.name ?? "all", period.from, period.to].join("-");
-  const frame = { view, change, findings: diagnosis.value?.findings ?? [], file };
+  const frame = { view, change, findings: diagnosis.value?.findings ?? [], names, files };
   return (
     <>
       <a class="skip" href="#main">To the numbers</a>
       <Header
-        view={view} change={change} me={account.me} templates={account.templates} organizations={account.organizations} period={period}
+        view={view} change={change} me={me} templates={account.templates} names={names} organizations={account.organizations} period={period}
         dataAsOf={insights.value?.data_as_of} mode={insights.value?.collection_mode} floor={insights.value?.floor}
-        exportAll={() => exportAll(file)} help={() => setHelp(true)} signedOut={signedOut}
+        exportAll={files.all} help={() => setHelp(true)} signedOut={signedOut}
       />
       <main id="main" tabIndex={-1}>
-        <h1 class={template ? "" : "hidden"}>{template ? template.display_name || template.name : "All templates"}</h1>
-        {account.templates.length === 0 ? <Forbidden me={account.me} />
+        <h1 class={name ? "" : "hidden"}>{name ?? "All templates"}</h1>
+        {account.templates.length === 0 ? <Forbidden me={me} />
           : shown.length === 0 ? <NotFound change={change} />
           : (
             <>
               <Kpis insights={insights} activity={activity} latencies={latencies} {...(comparable ? { before } : {})} since={view.compare && !comparable ? since : ""} />
-              <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} />
+              <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} names={names} />
               <div class="panels">
                 <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} since={since} />
                 {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} since={since} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
                 <Apps {...frame} answer={insights} />
-                <Parameters {...frame} answer={insights} templates={account.templates} />
+                <Parameters {...frame} answer={insights} />
                 <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>
-                <Activity {...frame} answer={activity} templates={account.templates} />
+                <Activity {...frame} answer={activity} />
                 <Latency {...frame} answer={latencies} />
               </div>
             </>
@@ -152,7 +171,8 @@ function useQuestions(view: View, period: Period, minute: number) {
     latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...then, page_size: 1 }, { signal })),
   };
   const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(now, { signal }));
-  return { insights, before, activity, latencies, diagnosis };
+  const files = filesOf({ ...view, scope: now, interval, people: activity.error === undefined });
+  return { insights, before, activity, latencies, diagnosis, files };
 }
 
 function Forbidden({ me }: { me: WhoAmIResponse }) {
@@ -162,6 +182,19 @@ function Forbidden({ me }: { me: WhoAmIResponse }) {
       <p>You are signed in{me.username ? ` as ${me.username}` : ""}, but hold <code>view_insights</code> on no template.</p>
       <p>An owner can grant it for a template, an organization or everything; so can the admins of a template in the system that it comes from. With the command line: <code>insights grant create</code>.</p>
     </div>
+  );
+}
+
+function NoPage() {
+  useEffect(() => {
+    document.title = "No such page · Template Insights";
+  }, []);
+  return (
+    <main class="state alone" data-state="no-page">
+      <h1>There is no such page</h1>
+      <p>The address may be misspelled, or the link too old.</p>
+      <a href="/">To the templates</a>
+    </main>
   );
 }
 

@@ -2,10 +2,9 @@
 
 import type { Finding } from "@template-insights/client";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
-import { type Answer, reasonOf } from "./api";
+import { type Answer, askAgain, isDown, reasonOf, useOutage } from "./api";
 import { dayOf } from "./calendar";
-import { type Sheet, download } from "./csv";
+import type { Files } from "./export";
 import { count, forPeople } from "./format";
 import { type Change, type View, zoneOf } from "./view";
 
@@ -14,7 +13,14 @@ export interface Frame {
   view: View;
   change: Change;
   findings: Finding[];
-  file: string; // begin of the names of exported files
+  names: Map<string, string>; // of templates, by id
+  files: Files;
+}
+
+/** Sheet is what a table shows. */
+export interface Sheet {
+  columns: string[];
+  rows: (string | number)[][];
 }
 
 interface PanelProps<T> extends Frame {
@@ -24,18 +30,10 @@ interface PanelProps<T> extends Frame {
   answer: Answer<T>;
   section?: string; // whose findings explain it
   empty?: (value: T) => boolean;
-  sheet?: (value: T) => Sheet;
+  file: string; // address of all that it shows, as CSV
   chart?: boolean; // it can be shown as a table
   tools?: ComponentChildren;
   children: (value: T, table: boolean) => ComponentChildren;
-}
-
-/** sheets are those of the panels on the screen, by title. */
-const sheets = new Map<string, () => Sheet>();
-
-/** exportAll exports what is on the screen. */
-export function exportAll(file: string): void {
-  download(file, new Map([...sheets].map(([title, sheet]) => [title, sheet()])));
 }
 
 /** Panel shows an answer, or says why there is none and what to do. */
@@ -44,12 +42,6 @@ export function Panel<T>(p: PanelProps<T>) {
   const table = p.chart === true && view.tables.includes(id);
   const toggle = () => change({ tables: table ? view.tables.filter((name) => name !== id) : [...view.tables, id].sort() });
   const empty = answer.value !== undefined && p.empty?.(answer.value) === true;
-  const value = answer.value, make = p.sheet;
-  useEffect(() => {
-    if (value === undefined || make === undefined) return;
-    sheets.set(p.title, () => make(value));
-    return () => void sheets.delete(p.title);
-  }, [value, make]);
   return (
     <section class={"panel panel-" + id} aria-labelledby={id + "-title"} aria-busy={answer.loading} data-panel={id}>
       <header>
@@ -60,11 +52,7 @@ export function Panel<T>(p: PanelProps<T>) {
         <div class="tools">
           {p.tools}
           {p.chart && <button type="button" class="quiet" aria-pressed={table} onClick={toggle}>Table</button>}
-          {p.sheet && (
-            <button type="button" class="quiet" disabled={answer.value === undefined} aria-label={"Export " + p.title + " as CSV"} onClick={() => value !== undefined && make && download(p.file + "-" + id, new Map([[p.title, make(value)]]))}>
-              CSV
-            </button>
-          )}
+          <a class="button quiet" href={p.file} download aria-label={"Export " + p.title + " as CSV"}>CSV</a>
         </div>
       </header>
       <div class={"body" + (answer.loading && answer.value !== undefined ? " stale" : "")}>
@@ -77,14 +65,28 @@ export function Panel<T>(p: PanelProps<T>) {
   );
 }
 
-/** Failed says what went wrong. */
+/** Failed says what went wrong with one question. That the server is down is said once, by Outage. */
 export function Failed({ error, retry }: { error: unknown; retry: () => void }) {
+  if (isDown(error)) return <div class="state"><p class="faint">No answer.</p></div>;
   const { title, text } = reasonOf(error);
   return (
     <div class="state" role="alert">
       <h3>{title}</h3>
       <p>{text}</p>
       <button type="button" onClick={retry}>Try again</button>
+    </div>
+  );
+}
+
+/** Outage says that the server is down, and asks all again that it did not answer. */
+export function Outage() {
+  const error = useOutage();
+  if (error === undefined) return null;
+  const { title, text } = reasonOf(error);
+  return (
+    <div class="outage" role="alert">
+      <p><b>{title}</b> {text}</p>
+      <button type="button" onClick={askAgain}>Try again</button>
     </div>
   );
 }

@@ -1,14 +1,12 @@
 // Which values workspaces chose for the parameters of templates.
 
-import type { GetTemplateInsightsResponse, ParameterUsage, ParameterValue, Template } from "@template-insights/client";
+import type { GetTemplateInsightsResponse, ParameterUsage, ParameterValue } from "@template-insights/client";
 import type { Answer } from "./api";
-import type { Sheet } from "./csv";
 import { count, plural, share } from "./format";
-import { type Frame, Panel, Table } from "./panel";
+import { type Frame, Panel, type Sheet, Table } from "./panel";
 
 interface Props extends Frame {
   answer: Answer<GetTemplateInsightsResponse>;
-  templates: Template[];
 }
 
 const most = 8; // values that are shown before the rest
@@ -44,12 +42,11 @@ function sheet(a: GetTemplateInsightsResponse): Sheet {
 }
 
 export function Parameters(p: Props) {
-  const names = new Map(p.templates.map((t) => [t.id, t.display_name || t.name]));
   return (
-    <Panel {...p} id="parameters" title="Parameters" hint="What workspaces that were started in this range chose; of each the newest start that succeeded counts." section="parameters_usage" chart sheet={sheet} empty={(a) => parametersOf(a).length === 0}>
+    <Panel {...p} id="parameters" title="Parameters" hint="What workspaces that were started in this range chose; of each the newest start that succeeded counts." section="parameters_usage" chart file={p.files.parameters} empty={(a) => parametersOf(a).length === 0}>
       {(a, table) => (table ? <Table sheet={sheet(a)} label="Parameters" /> : (
         <div class="parameters">
-          {parametersOf(a).map((parameter, i) => <Parameter key={parameter.name + i} parameter={parameter} templates={p.view.template === "" ? parameter.template_ids.map((id) => names.get(id) ?? id) : []} />)}
+          {parametersOf(a).map((parameter, i) => <Parameter key={parameter.name + i} parameter={parameter} templates={p.view.template === "" ? parameter.template_ids.map((id) => p.names.get(id) ?? id) : []} />)}
         </div>
       ))}
     </Panel>

@@ -1,10 +1,9 @@
 // Lists of people: who spent how much time, and how quick their connections were.
 
-import type { GetUserActivityResponse, GetUserLatencyResponse, Template, UserActivity, UserLatency } from "@template-insights/client";
+import type { GetUserActivityResponse, GetUserLatencyResponse, UserActivity, UserLatency } from "@template-insights/client";
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Answer } from "./api";
-import type { Sheet } from "./csv";
 import { count, duration, initials, latency, plural } from "./format";
 import { type Frame, Pages, Panel } from "./panel";
 
@@ -67,9 +66,19 @@ function tint(name: string): string {
 /** Search is the field by which people are found, by name. */
 export function Search({ view, change }: Pick<Frame, "view" | "change">) {
   const [text, setText] = useState(view.search);
-  useEffect(() => setText(view.search), [view.search]);
+  const told = useRef(view.search), latest = useRef(change); // what the field said last, which is no news to it
+  latest.current = change;
   useEffect(() => {
-    const later = setTimeout(() => text !== view.search && change({ search: text }, "replace"), 250);
+    if (view.search === told.current) return;
+    told.current = view.search;
+    setText(view.search);
+  }, [view.search]);
+  useEffect(() => {
+    const later = setTimeout(() => {
+      if (text === told.current) return;
+      told.current = text;
+      latest.current({ search: text }, "replace");
+    }, 250);
     return () => clearTimeout(later);
   }, [text]);
   return <input type="search" id="search" value={text} maxLength={100} placeholder="Find people" aria-label="Find people by name" onInput={(e) => setText(e.currentTarget.value)} />;
@@ -77,16 +86,10 @@ export function Search({ view, change }: Pick<Frame, "view" | "change">) {
 
 interface ActivityProps extends Frame {
   answer: Answer<GetUserActivityResponse>;
-  templates: Template[];
 }
 
 export function Activity(p: ActivityProps) {
-  const names = new Map(p.templates.map((t) => [t.id, t.display_name || t.name]));
-  const used = (u: UserActivity) => u.template_ids.map((id) => names.get(id) ?? id);
-  const sheet = (a: GetUserActivityResponse): Sheet => ({
-    columns: ["User", "User id", "Seconds", "Active days", "Apps", "Templates", "Kind", "Deleted"],
-    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, u.seconds, u.active_days, u.apps.map((app) => `${app.display_name}: ${app.seconds} s`).join("; "), used(u).join("; "), u.kind, String(u.deleted ?? false)]),
-  });
+  const used = (u: UserActivity) => u.template_ids.map((id) => p.names.get(id) ?? id);
   const sort = (
     <select aria-label="Order of user activity" value={p.view.usersSort} onChange={(e) => p.change({ usersSort: e.currentTarget.value, usersPage: 1 })}>
       <option value="">Most time</option>
@@ -94,7 +97,7 @@ export function Activity(p: ActivityProps) {
     </select>
   );
   return (
-    <Panel {...p} id="activity" title="User activity" hint="Connected hours: an editor, terminal or app was open and connected; they are no working time. Choose a name to see what they went into." section="user_activity" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
+    <Panel {...p} id="activity" title="User activity" hint="Connected hours: an editor, terminal or app was open and connected; they are no working time. Choose a name to see what they went into." section="user_activity" file={p.files.activity} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
       {(a) => {
         const users = a.report?.users ?? [], total = a.report?.total_users ?? 0, most = Math.max(1, ...users.map((u) => u.seconds));
         return (
@@ -143,10 +146,6 @@ interface LatencyProps extends Frame {
 }
 
 export function Latency(p: LatencyProps) {
-  const sheet = (a: GetUserLatencyResponse): Sheet => ({
-    columns: ["User", "User id", "P50 ms", "P95 ms", "Samples", "Rating", "P95 rating", "Kind", "Deleted"],
-    rows: (a.report?.users ?? []).map((u) => [u.username, u.user_id, ...figures(u), u.kind, String(u.deleted ?? false)]),
-  });
   const sort = (
     <select aria-label="Order of latency" value={p.view.latencySort} onChange={(e) => p.change({ latencySort: e.currentTarget.value, latencyPage: 1 })}>
       <option value="">Slowest P95</option>
@@ -155,7 +154,7 @@ export function Latency(p: LatencyProps) {
     </select>
   );
   return (
-    <Panel {...p} id="latency" title="Latency" hint="Round trips measured by agents, one sample a minute. Good is below 150 ms, poor above 300 ms." section="user_latency" sheet={sheet} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
+    <Panel {...p} id="latency" title="Latency" hint="Round trips measured by agents, one sample a minute. Good is below 150 ms, poor above 300 ms." section="user_latency" file={p.files.latency} tools={sort} empty={(a) => (a.report?.total_users ?? 0) === 0 && p.view.search === ""}>
       {(a) => {
         const users = a.report?.users ?? [];
         return (
@@ -183,8 +182,3 @@ export function Latency(p: LatencyProps) {
     </Panel>
   );
 }
-
-/** measured is a latency, or nothing if there is none. */
-const measured = (ms = -1): number | "" => (ms < 0 ? "" : ms);
-
-const figures = (u: UserLatency) => [measured(u.latency_ms?.p50), measured(u.latency_ms?.p95), u.latency_ms?.samples ?? 0, u.latency_ms?.rating ?? "unknown", u.latency_ms?.rating_p95 ?? "unknown"];

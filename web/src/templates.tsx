@@ -39,7 +39,7 @@ export function Templates(p: Props) {
   );
 }
 
-function Row({ template, organizations, view, change, period, compare, since, wait }: Props & { template: Template }) {
+function Row({ template, names, organizations, view, change, period, compare, since, wait }: Props & { template: Template }) {
   const zone = zoneOf(view);
   const ask = (of: Window, asked: boolean, interval: string) => useAnswer(wait || !asked ? undefined : JSON.stringify([template.id, of, interval]), (signal) =>
     client.getTemplateInsights({ ...of, template_ids: [template.id], interval }, { signal }));
@@ -57,8 +57,8 @@ function Row({ template, organizations, view, change, period, compare, since, wa
   return (
     <tr aria-busy={now.loading} class={now.loading && now.value ? "stale" : ""}>
       <th scope="row">
-        <a href={addressOf(target)} onClick={open} title={template.name}>{template.display_name || template.name}</a>
-        <small>{[template.name, organization?.display_name || organization?.name, template.deleted_at ? "deleted" : ""].filter(Boolean).join(" · ")}</small>
+        <a href={addressOf(target)} onClick={open} title={template.name}>{names.get(template.id)}</a>
+        <small>{[template.name, organization?.display_name || organization?.name].filter(Boolean).join(" · ")}</small>
       </th>
       <td class="number">{users !== undefined ? count(users) : report ? <span class="faint">{hidden(now.value?.floor)}</span> : now.error !== undefined ? <span title="No answer">–</span> : <span class="skeleton text" />}</td>
       <td>{users !== undefined && then.value?.report && !then.value.report.suppressed && <Delta now={users} before={then.value.report.active_users} write={count} />}</td>

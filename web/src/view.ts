@@ -34,6 +34,11 @@ export const browserZone: string = Intl.DateTimeFormat().resolvedOptions().timeZ
 export const zoneOf = (view: View): string => view.zone || browserZone;
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const ofTemplate = /^\/templates\/([^/]+)\/insights$/;
+
+/** isAddress reports whether the page shows something at a path. */
+export const isAddress = (path: string): boolean => path === "/" || uuid.test(ofTemplate.exec(path)?.[1] ?? "");
+
 const maxDays = 366;
 const pageNumber = (text: string | null): number => Math.max(1, Math.min(10000, Number.parseInt(text ?? "", 10) || 1));
 
@@ -41,7 +46,7 @@ const pageNumber = (text: string | null): number => Math.max(1, Math.min(10000, 
 export function readView(path: string, query: string): View {
   const q = new URLSearchParams(query), view = { ...initial };
   const among = (name: string, values: string[]) => (values.includes(q.get(name) ?? "") ? (q.get(name) as string) : "");
-  const template = /^\/templates\/([^/]+)\/insights$/.exec(path)?.[1] ?? "";
+  const template = ofTemplate.exec(path)?.[1] ?? "";
   if (uuid.test(template)) view.template = template;
   if (uuid.test(q.get("org") ?? "")) view.organization = q.get("org") as string;
   view.range = among("range", presets.map((p) => p.name)) || defaultRange;

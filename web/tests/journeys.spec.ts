@@ -1,8 +1,7 @@
 // What people do with the page, in a real browser against a real demo.
 
 import type { Page } from "@playwright/test";
-import { readFileSync } from "node:fs";
-import { expect, figure, parseCSV, ready, signIn, test } from "./program";
+import { expect, figure, ready, signIn, test } from "./program";
 
 const template = (page: Page) => page.locator("#template");
 
@@ -156,8 +155,7 @@ test("whoever may see nothing is told what is missing", async ({ page, demo }) =
 
 test("whoever may see one template sees that one", async ({ page, demo }) => {
   await signIn(page, demo.home, demo.admin);
-  await expect(page.locator(".panel-templates tbody tr")).toHaveCount(1);
-  await expect(template(page).locator("option")).toHaveCount(2);
+  await expect(template(page).locator("option")).toHaveCount(1);
   const templates = await demo.client.listTemplates();
   const mine = await template(page).locator("option").last().getAttribute("value");
   const other = templates.find((t) => t.id !== mine);
@@ -182,14 +180,19 @@ test("a server that fails is an error with a way on, never a spinner", async ({ 
   await signIn(page, demo.home, demo.owner);
   await page.route("**/api/v2/insights/**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"message":"The service cannot answer right now; try again."}' }));
   await page.keyboard.press("w");
-  await expect(page.locator(".panel-apps").getByRole("alert")).toContainText("cannot answer right now");
+  await expect(page.getByRole("alert")).toContainText("cannot answer right now");
   await expect(page.locator(".skeleton")).toHaveCount(0);
   await page.unroute("**/api/v2/insights/**");
-  await page.locator(".panel-apps").getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("button", { name: "Try again" }).click();
   await expect(page.locator(".panel-apps .bar").first()).toBeVisible();
-  await page.route("**/api/v2/insights/user-latency**", (route) => route.abort());
+  // What is wrong with one question is said where its answer would be.
+  await page.route("**/api/v2/insights/user-latency**", (route) => route.fulfill({ status: 400, contentType: "application/json", body: '{"message":"Query parameters have invalid values."}' }));
   await page.keyboard.press("f");
-  await expect(page.locator(".panel-latency").getByRole("alert")).toContainText("cannot be reached");
+  await expect(page.locator(".panel-latency").getByRole("alert")).toContainText("invalid values");
+  await expect(page.locator(".outage")).toHaveCount(0);
+  await page.unroute("**/api/v2/insights/user-latency**");
+  await page.locator(".panel-latency").getByRole("button", { name: "Try again" }).click();
+  await expect(page.locator(".panel-latency .username").first()).toBeVisible();
 });
 
 test("a session that ends asks to sign in and comes back to the same place", async ({ page, demo }) => {
@@ -227,16 +230,4 @@ test("the page is small, and says how quickly it is there", async ({ page, demo,
   expect(bytes).toBeGreaterThan(10 * 1024);
   expect(bytes).toBeLessThan(250 * 1024);
   await visit.context().close();
-});
-
-test("what is exported is what is on the screen", async ({ page, demo }) => {
-  await signIn(page, demo.home, demo.owner, "/?range=yesterday");
-  const [one] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export User activity as CSV" }).click()]);
-  expect(one.suggestedFilename()).toMatch(/^insights-all-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d-activity\.csv$/);
-  const rows = parseCSV(readFileSync(await one.path(), "utf8"));
-  expect(rows[0]).toEqual(["User", "User id", "Seconds", "Active days", "Apps", "Templates", "Kind", "Deleted"]);
-  expect(rows.slice(1).map((row) => row[0])).toEqual(await page.locator(".panel-activity .username").allInnerTexts());
-  const [all] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export all" }).click()]);
-  const text = readFileSync(await all.path(), "utf8");
-  for (const title of ["Active users", "Application usage", "User activity", "Latency", "Parameters"]) expect(text).toContain(title + "\r\n");
 });

@@ -6,10 +6,11 @@ import { readFileSync } from "node:fs";
 import { count, duration, latency } from "../src/format";
 import { type Demo, expect, figure, parseCSV, signIn, test } from "./program";
 
-/** exported is what a panel exports. */
-async function exported(page: Page, title: string): Promise<string[][]> {
-  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: `Export ${title} as CSV` }).click()]);
-  return parseCSV(readFileSync(await file.path(), "utf8")).slice(1);
+/** exported is what a panel exports: of each row some columns, numbers as such. */
+async function exported(page: Page, title: string, ...names: string[]): Promise<(string | number)[][]> {
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: `Export ${title} as CSV` }).click()]);
+  const [columns = [], ...rows] = parseCSV(readFileSync(await file.path(), "utf8"));
+  return rows.map((row) => names.map((name) => row[columns.indexOf(name)] ?? "no such column").map((cell) => (/^\d+(\.\d+)?$/.test(cell) ? Number(cell) : cell)));
 }
 
 /** at is the midnight with which a day of a zone begins, as the API wants it. The offsets are written down here, so that nothing of the page is needed. */
@@ -39,25 +40,26 @@ async function compare(page: Page, demo: Demo, template: string, tz: string, off
   expect(await figure(page, "launches")).toBe(count(launches));
   expect(await figure(page, "latency")).toBe(latency(latencies.report?.total_latency_ms?.p50 ?? -1));
 
-  expect((await exported(page, "Active users")).map((row) => [row[0], row[1], Number(row[3])])).toEqual((insights.interval_reports ?? []).map((r) => [r.start_time, r.end_time, r.active_users]));
+  expect(await exported(page, "Active users", "start_time", "end_time", "active_users")).toEqual((insights.interval_reports ?? []).map((r) => [r.start_time, r.end_time, r.active_users]));
   expect(await page.locator(".panel-users tbody tr td:nth-child(2)").allInnerTexts()).toEqual((insights.interval_reports ?? []).map((r) => count(r.active_users)));
 
   const used = (list: AppUsage[]) => list.filter((app) => app.seconds > 0).sort((a, b) => b.seconds - a.seconds);
-  expect((await exported(page, "Application usage")).map((row) => [row[1], row[3], Number(row[4]), Number(row[6])])).toEqual(
-    used(apps).flatMap((app) => [[app.slug, "", app.seconds, app.times_used], ...(app.editors ?? []).map((e) => [app.slug, e.name, e.seconds, e.times_used])]),
-  );
+  expect(await exported(page, "Application usage", "slug", "seconds", "times_used")).toEqual(apps.map((app) => [app.slug, app.seconds, app.times_used]));
   const bars = page.locator(".panel-apps .body > .bars > li > .bar");
   expect(await bars.locator(".figure:nth-child(3)").allInnerTexts()).toEqual(used(apps).map((app) => duration(app.seconds)));
 
-  const users = (activity.report?.users ?? []).slice(0, 15);
-  expect((await exported(page, "User activity")).map((row) => [row[0], row[1], Number(row[2]), Number(row[3])])).toEqual(users.map((u) => [u.username, u.user_id, u.seconds, u.active_days]));
+  const everybody = activity.report?.users ?? [], users = everybody.slice(0, 15);
+  expect(await exported(page, "User activity", "username", "user_id", "seconds", "active_days")).toEqual(everybody.map((u) => [u.username, u.user_id, u.seconds, u.active_days]));
   expect(await page.locator(".panel-activity summary .figure").allInnerTexts()).toEqual(users.map((u) => duration(u.seconds)));
-  const slow = (latencies.report?.users ?? []).slice(0, 15);
-  expect((await exported(page, "Latency")).map((row) => [row[0], ...row.slice(2, 5).map((cell) => (cell === "" ? -1 : Number(cell))), row[5]])).toEqual(slow.map((u) => [u.username, u.latency_ms?.p50, u.latency_ms?.p95, u.latency_ms?.samples, u.latency_ms?.rating]));
+  const measured = latencies.report?.users ?? [], slow = measured.slice(0, 15), orEmpty = (ms = -1) => (ms < 0 ? "" : ms);
+  expect(await exported(page, "Latency", "username", "latency_ms_p50", "latency_ms_p95", "latency_ms_samples", "latency_ms_rating")).toEqual(
+    measured.map((u) => [u.username, orEmpty(u.latency_ms?.p50), orEmpty(u.latency_ms?.p95), u.latency_ms?.samples, u.latency_ms?.rating]),
+  );
   expect(await page.locator(".panel-latency .rating").allInnerTexts()).toEqual(slow.flatMap((u) => [u.latency_ms?.rating, u.latency_ms?.rating_p95]).map((rating) => expect.stringContaining(rating ?? "")));
 
-  const chosen = report.parameters_usage.flatMap((p) => [...p.values.map((v) => [p.name, v.value, v.count]), ...(p.unused_options ?? []).map((value) => [p.name, value, 0])]);
-  expect((await exported(page, "Parameters")).map((row) => [row[1], row[3], Number(row[4])])).toEqual(chosen);
+  expect(await exported(page, "Parameters", "name", "value", "value_count", "unused_options")).toEqual(
+    report.parameters_usage.flatMap((p) => p.values.map((v) => [p.name, /^\d+$/.test(v.value) ? Number(v.value) : v.value, v.count, p.unused_options ? JSON.stringify(p.unused_options) : "[]"])),
+  );
 
   // The page asked for the period before as well; what it says of it is what REST says.
   const before = await demo.client.getTemplateInsights({ ...question, start_time: at(addDays(from, -days), offset), end_time: at(from, offset) });

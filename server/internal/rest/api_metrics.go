@@ -88,7 +88,7 @@ func routeOf(r *http.Request, gateway string) string {
 	switch {
 	case gateway != "":
 		return gateway
-	case r.Pattern == "", strings.HasSuffix(own, "/"): // a pattern of many paths, none of which the gateway knows
+	case own == "", strings.HasSuffix(own, "/"): // a pattern of many paths, none of which the gateway knows
 		return otherLabel
 	default:
 		return "/" + strings.TrimSuffix(own, "{$}")

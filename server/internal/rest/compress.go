@@ -14,9 +14,9 @@ import (
 // compressFrom is from how many bytes on an answer is compressed for clients that take gzip.
 const compressFrom = 1 << 10
 
-// compressible reports whether compressing a kind of content makes it smaller: Parquet is compressed already.
+// compressible reports whether compressing a kind of content makes it smaller: Parquet and archives are compressed already.
 func compressible(contentType string) bool {
-	return !strings.HasPrefix(contentType, ExportFormats["parquet"].ContentType)
+	return !strings.HasPrefix(contentType, ExportFormats["parquet"].ContentType) && contentType != ArchiveType
 }
 
 // sendSecretsPlain keeps answers with secrets uncompressed: the size of a compressed answer says something of what is in it.

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -83,41 +82,42 @@ func (g *Gateway) export(api *runtime.ServeMux, sources map[string]ExportSource)
 			writeRoutingError(r.Context(), api, nil, w, r, http.StatusNotFound)
 			return
 		}
-		r = r.Clone(r.Context())
 		query := r.URL.Query()
 		format, err := takeFormat(query)
+		var file exportFile
+		if err == nil {
+			file, err = g.ask(api, r, from, query)
+		}
 		if err != nil {
 			writeError(r.Context(), api, nil, w, r, err)
-			return
-		}
-		r.URL.RawQuery = query.Encode()
-		ctx, err := runtime.AnnotateContext(r.Context(), api, r, from.Method, runtime.WithHTTPPathPattern(ExportRoute))
-		if err != nil {
-			writeError(r.Context(), api, nil, w, r, err)
-			return
-		}
-		answer, err := g.ask(ctx, from, query)
-		if err != nil {
-			writeError(ctx, api, nil, w, r, err)
-			return
-		}
-		zone, err := zoneOf(query)
-		if err != nil {
-			writeError(ctx, api, nil, w, r, err)
 			return
 		}
 		w.Header().Set("Content-Type", ExportFormats[format].ContentType)
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", from.Name+"."+format))
-		rows, err := ExportFormats[format].Open(w, from.Columns)
-		if err == nil {
-			if err = from.Walk(answer, zone, rows.Write); err == nil {
-				err = rows.Close()
-			}
-		}
-		if err != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", file.name(format)))
+		if file.write(w, format) != nil {
 			panic(http.ErrAbortHandler) // a file that is cut must not pass for a whole one
 		}
 	}
+}
+
+// exportFile is a table with the answer that its rows are in.
+type exportFile struct {
+	ExportSource
+	answer protoreflect.Message
+	zone   *time.Location // of its dates; nil: the offset of each time
+}
+
+func (f exportFile) name(format string) string { return f.Name + "." + format }
+
+func (f exportFile) write(to io.Writer, format string) error {
+	rows, err := ExportFormats[format].Open(to, f.Columns)
+	if err != nil {
+		return err
+	}
+	if err := f.Walk(f.answer, f.zone, rows.Write); err != nil {
+		return err
+	}
+	return rows.Close()
 }
 
 // takeFormat takes the kind of file out of a query; the rest of it belongs to the question.
@@ -149,13 +149,21 @@ func zoneOf(query url.Values) (*time.Location, error) {
 }
 
 // ask makes the call that a table comes from.
-func (g *Gateway) ask(ctx context.Context, from ExportSource, query url.Values) (protoreflect.Message, error) {
+func (g *Gateway) ask(api *runtime.ServeMux, r *http.Request, from ExportSource, query url.Values) (file exportFile, err error) {
+	if wrong := checkQuery(from.request.Descriptor(), query); len(wrong) > 0 {
+		return file, call.Invalid(call.MessageInvalidValues, wrong...)
+	}
 	request, answer := from.request.New().Interface(), from.Answer.New().Interface()
 	if err := runtime.PopulateQueryParameters(request, query, utilities.NewDoubleArray(nil)); err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
+		return file, status.Error(codes.InvalidArgument, err.Error())
+	}
+	ctx, err := runtime.AnnotateContext(r.Context(), api, r, from.Method, runtime.WithHTTPPathPattern(ExportRoute))
+	if err != nil {
+		return file, err
 	}
 	if err := g.connection.Invoke(ctx, from.Method, request, answer); err != nil {
-		return nil, err
+		return file, err
 	}
-	return answer.ProtoReflect(), nil
+	zone, err := zoneOf(query)
+	return exportFile{from, answer.ProtoReflect(), zone}, err
 }

@@ -153,7 +153,10 @@ func New(c Options) (*Gateway, error) {
 	}
 	sources, err := ExportSources()
 	if err == nil {
-		err = api.HandlePath(http.MethodGet, ExportRoute, g.export(api, sources))
+		err = errors.Join(
+			api.HandlePath(http.MethodGet, ExportRoute, g.export(api, sources)),
+			api.HandlePath(http.MethodGet, ArchiveRoute, g.exportAll(api, sources)),
+		)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
@@ -173,7 +176,9 @@ func New(c Options) (*Gateway, error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	signIn := newIssuerSignIn(c, insightsv1.NewAccessServiceClient(g.connection))
+	accounts := insightsv1.NewAccessServiceClient(g.connection)
+	mux.Handle("GET "+SessionPath, limitRequest(serveSession(api, accounts)))
+	signIn := newIssuerSignIn(c, accounts)
 	signIn.route(mux)
 	page, err := newBuiltPage(signIn != nil, c.AvatarHosts)
 	if err != nil {
@@ -187,7 +192,7 @@ func New(c Options) (*Gateway, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
 	}
-	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux)), c.AvatarHosts))
+	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux, page.missing)), c.AvatarHosts))
 	return g, nil
 }
 
@@ -273,10 +278,10 @@ func protectBrowsers(next http.Handler, avatarHosts []string) http.Handler {
 // canonicalPaths lets each path be written in one way only, so that nothing in front of the server and nothing behind it can
 // take a request for another one: without empty and dot segments, without a slash at the end, and without percent signs,
 // which no path of the server needs.
-func canonicalPaths(next http.Handler) http.Handler {
+func canonicalPaths(next http.Handler, missing http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.EscapedPath() != path.Clean(r.URL.Path) {
-			writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)
+			missing(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -57,8 +58,8 @@ func newBuiltPage(issuer bool, avatarHosts []string) (*builtPage, error) {
 
 // contentTypes are those of the files of the page, whatever the machine calls them.
 var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
+	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".ico": "image/vnd.microsoft.icon",
+	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
 }
 
 func newAsset(name string, text []byte) asset {
@@ -77,19 +78,37 @@ func newAsset(name string, text []byte) asset {
 // index is the file behind every address that people see.
 const index = "/index.html"
 
+// templateID is an id in an address, as the page writes it.
+var templateID = regexp.MustCompile("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
 func (p *builtPage) route(mux *http.ServeMux) {
-	for _, name := range []string{"GET /{$}", "GET /templates/{template}/insights"} {
-		mux.HandleFunc(name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, index) })
-	}
-	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, r.URL.Path) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, index, http.StatusOK) })
+	mux.HandleFunc("GET /templates/{template}/insights", func(w http.ResponseWriter, r *http.Request) {
+		if !templateID.MatchString(r.PathValue("template")) {
+			p.missing(w, r)
+			return
+		}
+		p.serve(w, r, index, http.StatusOK)
+	})
+	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, r.URL.Path, http.StatusOK) })
 	for name := range p.files {
 		if name != index && !strings.HasPrefix(name, "/assets/") {
-			mux.HandleFunc("GET "+name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, name) })
+			mux.HandleFunc("GET "+name, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, name, http.StatusOK) })
 		}
 	}
+	mux.HandleFunc("/", p.missing)
 }
 
-func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string) {
+// missing answers where nothing is: people see the page, which says so.
+func (p *builtPage) missing(w http.ResponseWriter, r *http.Request) {
+	if _, built := p.files[index]; !built || r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, "/api/") {
+		writeRoutingError(r.Context(), nil, nil, w, r, http.StatusNotFound)
+		return
+	}
+	p.serve(w, r, index, http.StatusNotFound)
+}
+
+func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string, status int) {
 	a, found := p.files[name]
 	switch {
 	case !found && name == index:
@@ -112,5 +131,6 @@ func (p *builtPage) serve(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("Cache-Control", a.cacheControl)
 	w.Header().Set("Content-Type", a.contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }

@@ -48,7 +48,7 @@ func exportPaths(document []byte) (map[string]pathItem, error) {
 			questions[o.OperationID] = o
 		}
 	}
-	paths := map[string]pathItem{}
+	paths, exports := map[string]pathItem{}, []operation{}
 	for _, table := range rest.ExportTables {
 		service, name, _ := strings.Cut(table.Method[strings.LastIndex(table.Method, ".")+1:], "/")
 		question, found := questions[service+"_"+name]
@@ -60,7 +60,13 @@ func exportPaths(document []byte) (map[string]pathItem, error) {
 			return nil, fmt.Errorf("table %s: %w", table.Name, err)
 		}
 		paths[strings.Replace(rest.ExportRoute, "{table}", table.Name, 1)] = pathItem{"get": export}
+		exports = append(exports, export)
 	}
+	archive, err := archiveOf(exports)
+	if err != nil {
+		return nil, err
+	}
+	paths[rest.ArchiveRoute] = pathItem{"get": archive}
 	return paths, nil
 }
 
@@ -92,4 +98,41 @@ func exportOf(question operation, table string) (operation, error) {
 		export.Parameters = append(export.Parameters, p)
 	}
 	return export, nil
+}
+
+// archiveOf describes the route of many files, of the routes of one.
+func archiveOf(exports []operation) (operation, error) {
+	var tables struct {
+		Type string   `json:"type"`
+		Enum []string `json:"enum"`
+	}
+	tables.Type = "string"
+	for _, table := range rest.ExportTables {
+		tables.Enum = append(tables.Enum, table.Name)
+	}
+	items, err := json.Marshal(tables)
+	if err != nil {
+		return operation{}, err
+	}
+	archive := operation{
+		Summary:     "Several tables in one archive, a file of each. The parameters are those of their questions, as are rights and errors.",
+		OperationID: "Export",
+		Produces:    []string{rest.ArchiveType, "application/json"}, // errors
+		Responses:   exports[0].Responses,
+		Parameters: []parameter{{
+			Name: "tables", Description: "Names of tables, separated by commas. Required.", In: "query", Required: true, Type: "array",
+			Items: items, CollectionFormat: "csv",
+		}},
+		Tags: exports[0].Tags,
+	}
+	for _, export := range exports {
+		for _, p := range export.Parameters {
+			if slices.ContainsFunc(archive.Parameters, func(known parameter) bool { return known.Name == p.Name }) {
+				continue
+			}
+			p.Required = false // where no table needs it
+			archive.Parameters = append(archive.Parameters, p)
+		}
+	}
+	return archive, nil
 }

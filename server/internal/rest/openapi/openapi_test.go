@@ -44,6 +44,15 @@ func TestExportsAreDescribed(t *testing.T) {
 			t.Errorf("%s in 3.1 fails with %v", path, content)
 		}
 	}
+	archive := newer.Paths.Value(rest.ArchiveRoute)
+	if archive == nil || archive.Get.Responses.Value("200").Value.Content[rest.ArchiveType] == nil {
+		t.Fatalf("the archive in 3.1: %+v", archive)
+	}
+	for i, p := range archive.Get.Parameters {
+		if p.Value.Required != (i == 0) || i == 0 && len(p.Value.Schema.Value.Items.Value.Enum) != len(rest.ExportTables) {
+			t.Errorf("parameter %s of the archive: %+v", p.Value.Name, p.Value)
+		}
+	}
 }
 
 // What the older version has no words for stands in the newer one.
