@@ -15,7 +15,7 @@ test("an address without a page says so and leads home", async ({ page, demo }) 
   await expect(page.locator(".kpi")).toHaveCount(0);
   await page.getByRole("link", { name: "To the templates" }).click();
   await ready(page);
-  expect(page.url()).toBe(demo.home + "/");
+  expect(page.url()).toBe(demo.home + "/?tz=Europe/Berlin");
   await page.goto(`${demo.home}/templates/${randomUUID()}/insights`);
   await expect(page.locator('[data-state="not-found"]')).toContainText("no such template");
   expect((await page.request.get(demo.home + "/api/v2/nonsense")).headers()["content-type"]).toContain("json");

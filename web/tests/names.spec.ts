@@ -35,13 +35,13 @@ test("names that repeat within an organization have the name behind them", async
 
 test("whoever sees one template lands on it", async ({ page, demo }) => {
   await signIn(page, demo.home, demo.admin);
-  await expect(page).toHaveURL(/\/templates\/[0-9a-f-]{36}\/insights$/);
+  await expect(page).toHaveURL(/\/templates\/[0-9a-f-]{36}\/insights\?tz=Europe\/Berlin$/);
   const path = new URL(page.url()).pathname, name = await page.getByRole("heading", { level: 1 }).innerText();
   expect(await page.locator("#template option").allInnerTexts()).toEqual([name]);
   await expect(page.locator(".panel-templates")).toHaveCount(0);
   await page.goto(demo.home + "/?range=7d");
   await ready(page);
-  await expect.poll(() => page.url()).toBe(`${demo.home}${path}?range=7d`);
+  await expect.poll(() => page.url()).toBe(`${demo.home}${path}?range=7d&tz=Europe/Berlin`);
   await page.locator(".brand").click();
   await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
   await expect.poll(() => new URL(page.url()).pathname).toBe(path);
