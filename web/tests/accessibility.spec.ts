@@ -15,6 +15,9 @@ test("no rule of axe is broken", async ({ page, demo }) => {
   await page.goto(demo.home);
   await expect(page.getByLabel("Token")).toBeVisible();
   await check(page, "sign in");
+  await page.goto(demo.home + "/nonsense");
+  await expect(page.locator('[data-state="no-page"]')).toBeVisible();
+  await check(page, "no such page");
   await signIn(page, demo.home, demo.owner);
   await page.locator("#range summary").click();
   await check(page, "all templates and the range");
@@ -33,6 +36,11 @@ test("no rule of axe is broken", async ({ page, demo }) => {
   await page.locator(".findings summary").click();
   await page.setViewportSize({ width: 390, height: 844 });
   await check(page, "nothing to show, and no room for it");
+  await page.route("**/api/v2/insights/**", (route) => route.abort());
+  await page.keyboard.press("w");
+  await expect(page.locator(".outage")).toBeVisible();
+  await check(page, "the server is down");
+  await page.unroute("**/api/v2/insights/**");
   await page.context().clearCookies();
   await signIn(page, demo.home, demo.member);
   await check(page, "forbidden");

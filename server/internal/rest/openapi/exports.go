@@ -116,7 +116,7 @@ func archiveOf(exports []operation) (operation, error) {
 	}
 	archive := operation{
 		Summary:     "Several tables in one archive, a file of each. The parameters are those of their questions, as are rights and errors.",
-		OperationID: "Export",
+		OperationID: "Export_archive",
 		Produces:    []string{rest.ArchiveType, "application/json"}, // errors
 		Responses:   exports[0].Responses,
 		Parameters: []parameter{{
