@@ -67,9 +67,8 @@ func TestExportArchive(t *testing.T) {
 		}
 	}
 	asked := map[string]int{}
-	for _, event := range p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{
-		Principal: servertest.Must(t, insightsv1.NewAccessServiceClient(p.Conn).WhoAmI, auditor, &insightsv1.WhoAmIRequest{}).GetPrincipal(),
-	}) {
+	me := servertest.Must(t, insightsv1.NewAccessServiceClient(p.Conn).WhoAmI, auditor, &insightsv1.WhoAmIRequest{})
+	for _, event := range p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{Principal: me.GetPrincipal()}) {
 		action, _, _ := strings.Cut(event, " ")
 		asked[action]++
 	}

@@ -115,7 +115,7 @@ func archiveOf(exports []operation) (operation, error) {
 		return operation{}, err
 	}
 	archive := operation{
-		Summary:     "Several tables in one archive, a file of each. The parameters are those of their questions, as are rights and errors.",
+		Summary:     "Several tables in one archive, a file of each. Parameters, rights and errors are those of their questions.",
 		OperationID: "Export_archive",
 		Produces:    []string{rest.ArchiveType, "application/json"}, // errors
 		Responses:   exports[0].Responses,
