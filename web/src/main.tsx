@@ -10,6 +10,7 @@ import { Apps } from "./apps";
 import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
 import { filesOf } from "./export";
 import { Findings } from "./findings";
+import { day, dayAndClock } from "./format";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
 import { namesOf } from "./names";
@@ -106,7 +107,7 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
   const [help, setHelp] = useState(false);
   useShortcuts(view, change, () => setHelp(true));
   const names = useMemo(() => namesOf(account.templates, account.organizations), [account]);
-  const name = names.get(view.template);
+  const name = names.get(view.template), organization = account.organizations.find((o) => o.id === view.organization);
   useEffect(() => {
     document.title = (name ? name + " · " : "") + "Template Insights";
   }, [name]);
@@ -126,6 +127,7 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
         exportAll={files.all} help={() => setHelp(true)} signedOut={signedOut}
       />
       <main id="main" tabIndex={-1}>
+        <p class="on-paper">{titleOf(name ?? (organization?.display_name || organization?.name), view, period, insights.value?.data_as_of)}</p>
         <h1 class={name ? "" : "hidden"}>{name ?? "All templates"}</h1>
         {account.templates.length === 0 ? <Forbidden me={me} />
           : shown.length === 0 ? <NotFound change={change} />
@@ -148,6 +150,12 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
       <Help open={help} close={() => setHelp(false)} />
     </>
   );
+}
+
+/** titleOf says in a line what is shown, as the controls do, which paper does not have. */
+function titleOf(name: string | undefined, view: View, period: Period, asOf: string | undefined): string {
+  const zone = zoneOf(view), days = period.from === period.to ? day(period.from) : `${day(period.from)} – ${day(period.to)}`;
+  return [name ?? "All templates", days, zone, ...(asOf ? ["as of " + dayAndClock(asOf, zone)] : [])].join(" · ");
 }
 
 /** useQuestions asks everything that the page shows. To compare, it asks twice. */

@@ -60,7 +60,9 @@ func presences(t *testing.T, c *fleet.Company, midnight time.Time) map[string]*p
 	return people
 }
 
-func weekend(day time.Time) bool { return day.Weekday() == time.Saturday || day.Weekday() == time.Sunday }
+func weekend(day time.Time) bool {
+	return day.Weekday() == time.Saturday || day.Weekday() == time.Sunday
+}
 
 // People work as people do: nobody around the clock, hardly on weekends, with leave and logins, and some leave the company. At any
 // hour somebody is there.

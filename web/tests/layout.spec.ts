@@ -1,0 +1,32 @@
+// Tiles fill their rows, and paper says what it shows.
+
+import { expect, ready, signIn, test } from "./program";
+
+test("five figures leave no hole", async ({ page, demo }) => {
+  await signIn(page, demo.home, demo.owner, "/?range=7d");
+  for (const [width, rows] of [[1440, 1], [1100, 2], [1024, 2], [700, 2], [640, 3], [390, 3]] as const) {
+    await page.setViewportSize({ width, height: 900 });
+    const right = await page.locator(".kpis").evaluate((e) => e.getBoundingClientRect().right);
+    const ends = new Map<number, number>(); // of rows
+    for (const box of await page.locator(".kpi").evaluateAll((list) => list.map((e) => e.getBoundingClientRect()))) ends.set(box.top, Math.max(ends.get(box.top) ?? 0, box.right));
+    expect([...ends.values()].map(Math.round), `${width} px`).toEqual(Array<number>(rows).fill(Math.round(right)));
+  }
+});
+
+test("paper has a title line and no controls", async ({ page, demo }) => {
+  await signIn(page, demo.home, demo.owner, "/?range=7d&tz=Asia/Kathmandu");
+  const title = page.locator(".on-paper");
+  await expect(title).toBeHidden();
+  await page.emulateMedia({ media: "print" });
+  await expect(title).toBeVisible();
+  await expect(title).toHaveText(/^All templates · \w+, \d+ \w+ \d{4} – \w+, \d+ \w+ \d{4} · Asia\/Kathmandu · as of \d+ \w+ \d{4}, \d\d:\d\d$/);
+  for (const control of await page.locator("button, select, input, .button, header.top").all()) await expect(control).toBeHidden();
+  await expect(page.locator(".kpi").first()).toBeVisible();
+
+  await page.emulateMedia({ media: "screen" });
+  const name = await page.locator("#template option").nth(1).innerText();
+  await page.locator("#template").selectOption({ index: 1 });
+  await ready(page);
+  await page.emulateMedia({ media: "print" });
+  await expect(title).toContainText(name + " · ");
+});
