@@ -10,7 +10,7 @@ import { Apps } from "./apps";
 import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
 import { filesOf } from "./export";
 import { Findings } from "./findings";
-import { day, dayAndClock } from "./format";
+import { dayAndClock, days } from "./format";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
 import { namesOf } from "./names";
@@ -154,8 +154,8 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
 
 /** titleOf says in a line what is shown, as the controls do, which paper does not have. */
 function titleOf(name: string | undefined, view: View, period: Period, asOf: string | undefined): string {
-  const zone = zoneOf(view), days = period.from === period.to ? day(period.from) : `${day(period.from)} – ${day(period.to)}`;
-  return [name ?? "All templates", days, zone, ...(asOf ? ["as of " + dayAndClock(asOf, zone)] : [])].join(" · ");
+  const zone = zoneOf(view);
+  return [name ?? "All templates", days(period.from, period.to), zone, ...(asOf ? ["as of " + dayAndClock(asOf, zone)] : [])].join(" · ");
 }
 
 /** useQuestions asks everything that the page shows. To compare, it asks twice. */
