@@ -70,9 +70,9 @@ export function Header(p: Props) {
   );
 }
 
-/** useNarrow says whether there is no room for more than a row of controls. The style is narrow there, too. */
+/** useNarrow says whether there is no room for all controls. */
 function useNarrow(): boolean {
-  const look = matchMedia("(max-width: 640px)"), [narrow, setNarrow] = useState(look.matches);
+  const look = matchMedia("(max-width: 1000px)"), [narrow, setNarrow] = useState(look.matches);
   useEffect(() => {
     const follow = (e: MediaQueryListEvent) => setNarrow(e.matches);
     look.addEventListener("change", follow);
