@@ -134,7 +134,7 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
           : (
             <>
               <Kpis insights={insights} activity={activity} latencies={latencies} {...(comparable ? { before } : {})} since={view.compare && !comparable ? since : ""} />
-              <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} names={names} />
+              <Findings findings={diagnosis.value?.findings} zone={zoneOf(view)} templates={shown} names={names} />
               <div class="panels">
                 <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} since={since} />
                 {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} since={since} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}

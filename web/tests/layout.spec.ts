@@ -4,7 +4,7 @@ import { expect, ready, signIn, test } from "./program";
 
 test("on a phone the controls are one row, and the chart is on the first screen", async ({ page, demo }) => {
   await page.setViewportSize({ width: 390, height: 844 });
-  await signIn(page, demo.home, demo.owner, "/?range=7d&tz=UTC");
+  await signIn(page, demo.home, demo.owner, "/?tz=UTC");
   const tops = await page.locator(".filters > *").evaluateAll((list) => list.map((e) => e.getBoundingClientRect().top));
   expect([...new Set(tops)]).toHaveLength(1);
   await expect(page.locator(".plot")).toBeInViewport({ ratio: 1 });
@@ -18,7 +18,7 @@ test("on a phone the controls are one row, and the chart is on the first screen"
   await page.getByLabel("Compare with before").uncheck();
   await page.getByLabel("Organization").selectOption({ index: 1 });
   await ready(page);
-  expect(new URL(page.url()).search).toMatch(/^\?org=[0-9a-f-]{36}&range=7d&tz=Asia\/Tokyo&interval=day&compare=off$/);
+  expect(new URL(page.url()).search).toMatch(/^\?org=[0-9a-f-]{36}&tz=Asia\/Tokyo&interval=day&compare=off$/);
   await page.keyboard.press("Escape");
   await expect(page.getByLabel("Time zone")).toBeHidden();
   await page.setViewportSize({ width: 1024, height: 768 });
@@ -33,6 +33,26 @@ test("five figures leave no hole", async ({ page, demo }) => {
     const ends = new Map<number, number>(); // of rows
     for (const box of await page.locator(".kpi").evaluateAll((list) => list.map((e) => e.getBoundingClientRect()))) ends.set(box.top, Math.max(ends.get(box.top) ?? 0, box.right));
     expect([...ends.values()].map(Math.round), `${width} px`).toEqual(Array<number>(rows).fill(Math.round(right)));
+  }
+});
+
+test("panels are full", async ({ page, demo }) => {
+  await page.route("**/api/v2/insights/diagnosis**", async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, json: { ...(await answer.json()), findings: [] } });
+  });
+  await signIn(page, demo.home, demo.owner, "/?range=7d");
+  for (const width of [1440, 1024, 768, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    const strips = await page.locator(".panel").evaluateAll((panels) => panels.map((panel) => {
+      const bottoms = [...panel.querySelectorAll(".plot, .figure, .note, .pages, td")].map((e) => e.getBoundingClientRect().bottom);
+      return Math.round(panel.getBoundingClientRect().bottom - Math.max(...bottoms));
+    }));
+    expect(Math.max(...strips), `${width} px: ${strips.join(", ")}`).toBeLessThan(40);
+    const above = await page.locator(".kpis").evaluate((e) => (e.parentElement?.querySelector(".panels")?.getBoundingClientRect().top ?? 0) - e.getBoundingClientRect().bottom);
+    expect(above, `${width} px`).toBeLessThanOrEqual(16); // nothing has nothing to say
+    const figures = await page.locator(".panel-apps .bars:not(.inner) > li > .bar .figure:nth-child(3)").evaluateAll((list) => list.map((e) => Math.round(e.getBoundingClientRect().right)));
+    expect([...new Set(figures)], `${width} px`).toHaveLength(1);
   }
 });
 
