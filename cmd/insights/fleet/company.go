@@ -165,7 +165,8 @@ func (c *Company) addWorkspace(i int) {
 	}
 	created := timestamppb.New(c.now.Add(-month - time.Duration(c.random.IntN(20*24))*time.Hour))
 	c.Catalog.Workspaces = append(c.Catalog.Workspaces, &insightsv1.Workspace{
-		Id: w.id.String(), OwnerId: w.owner.id.String(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1), CreatedAt: created,
+		Id: w.id.String(), OwnerId: w.owner.id.String(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1),
+		CreatedAt: created,
 	})
 	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{
 		Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: c.agentCreated(w),
