@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -66,8 +68,12 @@ func TestAnswersAreCompressed(t *testing.T) {
 			if compressed && takes {
 				text = unzip(t, text)
 			}
-			if !bytes.Equal(text, plain) {
-				t.Errorf("%s for %q: %.300s, want %.300s", path, accepted, text, plain)
+			want := plain
+			if strings.Contains(path, "tables=") { // the files say when they were made
+				text, want = unpack(t, text), unpack(t, plain)
+			}
+			if !bytes.Equal(text, want) {
+				t.Errorf("%s for %q: %.300s, want %.300s", path, accepted, text, want)
 			}
 		}
 	}
@@ -83,6 +89,27 @@ func unzip(t *testing.T, text []byte) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// unpack returns what is in the files of an archive.
+func unpack(t *testing.T, archive []byte) (content []byte) {
+	t.Helper()
+	files, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files.File {
+		in, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			t.Fatal(err)
+		}
+		content = append(append(content, f.Name...), text...)
+	}
+	return content
 }
 
 // The size of a compressed answer says something of what is in it, so new tokens are sent as they are.
