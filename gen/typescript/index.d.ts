@@ -2665,14 +2665,6 @@ export interface ListTemplateUsageRequest {
    */
   organization_id: string;
   /**
-   * Greatest number of templates to answer, 0 to 100. 0: 12.
-   */
-  page_size: number;
-  /**
-   * Where to go on; rules as for GetUserActivityRequest.page_token. Empty: at the beginning.
-   */
-  page_token: string;
-  /**
    * Begin of the window that `previous_active_users` is about; rules as for `start_time`, and given together with
    * `previous_end_time` or not at all. Empty: nothing is compared.
    */
@@ -2685,21 +2677,13 @@ export interface ListTemplateUsageRequest {
 }
 
 /**
- * ListTemplateUsageResponse is a page of a list of templates.
+ * ListTemplateUsageResponse is a list of templates.
  */
 export interface ListTemplateUsageResponse {
   /**
-   * The page.
+   * The list.
    */
   report: TemplateUsageReport | null;
-  /**
-   * Number of templates, on this page and all others.
-   */
-  total: number;
-  /**
-   * Where the next page begins. Absent: this is the last.
-   */
-  next_page_token?: string;
   /**
    * As GetTemplateInsightsResponse.data_as_of.
    */
@@ -2727,11 +2711,7 @@ export interface TemplateUsageReport {
    */
   end_time: string;
   /**
-   * Templates of this page with any activity, ascending.
-   */
-  template_ids: string[];
-  /**
-   * The templates of this page by name, then id, those without activity included.
+   * The templates by name, then id, those without activity included.
    */
   templates: TemplateUsage[];
   /**
@@ -2757,7 +2737,7 @@ export interface TemplateUsage {
    */
   suppressed?: boolean;
   /**
-   * Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of one of the two.
+   * Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of it.
    */
   previous_active_users?: number;
   /**

@@ -1174,16 +1174,12 @@ type ListTemplateUsageRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	// Greatest number of templates to answer, 0 to 100. 0: 12.
-	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Where to go on; rules as for GetUserActivityRequest.page_token. Empty: at the beginning.
-	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Begin of the window that `previous_active_users` is about; rules as for `start_time`, and given together with
 	// `previous_end_time` or not at all. Empty: nothing is compared.
-	PreviousStartTime string `protobuf:"bytes,8,opt,name=previous_start_time,json=previousStartTime,proto3" json:"previous_start_time,omitempty"`
+	PreviousStartTime string `protobuf:"bytes,6,opt,name=previous_start_time,json=previousStartTime,proto3" json:"previous_start_time,omitempty"`
 	// End of the window that `previous_active_users` is about; rules as for GetTemplateInsightsRequest.end_time, and given together
 	// with `previous_start_time` or not at all. Empty: nothing is compared.
-	PreviousEndTime string `protobuf:"bytes,9,opt,name=previous_end_time,json=previousEndTime,proto3" json:"previous_end_time,omitempty"`
+	PreviousEndTime string `protobuf:"bytes,7,opt,name=previous_end_time,json=previousEndTime,proto3" json:"previous_end_time,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1253,20 +1249,6 @@ func (x *ListTemplateUsageRequest) GetOrganizationId() string {
 	return ""
 }
 
-func (x *ListTemplateUsageRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListTemplateUsageRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
 func (x *ListTemplateUsageRequest) GetPreviousStartTime() string {
 	if x != nil {
 		return x.PreviousStartTime
@@ -1281,21 +1263,17 @@ func (x *ListTemplateUsageRequest) GetPreviousEndTime() string {
 	return ""
 }
 
-// ListTemplateUsageResponse is a page of a list of templates.
+// ListTemplateUsageResponse is a list of templates.
 type ListTemplateUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The page.
+	// The list.
 	Report *TemplateUsageReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
-	// Number of templates, on this page and all others.
-	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
-	// Where the next page begins. Absent: this is the last.
-	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	// As GetTemplateInsightsResponse.collection_mode.
-	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
-	Floor         int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor         int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1337,20 +1315,6 @@ func (x *ListTemplateUsageResponse) GetReport() *TemplateUsageReport {
 	return nil
 }
 
-func (x *ListTemplateUsageResponse) GetTotal() int64 {
-	if x != nil {
-		return x.Total
-	}
-	return 0
-}
-
-func (x *ListTemplateUsageResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
 func (x *ListTemplateUsageResponse) GetDataAsOf() string {
 	if x != nil {
 		return x.DataAsOf
@@ -1379,12 +1343,10 @@ type TemplateUsageReport struct {
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// End of the window as asked for.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Templates of this page with any activity, ascending.
-	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
-	// The templates of this page by name, then id, those without activity included.
-	Templates []*TemplateUsage `protobuf:"bytes,4,rep,name=templates,proto3" json:"templates,omitempty"`
+	// The templates by name, then id, those without activity included.
+	Templates []*TemplateUsage `protobuf:"bytes,3,rep,name=templates,proto3" json:"templates,omitempty"`
 	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
-	EmptyWindow   bool `protobuf:"varint,5,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	EmptyWindow   bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1433,13 +1395,6 @@ func (x *TemplateUsageReport) GetEndTime() string {
 	return ""
 }
 
-func (x *TemplateUsageReport) GetTemplateIds() []string {
-	if x != nil {
-		return x.TemplateIds
-	}
-	return nil
-}
-
 func (x *TemplateUsageReport) GetTemplates() []*TemplateUsage {
 	if x != nil {
 		return x.Templates
@@ -1463,7 +1418,7 @@ type TemplateUsage struct {
 	ActiveUsers int64 `protobuf:"varint,2,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
 	// True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
 	Suppressed bool `protobuf:"varint,3,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
-	// Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of one of the two.
+	// Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of it.
 	PreviousActiveUsers *int64 `protobuf:"varint,4,opt,name=previous_active_users,json=previousActiveUsers,proto3,oneof" json:"previous_active_users,omitempty"`
 	// One report per day, oldest first, as GetTemplateInsightsResponse.interval_reports.
 	Intervals []*TemplateInsightsIntervalReport `protobuf:"bytes,5,rep,name=intervals,proto3" json:"intervals,omitempty"`
@@ -4046,34 +4001,28 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xd4\x02\n" +
+	"suppressed\"\x98\x02\n" +
 	"\x18ListTemplateUsageRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x1b\n" +
-	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\x12.\n" +
-	"\x13previous_start_time\x18\b \x01(\tR\x11previousStartTime\x12*\n" +
-	"\x11previous_end_time\x18\t \x01(\tR\x0fpreviousEndTime\"\x82\x02\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12.\n" +
+	"\x13previous_start_time\x18\x06 \x01(\tR\x11previousStartTime\x12*\n" +
+	"\x11previous_end_time\x18\a \x01(\tR\x0fpreviousEndTime\"\xbe\x01\n" +
 	"\x19ListTemplateUsageResponse\x128\n" +
-	"\x06report\x18\x01 \x01(\v2 .insights.v1.TemplateUsageReportR\x06report\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x03R\x05total\x12,\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
+	"\x06report\x18\x01 \x01(\v2 .insights.v1.TemplateUsageReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x04 \x01(\tR\bdataAsOf\x12-\n" +
-	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xd5\x01\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xb2\x01\n" +
 	"\x13TemplateUsageReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
-	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x128\n" +
-	"\ttemplates\x18\x04 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
-	"\fempty_window\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
+	"\bend_time\x18\x02 \x01(\tR\aendTime\x128\n" +
+	"\ttemplates\x18\x03 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
+	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
 	"\rTemplateUsage\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x121\n" +

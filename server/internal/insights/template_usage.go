@@ -11,15 +11,10 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
-	"github.com/template-insights/insights/store"
-	"github.com/template-insights/insights/store/label"
 )
 
-const (
-	standardTemplates = 12  // on a page
-	maxTemplates      = 100 // on a page
-	templatesAtOnce   = 4   // of one question that are counted at a time
-)
+// templatesAtOnce is how many templates of one question are counted at a time.
+const templatesAtOnce = 4
 
 // windowBefore is a request as the question about the window that it compares with.
 type windowBefore struct {
@@ -66,101 +61,74 @@ func (s *Service) ListTemplateUsage(
 	if err != nil {
 		return nil, err
 	}
-	if req.GetPageSize() > maxTemplates {
-		return nil, call.InvalidParam("page_size", "must be from 0 to %d", maxTemplates)
-	}
-	asked, err := call.OpenPage(ctx, s.store, req, standardTemplates)
-	if err != nil {
-		return nil, err
-	}
 	templates, err := s.store.Templates(ctx, q.scope)
 	if err != nil {
 		return nil, err
 	}
-	total := len(templates)
-	page, next := call.Cut(asked, templates, func(t store.Template) call.Position {
-		return call.Position{ID: label.Key(t.Name) + "\x00" + t.ID.String()}
-	})
-	report, err := s.templateUsages(ctx, req, page, compared)
-	if err != nil {
-		return nil, err
-	}
-	report.EmptyWindow = q.empty()
-	return &insightsv1.ListTemplateUsageResponse{
-		Report: report, Total: int64(total), NextPageToken: next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
-		Floor: int64(q.floor.People),
-	}, nil
-}
-
-// templateUsages counts some templates, each by itself.
-func (s *Service) templateUsages(
-	ctx context.Context, req *insightsv1.ListTemplateUsageRequest, templates []store.Template, compared bool,
-) (*insightsv1.TemplateUsageReport, error) {
-	report := &insightsv1.TemplateUsageReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), Templates: make([]*insightsv1.TemplateUsage, len(templates)),
-	}
-	used := make([][]uuid.UUID, len(templates))
+	list := make([]*insightsv1.TemplateUsage, len(templates))
 	counting, each := errgroup.WithContext(ctx)
 	counting.SetLimit(templatesAtOnce)
 	for i, t := range templates {
-		counting.Go(func() error {
-			scope, err := call.ScopeOf(each).Within([]uuid.UUID{t.ID})
-			if err != nil {
-				return err
-			}
-			alone := call.WithScope(each, scope)
-			usage, insights, err := s.templateUsage(alone, req, compared)
-			if err != nil {
-				return err
-			}
-			usage.TemplateId = t.ID.String()
-			report.Templates[i], used[i] = usage, insights.Templates
-			return nil
+		counting.Go(func() (err error) {
+			list[i], err = s.templateUsage(each, req, t.ID, compared)
+			return err
 		})
 	}
 	if err := counting.Wait(); err != nil {
 		return nil, err
 	}
-	report.TemplateIds = call.Texts(call.Union(slices.Concat(used...)))
-	return report, nil
+	return &insightsv1.ListTemplateUsageResponse{
+		Report: &insightsv1.TemplateUsageReport{
+			StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), Templates: list, EmptyWindow: q.empty(),
+		},
+		DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+	}, nil
 }
 
-// templateUsage counts the template that alone is the scope of the call.
+// templateUsage counts one template of those that the call may read.
 func (s *Service) templateUsage(
-	ctx context.Context, req *insightsv1.ListTemplateUsageRequest, compared bool,
-) (*insightsv1.TemplateUsage, store.TemplateInsights, error) {
-	q, insights, err := s.countUsage(ctx, req, intervalDay)
+	ctx context.Context, req *insightsv1.ListTemplateUsageRequest, template uuid.UUID, compared bool,
+) (*insightsv1.TemplateUsage, error) {
+	alone, err := call.ScopeOf(ctx).Within([]uuid.UUID{template})
 	if err != nil {
-		return nil, insights, err
+		return nil, err
 	}
-	report := q.usageReport(insights)
+	ctx = call.WithScope(ctx, alone)
+	report, intervals, err := s.countUsage(ctx, req, intervalDay)
+	if err != nil {
+		return nil, err
+	}
 	usage := &insightsv1.TemplateUsage{
-		ActiveUsers: report.GetActiveUsers(), Suppressed: report.GetSuppressed(), Intervals: q.intervalReports(insights.Intervals),
+		TemplateId: template.String(), ActiveUsers: report.GetActiveUsers(), Suppressed: report.GetSuppressed(), Intervals: intervals,
 		MostUsedApp: mostUsedApp(report.GetAppsUsage()),
 	}
-	if !compared || usage.GetSuppressed() {
-		return usage, insights, nil
+	if compared {
+		before, _, err := s.countUsage(ctx, windowBefore{req}, "")
+		if err != nil {
+			return nil, err
+		}
+		if !before.GetSuppressed() {
+			usage.PreviousActiveUsers = proto.Int64(before.GetActiveUsers())
+		}
 	}
-	q, before, err := s.countUsage(ctx, windowBefore{req}, "")
-	if err != nil {
-		return nil, insights, err
-	}
-	if report := q.usageReport(before); !report.GetSuppressed() {
-		usage.PreviousActiveUsers = proto.Int64(report.GetActiveUsers())
-	}
-	return usage, insights, nil
+	return usage, nil
 }
 
 // countUsage asks what was used in a window, which has intervals if they are named.
-func (s *Service) countUsage(ctx context.Context, r call.WindowRequest, interval string) (question, store.TemplateInsights, error) {
+func (s *Service) countUsage(
+	ctx context.Context, r call.WindowRequest, interval string,
+) (*insightsv1.TemplateInsightsReport, []*insightsv1.TemplateInsightsIntervalReport, error) {
 	q, err := s.ask(ctx, r, totals)
 	if err != nil {
-		return q, store.TemplateInsights{}, err
+		return nil, nil, err
 	}
 	q.interval = interval
 	q.split()
 	insights, err := s.store.TemplateInsights(ctx, q.scope, q.window, q.floor)
-	return q, insights, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return q.usageReport(insights), q.intervalReports(insights.Intervals), nil
 }
 
 // mostUsedApp is the first of those that no other was used longer than; nil if none was used.
