@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { client, reasonOf, serverNow } from "./api";
 import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
 import { ago, day, dayAndClock, plural, words } from "./format";
+import { Logo } from "./logo";
 import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
 
 interface Props {
@@ -31,7 +32,7 @@ export function Header(p: Props) {
     <header class="top">
       <div class="row">
         <a class="brand" href="/" onClick={(e) => { e.preventDefault(); change({ template: "", organization: "" }); }}>
-          <img src="/favicon.svg" alt="" width="24" height="24" /><span>Template Insights</span>
+          <Logo size={24} /><span>Template Insights</span>
         </a>
         {p.organizations.length > 1 && (
           <select aria-label="Organization" value={view.organization} onChange={(e) => change({ organization: e.currentTarget.value, template: "" })}>

@@ -20,7 +20,7 @@ import { Help, useShortcuts } from "./shortcuts";
 import { SignIn, comeBack, takeFragment } from "./sign_in";
 import "./style.css";
 import { Templates, rowsOf } from "./templates";
-import { type View, type Change, closedPeriod, isAddress, periodOf, useView, zoneOf } from "./view";
+import { type View, type Change, closedPeriod, isAddress, nameZone, periodOf, useView, zoneOf } from "./view";
 
 interface Account {
   templates: Template[];
@@ -29,6 +29,7 @@ interface Account {
 
 const fragment = takeFragment();
 comeBack();
+if (isAddress(location.pathname)) nameZone(); // at once: where an address changes later, browsers fetch the icon again
 
 /** Page asks who is there first: before that is known every other question might be an error. */
 function Page() {

@@ -24,7 +24,7 @@ test("rows say what each template says alone", async ({ page, demo }) => {
   }
   expect(want.filter(([users]) => users !== "0").length).toBeGreaterThan(3);
   const rows = await page.locator(".panel-templates tbody tr").evaluateAll((list) => list.map((row) => {
-    const cell = (n: number) => row.querySelector(`:nth-child(${n})`);
+    const cell = (n: number) => row.querySelector(`:scope > :nth-child(${n})`);
     return [cell(2)?.textContent, cell(3)?.querySelector(".delta")?.getAttribute("title"), cell(5)?.textContent];
   }));
   expect(rows).toEqual(want);
@@ -46,17 +46,17 @@ test("rows refresh with the rest, and nothing fades", async ({ page, demo }) => 
       await held;
       await route.continue();
     });
+    const opacities = () => page.locator("main *").evaluateAll((list) => list.map((e) => getComputedStyle(e).opacity));
+    const before = await opacities();
     await page.clock.fastForward(60_000);
     await expect(page.locator(".panel-templates")).toHaveAttribute("aria-busy", "true");
-    const opacities = await page.locator('[aria-busy="true"], [aria-busy="true"] *:not(.skeleton)').evaluateAll((list) => list.map((e) => getComputedStyle(e).opacity));
+    expect(await opacities()).toEqual(before);
     await expect(page.locator(".skeleton")).toHaveCount(0);
     go();
     await ready(page);
     await page.unroute("**/api/v2/insights/**");
     expect(asked.filter((path) => path.endsWith("/template-usage"))).toHaveLength(1);
     expect(asked).toContain("/api/v2/insights/user-activity");
-    expect(opacities.length).toBeGreaterThan(100);
-    expect(new Set(opacities)).toEqual(new Set(["1"]));
     await expect(page.locator(".panel-templates tbody td:nth-child(2)").first()).toHaveText(/^[\d,]+$/);
   }).toPass({ timeout: 150_000 });
 });
