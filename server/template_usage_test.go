@@ -126,12 +126,13 @@ func checkTemplateUsage(t *testing.T, p *patient) {
 		if mode != store.PrivacyFull {
 			p.setMode(t, mode) // of one organization: of the other everything may be told to the owner
 			answer, _ := check(p.owner, 3)
-			if answer.GetFloor() != 2 || answer.GetCollectionMode() != string(mode) || answer.GetReport().GetTemplates()[0].GetSuppressed() {
+			idle := answer.GetReport().GetTemplates()[0]
+			if answer.GetFloor() != 2 || answer.GetCollectionMode() != string(mode) || idle.GetSuppressed() {
 				t.Errorf("mode %s, the owner: %v", mode, answer)
 			}
 		}
-		if answer, listed := check(limited, 3); answer.GetFloor() != 2 || listed[busy].GetActiveUsers() != 2 || !listed[small].GetSuppressed() ||
-			listed[small].GetPreviousActiveUsers() != 2 {
+		if answer, listed := check(limited, 3); answer.GetFloor() != 2 || listed[busy].GetActiveUsers() != 2 ||
+			!listed[small].GetSuppressed() || listed[small].GetPreviousActiveUsers() != 2 {
 			t.Errorf("mode %s: %v", mode, answer)
 		}
 	}
