@@ -1120,6 +1120,26 @@ var mutants = []mutant{
 		"server", "TestEmptyWindowSaysSo",
 	},
 	{
+		"a row of the list of templates has the use of all", "server/internal/insights/template_usage.go",
+		"	ctx = call.WithScope(ctx, alone)\n", "	_ = alone\n",
+		"server", "TestTemplateUsage",
+	},
+	{
+		"a row of the list of templates tells of small groups", "server/internal/insights/template_usage.go",
+		"q.scope, q.window, q.floor)", "q.scope, q.window, question{}.floor)",
+		"server", "TestTemplateUsage",
+	},
+	{
+		"a row of the list of templates is compared with itself", "server/internal/insights/template_usage.go",
+		`s.countUsage(ctx, windowBefore{req}, "")`, `s.countUsage(ctx, req, "")`,
+		"server", "TestTemplateUsage",
+	},
+	{
+		"an error about the window before names the other", "server/internal/insights/window.go",
+		"if _, ok := r.(windowBefore); ok {", "if _, ok := r.(windowBefore); ok && r == nil {",
+		"server", "TestTemplateUsageRefusals",
+	},
+	{
 		"an address without a port is taken", "server/listen_address.go",
 		`if err != nil || port == "" {`, "if err != nil {",
 		"cmd/insights", "TestCommandLine",

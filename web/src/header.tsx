@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { client, reasonOf, serverNow } from "./api";
 import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
 import { ago, dayAndClock, days, plural, words } from "./format";
+import { Logo } from "./logo";
 import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
 
 interface Props {
@@ -48,7 +49,7 @@ export function Header(p: Props) {
     <header class="top">
       <div class="row">
         <a class="brand" href="/" onClick={(e) => { e.preventDefault(); change({ template: "", organization: "" }); }}>
-          <img src="/favicon.svg" alt="" width="24" height="24" /><span class={narrow ? "hidden" : ""}>Template Insights</span>
+          <Logo size={24} /><span class={narrow ? "hidden" : ""}>Template Insights</span>
         </a>
         {!narrow && organization}
         {p.templates.length > 0 && <select aria-label="Template" id="template" value={view.template} onChange={(e) => change({ template: e.currentTarget.value })}>
