@@ -25,8 +25,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
@@ -63,6 +61,7 @@ type Options struct {
 	ReportInterval    time.Duration // what agents are told
 	// after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
 	MaxStreamAge     time.Duration
+	DrainDelay       time.Duration  // how long health checks may take to notice that the server is about to stop; zero: no time
 	UsageStats       bool           // false: reports are acknowledged and nothing of them is stored
 	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: 5
 	Location         *time.Location // whose days are published there; nil: UTC
@@ -99,6 +98,9 @@ func (o Options) check() error {
 	if o.MaxConnections < 0 {
 		return errors.New("server needs a limit of connections that is not negative")
 	}
+	if o.DrainDelay < 0 || o.DrainDelay > maxDrainDelay {
+		return fmt.Errorf("server needs a drain delay from 0 to %v", maxDrainDelay)
+	}
 	if o.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")
 	}
@@ -107,10 +109,10 @@ func (o Options) check() error {
 
 // Limits of connections.
 const (
-	MaxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
-	MaxCalls       = 100             // calls and streams that are open on one connection; further ones wait
-	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
-	healthInterval = 5 * time.Second
+	MaxHTTPHeader = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
+	MaxCalls      = 100             // calls and streams that are open on one connection; further ones wait
+	drainTimeout  = 6 * time.Second // of all that is open when the server stops; what is left then is cut
+	maxDrainDelay = time.Minute
 
 	streamBytes     = 64 << 10 // that may be on their way on one stream before they are read
 	connectionBytes = 1 << 20  // and on one connection before they are received
@@ -120,7 +122,7 @@ const (
 type Server struct {
 	options     Options
 	grpc        *grpc.Server
-	health      *health.Server
+	health      *healthCheck
 	guard       *guard.Guard
 	ingest      *ingest.Service
 	insights    *insights.Service
@@ -155,7 +157,7 @@ func New(o Options) (*Server, error) {
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	registry.MustRegister(calls)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
-	s := &Server{options: o, health: health.NewServer(), page: page}
+	s := &Server{options: o, page: page}
 	var err error
 	if s.guard, err = guard.New(
 		guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls,
@@ -170,6 +172,7 @@ func New(o Options) (*Server, error) {
 	}); err != nil {
 		return nil, err
 	}
+	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	if s.insights, err = insights.New(insights.Options{
 		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
@@ -206,7 +209,7 @@ func New(o Options) (*Server, error) {
 	calls.InitializeMetrics(s.grpc)
 	if s.gateway, err = rest.New(rest.Options{
 		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL,
-		AvatarHosts: o.AvatarHosts, TrustedProxies: o.TrustedProxies,
+		AvatarHosts: o.AvatarHosts, TrustedProxies: o.TrustedProxies, NotReady: s.health.notReady,
 	}); err != nil {
 		return nil, err
 	}
@@ -254,11 +257,10 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
 	insightsv1.RegisterDefinitionsServiceServer(s.grpc, s.definitions)
-	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.health.register(s.grpc)
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
-	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 }
 
 func (s *Server) listen() (err error) {
@@ -330,8 +332,8 @@ func (s *Server) PprofAddress() string {
 	return s.pprofListener.Addr().String()
 }
 
-// Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
-// taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
+// Run serves until the context is done and then drains: health checks are told, after the drain delay nobody is let in any more, agents
+// are told to go elsewhere, calls may finish, and what was taken is committed. It returns at most ten seconds after the delay. An error means that the server could not go on.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.keepErased(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -342,7 +344,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.definitions.Run, s.watchHealth}
+	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.definitions.Run, s.health.run}
 	if s.prometheusListener != nil {
 		owned = append(owned, s.usage.Run, s.deployment.Run)
 	}
@@ -360,6 +362,10 @@ func (s *Server) Run(ctx context.Context) error {
 		serving.Go(func() error { return serveHTTP(s.pprof, s.pprofListener) })
 	}
 	<-failed.Done()
+	s.health.stop()
+	if ctx.Err() != nil { // not when it could not go on
+		time.Sleep(s.options.DrainDelay)
+	}
 	s.stop(context.WithoutCancel(ctx))
 	err := serving.Wait()
 	s.guard.Wait()
@@ -409,7 +415,6 @@ func serveHTTP(server *http.Server, l net.Listener) (err error) {
 
 // stop ends what is open, gently at first: REST before gRPC, because it goes through it.
 func (s *Server) stop(ctx context.Context) {
-	s.health.Shutdown()
 	s.ingest.Drain()
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
@@ -421,40 +426,4 @@ func (s *Server) stop(ctx context.Context) {
 		}
 	}
 	s.grpc.GracefulStop()
-}
-
-// setHealth tells health checks of the server, and of each of its services by name, how they are.
-func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
-	s.health.SetServingStatus("", status)
-	for service := range s.grpc.GetServiceInfo() {
-		s.health.SetServingStatus(service, status)
-	}
-}
-
-// watchHealth tells health checks whether the database answers.
-func (s *Server) watchHealth(ctx context.Context) {
-	ticker := time.NewTicker(healthInterval)
-	defer ticker.Stop()
-	for healthy := true; ; {
-		ping, cancel := context.WithTimeout(ctx, healthInterval)
-		err := s.options.Store.Ping(ping)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		status := healthpb.HealthCheckResponse_SERVING
-		if err != nil {
-			status = healthpb.HealthCheckResponse_NOT_SERVING
-		}
-		if (err == nil) != healthy {
-			healthy = err == nil
-			s.options.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
-		}
-		s.setHealth(status)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
 }
