@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,9 +104,15 @@ func checkTemplateUsage(t *testing.T, p *patient) {
 		if diff := cmp.Diff(want, answer.GetReport().GetTemplates(), protocmp.Transform()); diff != "" || len(want) != templates {
 			t.Errorf("%d templates, want %d (-alone +listed):\n%s", len(want), templates, diff)
 		}
-		listed := map[string]*insightsv1.TemplateUsage{}
+		listed, used := map[string]*insightsv1.TemplateUsage{}, []string{}
 		for _, usage := range answer.GetReport().GetTemplates() {
-			listed[usage.GetTemplateId()] = usage
+			if listed[usage.GetTemplateId()] = usage; usage.GetActiveUsers() > 0 {
+				used = append(used, usage.GetTemplateId())
+			}
+		}
+		slices.Sort(used)
+		if diff := cmp.Diff(used, answer.GetReport().GetTemplateIds()); diff != "" {
+			t.Errorf("templates with activity (-want +got):\n%s", diff)
 		}
 		return answer, listed
 	}

@@ -2711,6 +2711,10 @@ export interface TemplateUsageReport {
    */
   end_time: string;
   /**
+   * Templates with any activity, ascending.
+   */
+  template_ids: string[];
+  /**
    * The templates by name, then id, those without activity included.
    */
   templates: TemplateUsage[];

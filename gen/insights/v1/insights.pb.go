@@ -1343,10 +1343,12 @@ type TemplateUsageReport struct {
 	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// End of the window as asked for.
 	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Templates with any activity, ascending.
+	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// The templates by name, then id, those without activity included.
-	Templates []*TemplateUsage `protobuf:"bytes,3,rep,name=templates,proto3" json:"templates,omitempty"`
+	Templates []*TemplateUsage `protobuf:"bytes,4,rep,name=templates,proto3" json:"templates,omitempty"`
 	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
-	EmptyWindow   bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	EmptyWindow   bool `protobuf:"varint,5,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1393,6 +1395,13 @@ func (x *TemplateUsageReport) GetEndTime() string {
 		return x.EndTime
 	}
 	return ""
+}
+
+func (x *TemplateUsageReport) GetTemplateIds() []string {
+	if x != nil {
+		return x.TemplateIds
+	}
+	return nil
 }
 
 func (x *TemplateUsageReport) GetTemplates() []*TemplateUsage {
@@ -4016,13 +4025,14 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xb2\x01\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xd5\x01\n" +
 	"\x13TemplateUsageReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
-	"\bend_time\x18\x02 \x01(\tR\aendTime\x128\n" +
-	"\ttemplates\x18\x03 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
-	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
+	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x128\n" +
+	"\ttemplates\x18\x04 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
+	"\fempty_window\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
 	"\rTemplateUsage\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x121\n" +

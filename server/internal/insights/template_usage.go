@@ -77,11 +77,17 @@ func (s *Service) ListTemplateUsage(
 	if err := counting.Wait(); err != nil {
 		return nil, err
 	}
+	report := &insightsv1.TemplateUsageReport{
+		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), Templates: list, EmptyWindow: q.empty(),
+	}
+	for _, usage := range list {
+		if usage.GetActiveUsers() > 0 {
+			report.TemplateIds = append(report.TemplateIds, usage.GetTemplateId())
+		}
+	}
+	slices.Sort(report.GetTemplateIds())
 	return &insightsv1.ListTemplateUsageResponse{
-		Report: &insightsv1.TemplateUsageReport{
-			StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), Templates: list, EmptyWindow: q.empty(),
-		},
-		DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+		Report: report, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
 	}, nil
 }
 
