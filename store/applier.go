@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,7 +45,7 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 		if err != nil {
 			return err
 		}
-		a := applier{tx: tx, now: At(s.clock()), authority: authority, entrance: entered, ofErased: s.erased}
+		a := applier{store: s, tx: tx, now: At(s.clock()), authority: authority, entrance: entered}
 		err = a.apply(c)
 		refusals = a.refusals
 		if err == nil && len(a.buried) > 0 {
@@ -61,16 +64,16 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 
 // applier applies one change. Its maps know the parents of everything that the change names.
 type applier struct {
+	store     *Store
 	tx        *gorm.DB
 	now       Instant
 	authority Authority
 	refusals  []Refusal
 	entrance  entrance
 
-	ofErased func(tx *gorm.DB, ids []uuid.UUID) (map[uuid.UUID]bool, error)
-	erased   map[uuid.UUID]bool // users, and workspaces and agents of erased ones
-	buried   []uuid.UUID        // workspaces and agents that turned out to be theirs
-	changed  []uuid.UUID        // workspaces whose agents may belong elsewhere than before
+	erased  map[uuid.UUID]bool // users, and workspaces and agents of erased ones
+	buried  []uuid.UUID        // workspaces and agents that turned out to be theirs
+	changed []uuid.UUID        // workspaces whose agents may belong elsewhere than before
 
 	organizations map[uuid.UUID]uuid.UUID // to itself
 	templates     map[uuid.UUID]uuid.UUID // to organization
@@ -123,7 +126,7 @@ func (a *applier) load(c Catalog) (err error) {
 	templates, groups, users = append(templates, c.Deleted.Templates...), append(groups, c.Deleted.Groups...),
 		append(users, c.Deleted.Users...)
 
-	if a.erased, err = a.ofErased(a.tx, slices.Concat(users, members(c.Groups), workspaces, agents)); err != nil {
+	if a.erased, err = a.store.erased(a.tx, slices.Concat(users, members(c.Groups), workspaces, agents)); err != nil {
 		return err
 	}
 	if a.agents, err = parents(a.tx, "agents", "workspace_id", agents); err != nil {
@@ -303,7 +306,7 @@ func (a *applier) writeUsers(c Catalog) error {
 	if err != nil {
 		return err
 	}
-	moved, err := a.entrance.settle(a.tx, written)
+	moved, err := a.store.settle(a.tx, a.entrance, written)
 	a.changed = append(a.changed, moved...)
 	return err
 }
@@ -438,17 +441,27 @@ func (a *applier) writeApps(c Catalog) error {
 	if err != nil {
 		return err
 	}
-	for _, app := range newest {
-		err := a.tx.Exec(`INSERT INTO template_apps (template_id, slug, display_name, icon, declared_at) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (template_id, slug) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon,
-			declared_at = excluded.declared_at
-			WHERE excluded.declared_at >= template_apps.declared_at`,
-			app.TemplateID, app.Slug, app.DisplayName, app.Icon, app.DeclaredAt).Error
-		if err != nil {
-			return fmt.Errorf("write apps of templates: %w", err)
-		}
+	slices.Reverse(newest) // of one app the newest counts, and of equal ones the last
+	slices.SortStableFunc(newest, func(a, b TemplateApp) int {
+		return cmp.Or(compareTemplateApps(a, b), b.DeclaredAt.Compare(a.DeclaredAt.Time))
+	})
+	newest = slices.CompactFunc(newest, func(a, b TemplateApp) bool { return compareTemplateApps(a, b) == 0 })
+	if len(newest) == 0 {
+		return nil
+	}
+	if err := a.tx.Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "template_id"}, {Name: "slug"}},
+		DoUpdates: clause.AssignmentColumns([]string{"display_name", "icon", "declared_at"}),
+		Where:     clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "excluded.declared_at >= template_apps.declared_at"}}},
+	}).CreateInBatches(newest, writeBatch).Error; err != nil {
+		return fmt.Errorf("write apps of templates: %w", err)
 	}
 	return nil
+}
+
+// compareTemplateApps is the order of the table's key.
+func compareTemplateApps(a, b TemplateApp) int {
+	return cmp.Or(bytes.Compare(a.TemplateID[:], b.TemplateID[:]), strings.Compare(a.Slug, b.Slug))
 }
 
 // markDeleted marks what is gone. An item outside the caller's organizations is left alone, as if it were unknown.
@@ -491,6 +504,7 @@ func (a *applier) deleteGroups(c Catalog) error {
 	if err != nil {
 		return err
 	}
+	var groups []uuid.UUID
 	for i, id := range c.Deleted.Groups {
 		organization, known := a.groups[id]
 		if !known || !a.authority.Organization(organization) {
@@ -500,11 +514,14 @@ func (a *applier) deleteGroups(c Catalog) error {
 			a.refusals = append(a.refusals, Refusal{"deleted.groups", i, "group holds grants: deleting it needs manage_access", true})
 			continue
 		}
-		if err := a.tx.Where("group_id = ?", id).Delete(&GroupMember{}).Error; err != nil {
-			return fmt.Errorf("delete members of a group: %w", err)
+		groups = append(groups, id)
+	}
+	for batch := range slices.Chunk(groups, readBatch) {
+		if err := a.tx.Where("group_id IN ?", batch).Delete(&GroupMember{}).Error; err != nil {
+			return fmt.Errorf("delete members of groups: %w", err)
 		}
-		if err := a.tx.Where("id = ?", id).Delete(&Group{}).Error; err != nil {
-			return fmt.Errorf("delete group: %w", err)
+		if err := a.tx.Where("id IN ?", batch).Delete(&Group{}).Error; err != nil {
+			return fmt.Errorf("delete groups: %w", err)
 		}
 	}
 	return nil

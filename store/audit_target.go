@@ -64,15 +64,17 @@ func inJSON(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
 }
 
-// replaceWord replaces a word in a text. It ignores the case, and leaves the word alone where a letter or a digit touches it.
-func replaceWord(text, word, by string) string {
-	if word == "" {
-		return text
-	}
+// wordPattern finds a word in any case.
+func wordPattern(word string) *regexp.Regexp {
+	return regexp.MustCompile("(?i)" + regexp.QuoteMeta(word))
+}
+
+// replaceWord replaces what a pattern of a word finds in a text. It leaves the word alone where a letter or a digit touches it.
+func replaceWord(text string, word *regexp.Regexp, by string) string {
 	part := func(r rune, size int) bool { return size > 0 && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
 	var out strings.Builder
 	end := 0
-	for _, at := range regexp.MustCompile("(?i)"+regexp.QuoteMeta(word)).FindAllStringIndex(text, -1) {
+	for _, at := range word.FindAllStringIndex(text, -1) {
 		if part(utf8.DecodeLastRuneInString(text[:at[0]])) || part(utf8.DecodeRuneInString(text[at[1]:])) {
 			continue
 		}

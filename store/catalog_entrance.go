@@ -86,33 +86,42 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 
 // settle moves the rows of written users from the id before the change to the id after it. It seals the identity of a user with a
 // pseudonym, and deletes the sealed identity of a user without. It returns the workspaces of the users that it moved.
-func (e entrance) settle(tx *gorm.DB, written []uuid.UUID) (workspaces []uuid.UUID, err error) {
+func (s *Store) settle(tx *gorm.DB, e entrance, written []uuid.UUID) (workspaces []uuid.UUID, err error) {
+	var hidden []Identity
+	var named []uuid.UUID // pseudonyms of users without
+	known, strangers := pairs[uuid.UUID]{}, pairs[uuid.UUID]{}
 	for _, id := range written {
 		u, entered := e.users[id]
 		if !entered {
 			continue
 		}
 		if e.hidden[id] {
-			if err := sealIdentity(tx, e.key, u.Identity); err != nil {
-				return nil, err
-			}
-		} else if err := tx.Where("id = ?", e.key.Pseudonym(id)).Delete(&pseudonymRow{}).Error; err != nil {
-			return nil, err
+			hidden = append(hidden, u.Identity)
+		} else {
+			named = append(named, e.key.Pseudonym(id))
 		}
 		if u.was == id {
 			continue
 		}
-		since := Instant{}
-		if _, before := e.known[u.was]; !before {
-			since = e.recent // only calls that are under way can have named them
+		if _, before := e.known[u.was]; before {
+			known[u.was] = id
+		} else {
+			strangers[u.was] = id
 		}
-		moved, err := moveUser(tx, u.was, id, since)
-		if err != nil {
+	}
+	if err := sealIdentities(tx, e.key, hidden); err != nil {
+		return nil, err
+	}
+	for batch := range slices.Chunk(named, readBatch) {
+		if err := tx.Where("id IN ?", batch).Delete(&pseudonymRow{}).Error; err != nil {
 			return nil, err
 		}
-		workspaces = append(workspaces, moved...)
 	}
-	return workspaces, nil
+	if workspaces, err = s.moveUsers(tx, known, Instant{}); err != nil {
+		return nil, err
+	}
+	moved, err := s.moveUsers(tx, strangers, e.recent) // only calls that are under way can have named them
+	return append(workspaces, moved...), err
 }
 
 // nameWorkspace replaces the name of a workspace by its alias if the privacy mode hides the name. It returns false if that needs a

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"gorm.io/driver/postgres"
@@ -38,6 +40,8 @@ type dialect interface {
 	touch(ctx context.Context, db *gorm.DB, agents []AgentState) error
 	// among is a condition that a column holds one of some numbers, however many, and its only argument.
 	among(column string, numbers []int64) (condition, argument string)
+	// pairs is a table of the columns id and value, the latter of a type, uuid or text. Its only argument are [pairs].
+	pairs(valueType string) string
 	// yield makes the transaction give way when it must wait for a lock.
 	yield(tx *gorm.DB) error
 	// patient lets the transaction take as long as it needs.
@@ -145,6 +149,8 @@ func (d postgresDialect) writePool() pool {
 		"synchronous_commit": "on", // whatever the database's default is: an acknowledged report is on disk
 		// A merge looks up each of its rows by the key, in their order. Plans that read the whole table may look cheaper while it is small.
 		"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
+		// Such plans seem so costly that the server would compile each of them, for longer than it takes to run them.
+		"jit":              "off",
 		"application_name": "insights", "connect_timeout": "10",
 	})
 	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
@@ -210,6 +216,24 @@ func (d sqliteDialect) readPool() pool {
 
 func (sqliteDialect) among(column string, numbers []int64) (condition, argument string) {
 	return column + " IN (SELECT value FROM json_each(?))", "[" + joined(numbers) + "]"
+}
+
+func (postgresDialect) pairs(valueType string) string {
+	return `(SELECT CAST(key AS uuid) AS id, CAST(value AS ` + valueType + `) AS value FROM json_each_text(CAST(? AS json)) AS given)`
+}
+
+func (sqliteDialect) pairs(string) string {
+	return `(SELECT key AS id, value FROM json_each(?) AS given)`
+}
+
+// pairs are values by ids, however many, as one argument of a statement. Statements take them in the order of the ids, so that two
+// writers wait for each other instead of deadlocking.
+type pairs[V uuid.UUID | string] map[uuid.UUID]V
+
+// Value implements [driver.Valuer].
+func (p pairs[V]) Value() (driver.Value, error) {
+	text, err := json.Marshal(p)
+	return string(text), err
 }
 
 // joined writes numbers with commas between them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if len(known) == 0 && len(used) == 0 && !erased[user] {
 		return fmt.Errorf("erase user: %s %w", user, ErrUnknown)
 	}
-	if err := s.erase(ctx, user); err != nil {
+	if err := s.erase(ctx, []uuid.UUID{user}); err != nil {
 		return err
 	}
 	return s.scrub(ctx)
@@ -66,8 +67,8 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 	if err != nil || len(back) == 0 {
 		return 0, err
 	}
-	for user := range back {
-		if err := s.erase(ctx, user); err != nil {
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(back)), eraseBatch) {
+		if err := s.erase(ctx, batch); err != nil {
 			return 0, err
 		}
 	}
@@ -83,22 +84,27 @@ func (s *Store) scrub(ctx context.Context) error {
 	return nil
 }
 
-// erase erases the id of a user and the pseudonym of that id in one transaction.
-func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
+// eraseBatch bounds the users of one transaction.
+const eraseBatch = 100
+
+// erase erases the ids of users and the pseudonyms of these ids in one transaction.
+func (s *Store) erase(ctx context.Context, users []uuid.UUID) error {
 	defer s.accessChanges.Add(1)
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		if err := s.dialect.lockTombstones(tx); err != nil {
 			return err
 		}
-		buried := []uuid.UUID{uuid.Nil}
-		for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
-			e := eraser{tx: tx, now: At(s.clock()), user: id, nobody: uuid.New(), owned: map[uuid.UUID]bool{}}
-			if err := e.erase(); err != nil {
-				return err
+		e := eraser{store: s, tx: tx, now: At(s.clock()), nobody: pairs[uuid.UUID]{}, owned: map[uuid.UUID]bool{}}
+		for _, user := range users {
+			for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
+				e.users = append(e.users, id)
+				e.nobody[id] = uuid.New()
 			}
-			buried = slices.AppendSeq(append(buried, id), maps.Keys(e.owned))
 		}
-		return s.bury(tx, buried)
+		if err := e.erase(); err != nil {
+			return err
+		}
+		return s.bury(tx, slices.AppendSeq(append([]uuid.UUID{uuid.Nil}, e.users...), maps.Keys(e.owned)))
 	})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
@@ -106,18 +112,19 @@ func (s *Store) erase(ctx context.Context, user uuid.UUID) error {
 	return nil
 }
 
-// eraser erases one user.
+// eraser erases users.
 type eraser struct {
+	store  *Store
 	tx     *gorm.DB
 	now    Instant
-	user   uuid.UUID
-	nobody uuid.UUID          // the new user, who gets everything that stays
-	owned  map[uuid.UUID]bool // workspaces and agents of the user
-	names  []string           // of the user
+	users  []uuid.UUID
+	nobody pairs[uuid.UUID]   // of each user the new user, who gets everything that stays
+	owned  map[uuid.UUID]bool // workspaces and agents of the users
+	names  []string           // of the users
 }
 
 func (e *eraser) erase() error {
-	for _, step := range []func() error{e.person, e.statuses, e.rights, e.workspaces, e.trail} {
+	for _, step := range []func() error{e.people, e.statuses, e.rights, e.workspaces, e.trail} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -125,29 +132,33 @@ func (e *eraser) erase() error {
 	return nil
 }
 
-// person replaces the user by a new user without a name, who counts as deleted from now on.
-func (e *eraser) person() error {
-	if err := e.tx.Exec(`UPDATE subjects SET user_id = ? WHERE user_id = ?`, e.nobody, e.user).Error; err != nil {
+// people replaces each user by a new user without a name, who counts as deleted from now on.
+func (e *eraser) people() error {
+	err := e.tx.Exec(`UPDATE subjects SET user_id = erased.value FROM `+e.store.dialect.pairs("uuid")+` AS erased
+		WHERE subjects.user_id = erased.id`, e.nobody).Error
+	if err != nil {
 		return err
 	}
-	if err := e.tx.Exec(`DELETE FROM pseudonyms WHERE id = ?`, e.user).Error; err != nil {
+	if err := e.tx.Exec(`DELETE FROM pseudonyms WHERE id IN ?`, e.users).Error; err != nil {
 		return err
 	}
-	var users []User
-	if err := e.tx.Where("id = ?", e.user).Find(&users).Error; err != nil {
+	var users, left []User
+	if err := e.tx.Where("id IN ?", e.users).Find(&users).Error; err != nil || len(users) == 0 {
 		return err
 	}
 	for _, u := range users {
-		e.names = append(e.names, u.Username)
-		left := User{
-			ID: e.nobody, Username: DeletedUser, Kind: u.Kind, Status: u.Status, OrganizationIDs: u.OrganizationIDs,
+		if u.Username != "" {
+			e.names = append(e.names, u.Username)
+		}
+		left = append(left, User{
+			ID: e.nobody[u.ID], Username: DeletedUser, Kind: u.Kind, Status: u.Status, OrganizationIDs: u.OrganizationIDs,
 			CreatedAt: blurBegin(u.CreatedAt), DeletedAt: blurEnd(e.deleted(u.DeletedAt)),
-		}
-		if err := e.tx.Create(&left).Error; err != nil {
-			return err
-		}
+		})
 	}
-	return e.tx.Exec(`DELETE FROM users WHERE id = ?`, e.user).Error
+	if err := e.tx.CreateInBatches(left, writeBatch).Error; err != nil {
+		return err
+	}
+	return e.tx.Exec(`DELETE FROM users WHERE id IN ?`, e.users).Error
 }
 
 // deleted returns the time at which a user or a workspace was deleted, or now if it is not deleted yet.
@@ -177,15 +188,15 @@ func blurEnd(at Instant) Instant {
 	return At(at.Add(blur - time.Microsecond).Truncate(blur))
 }
 
-// statuses gives the status changes of the user to the new user, with rounded times.
+// statuses gives the status changes of each user to the new user, with rounded times.
 func (e *eraser) statuses() error {
 	var changes, left []UserStatusChange
-	if err := e.tx.Where("user_id = ?", e.user).Order("at").Find(&changes).Error; err != nil {
+	if err := e.tx.Where("user_id IN ?", e.users).Order("user_id, at").Find(&changes).Error; err != nil {
 		return err
 	}
 	for _, c := range changes {
-		c.UserID, c.At = e.nobody, blurEnd(c.At)
-		if n := len(left); n > 0 && left[n-1].At.Equal(c.At.Time) {
+		c.UserID, c.At = e.nobody[c.UserID], blurEnd(c.At)
+		if n := len(left); n > 0 && left[n-1].UserID == c.UserID && left[n-1].At.Equal(c.At.Time) {
 			left = left[:n-1]
 		}
 		left = append(left, c)
@@ -195,59 +206,64 @@ func (e *eraser) statuses() error {
 			return err
 		}
 	}
-	return e.tx.Exec(`DELETE FROM user_status_changes WHERE user_id = ?`, e.user).Error
+	return e.tx.Exec(`DELETE FROM user_status_changes WHERE user_id IN ?`, e.users).Error
 }
 
-// rights removes the tokens of the user, the sessions that began with these tokens, role bindings and memberships in groups.
+// rights removes the tokens of the users, the sessions that began with these tokens, role bindings and memberships in groups.
 func (e *eraser) rights() error {
-	const own = `(SELECT id FROM tokens WHERE principal_kind = ? AND principal_id = ?)`
-	if err := e.tx.Exec(`DELETE FROM tokens WHERE parent_id <> '' AND parent_id IN `+own, access.KindUser, e.user).Error; err != nil {
+	const own = `(SELECT id FROM tokens WHERE principal_kind = ? AND principal_id IN ?)`
+	if err := e.tx.Exec(`DELETE FROM tokens WHERE parent_id <> '' AND parent_id IN `+own, access.KindUser, e.users).Error; err != nil {
 		return err
 	}
 	for _, statement := range []string{
-		`DELETE FROM tokens WHERE principal_kind = ? AND principal_id = ?`,
-		`DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id = ?`,
+		`DELETE FROM tokens WHERE principal_kind = ? AND principal_id IN ?`,
+		`DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id IN ?`,
 	} {
-		if err := e.tx.Exec(statement, access.KindUser, e.user).Error; err != nil {
+		if err := e.tx.Exec(statement, access.KindUser, e.users).Error; err != nil {
 			return err
 		}
 	}
-	return e.tx.Exec(`DELETE FROM group_members WHERE user_id = ?`, e.user).Error
+	return e.tx.Exec(`DELETE FROM group_members WHERE user_id IN ?`, e.users).Error
 }
 
-// workspaces gives the workspaces and builds of the user to the new user, under new ids, without names, and with the times at which
+// workspaces gives the workspaces and builds of the users to the new users, under new ids, without names, and with the times at which
 // they were made. It removes the agents of the workspaces.
 func (e *eraser) workspaces() error {
 	var workspaces []Workspace
-	if err := e.tx.Where("owner_id = ?", e.user).Find(&workspaces).Error; err != nil {
+	if err := e.tx.Where("owner_id IN ?", e.users).Find(&workspaces).Error; err != nil {
 		return err
 	}
-	for _, w := range workspaces {
-		e.owned[w.ID] = true
-		if err := e.agents(w.ID); err != nil {
+	for batch := range slices.Chunk(workspaces, readBatch) {
+		ids, left, now := pairs[uuid.UUID]{}, make([]Workspace, len(batch)), At(time.Now())
+		for i, w := range batch {
+			e.owned[w.ID] = true
+			left[i] = Workspace{
+				ID: uuid.New(), OwnerID: e.nobody[w.OwnerID], TemplateID: w.TemplateID, CreatedAt: w.CreatedAt,
+				DeletedAt: e.deleted(w.DeletedAt), ChangedAt: now,
+			}
+			ids[w.ID] = left[i].ID
+		}
+		old := slices.Collect(maps.Keys(ids))
+		if err := e.agents(old); err != nil {
 			return err
 		}
-		left := Workspace{
-			ID: uuid.New(), OwnerID: e.nobody, TemplateID: w.TemplateID, CreatedAt: w.CreatedAt, DeletedAt: e.deleted(w.DeletedAt),
-			ChangedAt: At(time.Now()),
-		}
-		if err := e.builds(w.ID, left.ID); err != nil {
+		if err := e.builds(old, ids); err != nil {
 			return err
 		}
-		if err := e.tx.Create(&left).Error; err != nil {
+		if err := e.tx.CreateInBatches(left, writeBatch).Error; err != nil {
 			return err
 		}
-		if err := e.tx.Exec(`DELETE FROM workspaces WHERE id = ?`, w.ID).Error; err != nil {
+		if err := e.tx.Exec(`DELETE FROM workspaces WHERE id IN ?`, old).Error; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// agents removes the agents of a workspace.
-func (e *eraser) agents(workspace uuid.UUID) error {
+// agents removes the agents of workspaces.
+func (e *eraser) agents(workspaces []uuid.UUID) error {
 	var agents []uuid.UUID
-	if err := e.tx.Model(&Agent{}).Where("workspace_id = ?", workspace).Pluck("id", &agents).Error; err != nil {
+	if err := e.tx.Model(&Agent{}).Where("workspace_id IN ?", workspaces).Pluck("id", &agents).Error; err != nil {
 		return err
 	}
 	for _, id := range agents {
@@ -270,15 +286,15 @@ func (e *eraser) agents(workspace uuid.UUID) error {
 	return nil
 }
 
-// builds moves the builds of a workspace to the workspace that takes its place. It empties every value of a parameter that the
+// builds moves the builds of workspaces to the workspaces that take their place. It empties every value of a parameter that the
 // template did not offer.
-func (e *eraser) builds(workspace, left uuid.UUID) error {
+func (e *eraser) builds(workspaces []uuid.UUID, left pairs[uuid.UUID]) error {
 	var builds []buildRow
-	if err := e.tx.Where("workspace_id = ?", workspace).Find(&builds).Error; err != nil || len(builds) == 0 {
+	if err := e.tx.Where("workspace_id IN ?", workspaces).Find(&builds).Error; err != nil || len(builds) == 0 {
 		return err
 	}
 	var versions []TemplateVersion
-	err := e.tx.Where("id IN (SELECT template_version_id FROM builds WHERE workspace_id = ?)", workspace).Find(&versions).Error
+	err := e.tx.Where("id IN (SELECT template_version_id FROM builds WHERE workspace_id IN ?)", workspaces).Find(&versions).Error
 	if err != nil {
 		return err
 	}
@@ -288,7 +304,7 @@ func (e *eraser) builds(workspace, left uuid.UUID) error {
 	}
 	for i := range builds {
 		b := &builds[i]
-		b.ID, b.WorkspaceID = uuid.New(), left
+		b.ID, b.WorkspaceID = uuid.New(), left[b.WorkspaceID]
 		for j := range b.Parameters {
 			if !isOffered(definitions[b.TemplateVersionID], b.Parameters[j]) {
 				b.Parameters[j].Value = ""
@@ -298,7 +314,7 @@ func (e *eraser) builds(workspace, left uuid.UUID) error {
 	if err := e.tx.CreateInBatches(builds, writeBatch).Error; err != nil {
 		return err
 	}
-	return e.tx.Exec(`DELETE FROM builds WHERE workspace_id = ?`, workspace).Error
+	return e.tx.Exec(`DELETE FROM builds WHERE workspace_id IN ?`, workspaces).Error
 }
 
 // isOffered reports whether the template offered the value. Any other value is free text of the user.
@@ -310,37 +326,37 @@ func isOffered(definitions []Parameter, p BuildParameter) bool {
 	return offered(definitions[i:i+1], membersOf(definitions[i], p.Value))
 }
 
-// trail removes the user from the audit trail, both as the caller of an action and as its target. The action itself stays. Events
-// about tokens may name agents of the user by id, so trail looks at all of these events.
+// trail removes the users from the audit trail, both as the callers of actions and as their targets. The actions themselves stay. Events
+// about tokens may name agents of the users by id, so trail looks at all of these events.
 func (e *eraser) trail() error {
-	condition, args := `principal_id = ? OR action LIKE '%oken%'`, []any{e.user}
-	for _, word := range append(e.names, e.user.String()) {
-		condition, args = condition+` OR LOWER(target) LIKE LOWER(?) ESCAPE '!'`, append(args, "%"+likeEscaper.Replace(inJSON(word))+"%")
+	err := e.tx.Exec(`UPDATE audit_events SET principal_id = erased.value FROM `+e.store.dialect.pairs("uuid")+` AS erased
+		WHERE principal_id = erased.id`, e.nobody).Error
+	if err != nil {
+		return err
 	}
-	var events []AuditEvent
-	return e.tx.Where(condition, args...).FindInBatches(&events, writeBatch, func(*gorm.DB, int) error {
-		for _, event := range events {
-			principal, target := event.PrincipalID, e.unnamed(event.Target)
-			if principal == e.user {
-				principal = e.nobody
-			}
-			if principal == event.PrincipalID && target == event.Target {
-				continue
-			}
-			err := e.tx.Exec(`UPDATE audit_events SET principal_id = ?, target = ? WHERE id = ?`, principal, target, event.ID).Error
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}).Error
+	names := make([]*regexp.Regexp, len(e.names))
+	condition, args := `action LIKE '%oken%'`, []any{}
+	search := func(word string) {
+		condition, args = condition+` OR LOWER(target) LIKE LOWER(?) ESCAPE '!'`, append(args, "%"+likeEscaper.Replace(word)+"%")
+	}
+	for i, name := range e.names {
+		names[i] = wordPattern(inJSON(name))
+		search(inJSON(name))
+	}
+	for _, id := range e.users {
+		search(id.String())
+	}
+	return e.store.rewriteTrail(e.tx, func(target string) string { return e.unnamed(target, names) }, condition, args...)
 }
 
-// unnamed replaces the names of the user, the id of the user, and the ids of the user's workspaces and agents in a text.
-func (e *eraser) unnamed(text string) string {
-	text = replaceIDs(text, func(id uuid.UUID) (string, bool) { return erasedWord, id == e.user || e.owned[id] })
-	for _, name := range e.names {
-		text = replaceWord(text, inJSON(name), erasedWord)
+// unnamed replaces names of users, the ids of the users, and the ids of their workspaces and agents in a text.
+func (e *eraser) unnamed(text string, names []*regexp.Regexp) string {
+	text = replaceIDs(text, func(id uuid.UUID) (string, bool) {
+		_, user := e.nobody[id]
+		return erasedWord, user || e.owned[id]
+	})
+	for _, name := range names {
+		text = replaceWord(text, name, erasedWord)
 	}
 	return text
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -20,13 +21,16 @@ func (s *Store) AfterLookup(f func()) error { return after(s.lookups, f) }
 func after(db *gorm.DB, f func()) error {
 	after := func(*gorm.DB) { f() }
 	callbacks := db.Callback()
-	if err := callbacks.Raw().After("*").Register("test", after); err != nil {
-		return err
-	}
-	if err := callbacks.Query().After("*").Register("test", after); err != nil {
-		return err
-	}
-	return callbacks.Row().After("*").Register("test", after)
+	return errors.Join(
+		callbacks.Raw().After("*").Register("test", after), callbacks.Query().After("*").Register("test", after),
+		callbacks.Row().After("*").Register("test", after), callbacks.Create().After("*").Register("test", after),
+		callbacks.Update().After("*").Register("test", after), callbacks.Delete().After("*").Register("test", after),
+	)
+}
+
+// EraseTogether erases users in one transaction.
+func (s *Store) EraseTogether(ctx context.Context, users []uuid.UUID) error {
+	return s.erase(ctx, users)
 }
 
 // ExecForTest runs a statement past the API.
@@ -37,6 +41,12 @@ func (s *Store) ExecForTest(statement string, args ...any) error {
 // ReadSetting is a setting of the connections for questions.
 func (s *Store) ReadSetting(name string) (value string, err error) {
 	err = s.reads.Raw("SELECT current_setting(?)", name).Scan(&value).Error
+	return value, err
+}
+
+// WriteSetting is a setting of the connections for writing.
+func (s *Store) WriteSetting(name string) (value string, err error) {
+	err = s.writes.Raw("SELECT current_setting(?)", name).Scan(&value).Error
 	return value, err
 }
 

@@ -100,6 +100,17 @@ func TestReadSettings(t *testing.T) {
 	}
 }
 
+// What is acknowledged is on disk, and no plan is compiled, whatever the settings of the database are.
+func TestWriteSettings(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, storetest.Postgres(t), storetest.Now)
+	for name, want := range map[string]string{"synchronous_commit": "on", "jit": "off"} {
+		if got, err := s.WriteSetting(name); err != nil || got != want {
+			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
 // The database's word that it will never take a row is told apart from trouble that passes.
 func TestRefusedRow(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +15,7 @@ import (
 const settleTime = 90 * time.Second
 
 // treatBatch bounds the users or workspaces of one transaction.
-const treatBatch = 100
+const treatBatch = 500
 
 // Treat applies the privacy modes to rows that are older than the modes: users get pseudonyms, workspaces get other names, builds lose
 // free text, and Treat deletes latencies. If the context or the process ends before, the next call goes on. Several servers may call
@@ -103,23 +104,20 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 	defer s.accessChanges.Add(1)
 	for batch := range slices.Chunk(users, treatBatch) {
 		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-			var changed []uuid.UUID
-			for _, u := range batch {
+			ids, aliases, identities := pairs[uuid.UUID]{}, pairs[string]{}, make([]Identity, len(batch))
+			for i, u := range batch {
 				pseudonym := s.key.Pseudonym(u.ID)
-				if err := sealIdentity(tx, s.key, Identity{u.ID, u.Username}); err != nil {
-					return err
-				}
-				workspaces, err := moveUser(tx, u.ID, pseudonym, Instant{})
-				if err != nil {
-					return err
-				}
-				changed = append(changed, workspaces...)
-				err = tx.Model(&User{}).Where("id = ?", pseudonym).Updates(map[string]any{
-					"username": userAlias(pseudonym), "avatar_url": "",
-				}).Error
-				if err != nil {
-					return err
-				}
+				ids[u.ID], aliases[pseudonym], identities[i] = pseudonym, userAlias(pseudonym), Identity{u.ID, u.Username}
+			}
+			if err := sealIdentities(tx, s.key, identities); err != nil {
+				return err
+			}
+			changed, err := s.moveUsers(tx, ids, Instant{})
+			if err != nil {
+				return err
+			}
+			if err := s.setTexts(tx, "users", "username = given.value, avatar_url = ''", aliases); err != nil {
+				return err
 			}
 			return raiseVersion(tx, changed)
 		})
@@ -150,14 +148,11 @@ func (s *Store) hideWorkspaces(ctx context.Context, modes PrivacyModes) error {
 	}
 	workspaces = slices.DeleteFunc(workspaces, func(w Workspace) bool { return w.Name == workspaceAlias(s.key, w.ID) })
 	for batch := range slices.Chunk(workspaces, treatBatch) {
-		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-			for _, w := range batch {
-				if err := tx.Model(&Workspace{}).Where("id = ?", w.ID).Update("name", workspaceAlias(s.key, w.ID)).Error; err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		aliases := pairs[string]{}
+		for _, w := range batch {
+			aliases[w.ID] = workspaceAlias(s.key, w.ID)
+		}
+		err := s.inTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "workspaces", "name = given.value", aliases) })
 		if err != nil {
 			return err
 		}
@@ -202,41 +197,42 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 		).Where("template_id = ?", template).Find(&builds).Error; err != nil {
 			return fmt.Errorf("read builds: %w", err)
 		}
+		parameters := pairs[string]{}
 		for _, b := range builds {
 			kept := withoutFreeText(slices.Clone(b.Parameters), of[b.TemplateVersionID])
 			if len(kept) == len(b.Parameters) {
 				continue
 			}
-			b.Parameters = kept
-			err := retryConflicts(ctx, func() error {
-				return s.dialect.classify(
-					s.writes.WithContext(ctx).Model(&Build{}).Where("id = ?", b.ID).Select("parameters").Updates(&b).Error,
-				)
-			})
+			text, err := json.Marshal(kept)
 			if err != nil {
 				return fmt.Errorf("write builds: %w", err)
 			}
+			parameters[b.ID] = string(text)
+		}
+		err := s.inTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "builds", "parameters = given.value", parameters) })
+		if err != nil {
+			return fmt.Errorf("write builds: %w", err)
 		}
 	}
 	return nil
 }
 
-// dropLatencies deletes the latencies of a template if the mode of the template keeps none.
+// dropLatencies deletes the latencies of the templates whose mode keeps none.
 func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 	strict, err := s.templatesFrom(ctx, modes, PrivacyAggregate)
 	if err != nil {
 		return err
 	}
-	for _, template := range strict {
+	for templates := range slices.Chunk(strict, readBatch) {
 		for _, statement := range []struct {
 			text string
 			args []any
 		}{
-			{`DELETE FROM usage_open WHERE kind = 2 AND template_id = ?`, []any{template}},
+			{`DELETE FROM usage_open WHERE kind = 2 AND template_id IN ?`, []any{templates}},
 			// A fold that read the page before this statement finds another version and starts again.
 			{
-				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id = ?`,
-				[]any{[]byte{}, template},
+				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
+				[]any{[]byte{}, templates},
 			},
 		} {
 			err := retryConflicts(ctx, func() error {

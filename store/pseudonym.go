@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -109,6 +111,7 @@ func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UU
 		}
 	}
 	ids := make(map[uuid.UUID]uuid.UUID, len(users))
+	var strangers []Identity
 	for _, user := range users {
 		if erased[user] {
 			continue
@@ -120,12 +123,10 @@ func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UU
 		if s.key == nil {
 			return nil, ErrNoPrivacyKey
 		}
-		if err := sealIdentity(tx, s.key, Identity{UserID: user}); err != nil {
-			return nil, err
-		}
+		strangers = append(strangers, Identity{UserID: user})
 		ids[user] = s.key.Pseudonym(user)
 	}
-	return ids, nil
+	return ids, sealIdentities(tx, s.key, strangers)
 }
 
 // KeptAs returns the id under which the store keeps a user: the pseudonym if there is one, or else the id itself.
@@ -146,57 +147,117 @@ func workspaceAlias(key *PrivacyKey, workspace uuid.UUID) string {
 	return "workspace-" + hex.EncodeToString(pseudonym[:4])
 }
 
-// sealIdentity writes the row that leads from a pseudonym to its user.
-func sealIdentity(tx *gorm.DB, key *PrivacyKey, who Identity) error {
-	pseudonym := key.Pseudonym(who.UserID)
-	secret, err := json.Marshal(who)
-	if err == nil {
-		row := pseudonymRow{pseudonym, key.Seal(secret, pseudonym[:])}
-		err = tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+// sealIdentities writes the rows that lead from pseudonyms to their users. Of one user the last identity counts.
+func sealIdentities(tx *gorm.DB, key *PrivacyKey, identities []Identity) error {
+	sealed := make(map[uuid.UUID]pseudonymRow, len(identities))
+	for _, who := range identities {
+		pseudonym := key.Pseudonym(who.UserID)
+		secret, err := json.Marshal(who)
+		if err != nil {
+			return fmt.Errorf("seal identity: %w", err)
+		}
+		sealed[pseudonym] = pseudonymRow{pseudonym, key.Seal(secret, pseudonym[:])}
 	}
-	if err != nil {
-		return fmt.Errorf("seal identity: %w", err)
+	if len(sealed) == 0 {
+		return nil
+	}
+	rows := slices.SortedFunc(maps.Values(sealed), func(a, b pseudonymRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(rows, writeBatch).Error; err != nil {
+		return fmt.Errorf("seal identities: %w", err)
 	}
 	return nil
 }
 
-// moveUser gives every row of a user another id. A row that is there under the other id already wins over the row of the user. Of the
-// audit trail moveUser searches the targets from since on: the caller knows that no earlier target names the user. It returns the
-// workspaces of the user.
-func moveUser(tx *gorm.DB, from, to uuid.UUID, since Instant) (workspaces []uuid.UUID, err error) {
+// moveUsers gives every row of users another id, each of its own. A row that is there under the other id already wins over the row of
+// the user. Of the audit trail moveUsers searches the targets from since on: the caller knows that no earlier target names the users. It
+// returns the workspaces of the users.
+func (s *Store) moveUsers(tx *gorm.DB, ids pairs[uuid.UUID], since Instant) (workspaces []uuid.UUID, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	moved := s.dialect.pairs("uuid") + ` AS moved`
 	for _, statement := range []string{
-		`UPDATE users SET id = @to WHERE id = @from AND NOT EXISTS (SELECT 1 FROM users WHERE id = @to)`,
-		`DELETE FROM users WHERE id = @from`,
-		`UPDATE subjects SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM subjects WHERE user_id = @to)`,
-		`DELETE FROM subjects WHERE user_id = @from`,
-		`UPDATE group_members SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM group_members AS other
-			WHERE other.user_id = @to AND other.group_id = group_members.group_id)`,
-		`DELETE FROM group_members WHERE user_id = @from`,
-		`UPDATE user_status_changes SET user_id = @to WHERE user_id = @from AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other
-			WHERE other.user_id = @to AND other.at = user_status_changes.at)`,
-		`DELETE FROM user_status_changes WHERE user_id = @from`,
-		`UPDATE role_bindings SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from
-			AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
-			WHERE other.principal_kind = 'user' AND other.principal_id = @to AND other.role = role_bindings.role
+		`UPDATE users SET id = moved.value FROM ` + moved + ` WHERE users.id = moved.id
+			AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.id = moved.value)`,
+		`DELETE FROM users WHERE id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE subjects SET user_id = moved.value FROM ` + moved + ` WHERE subjects.user_id = moved.id
+			AND NOT EXISTS (SELECT 1 FROM subjects AS other WHERE other.user_id = moved.value)`,
+		`DELETE FROM subjects WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE group_members SET user_id = moved.value FROM ` + moved + ` WHERE group_members.user_id = moved.id
+			AND NOT EXISTS (SELECT 1 FROM group_members AS other
+			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id)`,
+		`DELETE FROM group_members WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE user_status_changes SET user_id = moved.value FROM ` + moved + ` WHERE user_status_changes.user_id = moved.id
+			AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other
+			WHERE other.user_id = moved.value AND other.at = user_status_changes.at)`,
+		`DELETE FROM user_status_changes WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE role_bindings SET principal_id = moved.value FROM ` + moved + `
+			WHERE principal_kind = 'user' AND principal_id = moved.id AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
+			WHERE other.principal_kind = 'user' AND other.principal_id = moved.value AND other.role = role_bindings.role
 			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id)`,
-		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id = @from`,
-		`UPDATE tokens SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from`,
-		`UPDATE audit_events SET principal_id = @to WHERE principal_kind = 'user' AND principal_id = @from`,
+		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE tokens SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,
+		`UPDATE audit_events SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,
 	} {
-		if err := tx.Exec(statement, map[string]any{"from": from, "to": to}).Error; err != nil {
-			return nil, fmt.Errorf("move user: %w", err)
+		if err := tx.Exec(statement, ids).Error; err != nil {
+			return nil, fmt.Errorf("move users: %w", err)
 		}
 	}
-	err = tx.Raw(`UPDATE workspaces SET owner_id = ? WHERE owner_id = ? RETURNING id`, to, from).Scan(&workspaces).Error
-	if err != nil {
-		return nil, fmt.Errorf("move user: %w", err)
+	err = tx.Raw(
+		`UPDATE workspaces SET owner_id = moved.value FROM `+moved+` WHERE owner_id = moved.id RETURNING workspaces.id`, ids,
+	).Scan(&workspaces).Error
+	if err == nil {
+		err = s.rewriteTrail(tx, func(target string) string {
+			return replaceIDs(target, func(id uuid.UUID) (string, bool) {
+				other, found := ids[id]
+				return other.String(), found
+			})
+		}, `at >= ? AND target LIKE ?`, since, "%________-____-____-____-____________%")
 	}
-	err = tx.Exec(
-		`UPDATE audit_events SET target = REPLACE(target, ?, ?) WHERE at >= ? AND target LIKE ?`, from.String(), to.String(), since,
-		"%"+from.String()+"%",
-	).Error
 	if err != nil {
-		return nil, fmt.Errorf("move user: %w", err)
+		return nil, fmt.Errorf("move users: %w", err)
 	}
 	return workspaces, nil
+}
+
+// rewriteTrail changes the targets of the events of the audit trail that meet a condition.
+func (s *Store) rewriteTrail(tx *gorm.DB, change func(target string) string, condition string, args ...any) error {
+	rows, err := tx.Model(&AuditEvent{}).Select("id", "target").Where(condition, args...).Rows()
+	if err != nil {
+		return fmt.Errorf("read audit events: %w", err)
+	}
+	changed := pairs[string]{}
+	var id uuid.UUID
+	var target string
+	err = fromSQL(rows).each(func() error {
+		if to := change(target); to != target {
+			changed[id] = to
+		}
+		return nil
+	}, &id, &target)
+	if err = errors.Join(err, rows.Close()); err != nil {
+		return fmt.Errorf("read audit events: %w", err)
+	}
+	if err := s.setTexts(tx, "audit_events", "target = given.value", changed); err != nil {
+		return fmt.Errorf("write audit events: %w", err)
+	}
+	return nil
+}
+
+// setTexts gives rows of a table texts by their ids, with an assignment of given.value.
+func (s *Store) setTexts(tx *gorm.DB, table, assignment string, texts pairs[string]) error {
+	ids := slices.SortedFunc(maps.Keys(texts), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	for batch := range slices.Chunk(ids, readBatch) {
+		given := make(pairs[string], len(batch))
+		for _, id := range batch {
+			given[id] = texts[id]
+		}
+		err := tx.Exec(
+			`UPDATE `+table+` SET `+assignment+` FROM `+s.dialect.pairs("text")+` AS given WHERE `+table+`.id = given.id`, given,
+		).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -317,7 +317,7 @@ func (p *hidden) check(t *testing.T, before []store.UserUsage) {
 func TestTreatGoesOn(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	const people = 250
+	const people = 1200
 	var c store.Catalog
 	for range people {
 		c.Users = append(c.Users, store.User{
@@ -338,7 +338,7 @@ func TestTreatGoesOn(t *testing.T) {
 	ctx, kill := context.WithCancel(t.Context())
 	var writes atomic.Int64
 	if err := f.AfterWrite(func() {
-		if writes.Add(1) == 2000 { // of about 14 for each
+		if writes.Add(1) == 30 { // of about 20 for each transaction
 			kill()
 		}
 	}); err != nil {

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,18 +29,24 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 		if err != nil {
 			return err
 		}
-		for _, c := range changes {
-			id, may := ids[c.UserID]
-			if !may {
-				continue
+		var kept []UserStatusChange
+		for _, c := range slices.Backward(changes) { // of two of one moment the later counts
+			if id, may := ids[c.UserID]; may {
+				c.UserID = id
+				kept = append(kept, c)
 			}
-			c.UserID = id
-			if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&c).Error; err != nil {
-				return err
-			}
-			err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = ? ORDER BY at DESC LIMIT 1)
-				WHERE id = ?`,
-				c.UserID, c.UserID).Error
+		}
+		slices.SortStableFunc(kept, compareStatusChanges)
+		kept = slices.CompactFunc(kept, func(a, b UserStatusChange) bool { return compareStatusChanges(a, b) == 0 })
+		if len(kept) == 0 {
+			return nil
+		}
+		if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(kept, writeBatch).Error; err != nil {
+			return err
+		}
+		for batch := range slices.Chunk(slices.Collect(maps.Values(ids)), readBatch) {
+			err := tx.Exec(`UPDATE users SET status = (SELECT status FROM user_status_changes WHERE user_id = users.id
+				ORDER BY at DESC LIMIT 1) WHERE id IN ?`, batch).Error
 			if err != nil {
 				return err
 			}
@@ -48,6 +57,11 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 		return fmt.Errorf("record %d status changes: %w", len(changes), err)
 	}
 	return nil
+}
+
+// compareStatusChanges is the order of the table's key.
+func compareStatusChanges(a, b UserStatusChange) int {
+	return cmp.Or(bytes.Compare(a.UserID[:], b.UserID[:]), a.At.Compare(b.At.Time))
 }
 
 // userStatus is a change of the status of a user who may be deleted.

@@ -85,7 +85,9 @@ export class InsightsClient {
    * so that an item may refer to an earlier one of the same request. An item replaces what is stored under its key as a
    * whole; of two with one key the later counts. Items that cannot be taken are rejected one by one: those outside the
    * caller's organizations, those with an unknown parent, and those that would change a parent. What is acknowledged holds for
-   * the next call of the same server, and on other servers within a second. The caller is the control plane; up to 4 MiB.
+   * the next call of the same server, and on other servers within a second. A change that has begun goes on, for up to ten minutes,
+   * when the deadline of the call has passed: sent again, it gets the answer to the first. The caller is the control plane; up to
+   * 4 MiB.
    */
   applyCatalog(request?: Input<ApplyCatalogRequest>, options?: CallOptions): Promise<ApplyCatalogResponse>;
   /**

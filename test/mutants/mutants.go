@@ -312,13 +312,39 @@ var mutants = []mutant{
 		"store", "TestErase/sqlite",
 	},
 	{
+		"Postgres compiles the plans of those who write", "store/dialect.go",
+		`"jit":              "off",`, "",
+		"store", "TestWriteSettings",
+	},
+	{
+		"every user who is hidden is moved alone", "store/privacy_treatment.go",
+		"changed, err := s.moveUsers(tx, ids, Instant{})", `var changed []uuid.UUID
+			var err error
+			for id, pseudonym := range ids {
+				if changed, err = s.moveUsers(tx, pairs[uuid.UUID]{id: pseudonym}, Instant{}); err != nil {
+					return err
+				}
+			}`,
+		"store", "TestStatementsDoNotGrowWithUsers/sqlite",
+	},
+	{
+		"a change of the catalog ends with the deadline of its caller", "server/internal/admin/catalog.go",
+		"context.WithTimeout(context.WithoutCancel(ctx), catalogTimeout)", "context.WithTimeout(ctx, catalogTimeout)",
+		"server/internal/admin", "TestCatalogOutlastsDeadline",
+	},
+	{
+		"a change of the catalog is made again for each caller who sends it", "server/internal/admin/catalog.go",
+		`fmt.Sprintf("%x of %v", sha256.Sum256(content), caller)`, `fmt.Sprintf("%x of %v %p", sha256.Sum256(content), caller, ctx)`,
+		"server/internal/admin", "TestCatalogOutlastsDeadline",
+	},
+	{
 		"the audit trail names who was erased", "store/eraser.go",
 		"e.rights, e.workspaces, e.trail}", "e.rights, e.workspaces}",
 		"store", "TestErase/sqlite",
 	},
 	{
 		"two erased users are one", "store/eraser.go",
-		"nobody: uuid.New(),", "nobody: uuid.Max,",
+		"e.nobody[id] = uuid.New()", "e.nobody[id] = uuid.Max",
 		"store", "TestErase/sqlite",
 	},
 	{

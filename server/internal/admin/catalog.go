@@ -2,9 +2,14 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
+	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
@@ -12,25 +17,52 @@ import (
 	"github.com/template-insights/insights/store/access"
 )
 
-// catalogDeadline is how long one change of the catalog may take.
-const catalogDeadline = time.Minute
+const (
+	catalogTimeout = 10 * time.Minute // of one change of the catalog
+	catalogChanges = 2                // at a time: what agents report needs connections as well
+)
 
 // Catalog is the CatalogService.
 type Catalog struct {
 	insightsv1.UnimplementedCatalogServiceServer
 
-	store *store.Store
+	store    *store.Store
+	applying singleflight.Group  // changes, by caller and content
+	room     *semaphore.Weighted // for changes
 }
 
 // NewCatalog is the CatalogService.
-func NewCatalog(s *store.Store) *Catalog { return &Catalog{store: s} }
+func NewCatalog(s *store.Store) *Catalog {
+	return &Catalog{store: s, room: semaphore.NewWeighted(catalogChanges)}
+}
 
-// ApplyCatalog implements [insightsv1.CatalogServiceServer].
+// ApplyCatalog implements [insightsv1.CatalogServiceServer]. A change that has begun goes on when the deadline of its caller has passed,
+// and a caller who sends it again meanwhile gets the answer to the first: so no deadline makes a large change impossible.
 func (s *Catalog) ApplyCatalog(ctx context.Context, req *insightsv1.ApplyCatalogRequest) (*insightsv1.ApplyCatalogResponse, error) {
-	change := parseCatalog(req)
 	caller := call.PrincipalOf(ctx)
-	ctx, cancel := context.WithTimeout(ctx, catalogDeadline)
-	defer cancel()
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err, _ := s.applying.Do(fmt.Sprintf("%x of %v", sha256.Sum256(content), caller), func() (any, error) {
+		if err := s.room.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer s.room.Release(1)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogTimeout)
+		defer cancel()
+		return s.apply(ctx, caller, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*insightsv1.ApplyCatalogResponse), nil
+}
+
+func (s *Catalog) apply(
+	ctx context.Context, caller access.Principal, req *insightsv1.ApplyCatalogRequest,
+) (*insightsv1.ApplyCatalogResponse, error) {
+	change := parseCatalog(req)
 	refusals, err := s.store.ApplyCatalog(ctx, change.catalog, store.Authority{
 		Organization: func(id uuid.UUID) bool { return caller.HoldsIn(access.ApplyCatalog, id) },
 		ManageAccess: caller.HoldsEverywhere(access.ManageAccess),
