@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -44,9 +45,12 @@ type Store struct {
 // [Store.User] or [Store.Holding] told before does not count any more. Other programs on the database are not noticed.
 func (s *Store) AccessChanges() int64 { return s.accessChanges.Load() }
 
-// Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
-// the schema is newer than this program knows.
+// Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first, when the schema is newer
+// than this program knows, and when a restore did not end. It makes no database: Migrate and Restore do.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := Exists(o.Database); err != nil {
+		return nil, err
+	}
 	s, err := connect(ctx, o)
 	if err != nil {
 		return nil, err
@@ -55,6 +59,20 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// Exists fails where connecting would make the database: SQLite makes every file that is asked for.
+func Exists(database string) error {
+	d, err := parseDatabase(database)
+	if err != nil {
+		return err
+	}
+	if file, ok := d.(sqliteDialect); ok {
+		if _, err := os.Stat(file.path); err != nil {
+			return fmt.Errorf("open %s, which insights migrate makes: %w", d, errors.Unwrap(err))
+		}
+	}
+	return nil
 }
 
 // connect opens the pools and asks the database for a sign of life.

@@ -2003,7 +2003,8 @@ export interface SupportReport {
   high_latency_users: HighLatencyUser[];
   /**
    * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
-   * deleted nor accounts of another kind, who had a workspace of the templates all the time.
+   * deleted nor accounts of another kind, who were there and had a workspace of the templates all the time, as `created_at` of the
+   * catalog says; a workspace without it may be new.
    */
   low_usage_users: LowUsageUser[];
   /**
