@@ -93,20 +93,17 @@ func TestOutput(t *testing.T) {
 
 	must(syscall.Mkfifo(at("pipe"), 0o600))
 	must(os.Symlink("pipe", at("to-pipe")))
-	read := make(chan string)
-	go func() {
-		text, err := os.ReadFile(at("pipe"))
-		read <- string(text)
-		if err != nil {
-			t.Error(err)
-		}
-	}()
+	pipe, err := os.OpenFile(at("pipe"), os.O_RDWR, 0) // waits for no writer
+	must(err)
+	defer pipe.Close()
+	must(pipe.SetReadDeadline(time.Now().Add(patience)))
 	must(writeOutput(c, at("to-pipe"), says("through")))
-	if text := <-read; text != "through" {
-		t.Errorf("through a pipe came %q", text)
-	}
 	if info, err := os.Stat(at("pipe")); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
-		t.Errorf("the pipe is %v, %v now", info.Mode(), err)
+		t.Fatalf("the pipe is %v, %v now", info.Mode(), err)
+	}
+	text := make([]byte, len("through"))
+	if _, err := io.ReadFull(pipe, text); err != nil || string(text) != "through" {
+		t.Errorf("through a pipe came %q, %v", text, err)
 	}
 
 	for _, name := range []string{"", "-"} {

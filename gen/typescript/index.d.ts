@@ -3362,6 +3362,7 @@ export interface Finding {
    * - `relayed_only`: connections of agents went through a relay, never directly.
    * - `no_builds`: no build that started a workspace was ever reported.
    * - `no_parameters`: the workspaces that were started have no parameters.
+   * - `weak_database`: the database does not keep everything through a crash of its machine.
    */
   reason: string;
   /**

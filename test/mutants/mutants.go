@@ -1208,6 +1208,26 @@ var mutants = []mutant{
 		`AND users.created_at < ?"`, `AND users.created_at < ? + 1000000000000000"`,
 		"server", "TestSupportReport",
 	},
+	{
+		"a promise of the database is not read back", "server/database_settings.go",
+		"if s.Ours && !s.Holds && !allowDataLoss {", "if false {",
+		"cmd/insights", "TestServeKeepsItsPromise",
+	},
+	{
+		"SQLite does not wait for the disk", "store/dialect.go",
+		`"synchronous(FULL)"`, `"synchronous(NORMAL)"`,
+		"store", "TestSettings/sqlite",
+	},
+	{
+		"a check says the first trouble alone", "server/server.go",
+		"errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil", "errors.Join(err, guardErr); err != nil",
+		"cmd/insights", "TestServeCheck",
+	},
+	{
+		"a check makes what it looks at", "store/store.go",
+		"errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0", "err == nil && info.Size() == 0",
+		"store", "TestCheckTouchesNothing",
+	},
 
 	// The agent's side.
 	{
