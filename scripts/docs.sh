@@ -5,6 +5,7 @@
 #   ```sh                   is run and must succeed; calls of curl that are refused fail
 #   ```sh fails             must fail, as the text says
 #   ```sh server            runs until the next server or the end; the script goes on when it is ready
+#   ```sh terminal          is run in an empty folder, with the programs that the script began with
 #   ```sh newcomer          is run only if NEWCOMER is set, as scripts/newcomer.sh does: it takes minutes or needs a network
 #   ```json                 is what the block before it prints; the program named by SAME_JSON, if any, compares them
 #
@@ -29,6 +30,7 @@ awk -v newcomer="${NEWCOMER:-}" '
         if (kind ~ / newcomer / && newcomer == "") next
         if (kind ~ /^ sh .*server /) { open_with = "serve <<\047END OF BLOCK\047"; close_with = "END OF BLOCK\n" }
         else if (kind ~ /^ sh .*fails /) { open_with = "if {"; close_with = "} >\"$work/out\" 2>&1; then refuse; fi; show\n" }
+        else if (kind ~ /^ sh .*terminal /) { open_with = "new_terminal; {"; close_with = "} >\"$work/out\"; show\n" }
         else if (kind ~ /^ sh /) { open_with = "{"; close_with = "} >\"$work/out\"; show\n" }
         else if (kind ~ /^ json /) { open_with = "same_json <<\047END OF BLOCK\047"; close_with = "END OF BLOCK\n" }
         else next
@@ -52,6 +54,14 @@ stop_server() {
     kill -- "-$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
     server=""
+}
+
+programs=$PATH
+
+new_terminal() {
+    mkdir "$work/folder"
+    cd "$work/folder"
+    PATH=$programs
 }
 
 # serve runs what comes in, in a process group of its own.

@@ -159,11 +159,25 @@ func TestSupportReport(t *testing.T) {
 						map[string]int64{"ssh": 1}
 				}))
 			}
-			late := uuid.NewString()
+			// The second one took over an older workspace, and nobody knows how old that of the third one is.
+			for user, name := range []string{"user0", "user1", "user2"} {
+				for i, template := range p.Templates {
+					p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Workspaces: []*insightsv1.Workspace{{
+						Id: p.Workspaces[i][user].String(), OwnerId: p.Users[user].String(), TemplateId: template.String(),
+						Name: name, CreatedAt: before(24*30, 0),
+					}}})
+				}
+			}
+			late, newcomer, unknown, old := uuid.NewString(), uuid.NewString(), uuid.NewString(), before(24*30, 0)
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
-				Users: []*insightsv1.User{{Id: late, Username: "late"}},
+				Users: []*insightsv1.User{
+					{Id: late, Username: "late", CreatedAt: old}, {Id: newcomer, Username: "newcomer", CreatedAt: before(0, 1)},
+					{Id: unknown, Username: "unknown"},
+				},
 				Workspaces: []*insightsv1.Workspace{
 					{Id: uuid.NewString(), OwnerId: late, TemplateId: p.Templates[0].String(), Name: "new", CreatedAt: before(24, 0)},
+					{Id: uuid.NewString(), OwnerId: newcomer, TemplateId: p.Templates[0].String(), Name: "old", CreatedAt: old},
+					{Id: uuid.NewString(), OwnerId: unknown, TemplateId: p.Templates[0].String(), Name: "of no age"},
 				},
 			})
 			req := &insightsv1.GetSupportReportRequest{StartTime: "2023-08-08T00:00:00Z", EndTime: "2023-08-15T00:00:00Z"}

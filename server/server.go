@@ -82,6 +82,7 @@ type Options struct {
 	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
 	Definitions    string         // a file that says what things mean here besides what is built in; empty: nothing
 	Reflection     bool           // serve gRPC reflection
+	AllowDataLoss  bool           // serve although a crash of the database may take what was acknowledged
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
@@ -104,7 +105,7 @@ func (o Options) check() error {
 	if o.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")
 	}
-	return nil
+	return checkSettings(o.Store.Settings(), o.AllowDataLoss)
 }
 
 // Limits of connections.
@@ -142,6 +143,31 @@ type Server struct {
 // New puts a server together and listens, so that the addresses are known, but answers nobody yet. It fails if an option is out
 // of its range or an RPC has no access rule.
 func New(o Options) (*Server, error) {
+	s, err := assemble(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.gateway.Close())
+	}
+	return s, nil
+}
+
+// Check fails with all that would keep a server with these options, whose store is not open, from starting on a database: it
+// listens nowhere, and changes nothing in the database.
+func Check(ctx context.Context, o Options, database store.Options) error {
+	settings, err := store.Check(ctx, database)
+	errs := []error{err, checkSettings(settings, o.AllowDataLoss)}
+	o.Store = new(store.Store) // rooms remember it, and ask it nothing before they run
+	s, err := assemble(o)
+	if err == nil {
+		err = s.gateway.Close()
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// assemble puts a server together.
+func assemble(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -156,49 +182,50 @@ func New(o Options) (*Server, error) {
 	)
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	registry.MustRegister(calls)
+	tellSettings(o.Store, o.Logger, registry)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
 	s := &Server{options: o, page: page}
-	var err error
-	if s.guard, err = guard.New(
+	// What is wrong with one room is told beside what is wrong with another.
+	var guardErr, ingestErr, insightsErr, err error
+	s.guard, guardErr = guard.New(
 		guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls,
-	); err != nil {
-		return nil, err
-	}
-	if s.ingest, err = ingest.New(ingest.Options{
+	)
+	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
 		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention,
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
-	}); err != nil {
-		return nil, err
-	}
-	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
+	})
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
-	if s.insights, err = insights.New(insights.Options{
+	s.insights, insightsErr = insights.New(insights.Options{
 		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
 		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
 		OnlineWithin: onlineWithin,
-	}); err != nil {
-		return nil, err
+	})
+	gateway := rest.Options{
+		Store: o.Store, Logger: o.Logger, Registry: registry, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
+		TrustedProxies: o.TrustedProxies,
 	}
 	gauged := gauges.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,
 		ControlPlane: controlPlane,
 	}
 	if s.deployment, err = gauges.NewDeployment(gauged); err != nil {
-		return nil, err
+		return nil, errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check())
 	}
 	s.usage = gauges.NewUsage(gauged)
 	page.MustAdd(s.usage)
 	page.MustAdd(s.deployment)
-	if s.definitions, err = definitions.New(definitions.Options{
+	s.definitions, err = definitions.New(definitions.Options{
 		File: o.Definitions, Logger: o.Logger, Clock: o.Clock, ControlPlane: controlPlane, Changed: s.deployment.Nudge,
 		Own: slices.DeleteFunc(page.Families(), func(f *exposition.Family) bool {
 			return slices.Contains(exposition.ControlPlaneFamilies, f)
 		}),
-	}); err != nil {
+	})
+	if err = errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil {
 		return nil, err
 	}
+	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	s.erasures = admin.NewErasures(o.Store, o.Logger, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
 	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
@@ -207,10 +234,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	calls.InitializeMetrics(s.grpc)
-	if s.gateway, err = rest.New(rest.Options{
-		Store: o.Store, Logger: o.Logger, Registry: registry, Issuer: s.guard.Issuer(), Cookie: cookie, ExternalURL: o.ExternalURL,
-		AvatarHosts: o.AvatarHosts, TrustedProxies: o.TrustedProxies, NotReady: s.health.notReady,
-	}); err != nil {
+	gateway.Issuer, gateway.Cookie, gateway.NotReady = s.guard.Issuer(), cookie, s.health.notReady
+	if s.gateway, err = rest.New(gateway); err != nil {
 		return nil, err
 	}
 	s.http, s.prometheus = newHTTPServer(o, s.gateway), newHTTPServer(o, requireToken(o.PrometheusToken, page.Handler()))
@@ -218,9 +243,6 @@ func New(o Options) (*Server, error) {
 	if o.PprofAddress != "" {
 		s.pprof = newHTTPServer(o, pprofHandler())
 		s.pprof.TLSConfig = nil
-	}
-	if err := s.listen(); err != nil {
-		return nil, errors.Join(err, s.gateway.Close())
 	}
 	return s, nil
 }

@@ -55,6 +55,9 @@ var ErrBackup = errors.New("not a whole backup")
 // Backup writes everything in a database as it is at one moment, whatever servers do meanwhile, and whichever version its schema
 // has. The hashes of tokens are in it.
 func Backup(ctx context.Context, o Options, w io.Writer) error {
+	if err := Exists(o.Database); err != nil {
+		return err
+	}
 	s, err := connect(ctx, o)
 	if err != nil {
 		return err
@@ -79,6 +82,9 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 		header := backupHeader{Backup: backupName, Format: backupFormat, MadeAt: At(s.clock())}
 		if !slices.Contains(tables, versionTable) {
 			return fmt.Errorf("%w has no version: there is nothing to back up", ErrSchema)
+		}
+		if slices.Contains(tables, restoreMark) {
+			return errHalfRestored
 		}
 		if err := tx.Raw(`SELECT MAX(version_id) FROM ` + versionTable).Row().Scan(&header.Schema); err != nil {
 			return fmt.Errorf("read schema version: %w", err)

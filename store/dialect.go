@@ -24,8 +24,8 @@ import (
 )
 
 // dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
-// are read, how long lists are passed, how a transaction yields, locks or takes its time, which tables there are, what is left of
-// what is deleted, and what an error means.
+// are read, how long lists are passed, how a transaction yields, locks or takes its time, which tables and settings there are, who may
+// migrate, what is left of what is deleted, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -50,6 +50,10 @@ type dialect interface {
 	tables() string
 	// lockTombstones makes the transaction wait for all that looked for tombstones, and others wait that want to.
 	lockTombstones(tx *gorm.DB) error
+	// settings is the statement that reads what an acknowledged report depends on: columns and rows of [Setting].
+	settings() string
+	// mayMigrate is the statement that says whether tables can be made.
+	mayMigrate() string
 	// scrub makes sure that nothing of what was deleted can be read any more by who has the database.
 	scrub(ctx context.Context, db *gorm.DB) error
 	classify(err error) error
@@ -172,6 +176,16 @@ func (postgresDialect) yield(tx *gorm.DB) error {
 	return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error
 }
 
+func (postgresDialect) settings() string {
+	return `SELECT name, setting AS value, name = 'synchronous_commit' AS ours,
+		CASE name WHEN 'synchronous_commit' THEN setting <> 'off' ELSE setting = 'on' END AS holds
+		FROM pg_settings WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') ORDER BY name`
+}
+
+func (postgresDialect) mayMigrate() string {
+	return `SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AND NOT pg_is_in_recovery()`
+}
+
 func (postgresDialect) lockTombstones(tx *gorm.DB) error {
 	return tx.Exec("LOCK TABLE tombstones IN ACCESS EXCLUSIVE MODE").Error
 }
@@ -249,6 +263,12 @@ func joined(numbers []int64) string {
 }
 
 func (sqliteDialect) yield(*gorm.DB) error { return nil } // the only writer waits for nobody
+
+func (sqliteDialect) settings() string {
+	return `SELECT 'synchronous' AS name, CAST(synchronous AS text) AS value, 1 AS ours, synchronous >= 2 AS holds FROM pragma_synchronous`
+}
+
+func (sqliteDialect) mayMigrate() string { return `SELECT 1` } // who may write the file
 
 func (sqliteDialect) lockTombstones(*gorm.DB) error { return nil } // there is one writer at a time
 

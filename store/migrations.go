@@ -62,13 +62,10 @@ func (s *Store) provider() (*goose.Provider, error) {
 	return goose.NewProvider(name, raw, migrationFiles{files, kind}, options...)
 }
 
-// versions are the schema that the database has and the one that this program works with.
+// versions are the schema that the database has and the one that this program works with. It fails with errHalfRestored as well. Unlike
+// goose it makes no table where there is none.
 func (s *Store) versions(ctx context.Context) (have, want int64, err error) {
-	p, err := s.provider()
-	if err != nil {
-		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
-	}
-	have, want, err = p.GetVersions(ctx)
+	have, want, tables, err := s.readVersions(ctx)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
 	}
@@ -77,7 +74,25 @@ func (s *Store) versions(ctx context.Context) (have, want int64, err error) {
 			"%w of %s is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema, s, have, want,
 		)
 	}
+	if slices.Contains(tables, restoreMark) {
+		return have, want, fmt.Errorf("%s: %w", s, errHalfRestored)
+	}
 	return have, want, nil
+}
+
+func (s *Store) readVersions(ctx context.Context) (have, want int64, tables []string, err error) {
+	p, err := s.provider()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	sources := p.ListSources()
+	want = sources[len(sources)-1].Version
+	db := s.writes.WithContext(ctx)
+	tables, err = s.tables(db)
+	if err == nil && slices.Contains(tables, versionTable) {
+		err = db.Raw(`SELECT COALESCE(MAX(version_id), 0) FROM ` + versionTable).Row().Scan(&have)
+	}
+	return have, want, tables, err
 }
 
 func (s *Store) checkSchema(ctx context.Context) error {

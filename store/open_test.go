@@ -30,6 +30,10 @@ func TestOpenErrors(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Repeat("not a database\n", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	blank, missing := filepath.Join(t.TempDir(), "empty.db"), filepath.Join(t.TempDir(), "missing.db")
+	if err := os.WriteFile(blank, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	newer := storetest.SQLite(t)
 	s := storetest.Open(t, newer, storetest.Now)
 	if err := s.ExecForTest("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"); err != nil {
@@ -47,7 +51,9 @@ func TestOpenErrors(t *testing.T) {
 		{"nobody listens", "postgres://u:hunter2@127.0.0.1:1/db", nil, []string{"postgres database db on 127.0.0.1:1"}},
 		{"no such folder", "sqlite:/does/not/exist/insights.db", nil, []string{"/does/not/exist/insights.db"}},
 		{"not a database", "sqlite:" + file, nil, []string{"no database", "not a database"}},
-		{"not migrated", "sqlite:" + filepath.Join(t.TempDir(), "empty.db"), store.ErrSchema, []string{"insights migrate"}},
+		{"not migrated", "sqlite:" + blank, store.ErrSchema, []string{"insights migrate"}},
+		{"not migrated, Postgres", newDatabases["postgres"](t), store.ErrSchema, []string{"insights migrate"}},
+		{"missing", "sqlite:" + missing, os.ErrNotExist, []string{missing, "insights migrate"}},
 		{"newer schema", newer, store.ErrSchema, []string{"version 99", "newer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,6 +67,9 @@ func TestOpenErrors(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "pass%word") {
 				t.Errorf("error shows the password: %v", err)
+			}
+			if _, err := os.Stat(missing); err == nil {
+				t.Error("it made a database")
 			}
 		})
 	}

@@ -18,9 +18,15 @@ import (
 	"gorm.io/gorm"
 )
 
+// restoreMark is a table that is there until a restore has read all of its backup: nothing but a restore works on the database then.
+const restoreMark = "unfinished_restore"
+
+var errHalfRestored = fmt.Errorf("%w is that of a restore that did not end: repeat insights restore", ErrSchema)
+
 // Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
 // up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, and with ErrSchema when a newer program
-// made it. Unless all of it could be read the database has no rows after an error, but may have tables.
+// made it. Unless all of it could be read the database has no rows after an error, but may have tables; no [Open] takes it, and Restore
+// may be repeated.
 func Restore(ctx context.Context, o Options, r io.Reader) error {
 	b, err := openBackup(r)
 	if err != nil {
@@ -46,17 +52,20 @@ func (s *Store) restore(ctx context.Context, b *backupReader) error {
 // load makes the tables that a backup was made of and fills them.
 func (s *Store) load(ctx context.Context, b *backupReader) error {
 	have, want, err := s.versions(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errHalfRestored) {
 		return err
-	}
-	if have > 0 {
-		return fmt.Errorf("it is not empty, its schema is version %d: name a new database", have)
 	}
 	if b.header.Schema > want {
 		return fmt.Errorf(
 			"%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema,
 			b.header.Schema, want,
 		)
+	}
+	if err := s.markRestore(ctx, have); err != nil {
+		return err
+	}
+	if have > b.header.Schema {
+		return fmt.Errorf("its schema is version %d, newer than %d, that of the backup: name a new database", have, b.header.Schema)
 	}
 	p, err := s.provider()
 	if err != nil {
@@ -66,6 +75,10 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 		return fmt.Errorf("migrate to version %d: %w", b.header.Schema, err)
 	}
 	err = s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		// Another restore waits here for this one, and then finds that it has nothing to do.
+		if err := tx.Exec(`DROP TABLE ` + restoreMark).Error; err != nil {
+			return fmt.Errorf("end the restore: %w", err)
+		}
 		tables, err := s.tables(tx)
 		if err != nil {
 			return err
@@ -73,6 +86,24 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 		return b.load(tx, slices.DeleteFunc(tables, func(name string) bool { return name == versionTable }))
 	})
 	return s.dialect.classify(err)
+}
+
+// markRestore marks the database as half restored, unless it is. What has tables, ours or others, is not touched.
+func (s *Store) markRestore(ctx context.Context, version int64) error {
+	return s.inTransaction(ctx, func(tx *gorm.DB) error {
+		tables, err := s.tables(tx)
+		if err != nil || slices.Contains(tables, restoreMark) {
+			return err
+		}
+		tables = slices.DeleteFunc(tables, func(name string) bool { return name == versionTable && version == 0 })
+		if len(tables) > 0 {
+			return fmt.Errorf("it is not empty, it has a table %s: name a new database", tables[0])
+		}
+		if err := tx.Exec(`CREATE TABLE ` + restoreMark + ` (no_column integer)`).Error; err != nil {
+			return fmt.Errorf("mark it as half restored: %w", err)
+		}
+		return nil
+	})
 }
 
 // backupReader reads a backup line by line.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +36,8 @@ type Store struct {
 	pages   *pageCache
 	key     *PrivacyKey // nil: none
 
+	settings []Setting // as they were when it was opened
+
 	// Changes that this Store made, counted when they are committed and nobody knows of it yet. They are counted after an error as well:
 	// the transaction may have committed all the same. What is remembered from before does not count any more.
 	catalogChanges atomic.Int64 // of the catalog and the privacy modes
@@ -44,17 +48,95 @@ type Store struct {
 // [Store.User] or [Store.Holding] told before does not count any more. Other programs on the database are not noticed.
 func (s *Store) AccessChanges() int64 { return s.accessChanges.Load() }
 
-// Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first or when
-// the schema is newer than this program knows.
+// Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first, when the schema is newer
+// than this program knows, and when a restore did not end. It makes no database: Migrate and Restore do.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := Exists(o.Database); err != nil {
+		return nil, err
+	}
 	s, err := connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSchema(ctx); err != nil {
+	if err := errors.Join(s.checkSchema(ctx), s.readSettings(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// Setting is a setting of a database that keeps what was acknowledged: with another value a crash may take it.
+type Setting struct {
+	Name, Value string
+	Ours        bool // the service sets it for itself; others are those of the whole database server
+	Holds       bool // it is as it has to be
+}
+
+// Settings are what the connections that write had when the store was opened, by name. They are read back: a URL, a proxy between or
+// the database may know better than who sets them.
+func (s *Store) Settings() []Setting { return s.settings }
+
+func (s *Store) readSettings(ctx context.Context) error {
+	// In a transaction, as everything that is acknowledged.
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(s.dialect.settings()).Scan(&s.settings).Error })
+	if err != nil {
+		return fmt.Errorf("read settings of %s: %w", s, err)
+	}
+	return nil
+}
+
+// Check fails with what would keep a server from starting on a database, without changing anything there: one that does not answer, is
+// newer, half restored, or to be brought up to date by who may not. Its settings are returned as [Store.Settings] has them; a SQLite
+// file that does not exist yet has none.
+func Check(ctx context.Context, o Options) (_ []Setting, err error) {
+	d, err := parseDatabase(o.Database)
+	if err != nil {
+		return nil, err
+	}
+	if file, ok := d.(sqliteDialect); ok {
+		if _, err := os.Stat(filepath.Dir(file.path)); err != nil {
+			return nil, fmt.Errorf("open %s: %w", d, err)
+		}
+		if info, err := os.Stat(file.path); errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+			return nil, nil
+		}
+	}
+	s, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	have, want, err := s.versions(ctx)
+	if err == nil && have < want {
+		err = s.mayMigrate(ctx)
+	}
+	err = errors.Join(err, s.readSettings(ctx))
+	return s.settings, err
+}
+
+// mayMigrate fails where tables cannot be made.
+func (s *Store) mayMigrate(ctx context.Context) error {
+	var may bool
+	if err := s.reads.WithContext(ctx).Raw(s.dialect.mayMigrate()).Row().Scan(&may); err != nil {
+		return fmt.Errorf("read privileges on %s: %w", s, err)
+	}
+	if !may {
+		return fmt.Errorf("%w of %s is to be brought up to date, and this user may make no tables there", ErrSchema, s)
+	}
+	return nil
+}
+
+// Exists fails where connecting would make the database: SQLite makes every file that is asked for.
+func Exists(database string) error {
+	d, err := parseDatabase(database)
+	if err != nil {
+		return err
+	}
+	if file, ok := d.(sqliteDialect); ok {
+		if _, err := os.Stat(file.path); err != nil {
+			return fmt.Errorf("open %s, which insights migrate makes: %w", d, errors.Unwrap(err))
+		}
+	}
+	return nil
 }
 
 // connect opens the pools and asks the database for a sign of life.

@@ -19,8 +19,8 @@ type Owner struct {
 	Workspaces int64
 }
 
-// Owners lists the people who own workspaces of the templates of a scope that were created before a moment and are not
-// deleted, by id.
+// Owners lists the people who were there before a moment and own workspaces of the templates of a scope that were created before it
+// and are not deleted, by id. Workspaces of which nobody said when they were created are left out: they may be new.
 func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time) ([]Owner, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -28,7 +28,8 @@ func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time
 	}
 	condition, args := x.whereColumn(
 		"workspaces.template_id",
-		"workspaces.deleted_at = 0 AND workspaces.created_at < ? AND users.deleted_at = 0 AND users.kind = ?", At(before), Human,
+		"workspaces.deleted_at = 0 AND workspaces.created_at > 0 AND workspaces.created_at < ? AND users.created_at < ?"+
+			" AND users.deleted_at = 0 AND users.kind = ?", At(before), At(before), Human,
 	)
 	rows, err := s.reads.WithContext(ctx).Raw(`SELECT users.id, users.username, users.avatar_url, workspaces.template_id, COUNT(*)
 		FROM workspaces JOIN users ON users.id = workspaces.owner_id

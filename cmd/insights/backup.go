@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"github.com/template-insights/insights/store"
@@ -10,24 +11,15 @@ import (
 
 type backupCommand struct {
 	databaseFlag
-	Output string `required:"" placeholder:"FILE" help:"The file to make, for you alone to read: the hashes of tokens are in it. - is standard output."`
+	Output string `required:"" placeholder:"FILE" help:"The file to make, for you alone to read: the hashes of tokens are in it. What exists and is no regular file is written through; - is standard output."`
 }
 
-// Run writes the backup. Nothing is left of one that fails.
+// Run writes the backup. An earlier one stays, and nothing is left of one that fails.
 func (f backupCommand) Run(ctx context.Context, c console) error {
-	if f.Output == "-" {
-		return store.Backup(ctx, f.options(), c.out)
+	if info, err := os.Stat(f.Output); err == nil && info.Mode().IsRegular() && !c.writesTo(info) {
+		return fmt.Errorf("--output: %s exists, and an earlier backup is not overwritten", f.Output)
 	}
-	file, err := os.OpenFile(f.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // an earlier backup stays
-	if err != nil {
-		return err
-	}
-	err = store.Backup(ctx, f.options(), file)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Output))
-	}
-	return nil
+	p := c.progress("backup", 0)
+	defer p.end()
+	return writeOutput(c, f.Output, func(w io.Writer) error { return store.Backup(ctx, f.options(), io.MultiWriter(w, p)) })
 }

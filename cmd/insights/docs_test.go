@@ -53,6 +53,22 @@ func TestMovingFromCoder(t *testing.T) {
 	runDocument(t, "moving-from-coder", folder, []string{"127.0.0.1:5432/coder", database}, "CODER_PG_CONNECTION_URL="+url)
 }
 
+// linkPrograms makes a folder in which this test program has the names of programs.
+func linkPrograms(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name := range asProgram {
+		if err := os.Symlink(self, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
 // runDocument runs a document in a folder, with some of its text replaced and variables of the environment.
 func runDocument(t *testing.T, name, folder string, replace []string, environment ...string) {
 	t.Helper()
@@ -60,16 +76,7 @@ func runDocument(t *testing.T, name, folder string, replace []string, environmen
 	if err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs := t.TempDir()
-	for name := range asProgram {
-		if err := os.Symlink(self, filepath.Join(programs, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	programs := linkPrograms(t)
 	text, err := os.ReadFile(filepath.Join("../../docs", name+".md"))
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +91,7 @@ func runDocument(t *testing.T, name, folder string, replace []string, environmen
 	}
 	command := exec.CommandContext(t.Context(), script, document)
 	command.Dir = folder
-	command.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "SAME_JSON=same-json", "NEWCOMER=",
+	command.Env = append(os.Environ(), "HOME="+folder, "PATH="+programs+":"+os.Getenv("PATH"), "SAME_JSON=same-json", "NEWCOMER=",
 		"INSIGHTS_HTTP_ADDRESS="+http, "INSIGHTS_GRPC_ADDRESS="+grpc, "INSIGHTS_PROMETHEUS_ADDRESS="+prometheus)
 	command.Env = append(command.Env, environment...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) } // it ends what it started

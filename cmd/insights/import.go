@@ -30,11 +30,14 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer from.Close()
+	if err := store.Exists(f.Database); err != nil { // before a key is made beside it
+		return err
+	}
 	key, err := f.openFor(f.Database)
 	if err != nil {
 		return err
 	}
-	to, err := openDatabase(ctx, store.Options{Database: f.Database, PrivacyKey: key})
+	to, err := store.Open(ctx, store.Options{Database: f.Database, PrivacyKey: key})
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func TestImportCoder(t *testing.T) {
 	t.Parallel()
 	from, conn := newCoder(t)
 	to := "--database=sqlite:" + t.TempDir() + "/insights.db"
+	must(t, "migrate", to)
 	for _, c := range []struct {
 		name string
 		args []string

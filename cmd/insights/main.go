@@ -53,7 +53,12 @@ type commandLine struct {
 	Backup  backupCommand  `cmd:"" help:"Write everything in a database to a file, while servers run."`
 	Restore restoreCommand `cmd:"" help:"Fill a new database from such a file, SQLite or Postgres, whichever it was."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with a simulated company that streams usage into it."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Version versionCommand `cmd:"" help:"Print the version, as --version does."`
+
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands and flags."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what a word may become."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // console is where a command writes, and the environment that it runs in.
@@ -92,6 +97,7 @@ func run(ctx context.Context, args, environment []string, stdout, stderr io.Writ
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr, environment}),
+		kong.Vars{"version": versionText()},
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "insights:", err)

@@ -46,6 +46,7 @@ func TestCommandLine(t *testing.T) {
 		"help":            {args: []string{"--help"}, out: "token create"},
 		"help of serve":   {args: []string{"serve", "--help"}, out: "INSIGHTS_GRPC_ADDRESS"},
 		"version":         {args: []string{"version"}, out: "insights "},
+		"version as flag": {args: []string{"--version"}, out: "insights "},
 		"nothing":         {code: exitUsage, err: "serve"},
 		"unknown command": {args: []string{"fly"}, code: exitUsage, err: "fly"},
 		"unknown variable": {
@@ -138,7 +139,14 @@ func TestCommandLine(t *testing.T) {
 		},
 		"no token":               {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
 		"no name of a parameter": {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
-		"a parameter twice":      {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},
+		"a window twice": {
+			args: []string{"report", "roi", "--last=7d", "end_time=x"}, code: exitUsage, err: "--last says what start_time and end_time would",
+		},
+		"no unit of --last": {args: []string{"report", "roi", "--last=7"}, code: exitUsage, err: `"7" must be 1d to 366d or 1w to 52w`},
+		"too long --last":   {args: []string{"report", "roi", "--last=53w"}, code: exitUsage, err: "366d"},
+		"no --last":         {args: []string{"export", "apps", "--last=0d"}, code: exitUsage, err: "366d"},
+		"--last of no zone": {args: []string{"export", "apps", "--last=1d", "timezone=Mars/X"}, code: exitUsage, err: "timezone=Mars/X"},
+		"a parameter twice": {args: []string{"export", "apps", "a=1", "a=2"}, code: exitUsage, err: "each name once"},
 		"no server": {
 			args: []string{"export", "apps", "--address=http://127.0.0.1:1"}, environment: []string{"INSIGHTS_TOKEN=x"}, code: exitError,
 			err: "ask the server",
@@ -356,6 +364,28 @@ func checkReports(t *testing.T, address, owner, member string) {
 		}
 		if code, out, errs := ask(member, "report", name); code != exitError || out != "" || !strings.Contains(errs, "404") {
 			t.Errorf("report %s as a member: %d %s%s", name, code, out, errs)
+		}
+	}
+	for name, table := range map[string]string{
+		"capacity": "sparse-templates", "optimization": "unused-options", "support": "low-usage-users", "roi": "roi-templates",
+	} {
+		code, out, errs := ask(owner, "report", name, "--format=json", "--last=4w", "timezone=Asia/Kolkata")
+		var answer struct {
+			Report struct {
+				StartTime time.Time `json:"start_time"`
+				EndTime   time.Time `json:"end_time"`
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &answer); code != exitOK || err != nil {
+			t.Errorf("report %s as JSON: %d %s%s %v", name, code, out, errs, err)
+		}
+		start, days := answer.Report.StartTime, answer.Report.EndTime.Sub(answer.Report.StartTime)
+		if start.Format("15:04 -0700") != "00:00 +0530" || days <= 27*24*time.Hour || days > 28*24*time.Hour {
+			t.Errorf("the last 4 weeks begin at %v and last %v", start, days)
+		}
+		code, out, errs = ask(owner, "report", name, "--format=csv")
+		if code != exitOK || strings.Count(out, "\ufeff") != 1 || !strings.Contains(out, "\r\n\r\n"+table+"\r\n") {
+			t.Errorf("report %s as CSV: %d %s%s", name, code, out, errs)
 		}
 	}
 	target := filepath.Join(t.TempDir(), "daus.parquet")

@@ -20,12 +20,12 @@ type migrateCommand struct {
 // Run migrates the database.
 func (m migrateCommand) Run(ctx context.Context) error { return store.Migrate(ctx, m.options()) }
 
-// open opens the database for a command that asks nothing of usage.
+// open opens a database that is there, for a command that asks nothing of usage. It makes and migrates none: a mistyped name stays one.
 func (f databaseFlag) open(ctx context.Context) (*store.Store, error) {
-	return openDatabase(ctx, f.options())
+	return store.Open(ctx, f.options())
 }
 
-// openDatabase migrates a database if it has to and opens it.
+// openDatabase opens a database for the commands that make one, and brings its schema up to date if it has to.
 func openDatabase(ctx context.Context, o store.Options) (*store.Store, error) {
 	if err := store.Migrate(ctx, o); err != nil {
 		return nil, err

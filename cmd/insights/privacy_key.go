@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/template-insights/insights/store"
@@ -21,4 +24,20 @@ func (f privacyKeyFlag) openFor(database string) (*store.PrivacyKey, error) {
 		return store.CreatePrivacyKey(path + ".key")
 	}
 	return nil, nil
+}
+
+// check fails with what openFor would fail with, and makes no key.
+func (f privacyKeyFlag) check(database string) error {
+	file := f.PrivacyKeyFile
+	if path, ok := strings.CutPrefix(database, "sqlite:"); file == "" && ok {
+		file = path + ".key"
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if file == "" {
+		return nil
+	}
+	_, err := store.ReadPrivacyKey(file)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type remoteFlags struct {
 	Address    string   `default:"http://127.0.0.1:8080" env:"INSIGHTS_ADDRESS" placeholder:"URL" help:"Where the server answers REST. Default: ${default}."`
 	TokenFile  string   `env:"INSIGHTS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token to ask with. Default: the token in the environment variable INSIGHTS_TOKEN."`
+	Last       lastDays `placeholder:"DAYS" help:"Ask about the last days, today included, such as 7d or 4w, at most 366d."`
 	Parameters []string `arg:"" optional:"" placeholder:"NAME=VALUE" help:"Parameters of the question as REST takes them, such as timezone=Europe/Berlin or template_ids=ID,ID."`
 }
 
@@ -40,7 +42,61 @@ func (f remoteFlags) query() (url.Values, error) {
 		}
 		query.Set(name, value)
 	}
+	if f.Last == 0 {
+		return query, nil
+	}
+	if query.Has("start_time") || query.Has("end_time") {
+		return nil, usageError("--last says what start_time and end_time would: choose one")
+	}
+	zone, err := zoneOf(query)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().In(zone)
+	setWindow(query, midnight(now, int(f.Last)-1), time.Date(now.Year(), now.Month(), now.Day(), now.Hour()+1, 0, 0, 0, zone))
 	return query, nil
+}
+
+// lastDays is how many days a question is about. 0 is as if the flag were not there.
+type lastDays int
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *lastDays) UnmarshalText(text []byte) error {
+	number, unit := string(text), 0
+	for suffix, days := range map[string]int{"d": 1, "w": 7} {
+		if n, ok := strings.CutSuffix(string(text), suffix); ok {
+			number, unit = n, days
+		}
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || unit == 0 || n < 1 || n > 366/unit {
+		return fmt.Errorf("%q must be 1d to 366d or 1w to 52w", text)
+	}
+	*d = lastDays(n * unit)
+	return nil
+}
+
+// zoneOf is the time zone whose days a question is about: that of its parameter, or that of this machine.
+func zoneOf(query url.Values) (*time.Location, error) {
+	name := query.Get("timezone")
+	if name == "" {
+		return time.Local, nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("timezone=%s: want the IANA name of a time zone", name))
+	}
+	return zone, nil
+}
+
+// midnight is when the day began that was so many days ago.
+func midnight(now time.Time, ago int) time.Time {
+	return time.Date(now.Year(), now.Month(), now.Day()-ago, 0, 0, 0, 0, now.Location())
+}
+
+func setWindow(query url.Values, start, end time.Time) {
+	query.Set("start_time", start.Format(time.RFC3339))
+	query.Set("end_time", end.Format(time.RFC3339))
 }
 
 // token is what the command asks with.

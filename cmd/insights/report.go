@@ -1,11 +1,16 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/url"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,28 +22,92 @@ import (
 // reportDays is what a report is about if nobody says otherwise: whole weeks, as many as a projection needs.
 const reportDays = 28
 
-// printReport asks for a report and prints it as a page of text.
+// reportFlags say what to ask and how to print the answer.
+type reportFlags struct {
+	Format string `default:"text" enum:"text,json,csv" help:"${enum}: a page to read, the answer of the server, or its tables one after the other, each under its name. Default: ${default}."`
+	remoteFlags
+}
+
+// printReport asks for a report and prints it, as a page of text unless something else is asked for. Tables are what export calls them.
 func printReport[A proto.Message](
-	ctx context.Context, c console, f remoteFlags, name string, answer A, page func(w io.Writer, answer A),
+	ctx context.Context, c console, f reportFlags, name string, tables []string, answer A, page func(w io.Writer, answer A),
 ) error {
 	query, err := f.query()
 	if err != nil {
 		return err
 	}
 	if !query.Has("start_time") && !query.Has("end_time") {
-		year, month, day := time.Now().Date()
-		midnight := func(ago int) string {
-			return time.Date(year, month, day-ago, 0, 0, 0, 0, time.Local).Format(time.RFC3339)
+		zone, err := zoneOf(query)
+		if err != nil {
+			return err
 		}
-		query.Set("start_time", midnight(reportDays))
-		query.Set("end_time", midnight(0))
+		now := time.Now().In(zone)
+		setWindow(query, midnight(now, reportDays), midnight(now, 0))
 	}
-	if err := f.askFor(ctx, c, "/api/v2/insights/reports/"+name, query, answer); err != nil {
+	switch path := "/api/v2/insights/reports/" + name; f.Format {
+	case "json":
+		return f.print(ctx, c, path, query)
+	case "csv":
+		return f.printTables(ctx, c, tables, query)
+	default:
+		if err := f.askFor(ctx, c, path, query, answer); err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		page(w, answer)
+		return w.Flush()
+	}
+}
+
+// print prints an answer as it comes.
+func (f reportFlags) print(ctx context.Context, c console, path string, query url.Values) error {
+	body, err := f.ask(ctx, c, path, query)
+	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	page(w, answer)
-	return w.Flush()
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(c.out, "%s\n", bytes.TrimSuffix(text, []byte("\n")))
+	return err
+}
+
+// byteOrderMark begins CSV that spreadsheets read.
+const byteOrderMark = "\ufeff"
+
+// printTables asks for tables, which come in one archive, and prints them one after the other.
+func (f reportFlags) printTables(ctx context.Context, c console, tables []string, query url.Values) error {
+	query.Set("tables", strings.Join(tables, ","))
+	query.Set("format", f.Format)
+	body, err := f.ask(ctx, c, "/api/v2/insights/export", query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	archive, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	all := []byte(byteOrderMark)
+	for i, file := range archive.File {
+		table, err := fs.ReadFile(archive, file.Name)
+		if err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		if i > 0 {
+			all = append(all, "\r\n"...)
+		}
+		all = append(all, strings.TrimSuffix(file.Name, ".csv")+"\r\n"...)
+		all = append(all, bytes.TrimPrefix(table, []byte(byteOrderMark))...)
+	}
+	_, err = c.out.Write(all)
+	return err
 }
 
 // windowed is a report about a window.
@@ -67,11 +136,14 @@ func heading(w io.Writer, title string, rows int, columns string) {
 	fmt.Fprintln(w, columns)
 }
 
-type reportCapacityCommand struct{ remoteFlags }
+type reportCapacityCommand struct{ reportFlags }
 
 // Run prints the report.
 func (f reportCapacityCommand) Run(ctx context.Context, c console) error {
-	return printReport(ctx, c, f.remoteFlags, "capacity", &insightsv1.GetCapacityReportResponse{}, printCapacity)
+	return printReport(
+		ctx, c, f.reportFlags, "capacity", []string{"capacity", "capacity-hours", "capacity-weeks", "capacity-projection", "sparse-templates"},
+		&insightsv1.GetCapacityReportResponse{}, printCapacity,
+	)
 }
 
 // busiestHours is how many hours of the week are printed.
@@ -103,11 +175,14 @@ func printCapacity(w io.Writer, answer *insightsv1.GetCapacityReportResponse) {
 	}
 }
 
-type reportOptimizationCommand struct{ remoteFlags }
+type reportOptimizationCommand struct{ reportFlags }
 
 // Run prints the report.
 func (f reportOptimizationCommand) Run(ctx context.Context, c console) error {
-	return printReport(ctx, c, f.remoteFlags, "optimization", &insightsv1.GetOptimizationReportResponse{}, printOptimization)
+	return printReport(
+		ctx, c, f.reportFlags, "optimization", []string{"default-changes", "unused-apps", "unused-options"},
+		&insightsv1.GetOptimizationReportResponse{}, printOptimization,
+	)
 }
 
 func printOptimization(w io.Writer, answer *insightsv1.GetOptimizationReportResponse) {
@@ -127,11 +202,14 @@ func printOptimization(w io.Writer, answer *insightsv1.GetOptimizationReportResp
 	}
 }
 
-type reportSupportCommand struct{ remoteFlags }
+type reportSupportCommand struct{ reportFlags }
 
 // Run prints the report.
 func (f reportSupportCommand) Run(ctx context.Context, c console) error {
-	return printReport(ctx, c, f.remoteFlags, "support", &insightsv1.GetSupportReportResponse{}, printSupport)
+	return printReport(
+		ctx, c, f.reportFlags, "support", []string{"high-latency-users", "low-usage-users", "app-preferences"},
+		&insightsv1.GetSupportReportResponse{}, printSupport,
+	)
 }
 
 func printSupport(w io.Writer, answer *insightsv1.GetSupportReportResponse) {
@@ -154,11 +232,14 @@ func printSupport(w io.Writer, answer *insightsv1.GetSupportReportResponse) {
 	}
 }
 
-type reportROICommand struct{ remoteFlags }
+type reportROICommand struct{ reportFlags }
 
 // Run prints the report.
 func (f reportROICommand) Run(ctx context.Context, c console) error {
-	return printReport(ctx, c, f.remoteFlags, "roi", &insightsv1.GetROIReportResponse{}, printROI)
+	return printReport(
+		ctx, c, f.reportFlags, "roi", []string{"roi", "roi-templates"},
+		&insightsv1.GetROIReportResponse{}, printROI,
+	)
 }
 
 func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {

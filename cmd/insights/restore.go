@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"github.com/template-insights/insights/store"
@@ -13,14 +14,24 @@ type restoreCommand struct {
 }
 
 // Run restores the backup.
-func (f restoreCommand) Run(ctx context.Context) error {
-	if f.File == "-" {
-		return store.Restore(ctx, f.options(), os.Stdin)
+func (f restoreCommand) Run(ctx context.Context, c console) error {
+	file := os.Stdin
+	if f.File != "-" {
+		var err error
+		if file, err = os.Open(f.File); err != nil {
+			return err
+		}
+		defer file.Close()
 	}
-	file, err := os.Open(f.File)
+	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	return store.Restore(ctx, f.options(), file)
+	var all int64
+	if info.Mode().IsRegular() {
+		all = info.Size()
+	}
+	p := c.progress("restore", all)
+	defer p.end()
+	return store.Restore(ctx, f.options(), io.TeeReader(file, p))
 }

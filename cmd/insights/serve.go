@@ -88,12 +88,21 @@ type serveCommand struct {
 	TLSClientCA      string         `name:"tls-client-ca" env:"INSIGHTS_TLS_CLIENT_CA" placeholder:"FILE" help:"Certificates (PEM) of who signs clients; every client needs one then. One for spiffe://DOMAIN/agent/ID lets in that agent's tokens only."`
 	Insecure         bool           `env:"INSIGHTS_INSECURE" help:"Listen beyond loopback without TLS, and for scrapes without a token: only where something else protects the network, for tokens travel in the clear."`
 	TrustedProxies   []netip.Prefix `env:"INSIGHTS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of reverse proxies whose X-Forwarded-For is believed, in logs and where addresses are counted."`
+	AllowDataLoss    bool           `env:"INSIGHTS_ALLOW_DATA_LOSS" help:"Serve although a crash of the database would take what was acknowledged, because it does not keep what this service sets (synchronous_commit)."`
+	Check            bool           `help:"Say everything that would keep the server from starting, and exit. Nothing is changed, and nothing listens."`
 	GRPCReflection   bool           `name:"grpc-reflection" env:"INSIGHTS_GRPC_REFLECTION" help:"Describe the services to tools such as grpcurl."`
 }
 
 // Run serves until the context is done.
 func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	config, err := f.config(c)
+	if f.Check {
+		err = errors.Join(err, f.check(f.Database), server.Check(ctx, config, f.options()))
+		if err == nil {
+			_, err = fmt.Fprintln(c.out, "Nothing would keep the server from starting.")
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -119,7 +128,7 @@ func (f serveCommand) oidc() (*server.OIDC, error) {
 	return &server.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, ClientSecret: secret, UserClaim: f.OIDCUserClaim}, nil
 }
 
-// config is what the flags come to, but for the store.
+// config is what the flags come to, but for the store, and all that is wrong with them.
 func (f serveCommand) config(c console) (server.Options, error) {
 	config := server.Options{
 		Logger:      f.logger(c.err),
@@ -132,44 +141,43 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
 		IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
-		Definitions: f.Definitions,
+		Definitions: f.Definitions, AllowDataLoss: f.AllowDataLoss,
 	}
+	var errs []error
+	refuse := func(err error) { errs = append(errs, err) }
 	var err error
 	if config.Location, err = time.LoadLocation(f.Timezone); err != nil || f.Timezone == "Local" {
-		return config, usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone))
+		refuse(usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone)))
 	}
 	if f.PrivacyFloor < 2 {
-		return config, usageError("--privacy-floor: must be 2 or more, or it hides nobody")
+		refuse(usageError("--privacy-floor: must be 2 or more, or it hides nobody"))
 	}
 	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
-		return config, usageError(
+		refuse(usageError(
 			fmt.Sprintf("--pprof-address %s is beyond loopback: profiles show what is in memory, to anyone who asks", f.PprofAddress),
-		)
+		))
 	}
-	if config.TLS, err = f.tls(config.Logger); err != nil {
-		return config, err
-	}
-	if config.OIDC, err = f.oidc(); err != nil {
-		return config, err
-	}
-	if config.PrometheusToken, err = readSecret("--prometheus-token-file", f.PrometheusToken); err != nil {
-		return config, err
-	}
+	config.TLS, err = f.tls(config.Logger)
+	refuse(err)
+	config.OIDC, err = f.oidc()
+	refuse(err)
+	config.PrometheusToken, err = readSecret("--prometheus-token-file", f.PrometheusToken)
+	refuse(err)
 	for _, at := range []struct {
 		flag, address, needs string
 		met                  bool
 	}{
-		{"--grpc-address", config.GRPCAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--http-address", config.HTTPAddress, "--tls-cert and --tls-key", config.TLS != nil},
-		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", config.PrometheusToken != ""},
+		{"--grpc-address", config.GRPCAddress, "--tls-cert and --tls-key", f.TLSCert != ""},
+		{"--http-address", config.HTTPAddress, "--tls-cert and --tls-key", f.TLSCert != ""},
+		{"--prometheus-address", config.PrometheusAddress, "--prometheus-token-file", f.PrometheusToken != ""},
 	} {
 		if at.address != "" && !at.met && !f.Insecure && !isLoopback(at.address) {
-			return config, usageError(fmt.Sprintf(
+			refuse(usageError(fmt.Sprintf(
 				"%s %s is beyond loopback: set %s, or --insecure if the network is protected otherwise", at.flag, at.address, at.needs,
-			))
+			)))
 		}
 	}
-	return config, nil
+	return config, errors.Join(errs...)
 }
 
 // readSecret reads the secret in the file that a flag names, if it names one.

@@ -71,7 +71,7 @@ type tokenFirstCommand struct{ databaseFlag }
 
 // Run makes the first owner's token and prints it alone.
 func (f tokenFirstCommand) Run(ctx context.Context, c console) (err error) {
-	s, err := f.open(ctx)
+	s, err := openDatabase(ctx, f.options())
 	if err != nil {
 		return err
 	}

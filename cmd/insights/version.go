@@ -12,6 +12,12 @@ type versionCommand struct{}
 
 // Run prints the version.
 func (versionCommand) Run(c console) error {
+	_, err := fmt.Fprintln(c.out, versionText())
+	return err
+}
+
+// versionText names the program and its version.
+func versionText() string {
 	v := version
 	if v == "" {
 		v = "dev"
@@ -19,6 +25,5 @@ func (versionCommand) Run(c console) error {
 			v = info.Main.Version
 		}
 	}
-	_, err := fmt.Fprintln(c.out, "insights", v)
-	return err
+	return "insights " + v
 }

@@ -306,6 +306,12 @@ func TestPod(t *testing.T) {
 			if server.Image != c.image {
 				t.Errorf("image %s, want %s", server.Image, c.image)
 			}
+			check := pod.InitContainers[0]
+			if !slices.Equal(check.Args, []string{"serve", "--check"}) || check.Image != server.Image ||
+				!reflect.DeepEqual(check.Env, server.Env) || !reflect.DeepEqual(check.VolumeMounts, server.VolumeMounts) ||
+				!reflect.DeepEqual(check.SecurityContext, server.SecurityContext) || !reflect.DeepEqual(check.Resources, server.Resources) {
+				t.Errorf("the check is %+v, the server %+v", check, server)
+			}
 			environment := map[string]string{}
 			for _, v := range server.Env {
 				environment[v.Name] = v.Value

@@ -2018,7 +2018,8 @@ export interface SupportReport {
   high_latency_users: HighLatencyUser[];
   /**
    * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
-   * deleted nor accounts of another kind, who had a workspace of the templates all the time.
+   * deleted nor accounts of another kind, who were there and had a workspace of the templates all the time, as `created_at` of the
+   * catalog says; a workspace without it may be new.
    */
   low_usage_users: LowUsageUser[];
   /**
@@ -3516,6 +3517,7 @@ export interface Finding {
    * - `relayed_only`: connections of agents went through a relay, never directly.
    * - `no_builds`: no build that started a workspace was ever reported.
    * - `no_parameters`: the workspaces that were started have no parameters.
+   * - `weak_database`: the database does not keep everything through a crash of its machine.
    */
   reason: string;
   /**

@@ -1216,6 +1216,83 @@ var mutants = []mutant{
 		"server/internal/ingest", "TestAgentStatsAggregation",
 	},
 
+	// Commands that an operator types.
+	{
+		"looking at a database makes one", "store/store.go",
+		"if file, ok := d.(sqliteDialect); ok {", "if file, ok := d.(sqliteDialect); ok && false {",
+		"cmd/insights", "TestWhatMakesADatabase",
+	},
+	{
+		"a command brings a schema up to date by the way", "cmd/insights/migrate.go",
+		"return store.Open(ctx, f.options())", "return openDatabase(ctx, f.options())",
+		"cmd/insights", "TestWhatMakesADatabase",
+	},
+	{
+		"a file takes the place of a pipe", "cmd/insights/output.go",
+		"case !info.Mode().IsRegular():", "case info.IsDir():",
+		"cmd/insights", "TestOutput",
+	},
+	{
+		"a file takes the place of a link", "cmd/insights/output.go",
+		"target := followLinks(output)", "target := output",
+		"cmd/insights", "TestOutput",
+	},
+	{
+		"what another program began to write is taken for whole", "cmd/insights/output.go",
+		"gone != nil || !os.SameFile(mine, there)", "gone != nil",
+		"cmd/insights", "TestOutput",
+	},
+	{
+		"what the shell appends to is replaced", "cmd/insights/output.go",
+		"case c.writesTo(info):", "case false:",
+		"cmd/insights", "TestOutputToStandardOutput",
+	},
+	{
+		"a server starts on a database that is half restored", "store/migrations.go",
+		"if slices.Contains(tables, restoreMark) {", "if false {",
+		"store", "TestHalfRestored",
+	},
+	{
+		"the mark of a restore goes before its rows are there", "store/restore.go",
+		"tx.Exec(`DROP TABLE ` + restoreMark)", "s.writes.Exec(`DROP TABLE ` + restoreMark)",
+		"store", "TestHalfRestored/postgres",
+	},
+	{
+		"a backup is restored beside the tables of others", "store/restore.go",
+		"if len(tables) > 0 {", "if version > 0 {",
+		"store", "TestRestoreBesideOthers",
+	},
+	{
+		"a report about support lists workspaces of no age", "store/workspace_owners.go",
+		"workspaces.created_at > 0 AND ", "",
+		"server", "TestSupportReport",
+	},
+	{
+		"a report about support lists who has just come", "store/workspace_owners.go",
+		`AND users.created_at < ?"`, `AND users.created_at < ? + 1000000000000000"`,
+		"server", "TestSupportReport",
+	},
+	{
+		"a promise of the database is not read back", "server/database_settings.go",
+		"if s.Ours && !s.Holds && !allowDataLoss {", "if false {",
+		"cmd/insights", "TestServeKeepsItsPromise",
+	},
+	{
+		"SQLite does not wait for the disk", "store/dialect.go",
+		`"synchronous(FULL)"`, `"synchronous(NORMAL)"`,
+		"store", "TestSettings/sqlite",
+	},
+	{
+		"a check says the first trouble alone", "server/server.go",
+		"errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil", "errors.Join(err, guardErr); err != nil",
+		"cmd/insights", "TestServeCheck",
+	},
+	{
+		"a check makes what it looks at", "store/store.go",
+		"errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0", "err == nil && info.Size() == 0",
+		"store", "TestCheckTouchesNothing",
+	},
+
 	// The agent's side.
 	{
 		"a rejected report is sent again at once", "client/reporter.go",

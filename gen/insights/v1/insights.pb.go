@@ -3792,6 +3792,7 @@ type Finding struct {
 	// - `relayed_only`: connections of agents went through a relay, never directly.
 	// - `no_builds`: no build that started a workspace was ever reported.
 	// - `no_parameters`: the workspaces that were started have no parameters.
+	// - `weak_database`: the database does not keep everything through a crash of its machine.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`

@@ -1259,7 +1259,8 @@ type SupportReport struct {
 	// Users of whom GetUserLatency answers `rating_p95` = `poor`, over at least 10 samples, the highest first.
 	HighLatencyUsers []*HighLatencyUser `protobuf:"bytes,4,rep,name=high_latency_users,json=highLatencyUsers,proto3" json:"high_latency_users,omitempty"`
 	// Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
-	// deleted nor accounts of another kind, who had a workspace of the templates all the time.
+	// deleted nor accounts of another kind, who were there and had a workspace of the templates all the time, as `created_at` of the
+	// catalog says; a workspace without it may be new.
 	LowUsageUsers []*LowUsageUser `protobuf:"bytes,5,rep,name=low_usage_users,json=lowUsageUsers,proto3" json:"low_usage_users,omitempty"`
 	// What people use, what most prefer first, then by users and seconds.
 	AppPreferences []*AppPreference `protobuf:"bytes,6,rep,name=app_preferences,json=appPreferences,proto3" json:"app_preferences,omitempty"`

@@ -55,6 +55,7 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	if err != nil {
 		return nil, err
 	}
+	d.findSettings()
 	return &insightsv1.GetDiagnosisResponse{
 		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
 		DataSince: d.show(d.firstUse()),

@@ -28,6 +28,7 @@ const (
 	reasonRelayed      = "relayed_only"
 	reasonNoBuilds     = "no_builds"
 	reasonNoParameters = "no_parameters"
+	reasonWeakDatabase = "weak_database"
 )
 
 // collectingFor is how long after its first sign of life a template may be waiting for its first usage.
@@ -53,6 +54,22 @@ func (d *diagnosis) findAll() {
 	d.findApps()
 	d.findLatency()
 	d.findParameters()
+}
+
+// findSettings says that something may be gone which was there. It explains no empty section better than anything else does.
+func (d *diagnosis) findSettings() {
+	var weak []string
+	for _, s := range d.options.Store.Settings() {
+		if !s.Holds {
+			weak = append(weak, s.Name+"="+s.Value)
+		}
+	}
+	d.add(reasonWeakDatabase, append([]string{sectionParameters}, usageSections...),
+		func(store.TemplateFacts) (evidence, bool) { return evidence{}, len(weak) > 0 },
+		func(*insightsv1.Finding) string {
+			return fmt.Sprintf("The database has %s: what came before a crash of its machine may be gone.", strings.Join(weak, " and "))
+		},
+		"Give these settings of the database their defaults back.")
 }
 
 func (d *diagnosis) findCollection() {

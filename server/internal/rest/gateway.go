@@ -90,7 +90,8 @@ type Options struct {
 // hostPattern is a host with or without a port: nothing else may get into the policy of the page.
 var hostPattern = regexp.MustCompile(`^([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]+)?$`)
 
-func (o Options) check() error {
+// Check fails if an option is out of its range.
+func (o Options) Check() error {
 	u, err := url.Parse(o.ExternalURL)
 	if o.ExternalURL != "" &&
 		(err != nil || u.Scheme != "https" && u.Scheme != "http" || o.ExternalURL != u.Scheme+"://"+u.Host || u.Host == "") {
@@ -106,7 +107,7 @@ func (o Options) check() error {
 
 // New makes the gateway. It fails if an option is out of its range.
 func New(c Options) (*Gateway, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	useQueryParser()

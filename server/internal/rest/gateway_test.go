@@ -38,7 +38,7 @@ func TestAvatarHosts(t *testing.T) {
 		"": false, "*": false, "*.example.com": false, "https://example.com": false, "example.com/": false, "Example.com": false,
 		"a b": false, "a;script-src *": false, `a"b`: false, "example.com:": false, "'self'": false, ".com": false,
 	} {
-		if err := (Options{AvatarHosts: []string{host}}).check(); (err == nil) != ok {
+		if err := (Options{AvatarHosts: []string{host}}).Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestExternalURL(t *testing.T) {
 		"insights.example.com": false, "https://insights.example.com/": false, "https://u:p@insights.example.com": false,
 		"javascript:alert(1)": false, "https://": false, "https://a?b": false, "https://a#b": false,
 	} {
-		if err := (Options{ExternalURL: url}).check(); (err == nil) != ok {
+		if err := (Options{ExternalURL: url}).Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
