@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,15 +86,14 @@ func spoolReports(ctx context.Context, conn *grpc.ClientConn, agentID string, re
 		defer close(ended)
 		_ = reporter.Run(running)
 	}()
+	var errs []error
 	for _, report := range reports {
-		if err := reporter.Report(ctx, report); err != nil { // nil: the report is on disk
-			break
-		}
+		errs = append(errs, reporter.Report(ctx, report)) // nil: the report is on disk; a full disk says nothing of the next one
 	}
-	err = reporter.Flush(ctx) // nil: the server has everything
+	errs = append(errs, reporter.Flush(ctx)) // nil: the server has everything
 	stop()
 	<-ended
-	return err
+	return errors.Join(errs...)
 }
 
 // Reports that nobody takes outlive their process on disk.

@@ -78,7 +78,8 @@ func (r *Reporter) Interval() time.Duration {
 // Report takes a report over; its sequence is the reporter's. When it returns nil, the report will be sent for as long as the
 // reporter runs, and if it has a spool, the report is on disk and outlives it. While there is no room, because 256 reports are not
 // settled or the spool is full, Report waits: for the server, or for the context, whose error it returns then. Nothing that was
-// taken over is dropped to make room. An error means that the report was not taken over, as one of more than 255 KiB never is.
+// taken over is dropped to make room. An error means that this report was not taken over, as one of more than 255 KiB never is and
+// none is while the disk is full. It says nothing of the next one.
 func (r *Reporter) Report(ctx context.Context, report *insightsv1.AgentReport) error {
 	if size := proto.Size(report); size > maxReport {
 		return fmt.Errorf("report has %d bytes, at most %d", size, maxReport)

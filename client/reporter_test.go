@@ -397,9 +397,16 @@ func TestSpoolOutlivesReporter(t *testing.T) {
 	}
 	defer nobody.Close()
 	for part := range 3 {
-		r := client.NewSpoolingReporter(nobody, openSpool(t, folder, 1<<20)) // it never runs
+		spool, err := client.OpenSpool(folder, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := client.NewSpoolingReporter(nobody, spool) // it never runs
 		for i := range 200 {
 			report(t, r, f.Agents[0][0], part*200+i)
+		}
+		if err := spool.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	srv, _ := serve(t, f.Database, "127.0.0.1:0")

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 // reports of a segment are settled is not written down: after a crash some are sent again, and a repeat changes nothing.
 type Spool struct {
 	folder   string
+	lock     *os.File // keeps other processes out while it is open
 	max      int64
 	segments []*segment // oldest first; reports are appended to the last
 	size     int64      // of all segments
@@ -41,6 +43,8 @@ type segment struct {
 }
 
 const (
+	// lockName is the file whose lock says that the folder is in use. It stays: who removed it could not know who waits for it.
+	lockName = "lock"
 	// segmentSuffix ends the names of segments, which are numbers.
 	segmentSuffix = ".reports"
 	// segmentsPerSpool is how many full segments a spool has room for: what is settled gives its room back in such parts.
@@ -56,34 +60,50 @@ var (
 )
 
 // OpenSpool opens the spool in a folder, which it makes if it is not there. The files of the spool never take more than so many
-// bytes; a report takes about 150. The folder belongs to one agent and one process at a time: reports of another agent would be
-// refused, and hold up those behind them.
+// bytes; a report takes about 150. The folder belongs to one agent: reports of another one would be refused, and hold up those
+// behind them. It is locked until Close, or the end of the process; while another spool has it open, opening it is an error.
 //
-// What cannot be read, such as the end of a file that was being written when the machine stopped, is cut off and said in the log;
-// a report that is lost so had not been accepted, unless the disk is damaged.
+// What cannot be read is said in the log: the end of a file that was being written when the machine stopped is cut off, and in
+// front of a report that can be read it is skipped. A report that is lost so had not been accepted, unless the disk is damaged.
 func OpenSpool(folder string, maxBytes int64) (*Spool, error) {
-	s := &Spool{folder: folder, max: maxBytes}
+	lock, err := lockFolder(folder)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	s := &Spool{folder: folder, lock: lock, max: maxBytes}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.Close())
 	}
 	return s, nil
 }
 
-// Close closes the files of a spool whose reporter has ended. What is not settled stays for the next one.
+// lockFolder makes the folder of a spool if it is not there, and locks it.
+func lockFolder(folder string) (*os.File, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(folder, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s, which another process may have open: %w", folder, err), file.Close())
+	}
+	return file, nil
+}
+
+// Close closes the files of a spool whose reporter has ended, and lets others open it. What is not settled stays for them.
 func (s *Spool) Close() error {
 	var errs []error
 	for _, g := range s.segments {
 		errs = append(errs, g.file.Close())
 	}
 	s.segments, s.size = nil, 0
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.lock.Close())...) // last: until then the files are this spool's
 }
 
 // load opens the segments that are there.
 func (s *Spool) load() error {
-	if err := os.MkdirAll(s.folder, 0o700); err != nil {
-		return err
-	}
 	entries, err := os.ReadDir(s.folder)
 	if err != nil {
 		return err
@@ -127,44 +147,64 @@ func (s *Spool) openSegment(flags int) (*segment, error) {
 	return g, nil
 }
 
-// scan counts the reports of a segment from its beginning and cuts off what cannot be read.
+// scan counts the reports of a segment from its beginning, past what is damaged, and cuts off what no report follows.
 func (g *segment) scan() error {
 	info, err := g.file.Stat()
 	if err != nil {
 		return err
 	}
 	g.size = info.Size()
-	var offset int64
-	for offset < g.size {
-		_, length, err := g.record(offset)
-		if errors.Is(err, errDamaged) {
+	for offset := int64(0); offset < g.size; {
+		report, end, err := g.next(offset)
+		switch {
+		case err != nil:
+			return err
+		case report == nil:
 			return g.cut(offset)
 		}
-		if err != nil {
-			return err
-		}
-		offset += length
+		offset = end
 		g.unread++
 		g.open++
 	}
 	return nil
 }
 
+// next reads the first report at an offset or behind it, and says where it ends; nil: there is none. What is damaged may be the
+// length of a record, so the next one is wherever its own length and checksum are right.
+func (g *segment) next(offset int64) (report *insightsv1.AgentReport, end int64, err error) {
+	report, length, err := record(g.file, offset, g.size)
+	if !errors.Is(err, errDamaged) {
+		return report, offset + length, err
+	}
+	rest, err := io.ReadAll(io.NewSectionReader(g.file, offset, g.size-offset))
+	if err != nil {
+		return nil, 0, err
+	}
+	for skipped := int64(1); skipped < int64(len(rest)); skipped++ {
+		report, length, err := record(bytes.NewReader(rest), skipped, int64(len(rest)))
+		if err == nil {
+			slog.Warn("spool is damaged: a part of a file is skipped", "file", g.file.Name(), "at_byte", offset, "lost_bytes", skipped)
+			return report, offset + skipped + length, nil
+		}
+	}
+	return nil, 0, nil
+}
+
 // errDamaged means that a file does not hold a report where one should be.
 var errDamaged = errors.New("damaged record")
 
-// record reads the report at an offset, and how many bytes it takes there.
-func (g *segment) record(offset int64) (*insightsv1.AgentReport, int64, error) {
+// record reads the report at an offset of what has so many bytes, and how many it takes there.
+func record(from io.ReaderAt, offset, size int64) (*insightsv1.AgentReport, int64, error) {
 	var header [recordHeader]byte
-	if err := g.readAt(header[:], offset); err != nil {
+	if err := readAt(from, header[:], offset); err != nil {
 		return nil, 0, err
 	}
 	length, sum := int64(binary.LittleEndian.Uint32(header[:])), binary.LittleEndian.Uint32(header[4:])
-	if length > g.size-offset-recordHeader {
+	if length > size-offset-recordHeader {
 		return nil, 0, errDamaged
 	}
 	text := make([]byte, length)
-	if err := g.readAt(text, offset+recordHeader); err != nil {
+	if err := readAt(from, text, offset+recordHeader); err != nil {
 		return nil, 0, err
 	}
 	report := &insightsv1.AgentReport{}
@@ -178,8 +218,8 @@ func checksum(length, text []byte) uint32 {
 	return crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, text)
 }
 
-func (g *segment) readAt(into []byte, offset int64) error {
-	_, err := g.file.ReadAt(into, offset)
+func readAt(from io.ReaderAt, into []byte, offset int64) error {
+	_, err := from.ReadAt(into, offset)
 	if errors.Is(err, io.EOF) {
 		return errDamaged
 	}
@@ -263,15 +303,16 @@ func (s *Spool) take() (*insightsv1.AgentReport, *segment, error) {
 		if g.unread == 0 {
 			continue
 		}
-		report, length, err := g.record(g.read)
+		report, end, err := g.next(g.read)
 		switch {
-		case err == nil:
-			g.read += length
+		case err != nil:
+			return nil, nil, fmt.Errorf("read from spool: %w", err)
+		case report != nil:
+			g.read = end
 			g.unread--
 			return report, g, nil
-		case !errors.Is(err, errDamaged):
-			return nil, nil, fmt.Errorf("read from spool: %w", err)
 		}
+		// Those that are still counted were damaged after they had been.
 		s.size -= g.size - g.read
 		g.open, g.unread = g.open-g.unread, 0
 		if err := g.cut(g.read); err != nil {

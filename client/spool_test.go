@@ -64,7 +64,7 @@ func takeAll(t failer, s *Spool) (numbers []int) {
 	}
 }
 
-// filesOf returns the files of a folder, the oldest first, and their bytes together.
+// filesOf returns the segments in a folder, the oldest first, and the bytes of all files together.
 func filesOf(t failer, folder string) (names []string, size int64) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
@@ -72,7 +72,9 @@ func filesOf(t failer, folder string) (names []string, size int64) {
 			return err
 		}
 		info, err := e.Info()
-		names, size = append(names, path), size+info.Size()
+		if size += info.Size(); e.Name() != lockName {
+			names = append(names, path)
+		}
 		return err
 	})
 	if err != nil {
@@ -166,22 +168,30 @@ func TestSpoolProperty(t *testing.T) {
 	})
 }
 
-// What is damaged is cut off; what stands before it, and in other files, is not.
-func TestSpoolCutsDamage(t *testing.T) {
+// What is damaged is cut off or skipped; what stands before it, behind it, and in other files, is not.
+func TestSpoolSkipsDamage(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		damage func(text []byte) []byte // of the newest file
-		want   int                      // reports that are left of its 5
+		want   []int                    // reports that are left of its 5
 	}{
-		"nothing":               {func(text []byte) []byte { return text }, 5},
-		"the last byte is gone": {func(text []byte) []byte { return text[:len(text)-1] }, 4},
-		"half a header":         {func(text []byte) []byte { return append(text, 1, 2, 3) }, 5},
-		"a header alone":        {func(text []byte) []byte { return append(text, 9, 0, 0, 0, 1, 2, 3, 4) }, 5},
-		"zeros":                 {func(text []byte) []byte { return append(text, make([]byte, 4096)...) }, 5},
-		"a huge length":         {func(text []byte) []byte { return append(text, 255, 255, 255, 255, 1, 2, 3, 4, 5) }, 5},
-		"a byte is another":     {func(text []byte) []byte { text[len(text)/2] ^= 1; return text }, 2},
-		"the first byte is":     {func(text []byte) []byte { text[0] ^= 1; return text }, 0},
-		"everything is gone":    {func([]byte) []byte { return nil }, 0},
+		"nothing":               {func(text []byte) []byte { return text }, []int{110, 111, 112, 113, 114}},
+		"the last byte is gone": {func(text []byte) []byte { return text[:len(text)-1] }, []int{110, 111, 112, 113}},
+		"half a header":         {func(text []byte) []byte { return append(text, 1, 2, 3) }, []int{110, 111, 112, 113, 114}},
+		"a header alone": {
+			func(text []byte) []byte { return append(text, 9, 0, 0, 0, 1, 2, 3, 4) }, []int{110, 111, 112, 113, 114},
+		},
+		"zeros": {func(text []byte) []byte { return append(text, make([]byte, 4096)...) }, []int{110, 111, 112, 113, 114}},
+		"a huge length": {
+			func(text []byte) []byte { return append(text, 255, 255, 255, 255, 1, 2, 3, 4, 5) }, []int{110, 111, 112, 113, 114},
+		},
+		"a byte is another":    {func(text []byte) []byte { text[len(text)/2] ^= 1; return text }, []int{110, 111, 113, 114}},
+		"the first length is":  {func(text []byte) []byte { text[0] ^= 1; return text }, []int{111, 112, 113, 114}},
+		"a length is huge":     {func(text []byte) []byte { text[2*fiveRecords/5+3] = 255; return text }, []int{110, 111, 113, 114}},
+		"a part is missing":    {func(text []byte) []byte { return slices.Delete(text, 10, 70) }, []int{112, 113, 114}},
+		"the second is zeros":  {func(text []byte) []byte { clear(text[51:102]); return text }, []int{110, 112, 113, 114}},
+		"the first ends early": {func(text []byte) []byte { return append(text[:20:20], text[51:]...) }, []int{111, 112, 113, 114}},
+		"everything is gone":   {func([]byte) []byte { return nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,18 +219,15 @@ func TestSpoolCutsDamage(t *testing.T) {
 			if err := s.append(numbered(200)); err != nil { // behind what is cut off
 				t.Fatal(err)
 			}
-			want := []int{}
-			for n := range 10 + c.want {
-				want = append(want, 100+n)
-			}
-			if got := takeAll(t, s); !slices.Equal(got, append(want, 200)) {
-				t.Errorf("reports %v, want %v and 200", got, want)
+			want := slices.Concat([]int{100, 101, 102, 103, 104, 105, 106, 107, 108, 109}, c.want, []int{200})
+			if got := takeAll(t, s); !slices.Equal(got, want) {
+				t.Errorf("reports %v, want %v", got, want)
 			}
 		})
 	}
 }
 
-// A file that is damaged while the agent runs costs the rest of that file, and no more.
+// A file that is damaged while the agent runs costs what is damaged, and no more; its room comes back with that of the others.
 func TestSpoolIsDamagedWhileOpen(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -231,14 +238,51 @@ func TestSpoolIsDamagedWhileOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.segments[1].file.WriteAt([]byte{1, 2, 3, 4}, 60); err != nil { // the second report of the second file
+	for segment, offset := range map[int]int64{1: 60, 2: 4 * fiveRecords / 5} { // the second report of a file, the last of another
+		if _, err := s.segments[segment].file.WriteAt([]byte{1, 2, 3, 4}, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []int{100, 101, 102, 103, 104, 105, 107, 108, 109, 110, 111, 112, 113}
+	for _, n := range want {
+		report, segment, err := s.take()
+		if err != nil || report.GetAgentVersion() != strconv.Itoa(n) {
+			t.Fatalf("took %v %v, want %d of %v", report, err, n, want)
+		}
+		if err := s.settle(segment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report, _, err := s.take(); report != nil || err != nil {
+		t.Errorf("in the end: %v %v", report, err)
+	}
+	if _, size := filesOf(t, folder); size != 0 || s.size != 0 {
+		t.Errorf("the files have %d bytes, the spool says %d, want none", size, s.size)
+	}
+}
+
+// A folder belongs to one spool at a time: who comes second touches nothing there, and gets in when the first has left.
+func TestSpoolIsLocked(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := openSpool(t, folder, 1000)
+	for n := range 2 {
+		if err := s.append(numbered(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if second, err := OpenSpool(folder, 1000); err == nil {
+		closeSpool(t, second)
+		t.Error("two spools have one folder")
+	}
+	if err := s.append(numbered(2)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := takeAll(t, s), []int{100, 101, 102, 103, 104, 105, 110, 111, 112, 113, 114}; !slices.Equal(got, want) {
-		t.Errorf("reports %v, want %v", got, want)
-	}
-	if _, size := filesOf(t, folder); size != s.size {
-		t.Errorf("the files have %d bytes, the spool says %d", size, s.size)
+	closeSpool(t, s)
+	s = openSpool(t, folder, 1000)
+	defer closeSpool(t, s)
+	if got := takeAll(t, s); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("the next spool finds %v", got)
 	}
 }
 

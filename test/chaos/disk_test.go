@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/template-insights/insights/client"
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
@@ -115,6 +118,72 @@ func TestDiskFullPostgres(t *testing.T) {
 	p.awaitReady(t, true)
 	fillDisk(t, f, p, folder)
 	p.stop(t)
+}
+
+// An agent whose disk is full is refused each report by itself, at once; what its spool holds stays, and is sent when there is a
+// server, which makes room for further ones.
+func TestDiskFullSpool(t *testing.T) {
+	t.Parallel()
+	folder, ok := mountSmall(t, "128k")
+	if !ok {
+		again(t)
+		return
+	}
+	f := newFleet(t, databases["sqlite"](t), 1)
+	config, a := newServerConfig(t, f.database), f.agents[0]
+	spool, err := client.OpenSpool(filepath.Join(folder, "spool"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	conn, err := client.NewConn("passthrough:"+config.GRPC, client.Token(a.token), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	reporter := client.NewSpoolingReporter(conn, spool)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	var refused []*insightsv1.AgentReport
+	var numbers []int
+	report := func(n int, report *insightsv1.AgentReport) error {
+		err := reporter.Report(ctx, report)
+		if err == nil {
+			a.mu.Lock()
+			a.acknowledge(n)
+			a.mu.Unlock()
+		}
+		return err
+	}
+	for len(refused) < 10 {
+		n, r := a.think()
+		if err := report(n, r); errors.Is(err, syscall.ENOSPC) {
+			numbers, refused = append(numbers, n), append(refused, r)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := f.acked.Load()
+	p := startServer(t, config)
+	running, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = reporter.Run(running) }()
+	defer func() { end(); <-ended }()
+	for i, n := range numbers {
+		await(t, "room in the spool", func() bool {
+			err := report(n, refused[i])
+			if err != nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+	}
+	if err := reporter.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	v := f.check(t, p.GRPC)
+	p.stop(t)
+	t.Logf("the disk was full after %d reports; %d reports in the end", before, v.acked)
 }
 
 // chownLike gives a folder to whom a cluster runs as.

@@ -1309,4 +1309,19 @@ var mutants = []mutant{
 		"case q.sequence == 0 || q.sequence > answer.GetAcknowledgedSequence():", "case q.sequence > answer.GetAcknowledgedSequence():",
 		"client", "TestReporterPausesAfterRejection",
 	},
+	{
+		"two processes write to one spool", "client/spool.go",
+		"if err := lock(file); err != nil {", "if err := error(nil); err != nil {",
+		"client", "TestSpoolIsLocked",
+	},
+	{
+		"what is behind a damaged record of a spool is lost", "client/spool.go",
+		"for skipped := int64(1); skipped < int64(len(rest)); skipped++ {", "for skipped := int64(len(rest)); skipped < 0; skipped++ {",
+		"client", "TestSpoolSkipsDamage",
+	},
+	{
+		"a full disk holds the agent up", "client/spool.go",
+		`return fmt.Errorf("write to spool: %w", err)`, "return errSpoolFull",
+		"test/chaos", "TestDiskFullSpool",
+	},
 }
