@@ -303,8 +303,18 @@ var mutants = []mutant{
 	},
 	{
 		"an erased user comes back with an older backup", "store/eraser.go",
-		"	if err := s.SyncTombstones(ctx); err != nil {\n		return 0, err\n	}\n", "",
+		"	if err := s.SyncTombstones(ctx); err != nil && !errors.Is(err, ErrNotListed) {\n		return 0, err\n	}\n", "",
 		"store", "TestErase/sqlite",
+	},
+	{
+		"a server's list lacks whom another server erased", "server/internal/admin/erase.go",
+		"	if err := e.store.SyncTombstones(ctx); err != nil && !errors.Is(err, store.ErrNotListed) {\n		return err\n	}\n", "",
+		"server", "TestEraseUserNeedsList",
+	},
+	{
+		"a server that cannot write its list says that it can erase", "store/tombstones.go",
+		"	return s.list.add(nil)\n", "	return nil\n",
+		"server", "TestEraseUserNeedsList",
 	},
 	{
 		"the file keeps what was erased", "store/dialect.go",
