@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -151,4 +154,96 @@ func TestEraseUserNeedsKey(t *testing.T) {
 	if got := status.Convert(err); got.Code() != codes.FailedPrecondition || !strings.Contains(got.String(), "--privacy-key-file") {
 		t.Errorf("erasing without a key: %v", err)
 	}
+}
+
+// firstLines takes what is written, as far as it has room.
+type firstLines chan string
+
+func (l firstLines) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+// A server that cannot write the list of the erased says so at its start, erases nobody, and yet forgets whom others erase. The list has
+// everybody when it can be written again.
+func TestEraseUserNeedsList(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "missing")
+	list := filepath.Join(folder, "erased")
+	warnings := make(firstLines, 1)
+	p := newPatient(t, storetest.Postgres(t), nil)
+	mute := &patient{Fixture: p.Fixture, controlPlane: p.controlPlane}
+	mute.running = run(t, p.Database, storetest.Now, func(c *server.Options) {
+		s, err := store.Open(t.Context(), store.Options{
+			Database: p.Database, PrivacyKey: storetest.PrivacyKey(t, p.Database), ErasedList: list,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		c.Store, c.Logger = s, slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})
+	ready := func(s *patient) bool {
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, page := s.Scrape(t, "text/plain")
+		return strings.Contains(page, "\ninsights_erasure_ready 1\n")
+	}
+	if !ready(p) || ready(mute) {
+		t.Error("metrics do not tell which server can erase somebody")
+	}
+	if said := <-warnings; !strings.Contains(said, "can erase nobody") || !strings.Contains(said, "--erased-list") {
+		t.Errorf("at its start it says %q", said)
+	}
+	erase := func(s *patient, user int) error {
+		_, err := insightsv1.NewPrivacyServiceClient(s.Conn).EraseUser(
+			servertest.As(t.Context(), s.owner), &insightsv1.EraseUserRequest{UserId: p.Users[user].String()},
+		)
+		return err
+	}
+	mute.owner = p.owner
+	if got := status.Convert(erase(mute, 0)); got.Code() != codes.FailedPrecondition || !strings.Contains(got.String(), "--erased-list") {
+		t.Errorf("erasing without a list: %v", got)
+	}
+	mute.send(t, p.session(0, before(0, 1), nil))
+	if err := erase(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "forget the user", func() bool {
+		r := servertest.Must(t, insightsv1.NewIngestServiceClient(mute.Conn).ReportStats, p.controlPlane, &insightsv1.ReportStatsRequest{
+			Reports: []*insightsv1.AgentReport{p.session(0, before(0, 1), nil)},
+		}).GetRejected()
+		return len(r) == 1 && r[0].GetReason() == "the user was erased"
+	})
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !ready(mute) {
+		t.Error("it can write the list, and does not say so")
+	}
+	written, err := os.ReadFile(list)
+	if err != nil || len(strings.Fields(string(written))) < 3 { // the person, the pseudonym, and the mark of the key
+		t.Errorf("the list: %q, %v", written, err)
+	}
+	if err := erase(mute, 1); err != nil {
+		t.Errorf("erasing with a list: %v", err)
+	}
+	if written, err = os.ReadFile(list); err != nil {
+		t.Fatal(err)
+	}
+	if err := erase(p, 2); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "add to the list whom another server erased", func() bool {
+		now, err := os.ReadFile(list)
+		return err == nil && len(now) > len(written)
+	})
 }

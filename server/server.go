@@ -226,7 +226,7 @@ func assemble(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
-	s.erasures = admin.NewErasures(o.Store, o.Logger, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
+	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
 	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
 	s.register(cookie)
@@ -396,22 +396,18 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.gateway.Close())
 }
 
-// Refresh writes down what agents said of themselves, and brings what metrics show of the database up to date. All of it
-// happens by and by while the server runs.
+// Refresh writes down what agents said of themselves, and brings what metrics show of the database and of the list of the erased up to
+// date. All of it happens by and by while the server runs.
 func (s *Server) Refresh(ctx context.Context) error {
-	return errors.Join(s.ingest.Refresh(ctx), s.usage.Refresh(ctx), s.deployment.Refresh(ctx))
+	return errors.Join(s.ingest.Refresh(ctx), s.usage.Refresh(ctx), s.deployment.Refresh(ctx), s.erasures.Refresh(ctx))
 }
 
 // keepErased erases again whom a backup brought back, before anybody sees them.
 func (s *Server) keepErased(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, admin.EraseTimeout)
 	defer cancel()
-	n, err := s.options.Store.KeepErased(ctx)
-	if err != nil {
+	if err := s.erasures.Begin(ctx); err != nil {
 		return fmt.Errorf("keep erased users away: %w", err)
-	}
-	if n > 0 {
-		s.options.Logger.WarnContext(ctx, "erased users were back, and are erased again", "users", n)
 	}
 	return nil
 }

@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -140,45 +138,4 @@ func (k *PrivacyKey) Open(sealed, label []byte) ([]byte, error) {
 		return nil, errors.New("open sealed secret: it was made with another privacy key, or for another place")
 	}
 	return secret, nil
-}
-
-// listFile is where the list is.
-func (k *PrivacyKey) listFile() string { return k.file + ".erased" }
-
-// listed are the tombstones of the list.
-func (k *PrivacyKey) listed() ([]string, error) {
-	text, err := os.ReadFile(k.listFile())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read list of erased users: %w", err)
-	}
-	// A line that a crash cut off means nothing.
-	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool {
-		return len(line) != hex.EncodedLen(privacyKeySize)
-	}), nil
-}
-
-// list adds tombstones that are not there yet to the list, durably. Several servers may do it at once.
-func (k *PrivacyKey) list(hashes []string) error {
-	listed, err := k.listed()
-	if err != nil {
-		return err
-	}
-	missing := missingFrom(hashes, listed)
-	if len(missing) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(k.listFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotListed, err)
-	}
-	var lines bytes.Buffer
-	for _, hash := range missing {
-		lines.WriteString("\n" + hash) // not behind a line that a crash cut off
-	}
-	lines.WriteByte('\n')
-	_, err = f.Write(lines.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotListed, err)
-	}
-	return nil
 }

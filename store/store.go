@@ -24,6 +24,9 @@ type Options struct {
 	PageCache int
 	// PrivacyKey is the key for what must not be readable with the database alone; nil: what needs it fails with ErrNoPrivacyKey.
 	PrivacyKey *PrivacyKey
+	// ErasedList is the file that keeps the tombstones of erased users outside the database; empty: beside the privacy key, with .erased
+	// behind its name.
+	ErasedList string
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -35,6 +38,7 @@ type Store struct {
 	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
 	pages   *pageCache
 	key     *PrivacyKey // nil: none
+	list    erasedList  // of whom the key made tombstones
 
 	settings []Setting // as they were when it was opened
 
@@ -148,6 +152,9 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{dialect: d, clock: o.Clock, pages: newPageCache(o.PageCache), key: o.PrivacyKey}
 	if s.clock == nil {
 		s.clock = time.Now
+	}
+	if s.list = erasedList(o.ErasedList); s.list == "" && s.key != nil {
+		s.list = erasedList(s.key.file + ".erased")
 	}
 	if s.writes, err = openPool(d.writePool()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, err)

@@ -1,19 +1,24 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
 
-// ErrNotListed means that the store cannot write the list of tombstones beside the privacy key. Without that list an older backup
-// would bring erased users back, so the store erases nobody.
-var ErrNotListed = errors.New("the list of erased users beside the privacy key cannot be written")
+// ErrNotListed means that the store cannot write the list of tombstones outside the database. Without that list an older backup would
+// bring erased users back, so the store erases nobody.
+var ErrNotListed = errors.New("the list of erased users cannot be written")
 
 // tombstone is the keyed hash of an erased id: of a user, or of a workspace or an agent of an erased user. The tombstone of uuid.Nil
 // is always there beside them: it tells with which privacy key the other tombstones were made.
@@ -72,7 +77,7 @@ func (s *Store) bury(tx *gorm.DB, ids []uuid.UUID) error {
 		hashes[i] = s.key.tombstone(id)
 	}
 	// The list comes first: a tombstone that only the database has would be lost with the database.
-	if err := s.key.list(hashes); err != nil {
+	if err := s.list.add(hashes); err != nil {
 		return err
 	}
 	return keepTombstones(tx, hashes)
@@ -100,15 +105,24 @@ func (s *Store) Tombstones(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// SyncTombstones adds the tombstones of the database to the list beside the privacy key, and the tombstones of the list to the
-// database, because an older backup of the database lacks some of the list. It fails if another privacy key made the tombstones, and
-// with ErrNoPrivacyKey if there are tombstones and the store has no key.
+// CanErase fails if the store cannot erase anybody: with ErrNoPrivacyKey, or with ErrNotListed.
+func (s *Store) CanErase() error {
+	if s.key == nil {
+		return ErrNoPrivacyKey
+	}
+	return s.list.add(nil)
+}
+
+// SyncTombstones adds the tombstones of the list to the database, because an older backup of the database lacks some of the list, and
+// the tombstones of the database to the list, because other servers have lists of their own. It fails if another privacy key made the
+// tombstones, with ErrNoPrivacyKey if there are tombstones and the store has no key, and with ErrNotListed if the database has all
+// tombstones and the list cannot.
 func (s *Store) SyncTombstones(ctx context.Context) error {
 	if s.key == nil {
 		_, err := s.anyTombstone(s.lookups.WithContext(ctx))
 		return err
 	}
-	listed, err := s.key.listed()
+	listed, err := s.list.read()
 	if err != nil {
 		return err
 	}
@@ -116,17 +130,58 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Pluck("hash", &kept).Error; err != nil {
 		return fmt.Errorf("read tombstones: %w", err)
 	}
-	for where, hashes := range map[string][]string{s.key.listFile(): listed, s.String(): kept} {
+	for where, hashes := range map[string][]string{string(s.list): listed, s.String(): kept} {
 		if len(hashes) > 0 && !slices.Contains(hashes, s.key.tombstone(uuid.Nil)) {
 			return fmt.Errorf(
 				"%s has tombstones of erased users that were made with another privacy key than that in %s", where, s.key.file,
 			)
 		}
 	}
-	if err := s.key.list(kept); err != nil {
+	if err := keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept)); err != nil {
 		return err
 	}
-	return keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept))
+	return s.list.add(kept)
+}
+
+// erasedList is the file with the list of tombstones, one in a line. Each server may have a list of its own.
+type erasedList string
+
+// read returns the tombstones of the list.
+func (l erasedList) read() ([]string, error) {
+	text, err := os.ReadFile(string(l))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read list of erased users: %w", err)
+	}
+	// A line that a crash cut off means nothing.
+	return slices.DeleteFunc(strings.Fields(string(text)), func(line string) bool {
+		return len(line) != hex.EncodedLen(privacyKeySize)
+	}), nil
+}
+
+// add adds tombstones that are not there yet to the list, durably. It makes the file even for none, so that it fails with ErrNotListed
+// wherever it would fail for one. Several servers may do it at once.
+func (l erasedList) add(hashes []string) error {
+	listed, err := l.read()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(string(l), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotListed, err)
+	}
+	if missing := missingFrom(hashes, listed); len(missing) > 0 {
+		var lines bytes.Buffer
+		for _, hash := range missing {
+			lines.WriteString("\n" + hash) // not behind a line that a crash cut off
+		}
+		lines.WriteByte('\n')
+		_, err = f.Write(lines.Bytes())
+		err = errors.Join(err, f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotListed, err)
+	}
+	return nil
 }
 
 // missingFrom returns the texts of a list that the other list does not have.

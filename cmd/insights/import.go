@@ -37,7 +37,7 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := store.Open(ctx, store.Options{Database: f.Database, PrivacyKey: key})
+	to, err := store.Open(ctx, store.Options{Database: f.Database, PrivacyKey: key, ErasedList: f.ErasedList})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 // privacyKeyFlag says where the privacy key of a database is.
 type privacyKeyFlag struct {
 	PrivacyKeyFile string `env:"INSIGHTS_PRIVACY_KEY_FILE" placeholder:"FILE" help:"A file with the key that keeps erased users away and hides others: 64 hexadecimal digits, the same for all servers of a database. SQLite: made beside the database unless given."`
+	ErasedList     string `env:"INSIGHTS_ERASED_LIST" placeholder:"FILE" help:"A file that keeps who was erased away when an older backup of the database comes back, as keyed hashes. It outlives server and database; each server may have its own. Default: the file of the key with .erased behind its name."`
 }
 
 // openFor reads the key. A file that is named must be there. Otherwise a SQLite database has one beside it, and Postgres, which

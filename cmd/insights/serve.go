@@ -110,7 +110,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: f.PageCache << 20, PrivacyKey: key})
+	s, err := openDatabase(ctx, store.Options{
+		Database: f.Database, PageCache: f.PageCache << 20, PrivacyKey: key, ErasedList: f.ErasedList,
+	})
 	if err != nil {
 		return err
 	}

@@ -303,8 +303,18 @@ var mutants = []mutant{
 	},
 	{
 		"an erased user comes back with an older backup", "store/eraser.go",
-		"	if err := s.SyncTombstones(ctx); err != nil {\n		return 0, err\n	}\n", "",
+		"	if err := s.SyncTombstones(ctx); err != nil && !errors.Is(err, ErrNotListed) {\n		return 0, err\n	}\n", "",
 		"store", "TestErase/sqlite",
+	},
+	{
+		"a server's list lacks whom another server erased", "server/internal/admin/erase.go",
+		"	if err := e.store.SyncTombstones(ctx); err != nil && !errors.Is(err, store.ErrNotListed) {\n		return err\n	}\n", "",
+		"server", "TestEraseUserNeedsList",
+	},
+	{
+		"a server that cannot write its list says that it can erase", "store/tombstones.go",
+		"	return s.list.add(nil)\n", "	return nil\n",
+		"server", "TestEraseUserNeedsList",
 	},
 	{
 		"the file keeps what was erased", "store/dialect.go",
@@ -1164,6 +1174,8 @@ var mutants = []mutant{
 		"an error about the window before names the other", "server/internal/insights/window.go",
 		"if _, ok := r.(windowBefore); ok {", "if _, ok := r.(windowBefore); ok && r == nil {",
 		"server", "TestTemplateUsageRefusals",
+	},
+	{
 		"a server that alone cannot commit stays ready", "server/health.go",
 		"case unable && now.Sub(h.others) < 3*healthInterval:", "case unable && now.Sub(h.others) < -healthInterval:",
 		"server", "TestReadinessOfWhoAloneCannotCommit",

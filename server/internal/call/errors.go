@@ -144,8 +144,8 @@ func ErrorOf(err error) error {
 		)
 	case errors.Is(err, store.ErrNotListed):
 		return NewError(
-			codes.FailedPrecondition, reasonNotListed, "The list of erased users cannot be written.",
-			"It must be beside the privacy key: --privacy-key-file has to be where the server may write.", err,
+			codes.FailedPrecondition, reasonNotListed, "The server cannot write the list of erased users: see --erased-list.",
+			"It has to be a file that the server may write, and that outlives server and database.", err,
 		)
 	case errors.Is(err, access.ErrForbidden):
 		return NewError(
