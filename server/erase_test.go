@@ -156,13 +156,18 @@ func TestEraseUserNeedsKey(t *testing.T) {
 	}
 }
 
-// firstLines takes what is written, as far as it has room.
-type firstLines chan string
+// linesWith takes lines that hold certain words, as far as it has room.
+type linesWith struct {
+	words string
+	found chan string
+}
 
-func (l firstLines) Write(line []byte) (int, error) {
-	select {
-	case l <- string(line):
-	default:
+func (l linesWith) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), l.words) {
+		select {
+		case l.found <- string(line):
+		default:
+		}
 	}
 	return len(line), nil
 }
@@ -173,7 +178,7 @@ func TestEraseUserNeedsList(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "missing")
 	list := filepath.Join(folder, "erased")
-	warnings := make(firstLines, 1)
+	warnings := linesWith{"can erase nobody", make(chan string, 1)}
 	p := newPatient(t, storetest.Postgres(t), nil)
 	mute := &patient{Fixture: p.Fixture, controlPlane: p.controlPlane}
 	mute.running = run(t, p.Database, storetest.Now, func(c *server.Options) {
@@ -200,7 +205,7 @@ func TestEraseUserNeedsList(t *testing.T) {
 	if !ready(p) || ready(mute) {
 		t.Error("metrics do not tell which server can erase somebody")
 	}
-	if said := <-warnings; !strings.Contains(said, "can erase nobody") || !strings.Contains(said, "--erased-list") {
+	if said := <-warnings.found; !strings.Contains(said, "--erased-list") {
 		t.Errorf("at its start it says %q", said)
 	}
 	erase := func(s *patient, user int) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -28,8 +29,14 @@ import (
 func TestExports(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
+	idle, old := uuid.NewString(), before(24*30, 0)
 	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
-		Users: []*insightsv1.User{{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}},
+		Users: []*insightsv1.User{
+			{Id: p.Users[0].String(), Username: `=HYPERLINK("http://x";"a,b")`}, {Id: idle, Username: "idle", CreatedAt: old},
+		},
+		Workspaces: []*insightsv1.Workspace{
+			{Id: uuid.NewString(), OwnerId: idle, TemplateId: p.Templates[0].String(), Name: "idle", CreatedAt: old},
+		},
 	})
 	p.everybody(t, func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs, r.AgentVersion = 400, "1" })
 	for m := range 10 {
