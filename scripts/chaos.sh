@@ -29,6 +29,7 @@ campaign() {
 campaign KillServer 'TestKillServer' -kills="${KILLS:-150}"
 campaign Reporter 'TestReporterOutlivesKills' -reporter-kills="${REPORTER_KILLS:-20}"
 campaign KillPostgres 'TestKillPostgres' -postgres-kills="${POSTGRES_KILLS:-120}"
+campaign Failover 'TestFailover' -test.count="${FAILOVERS:-10}"
 campaign Failpoints 'TestKillAtFailpoints|TestPanicAtFailpoints|TestCutAtCommit' -hits="${HITS:-20}" -cuts="${CUTS:-100}"
 campaign Replay 'TestReplay' -deliveries="${DELIVERIES:-5000000}"
 campaign RollingRestart 'TestRollingRestart|TestNewReplicaGetsLoad' -rolls="${ROLLS:-20}"

@@ -283,26 +283,6 @@ func TestNoCrossOriginAccess(t *testing.T) {
 	}
 }
 
-func TestReadinessFollowsTheDatabase(t *testing.T) {
-	t.Parallel()
-	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	ready := func(want int) {
-		resp, err := http.Get("http://" + r.HTTPAddress() + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("ready: %d, want %d", resp.StatusCode, want)
-		}
-	}
-	ready(http.StatusOK)
-	if err := r.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ready(http.StatusServiceUnavailable)
-}
-
 // With TLS gRPC and REST are encrypted, and the gateway still finds the server.
 func TestTLS(t *testing.T) {
 	t.Parallel()

@@ -25,8 +25,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
@@ -63,6 +61,7 @@ type Options struct {
 	ReportInterval    time.Duration // what agents are told
 	// after about this time an agent is asked to go to another server; after at most twice it is cut off; zero: never
 	MaxStreamAge     time.Duration
+	DrainDelay       time.Duration  // how long health checks may take to notice that the server is about to stop; zero: no time
 	UsageStats       bool           // false: reports are acknowledged and nothing of them is stored
 	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: 5
 	Location         *time.Location // whose days are published there; nil: UTC
@@ -100,6 +99,9 @@ func (o Options) check() error {
 	if o.MaxConnections < 0 {
 		return errors.New("server needs a limit of connections that is not negative")
 	}
+	if o.DrainDelay < 0 || o.DrainDelay > maxDrainDelay {
+		return fmt.Errorf("server needs a drain delay from 0 to %v", maxDrainDelay)
+	}
 	if o.SeriesBudget < 0 {
 		return errors.New("server needs a series budget that is not negative")
 	}
@@ -108,10 +110,10 @@ func (o Options) check() error {
 
 // Limits of connections.
 const (
-	MaxHTTPHeader  = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
-	MaxCalls       = 100             // calls and streams that are open on one connection; further ones wait
-	drainTimeout   = 6 * time.Second // of all that is open when the server stops; what is left then is cut
-	healthInterval = 5 * time.Second
+	MaxHTTPHeader = 12 << 10        // bytes of lines: room for a token of 8 KiB; net/http allows some KiB more
+	MaxCalls      = 100             // calls and streams that are open on one connection; further ones wait
+	drainTimeout  = 6 * time.Second // of all that is open when the server stops; what is left then is cut
+	maxDrainDelay = time.Minute
 
 	streamBytes     = 64 << 10 // that may be on their way on one stream before they are read
 	connectionBytes = 1 << 20  // and on one connection before they are received
@@ -121,7 +123,7 @@ const (
 type Server struct {
 	options     Options
 	grpc        *grpc.Server
-	health      *health.Server
+	health      *healthCheck
 	guard       *guard.Guard
 	ingest      *ingest.Service
 	insights    *insights.Service
@@ -182,7 +184,7 @@ func assemble(o Options) (*Server, error) {
 	registry.MustRegister(calls)
 	tellSettings(o.Store, o.Logger, registry)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
-	s := &Server{options: o, health: health.NewServer(), page: page}
+	s := &Server{options: o, page: page}
 	// What is wrong with one room is told beside what is wrong with another.
 	var guardErr, ingestErr, insightsErr, err error
 	s.guard, guardErr = guard.New(
@@ -223,6 +225,7 @@ func assemble(o Options) (*Server, error) {
 	if err = errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil {
 		return nil, err
 	}
+	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	s.erasures = admin.NewErasures(o.Store, o.Logger, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
 	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
@@ -231,7 +234,7 @@ func assemble(o Options) (*Server, error) {
 		return nil, err
 	}
 	calls.InitializeMetrics(s.grpc)
-	gateway.Issuer, gateway.Cookie = s.guard.Issuer(), cookie
+	gateway.Issuer, gateway.Cookie, gateway.NotReady = s.guard.Issuer(), cookie, s.health.notReady
 	if s.gateway, err = rest.New(gateway); err != nil {
 		return nil, err
 	}
@@ -276,11 +279,10 @@ func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
 	insightsv1.RegisterDefinitionsServiceServer(s.grpc, s.definitions)
-	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.health.register(s.grpc)
 	if s.options.Reflection {
 		reflection.RegisterV1(s.grpc)
 	}
-	s.setHealth(healthpb.HealthCheckResponse_SERVING)
 }
 
 func (s *Server) listen() (err error) {
@@ -352,8 +354,8 @@ func (s *Server) PprofAddress() string {
 	return s.pprofListener.Addr().String()
 }
 
-// Run serves until the context is done and then drains: agents are told to go elsewhere, calls may finish, and what was
-// taken is committed. It returns after at most ten seconds more. An error means that the server could not go on.
+// Run serves until the context is done and then drains: health checks are told, after the drain delay nobody is let in any more, agents
+// are told to go elsewhere, calls may finish, and what was taken is committed. It returns at most ten seconds after the delay. An error means that the server could not go on.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.keepErased(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -364,7 +366,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var work sync.WaitGroup
-	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.definitions.Run, s.watchHealth}
+	owned := []func(context.Context){s.ingest.Run, s.guard.Run, s.erasures.Run, s.definitions.Run, s.health.run}
 	if s.prometheusListener != nil {
 		owned = append(owned, s.usage.Run, s.deployment.Run)
 	}
@@ -382,6 +384,10 @@ func (s *Server) Run(ctx context.Context) error {
 		serving.Go(func() error { return serveHTTP(s.pprof, s.pprofListener) })
 	}
 	<-failed.Done()
+	s.health.stop()
+	if ctx.Err() != nil { // not when it could not go on
+		time.Sleep(s.options.DrainDelay)
+	}
 	s.stop(context.WithoutCancel(ctx))
 	err := serving.Wait()
 	s.guard.Wait()
@@ -431,7 +437,6 @@ func serveHTTP(server *http.Server, l net.Listener) (err error) {
 
 // stop ends what is open, gently at first: REST before gRPC, because it goes through it.
 func (s *Server) stop(ctx context.Context) {
-	s.health.Shutdown()
 	s.ingest.Drain()
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
@@ -443,40 +448,4 @@ func (s *Server) stop(ctx context.Context) {
 		}
 	}
 	s.grpc.GracefulStop()
-}
-
-// setHealth tells health checks of the server, and of each of its services by name, how they are.
-func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
-	s.health.SetServingStatus("", status)
-	for service := range s.grpc.GetServiceInfo() {
-		s.health.SetServingStatus(service, status)
-	}
-}
-
-// watchHealth tells health checks whether the database answers.
-func (s *Server) watchHealth(ctx context.Context) {
-	ticker := time.NewTicker(healthInterval)
-	defer ticker.Stop()
-	for healthy := true; ; {
-		ping, cancel := context.WithTimeout(ctx, healthInterval)
-		err := s.options.Store.Ping(ping)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		status := healthpb.HealthCheckResponse_SERVING
-		if err != nil {
-			status = healthpb.HealthCheckResponse_NOT_SERVING
-		}
-		if (err == nil) != healthy {
-			healthy = err == nil
-			s.options.Logger.WarnContext(ctx, "health changed", "healthy", healthy, "error", err)
-		}
-		s.setHealth(status)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
 }

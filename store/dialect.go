@@ -127,9 +127,14 @@ func (d postgresDialect) String() string {
 	return "postgres database " + strings.TrimPrefix(d.url.Path, "/") + " on " + d.url.Host
 }
 
-// dsn adds run-time parameters that the service relies on, unless the user set them.
+// dsn adds run-time parameters that the service relies on, unless the user set them. Of several hosts the primary is the one to speak
+// with, whichever it is at the time. Looking for a host that accepts writes would find none for questions, which are read-only.
 func (d postgresDialect) dsn(parameters map[string]string) string {
 	u, query := *d.url, d.url.Query()
+	if strings.Contains(u.Host, ",") {
+		query.Set("target_session_attrs", "primary")
+		query.Set("connect_timeout", "2") // of each host: one that is gone does not hold up the others
+	}
 	for name, value := range parameters {
 		if !query.Has(name) {
 			query.Set(name, value)

@@ -153,7 +153,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
 	// Several servers that turn a new SQLite file into one with a log are in each other's way, and none waits by itself.
-	if err := retryConflicts(ctx, func() error { return d.classify(s.Ping(ctx)) }); err != nil {
+	if err := retryConflicts(ctx, func() error { return d.classify(s.ping(ctx)) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
 	}
 	for _, p := range []**gorm.DB{&s.lookups, &s.reads} {
@@ -212,13 +212,33 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
+// ping reports whether the database answers.
+func (s *Store) ping(ctx context.Context) error {
 	raw, err := s.writes.DB()
 	if err != nil {
 		return err
 	}
 	return raw.PingContext(ctx)
+}
+
+// MarkCommit counts the mark of commits in the database up, as every server does every few seconds. An error means that this program
+// cannot commit now.
+func (s *Store) MarkCommit(ctx context.Context) error {
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
+	})
+	if err != nil {
+		return fmt.Errorf("mark that commits are possible: %w", err)
+	}
+	return nil
+}
+
+// CommitMark returns the mark of commits as this program sees it; 0: nobody has counted yet. An error means that questions are not answered now.
+func (s *Store) CommitMark(ctx context.Context) (number int64, err error) {
+	if err := s.reads.WithContext(ctx).Raw(`SELECT COALESCE(MAX(number), 0) FROM commit_mark`).Row().Scan(&number); err != nil {
+		return 0, fmt.Errorf("read the mark of commits: %w", err)
+	}
+	return number, nil
 }
 
 // String names the database without its credentials, for logs.

@@ -59,6 +59,7 @@ type serveCommand struct {
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
 	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
 	MaxStreamAge     time.Duration  `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
+	DrainDelay       time.Duration  `default:"0s" env:"INSIGHTS_DRAIN_DELAY" help:"How long the server goes on after it was told to end (SIGTERM) and says that it is not ready, so that load balancers notice before connections are refused: up to 1m. Default: ${default}."`
 	UsageStats       string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
 	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
@@ -134,6 +135,7 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
 		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
+		DrainDelay:  f.DrainDelay,
 		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true",
 		UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention,
 		PrivacyFloor: f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,

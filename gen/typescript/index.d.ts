@@ -122,6 +122,11 @@ export class InsightsClient {
    */
   getTemplateInsights(request?: Input<GetTemplateInsightsRequest>, options?: CallOptions): Promise<GetTemplateInsightsResponse>;
   /**
+   * ListTemplateUsage says of each template by itself what GetTemplateInsights says of it alone: users, also per day, and the app that
+   * was used most. The templates are those that the catalog knows, in the order of ListTemplates.
+   */
+  listTemplateUsage(request?: Input<ListTemplateUsageRequest>, options?: CallOptions): Promise<ListTemplateUsageResponse>;
+  /**
    * GetUserActivity sums the time each user spent in templates over a window.
    */
   getUserActivity(request?: Input<GetUserActivityRequest>, options?: CallOptions): Promise<GetUserActivityResponse>;
@@ -816,6 +821,14 @@ export interface Template {
    * When it was deleted. Absent: it exists.
    */
   deleted_at: string | null;
+  /**
+   * Name of the organization. For answers: requests need not say it, and it is ignored.
+   */
+  organization_name: string;
+  /**
+   * What people see of the organization. Empty: its name. For answers, as `organization_name`.
+   */
+  organization_display_name: string;
 }
 
 /**
@@ -2626,6 +2639,142 @@ export interface TemplateInsightsIntervalReport {
    * True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
    */
   suppressed?: boolean;
+}
+
+/**
+ * ListTemplateUsageRequest names a window, one to compare it with, and templates.
+ */
+export interface ListTemplateUsageRequest {
+  /**
+   * Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for GetTemplateInsightsRequest.end_time; at most 366 days after `start_time`. Required.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
+  /**
+   * Begin of the window that `previous_active_users` is about; rules as for `start_time`, and given together with
+   * `previous_end_time` or not at all. Empty: nothing is compared.
+   */
+  previous_start_time: string;
+  /**
+   * End of the window that `previous_active_users` is about; rules as for GetTemplateInsightsRequest.end_time, and given together
+   * with `previous_start_time` or not at all. Empty: nothing is compared.
+   */
+  previous_end_time: string;
+}
+
+/**
+ * ListTemplateUsageResponse is a list of templates.
+ */
+export interface ListTemplateUsageResponse {
+  /**
+   * The list.
+   */
+  report: TemplateUsageReport | null;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
+   */
+  floor?: number;
+}
+
+/**
+ * TemplateUsageReport tells what is known of each template by itself.
+ */
+export interface TemplateUsageReport {
+  /**
+   * Begin of the window as asked for.
+   */
+  start_time: string;
+  /**
+   * End of the window as asked for.
+   */
+  end_time: string;
+  /**
+   * The templates by name, then id, those without activity included.
+   */
+  templates: TemplateUsage[];
+  /**
+   * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+   */
+  empty_window?: boolean;
+}
+
+/**
+ * TemplateUsage is the use of one template.
+ */
+export interface TemplateUsage {
+  /**
+   * The template.
+   */
+  template_id: string;
+  /**
+   * Distinct users with any activity. Users of several templates count in each, so templates do not add up.
+   */
+  active_users: number;
+  /**
+   * True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
+   */
+  suppressed?: boolean;
+  /**
+   * Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of it.
+   */
+  previous_active_users?: number;
+  /**
+   * One report per day, oldest first, as GetTemplateInsightsResponse.interval_reports.
+   */
+  intervals: TemplateInsightsIntervalReport[];
+  /**
+   * The app of TemplateInsightsReport.apps_usage with most seconds, the first of several. Absent: none was used, or none is published.
+   */
+  most_used_app?: MostUsedApp;
+}
+
+/**
+ * MostUsedApp is an app that no other was used longer than.
+ */
+export interface MostUsedApp {
+  /**
+   * As AppUsage.type.
+   */
+  type: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Its slug.
+   */
+  slug: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  icon: string;
+  /**
+   * As AppUsage.seconds.
+   */
+  seconds: number;
 }
 
 /**

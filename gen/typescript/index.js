@@ -113,6 +113,9 @@ export class InsightsClient {
   getTemplateInsights(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/insights/templates", request, options);
   }
+  listTemplateUsage(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/template-usage", request, options);
+  }
   getUserActivity(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/insights/user-activity", request, options);
   }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/pluginpb"
 
 	"github.com/template-insights/insights/scripts/routes"
 )
@@ -23,6 +24,7 @@ func main() {
 	var flags flag.FlagSet
 	file := flags.String("routes", "", "the file with the REST routes")
 	protogen.Options{ParamFunc: flags.Set}.Run(func(plugin *protogen.Plugin) error {
+		plugin.SupportedFeatures = uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL)
 		table, err := routes.Read(*file)
 		if err != nil {
 			return err

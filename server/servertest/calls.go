@@ -30,6 +30,12 @@ var Calls = map[string]Call{
 			StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about), Interval: "day",
 		}
 	},
+	"ListTemplateUsage": func(t testing.TB, w *World, about []Thing) proto.Message {
+		return &insightsv1.ListTemplateUsageRequest{
+			StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about), PreviousStartTime: "2023-07-18T00:00:00Z",
+			PreviousEndTime: callStart,
+		}
+	},
 	"GetUserActivity": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.GetUserActivityRequest{StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about)}
 	},

@@ -47,6 +47,43 @@ func StartCluster(settings ...string) (*Cluster, error) { return StartClusterIn(
 
 // StartClusterIn is StartCluster with the files of the server in a folder of the caller's, which the server's user can enter.
 func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
+	return startCluster(parent, func(bin, data string) *exec.Cmd {
+		return exec.Command(
+			filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8",
+		)
+	}, settings...)
+}
+
+// StartStandby starts a server that follows this one. From then on a commit here returns when the standby has it on disk as well: what was
+// acknowledged outlives this server.
+func (c *Cluster) StartStandby(ctx context.Context) (*Cluster, error) {
+	standby, err := startCluster("", func(bin, data string) *exec.Cmd {
+		from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres", c.Port)
+		return exec.CommandContext(
+			ctx, filepath.Join(bin, "pg_basebackup"), "-D", data, "-d", from, "-R", "-X", "stream", "-c", "fast", "--no-sync",
+		)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start standby: %w", err)
+	}
+	for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"} {
+		if err := c.Exec(ctx, "postgres", statement); err != nil {
+			return nil, errors.Join(fmt.Errorf("wait for the standby at each commit: %w", err), standby.Stop())
+		}
+	}
+	return standby, nil
+}
+
+// Promote makes a standby a primary and returns when it accepts writes.
+func (c *Cluster) Promote(ctx context.Context) error {
+	if err := c.Exec(ctx, "postgres", "SELECT pg_promote(wait_seconds => 60)"); err != nil {
+		return fmt.Errorf("promote standby: %w", err)
+	}
+	return nil
+}
+
+// startCluster starts a server whose files a command makes.
+func startCluster(parent string, makeFiles func(bin, data string) *exec.Cmd, settings ...string) (*Cluster, error) {
 	bin, err := findPostgres()
 	if err != nil {
 		return nil, err
@@ -66,13 +103,11 @@ func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
 		}
 	}
 	data := filepath.Join(folder, "data")
-	initdb := exec.Command(
-		filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8",
-	)
-	initdb.Dir = folder
-	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(folder))
+	files := makeFiles(bin, data)
+	files.Dir = folder
+	files.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	if out, err := files.CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: %s", filepath.Base(files.Path), err, out), os.RemoveAll(folder))
 	}
 	if c.Port, err = freePort(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))

@@ -1120,6 +1120,46 @@ var mutants = []mutant{
 		"server", "TestEmptyWindowSaysSo",
 	},
 	{
+		"a row of the list of templates has the use of all", "server/internal/insights/template_usage.go",
+		"	ctx = call.WithScope(ctx, alone)\n", "	_ = alone\n",
+		"server", "TestTemplateUsage",
+	},
+	{
+		"a row of the list of templates tells of small groups", "server/internal/insights/template_usage.go",
+		"q.scope, q.window, q.floor)", "q.scope, q.window, question{}.floor)",
+		"server", "TestTemplateUsage",
+	},
+	{
+		"a row of the list of templates is compared with itself", "server/internal/insights/template_usage.go",
+		`s.countUsage(ctx, windowBefore{req}, "")`, `s.countUsage(ctx, req, "")`,
+		"server", "TestTemplateUsage",
+	},
+	{
+		"an error about the window before names the other", "server/internal/insights/window.go",
+		"if _, ok := r.(windowBefore); ok {", "if _, ok := r.(windowBefore); ok && r == nil {",
+		"server", "TestTemplateUsageRefusals",
+	},
+	{
+		"a server that alone cannot commit stays ready", "server/health.go",
+		"case unable && now.Sub(h.others) < 3*healthInterval:", "case unable && now.Sub(h.others) < -healthInterval:",
+		"server", "TestReadinessOfWhoAloneCannotCommit",
+	},
+	{
+		"a server whose neighbors cannot commit either is not ready", "server/health.go",
+		"if h.mark != 0 && mark > h.mark {", "if true {",
+		"server", "TestReadinessOfWhoAloneCannotCommit",
+	},
+	{
+		"reports that cannot be committed are called for", "server/health.go",
+		"case !failing.IsZero() && now.Sub(failing) >= healthPatience:", "case !failing.IsZero() && now.Sub(failing) >= time.Hour:",
+		"server", "TestReadinessForIngest/sqlite",
+	},
+	{
+		"a server that is told to end lets nobody in at once", "server/server.go",
+		"time.Sleep(s.options.DrainDelay)", "time.Sleep(0 * s.options.DrainDelay)",
+		"server", "TestDrainDelay",
+	},
+	{
 		"an address without a port is taken", "server/listen_address.go",
 		`if err != nil || port == "" {`, "if err != nil {",
 		"cmd/insights", "TestCommandLine",

@@ -6,14 +6,15 @@ import { forPeople, plural, words } from "./format";
 const parts: Record<string, string> = { active_users: "active users", apps_usage: "application usage", user_activity: "user activity", user_latency: "latency", parameters_usage: "parameters" };
 
 interface Props {
-  findings: Finding[];
+  findings: Finding[] | undefined; // undefined: not known yet
   zone: string;
   templates: Template[]; // that the numbers are about
   names: Map<string, string>; // of templates
 }
 
 export function Findings({ findings, zone, templates, names }: Props) {
-  if (findings.length === 0) return <div class="findings" />; // nothing moves when there are some
+  if (!findings) return <div class="findings" />; // nothing moves when there are some
+  if (findings.length === 0) return null;
   return (
     <details class="findings">
       <summary>{plural(findings.length, "thing")} to know about these numbers</summary>

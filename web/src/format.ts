@@ -50,8 +50,9 @@ export const longDay = (moment: string, zone: string): string => format(moment, 
 
 export const dayAndClock = (moment: string | number, zone: string): string => format(moment, zone, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 
-/** day writes a day of the calendar. */
-export const day = (text: string): string => longDay(text + "T00:00:00Z", "UTC");
+/** days writes days of the calendar from one to another, as shortly as can be. */
+export const days = (from: string, to: string): string =>
+  new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...(from === to ? { weekday: "short" } : {}), day: "numeric", month: "short", year: "numeric" }).formatRange(Date.parse(from), Date.parse(to));
 
 /** initials stand for a picture, which would have to come from elsewhere. */
 export function initials(name: string): string {

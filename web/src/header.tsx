@@ -1,10 +1,12 @@
 // The controls: which templates, which days, how they are shown.
 
 import type { Organization, Template, WhoAmIResponse } from "@template-insights/client";
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { client, reasonOf, serverNow } from "./api";
 import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
-import { ago, day, dayAndClock, plural, words } from "./format";
+import { ago, dayAndClock, days, plural, words } from "./format";
+import { Logo } from "./logo";
 import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
 
 interface Props {
@@ -25,20 +27,31 @@ interface Props {
 
 export function Header(p: Props) {
   const { view, change, period } = p;
-  const zone = zoneOf(view);
+  const zone = zoneOf(view), narrow = useNarrow();
+  const organization = p.organizations.length > 1 && (
+    <select aria-label="Organization" value={view.organization} onChange={(e) => change({ organization: e.currentTarget.value, template: "" })}>
+      <option value="">All organizations</option>
+      {p.organizations.map((o) => <option key={o.id} value={o.id}>{o.display_name || o.name}</option>)}
+    </select>
+  );
+  const filters = (
+    <>
+      {narrow && organization}
+      <select aria-label="Time zone" value={zone} onChange={(e) => change({ zone: e.currentTarget.value })}>
+        {zones(zone).map((name) => <option key={name} value={name}>{name.replaceAll("_", " ")}</option>)}
+      </select>
+      <Interval {...p} />
+      <label class="check"><input type="checkbox" checked={view.compare} onChange={(e) => change({ compare: e.currentTarget.checked })} />Compare with before</label>
+    </>
+  );
   const inOrganization = p.templates.filter((t) => view.organization === "" || t.organization_id === view.organization);
   return (
     <header class="top">
       <div class="row">
         <a class="brand" href="/" onClick={(e) => { e.preventDefault(); change({ template: "", organization: "" }); }}>
-          <img src="/favicon.svg" alt="" width="24" height="24" /><span>Template Insights</span>
+          <Logo size={24} /><span class={narrow ? "hidden" : ""}>Template Insights</span>
         </a>
-        {p.organizations.length > 1 && (
-          <select aria-label="Organization" value={view.organization} onChange={(e) => change({ organization: e.currentTarget.value, template: "" })}>
-            <option value="">All organizations</option>
-            {p.organizations.map((o) => <option key={o.id} value={o.id}>{o.display_name || o.name}</option>)}
-          </select>
-        )}
+        {!narrow && organization}
         {p.templates.length > 0 && <select aria-label="Template" id="template" value={view.template} onChange={(e) => change({ template: e.currentTarget.value })}>
           {p.templates.length > 1 && <option value="">{inOrganization.length === p.templates.length ? "All templates" : "All of the organization"}</option>}
           {inOrganization.map((t) => <option key={t.id} value={t.id}>{p.names.get(t.id)}</option>)}
@@ -52,16 +65,29 @@ export function Header(p: Props) {
       </div>
       {p.templates.length > 0 && <div class="row filters" role="group" aria-label="What is shown">
         <Range view={view} change={change} period={period} />
-        <label class="field">
-          <span class="hidden">Time zone</span>
-          <select aria-label="Time zone" value={zone} onChange={(e) => change({ zone: e.currentTarget.value })}>
-            {zones(zone).map((name) => <option key={name} value={name}>{name.replaceAll("_", " ")}</option>)}
-          </select>
-        </label>
-        <Interval {...p} />
-        <label class="check"><input type="checkbox" checked={view.compare} onChange={(e) => change({ compare: e.currentTarget.checked })} />Compare with before</label>
+        {narrow ? <Filters>{filters}</Filters> : filters}
       </div>}
     </header>
+  );
+}
+
+/** useNarrow says whether there is no room for all controls. */
+function useNarrow(): boolean {
+  const look = matchMedia("(max-width: 1000px)"), [narrow, setNarrow] = useState(look.matches);
+  useEffect(() => {
+    const follow = (e: MediaQueryListEvent) => setNarrow(e.matches);
+    look.addEventListener("change", follow);
+    return () => look.removeEventListener("change", follow);
+  }, []);
+  return narrow;
+}
+
+function Filters({ children }: { children: ComponentChildren }) {
+  return (
+    <details class="popover right" ref={useOpen()} id="filters">
+      <summary>Filters</summary>
+      <div class="menu">{children}</div>
+    </details>
   );
 }
 
@@ -118,7 +144,7 @@ function Range({ view, change, period }: { view: View; change: Change; period: P
     <div class="joined">
       <button type="button" aria-label="Earlier" onClick={() => change(shift(view, -1))}>‹</button>
       <details class="popover" ref={box} id="range">
-        <summary><b>{label}</b> <span class="faint">{period.from === period.to ? day(period.from) : `${day(period.from)} – ${day(period.to)}`}</span></summary>
+        <summary><b>{label}</b> <span class="faint">{days(period.from, period.to)}</span></summary>
         <div class="menu">
           <div class="presets">
             {presets.map((preset) => <button type="button" key={preset.name} aria-pressed={preset.name === view.range} onClick={() => choose({ range: preset.name, from: "", to: "" })}>{preset.label}<kbd>{preset.key}</kbd></button>)}

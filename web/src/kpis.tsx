@@ -56,7 +56,7 @@ interface KpiProps {
 function Kpi({ id, name, hint, of, now, before, missing, write, hidden, children }: KpiProps) {
   if (hidden) return <div class="kpi" data-kpi={id}><dt title={hint}>{name}</dt><dd class="value">–</dd><dd class="more faint">{hidden}</dd></div>;
   return (
-    <div class={"kpi" + (of.loading ? " stale" : "")} data-kpi={id} aria-busy={of.loading}>
+    <div class="kpi" data-kpi={id} aria-busy={of.loading}>
       <dt title={hint}>{name}</dt>
       <dd class="value">{now !== undefined ? write(now) : of.error !== undefined ? "–" : <span class="skeleton text" />}</dd>
       <dd class="more">{missing !== "" ? <span class="delta">{missing}</span> : now !== undefined && before !== undefined && <Delta now={now} before={before} write={write} />}{children}</dd>

@@ -10,6 +10,7 @@ import { Apps } from "./apps";
 import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
 import { filesOf } from "./export";
 import { Findings } from "./findings";
+import { dayAndClock, days } from "./format";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
 import { namesOf } from "./names";
@@ -19,8 +20,8 @@ import { Activity, Latency, Search, pageOf } from "./people";
 import { Help, useShortcuts } from "./shortcuts";
 import { SignIn, comeBack, takeFragment } from "./sign_in";
 import "./style.css";
-import { Templates } from "./templates";
-import { type View, type Change, closedPeriod, isAddress, periodOf, useView, zoneOf } from "./view";
+import { Templates, rowsOf } from "./templates";
+import { type View, type Change, closedPeriod, isAddress, nameZone, periodOf, useView, zoneOf } from "./view";
 
 interface Account {
   templates: Template[];
@@ -29,6 +30,7 @@ interface Account {
 
 const fragment = takeFragment();
 comeBack();
+if (isAddress(location.pathname)) nameZone(); // at once: where an address changes later, browsers fetch the icon again
 
 /** Page asks who is there first: before that is known every other question might be an error. */
 function Page() {
@@ -62,11 +64,17 @@ function Loading() {
   return <main class="alone"><div class="skeleton" role="status"><span class="hidden">Loading</span></div></main>;
 }
 
-/** Visit asks for the lists and for the numbers at once: neither needs the other. */
+/** organizationsOf are those that templates belong to, by name. */
+function organizationsOf(templates: Template[]): Organization[] {
+  const all = new Map(templates.map((t) => [t.organization_id, { id: t.organization_id, name: t.organization_name, display_name: t.organization_display_name }]));
+  return [...all.values()].sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** Visit asks for the list and for the numbers at once: neither needs the other, but those of the list itself. */
 function Visit({ me, signedOut }: { me: WhoAmIResponse; signedOut: () => void }) {
   const account = useAnswer<Account>("account", async (signal) => {
-    const [templates, organizations] = await Promise.all([client.listTemplates({}, { signal }), client.listOrganizations({}, { signal })]);
-    return { templates, organizations };
+    const templates = await client.listTemplates({}, { signal });
+    return { templates, organizations: organizationsOf(templates) };
   });
   const [chosen, change] = useView();
   // Where small groups are hidden, days are those of the deployment that are over.
@@ -85,16 +93,18 @@ function Visit({ me, signedOut }: { me: WhoAmIResponse; signedOut: () => void })
   }, []);
   useEffect(() => setNow(serverNow()), [account.value]); // the first answers tell the time of the server
   const period = only === "" ? periodOf(view, now) : closedPeriod(periodOf(view, now), dayOf(now, only));
-  const questions = useQuestions(view, period, Math.floor(now / 60_000));
+  const shown = (account.value?.templates ?? []).filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
+  const questions = useQuestions(view, period, Math.floor(now / 60_000), view.template === "" ? rowsOf(shown, view.templatesPage) : []);
   if (account.error instanceof InsightsError && account.error.status === 401) return null;
   if (account.error !== undefined) return <main class="alone"><Failed error={account.error} retry={account.retry} /></main>;
   if (!account.value) return <Loading />;
-  return <Dashboard me={me} account={account.value} view={view} change={change} period={period} questions={questions} signedOut={signedOut} />;
+  return <Dashboard me={me} account={account.value} shown={shown} view={view} change={change} period={period} questions={questions} signedOut={signedOut} />;
 }
 
 interface DashboardProps {
   me: WhoAmIResponse;
   account: Account;
+  shown: Template[]; // what the view is about
   view: View;
   change: Change;
   period: Period;
@@ -102,16 +112,15 @@ interface DashboardProps {
   signedOut: () => void;
 }
 
-function Dashboard({ me, account, view, change, period, questions, signedOut }: DashboardProps) {
+function Dashboard({ me, account, shown, view, change, period, questions, signedOut }: DashboardProps) {
   const [help, setHelp] = useState(false);
   useShortcuts(view, change, () => setHelp(true));
   const names = useMemo(() => namesOf(account.templates, account.organizations), [account]);
-  const name = names.get(view.template);
+  const name = names.get(view.template), organization = account.organizations.find((o) => o.id === view.organization);
   useEffect(() => {
     document.title = (name ? name + " · " : "") + "Template Insights";
   }, [name]);
-  const shown = account.templates.filter((t) => (view.template === "" ? view.organization === "" || t.organization_id === view.organization : t.id === view.template));
-  const { insights, before, activity, latencies, diagnosis, files } = questions;
+  const { insights, before, activity, latencies, diagnosis, usage, files } = questions;
   // Days before the first that was recorded are none without usage. Where small groups are hidden it is not told, and what is not
   // published is marked.
   const since = diagnosis.value?.data_since ? dayOf(Date.parse(diagnosis.value.data_since), zoneOf(view)) : "";
@@ -126,16 +135,17 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
         exportAll={files.all} help={() => setHelp(true)} signedOut={signedOut}
       />
       <main id="main" tabIndex={-1}>
+        <p class="on-paper">{titleOf(name ?? (organization?.display_name || organization?.name), view, period, insights.value?.data_as_of)}</p>
         <h1 class={name ? "" : "hidden"}>{name ?? "All templates"}</h1>
         {account.templates.length === 0 ? <Forbidden me={me} />
           : shown.length === 0 ? <NotFound change={change} />
           : (
             <>
               <Kpis insights={insights} activity={activity} latencies={latencies} {...(comparable ? { before } : {})} since={view.compare && !comparable ? since : ""} />
-              <Findings findings={frame.findings} zone={zoneOf(view)} templates={shown} names={names} />
+              <Findings findings={diagnosis.value?.findings} zone={zoneOf(view)} templates={shown} names={names} />
               <div class="panels">
                 <ActiveUsers {...frame} answer={insights} before={before.insights} period={period} since={since} />
-                {view.template === "" && <Templates {...frame} templates={shown} organizations={account.organizations} period={period} compare={comparable} since={since} wait={[insights, activity, latencies].some((a) => a.loading && a.value === undefined)} />}
+                {view.template === "" && <Templates {...frame} templates={shown} answer={usage} compare={comparable} since={since} />}
                 <Apps {...frame} answer={insights} />
                 <Parameters {...frame} answer={insights} />
                 <div class="people-tools"><h2>People</h2><Search view={view} change={change} /></div>
@@ -150,15 +160,21 @@ function Dashboard({ me, account, view, change, period, questions, signedOut }: 
   );
 }
 
-/** useQuestions asks everything that the page shows. To compare, it asks twice. */
-function useQuestions(view: View, period: Period, minute: number) {
+/** titleOf says in a line what is shown, as the controls do, which paper does not have. */
+function titleOf(name: string | undefined, view: View, period: Period, asOf: string | undefined): string {
+  const zone = zoneOf(view);
+  return [name ?? "All templates", days(period.from, period.to), zone, ...(asOf ? ["as of " + dayAndClock(asOf, zone)] : [])].join(" · ");
+}
+
+/** useQuestions asks everything that the page shows, of the listed templates what each has by itself. To compare, it asks twice. */
+function useQuestions(view: View, period: Period, minute: number, listed: Template[]) {
   const zone = zoneOf(view);
   // Naming neither asks for all that may be seen.
   const of = view.template !== "" ? { template_ids: [view.template] } : view.organization !== "" ? { organization_id: view.organization } : {};
   // What is over does not change; what reaches today is asked again and again.
   const live = period.to === dayOf(serverNow(), zone) ? minute : 0;
   const interval = intervalOf(view.interval, period);
-  const now = { ...windowOf(period, zone, serverNow()), ...of }, then = { ...windowBefore(period, zone, serverNow()), ...of };
+  const window = windowOf(period, zone, serverNow()), now = { ...window, ...of }, then = { ...windowBefore(period, zone, serverNow()), ...of };
   const key = (asked: boolean, ...parts: unknown[]) => (asked ? JSON.stringify([of, zone, ...parts]) : undefined);
   const insights = useAnswer<GetTemplateInsightsResponse>(key(true, period, interval, live), (signal) => client.getTemplateInsights({ ...now, interval }, { signal }));
   const activity = useAnswer(key(true, period, live, view.search, view.usersSort, view.usersPage), (signal) =>
@@ -171,8 +187,10 @@ function useQuestions(view: View, period: Period, minute: number) {
     latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...then, page_size: 1 }, { signal })),
   };
   const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(now, { signal }));
+  const rows = { ...window, template_ids: listed.map((t) => t.id), ...(view.compare ? { previous_start_time: then.start_time, previous_end_time: then.end_time } : {}) };
+  const usage = useAnswer(key(listed.length > 0, rows, live), (signal) => client.listTemplateUsage(rows, { signal }));
   const files = filesOf({ ...view, scope: now, interval, people: activity.error === undefined });
-  return { insights, before, activity, latencies, diagnosis, files };
+  return { insights, before, activity, latencies, diagnosis, usage, files };
 }
 
 function Forbidden({ me }: { me: WhoAmIResponse }) {

@@ -55,7 +55,7 @@ export function Panel<T>(p: PanelProps<T>) {
           <a class="button quiet" href={p.file} download aria-label={"Export " + p.title + " as CSV"}>CSV</a>
         </div>
       </header>
-      <div class={"body" + (answer.loading && answer.value !== undefined ? " stale" : "")}>
+      <div class="body">
         {answer.error !== undefined ? <Failed error={answer.error} retry={answer.retry} />
           : answer.value === undefined ? <div class="skeleton" role="status"><span class="hidden">Loading {p.title}</span></div>
           : empty ? <Empty {...p} section={p.section ?? ""} />

@@ -3,6 +3,7 @@
 import { InsightsError } from "@template-insights/client";
 import { useEffect, useState } from "preact/hooks";
 import { reasonOf, signIn } from "./api";
+import { Logo } from "./logo";
 
 const here = "insights-address";
 
@@ -56,7 +57,7 @@ export function SignIn({ fragment, done }: Props) {
   return (
     <main class="sign-in">
       <form onSubmit={submit}>
-        <img src="/favicon.svg" alt="" width="40" height="40" />
+        <Logo size={40} />
         <h1>Template Insights</h1>
         <p class="hint">Who uses your workspace templates, with what, how long and how fast.</p>
         {offersIssuer() && <a class="button primary" href="/sign-in/oidc" onClick={() => sessionStorage.setItem(here, location.pathname + location.search)}>Sign in with your organization</a>}

@@ -110,14 +110,18 @@ export function closedPeriod(p: Period, today: Day): Period {
 /** Change changes a view. Whoever changes what is counted is back on the first pages. */
 export type Change = (change: Partial<View>, history?: "push" | "replace") => void;
 
-/** here is the view of the address. An address without a zone gets that of the browser, so that it shows others the same. */
-function here(): View {
-  const view = readView(location.pathname, location.search);
-  if (view.zone !== "") return view;
+/** nameZone gives an address without a zone that of the browser, so that it shows others the same. */
+export function nameZone(): void {
+  if (readView(location.pathname, location.search).zone !== "") return;
   const q = new URLSearchParams(location.search);
   q.set("tz", browserZone);
   history.replaceState(history.state, "", location.pathname + "?" + written(q) + location.hash);
-  return { ...view, zone: browserZone };
+}
+
+/** here is the view of the address. */
+function here(): View {
+  nameZone();
+  return readView(location.pathname, location.search);
 }
 
 /** useView keeps the view and the address equal. */

@@ -46,6 +46,16 @@ test("no rule of axe is broken", async ({ page, demo }) => {
   await check(page, "forbidden");
 });
 
+test("nor where there is less room", async ({ page, demo }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.setViewportSize({ width: 1024, height: 768 });
+  await signIn(page, demo.home, demo.owner);
+  await check(page, "a tablet");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.locator("#filters summary").click();
+  await check(page, "a phone, and what is folded");
+});
+
 test("in the dark there is as much contrast", async ({ page, demo }) => {
   await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
   await page.goto(demo.home);

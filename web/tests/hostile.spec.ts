@@ -51,7 +51,7 @@ async function fill(server: Server): Promise<string[]> {
 async function harmless(page: Page, where: string) {
   const found = await page.evaluate(() => ({
     scripts: document.scripts.length,
-    foreign: [...document.querySelectorAll("iframe, object, embed, base, math, marquee, template, video, form[action], link:not([rel=icon], [rel=preload], [rel=service-desc], [rel=stylesheet]), img:not([src='/favicon.svg']), style")].map((e) => e.outerHTML.slice(0, 100)),
+    foreign: [...document.querySelectorAll("iframe, object, embed, base, math, marquee, template, video, form[action], link:not([rel=icon], [rel=preload], [rel=service-desc], [rel=stylesheet]), img, style")].map((e) => e.outerHTML.slice(0, 100)),
     handlers: [...document.querySelectorAll("*")].flatMap((e) => [...e.attributes].filter((a) => a.name.startsWith("on") || (/^(href|src|action)$/.test(a.name) && !/^[/#]/.test(a.value))).map((a) => `${e.tagName} ${a.name}=${a.value.slice(0, 60)}`)),
     wide: document.documentElement.scrollWidth - innerWidth,
     out: [...document.querySelectorAll(".panel, .kpi, .top > .row")].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => `${e.className} ${e.scrollWidth}>${e.clientWidth}`),

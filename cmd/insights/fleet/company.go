@@ -25,27 +25,27 @@ const (
 type Company struct {
 	// Catalog is all that the control plane knows.
 	Catalog *insightsv1.ApplyCatalogRequest
-	// Events are those of the last month: builds, their jobs, and what became of the agents.
+	// Events are those of the last month: builds, their jobs, logins, and what became of the agents and of people.
 	Events []*insightsv1.Event
 
+	people     []*person
 	workspaces []*workspace
 	random     *rand.Rand
 	now        time.Time
 }
 
-// workspace is where one person works, with the habits of that person.
+// workspace is where one person works.
 type workspace struct {
-	id, owner, agent uuid.UUID
-	organization     string // of its template
-	version          *insightsv1.TemplateVersion
-	builds           int64 // so far
-	seed             uint64
-	zone             time.Duration // local time minus UTC
-	editor           string        // session app that the person prefers
-	app              string        // workspace app that the person likes, or ""
-	diligence        float64       // part of the working days with work
-	restless         bool          // somebody is always there: a shared machine
-	latency          float64       // typical round trip in milliseconds
+	id, agent    uuid.UUID
+	owner        *person
+	organization string // of its template
+	version      *insightsv1.TemplateVersion
+	builds       int64 // so far
+	seed         uint64
+	use          float64 // part of the owner's days of work on which it is used
+	editor       string  // session app that the person prefers
+	app          string  // workspace app that the person likes, or ""
+	latency      float64 // typical round trip in milliseconds
 }
 
 var organizationNames = []string{"platform", "product", "research"}
@@ -82,15 +82,12 @@ func NewCompany(seed uint64, now time.Time) *Company {
 		c.addTemplate(i)
 	}
 	for i := range users {
-		c.Catalog.Users = append(c.Catalog.Users, &insightsv1.User{
-			Id: c.id().String(), Username: username(i), Kind: "human", Status: "active",
-			OrganizationIds: []string{c.Catalog.GetOrganizations()[i%len(organizationNames)].GetId()},
-			CreatedAt:       timestamppb.New(now.Add(-2 * month)),
-		})
+		c.addPerson(i)
 	}
 	for i := range workspaces {
 		c.addWorkspace(i)
 	}
+	c.Events = append(c.Events, c.logins(now.Add(-month), now)...)
 	return c
 }
 
@@ -110,18 +107,6 @@ func (r randomReader) Read(p []byte) (int, error) {
 		p[i] = byte(r.Uint32())
 	}
 	return len(p), nil
-}
-
-var (
-	firstNames = []string{
-		"ada", "alan", "barbara", "dennis", "donald", "edsger", "frances", "grace", "john", "katherine", "ken", "leslie", "margaret",
-		"niklaus", "radia",
-	}
-	lastNames = []string{"birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan"}
-)
-
-func username(i int) string {
-	return firstNames[i%len(firstNames)] + "-" + lastNames[i/len(firstNames)]
 }
 
 func (c *Company) addTemplate(i int) {
@@ -167,13 +152,12 @@ func parameters() []*insightsv1.Parameter {
 func (c *Company) addWorkspace(i int) {
 	n := i % templates
 	template, version := c.Catalog.GetTemplates()[n], c.Catalog.GetTemplateVersions()[n]
-	owner := c.Catalog.GetUsers()[i%users]
 	w := &workspace{
-		id: c.id(), agent: c.id(), owner: uuid.MustParse(owner.GetId()), organization: template.GetOrganizationId(), version: version,
-		seed:   c.random.Uint64(),
-		zone:   []time.Duration{0, time.Hour, 2 * time.Hour, -5 * time.Hour, 330 * time.Minute}[c.random.IntN(5)],
-		editor: editors[c.random.IntN(len(editors))], diligence: 0.4 + 0.6*c.random.Float64(), restless: i%20 == 0,
-		latency: 8 + 60*c.random.ExpFloat64(),
+		id: c.id(), agent: c.id(), owner: c.people[i%users], organization: template.GetOrganizationId(), version: version,
+		seed: c.random.Uint64(), use: 1, editor: editors[c.random.IntN(len(editors))], latency: 8 + 60*c.random.ExpFloat64(),
+	}
+	if i >= users { // It is somebody's second one.
+		w.use = 0.5
 	}
 	apps := templateKinds[n%len(templateKinds)].apps
 	if c.random.Float64() < 0.6 {
@@ -181,7 +165,8 @@ func (c *Company) addWorkspace(i int) {
 	}
 	created := timestamppb.New(c.now.Add(-month - time.Duration(c.random.IntN(20*24))*time.Hour))
 	c.Catalog.Workspaces = append(c.Catalog.Workspaces, &insightsv1.Workspace{
-		Id: w.id.String(), OwnerId: owner.GetId(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1), CreatedAt: created,
+		Id: w.id.String(), OwnerId: w.owner.id.String(), TemplateId: template.GetId(), Name: fmt.Sprintf("dev-%d", i/users+1),
+		CreatedAt: created,
 	})
 	c.Catalog.Agents = append(c.Catalog.Agents, &insightsv1.Agent{
 		Id: w.agent.String(), WorkspaceId: w.id.String(), Name: "main", CreatedAt: c.agentCreated(w),

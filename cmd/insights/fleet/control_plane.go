@@ -83,9 +83,10 @@ func (w *workspace) ready(apps []string, at time.Time) *insightsv1.Event {
 	}}}
 }
 
-// report is what the control plane says at a moment, after what it said before.
-func (p *controlPlane) report(at time.Time) *insightsv1.ReportEventsRequest {
-	request := &insightsv1.ReportEventsRequest{Metrics: p.company.series(at)}
+// report is what the control plane says at a moment, after what it said an interval before.
+func (p *controlPlane) report(at time.Time, interval time.Duration) *insightsv1.ReportEventsRequest {
+	// A login that is said twice is one.
+	request := &insightsv1.ReportEventsRequest{Metrics: p.company.series(at), Events: p.company.logins(at.Add(-2*interval), at)}
 	if p.running != nil {
 		status := "succeeded"
 		if p.builds%20 == 0 {
@@ -100,10 +101,6 @@ func (p *controlPlane) report(at time.Time) *insightsv1.ReportEventsRequest {
 	p.running = p.company.provision(w, w.builds, at)
 	p.running.begin(at)
 	request.Events = append(request.Events, p.running.events(at)...)
-	// Somebody logs in.
-	request.Events = append(request.Events, &insightsv1.Event{
-		At: timestamppb.New(at), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: w.owner.String()}},
-	})
 	return request
 }
 
@@ -120,10 +117,15 @@ const (
 
 // series are those that only the control plane knows. Counters began with the company's history.
 func (c *Company) series(at time.Time) []*insightsv1.Metric {
-	hours := at.Sub(c.now.Add(-month)).Hours()
+	hours, active := at.Sub(c.now.Add(-month)).Hours(), 0.0
+	for _, u := range c.Catalog.GetUsers() {
+		if u.GetStatus() == "active" {
+			active++
+		}
+	}
 	var s seriesList
 	for name, value := range map[string]float64{
-		"coderd_license_active_users": users, "coderd_license_limit_users": seats, "coderd_license_user_limit_enabled": 1,
+		"coderd_license_active_users": active, "coderd_license_limit_users": seats, "coderd_license_user_limit_enabled": 1,
 		"coderd_license_errors": 0, "coderd_license_warnings": 0, "coderd_provisionerd_num_daemons": daemons,
 	} {
 		s.add("gauge", name, value)

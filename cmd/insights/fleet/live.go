@@ -170,7 +170,7 @@ func (c *Company) Stream(
 			return answer.GetRejected(), err
 		}},
 		{"control plane", controlPlaneToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
-			answer, err := ingest.ReportEvents(ctx, control.report(at))
+			answer, err := ingest.ReportEvents(ctx, control.report(at, interval))
 			return answer.GetRejected(), err
 		}},
 	} {

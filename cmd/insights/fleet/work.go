@@ -19,34 +19,28 @@ type block struct {
 	proxied  bool // a workspace app, which the proxy reports; otherwise a session, which the agent reports
 }
 
-// blocks are the work of a UTC day. They depend on the workspace and the day alone.
+// blocks are the work of a UTC day. They depend on the workspace, its owner and the day alone.
 func (w *workspace) blocks(day time.Time) []block {
+	hours := w.owner.hours(day)
 	r := rand.New(rand.NewPCG(w.seed, uint64(day.Unix())))
-	if w.restless {
-		return []block{{from: day, to: day.Add(24 * time.Hour), app: w.editor}}
-	}
-	willing := w.diligence
-	if weekday := day.Weekday(); weekday == time.Saturday || weekday == time.Sunday {
-		willing *= 0.08
-	}
-	if r.Float64() > willing {
+	if len(hours) == 0 || r.Float64() > w.use {
 		return nil
 	}
 	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
-	begin := day.Add(-w.zone + 8*time.Hour + minutes(r.IntN(120)))
-	lunch := begin.Add(3*time.Hour + minutes(r.IntN(60)))
-	back := lunch.Add(minutes(30 + r.IntN(45)))
-	end := back.Add(2*time.Hour + minutes(r.IntN(180)))
-	work := []block{{from: begin, to: lunch, app: w.editor}, {from: back, to: end, app: w.editor}}
+	begin, last := hours[0].from, hours[len(hours)-1]
+	var work []block
+	for _, h := range hours {
+		work = append(work, block{from: h.from, to: h.to, app: w.editor})
+	}
 	if r.Float64() < 0.5 {
-		work = append(work, block{from: back, to: back.Add(minutes(10 + r.IntN(60))), app: "reconnecting_pty"})
+		work = append(work, block{from: last.from, to: last.from.Add(minutes(10 + r.IntN(60))), app: "reconnecting_pty"})
 	}
 	if r.Float64() < 0.05 {
 		work = append(work, block{from: begin, to: begin.Add(minutes(5)), app: "sftp"})
 	}
 	if w.app != "" {
-		for at := begin; at.Before(end); at = at.Add(2 * time.Hour) {
-			work = append(work, block{from: at, to: at.Add(minutes(15 + r.IntN(90))), app: w.app, proxied: true})
+		for at := begin; at.Before(last.to); at = at.Add(2 * time.Hour) {
+			work = append(work, block{from: at, to: earlier(at.Add(minutes(15+r.IntN(90))), last.to), app: w.app, proxied: true})
 		}
 	}
 	return work
@@ -63,10 +57,25 @@ func (w *workspace) sessions(at time.Time) map[string]int64 {
 	return open
 }
 
-// around are the blocks that may contain a moment: a local day reaches into two UTC days.
+// around are the blocks that may contain a moment.
 func (w *workspace) around(at time.Time) []block {
-	day := at.UTC().Truncate(24 * time.Hour)
-	return append(append(w.blocks(day.Add(-24*time.Hour)), w.blocks(day)...), w.blocks(day.Add(24*time.Hour))...)
+	var work []block
+	for day := range daysAround(at, at) {
+		work = append(work, w.blocks(day)...)
+	}
+	return work
+}
+
+// daysAround are the days whose work may lie between two moments: a local day reaches into two UTC days.
+func daysAround(from, to time.Time) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		first, last := from.UTC().Truncate(24*time.Hour).Add(-24*time.Hour), to.Add(24*time.Hour)
+		for day := first; !day.After(last); day = day.Add(24 * time.Hour) {
+			if !yield(day) {
+				return
+			}
+		}
+	}
 }
 
 // latencyAt is the round trip at a moment in milliseconds: around the typical one, sometimes much more.
@@ -138,15 +147,14 @@ func (c *Company) AppSessions(from, to time.Time) []*insightsv1.AppSession {
 		if w.app == "" {
 			continue
 		}
-		first, last := from.UTC().Truncate(24*time.Hour).Add(-24*time.Hour), to.Add(24*time.Hour)
-		for day := first; !day.After(last); day = day.Add(24 * time.Hour) {
+		for day := range daysAround(from, to) {
 			for _, b := range w.blocks(day) {
 				begin, end := later(b.from, from), earlier(b.to, to)
 				if !b.proxied || !begin.Before(end) {
 					continue
 				}
 				sessions = append(sessions, &insightsv1.AppSession{
-					AgentId: w.agent.String(), UserId: w.owner.String(), AccessMethod: "subdomain", SlugOrPort: b.app,
+					AgentId: w.agent.String(), UserId: w.owner.id.String(), AccessMethod: "subdomain", SlugOrPort: b.app,
 					StartedAt: timestamppb.New(begin), EndedAt: timestamppb.New(end),
 				})
 			}

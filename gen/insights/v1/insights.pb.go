@@ -1161,6 +1161,427 @@ func (x *TemplateInsightsIntervalReport) GetSuppressed() bool {
 	return false
 }
 
+// ListTemplateUsageRequest names a window, one to compare it with, and templates.
+type ListTemplateUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Begin of the window; rules as for GetTemplateInsightsRequest.start_time. Required.
+	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of the window; rules as for GetTemplateInsightsRequest.end_time; at most 366 days after `start_time`. Required.
+	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
+	// IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// Begin of the window that `previous_active_users` is about; rules as for `start_time`, and given together with
+	// `previous_end_time` or not at all. Empty: nothing is compared.
+	PreviousStartTime string `protobuf:"bytes,6,opt,name=previous_start_time,json=previousStartTime,proto3" json:"previous_start_time,omitempty"`
+	// End of the window that `previous_active_users` is about; rules as for GetTemplateInsightsRequest.end_time, and given together
+	// with `previous_start_time` or not at all. Empty: nothing is compared.
+	PreviousEndTime string `protobuf:"bytes,7,opt,name=previous_end_time,json=previousEndTime,proto3" json:"previous_end_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ListTemplateUsageRequest) Reset() {
+	*x = ListTemplateUsageRequest{}
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTemplateUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTemplateUsageRequest) ProtoMessage() {}
+
+func (x *ListTemplateUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTemplateUsageRequest.ProtoReflect.Descriptor instead.
+func (*ListTemplateUsageRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListTemplateUsageRequest) GetStartTime() string {
+	if x != nil {
+		return x.StartTime
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageRequest) GetEndTime() string {
+	if x != nil {
+		return x.EndTime
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageRequest) GetTemplateIds() []string {
+	if x != nil {
+		return x.TemplateIds
+	}
+	return nil
+}
+
+func (x *ListTemplateUsageRequest) GetTimezone() string {
+	if x != nil {
+		return x.Timezone
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageRequest) GetPreviousStartTime() string {
+	if x != nil {
+		return x.PreviousStartTime
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageRequest) GetPreviousEndTime() string {
+	if x != nil {
+		return x.PreviousEndTime
+	}
+	return ""
+}
+
+// ListTemplateUsageResponse is a list of templates.
+type ListTemplateUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The list.
+	Report *TemplateUsageReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// As GetTemplateInsightsResponse.data_as_of.
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
+	Floor         int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTemplateUsageResponse) Reset() {
+	*x = ListTemplateUsageResponse{}
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTemplateUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTemplateUsageResponse) ProtoMessage() {}
+
+func (x *ListTemplateUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTemplateUsageResponse.ProtoReflect.Descriptor instead.
+func (*ListTemplateUsageResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListTemplateUsageResponse) GetReport() *TemplateUsageReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *ListTemplateUsageResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *ListTemplateUsageResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+// TemplateUsageReport tells what is known of each template by itself.
+type TemplateUsageReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Begin of the window as asked for.
+	StartTime string `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of the window as asked for.
+	EndTime string `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The templates by name, then id, those without activity included.
+	Templates []*TemplateUsage `protobuf:"bytes,3,rep,name=templates,proto3" json:"templates,omitempty"`
+	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
+	EmptyWindow   bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TemplateUsageReport) Reset() {
+	*x = TemplateUsageReport{}
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TemplateUsageReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TemplateUsageReport) ProtoMessage() {}
+
+func (x *TemplateUsageReport) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TemplateUsageReport.ProtoReflect.Descriptor instead.
+func (*TemplateUsageReport) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TemplateUsageReport) GetStartTime() string {
+	if x != nil {
+		return x.StartTime
+	}
+	return ""
+}
+
+func (x *TemplateUsageReport) GetEndTime() string {
+	if x != nil {
+		return x.EndTime
+	}
+	return ""
+}
+
+func (x *TemplateUsageReport) GetTemplates() []*TemplateUsage {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *TemplateUsageReport) GetEmptyWindow() bool {
+	if x != nil {
+		return x.EmptyWindow
+	}
+	return false
+}
+
+// TemplateUsage is the use of one template.
+type TemplateUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The template.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// Distinct users with any activity. Users of several templates count in each, so templates do not add up.
+	ActiveUsers int64 `protobuf:"varint,2,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
+	// True: nothing is published; `active_users` tells nothing. As TemplateInsightsReport.suppressed.
+	Suppressed bool `protobuf:"varint,3,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
+	// Distinct users with any activity in the window before. Absent: it was not asked for, or nothing is published of it.
+	PreviousActiveUsers *int64 `protobuf:"varint,4,opt,name=previous_active_users,json=previousActiveUsers,proto3,oneof" json:"previous_active_users,omitempty"`
+	// One report per day, oldest first, as GetTemplateInsightsResponse.interval_reports.
+	Intervals []*TemplateInsightsIntervalReport `protobuf:"bytes,5,rep,name=intervals,proto3" json:"intervals,omitempty"`
+	// The app of TemplateInsightsReport.apps_usage with most seconds, the first of several. Absent: none was used, or none is published.
+	MostUsedApp   *MostUsedApp `protobuf:"bytes,6,opt,name=most_used_app,json=mostUsedApp,proto3" json:"most_used_app,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TemplateUsage) Reset() {
+	*x = TemplateUsage{}
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TemplateUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TemplateUsage) ProtoMessage() {}
+
+func (x *TemplateUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TemplateUsage.ProtoReflect.Descriptor instead.
+func (*TemplateUsage) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *TemplateUsage) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *TemplateUsage) GetActiveUsers() int64 {
+	if x != nil {
+		return x.ActiveUsers
+	}
+	return 0
+}
+
+func (x *TemplateUsage) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
+}
+
+func (x *TemplateUsage) GetPreviousActiveUsers() int64 {
+	if x != nil && x.PreviousActiveUsers != nil {
+		return *x.PreviousActiveUsers
+	}
+	return 0
+}
+
+func (x *TemplateUsage) GetIntervals() []*TemplateInsightsIntervalReport {
+	if x != nil {
+		return x.Intervals
+	}
+	return nil
+}
+
+func (x *TemplateUsage) GetMostUsedApp() *MostUsedApp {
+	if x != nil {
+		return x.MostUsedApp
+	}
+	return nil
+}
+
+// MostUsedApp is an app that no other was used longer than.
+type MostUsedApp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As AppUsage.type.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// What people see.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Its slug.
+	Slug string `protobuf:"bytes,3,opt,name=slug,proto3" json:"slug,omitempty"`
+	// Path or URL of a picture. Empty: none.
+	Icon string `protobuf:"bytes,4,opt,name=icon,proto3" json:"icon,omitempty"`
+	// As AppUsage.seconds.
+	Seconds       int64 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MostUsedApp) Reset() {
+	*x = MostUsedApp{}
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MostUsedApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MostUsedApp) ProtoMessage() {}
+
+func (x *MostUsedApp) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MostUsedApp.ProtoReflect.Descriptor instead.
+func (*MostUsedApp) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MostUsedApp) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *MostUsedApp) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *MostUsedApp) GetSlug() string {
+	if x != nil {
+		return x.Slug
+	}
+	return ""
+}
+
+func (x *MostUsedApp) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *MostUsedApp) GetSeconds() int64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 // GetUserActivityRequest names a window and templates.
 type GetUserActivityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1191,7 +1612,7 @@ type GetUserActivityRequest struct {
 
 func (x *GetUserActivityRequest) Reset() {
 	*x = GetUserActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1624,7 @@ func (x *GetUserActivityRequest) String() string {
 func (*GetUserActivityRequest) ProtoMessage() {}
 
 func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1637,7 @@ func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetUserActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetUserActivityRequest) GetStartTime() string {
@@ -1306,7 +1727,7 @@ type GetUserActivityResponse struct {
 
 func (x *GetUserActivityResponse) Reset() {
 	*x = GetUserActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1739,7 @@ func (x *GetUserActivityResponse) String() string {
 func (*GetUserActivityResponse) ProtoMessage() {}
 
 func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1752,7 @@ func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetUserActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetUserActivityResponse) GetReport() *UserActivityReport {
@@ -1387,7 +1808,7 @@ type UserActivityReport struct {
 
 func (x *UserActivityReport) Reset() {
 	*x = UserActivityReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1820,7 @@ func (x *UserActivityReport) String() string {
 func (*UserActivityReport) ProtoMessage() {}
 
 func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1833,7 @@ func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivityReport.ProtoReflect.Descriptor instead.
 func (*UserActivityReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UserActivityReport) GetStartTime() string {
@@ -1502,7 +1923,7 @@ type UserActivity struct {
 
 func (x *UserActivity) Reset() {
 	*x = UserActivity{}
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1935,7 @@ func (x *UserActivity) String() string {
 func (*UserActivity) ProtoMessage() {}
 
 func (x *UserActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1948,7 @@ func (x *UserActivity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivity.ProtoReflect.Descriptor instead.
 func (*UserActivity) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UserActivity) GetTemplateIds() []string {
@@ -1617,7 +2038,7 @@ type UserAppUsage struct {
 
 func (x *UserAppUsage) Reset() {
 	*x = UserAppUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +2050,7 @@ func (x *UserAppUsage) String() string {
 func (*UserAppUsage) ProtoMessage() {}
 
 func (x *UserAppUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +2063,7 @@ func (x *UserAppUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserAppUsage.ProtoReflect.Descriptor instead.
 func (*UserAppUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UserAppUsage) GetType() string {
@@ -1703,7 +2124,7 @@ type GetUserLatencyRequest struct {
 
 func (x *GetUserLatencyRequest) Reset() {
 	*x = GetUserLatencyRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +2136,7 @@ func (x *GetUserLatencyRequest) String() string {
 func (*GetUserLatencyRequest) ProtoMessage() {}
 
 func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +2149,7 @@ func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetUserLatencyRequest) GetStartTime() string {
@@ -1818,7 +2239,7 @@ type GetUserLatencyResponse struct {
 
 func (x *GetUserLatencyResponse) Reset() {
 	*x = GetUserLatencyResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2251,7 @@ func (x *GetUserLatencyResponse) String() string {
 func (*GetUserLatencyResponse) ProtoMessage() {}
 
 func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2264,7 @@ func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyResponse.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetUserLatencyResponse) GetReport() *UserLatencyReport {
@@ -1897,7 +2318,7 @@ type UserLatencyReport struct {
 
 func (x *UserLatencyReport) Reset() {
 	*x = UserLatencyReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2330,7 @@ func (x *UserLatencyReport) String() string {
 func (*UserLatencyReport) ProtoMessage() {}
 
 func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2343,7 @@ func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatencyReport.ProtoReflect.Descriptor instead.
 func (*UserLatencyReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UserLatencyReport) GetStartTime() string {
@@ -1997,7 +2418,7 @@ type UserLatency struct {
 
 func (x *UserLatency) Reset() {
 	*x = UserLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2430,7 @@ func (x *UserLatency) String() string {
 func (*UserLatency) ProtoMessage() {}
 
 func (x *UserLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2443,7 @@ func (x *UserLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatency.ProtoReflect.Descriptor instead.
 func (*UserLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UserLatency) GetTemplateIds() []string {
@@ -2095,7 +2516,7 @@ type ConnectionLatency struct {
 
 func (x *ConnectionLatency) Reset() {
 	*x = ConnectionLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2528,7 @@ func (x *ConnectionLatency) String() string {
 func (*ConnectionLatency) ProtoMessage() {}
 
 func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2541,7 @@ func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionLatency.ProtoReflect.Descriptor instead.
 func (*ConnectionLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ConnectionLatency) GetP50() float64 {
@@ -2172,7 +2593,7 @@ type GetDeploymentDAUsRequest struct {
 
 func (x *GetDeploymentDAUsRequest) Reset() {
 	*x = GetDeploymentDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2605,7 @@ func (x *GetDeploymentDAUsRequest) String() string {
 func (*GetDeploymentDAUsRequest) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2618,7 @@ func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetDeploymentDAUsRequest) GetTzOffset() int32 {
@@ -2234,7 +2655,7 @@ type GetDeploymentDAUsResponse struct {
 
 func (x *GetDeploymentDAUsResponse) Reset() {
 	*x = GetDeploymentDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2667,7 @@ func (x *GetDeploymentDAUsResponse) String() string {
 func (*GetDeploymentDAUsResponse) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2680,7 @@ func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetDeploymentDAUsResponse) GetEntries() []*DAUEntry {
@@ -2312,7 +2733,7 @@ type DAUEntry struct {
 
 func (x *DAUEntry) Reset() {
 	*x = DAUEntry{}
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2745,7 @@ func (x *DAUEntry) String() string {
 func (*DAUEntry) ProtoMessage() {}
 
 func (x *DAUEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2758,7 @@ func (x *DAUEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DAUEntry.ProtoReflect.Descriptor instead.
 func (*DAUEntry) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DAUEntry) GetDate() string {
@@ -2377,7 +2798,7 @@ type GetTemplateDAUsRequest struct {
 
 func (x *GetTemplateDAUsRequest) Reset() {
 	*x = GetTemplateDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2810,7 @@ func (x *GetTemplateDAUsRequest) String() string {
 func (*GetTemplateDAUsRequest) ProtoMessage() {}
 
 func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2823,7 @@ func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetTemplateDAUsRequest) GetTemplateId() string {
@@ -2446,7 +2867,7 @@ type GetTemplateDAUsResponse struct {
 
 func (x *GetTemplateDAUsResponse) Reset() {
 	*x = GetTemplateDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2879,7 @@ func (x *GetTemplateDAUsResponse) String() string {
 func (*GetTemplateDAUsResponse) ProtoMessage() {}
 
 func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2892,7 @@ func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetTemplateDAUsResponse) GetEntries() []*DAUEntry {
@@ -2524,7 +2945,7 @@ type GetUserStatusCountsRequest struct {
 
 func (x *GetUserStatusCountsRequest) Reset() {
 	*x = GetUserStatusCountsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2957,7 @@ func (x *GetUserStatusCountsRequest) String() string {
 func (*GetUserStatusCountsRequest) ProtoMessage() {}
 
 func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2970,7 @@ func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetUserStatusCountsRequest) GetTimezone() string {
@@ -2587,7 +3008,7 @@ type GetUserStatusCountsResponse struct {
 
 func (x *GetUserStatusCountsResponse) Reset() {
 	*x = GetUserStatusCountsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +3020,7 @@ func (x *GetUserStatusCountsResponse) String() string {
 func (*GetUserStatusCountsResponse) ProtoMessage() {}
 
 func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +3033,7 @@ func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsResponse.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetUserStatusCountsResponse) GetStatusCounts() *UserStatusCounts {
@@ -2646,7 +3067,7 @@ type UserStatusCounts struct {
 
 func (x *UserStatusCounts) Reset() {
 	*x = UserStatusCounts{}
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +3079,7 @@ func (x *UserStatusCounts) String() string {
 func (*UserStatusCounts) ProtoMessage() {}
 
 func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +3092,7 @@ func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCounts.ProtoReflect.Descriptor instead.
 func (*UserStatusCounts) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UserStatusCounts) GetActive() []*UserStatusCount {
@@ -2710,7 +3131,7 @@ type UserStatusCount struct {
 
 func (x *UserStatusCount) Reset() {
 	*x = UserStatusCount{}
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +3143,7 @@ func (x *UserStatusCount) String() string {
 func (*UserStatusCount) ProtoMessage() {}
 
 func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +3156,7 @@ func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCount.ProtoReflect.Descriptor instead.
 func (*UserStatusCount) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UserStatusCount) GetDate() string {
@@ -2786,7 +3207,7 @@ type GetActivityRequest struct {
 
 func (x *GetActivityRequest) Reset() {
 	*x = GetActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +3219,7 @@ func (x *GetActivityRequest) String() string {
 func (*GetActivityRequest) ProtoMessage() {}
 
 func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +3232,7 @@ func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetActivityRequest) GetStart() string {
@@ -2873,7 +3294,7 @@ type GetActivityResponse struct {
 
 func (x *GetActivityResponse) Reset() {
 	*x = GetActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3306,7 @@ func (x *GetActivityResponse) String() string {
 func (*GetActivityResponse) ProtoMessage() {}
 
 func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3319,7 @@ func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetActivityResponse) GetActivity() []*ActivityInterval {
@@ -2944,7 +3365,7 @@ type ActivityInterval struct {
 
 func (x *ActivityInterval) Reset() {
 	*x = ActivityInterval{}
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3377,7 @@ func (x *ActivityInterval) String() string {
 func (*ActivityInterval) ProtoMessage() {}
 
 func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3390,7 @@ func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityInterval.ProtoReflect.Descriptor instead.
 func (*ActivityInterval) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ActivityInterval) GetTime() string {
@@ -3008,7 +3429,7 @@ type ActivityIntervalUser struct {
 
 func (x *ActivityIntervalUser) Reset() {
 	*x = ActivityIntervalUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3020,7 +3441,7 @@ func (x *ActivityIntervalUser) String() string {
 func (*ActivityIntervalUser) ProtoMessage() {}
 
 func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3033,7 +3454,7 @@ func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityIntervalUser.ProtoReflect.Descriptor instead.
 func (*ActivityIntervalUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ActivityIntervalUser) GetUserId() string {
@@ -3084,7 +3505,7 @@ type ActivityUser struct {
 
 func (x *ActivityUser) Reset() {
 	*x = ActivityUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[37]
+	mi := &file_insights_v1_insights_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3517,7 @@ func (x *ActivityUser) String() string {
 func (*ActivityUser) ProtoMessage() {}
 
 func (x *ActivityUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[37]
+	mi := &file_insights_v1_insights_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3530,7 @@ func (x *ActivityUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityUser.ProtoReflect.Descriptor instead.
 func (*ActivityUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{37}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ActivityUser) GetId() string {
@@ -3194,7 +3615,7 @@ type GetDiagnosisRequest struct {
 
 func (x *GetDiagnosisRequest) Reset() {
 	*x = GetDiagnosisRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[38]
+	mi := &file_insights_v1_insights_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3627,7 @@ func (x *GetDiagnosisRequest) String() string {
 func (*GetDiagnosisRequest) ProtoMessage() {}
 
 func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[38]
+	mi := &file_insights_v1_insights_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3640,7 @@ func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisRequest.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{38}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetDiagnosisRequest) GetStartTime() string {
@@ -3277,7 +3698,7 @@ type GetDiagnosisResponse struct {
 
 func (x *GetDiagnosisResponse) Reset() {
 	*x = GetDiagnosisResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[39]
+	mi := &file_insights_v1_insights_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3710,7 @@ func (x *GetDiagnosisResponse) String() string {
 func (*GetDiagnosisResponse) ProtoMessage() {}
 
 func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[39]
+	mi := &file_insights_v1_insights_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3723,7 @@ func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisResponse.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{39}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetDiagnosisResponse) GetFindings() []*Finding {
@@ -3384,7 +3805,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_insights_v1_insights_proto_msgTypes[40]
+	mi := &file_insights_v1_insights_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3396,7 +3817,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[40]
+	mi := &file_insights_v1_insights_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3409,7 +3830,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{40}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Finding) GetSections() []string {
@@ -3581,7 +4002,46 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xb6\x02\n" +
+	"suppressed\"\x98\x02\n" +
+	"\x18ListTemplateUsageRequest\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
+	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
+	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
+	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12.\n" +
+	"\x13previous_start_time\x18\x06 \x01(\tR\x11previousStartTime\x12*\n" +
+	"\x11previous_end_time\x18\a \x01(\tR\x0fpreviousEndTime\"\xbe\x01\n" +
+	"\x19ListTemplateUsageResponse\x128\n" +
+	"\x06report\x18\x01 \x01(\v2 .insights.v1.TemplateUsageReportR\x06report\x12\x1c\n" +
+	"\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
+	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xb2\x01\n" +
+	"\x13TemplateUsageReport\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
+	"\bend_time\x18\x02 \x01(\tR\aendTime\x128\n" +
+	"\ttemplates\x18\x03 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
+	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
+	"\rTemplateUsage\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x121\n" +
+	"\factive_users\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
+	"suppressedR\vactiveUsers\x12$\n" +
+	"\n" +
+	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
+	"suppressed\x12=\n" +
+	"\x15previous_active_users\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01H\x00R\x13previousActiveUsers\x88\x01\x01\x12I\n" +
+	"\tintervals\x18\x05 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportR\tintervals\x12B\n" +
+	"\rmost_used_app\x18\x06 \x01(\v2\x18.insights.v1.MostUsedAppB\x04\xd0\xf3\x18\x01R\vmostUsedAppB\x18\n" +
+	"\x16_previous_active_users\"\x86\x01\n" +
+	"\vMostUsedApp\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04slug\x18\x03 \x01(\tR\x04slug\x12\x12\n" +
+	"\x04icon\x18\x04 \x01(\tR\x04icon\x12\x18\n" +
+	"\aseconds\x18\x05 \x01(\x03R\aseconds\"\xb6\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3788,11 +4248,12 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"first_dateR\afirstAt\x12*\n" +
 	"\alast_at\x18\a \x01(\tB\x11\xd0\xf3\x18\x01\xea\xf3\x18\tlast_dateR\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
-	"\tnext_step\x18\t \x01(\tR\bnextStep2\xdd\f\n" +
+	"\tnext_step\x18\t \x01(\tR\bnextStep2\xd9\r\n" +
 	"\x0fInsightsService\x12^\n" +
 	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12j\n" +
 	"\x11ListOrganizations\x12%.insights.v1.ListOrganizationsRequest\x1a&.insights.v1.ListOrganizationsResponse\"\x06\xca\xf3\x18\x02\b\x01\x12\x80\x01\n" +
-	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12v\n" +
+	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12z\n" +
+	"\x11ListTemplateUsage\x12%.insights.v1.ListTemplateUsageRequest\x1a&.insights.v1.ListTemplateUsageResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12v\n" +
 	"\x0fGetUserActivity\x12#.insights.v1.GetUserActivityRequest\x1a$.insights.v1.GetUserActivityResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12s\n" +
 	"\x0eGetUserLatency\x12\".insights.v1.GetUserLatencyRequest\x1a#.insights.v1.GetUserLatencyResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12j\n" +
 	"\x11GetDeploymentDAUs\x12%.insights.v1.GetDeploymentDAUsRequest\x1a&.insights.v1.GetDeploymentDAUsResponse\"\x06\xca\xf3\x18\x02\b\x03\x12q\n" +
@@ -3818,7 +4279,7 @@ func file_insights_v1_insights_proto_rawDescGZIP() []byte {
 	return file_insights_v1_insights_proto_rawDescData
 }
 
-var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_insights_v1_insights_proto_goTypes = []any{
 	(*ListTemplatesRequest)(nil),           // 0: insights.v1.ListTemplatesRequest
 	(*ListTemplatesResponse)(nil),          // 1: insights.v1.ListTemplatesResponse
@@ -3834,49 +4295,54 @@ var file_insights_v1_insights_proto_goTypes = []any{
 	(*ParameterUsage)(nil),                 // 11: insights.v1.ParameterUsage
 	(*ParameterValue)(nil),                 // 12: insights.v1.ParameterValue
 	(*TemplateInsightsIntervalReport)(nil), // 13: insights.v1.TemplateInsightsIntervalReport
-	(*GetUserActivityRequest)(nil),         // 14: insights.v1.GetUserActivityRequest
-	(*GetUserActivityResponse)(nil),        // 15: insights.v1.GetUserActivityResponse
-	(*UserActivityReport)(nil),             // 16: insights.v1.UserActivityReport
-	(*UserActivity)(nil),                   // 17: insights.v1.UserActivity
-	(*UserAppUsage)(nil),                   // 18: insights.v1.UserAppUsage
-	(*GetUserLatencyRequest)(nil),          // 19: insights.v1.GetUserLatencyRequest
-	(*GetUserLatencyResponse)(nil),         // 20: insights.v1.GetUserLatencyResponse
-	(*UserLatencyReport)(nil),              // 21: insights.v1.UserLatencyReport
-	(*UserLatency)(nil),                    // 22: insights.v1.UserLatency
-	(*ConnectionLatency)(nil),              // 23: insights.v1.ConnectionLatency
-	(*GetDeploymentDAUsRequest)(nil),       // 24: insights.v1.GetDeploymentDAUsRequest
-	(*GetDeploymentDAUsResponse)(nil),      // 25: insights.v1.GetDeploymentDAUsResponse
-	(*DAUEntry)(nil),                       // 26: insights.v1.DAUEntry
-	(*GetTemplateDAUsRequest)(nil),         // 27: insights.v1.GetTemplateDAUsRequest
-	(*GetTemplateDAUsResponse)(nil),        // 28: insights.v1.GetTemplateDAUsResponse
-	(*GetUserStatusCountsRequest)(nil),     // 29: insights.v1.GetUserStatusCountsRequest
-	(*GetUserStatusCountsResponse)(nil),    // 30: insights.v1.GetUserStatusCountsResponse
-	(*UserStatusCounts)(nil),               // 31: insights.v1.UserStatusCounts
-	(*UserStatusCount)(nil),                // 32: insights.v1.UserStatusCount
-	(*GetActivityRequest)(nil),             // 33: insights.v1.GetActivityRequest
-	(*GetActivityResponse)(nil),            // 34: insights.v1.GetActivityResponse
-	(*ActivityInterval)(nil),               // 35: insights.v1.ActivityInterval
-	(*ActivityIntervalUser)(nil),           // 36: insights.v1.ActivityIntervalUser
-	(*ActivityUser)(nil),                   // 37: insights.v1.ActivityUser
-	(*GetDiagnosisRequest)(nil),            // 38: insights.v1.GetDiagnosisRequest
-	(*GetDiagnosisResponse)(nil),           // 39: insights.v1.GetDiagnosisResponse
-	(*Finding)(nil),                        // 40: insights.v1.Finding
-	nil,                                    // 41: insights.v1.GetActivityResponse.UsersEntry
-	(*Template)(nil),                       // 42: insights.v1.Template
-	(*Organization)(nil),                   // 43: insights.v1.Organization
-	(*ParameterOption)(nil),                // 44: insights.v1.ParameterOption
-	(*GetCapacityReportRequest)(nil),       // 45: insights.v1.GetCapacityReportRequest
-	(*GetOptimizationReportRequest)(nil),   // 46: insights.v1.GetOptimizationReportRequest
-	(*GetSupportReportRequest)(nil),        // 47: insights.v1.GetSupportReportRequest
-	(*GetROIReportRequest)(nil),            // 48: insights.v1.GetROIReportRequest
-	(*GetCapacityReportResponse)(nil),      // 49: insights.v1.GetCapacityReportResponse
-	(*GetOptimizationReportResponse)(nil),  // 50: insights.v1.GetOptimizationReportResponse
-	(*GetSupportReportResponse)(nil),       // 51: insights.v1.GetSupportReportResponse
-	(*GetROIReportResponse)(nil),           // 52: insights.v1.GetROIReportResponse
+	(*ListTemplateUsageRequest)(nil),       // 14: insights.v1.ListTemplateUsageRequest
+	(*ListTemplateUsageResponse)(nil),      // 15: insights.v1.ListTemplateUsageResponse
+	(*TemplateUsageReport)(nil),            // 16: insights.v1.TemplateUsageReport
+	(*TemplateUsage)(nil),                  // 17: insights.v1.TemplateUsage
+	(*MostUsedApp)(nil),                    // 18: insights.v1.MostUsedApp
+	(*GetUserActivityRequest)(nil),         // 19: insights.v1.GetUserActivityRequest
+	(*GetUserActivityResponse)(nil),        // 20: insights.v1.GetUserActivityResponse
+	(*UserActivityReport)(nil),             // 21: insights.v1.UserActivityReport
+	(*UserActivity)(nil),                   // 22: insights.v1.UserActivity
+	(*UserAppUsage)(nil),                   // 23: insights.v1.UserAppUsage
+	(*GetUserLatencyRequest)(nil),          // 24: insights.v1.GetUserLatencyRequest
+	(*GetUserLatencyResponse)(nil),         // 25: insights.v1.GetUserLatencyResponse
+	(*UserLatencyReport)(nil),              // 26: insights.v1.UserLatencyReport
+	(*UserLatency)(nil),                    // 27: insights.v1.UserLatency
+	(*ConnectionLatency)(nil),              // 28: insights.v1.ConnectionLatency
+	(*GetDeploymentDAUsRequest)(nil),       // 29: insights.v1.GetDeploymentDAUsRequest
+	(*GetDeploymentDAUsResponse)(nil),      // 30: insights.v1.GetDeploymentDAUsResponse
+	(*DAUEntry)(nil),                       // 31: insights.v1.DAUEntry
+	(*GetTemplateDAUsRequest)(nil),         // 32: insights.v1.GetTemplateDAUsRequest
+	(*GetTemplateDAUsResponse)(nil),        // 33: insights.v1.GetTemplateDAUsResponse
+	(*GetUserStatusCountsRequest)(nil),     // 34: insights.v1.GetUserStatusCountsRequest
+	(*GetUserStatusCountsResponse)(nil),    // 35: insights.v1.GetUserStatusCountsResponse
+	(*UserStatusCounts)(nil),               // 36: insights.v1.UserStatusCounts
+	(*UserStatusCount)(nil),                // 37: insights.v1.UserStatusCount
+	(*GetActivityRequest)(nil),             // 38: insights.v1.GetActivityRequest
+	(*GetActivityResponse)(nil),            // 39: insights.v1.GetActivityResponse
+	(*ActivityInterval)(nil),               // 40: insights.v1.ActivityInterval
+	(*ActivityIntervalUser)(nil),           // 41: insights.v1.ActivityIntervalUser
+	(*ActivityUser)(nil),                   // 42: insights.v1.ActivityUser
+	(*GetDiagnosisRequest)(nil),            // 43: insights.v1.GetDiagnosisRequest
+	(*GetDiagnosisResponse)(nil),           // 44: insights.v1.GetDiagnosisResponse
+	(*Finding)(nil),                        // 45: insights.v1.Finding
+	nil,                                    // 46: insights.v1.GetActivityResponse.UsersEntry
+	(*Template)(nil),                       // 47: insights.v1.Template
+	(*Organization)(nil),                   // 48: insights.v1.Organization
+	(*ParameterOption)(nil),                // 49: insights.v1.ParameterOption
+	(*GetCapacityReportRequest)(nil),       // 50: insights.v1.GetCapacityReportRequest
+	(*GetOptimizationReportRequest)(nil),   // 51: insights.v1.GetOptimizationReportRequest
+	(*GetSupportReportRequest)(nil),        // 52: insights.v1.GetSupportReportRequest
+	(*GetROIReportRequest)(nil),            // 53: insights.v1.GetROIReportRequest
+	(*GetCapacityReportResponse)(nil),      // 54: insights.v1.GetCapacityReportResponse
+	(*GetOptimizationReportResponse)(nil),  // 55: insights.v1.GetOptimizationReportResponse
+	(*GetSupportReportResponse)(nil),       // 56: insights.v1.GetSupportReportResponse
+	(*GetROIReportResponse)(nil),           // 57: insights.v1.GetROIReportResponse
 }
 var file_insights_v1_insights_proto_depIdxs = []int32{
-	42, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
-	43, // 1: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
+	47, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
+	48, // 1: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
 	8,  // 2: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
 	13, // 3: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
 	6,  // 4: insights.v1.GetTemplateInsightsResponse.default_interval:type_name -> insights.v1.DefaultInterval
@@ -3885,61 +4351,67 @@ var file_insights_v1_insights_proto_depIdxs = []int32{
 	9,  // 7: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
 	7,  // 8: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
 	10, // 9: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
-	44, // 10: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
+	49, // 10: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
 	12, // 11: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
-	16, // 12: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
-	17, // 13: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
-	7,  // 14: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
-	18, // 15: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
-	21, // 16: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
-	22, // 17: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
-	7,  // 18: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
-	23, // 19: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
-	23, // 20: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	26, // 21: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	26, // 22: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	31, // 23: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
-	32, // 24: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
-	32, // 25: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
-	32, // 26: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
-	35, // 27: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
-	41, // 28: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
-	36, // 29: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
-	40, // 30: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
-	37, // 31: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
-	0,  // 32: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
-	2,  // 33: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
-	4,  // 34: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
-	14, // 35: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
-	19, // 36: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
-	24, // 37: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
-	27, // 38: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
-	29, // 39: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
-	33, // 40: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
-	38, // 41: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	45, // 42: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
-	46, // 43: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
-	47, // 44: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
-	48, // 45: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
-	1,  // 46: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 47: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 48: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	15, // 49: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	20, // 50: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	25, // 51: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	28, // 52: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	30, // 53: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	34, // 54: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	39, // 55: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	49, // 56: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
-	50, // 57: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
-	51, // 58: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
-	52, // 59: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
-	46, // [46:60] is the sub-list for method output_type
-	32, // [32:46] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	16, // 12: insights.v1.ListTemplateUsageResponse.report:type_name -> insights.v1.TemplateUsageReport
+	17, // 13: insights.v1.TemplateUsageReport.templates:type_name -> insights.v1.TemplateUsage
+	13, // 14: insights.v1.TemplateUsage.intervals:type_name -> insights.v1.TemplateInsightsIntervalReport
+	18, // 15: insights.v1.TemplateUsage.most_used_app:type_name -> insights.v1.MostUsedApp
+	21, // 16: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
+	22, // 17: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
+	7,  // 18: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
+	23, // 19: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
+	26, // 20: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
+	27, // 21: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
+	7,  // 22: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
+	28, // 23: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
+	28, // 24: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	31, // 25: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	31, // 26: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	36, // 27: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
+	37, // 28: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
+	37, // 29: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
+	37, // 30: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
+	40, // 31: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
+	46, // 32: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
+	41, // 33: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
+	45, // 34: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
+	42, // 35: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
+	0,  // 36: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
+	2,  // 37: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
+	4,  // 38: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
+	14, // 39: insights.v1.InsightsService.ListTemplateUsage:input_type -> insights.v1.ListTemplateUsageRequest
+	19, // 40: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
+	24, // 41: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
+	29, // 42: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
+	32, // 43: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
+	34, // 44: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
+	38, // 45: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
+	43, // 46: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
+	50, // 47: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
+	51, // 48: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
+	52, // 49: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
+	53, // 50: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
+	1,  // 51: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 52: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	5,  // 53: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	15, // 54: insights.v1.InsightsService.ListTemplateUsage:output_type -> insights.v1.ListTemplateUsageResponse
+	20, // 55: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	25, // 56: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	30, // 57: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	33, // 58: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	35, // 59: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	39, // 60: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	44, // 61: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	54, // 62: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
+	55, // 63: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
+	56, // 64: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
+	57, // 65: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
+	51, // [51:66] is the sub-list for method output_type
+	36, // [36:51] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_insights_proto_init() }
@@ -3950,13 +4422,14 @@ func file_insights_v1_insights_proto_init() {
 	file_insights_v1_catalog_proto_init()
 	file_insights_v1_options_proto_init()
 	file_insights_v1_reports_proto_init()
+	file_insights_v1_insights_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_insights_proto_rawDesc), len(file_insights_v1_insights_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

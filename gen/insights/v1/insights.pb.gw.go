@@ -112,6 +112,41 @@ func local_request_InsightsService_GetTemplateInsights_0(ctx context.Context, ma
 	return msg, metadata, err
 }
 
+var filter_InsightsService_ListTemplateUsage_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
+
+func request_InsightsService_ListTemplateUsage_0(ctx context.Context, marshaler runtime.Marshaler, client InsightsServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListTemplateUsageRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_InsightsService_ListTemplateUsage_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.ListTemplateUsage(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_InsightsService_ListTemplateUsage_0(ctx context.Context, marshaler runtime.Marshaler, server InsightsServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListTemplateUsageRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_InsightsService_ListTemplateUsage_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.ListTemplateUsage(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 var filter_InsightsService_GetUserActivity_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
 func request_InsightsService_GetUserActivity_0(ctx context.Context, marshaler runtime.Marshaler, client InsightsServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
@@ -581,6 +616,26 @@ func RegisterInsightsServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 		}
 		forward_InsightsService_GetTemplateInsights_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_InsightsService_ListTemplateUsage_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/insights.v1.InsightsService/ListTemplateUsage", runtime.WithHTTPPathPattern("/api/v2/insights/template-usage"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_InsightsService_ListTemplateUsage_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_InsightsService_ListTemplateUsage_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_InsightsService_GetUserActivity_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -892,6 +947,23 @@ func RegisterInsightsServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		}
 		forward_InsightsService_GetTemplateInsights_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_InsightsService_ListTemplateUsage_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/insights.v1.InsightsService/ListTemplateUsage", runtime.WithHTTPPathPattern("/api/v2/insights/template-usage"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_InsightsService_ListTemplateUsage_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_InsightsService_ListTemplateUsage_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_InsightsService_GetUserActivity_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1104,6 +1176,7 @@ var (
 	pattern_InsightsService_ListTemplates_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"api", "v2", "templates"}, ""))
 	pattern_InsightsService_ListOrganizations_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"api", "v2", "organizations"}, ""))
 	pattern_InsightsService_GetTemplateInsights_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v2", "insights", "templates"}, ""))
+	pattern_InsightsService_ListTemplateUsage_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v2", "insights", "template-usage"}, ""))
 	pattern_InsightsService_GetUserActivity_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v2", "insights", "user-activity"}, ""))
 	pattern_InsightsService_GetUserLatency_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v2", "insights", "user-latency"}, ""))
 	pattern_InsightsService_GetDeploymentDAUs_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v2", "insights", "daus"}, ""))
@@ -1121,6 +1194,7 @@ var (
 	forward_InsightsService_ListTemplates_0         = runtime.ForwardResponseMessage
 	forward_InsightsService_ListOrganizations_0     = runtime.ForwardResponseMessage
 	forward_InsightsService_GetTemplateInsights_0   = runtime.ForwardResponseMessage
+	forward_InsightsService_ListTemplateUsage_0     = runtime.ForwardResponseMessage
 	forward_InsightsService_GetUserActivity_0       = runtime.ForwardResponseMessage
 	forward_InsightsService_GetUserLatency_0        = runtime.ForwardResponseMessage
 	forward_InsightsService_GetDeploymentDAUs_0     = runtime.ForwardResponseMessage

@@ -27,6 +27,7 @@ const (
 	InsightsService_ListTemplates_FullMethodName         = "/insights.v1.InsightsService/ListTemplates"
 	InsightsService_ListOrganizations_FullMethodName     = "/insights.v1.InsightsService/ListOrganizations"
 	InsightsService_GetTemplateInsights_FullMethodName   = "/insights.v1.InsightsService/GetTemplateInsights"
+	InsightsService_ListTemplateUsage_FullMethodName     = "/insights.v1.InsightsService/ListTemplateUsage"
 	InsightsService_GetUserActivity_FullMethodName       = "/insights.v1.InsightsService/GetUserActivity"
 	InsightsService_GetUserLatency_FullMethodName        = "/insights.v1.InsightsService/GetUserLatency"
 	InsightsService_GetDeploymentDAUs_FullMethodName     = "/insights.v1.InsightsService/GetDeploymentDAUs"
@@ -65,6 +66,9 @@ type InsightsServiceClient interface {
 	ListOrganizations(ctx context.Context, in *ListOrganizationsRequest, opts ...grpc.CallOption) (*ListOrganizationsResponse, error)
 	// GetTemplateInsights counts users, app usage and parameters of templates over a window, as a whole and per interval.
 	GetTemplateInsights(ctx context.Context, in *GetTemplateInsightsRequest, opts ...grpc.CallOption) (*GetTemplateInsightsResponse, error)
+	// ListTemplateUsage says of each template by itself what GetTemplateInsights says of it alone: users, also per day, and the app that
+	// was used most. The templates are those that the catalog knows, in the order of ListTemplates.
+	ListTemplateUsage(ctx context.Context, in *ListTemplateUsageRequest, opts ...grpc.CallOption) (*ListTemplateUsageResponse, error)
 	// GetUserActivity sums the time each user spent in templates over a window.
 	GetUserActivity(ctx context.Context, in *GetUserActivityRequest, opts ...grpc.CallOption) (*GetUserActivityResponse, error)
 	// GetUserLatency tells the connection latency of each user of templates over a window.
@@ -121,6 +125,16 @@ func (c *insightsServiceClient) GetTemplateInsights(ctx context.Context, in *Get
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTemplateInsightsResponse)
 	err := c.cc.Invoke(ctx, InsightsService_GetTemplateInsights_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) ListTemplateUsage(ctx context.Context, in *ListTemplateUsageRequest, opts ...grpc.CallOption) (*ListTemplateUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTemplateUsageResponse)
+	err := c.cc.Invoke(ctx, InsightsService_ListTemplateUsage_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -262,6 +276,9 @@ type InsightsServiceServer interface {
 	ListOrganizations(context.Context, *ListOrganizationsRequest) (*ListOrganizationsResponse, error)
 	// GetTemplateInsights counts users, app usage and parameters of templates over a window, as a whole and per interval.
 	GetTemplateInsights(context.Context, *GetTemplateInsightsRequest) (*GetTemplateInsightsResponse, error)
+	// ListTemplateUsage says of each template by itself what GetTemplateInsights says of it alone: users, also per day, and the app that
+	// was used most. The templates are those that the catalog knows, in the order of ListTemplates.
+	ListTemplateUsage(context.Context, *ListTemplateUsageRequest) (*ListTemplateUsageResponse, error)
 	// GetUserActivity sums the time each user spent in templates over a window.
 	GetUserActivity(context.Context, *GetUserActivityRequest) (*GetUserActivityResponse, error)
 	// GetUserLatency tells the connection latency of each user of templates over a window.
@@ -302,6 +319,9 @@ func (UnimplementedInsightsServiceServer) ListOrganizations(context.Context, *Li
 }
 func (UnimplementedInsightsServiceServer) GetTemplateInsights(context.Context, *GetTemplateInsightsRequest) (*GetTemplateInsightsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTemplateInsights not implemented")
+}
+func (UnimplementedInsightsServiceServer) ListTemplateUsage(context.Context, *ListTemplateUsageRequest) (*ListTemplateUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTemplateUsage not implemented")
 }
 func (UnimplementedInsightsServiceServer) GetUserActivity(context.Context, *GetUserActivityRequest) (*GetUserActivityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUserActivity not implemented")
@@ -407,6 +427,24 @@ func _InsightsService_GetTemplateInsights_Handler(srv interface{}, ctx context.C
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InsightsServiceServer).GetTemplateInsights(ctx, req.(*GetTemplateInsightsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_ListTemplateUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTemplateUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).ListTemplateUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_ListTemplateUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).ListTemplateUsage(ctx, req.(*ListTemplateUsageRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -627,6 +665,10 @@ var InsightsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetTemplateInsights",
 			Handler:    _InsightsService_GetTemplateInsights_Handler,
+		},
+		{
+			MethodName: "ListTemplateUsage",
+			Handler:    _InsightsService_ListTemplateUsage_Handler,
 		},
 		{
 			MethodName: "GetUserActivity",

@@ -40,6 +40,34 @@ type committer struct {
 	queue   chan entry
 	room    *semaphore.Weighted
 	stopped chan struct{}
+	health  commitHealth
+}
+
+// commitHealth is how commits went last.
+type commitHealth struct {
+	mu      sync.Mutex
+	last    time.Time // when one succeeded; zero: none has
+	failing time.Time // since when none has succeeded of those that were tried; zero: the last one did
+}
+
+// note writes down how a commit went.
+func (h *commitHealth) note(now time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case ok:
+		h.last, h.failing = now, time.Time{}
+	case h.failing.IsZero():
+		h.failing = now
+	}
+}
+
+// CommitHealth tells when the last commit of reports succeeded, and since when all that were tried have failed. Zero: none has succeeded,
+// and none has failed since. Both are of the real clock.
+func (s *Service) CommitHealth() (last, failing time.Time) {
+	s.committer.health.mu.Lock()
+	defer s.committer.health.mu.Unlock()
+	return s.committer.health.last, s.committer.health.failing
 }
 
 func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
@@ -173,8 +201,10 @@ func (c *committer) merge(ctx context.Context, rows []store.OpenRow) error {
 		err := c.mergeOnce(ctx, rows)
 		c.metrics.commitSeconds.Observe(time.Since(begin).Seconds())
 		if err == nil || isFault(err) {
+			c.health.note(time.Now(), true) // the database decided about the rows
 			return err
 		}
+		c.health.note(time.Now(), false)
 		c.metrics.commitFailures.Inc()
 		c.logger.WarnContext(ctx, "commit of usage rows will be tried again", "rows", len(rows), "error", err)
 		select {

@@ -109,10 +109,16 @@ func (s *Service) templateReport(
 	if err != nil {
 		return nil, nil, err
 	}
+	report := q.usageReport(insights)
+	report.StartTime, report.EndTime, report.ParametersUsage = req.GetStartTime(), req.GetEndTime(), parametersUsage(parameters)
+	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
+	return report, insights.Intervals, err
+}
+
+// usageReport is the part of a report that is about usage.
+func (q question) usageReport(insights store.TemplateInsights) *insightsv1.TemplateInsightsReport {
 	report := &insightsv1.TemplateInsightsReport{
-		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(),
-		TemplateIds: call.Texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), ParametersUsage: parametersUsage(parameters),
-		Estimated: insights.Estimated,
+		TemplateIds: call.Texts(insights.Templates), ActiveUsers: int64(insights.ActiveUsers), Estimated: insights.Estimated,
 	}
 	for _, a := range insights.Apps {
 		report.AppsUsage = append(report.AppsUsage, appUsage(a))
@@ -123,8 +129,7 @@ func (s *Service) templateReport(
 	if q.floor.People > 0 {
 		suppress(report)
 	}
-	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
-	return report, insights.Intervals, err
+	return report
 }
 
 // usage is what was used of the templates, and which values their workspaces chose.

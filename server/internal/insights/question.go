@@ -17,6 +17,7 @@ import (
 // question is a valid question about a window: what may be answered about which templates. Its days are those of start's location:
 // of the time zone that was asked for, or else of the offset of start_time.
 type question struct {
+	fields     windowFields
 	scope      access.Scope
 	start, end time.Time
 	window     minute.Window // with the intervals that were asked for
@@ -80,7 +81,7 @@ func (s *Service) hide(ctx context.Context, q *question) (err error) {
 	for _, t := range []struct {
 		field string
 		at    *time.Time
-	}{{"start_time", &q.start}, {"end_time", &q.end}} {
+	}{{q.fields.start, &q.start}, {q.fields.end, &q.end}} {
 		if *t.at = t.at.In(zone); !beginsDay(*t.at) {
 			return call.InvalidParam(t.field, "must be a midnight of time zone %s: only its whole days are published", zone)
 		}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
+
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -21,11 +24,21 @@ func (s *Service) ListTemplates(ctx context.Context, _ *insightsv1.ListTemplates
 	if err != nil {
 		return nil, err
 	}
+	organizations, err := s.store.Organizations(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	owners := map[uuid.UUID]store.Organization{}
+	for _, o := range organizations {
+		owners[o.ID] = o
+	}
 	answer := &insightsv1.ListTemplatesResponse{}
 	for _, t := range templates {
+		owner := owners[t.OrganizationID]
 		answer.Templates = append(answer.Templates, &insightsv1.Template{
 			Id: t.ID.String(), OrganizationId: t.OrganizationID.String(), Name: t.Name, DisplayName: t.DisplayName, Icon: t.Icon,
 			CreatedAt: call.Timestamp(t.CreatedAt), DeletedAt: call.Timestamp(t.DeletedAt),
+			OrganizationName: owner.Name, OrganizationDisplayName: owner.DisplayName,
 		})
 	}
 	return answer, nil

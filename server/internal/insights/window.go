@@ -34,18 +34,31 @@ func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
 	if err != nil {
 		return question{}, err
 	}
-	start, err := parseMidnight("start_time", r.GetStartTime(), zone, now)
+	fields := fieldsOf(r)
+	start, err := parseMidnight(fields.start, r.GetStartTime(), zone, now)
 	if err != nil {
 		return question{}, err
 	}
-	end, err := parseEnd(r.GetEndTime(), zone, now)
+	end, err := parseEnd(fields.end, r.GetEndTime(), zone, now)
 	if err != nil {
 		return question{}, err
 	}
 	if end.Before(start) {
-		return question{}, call.InvalidParam("end_time", "must be after than %q", "start_time")
+		return question{}, call.InvalidParam(fields.end, "must be after than %q", fields.start)
 	}
-	return question{start: start, end: end, window: minute.NewWindow(start, end), asked: now.In(start.Location())}, nil
+	return question{
+		fields: fields, start: start, end: end, window: minute.NewWindow(start, end), asked: now.In(start.Location()),
+	}, nil
+}
+
+// windowFields are the names of the fields that a window stands in.
+type windowFields struct{ start, end string }
+
+func fieldsOf(r call.WindowRequest) windowFields {
+	if _, ok := r.(windowBefore); ok {
+		return windowFields{"previous_start_time", "previous_end_time"}
+	}
+	return windowFields{"start_time", "end_time"}
 }
 
 var errZone = errors.New("must be the IANA name of a time zone")
@@ -126,8 +139,7 @@ func parseMidnight(field, text string, zone *time.Location, now time.Time) (time
 }
 
 // parseEnd reads the end of a window: a midnight, or any full hour of the present day and of all days of a named zone.
-func parseEnd(text string, zone *time.Location, now time.Time) (time.Time, error) {
-	const field = "end_time"
+func parseEnd(field, text string, zone *time.Location, now time.Time) (time.Time, error) {
 	t, err := parseTimeParam(field, text, zone, now)
 	if err != nil {
 		return t, err

@@ -30,6 +30,8 @@ var ExportTables = []exportTable{
 	{"editors", insightsv1.InsightsService_GetTemplateInsights_FullMethodName, "report.apps_usage,unknown_usage.editors", "editor"},
 	{"parameters", insightsv1.InsightsService_GetTemplateInsights_FullMethodName, "report.parameters_usage.values", "value"},
 	{"parameter-options", insightsv1.InsightsService_GetTemplateInsights_FullMethodName, "report.parameters_usage.options", "option"},
+	{"template-usage", insightsv1.InsightsService_ListTemplateUsage_FullMethodName, "report.templates", ""},
+	{"template-days", insightsv1.InsightsService_ListTemplateUsage_FullMethodName, "report.templates.intervals", "interval"},
 	{"user-activity", insightsv1.InsightsService_GetUserActivity_FullMethodName, "report.users", ""},
 	{"user-apps", insightsv1.InsightsService_GetUserActivity_FullMethodName, "report.users.apps", "app"},
 	{"user-latency", insightsv1.InsightsService_GetUserLatency_FullMethodName, "report.users", ""},

@@ -20,7 +20,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/klauspost/compress/gzhttp"
@@ -84,6 +83,8 @@ type Options struct {
 	ExternalURL    string
 	AvatarHosts    []string       // from which the page may show pictures of people, each a host with or without a port; empty: none
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	// NotReady says why calls should not come to this server, or why reports alone should not; empty: they should.
+	NotReady func(forIngest bool) string
 }
 
 // hostPattern is a host with or without a port: nothing else may get into the policy of the page.
@@ -167,16 +168,7 @@ func New(c Options) (*Gateway, error) {
 	mux.HandleFunc("GET /openapi.json", serveOpenAPI(openapi.Document))
 	mux.HandleFunc("GET /openapi-3.1.json", serveOpenAPI(openapi.Document31))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
-		defer cancel()
-		if err := c.Store.Ping(ctx); err != nil {
-			c.Logger.WarnContext(r.Context(), "not ready", "error", err)
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
+	mux.HandleFunc("GET /readyz", c.serveReadiness)
 	accounts := insightsv1.NewAccessServiceClient(g.connection)
 	mux.Handle("GET "+SessionPath, limitRequest(serveSession(api, accounts)))
 	signIn := newIssuerSignIn(c, accounts)
@@ -197,8 +189,19 @@ func New(c Options) (*Gateway, error) {
 	return g, nil
 }
 
-// pingTimeout is how long the database may take to answer whoever asks whether the server is ready.
-const pingTimeout = 5 * time.Second
+// serveReadiness says whether calls should come to this server, and for=ingest whether reports should; if not, why not.
+func (o Options) serveReadiness(w http.ResponseWriter, r *http.Request) {
+	purpose := r.URL.Query().Get("for")
+	if purpose != "" && purpose != "ingest" {
+		http.Error(w, `for: want "ingest", or nothing`, http.StatusBadRequest)
+		return
+	}
+	if reason := o.NotReady(purpose == "ingest"); reason != "" {
+		http.Error(w, reason, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
 
 // maxAnswer bounds the answers that the gateway turns into JSON.
 const maxAnswer = 64 << 20

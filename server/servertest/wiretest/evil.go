@@ -30,7 +30,7 @@ var (
 
 // Evil are the bad values of each field; what is missing here fails the test.
 var Evil = map[protoreflect.Name][]string{
-	"start_time": evilTimes, "end_time": evilTimes,
+	"start_time": evilTimes, "end_time": evilTimes, "previous_start_time": evilTimes, "previous_end_time": evilTimes,
 	"start": slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
 	// may be in the future
 	"end":      slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
