@@ -24,7 +24,7 @@ type demoCommand struct {
 	logFlags
 	Database       string        `env:"INSIGHTS_DATABASE" placeholder:"NAME" help:"Keep the demo in this database, sqlite:FILE or postgres://. Default: a temporary file, gone in the end."`
 	From           string        `env:"INSIGHTS_DEMO_FROM" placeholder:"URL" help:"Instead of the company, show the last month of the Coder deployment with this database, postgres://, which is only read, and compare the last day with what Coder says of it."`
-	ReportInterval time.Duration `default:"10s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often the simulated agents report. Default: ${default}."`
+	ReportInterval time.Duration `default:"10s" env:"INSIGHTS_REPORT_INTERVAL" range:"1s..1h" help:"How often the simulated agents report. Default: ${default}."`
 }
 
 // demoSeed is which company is simulated: always the same.

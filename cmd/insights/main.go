@@ -112,6 +112,10 @@ func run(ctx context.Context, args, environment []string, stdout, stderr io.Writ
 		fmt.Fprintf(stderr, "insights: %v\nSee insights --help.\n", err)
 		return exitUsage
 	}
+	if err := checkRanges(command.Flags()); err != nil {
+		fmt.Fprintln(stderr, "insights:", err)
+		return exitUsage
+	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(stderr, "insights:", err)
 		var usage usageError

@@ -97,7 +97,12 @@ func TestCommandLine(t *testing.T) {
 		"aggregation by others": {
 			args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color",
 		},
-		"negative budget": {args: []string{"serve", database, "--prometheus-series-budget=-1"}, code: exitError, err: "budget"},
+		"beyond its range": {
+			args: []string{"serve", database, "--prometheus-series-budget=-1", "--usage-retention=4h", "--max-stream-age=0", "--privacy-floor=1"},
+			code: exitUsage,
+			err: "--usage-retention: 4h0m0s must be 0 or 24h to 876000h\n--privacy-floor: 1 must be 2 to 1000\n" +
+				"--prometheus-series-budget: -1 must be 1 to 100000000\n",
+		},
 		"unknown compatibility": {
 			args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat",
 		},
@@ -161,6 +166,38 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("code %d, want %d\nout: %s\nerr: %s\nwant %q and %q", code, c.code, out, errs, c.out, c.err)
 			}
 		})
+	}
+}
+
+// Every flag with a time or a number has a range, which its default lies in.
+func TestEveryFlagHasARange(t *testing.T) {
+	t.Parallel()
+	parser, err := kong.New(&commandLine{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags []*kong.Flag
+	var collect func(*kong.Node)
+	collect = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			switch f.Target.Interface().(type) {
+			case time.Duration, int:
+				flags = append(flags, f)
+				if f.Tag.Get(rangeTag) == "" {
+					t.Errorf("%s has no range", f.ShortSummary())
+				}
+			}
+			if err := f.Reset(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, child := range n.Children {
+			collect(child)
+		}
+	}
+	collect(parser.Model.Node)
+	if err := checkRanges(flags); err != nil || len(flags) < 12 {
+		t.Errorf("%d flags, their defaults: %v", len(flags), err)
 	}
 }
 

@@ -55,20 +55,20 @@ type serveCommand struct {
 	addressFlags
 	logFlags
 	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
-	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
-	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" help:"How far ahead an agent's clock may be. Default: ${default}."`
-	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" help:"How often agents are told to report. Default: ${default}."`
-	MaxStreamAge     time.Duration  `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
-	DrainDelay       time.Duration  `default:"0s" env:"INSIGHTS_DRAIN_DELAY" help:"How long the server goes on after it was told to end (SIGTERM) and says that it is not ready, so that load balancers notice before connections are refused: up to 1m. Default: ${default}."`
+	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" range:"1m..8760h" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
+	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" range:"0s..24h" help:"How far ahead an agent's clock may be. Default: ${default}."`
+	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" range:"1s..1h" help:"How often agents are told to report. Default: ${default}."`
+	MaxStreamAge     time.Duration  `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" range:"0|1m..168h" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
+	DrainDelay       time.Duration  `default:"0s" env:"INSIGHTS_DRAIN_DELAY" range:"0s..1m" help:"How long the server goes on after it was told to end (SIGTERM) and says that it is not ready, so that load balancers notice before connections are refused: up to 1m. Default: ${default}."`
 	UsageStats       string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
-	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
-	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
+	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" range:"0|24h..876000h" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" range:"0|24h..876000h" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
+	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" range:"0|24h..876000h" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" range:"2..1000" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
 	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
-	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
-	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
-	MaxConnections   int            `default:"20000" env:"INSIGHTS_MAX_CONNECTIONS" help:"Connections to each of the addresses, at most half of them from one client address; raise it for more agents, and double it behind a load balancer that hides them; 0 is no limit. Default: ${default}."`
+	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" range:"0..10000000" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
+	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" range:"0..1048576" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
+	MaxConnections   int            `default:"20000" env:"INSIGHTS_MAX_CONNECTIONS" range:"0..10000000" help:"Connections to each of the addresses, at most half of them from one client address; raise it for more agents, and double it behind a load balancer that hides them; 0 is no limit. Default: ${default}."`
 	PrometheusToken  string         `name:"prometheus-token-file" env:"INSIGHTS_PROMETHEUS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token that scrapes must bear, needed beyond loopback: the credentials_file of Prometheus."`
 	OIDCIssuer       string         `name:"oidc-issuer" env:"INSIGHTS_OIDC_ISSUER" placeholder:"URL" help:"Accept JSON web tokens of this issuer as those of users."`
 	OIDCAudience     string         `name:"oidc-audience" env:"INSIGHTS_OIDC_AUDIENCE" placeholder:"NAME" help:"What those tokens must be meant for."`
@@ -80,7 +80,7 @@ type serveCommand struct {
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: all that are known as such, of every family, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
-	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
+	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" range:"1..100000000" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
 	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
 	Definitions      string         `env:"INSIGHTS_DEFINITIONS" placeholder:"FILE" help:"A YAML file that says what things mean here besides what is built in, such as further families of metrics of a control plane. It is read again when it changes."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback. This file and those of the next two flags are read again when they change."`
@@ -150,9 +150,6 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	var err error
 	if config.Location, err = time.LoadLocation(f.Timezone); err != nil || f.Timezone == "Local" {
 		refuse(usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone)))
-	}
-	if f.PrivacyFloor < 2 {
-		refuse(usageError("--privacy-floor: must be 2 or more, or it hides nobody"))
 	}
 	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
 		refuse(usageError(

@@ -23,14 +23,13 @@ func TestServeCheck(t *testing.T) {
 		"nothing": {[]string{fresh}, exitOK, []string{"Nothing would keep the server from starting."}},
 		"many things": {
 			[]string{
-				"--database=sqlite:/gone/new.db", "--privacy-key-file=/gone/key", "--privacy-floor=1", "--timezone=Mars", "--tls-cert=x",
+				"--database=sqlite:/gone/new.db", "--privacy-key-file=/gone/key", "--timezone=Mars", "--tls-cert=x",
 				"--prometheus-token-file=/gone/token", "--pprof-address=0.0.0.0:0", "--definitions=/gone/definitions",
-				"--external-url=https://a/b", "--auth-coder-url=http://coder.example.com", "--prometheus-series-budget=7",
-				"--prometheus-aggregate-agent-stats-by=color",
+				"--external-url=https://a/b", "--auth-coder-url=http://coder.example.com", "--prometheus-aggregate-agent-stats-by=color",
 			},
 			exitUsage,
 			[]string{
-				"/gone/new.db", "/gone/key", "--privacy-floor", "--timezone", "--tls-key", "/gone/token", "--pprof-address",
+				"/gone/new.db", "/gone/key", "--timezone", "--tls-key", "/gone/token", "--pprof-address",
 				"definitions in definitions: no such file", "external URL", "must be https", "color",
 			},
 		},

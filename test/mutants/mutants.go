@@ -1304,6 +1304,11 @@ var mutants = []mutant{
 		"errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0", "err == nil && info.Size() == 0",
 		"store", "TestCheckTouchesNothing",
 	},
+	{
+		"ranges of flags are not held", "cmd/insights/main.go",
+		"checkRanges(command.Flags())", "checkRanges(nil)",
+		"cmd/insights", "TestCommandLine",
+	},
 
 	// The agent's side.
 	{
