@@ -196,10 +196,15 @@ func TestCompose(t *testing.T) {
 			Build       struct{ Context, Dockerfile string }
 			Environment map[string]string
 			Volumes     []string
+			SecurityOpt []string `yaml:"security_opt"`
+			MemLimit    string   `yaml:"mem_limit"`
 		}
 	}
 	readYAML(t, "compose.yaml", &compose)
 	for name, service := range compose.Services {
+		if !slices.Equal(service.SecurityOpt, []string{"no-new-privileges:true"}) || service.MemLimit == "" {
+			t.Errorf("%s may get privileges (%v), or take all memory (limit %q)", name, service.SecurityOpt, service.MemLimit)
+		}
 		for _, volume := range service.Volumes {
 			if from, _, _ := strings.Cut(volume, ":"); strings.HasPrefix(from, ".") {
 				if _, err := os.Stat(from); err != nil {
@@ -254,6 +259,9 @@ func TestSystemd(t *testing.T) {
 	here := strings.Replace(string(text), "ExecStart=/usr/local/bin/insights serve", "ExecStart="+server+" serve", 1)
 	if here == string(text) {
 		t.Error("the unit starts something else")
+	}
+	if !regexp.MustCompile(`(?m)^MemoryMax=\d+G$`).Match(text) || !strings.Contains(string(text), "\nNoNewPrivileges=yes\n") {
+		t.Error("the program may take all memory, or get privileges")
 	}
 	unit := filepath.Join(t.TempDir(), "insights.service")
 	if err := os.WriteFile(unit, []byte(here), 0o600); err != nil {

@@ -119,6 +119,9 @@ func mustRender(t *testing.T, values string) objects {
 // definitions are values with a definition.
 const definitions = "definitions: {metric_families: [{name: acme_depth, type: gauge, help: Jobs that wait.}]}"
 
+// ingress are values with an Ingress.
+const ingress = "ingress: {enabled: true, className: nginx, host: insights.example.com, tlsSecret: insights-page, annotations: {a: b}}"
+
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	always := []string{"Deployment insights", "Service insights", "Service insights-prom"}
@@ -133,10 +136,10 @@ func TestObjects(t *testing.T) {
 			append(slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights"),
 		},
 		"everything": {
-			withTLS + "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}\n" + definitions,
+			withTLS + "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}\n" + definitions + "\n" + ingress,
 			append(
 				slices.Clone(always), "PodDisruptionBudget insights", "ServiceMonitor insights", "NetworkPolicy insights",
-				"ConfigMap insights-definitions",
+				"ConfigMap insights-definitions", "Ingress insights",
 			),
 		},
 	} {
@@ -164,6 +167,8 @@ func TestRefusedValues(t *testing.T) {
 		"address":                       {"image: {repository: x}\nsettings: {http-address: x}", "http-address"},
 		"no replicas":                   {withTLS + "replicas: 0", "replicas"},
 		"digest":                        {"image: {repository: x, digest: latest}", "digest"},
+		"no host":                       {withTLS + "ingress: {enabled: true, tlsSecret: x}", "host"},
+		"page without TLS":              {withTLS + "ingress: {enabled: true, host: x}", "tlsSecret"},
 		"file that no flag has":         {"image: {repository: x}\nfiles: {password: {secret: a, key: b}}", "password"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,6 +234,27 @@ func TestSelection(t *testing.T) {
 	}
 	if token := endpoint.Authorization.Credentials; token.Name != "insights-prometheus-token" || token.Key != "token" {
 		t.Errorf("the monitor bears %+v", token)
+	}
+}
+
+// The Ingress leads to the port of REST, over TLS alone.
+func TestIngress(t *testing.T) {
+	t.Parallel()
+	all := mustRender(t, withTLS+ingress)
+	in, service := get[*networkingv1.Ingress](t, all, "Ingress insights"), get[*corev1.Service](t, all, "Service insights")
+	const host = "insights.example.com"
+	if tls := in.Spec.TLS; len(tls) != 1 || !slices.Equal(tls[0].Hosts, []string{host}) || tls[0].SecretName != "insights-page" {
+		t.Errorf("TLS is %+v", tls)
+	}
+	if *in.Spec.IngressClassName != "nginx" || in.Annotations["a"] != "b" || len(in.Spec.Rules) != 1 || in.Spec.Rules[0].Host != host {
+		t.Errorf("class %q, annotations %v, rules %+v", *in.Spec.IngressClassName, in.Annotations, in.Spec.Rules)
+	}
+	for _, path := range in.Spec.Rules[0].HTTP.Paths {
+		to := path.Backend.Service
+		found := slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == to.Port.Name && p.Port == 8080 })
+		if path.Path != "/" || to.Name != service.Name || !found {
+			t.Errorf("%s leads to %+v, the service has %+v", path.Path, to, service.Spec.Ports)
+		}
 	}
 }
 
@@ -369,6 +395,9 @@ func TestPod(t *testing.T) {
 				pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken ||
 				*pod.EnableServiceLinks {
 				t.Errorf("the pod may too much: %+v %+v", pod.SecurityContext, can)
+			}
+			if server.Resources.Limits.Memory().IsZero() {
+				t.Errorf("the server may take all memory: %+v", server.Resources)
 			}
 			checkVariables(t, slices.Collect(maps.Keys(environment)))
 		})

@@ -1227,6 +1227,11 @@ var mutants = []mutant{
 		"chosen = append(slices.Clone(by), exposition.OrganizationLabel)", "chosen = by",
 		"server/internal/ingest", "TestAgentStatsAggregation",
 	},
+	{
+		"a container may get privileges", "deploy/compose.yaml",
+		"cap_drop: [ALL]\n    security_opt: [\"no-new-privileges:true\"]\n    mem_limit: 1g", "cap_drop: [ALL]\n    mem_limit: 1g",
+		"deploy", "TestCompose",
+	},
 
 	// Commands that an operator types.
 	{
