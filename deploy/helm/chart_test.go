@@ -3,6 +3,9 @@
 package helm
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -11,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -24,7 +28,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+
+	"github.com/template-insights/insights/deploy/packaged"
+	"github.com/template-insights/insights/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
 // What most tests give beside the chart's own values: without an image and a decision about the network there is no chart.
 const (
@@ -124,7 +133,7 @@ const ingress = "ingress: {enabled: true, className: nginx, host: insights.examp
 
 func TestObjects(t *testing.T) {
 	t.Parallel()
-	always := []string{"Deployment insights", "Service insights", "Service insights-prom"}
+	always := []string{"StatefulSet insights", "Service insights", "Service insights-prom"}
 	for name, c := range map[string]struct {
 		values string
 		want   []string
@@ -169,6 +178,7 @@ func TestRefusedValues(t *testing.T) {
 		"digest":                        {"image: {repository: x, digest: latest}", "digest"},
 		"no host":                       {withTLS + "ingress: {enabled: true, tlsSecret: x}", "host"},
 		"page without TLS":              {withTLS + "ingress: {enabled: true, host: x}", "tlsSecret"},
+		"list of the erased by a path":  {"image: {repository: x}\nsettings: {erased-list: /x}", "erased-list"},
 		"file that no flag has":         {"image: {repository: x}\nfiles: {password: {secret: a, key: b}}", "password"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,8 +194,8 @@ func TestRefusedValues(t *testing.T) {
 func TestSelection(t *testing.T) {
 	t.Parallel()
 	all := mustRender(t, withTLS+"serviceMonitor: {enabled: true, labels: {release: prometheus}}\nnetworkPolicy: {enabled: true}")
-	deployment := get[*appsv1.Deployment](t, all, "Deployment insights")
-	pod := deployment.Spec.Template
+	servers := get[*appsv1.StatefulSet](t, all, "StatefulSet insights")
+	pod := servers.Spec.Template
 	ports := map[string]int32{}
 	for _, p := range pod.Spec.Containers[0].Ports {
 		ports[p.Name] = p.ContainerPort
@@ -194,6 +204,9 @@ func TestSelection(t *testing.T) {
 		t.Errorf("ports %v, want %v", ports, want)
 	}
 	metrics := get[*corev1.Service](t, all, "Service insights-prom")
+	if servers.Spec.ServiceName != metrics.Name {
+		t.Errorf("pods have their names of %s, which is no headless service", servers.Spec.ServiceName)
+	}
 	for _, service := range []*corev1.Service{get[*corev1.Service](t, all, "Service insights"), metrics} {
 		if len(service.Spec.Selector) == 0 || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
 			t.Errorf("%s selects %v, pods have %v", service.Name, service.Spec.Selector, pod.Labels)
@@ -206,9 +219,9 @@ func TestSelection(t *testing.T) {
 	}
 	policy := get[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy insights")
 	for name, selector := range map[string]*metav1.LabelSelector{
-		"deployment": deployment.Spec.Selector,
-		"budget":     get[*policyv1.PodDisruptionBudget](t, all, "PodDisruptionBudget insights").Spec.Selector,
-		"policy":     &policy.Spec.PodSelector, "spread": pod.Spec.TopologySpreadConstraints[0].LabelSelector,
+		"servers": servers.Spec.Selector,
+		"budget":  get[*policyv1.PodDisruptionBudget](t, all, "PodDisruptionBudget insights").Spec.Selector,
+		"policy":  &policy.Spec.PodSelector, "spread": pod.Spec.TopologySpreadConstraints[0].LabelSelector,
 	} {
 		s, err := metav1.LabelSelectorAsSelector(selector)
 		if err != nil || s.Empty() || !s.Matches(labels.Set(pod.Labels)) {
@@ -299,6 +312,7 @@ func TestPod(t *testing.T) {
 			map[string]string{
 				"INSIGHTS_TLS_CERT": "/etc/insights/tls-cert", "INSIGHTS_TLS_KEY": "/etc/insights/tls-key",
 				"INSIGHTS_PROMETHEUS_TOKEN_FILE": "/etc/insights/prometheus-token-file",
+				"INSIGHTS_PRIVACY_KEY_FILE":      "/etc/insights/privacy-key-file",
 			},
 			"registry.example.com/insights:0.0.0",
 		},
@@ -308,7 +322,7 @@ func TestPod(t *testing.T) {
 		},
 		"settings": {
 			"image: {repository: x, tag: v1}\nsettings: {insecure: true, rate-limit: 10000000, usage-retention: 9600h, " +
-				"prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null}",
+				"prometheus-collect-agent-stats: true}\nfiles: {prometheus-token-file: null, privacy-key-file: null}",
 			"HTTP",
 			map[string]string{
 				"INSIGHTS_INSECURE": "true", "INSIGHTS_RATE_LIMIT": "10000000", "INSIGHTS_USAGE_RETENTION": "9600h",
@@ -327,7 +341,7 @@ func TestPod(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			all := mustRender(t, c.values)
-			pod := get[*appsv1.Deployment](t, all, "Deployment insights").Spec.Template.Spec
+			pod := get[*appsv1.StatefulSet](t, all, "StatefulSet insights").Spec.Template.Spec
 			server := pod.Containers[0]
 			if server.Image != c.image {
 				t.Errorf("image %s, want %s", server.Image, c.image)
@@ -347,7 +361,7 @@ func TestPod(t *testing.T) {
 			}
 			want := map[string]string{
 				"INSIGHTS_DATABASE": "insights-database/url", "INSIGHTS_GRPC_ADDRESS": ":9090", "INSIGHTS_HTTP_ADDRESS": ":8080",
-				"INSIGHTS_PROMETHEUS_ADDRESS": ":2112",
+				"INSIGHTS_PROMETHEUS_ADDRESS": ":2112", "INSIGHTS_ERASED_LIST": "/var/lib/insights/erased",
 			}
 			maps.Copy(want, c.variables)
 			for name, value := range want {
@@ -355,16 +369,16 @@ func TestPod(t *testing.T) {
 					t.Errorf("%s is %q, want %q", name, environment[name], value)
 				}
 			}
-			mounted := map[string]bool{}
+			mounted := map[string]bool{"/var/lib/insights/erased": true} // TestErasing writes it
 			for _, v := range pod.Volumes {
 				for _, source := range v.Projected.Sources {
 					if source.ConfigMap != nil {
 						for key := range get[*corev1.ConfigMap](t, all, "ConfigMap "+source.ConfigMap.Name).Data {
-							mounted[filepath.Join(server.VolumeMounts[0].MountPath, key)] = true
+							mounted[filepath.Join("/etc/insights", key)] = true
 						}
 						continue
 					}
-					mounted[filepath.Join(server.VolumeMounts[0].MountPath, source.Secret.Items[0].Path)] = true
+					mounted[filepath.Join("/etc/insights", source.Secret.Items[0].Path)] = true
 				}
 			}
 			for name, value := range environment {
@@ -383,11 +397,9 @@ func TestPod(t *testing.T) {
 					t.Errorf("%s probe asks for %s", name, probe.HTTPGet.Path)
 				}
 			}
-			if wait := server.Lifecycle.PreStop.Sleep.Seconds; *pod.TerminationGracePeriodSeconds < wait+10 {
-				t.Errorf(
-					"it is killed %d s after it was told to end, of which it sleeps %d and may drain 10",
-					*pod.TerminationGracePeriodSeconds, wait,
-				)
+			delay, err := time.ParseDuration(environment["INSIGHTS_DRAIN_DELAY"])
+			if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; err != nil || delay == 0 || grace < delay+10*time.Second {
+				t.Errorf("it is killed %v after it was told to end, goes on for %v of them (%v) and may drain for 10s", grace, delay, err)
 			}
 			can := server.SecurityContext
 			if !*pod.SecurityContext.RunAsNonRoot || !*can.ReadOnlyRootFilesystem || *can.AllowPrivilegeEscalation ||
@@ -412,6 +424,80 @@ func TestDefinitions(t *testing.T) {
 	if strings.TrimSpace(file) != strings.TrimSpace(want) {
 		t.Errorf("definitions:\n%s\nwant:\n%s", file, want)
 	}
+}
+
+// Whoever is erased does not come back with an older backup: not to a server that has what the chart mounts and no more, and not to one
+// whose list has it of another server.
+func TestErasing(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "insights")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./cmd/insights")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	key := make([]byte, 32)
+	rand.Read(key) // it never fails
+	secrets := map[string]string{"insights-privacy-key/key": hex.EncodeToString(key), "insights-prometheus-token/token": rand.Text()}
+	pod := get[*appsv1.StatefulSet](t, mustRender(t, withoutTLS), "StatefulSet insights")
+	for name, replicas := range map[string]int{"one replica": 1, "two replicas": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var servers []packaged.Server
+			for range replicas {
+				servers = append(servers, startedBy(t, pod, secrets))
+			}
+			packaged.TryErasing(t, binary, servers...)
+		})
+	}
+	t.Run("nowhere to write", func(t *testing.T) {
+		t.Parallel()
+		packaged.TryReadOnly(t, binary, startedBy(t, pod, secrets))
+	})
+}
+
+// startedBy is a server as Kubernetes starts it for a pod: secrets become files, and a claim becomes an empty volume that the group of
+// the pod may write.
+func startedBy(t *testing.T, set *appsv1.StatefulSet, secrets map[string]string) packaged.Server {
+	t.Helper()
+	pod := set.Spec.Template.Spec
+	user, group := int(*pod.SecurityContext.RunAsUser), int(*pod.SecurityContext.RunAsGroup)
+	volumes := map[string]string{}
+	for _, v := range pod.Volumes {
+		volumes[v.Name] = t.TempDir()
+		for _, source := range v.Projected.Sources {
+			for _, item := range source.Secret.Items {
+				text, ok := secrets[source.Secret.Name+"/"+item.Key]
+				if !ok {
+					t.Fatalf("no secret %s has %s", source.Secret.Name, item.Key)
+				}
+				if err := os.WriteFile(filepath.Join(volumes[v.Name], item.Path), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for _, claim := range set.Spec.VolumeClaimTemplates {
+		if !slices.Equal(claim.Spec.AccessModes, []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}) {
+			t.Errorf("the volume %s wants %v, which not every cluster has", claim.Name, claim.Spec.AccessModes)
+		}
+		folder := t.TempDir()
+		if err := errors.Join(os.Chown(folder, 0, int(*pod.SecurityContext.FSGroup)), os.Chmod(folder, 0o2770)); err != nil {
+			t.Fatal(err)
+		}
+		volumes[claim.Name] = folder
+	}
+	server := packaged.Server{User: user, Group: group, Environment: map[string]string{}}
+	for _, m := range pod.Containers[0].VolumeMounts {
+		if volumes[m.Name] == "" {
+			t.Fatalf("there is no volume %s", m.Name)
+		}
+		server.Mounts = append(server.Mounts, packaged.Mount{From: volumes[m.Name], At: m.MountPath, ReadOnly: m.ReadOnly})
+	}
+	for _, v := range pod.Containers[0].Env {
+		server.Environment[v.Name] = v.Value
+	}
+	return server
 }
 
 // checkVariables asks the program itself, which refuses variables that set no flag.
