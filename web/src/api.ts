@@ -83,9 +83,12 @@ export interface Answer<T> {
   retry: () => void;
 }
 
-/** useAnswer asks a question whenever its key changes. A key of undefined is no question. */
-export function useAnswer<T>(key: string | undefined, question: (signal: AbortSignal) => Promise<T>): Answer<T> {
-  const [state, setState] = useState<{ value?: T; error?: unknown; key?: string }>({});
+/**
+ * useAnswer asks a question whenever its key changes. A key of undefined is no question. What is known already stays until the next answer
+ * is there, unless it is about something else.
+ */
+export function useAnswer<T>(key: string | undefined, question: (signal: AbortSignal) => Promise<T>, about = ""): Answer<T> {
+  const [state, setState] = useState<{ value?: T; error?: unknown; key?: string; about?: string }>({});
   const [attempt, setAttempt] = useState(0);
   const latest = useRef(question);
   latest.current = question;
@@ -96,11 +99,11 @@ export function useAnswer<T>(key: string | undefined, question: (signal: AbortSi
     }
     const stop = new AbortController();
     latest.current(stop.signal).then(
-      (value) => !stop.signal.aborted && setState({ value, key }),
+      (value) => !stop.signal.aborted && setState({ value, key, about }),
       (error: unknown) => {
         if (stop.signal.aborted) return;
         if (error instanceof InsightsError && error.status === 401) dispatchEvent(new Event("signed-out"));
-        setState({ error, key });
+        setState({ error, key, about });
       },
     );
     return () => stop.abort();
@@ -118,7 +121,8 @@ export function useAnswer<T>(key: string | undefined, question: (signal: AbortSi
       dispatchEvent(new Event("unanswered"));
     };
   }, [state.error]);
-  return { ...state, loading: key !== undefined && state.key !== key, retry };
+  const { value, error } = state.about === about ? state : {};
+  return { ...(value === undefined ? {} : { value }), ...(error === undefined ? {} : { error }), loading: key !== undefined && state.key !== key, retry };
 }
 
 /** reasonOf says why a question has no answer, and whether asking again may help. */

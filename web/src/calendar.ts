@@ -17,8 +17,9 @@ function clockOf(zone: string): Intl.DateTimeFormat {
   return format;
 }
 
-/** isZone is whether the browser knows a time zone. */
+/** isZone is whether the browser knows a time zone by its name as the server spells it: browsers take any case, and offsets as well. */
 export function isZone(name: string): boolean {
+  if (!/^[A-Z]/.test(name)) return false;
   try {
     clockOf(name);
     return true;

@@ -3,7 +3,7 @@
 type Question = Record<string, string | string[]>;
 
 /** Files are the addresses of the tables of the panels, and of one archive with all of them. */
-export type Files = Record<"users" | "apps" | "parameters" | "activity" | "latency" | "all", string>;
+export type Files = Record<"users" | "templates" | "apps" | "parameters" | "activity" | "latency" | "all", string>;
 
 /** addressOf writes the address of an export. A parameter that is empty is none. */
 function addressOf(table: string, question: Question): string {
@@ -14,6 +14,8 @@ function addressOf(table: string, question: Question): string {
 
 interface Parts {
   scope: Question; // window, zone and templates
+  compared: Question; // the window before, if there is one to compare with
+  template: string; // empty: several
   interval: string;
   search: string;
   usersSort: string;
@@ -22,14 +24,16 @@ interface Parts {
 }
 
 /** filesOf are the files of the same questions as the panels ask. */
-export function filesOf({ scope, interval, search, usersSort, latencySort, people }: Parts): Files {
-  const tables = ["insights", "active-users", "apps", "editors", "parameters", ...(people ? ["user-activity", "user-apps", "user-latency"] : [])];
+export function filesOf({ scope, compared, template, interval, search, usersSort, latencySort, people }: Parts): Files {
+  const several = template === "" ? ["template-usage", "template-days"] : [];
+  const tables = ["insights", "active-users", ...several, "apps", "editors", "parameters", ...(people ? ["user-activity", "user-apps", "user-latency"] : [])];
   return {
     users: addressOf("/active-users", { ...scope, interval }),
+    templates: addressOf("/template-usage", { ...scope, ...compared }),
     apps: addressOf("/apps", scope),
     parameters: addressOf("/parameters", scope),
     activity: addressOf("/user-activity", { ...scope, search, sort: usersSort }),
     latency: addressOf("/user-latency", { ...scope, search, sort: latencySort }),
-    all: addressOf("", { tables, ...scope, interval, search: people ? search : "" }),
+    all: addressOf("", { tables, ...scope, ...(several.length > 0 ? compared : {}), interval, search: people ? search : "" }),
   };
 }

@@ -7,7 +7,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { ActiveUsers } from "./active_users";
 import { client, serverNow, useAnswer, whoIsThere } from "./api";
 import { Apps } from "./apps";
-import { type Period, dayOf, intervalOf, previous, windowBefore, windowOf } from "./calendar";
+import { type Period, dayOf, intervalOf, windowBefore, windowOf } from "./calendar";
 import { filesOf } from "./export";
 import { Findings } from "./findings";
 import { dayAndClock, days } from "./format";
@@ -120,11 +120,13 @@ function Dashboard({ me, account, shown, view, change, period, questions, signed
   useEffect(() => {
     document.title = (name ? name + " · " : "") + "Template Insights";
   }, [name]);
-  const { insights, before, activity, latencies, diagnosis, usage, files } = questions;
-  // Days before the first that was recorded are none without usage. Where small groups are hidden it is not told, and what is not
-  // published is marked.
-  const since = diagnosis.value?.data_since ? dayOf(Date.parse(diagnosis.value.data_since), zoneOf(view)) : "";
-  const comparable = view.compare && (diagnosis.value?.floor !== undefined || (since !== "" && since <= previous(period).from));
+  const { insights, before, beforeStart, activity, latencies, diagnosis, usage, files } = questions;
+  // Days before the first that was recorded are none without usage, and of that first one, a day of UTC, nobody knows when it began to be.
+  // Where small groups are hidden it is not told, and what is not published is marked.
+  const first = diagnosis.value?.data_since ? Date.parse(diagnosis.value.data_since) : undefined, earlier = before.insights.value;
+  const since = first === undefined ? "" : dayOf(first, zoneOf(view));
+  const published = earlier !== undefined && !earlier.report?.suppressed && !earlier.interval_reports?.[0]?.suppressed;
+  const comparable = view.compare && (diagnosis.value?.floor !== undefined ? published : first !== undefined && beforeStart >= first + 86_400_000);
   const frame = { view, change, findings: diagnosis.value?.findings ?? [], names, files };
   return (
     <>
@@ -175,22 +177,24 @@ function useQuestions(view: View, period: Period, minute: number, listed: Templa
   const live = period.to === dayOf(serverNow(), zone) ? minute : 0;
   const interval = intervalOf(view.interval, period);
   const window = windowOf(period, zone, serverNow()), now = { ...window, ...of }, then = { ...windowBefore(period, zone, serverNow()), ...of };
-  const key = (asked: boolean, ...parts: unknown[]) => (asked ? JSON.stringify([of, zone, ...parts]) : undefined);
-  const insights = useAnswer<GetTemplateInsightsResponse>(key(true, period, interval, live), (signal) => client.getTemplateInsights({ ...now, interval }, { signal }));
-  const activity = useAnswer(key(true, period, live, view.search, view.usersSort, view.usersPage), (signal) =>
+  const about = JSON.stringify([of, zone, period]);
+  const ask = <T,>(asked: boolean, parts: unknown[], question: (signal: AbortSignal) => Promise<T>) => useAnswer<T>(asked ? about + JSON.stringify(parts) : undefined, question, about);
+  const insights = ask<GetTemplateInsightsResponse>(true, [interval, live], (signal) => client.getTemplateInsights({ ...now, interval }, { signal }));
+  const activity = ask(true, [live, view.search, view.usersSort, view.usersPage], (signal) =>
     pageOf(view.usersPage, (page_size, page_token) => client.getUserActivity({ ...now, search: view.search, sort: view.usersSort, page_size, page_token }, { signal })));
-  const latencies = useAnswer(key(true, period, live, view.search, view.latencySort, view.latencyPage), (signal) =>
+  const latencies = ask(true, [live, view.search, view.latencySort, view.latencyPage], (signal) =>
     pageOf(view.latencyPage, (page_size, page_token) => client.getUserLatency({ ...now, search: view.search, sort: view.latencySort, page_size, page_token }, { signal })));
   const before = {
-    insights: useAnswer<GetTemplateInsightsResponse>(key(view.compare, then, interval), (signal) => client.getTemplateInsights({ ...then, interval }, { signal })),
-    activity: useAnswer(key(view.compare, then), (signal) => client.getUserActivity({ ...then, page_size: 1 }, { signal })),
-    latencies: useAnswer(key(view.compare, then), (signal) => client.getUserLatency({ ...then, page_size: 1 }, { signal })),
+    insights: ask<GetTemplateInsightsResponse>(view.compare, [then, interval], (signal) => client.getTemplateInsights({ ...then, interval }, { signal })),
+    activity: ask(view.compare, [then], (signal) => client.getUserActivity({ ...then, page_size: 1 }, { signal })),
+    latencies: ask(view.compare, [then], (signal) => client.getUserLatency({ ...then, page_size: 1 }, { signal })),
   };
-  const diagnosis = useAnswer(key(true, period, live), (signal) => client.getDiagnosis(now, { signal }));
-  const rows = { ...window, template_ids: listed.map((t) => t.id), ...(view.compare ? { previous_start_time: then.start_time, previous_end_time: then.end_time } : {}) };
-  const usage = useAnswer(key(listed.length > 0, rows, live), (signal) => client.listTemplateUsage(rows, { signal }));
-  const files = filesOf({ ...view, scope: now, interval, people: activity.error === undefined });
-  return { insights, before, activity, latencies, diagnosis, usage, files };
+  const diagnosis = ask(true, [live], (signal) => client.getDiagnosis(now, { signal }));
+  const compared = view.compare ? { previous_start_time: then.start_time, previous_end_time: then.end_time } : {};
+  const rows = { ...window, template_ids: listed.map((t) => t.id), ...compared };
+  const usage = ask(listed.length > 0, [rows, live], (signal) => client.listTemplateUsage(rows, { signal }));
+  const files = filesOf({ ...view, scope: now, compared, interval, people: activity.error === undefined });
+  return { insights, before, beforeStart: Date.parse(then.start_time), activity, latencies, diagnosis, usage, files };
 }
 
 function Forbidden({ me }: { me: WhoAmIResponse }) {

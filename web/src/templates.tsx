@@ -29,7 +29,7 @@ export function Templates(p: Props) {
   const page = Math.min(p.view.templatesPage, pagesOf(p.templates));
   return (
     <section class="panel panel-templates" aria-labelledby="templates-title" aria-busy={p.answer.loading} data-panel="templates">
-      <header><div><h2 id="templates-title">Templates</h2><p class="hint">Choose one to see it alone.</p></div></header>
+      <header><div><h2 id="templates-title">Templates</h2><p class="hint">Choose one to see it alone.</p></div><div class="tools"><a class="button quiet" href={p.files.templates} download aria-label="Export Templates as CSV">CSV</a></div></header>
       <div class="body scroll" tabIndex={0} role="region" aria-label="List of templates">
         <table class="templates">
           <thead>

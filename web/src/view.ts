@@ -40,6 +40,7 @@ const ofTemplate = /^\/templates\/([^/]+)\/insights$/;
 export const isAddress = (path: string): boolean => path === "/" || uuid.test(ofTemplate.exec(path)?.[1] ?? "");
 
 const maxDays = 366;
+const firstDay = "1970-01-02"; // whatever the zone: the server knows no times before 1970
 const pageNumber = (text: string | null): number => Math.max(1, Math.min(10000, Number.parseInt(text ?? "", 10) || 1));
 
 /** readView reads an address. What it does not understand is as if it were not there. */
@@ -51,7 +52,7 @@ export function readView(path: string, query: string): View {
   if (uuid.test(q.get("org") ?? "")) view.organization = q.get("org") as string;
   view.range = among("range", presets.map((p) => p.name)) || defaultRange;
   const from = q.get("from") ?? "", to = q.get("to") ?? "";
-  if (isDay(from) && isDay(to) && from <= to) Object.assign(view, { range: "", from, to });
+  if (isDay(from) && isDay(to) && from <= to && from >= firstDay) Object.assign(view, { range: "", from, to });
   if (isZone(q.get("tz") || "?")) view.zone = q.get("tz") as string;
   view.interval = among("interval", ["day", "week"]);
   view.compare = q.get("compare") !== "off";

@@ -38,6 +38,23 @@ test("today is compared with yesterday up to the same hour", async ({ page, demo
   await expect(page.locator('[data-kpi="active-users"] .delta')).toHaveAttribute("title", "Period before: " + count(before.report?.active_users ?? -1));
 });
 
+test("figures of two ranges are not shown together", async ({ page, demo }) => {
+  await signIn(page, demo.home, demo.owner, "/?range=7d&tz=UTC");
+  await ready(page);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await page.route("**/api/v2/insights/user-activity?**", async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.keyboard.press("f");
+  await expect(page.locator('[data-kpi="time"] .value')).toHaveText("");
+  await expect(page.locator('[data-kpi="time"] .delta')).toHaveCount(0);
+  await expect(page.locator('[data-kpi="active-users"] .value')).toHaveText(/\d/);
+  release();
+  await expect(page.locator('[data-kpi="time"] .value')).toHaveText(/\d/);
+});
+
 test("a change has no color beside a rating, nor of people, hours and launches", async ({ page, demo }) => {
   await signIn(page, demo.home, demo.owner, "/?range=7d");
   await expect(page.locator(".kpi .delta")).toHaveCount(5);

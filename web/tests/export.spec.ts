@@ -54,7 +54,7 @@ test("all tables come in one archive", async ({ page, demo }) => {
   const { file, bytes } = await downloaded(page, "Export all");
   expect(file).toBe("insights.zip");
   const files = unpack(bytes);
-  expect([...files.keys()]).toEqual(["insights", "active-users", "apps", "editors", "parameters", "user-activity", "user-apps", "user-latency"].map((name) => name + ".csv"));
+  expect([...files.keys()]).toEqual(["insights", "active-users", "template-usage", "template-days", "apps", "editors", "parameters", "user-activity", "user-apps", "user-latency"].map((name) => name + ".csv"));
   const [insights, activity, latencies] = [await demo.client.getTemplateInsights({ ...question, interval: "day" }), await demo.client.getUserActivity(question), await demo.client.getUserLatency(question)];
   const rows = (name: string) => parseCSV(files.get(name + ".csv") ?? "").length - 1;
   expect({ days: rows("active-users"), apps: rows("apps"), users: rows("user-activity"), latencies: rows("user-latency") }).toEqual({

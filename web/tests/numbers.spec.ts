@@ -20,7 +20,7 @@ const addDays = (day: string, n: number): string => new Date(Date.parse(day) + n
 
 async function compare(page: Page, demo: Demo, template: string, tz: string, offset: string, interval: "day" | "week") {
   // Whole weeks that are over, so that nothing changes meanwhile.
-  const yesterday = addDays(new Date().toISOString().slice(0, 10), -2), days = 14, from = addDays(yesterday, 1 - days);
+  const yesterday = addDays(new Date().toISOString().slice(0, 10), -2), days = interval === "week" ? 14 : 7, from = addDays(yesterday, 1 - days);
   const question = { start_time: at(from, offset), end_time: at(addDays(yesterday, 1), offset), template_ids: template === "" ? [] : [template] };
   const address = `${template === "" ? "/" : `/templates/${template}/insights`}?from=${from}&to=${yesterday}&tz=${tz}&interval=${interval}&table=users`;
   await signIn(page, demo.home, demo.owner, address);

@@ -130,8 +130,12 @@ func (d *diagnosis) findSmallGroups() {
 func (d *diagnosis) findRange() {
 	d.add(reasonOutOfRange, usageSections,
 		func(f store.TemplateFacts) (evidence, bool) {
-			outside := !f.FirstUse.IsZero() && (f.FirstUse.Before(d.q.start) || f.LastUse.After(d.q.end))
-			return evidence{first: f.FirstUse, last: f.LastUse}, d.unused(f) && outside
+			last := f.LastUse // the end of a day, which may not be over
+			if d.q.asked.Before(last) {
+				last = d.q.asked
+			}
+			outside := !f.FirstUse.IsZero() && (f.FirstUse.Before(d.q.start) || last.After(d.q.end))
+			return evidence{first: f.FirstUse, last: last}, d.unused(f) && outside
 		},
 		func(f *insightsv1.Finding) string {
 			return fmt.Sprintf("There is no usage in the window, but there is some between %s and %s.", f.GetFirstAt(), f.GetLastAt())
