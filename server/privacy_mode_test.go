@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
@@ -123,6 +124,146 @@ func TestPrivacyModes(t *testing.T) {
 		len(found.GetFindings()[0].GetTemplateIds()) != 2 {
 		t.Errorf("mode off: %v", found)
 	}
+}
+
+// A stricter mode of the deployment names organizations with looser ones before it is set. One that inherits follows, and all that
+// have their own are listed.
+func TestPrivacyModeOverrides(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	service := insightsv1.NewPrivacyServiceClient(p.Conn)
+	set := func(organization string, mode store.PrivacyMode, keep bool) error {
+		_, err := service.SetPrivacyMode(servertest.As(t.Context(), p.owner), &insightsv1.SetPrivacyModeRequest{
+			OrganizationId: organization, Mode: string(mode), KeepLooserModes: keep,
+		})
+		return err
+	}
+	get := func(organization string) *insightsv1.GetPrivacyModeResponse {
+		return servertest.Must(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: organization})
+	}
+	own := p.Organization.String()
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Organizations: []*insightsv1.Organization{{Id: own, Name: "acme"}}})
+	if got := get(own); !got.GetInherited() || got.GetMode() != "full" || got.GetMeaning() != store.PrivacyFull.Meaning() {
+		t.Errorf("nobody set a mode: %v", got)
+	}
+	p.setMode(t, store.PrivacyPseudonym)
+	if err := set("", store.PrivacyPseudonym, false); err != nil {
+		t.Errorf("no organization is looser: %v", err)
+	}
+	refused := status.Convert(set("", store.PrivacyAggregate, false))
+	if said := fmt.Sprint(refused.Details()); refused.Code() != codes.FailedPrecondition || !strings.Contains(said, "PRIVACY_MODE_LOOSER") ||
+		!strings.Contains(said, "acme (pseudonym, "+own+")") {
+		t.Errorf("an organization is looser: %v, %s", refused, said)
+	}
+	if got := get(""); got.GetMode() != "pseudonym" || len(got.GetOverrides()) != 1 || got.GetOverrides()[0].GetLooser() {
+		t.Errorf("the mode was refused: %v", got)
+	}
+	if err := set("", store.PrivacyAggregate, true); err != nil {
+		t.Error(err)
+	}
+	got := get("")
+	if o := got.GetOverrides(); len(o) != 1 || got.GetMode() != "aggregate" || !o[0].GetLooser() || o[0].GetOrganizationName() != "acme" ||
+		o[0].GetMode() != "pseudonym" || o[0].GetMeaning() != store.PrivacyPseudonym.Meaning() {
+		t.Errorf("an organization keeps a looser mode: %v", got)
+	}
+	if err := set(own, store.PrivacyInherit, false); err != nil {
+		t.Error(err)
+	}
+	if got := get(own); !got.GetInherited() || got.GetMode() != "aggregate" || got.GetTreatedAt() != nil || len(get("").GetOverrides()) > 0 {
+		t.Errorf("the organization inherits: %v", got)
+	}
+	if err := set("", store.PrivacyInherit, false); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("the deployment inherits: %v", err)
+	}
+	stranger := uuid.NewString()
+	if err := set(stranger, store.PrivacyFull, false); status.Code(err) != codes.NotFound {
+		t.Errorf("setting the mode of an unknown organization: %v", err)
+	}
+	code := codeOf(t, service.GetPrivacyMode, p.owner, &insightsv1.GetPrivacyModeRequest{OrganizationId: stranger})
+	if code != codes.NotFound {
+		t.Errorf("the mode of an unknown organization: %v", code)
+	}
+}
+
+// An answer about two organizations hides everybody where one of them hides its people: also who is named when asked about alone. The alias
+// is not the pseudonym that the person has later.
+func TestMixedAnswersHideEverybody(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	organization, zoe, template, workspace, agent := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
+	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+		Organizations: []*insightsv1.Organization{{Id: organization, Name: "beta"}},
+		Templates:     []*insightsv1.Template{{Id: template, OrganizationId: organization, Name: "zoo"}},
+		Users: []*insightsv1.User{{
+			Id: zoe, Username: "zoe", Kind: "human", Status: "active", AvatarUrl: "https://example.com/zoe.png",
+			OrganizationIds: []string{organization},
+		}},
+		Workspaces: []*insightsv1.Workspace{{Id: workspace, OwnerId: zoe, TemplateId: template, Name: "den"}},
+		Agents:     []*insightsv1.Agent{{Id: agent, WorkspaceId: workspace, Name: "main"}},
+	})
+	p.send(t, p.session(0, before(24, 0), nil), p.session(0, before(24, 0), func(r *insightsv1.AgentReport) { r.AgentId = agent }))
+	p.setMode(t, store.PrivacyPseudonym)
+	questions := insightsv1.NewInsightsServiceClient(p.Conn)
+	const start, end = "2023-08-14T00:00:00Z", "2023-08-15T00:00:00Z"
+	activity := func(search string, templates ...string) (users map[string]string, text string) {
+		t.Helper()
+		answer := servertest.Must(t, questions.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+			StartTime: start, EndTime: end, Search: search, TemplateIds: templates,
+		})
+		users = map[string]string{}
+		for _, u := range answer.GetReport().GetUsers() {
+			users[u.GetUsername()] = u.GetUserId()
+		}
+		return users, answer.String()
+	}
+	if alone, _ := activity("", template); alone["zoe"] != zoe {
+		t.Errorf("in a mode that names people: %v", alone)
+	}
+	mixed, text := activity("")
+	latency := servertest.Must(t, questions.GetUserLatency, p.owner, &insightsv1.GetUserLatencyRequest{StartTime: start, EndTime: end})
+	older := servertest.Must(t, questions.GetActivity, p.owner, &insightsv1.GetActivityRequest{Start: start, End: end, Interval: "1 day"})
+	support := servertest.Must(t, questions.GetSupportReport, p.owner, &insightsv1.GetSupportReportRequest{StartTime: start, EndTime: end})
+	for question, answer := range map[string]string{
+		"activity": text, "latency": latency.String(), "older": older.String(), "support": support.String(),
+	} {
+		if strings.Contains(answer, "zoe") || strings.Contains(answer, zoe) {
+			t.Errorf("%s names somebody: %s", question, answer)
+		}
+	}
+	if len(mixed) != 2 || len(older.GetUsers()) != 2 {
+		t.Errorf("people in the answers: %v, %v", mixed, older)
+	}
+	if found, _ := activity("zoe"); len(found) > 0 {
+		t.Errorf("a search finds by a name that is hidden: %v", found)
+	}
+	servertest.Must(t, insightsv1.NewPrivacyServiceClient(p.Conn).SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{
+		OrganizationId: organization, Mode: string(store.PrivacyPseudonym),
+	})
+	if err := p.Store.Treat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later, _ := activity("", template)
+	for name, id := range later {
+		if len(later) != 1 || name == "zoe" || mixed[name] == id {
+			t.Errorf("the pseudonym %s was known from the answer about both: %v", name, mixed)
+		}
+	}
+}
+
+// Every server leaves names out of its metrics within five seconds when a mode hides them, not only the one that was told.
+func TestMetricsFollowModes(t *testing.T) {
+	t.Parallel()
+	collect := func(c *server.Options) { c.CollectAgentStats = true }
+	p := newPatient(t, storetest.Postgres(t), collect)
+	other := &patient{Fixture: p.Fixture, running: run(t, p.Database, storetest.Now, collect), controlPlane: p.controlPlane}
+	other.send(t, p.session(0, before(0, 1), nil))
+	page := func() string {
+		_, text := other.Scrape(t, "text/plain")
+		return text
+	}
+	eventually(t, "metrics of agents and workspaces", func() bool { return strings.Count(page(), `username="user0"`) > 10 })
+	p.setMode(t, store.PrivacyAggregate)
+	eventually(t, "leave out who is hidden", func() bool { return !strings.Contains(page(), `user0`) })
 }
 
 // Where small groups are hidden, windows that are not whole days of the deployment that are over are refused, whoever asks: in

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -26,8 +27,27 @@ const (
 	PrivacyOff PrivacyMode = "off"
 )
 
+// PrivacyInherit is no mode: it is set for an organization that is to have that of the deployment.
+const PrivacyInherit PrivacyMode = "inherit"
+
 // PrivacyModeNames are the modes, the strictest last.
 var PrivacyModeNames = []string{string(PrivacyFull), string(PrivacyPseudonym), string(PrivacyAggregate), string(PrivacyOff)}
+
+// Meaning says what is kept and told in a mode, in English.
+func (m PrivacyMode) Meaning() string {
+	switch m {
+	case PrivacyFull:
+		return "Everything is kept, and answers name people."
+	case PrivacyPseudonym:
+		return "Everything is kept under pseudonyms, without pictures and free text. Answers list people by pseudonym, and tell totals of " +
+			"groups only."
+	case PrivacyAggregate:
+		return "As pseudonym, and no latencies are kept. Answers tell nothing about single people, and totals of groups only."
+	case PrivacyOff:
+		return "Nothing that comes in is kept. Answers are those of aggregate, about what was kept before."
+	}
+	return ""
+}
 
 // AtLeast reports whether a mode is as strict as another one.
 func (m PrivacyMode) AtLeast(other PrivacyMode) bool {
@@ -58,14 +78,28 @@ type PrivacyModes struct {
 	set map[uuid.UUID]privacyModeRow
 }
 
-// row is what holds for an organization: what was set for it, or else for the deployment.
+// row is what holds for an organization: what was set for it, or else for the deployment. A mode that an organization inherits holds
+// since the later one of two moments: when it was set, and when the organization was made to inherit it.
 func (m PrivacyModes) row(organization uuid.UUID) privacyModeRow {
-	for _, id := range []uuid.UUID{organization, uuid.Nil} {
-		if r, ok := m.set[id]; ok {
-			return r
-		}
+	deployment, set := m.set[uuid.Nil]
+	if !set {
+		deployment.Mode = PrivacyFull
 	}
-	return privacyModeRow{Mode: PrivacyFull}
+	own, ok := m.set[organization]
+	switch {
+	case !ok:
+		return deployment
+	case own.Mode != PrivacyInherit:
+		return own
+	}
+	own.Mode = deployment.Mode
+	if own.Since.Before(deployment.Since.Time) {
+		own.Since = deployment.Since
+	}
+	if set && (deployment.TreatedAt.IsZero() || !own.TreatedAt.IsZero() && own.TreatedAt.Before(deployment.TreatedAt.Time)) {
+		own.TreatedAt = deployment.TreatedAt
+	}
+	return own
 }
 
 // Of is the mode of the data of an organization; uuid.Nil is the deployment.
@@ -76,6 +110,22 @@ func (m PrivacyModes) Since(organization uuid.UUID) Instant { return m.row(organ
 
 // TreatedAt is when all that was stored before was treated as the mode of an organization says; never if it is not yet.
 func (m PrivacyModes) TreatedAt(organization uuid.UUID) Instant { return m.row(organization).TreatedAt }
+
+// Equal reports whether the same modes were set at the same times.
+func (m PrivacyModes) Equal(other PrivacyModes) bool {
+	return maps.EqualFunc(m.set, other.set, func(a, b privacyModeRow) bool { return a.Mode == b.Mode && a.Since.Equal(b.Since.Time) })
+}
+
+// Inherits reports whether an organization has the mode of the deployment because it has none of its own.
+func (m PrivacyModes) Inherits(organization uuid.UUID) bool {
+	own, ok := m.set[organization]
+	return !ok || own.Mode == PrivacyInherit
+}
+
+// Overrides are the organizations that have a mode of their own, in no order.
+func (m PrivacyModes) Overrides() []uuid.UUID {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(m.set)), func(id uuid.UUID) bool { return id == uuid.Nil || m.Inherits(id) })
+}
 
 // OfUser is the mode of what belongs to a user of these organizations: the strictest of theirs, or without any that of the
 // deployment.
@@ -117,7 +167,8 @@ func (s *Store) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
 }
 
 // SetPrivacyMode sets the mode of an organization, known or not, or with uuid.Nil of the deployment, and returns the one that
-// held there before. Modes that hide names need the privacy key: without one they are ErrNoPrivacyKey.
+// held there before. PrivacyInherit is for organizations alone. Modes that hide names need the privacy key: without one they are
+// ErrNoPrivacyKey.
 func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode PrivacyMode) (previous PrivacyMode, err error) {
 	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
 		return "", ErrNoPrivacyKey
@@ -130,7 +181,7 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 		}
 		previous = modes.Of(organization)
 		row := privacyModeRow{OrganizationID: organization, Mode: mode, Since: At(s.clock())}
-		if set, again := modes.set[organization]; again && set.Mode == mode {
+		if set, again := modes.set[organization]; again && set.Mode == mode || !again && mode == PrivacyInherit {
 			return nil
 		}
 		if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {

@@ -138,6 +138,19 @@ func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
 	return user, err
 }
 
+// Alias returns the id and the name of a user in an answer that hides others. Who has a pseudonym or no name keeps that. All others get
+// one for such answers alone: if their own mode becomes stricter later, nobody knows their pseudonym from before.
+func (s *Store) Alias(user uuid.UUID, username string) (uuid.UUID, string, error) {
+	if username == DeletedUser || username == userAlias(user) {
+		return user, username, nil
+	}
+	if s.key == nil {
+		return uuid.Nil, "", ErrNoPrivacyKey
+	}
+	alias := s.key.Pseudonym(s.key.Pseudonym(user))
+	return alias, userAlias(alias), nil
+}
+
 // userAlias is the username of a user with a pseudonym.
 func userAlias(pseudonym uuid.UUID) string { return "user-" + hex.EncodeToString(pseudonym[:4]) }
 

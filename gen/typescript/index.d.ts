@@ -174,11 +174,14 @@ export class InsightsClient {
   getROIReport(request?: Input<GetROIReportRequest>, options?: CallOptions): Promise<GetROIReportResponse>;
   /**
    * SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
-   * other servers within a second. A stricter mode treats what is already stored as well, in the background.
+   * other servers within a second. A stricter mode treats what is already stored as well, in the background. An unknown organization is
+   * NOT_FOUND. A mode of the deployment that is stricter than the one before is FAILED_PRECONDITION, with the reason
+   * PRIVACY_MODE_LOOSER and their names, as long as organizations have looser ones of their own: see keep_looser_modes.
    */
   setPrivacyMode(request?: Input<SetPrivacyModeRequest>, options?: CallOptions): Promise<SetPrivacyModeResponse>;
   /**
-   * GetPrivacyMode tells which mode holds for the deployment or for one organization.
+   * GetPrivacyMode tells which mode holds for the deployment, and which organizations have others, or which holds for one organization.
+   * An unknown organization is NOT_FOUND.
    */
   getPrivacyMode(request?: Input<GetPrivacyModeRequest>, options?: CallOptions): Promise<GetPrivacyModeResponse>;
   /**
@@ -3562,9 +3565,14 @@ export interface SetPrivacyModeRequest {
    * `full`: users are named. `pseudonym`: they appear under a stable pseudonym. `aggregate`: there is nothing about single
    * users. `off`: reports are acknowledged and not stored. Each mode after `full` holds back what the one before it does, and
    * small groups of people: see GetTemplateInsightsResponse.floor. They need the privacy key; without one they are
-   * FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them.
+   * FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them. `inherit`: the organization has no mode of
+   * its own any more, but that of the deployment, whatever becomes of it.
    */
   mode: string;
+  /**
+   * True: a stricter mode of the deployment is set although organizations keep looser ones of their own.
+   */
+  keep_looser_modes: boolean;
 }
 
 /**
@@ -3620,6 +3628,52 @@ export interface GetPrivacyModeResponse {
    * Users of the whole deployment who are named in the database and must not be.
    */
   users_to_hide: number;
+  /**
+   * What is kept and told in this mode, in English.
+   */
+  meaning: string;
+  /**
+   * Whether the organization has the mode of the deployment because none was set for it. Absent of the deployment.
+   */
+  inherited?: boolean;
+  /**
+   * All organizations that have a mode of their own, by name. Of the deployment alone.
+   */
+  overrides: PrivacyModeOverride[];
+}
+
+/**
+ * PrivacyModeOverride is a mode that was set for an organization.
+ */
+export interface PrivacyModeOverride {
+  /**
+   * The organization.
+   */
+  organization_id: string;
+  /**
+   * Its name; empty if the catalog does not know it.
+   */
+  organization_name: string;
+  /**
+   * The mode in force there.
+   */
+  mode: string;
+  /**
+   * Whether it holds back less than the deployment's.
+   */
+  looser: boolean;
+  /**
+   * What is kept and told in this mode, in English.
+   */
+  meaning: string;
+  /**
+   * When it was set.
+   */
+  since: string | null;
+  /**
+   * As GetPrivacyModeResponse.treated_at.
+   */
+  treated_at?: string;
 }
 
 /**

@@ -41,6 +41,14 @@ func privacyModes(t *testing.T, f *Fixture) {
 			f.Organization, store.PrivacyFull, store.PrivacyOff, store.PrivacyAggregate, store.PrivacyFull, store.PrivacyAggregate,
 			store.PrivacyFull,
 		},
+		{
+			f.Organization, store.PrivacyInherit, store.PrivacyFull, store.PrivacyAggregate, store.PrivacyAggregate,
+			store.PrivacyAggregate, store.PrivacyAggregate,
+		},
+		{
+			uuid.Nil, store.PrivacyPseudonym, store.PrivacyAggregate, store.PrivacyPseudonym, store.PrivacyPseudonym,
+			store.PrivacyPseudonym, store.PrivacyPseudonym,
+		},
 	} {
 		set(step.organization, step.mode, step.before)
 		modes, err := f.PrivacyModes(t.Context())

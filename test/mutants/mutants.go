@@ -317,6 +317,31 @@ var mutants = []mutant{
 		"server", "TestEraseUserNeedsList",
 	},
 	{
+		"metrics of another server name people for half a minute", "server/internal/admin/erase.go",
+		"n == e.seen && modes.Equal(e.modes)", "n == e.seen",
+		"server", "TestMetricsFollowModes",
+	},
+	{
+		"an answer about two organizations names people of one", "server/internal/insights/disclosure.go",
+		"	if mode == store.PrivacyFull {\n		return nil\n	}\n	*avatar", "	if mode != \"\" {\n		return nil\n	}\n	*avatar",
+		"server", "TestMixedAnswersHideEverybody",
+	},
+	{
+		"the alias of a mixed answer is the later pseudonym", "store/pseudonym.go",
+		"s.key.Pseudonym(s.key.Pseudonym(user))", "s.key.Pseudonym(user)",
+		"server", "TestMixedAnswersHideEverybody",
+	},
+	{
+		"a stricter mode of the deployment passes over looser organizations", "server/internal/admin/privacy_mode.go",
+		"		if o.GetLooser() {\n", "		if o.GetLooser() && o.GetMode() == \"\" {\n",
+		"server", "TestPrivacyModeOverrides",
+	},
+	{
+		"an organization that inherits keeps its own mode", "store/privacy_mode.go",
+		"	own.Mode = deployment.Mode\n", "",
+		"store", "TestSQLite",
+	},
+	{
 		"the file keeps what was erased", "store/dialect.go",
 		`Exec("VACUUM")`, `Exec("SELECT 1")`,
 		"store", "TestErase/sqlite",

@@ -32,10 +32,13 @@ type SetPrivacyModeRequest struct {
 	// `full`: users are named. `pseudonym`: they appear under a stable pseudonym. `aggregate`: there is nothing about single
 	// users. `off`: reports are acknowledged and not stored. Each mode after `full` holds back what the one before it does, and
 	// small groups of people: see GetTemplateInsightsResponse.floor. They need the privacy key; without one they are
-	// FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them.
-	Mode          string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// FAILED_PRECONDITION. Back in `full`, users are named again when the catalog names them. `inherit`: the organization has no mode of
+	// its own any more, but that of the deployment, whatever becomes of it.
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// True: a stricter mode of the deployment is set although organizations keep looser ones of their own.
+	KeepLooserModes bool `protobuf:"varint,3,opt,name=keep_looser_modes,json=keepLooserModes,proto3" json:"keep_looser_modes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SetPrivacyModeRequest) Reset() {
@@ -80,6 +83,13 @@ func (x *SetPrivacyModeRequest) GetMode() string {
 		return x.Mode
 	}
 	return ""
+}
+
+func (x *SetPrivacyModeRequest) GetKeepLooserModes() bool {
+	if x != nil {
+		return x.KeepLooserModes
+	}
+	return false
 }
 
 // SetPrivacyModeResponse confirms the mode.
@@ -205,7 +215,13 @@ type GetPrivacyModeResponse struct {
 	// minutes at least; nobody ever set a mode if `since` is absent too.
 	TreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=treated_at,json=treatedAt,proto3" json:"treated_at,omitempty"`
 	// Users of the whole deployment who are named in the database and must not be.
-	UsersToHide   int64 `protobuf:"varint,5,opt,name=users_to_hide,json=usersToHide,proto3" json:"users_to_hide,omitempty"`
+	UsersToHide int64 `protobuf:"varint,5,opt,name=users_to_hide,json=usersToHide,proto3" json:"users_to_hide,omitempty"`
+	// What is kept and told in this mode, in English.
+	Meaning string `protobuf:"bytes,6,opt,name=meaning,proto3" json:"meaning,omitempty"`
+	// Whether the organization has the mode of the deployment because none was set for it. Absent of the deployment.
+	Inherited bool `protobuf:"varint,7,opt,name=inherited,proto3" json:"inherited,omitempty"`
+	// All organizations that have a mode of their own, by name. Of the deployment alone.
+	Overrides     []*PrivacyModeOverride `protobuf:"bytes,8,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +291,127 @@ func (x *GetPrivacyModeResponse) GetUsersToHide() int64 {
 	return 0
 }
 
+func (x *GetPrivacyModeResponse) GetMeaning() string {
+	if x != nil {
+		return x.Meaning
+	}
+	return ""
+}
+
+func (x *GetPrivacyModeResponse) GetInherited() bool {
+	if x != nil {
+		return x.Inherited
+	}
+	return false
+}
+
+func (x *GetPrivacyModeResponse) GetOverrides() []*PrivacyModeOverride {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+// PrivacyModeOverride is a mode that was set for an organization.
+type PrivacyModeOverride struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// Its name; empty if the catalog does not know it.
+	OrganizationName string `protobuf:"bytes,2,opt,name=organization_name,json=organizationName,proto3" json:"organization_name,omitempty"`
+	// The mode in force there.
+	Mode string `protobuf:"bytes,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Whether it holds back less than the deployment's.
+	Looser bool `protobuf:"varint,4,opt,name=looser,proto3" json:"looser,omitempty"`
+	// What is kept and told in this mode, in English.
+	Meaning string `protobuf:"bytes,5,opt,name=meaning,proto3" json:"meaning,omitempty"`
+	// When it was set.
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// As GetPrivacyModeResponse.treated_at.
+	TreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=treated_at,json=treatedAt,proto3" json:"treated_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyModeOverride) Reset() {
+	*x = PrivacyModeOverride{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyModeOverride) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyModeOverride) ProtoMessage() {}
+
+func (x *PrivacyModeOverride) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyModeOverride.ProtoReflect.Descriptor instead.
+func (*PrivacyModeOverride) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PrivacyModeOverride) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *PrivacyModeOverride) GetOrganizationName() string {
+	if x != nil {
+		return x.OrganizationName
+	}
+	return ""
+}
+
+func (x *PrivacyModeOverride) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *PrivacyModeOverride) GetLooser() bool {
+	if x != nil {
+		return x.Looser
+	}
+	return false
+}
+
+func (x *PrivacyModeOverride) GetMeaning() string {
+	if x != nil {
+		return x.Meaning
+	}
+	return ""
+}
+
+func (x *PrivacyModeOverride) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *PrivacyModeOverride) GetTreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TreatedAt
+	}
+	return nil
+}
+
 // SetParameterReleaseRequest names a parameter and whether it is released.
 type SetParameterReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,7 +427,7 @@ type SetParameterReleaseRequest struct {
 
 func (x *SetParameterReleaseRequest) Reset() {
 	*x = SetParameterReleaseRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +439,7 @@ func (x *SetParameterReleaseRequest) String() string {
 func (*SetParameterReleaseRequest) ProtoMessage() {}
 
 func (x *SetParameterReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[4]
+	mi := &file_insights_v1_privacy_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +452,7 @@ func (x *SetParameterReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetParameterReleaseRequest.ProtoReflect.Descriptor instead.
 func (*SetParameterReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{4}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SetParameterReleaseRequest) GetTemplateId() string {
@@ -356,7 +493,7 @@ type SetParameterReleaseResponse struct {
 
 func (x *SetParameterReleaseResponse) Reset() {
 	*x = SetParameterReleaseResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +505,7 @@ func (x *SetParameterReleaseResponse) String() string {
 func (*SetParameterReleaseResponse) ProtoMessage() {}
 
 func (x *SetParameterReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[5]
+	mi := &file_insights_v1_privacy_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +518,7 @@ func (x *SetParameterReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetParameterReleaseResponse.ProtoReflect.Descriptor instead.
 func (*SetParameterReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetParameterReleaseResponse) GetTemplateId() string {
@@ -423,7 +560,7 @@ type ResolvePseudonymRequest struct {
 
 func (x *ResolvePseudonymRequest) Reset() {
 	*x = ResolvePseudonymRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +572,7 @@ func (x *ResolvePseudonymRequest) String() string {
 func (*ResolvePseudonymRequest) ProtoMessage() {}
 
 func (x *ResolvePseudonymRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[6]
+	mi := &file_insights_v1_privacy_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +585,7 @@ func (x *ResolvePseudonymRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePseudonymRequest.ProtoReflect.Descriptor instead.
 func (*ResolvePseudonymRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResolvePseudonymRequest) GetUserId() string {
@@ -471,7 +608,7 @@ type ResolvePseudonymResponse struct {
 
 func (x *ResolvePseudonymResponse) Reset() {
 	*x = ResolvePseudonymResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +620,7 @@ func (x *ResolvePseudonymResponse) String() string {
 func (*ResolvePseudonymResponse) ProtoMessage() {}
 
 func (x *ResolvePseudonymResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[7]
+	mi := &file_insights_v1_privacy_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +633,7 @@ func (x *ResolvePseudonymResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePseudonymResponse.ProtoReflect.Descriptor instead.
 func (*ResolvePseudonymResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResolvePseudonymResponse) GetUserId() string {
@@ -524,7 +661,7 @@ type EraseUserRequest struct {
 
 func (x *EraseUserRequest) Reset() {
 	*x = EraseUserRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[8]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +673,7 @@ func (x *EraseUserRequest) String() string {
 func (*EraseUserRequest) ProtoMessage() {}
 
 func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[8]
+	mi := &file_insights_v1_privacy_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +686,7 @@ func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
 func (*EraseUserRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EraseUserRequest) GetUserId() string {
@@ -568,7 +705,7 @@ type EraseUserResponse struct {
 
 func (x *EraseUserResponse) Reset() {
 	*x = EraseUserResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[9]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +717,7 @@ func (x *EraseUserResponse) String() string {
 func (*EraseUserResponse) ProtoMessage() {}
 
 func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[9]
+	mi := &file_insights_v1_privacy_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +730,7 @@ func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
 func (*EraseUserResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{10}
 }
 
 // GetMyDataRequest asks for everything; the caller is the question.
@@ -605,7 +742,7 @@ type GetMyDataRequest struct {
 
 func (x *GetMyDataRequest) Reset() {
 	*x = GetMyDataRequest{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[10]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +754,7 @@ func (x *GetMyDataRequest) String() string {
 func (*GetMyDataRequest) ProtoMessage() {}
 
 func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[10]
+	mi := &file_insights_v1_privacy_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +767,7 @@ func (x *GetMyDataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataRequest.ProtoReflect.Descriptor instead.
 func (*GetMyDataRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
 }
 
 // GetMyDataResponse is everything stored about the caller.
@@ -665,7 +802,7 @@ type GetMyDataResponse struct {
 
 func (x *GetMyDataResponse) Reset() {
 	*x = GetMyDataResponse{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +814,7 @@ func (x *GetMyDataResponse) String() string {
 func (*GetMyDataResponse) ProtoMessage() {}
 
 func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[11]
+	mi := &file_insights_v1_privacy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +827,7 @@ func (x *GetMyDataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMyDataResponse.ProtoReflect.Descriptor instead.
 func (*GetMyDataResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetMyDataResponse) GetUser() *User {
@@ -787,7 +924,7 @@ type MyUsage struct {
 
 func (x *MyUsage) Reset() {
 	*x = MyUsage{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[12]
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +936,7 @@ func (x *MyUsage) String() string {
 func (*MyUsage) ProtoMessage() {}
 
 func (x *MyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[12]
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +949,7 @@ func (x *MyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyUsage.ProtoReflect.Descriptor instead.
 func (*MyUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MyUsage) GetDate() string {
@@ -858,7 +995,7 @@ type MyLatency struct {
 
 func (x *MyLatency) Reset() {
 	*x = MyLatency{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1007,7 @@ func (x *MyLatency) String() string {
 func (*MyLatency) ProtoMessage() {}
 
 func (x *MyLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1020,7 @@ func (x *MyLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyLatency.ProtoReflect.Descriptor instead.
 func (*MyLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MyLatency) GetDate() string {
@@ -920,7 +1057,7 @@ type MyStatusChange struct {
 
 func (x *MyStatusChange) Reset() {
 	*x = MyStatusChange{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[14]
+	mi := &file_insights_v1_privacy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1069,7 @@ func (x *MyStatusChange) String() string {
 func (*MyStatusChange) ProtoMessage() {}
 
 func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[14]
+	mi := &file_insights_v1_privacy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1082,7 @@ func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyStatusChange.ProtoReflect.Descriptor instead.
 func (*MyStatusChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MyStatusChange) GetAt() *timestamppb.Timestamp {
@@ -966,23 +1103,36 @@ var File_insights_v1_privacy_proto protoreflect.FileDescriptor
 
 const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/privacy.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18insights/v1/access.proto\x1a\x19insights/v1/catalog.proto\x1a\x18insights/v1/ingest.proto\x1a\x1ainsights/v1/insights.proto\x1a\x19insights/v1/options.proto\"T\n" +
+	"\x19insights/v1/privacy.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18insights/v1/access.proto\x1a\x19insights/v1/catalog.proto\x1a\x18insights/v1/ingest.proto\x1a\x1ainsights/v1/insights.proto\x1a\x19insights/v1/options.proto\"\x80\x01\n" +
 	"\x15SetPrivacyModeRequest\x12'\n" +
 	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\x12\x12\n" +
-	"\x04mode\x18\x02 \x01(\tR\x04mode\"\x80\x01\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12*\n" +
+	"\x11keep_looser_modes\x18\x03 \x01(\bR\x0fkeepLooserModes\"\x80\x01\n" +
 	"\x16SetPrivacyModeResponse\x12-\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\tR\x04mode\x12#\n" +
 	"\rprevious_mode\x18\x03 \x01(\tR\fpreviousMode\"@\n" +
 	"\x15GetPrivacyModeRequest\x12'\n" +
-	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\"\xf8\x01\n" +
+	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\"\xf6\x02\n" +
 	"\x16GetPrivacyModeResponse\x12-\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\tR\x04mode\x126\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\x05since\x12?\n" +
 	"\n" +
 	"treated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\ttreatedAt\x12\"\n" +
-	"\rusers_to_hide\x18\x05 \x01(\x03R\vusersToHide\"\x80\x01\n" +
+	"\rusers_to_hide\x18\x05 \x01(\x03R\vusersToHide\x12\x18\n" +
+	"\ameaning\x18\x06 \x01(\tR\ameaning\x12\"\n" +
+	"\tinherited\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\tinherited\x12>\n" +
+	"\toverrides\x18\b \x03(\v2 .insights.v1.PrivacyModeOverrideR\toverrides\"\xa4\x02\n" +
+	"\x13PrivacyModeOverride\x12'\n" +
+	"\x0forganization_id\x18\x01 \x01(\tR\x0eorganizationId\x12+\n" +
+	"\x11organization_name\x18\x02 \x01(\tR\x10organizationName\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x16\n" +
+	"\x06looser\x18\x04 \x01(\bR\x06looser\x12\x18\n" +
+	"\ameaning\x18\x05 \x01(\tR\ameaning\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12?\n" +
+	"\n" +
+	"treated_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xd0\xf3\x18\x01R\ttreatedAt\"\x80\x01\n" +
 	"\x1aSetParameterReleaseRequest\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12%\n" +
@@ -1054,66 +1204,70 @@ func file_insights_v1_privacy_proto_rawDescGZIP() []byte {
 	return file_insights_v1_privacy_proto_rawDescData
 }
 
-var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_insights_v1_privacy_proto_goTypes = []any{
 	(*SetPrivacyModeRequest)(nil),       // 0: insights.v1.SetPrivacyModeRequest
 	(*SetPrivacyModeResponse)(nil),      // 1: insights.v1.SetPrivacyModeResponse
 	(*GetPrivacyModeRequest)(nil),       // 2: insights.v1.GetPrivacyModeRequest
 	(*GetPrivacyModeResponse)(nil),      // 3: insights.v1.GetPrivacyModeResponse
-	(*SetParameterReleaseRequest)(nil),  // 4: insights.v1.SetParameterReleaseRequest
-	(*SetParameterReleaseResponse)(nil), // 5: insights.v1.SetParameterReleaseResponse
-	(*ResolvePseudonymRequest)(nil),     // 6: insights.v1.ResolvePseudonymRequest
-	(*ResolvePseudonymResponse)(nil),    // 7: insights.v1.ResolvePseudonymResponse
-	(*EraseUserRequest)(nil),            // 8: insights.v1.EraseUserRequest
-	(*EraseUserResponse)(nil),           // 9: insights.v1.EraseUserResponse
-	(*GetMyDataRequest)(nil),            // 10: insights.v1.GetMyDataRequest
-	(*GetMyDataResponse)(nil),           // 11: insights.v1.GetMyDataResponse
-	(*MyUsage)(nil),                     // 12: insights.v1.MyUsage
-	(*MyLatency)(nil),                   // 13: insights.v1.MyLatency
-	(*MyStatusChange)(nil),              // 14: insights.v1.MyStatusChange
-	(*timestamppb.Timestamp)(nil),       // 15: google.protobuf.Timestamp
-	(*User)(nil),                        // 16: insights.v1.User
-	(*Build)(nil),                       // 17: insights.v1.Build
-	(*Token)(nil),                       // 18: insights.v1.Token
-	(*AuditEvent)(nil),                  // 19: insights.v1.AuditEvent
-	(*Workspace)(nil),                   // 20: insights.v1.Workspace
-	(*Group)(nil),                       // 21: insights.v1.Group
-	(*RoleBinding)(nil),                 // 22: insights.v1.RoleBinding
-	(*ConnectionLatency)(nil),           // 23: insights.v1.ConnectionLatency
+	(*PrivacyModeOverride)(nil),         // 4: insights.v1.PrivacyModeOverride
+	(*SetParameterReleaseRequest)(nil),  // 5: insights.v1.SetParameterReleaseRequest
+	(*SetParameterReleaseResponse)(nil), // 6: insights.v1.SetParameterReleaseResponse
+	(*ResolvePseudonymRequest)(nil),     // 7: insights.v1.ResolvePseudonymRequest
+	(*ResolvePseudonymResponse)(nil),    // 8: insights.v1.ResolvePseudonymResponse
+	(*EraseUserRequest)(nil),            // 9: insights.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),           // 10: insights.v1.EraseUserResponse
+	(*GetMyDataRequest)(nil),            // 11: insights.v1.GetMyDataRequest
+	(*GetMyDataResponse)(nil),           // 12: insights.v1.GetMyDataResponse
+	(*MyUsage)(nil),                     // 13: insights.v1.MyUsage
+	(*MyLatency)(nil),                   // 14: insights.v1.MyLatency
+	(*MyStatusChange)(nil),              // 15: insights.v1.MyStatusChange
+	(*timestamppb.Timestamp)(nil),       // 16: google.protobuf.Timestamp
+	(*User)(nil),                        // 17: insights.v1.User
+	(*Build)(nil),                       // 18: insights.v1.Build
+	(*Token)(nil),                       // 19: insights.v1.Token
+	(*AuditEvent)(nil),                  // 20: insights.v1.AuditEvent
+	(*Workspace)(nil),                   // 21: insights.v1.Workspace
+	(*Group)(nil),                       // 22: insights.v1.Group
+	(*RoleBinding)(nil),                 // 23: insights.v1.RoleBinding
+	(*ConnectionLatency)(nil),           // 24: insights.v1.ConnectionLatency
 }
 var file_insights_v1_privacy_proto_depIdxs = []int32{
-	15, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
-	15, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
-	16, // 2: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
-	12, // 3: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
-	14, // 4: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
-	17, // 5: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
-	18, // 6: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
-	19, // 7: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
-	13, // 8: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
-	20, // 9: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
-	21, // 10: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
-	22, // 11: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
-	19, // 12: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
-	23, // 13: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	15, // 14: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
-	0,  // 15: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
-	2,  // 16: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
-	4,  // 17: insights.v1.PrivacyService.SetParameterRelease:input_type -> insights.v1.SetParameterReleaseRequest
-	6,  // 18: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
-	8,  // 19: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
-	10, // 20: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
-	1,  // 21: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
-	3,  // 22: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
-	5,  // 23: insights.v1.PrivacyService.SetParameterRelease:output_type -> insights.v1.SetParameterReleaseResponse
-	7,  // 24: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
-	9,  // 25: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
-	11, // 26: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	16, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
+	16, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
+	4,  // 2: insights.v1.GetPrivacyModeResponse.overrides:type_name -> insights.v1.PrivacyModeOverride
+	16, // 3: insights.v1.PrivacyModeOverride.since:type_name -> google.protobuf.Timestamp
+	16, // 4: insights.v1.PrivacyModeOverride.treated_at:type_name -> google.protobuf.Timestamp
+	17, // 5: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
+	13, // 6: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
+	15, // 7: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
+	18, // 8: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
+	19, // 9: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
+	20, // 10: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
+	14, // 11: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
+	21, // 12: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
+	22, // 13: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
+	23, // 14: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
+	20, // 15: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
+	24, // 16: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	16, // 17: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
+	0,  // 18: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
+	2,  // 19: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
+	5,  // 20: insights.v1.PrivacyService.SetParameterRelease:input_type -> insights.v1.SetParameterReleaseRequest
+	7,  // 21: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
+	9,  // 22: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
+	11, // 23: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
+	1,  // 24: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
+	3,  // 25: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
+	6,  // 26: insights.v1.PrivacyService.SetParameterRelease:output_type -> insights.v1.SetParameterReleaseResponse
+	8,  // 27: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
+	10, // 28: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
+	12, // 29: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_privacy_proto_init() }
@@ -1132,7 +1286,7 @@ func file_insights_v1_privacy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_privacy_proto_rawDesc), len(file_insights_v1_privacy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

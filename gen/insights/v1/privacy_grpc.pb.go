@@ -36,9 +36,12 @@ const (
 // PrivacyService decides how much is known about persons. What it changes is written to the audit trail.
 type PrivacyServiceClient interface {
 	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
-	// other servers within a second. A stricter mode treats what is already stored as well, in the background.
+	// other servers within a second. A stricter mode treats what is already stored as well, in the background. An unknown organization is
+	// NOT_FOUND. A mode of the deployment that is stricter than the one before is FAILED_PRECONDITION, with the reason
+	// PRIVACY_MODE_LOOSER and their names, as long as organizations have looser ones of their own: see keep_looser_modes.
 	SetPrivacyMode(ctx context.Context, in *SetPrivacyModeRequest, opts ...grpc.CallOption) (*SetPrivacyModeResponse, error)
-	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
+	// GetPrivacyMode tells which mode holds for the deployment, and which organizations have others, or which holds for one organization.
+	// An unknown organization is NOT_FOUND.
 	GetPrivacyMode(ctx context.Context, in *GetPrivacyModeRequest, opts ...grpc.CallOption) (*GetPrivacyModeResponse, error)
 	// SetParameterRelease releases a parameter of a template whose values look like credentials and are none, or takes that back, in force
 	// with the next question: values of a released parameter are shown as they are. Values of sensitive parameters stay hidden. An unknown
@@ -129,9 +132,12 @@ func (c *privacyServiceClient) GetMyData(ctx context.Context, in *GetMyDataReque
 // PrivacyService decides how much is known about persons. What it changes is written to the audit trail.
 type PrivacyServiceServer interface {
 	// SetPrivacyMode sets the mode of the deployment or of one organization, in force for the next call of the same server, and on
-	// other servers within a second. A stricter mode treats what is already stored as well, in the background.
+	// other servers within a second. A stricter mode treats what is already stored as well, in the background. An unknown organization is
+	// NOT_FOUND. A mode of the deployment that is stricter than the one before is FAILED_PRECONDITION, with the reason
+	// PRIVACY_MODE_LOOSER and their names, as long as organizations have looser ones of their own: see keep_looser_modes.
 	SetPrivacyMode(context.Context, *SetPrivacyModeRequest) (*SetPrivacyModeResponse, error)
-	// GetPrivacyMode tells which mode holds for the deployment or for one organization.
+	// GetPrivacyMode tells which mode holds for the deployment, and which organizations have others, or which holds for one organization.
+	// An unknown organization is NOT_FOUND.
 	GetPrivacyMode(context.Context, *GetPrivacyModeRequest) (*GetPrivacyModeResponse, error)
 	// SetParameterRelease releases a parameter of a template whose values look like credentials and are none, or takes that back, in force
 	// with the next question: values of a released parameter are shown as they are. Values of sensitive parameters stay hidden. An unknown

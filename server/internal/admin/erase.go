@@ -40,15 +40,17 @@ func (p *Privacy) EraseUser(ctx context.Context, req *insightsv1.EraseUserReques
 	return &insightsv1.EraseUserResponse{}, p.erasures.follow(ctx)
 }
 
-// Erasures makes the memory and the list of a server follow the database when users are erased, by whichever server.
+// Erasures makes the memory and the list of a server follow the database when users are erased or a privacy mode changes, by whichever
+// server.
 type Erasures struct {
 	store  *store.Store
 	logger *slog.Logger
 	forget []func(context.Context) error // what is remembered of users
 	ready  prometheus.Gauge
 
-	mu   sync.Mutex
-	seen int64 // tombstones
+	mu    sync.Mutex
+	seen  int64 // tombstones
+	modes store.PrivacyModes
 }
 
 // NewErasures lets the memory of a server follow the database. forget are what forgets what is remembered of users.
@@ -93,22 +95,29 @@ func (e *Erasures) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// follow forgets what is remembered of users if any was erased since the last time, and adds them to the list of this server.
+// follow forgets what is remembered of users if any was erased since the last time, and adds them to the list of this server. It forgets
+// as well if a privacy mode was set: what metrics remember may tell more than it allows.
 func (e *Erasures) follow(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n, err := e.store.Tombstones(ctx)
-	if err != nil || n == e.seen {
+	if err != nil {
 		return err
 	}
-	// A server that cannot write its list forgets them all the same.
-	if err := e.store.SyncTombstones(ctx); err != nil && !errors.Is(err, store.ErrNotListed) {
+	modes, err := e.store.PrivacyModes(ctx)
+	if err != nil || n == e.seen && modes.Equal(e.modes) {
 		return err
+	}
+	if n != e.seen {
+		// A server that cannot write its list forgets them all the same.
+		if err := e.store.SyncTombstones(ctx); err != nil && !errors.Is(err, store.ErrNotListed) {
+			return err
+		}
 	}
 	if err := e.forgetAll(ctx); err != nil {
 		return err
 	}
-	e.seen = n
+	e.seen, e.modes = n, modes
 	return nil
 }
 

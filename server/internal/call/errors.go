@@ -38,6 +38,7 @@ const (
 	reasonNotFound        = "NOT_FOUND"
 	ReasonMode            = "PRIVACY_MODE"
 	ReasonAggregate       = "PRIVACY_MODE_AGGREGATE"
+	ReasonLooser          = "PRIVACY_MODE_LOOSER"
 	reasonTooMany         = "TOO_MANY_REQUESTS"
 	ReasonTooLarge        = "TOO_LARGE"
 	reasonUnavailable     = "UNAVAILABLE"

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
@@ -82,7 +84,8 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	}
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	if _, err := s.namesPeople(ctx, call.ScopeOf(ctx)); err != nil {
+	mode, err := s.namesPeople(ctx, call.ScopeOf(ctx))
+	if err != nil {
 		return nil, err
 	}
 	activity, err := s.store.Activity(ctx, call.ScopeOf(ctx), windows, func(kind minute.Kind, app string) bool {
@@ -94,32 +97,38 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	answer := &insightsv1.GetActivityResponse{
 		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: now.In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
 	}
-	for id, p := range activity.People {
+	for user, p := range activity.People {
+		if err := s.alike(mode, &p.ID, &p.Username, new(string)); err != nil {
+			return nil, err
+		}
+		activity.People[user] = p
 		roles := []string{string(access.RoleMember)}
 		for _, r := range p.Roles {
 			if r != access.RoleMember {
 				roles = append(roles, string(r))
 			}
 		}
-		answer.Users[id.String()] = &insightsv1.ActivityUser{
-			Id: id.String(), Name: p.Username, Username: p.Username, Roles: roles, Kind: p.Kind, Deleted: p.Deleted,
+		answer.Users[p.ID.String()] = &insightsv1.ActivityUser{
+			Id: p.ID.String(), Name: p.Username, Username: p.Username, Roles: roles, Kind: p.Kind, Deleted: p.Deleted,
 		}
 	}
 	for i, w := range windows {
-		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], answer.GetUsers()))
+		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], func(user uuid.UUID) *insightsv1.ActivityUser {
+			return answer.GetUsers()[activity.People[user].ID.String()]
+		}))
 	}
 	return answer, nil
 }
 
 // activityInterval describes one step and adds it to the sums of its users.
 func activityInterval(
-	w minute.Window, zone *time.Location, active []store.Active, users map[string]*insightsv1.ActivityUser,
+	w minute.Window, zone *time.Location, active []store.Active, userOf func(uuid.UUID) *insightsv1.ActivityUser,
 ) *insightsv1.ActivityInterval {
 	interval := &insightsv1.ActivityInterval{
 		Time: time.Unix(60*w.Start, 0).In(zone).Format(time.RFC3339), Duration: (w.End - w.Start) * int64(time.Minute),
 	}
 	for _, a := range active {
-		user := users[a.UserID.String()]
+		user := userOf(a.UserID)
 		user.TotalCount += a.Minutes
 		user.TotalDuration += a.Minutes * int64(time.Minute)
 		interval.UserActivity = append(interval.UserActivity, &insightsv1.ActivityIntervalUser{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -53,6 +54,17 @@ func (s *Service) namesPeople(ctx context.Context, scope access.Scope) (store.Pr
 		err = call.NewError(codes.FailedPrecondition, call.ReasonAggregate, "Nothing is told about single users here.", detail, nil)
 	}
 	return mode, err
+}
+
+// alike gives a user of an answer an alias if its mode hides others: an answer about several organizations is as strict to everybody as its
+// mode says.
+func (s *Service) alike(mode store.PrivacyMode, user *uuid.UUID, username, avatar *string) (err error) {
+	if mode == store.PrivacyFull {
+		return nil
+	}
+	*avatar = ""
+	*user, *username, err = s.store.Alias(*user, *username)
+	return err
 }
 
 // collectionMode is how answers tell a privacy mode.

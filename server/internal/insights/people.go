@@ -127,8 +127,12 @@ func (s *Service) GetUserActivity(
 		return nil, err
 	}
 	found, minutes := len(users), int64(0)
-	for _, u := range users {
+	for i := range users {
+		u := &users[i]
 		minutes += u.Minutes
+		if err := s.alike(q.mode, &u.UserID, &u.Username, &u.AvatarURL); err != nil {
+			return nil, err
+		}
 	}
 	page, err := cutPeople(asked, users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
 		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
@@ -183,6 +187,11 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	users, total, err := s.store.UserLatency(ctx, q.scope, q.window, req.GetKind()...)
 	if err != nil {
 		return nil, err
+	}
+	for i := range users {
+		if err := s.alike(q.mode, &users[i].UserID, &users[i].Username, &users[i].AvatarURL); err != nil {
+			return nil, err
+		}
 	}
 	measured := latencies(users)
 	usage := func(u store.UserLatency) store.UserUsage { return u.UserUsage }

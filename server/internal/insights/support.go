@@ -39,6 +39,21 @@ func (s *Service) GetSupportReport(
 	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
+	for i := range active {
+		if err := s.alike(q.mode, &active[i].UserID, &active[i].Username, &active[i].AvatarURL); err != nil {
+			return nil, err
+		}
+	}
+	for i := range measured {
+		if err := s.alike(q.mode, &measured[i].UserID, &measured[i].Username, &measured[i].AvatarURL); err != nil {
+			return nil, err
+		}
+	}
+	for i := range owners {
+		if err := s.alike(q.mode, &owners[i].UserID, &owners[i].Username, &owners[i].AvatarURL); err != nil {
+			return nil, err
+		}
+	}
 	report := reports.Support(active, measured, owners, q.window)
 	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
 	return &insightsv1.GetSupportReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
