@@ -113,7 +113,7 @@ func (h *healthCheck) run(ctx context.Context) {
 func (h *healthCheck) look(ctx context.Context) error {
 	trouble := h.ask(ctx)
 	if ctx.Err() != nil {
-		return nil
+		return trouble
 	}
 	now := time.Now() // the real clock: it is about how long something takes
 	last, failing := h.commits()

@@ -111,7 +111,8 @@ func (r *running) awaitReadiness(t *testing.T, calls, reports string) time.Durat
 func TestReadinessOfNothingElse(t *testing.T) {
 	t.Parallel()
 	r := run(t, storetest.SQLite(t), storetest.Now, nil)
-	if code, _, text := r.Fetch(t, nil, "/readyz?for=lunch"); code != http.StatusBadRequest || !strings.Contains(string(text), "for: want") {
+	code, _, text := r.Fetch(t, nil, "/readyz?for=lunch")
+	if code != http.StatusBadRequest || !strings.Contains(string(text), "for: want") {
 		t.Errorf("ready for lunch: %d %s", code, text)
 	}
 }
@@ -161,9 +162,8 @@ func TestReadinessOfWhoAloneCannotCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := "confined_" + path.Base(u.Path)
-	execute(t, database, fmt.Sprintf(
-		"CREATE ROLE %[1]s LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO %[1]s; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO %[1]s", role,
-	))
+	execute(t, database, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO %[1]s;
+		GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO %[1]s`, role))
 	u.User = url.UserPassword(role, "anything")
 	other, confined := run(t, database, storetest.Now, nil), run(t, u.String(), storetest.Now, nil)
 	for _, r := range []*running{other, confined} {

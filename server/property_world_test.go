@@ -145,7 +145,8 @@ func (w *world) drawCatalog(t *rapid.T, people int) {
 		for i, template := range c.GetTemplates() {
 			for range rapid.SampledFrom([]int{1, 1, 1, 0, 2}).Draw(t, "workspaces") + isFirst(u+i) {
 				workspace := &insightsv1.Workspace{
-					Id: uuid.NewString(), OwnerId: user.GetId(), TemplateId: template.GetId(), Name: "w", CreatedAt: timestamppb.New(created),
+					Id: uuid.NewString(), OwnerId: user.GetId(), TemplateId: template.GetId(), Name: "w",
+					CreatedAt: timestamppb.New(created),
 				}
 				agent := &insightsv1.Agent{
 					Id: uuid.NewString(), WorkspaceId: workspace.GetId(), Name: "main", CreatedAt: timestamppb.New(created),

@@ -171,7 +171,8 @@ func TestSupportReport(t *testing.T) {
 			late, newcomer, unknown, old := uuid.NewString(), uuid.NewString(), uuid.NewString(), before(24*30, 0)
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 				Users: []*insightsv1.User{
-					{Id: late, Username: "late", CreatedAt: old}, {Id: newcomer, Username: "newcomer", CreatedAt: before(0, 1)},
+					{Id: late, Username: "late", CreatedAt: old},
+					{Id: newcomer, Username: "newcomer", CreatedAt: before(0, 1)},
 					{Id: unknown, Username: "unknown"},
 				},
 				Workspaces: []*insightsv1.Workspace{

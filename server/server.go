@@ -355,7 +355,8 @@ func (s *Server) PprofAddress() string {
 }
 
 // Run serves until the context is done and then drains: health checks are told, after the drain delay nobody is let in any more, agents
-// are told to go elsewhere, calls may finish, and what was taken is committed. It returns at most ten seconds after the delay. An error means that the server could not go on.
+// are told to go elsewhere, calls may finish, and what was taken is committed. It returns at most ten seconds after the delay. An error
+// means that the server could not go on.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.keepErased(ctx); err != nil {
 		if ctx.Err() != nil {

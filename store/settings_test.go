@@ -28,7 +28,8 @@ func TestSettings(t *testing.T) {
 			postgres + "&synchronous_commit=off", append(weak[:2:2], store.Setting{"synchronous_commit", "off", true, false}),
 		},
 		"synchronous on more servers": {
-			postgres + "&synchronous_commit=remote_apply", append(weak[:2:2], store.Setting{"synchronous_commit", "remote_apply", true, true}),
+			postgres + "&synchronous_commit=remote_apply",
+			append(weak[:2:2], store.Setting{"synchronous_commit", "remote_apply", true, true}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +89,8 @@ func TestCheckPrivileges(t *testing.T) {
 		t.Fatal(err)
 	}
 	const reader = "reader_of_settings"
-	if err := cluster.Exec(t.Context(), u.Path[1:], "CREATE ROLE "+reader+" LOGIN; REVOKE CREATE ON SCHEMA public FROM public"); err != nil {
+	confine := "CREATE ROLE " + reader + " LOGIN; REVOKE CREATE ON SCHEMA public FROM public"
+	if err := cluster.Exec(t.Context(), u.Path[1:], confine); err != nil {
 		t.Fatal(err)
 	}
 	u.User = url.User(reader)

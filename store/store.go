@@ -232,7 +232,8 @@ func (s *Store) ping(ctx context.Context) error {
 // cannot commit now.
 func (s *Store) MarkCommit(ctx context.Context) error {
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-		return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
+		return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1)
+			ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
 	})
 	if err != nil {
 		return fmt.Errorf("mark that commits are possible: %w", err)
@@ -240,7 +241,8 @@ func (s *Store) MarkCommit(ctx context.Context) error {
 	return nil
 }
 
-// CommitMark returns the mark of commits as this program sees it; 0: nobody has counted yet. An error means that questions are not answered now.
+// CommitMark returns the mark of commits as this program sees it; 0: nobody has counted yet. An error means that questions are not
+// answered now.
 func (s *Store) CommitMark(ctx context.Context) (number int64, err error) {
 	if err := s.reads.WithContext(ctx).Raw(`SELECT COALESCE(MAX(number), 0) FROM commit_mark`).Row().Scan(&number); err != nil {
 		return 0, fmt.Errorf("read the mark of commits: %w", err)

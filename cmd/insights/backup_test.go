@@ -91,7 +91,8 @@ func TestKilledRestore(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	for range 300 { // more than a reader of gzip waits for
-		if err := f.RecordAudit(t.Context(), store.KindCommandLine, uuid.Nil, "test", rand.Text()+rand.Text()+rand.Text()+rand.Text()); err != nil {
+		target := rand.Text() + rand.Text() + rand.Text() + rand.Text()
+		if err := f.RecordAudit(t.Context(), store.KindCommandLine, uuid.Nil, "test", target); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -98,7 +98,9 @@ func TestCommandLine(t *testing.T) {
 			args: []string{"serve", database, "--prometheus-aggregate-agent-stats-by", "username,color"}, code: exitError, err: "color",
 		},
 		"beyond its range": {
-			args: []string{"serve", database, "--prometheus-series-budget=-1", "--usage-retention=4h", "--max-stream-age=0", "--privacy-floor=1"},
+			args: []string{
+				"serve", database, "--prometheus-series-budget=-1", "--usage-retention=4h", "--max-stream-age=0", "--privacy-floor=1",
+			},
 			code: exitUsage,
 			err: "--usage-retention: 4h0m0s must be 0 or 24h to 876000h\n--privacy-floor: 1 must be 2 to 1000\n" +
 				"--prometheus-series-budget: -1 must be 1 to 100000000\n",
@@ -145,7 +147,8 @@ func TestCommandLine(t *testing.T) {
 		"no token":               {args: []string{"report", "roi"}, code: exitUsage, err: "INSIGHTS_TOKEN"},
 		"no name of a parameter": {args: []string{"report", "roi", "timezone"}, code: exitUsage, err: "NAME=VALUE"},
 		"a window twice": {
-			args: []string{"report", "roi", "--last=7d", "end_time=x"}, code: exitUsage, err: "--last says what start_time and end_time would",
+			args: []string{"report", "roi", "--last=7d", "end_time=x"}, code: exitUsage,
+			err: "--last says what start_time and end_time would",
 		},
 		"no unit of --last": {args: []string{"report", "roi", "--last=7"}, code: exitUsage, err: `"7" must be 1d to 366d or 1w to 52w`},
 		"too long --last":   {args: []string{"report", "roi", "--last=53w"}, code: exitUsage, err: "366d"},

@@ -141,7 +141,8 @@ type reportCapacityCommand struct{ reportFlags }
 // Run prints the report.
 func (f reportCapacityCommand) Run(ctx context.Context, c console) error {
 	return printReport(
-		ctx, c, f.reportFlags, "capacity", []string{"capacity", "capacity-hours", "capacity-weeks", "capacity-projection", "sparse-templates"},
+		ctx, c, f.reportFlags, "capacity",
+		[]string{"capacity", "capacity-hours", "capacity-weeks", "capacity-projection", "sparse-templates"},
 		&insightsv1.GetCapacityReportResponse{}, printCapacity,
 	)
 }

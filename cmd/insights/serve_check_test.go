@@ -60,7 +60,8 @@ func TestServeCheck(t *testing.T) {
 func TestServeKeepsItsPromise(t *testing.T) {
 	t.Parallel()
 	serve := []string{
-		"serve", "--database=" + storetest.Postgres(t) + "&synchronous_commit=off", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
+		"serve", "--database=" + storetest.Postgres(t) + "&synchronous_commit=off",
+		"--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
 		"--prometheus-address=127.0.0.1:0",
 	}
 	code, _, errs := command(t, nil, serve...)

@@ -317,7 +317,8 @@ func TestPod(t *testing.T) {
 			"registry.example.com/insights:0.0.0",
 		},
 		"definitions": {
-			withTLS + definitions, "HTTPS", map[string]string{"INSIGHTS_DEFINITIONS": "/etc/insights/definitions.yaml"},
+			withTLS + definitions, "HTTPS",
+			map[string]string{"INSIGHTS_DEFINITIONS": "/etc/insights/definitions.yaml"},
 			"registry.example.com/insights:0.0.0",
 		},
 		"settings": {

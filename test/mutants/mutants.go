@@ -323,7 +323,8 @@ var mutants = []mutant{
 	},
 	{
 		"an answer about two organizations names people of one", "server/internal/insights/disclosure.go",
-		"	if mode == store.PrivacyFull {\n		return nil\n	}\n	*avatar", "	if mode != \"\" {\n		return nil\n	}\n	*avatar",
+		"	if mode == store.PrivacyFull {\n		return nil\n	}\n	*avatar",
+		"	if mode != \"\" {\n		return nil\n	}\n	*avatar",
 		"server", "TestMixedAnswersHideEverybody",
 	},
 	{

@@ -85,6 +85,7 @@ func (e *Erasures) Begin(ctx context.Context) error {
 // is made complete.
 func (e *Erasures) Refresh(ctx context.Context) error {
 	if err := e.store.CanErase(); err != nil {
+		e.logger.DebugContext(ctx, "this server can erase nobody", "error", err)
 		e.ready.Set(0)
 		return nil
 	}
