@@ -74,7 +74,8 @@ func TestErasingUnderSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings := map[string]string{"INSIGHTS_INSECURE": "true"}
-	for _, s := range regexp.MustCompile(`(?m)^#(INSIGHTS_(?:PRIVACY_KEY_FILE|ERASED_LIST))=(.*)$`).FindAllStringSubmatch(string(text), -1) {
+	proposed := regexp.MustCompile(`(?m)^#(INSIGHTS_(?:PRIVACY_KEY_FILE|ERASED_LIST))=(.*)$`)
+	for _, s := range proposed.FindAllStringSubmatch(string(text), -1) {
 		settings[s[1]] = s[2]
 	}
 	const user = 61184

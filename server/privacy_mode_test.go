@@ -151,8 +151,8 @@ func TestPrivacyModeOverrides(t *testing.T) {
 		t.Errorf("no organization is looser: %v", err)
 	}
 	refused := status.Convert(set("", store.PrivacyAggregate, false))
-	if said := fmt.Sprint(refused.Details()); refused.Code() != codes.FailedPrecondition || !strings.Contains(said, "PRIVACY_MODE_LOOSER") ||
-		!strings.Contains(said, "acme (pseudonym, "+own+")") {
+	if said := fmt.Sprint(refused.Details()); refused.Code() != codes.FailedPrecondition ||
+		!strings.Contains(said, "PRIVACY_MODE_LOOSER") || !strings.Contains(said, "acme (pseudonym, "+own+")") {
 		t.Errorf("an organization is looser: %v, %s", refused, said)
 	}
 	if got := get(""); got.GetMode() != "pseudonym" || len(got.GetOverrides()) != 1 || got.GetOverrides()[0].GetLooser() {
@@ -169,7 +169,8 @@ func TestPrivacyModeOverrides(t *testing.T) {
 	if err := set(own, store.PrivacyInherit, false); err != nil {
 		t.Error(err)
 	}
-	if got := get(own); !got.GetInherited() || got.GetMode() != "aggregate" || got.GetTreatedAt() != nil || len(get("").GetOverrides()) > 0 {
+	if got := get(own); !got.GetInherited() || got.GetMode() != "aggregate" || got.GetTreatedAt() != nil ||
+		len(get("").GetOverrides()) > 0 {
 		t.Errorf("the organization inherits: %v", got)
 	}
 	if err := set("", store.PrivacyInherit, false); status.Code(err) != codes.InvalidArgument {
@@ -190,7 +191,8 @@ func TestPrivacyModeOverrides(t *testing.T) {
 func TestMixedAnswersHideEverybody(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, storetest.SQLite(t), nil)
-	organization, zoe, template, workspace, agent := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
+	organization, template, zoe := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	workspace, agent := uuid.NewString(), uuid.NewString()
 	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: organization, Name: "beta"}},
 		Templates:     []*insightsv1.Template{{Id: template, OrganizationId: organization, Name: "zoo"}},
@@ -239,7 +241,7 @@ func TestMixedAnswersHideEverybody(t *testing.T) {
 	servertest.Must(t, insightsv1.NewPrivacyServiceClient(p.Conn).SetPrivacyMode, p.owner, &insightsv1.SetPrivacyModeRequest{
 		OrganizationId: organization, Mode: string(store.PrivacyPseudonym),
 	})
-	if err := p.Store.Treat(t.Context()); err != nil {
+	if err := p.Treat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	later, _ := activity("", template)

@@ -39,8 +39,8 @@ func (m PrivacyMode) Meaning() string {
 	case PrivacyFull:
 		return "Everything is kept, and answers name people."
 	case PrivacyPseudonym:
-		return "Everything is kept under pseudonyms, without pictures and free text. Answers list people by pseudonym, and tell totals of " +
-			"groups only."
+		return "Everything is kept under pseudonyms, without pictures and free text. Answers list people by pseudonym, and tell totals " +
+			"of groups only."
 	case PrivacyAggregate:
 		return "As pseudonym, and no latencies are kept. Answers tell nothing about single people, and totals of groups only."
 	case PrivacyOff:

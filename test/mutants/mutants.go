@@ -323,7 +323,8 @@ var mutants = []mutant{
 	},
 	{
 		"an answer about two organizations names people of one", "server/internal/insights/disclosure.go",
-		"	if mode == store.PrivacyFull {\n		return nil\n	}\n	*avatar", "	if mode != \"\" {\n		return nil\n	}\n	*avatar",
+		"	if mode == store.PrivacyFull {\n		return nil\n	}\n	*avatar",
+		"	if mode != \"\" {\n		return nil\n	}\n	*avatar",
 		"server", "TestMixedAnswersHideEverybody",
 	},
 	{
@@ -1032,7 +1033,7 @@ var mutants = []mutant{
 	},
 	{
 		"metrics name people after the mode hides them", "server/internal/admin/privacy_mode.go",
-		"if err := p.erasures.forgetAll(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
+		"if err := p.erasures.follow(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
 		"server", "TestMetricsObeyModesAtOnce",
 	},
 	{

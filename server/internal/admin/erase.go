@@ -75,24 +75,27 @@ func (e *Erasures) Begin(ctx context.Context) error {
 	if err := e.store.CanErase(); err != nil {
 		e.logger.WarnContext(ctx, "this server can erase nobody: give it --privacy-key-file, and with --erased-list a file that it may "+
 			"write and that outlives server and database", "error", err)
-		return nil
+	} else {
+		e.ready.Set(1)
 	}
-	e.ready.Set(1)
 	return nil
 }
 
 // Refresh looks whether this server can erase somebody now. A list that missed somebody while it could not be written, or that was lost,
 // is made complete.
 func (e *Erasures) Refresh(ctx context.Context) error {
-	if err := e.store.CanErase(); err != nil {
+	err := e.store.CanErase()
+	if err == nil {
+		err = e.store.SyncTombstones(ctx)
+	}
+	if errors.Is(err, store.ErrNoPrivacyKey) || errors.Is(err, store.ErrNotListed) {
 		e.ready.Set(0)
-		return nil
+		return nil // the gauge says it, and the server said it at its start
 	}
-	if err := e.store.SyncTombstones(ctx); err != nil {
-		return err
+	if err == nil {
+		e.ready.Set(1)
 	}
-	e.ready.Set(1)
-	return nil
+	return err
 }
 
 // follow forgets what is remembered of users if any was erased since the last time, and adds them to the list of this server. It forgets

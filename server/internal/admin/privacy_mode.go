@@ -123,7 +123,8 @@ func (p *Privacy) overrides(
 	}
 	slices.SortFunc(overrides, func(a, b *insightsv1.PrivacyModeOverride) int {
 		return cmp.Or(
-			strings.Compare(a.GetOrganizationName(), b.GetOrganizationName()), strings.Compare(a.GetOrganizationId(), b.GetOrganizationId()),
+			strings.Compare(a.GetOrganizationName(), b.GetOrganizationName()),
+			strings.Compare(a.GetOrganizationId(), b.GetOrganizationId()),
 		)
 	})
 	return overrides, nil

@@ -112,10 +112,11 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 			Id: p.ID.String(), Name: p.Username, Username: p.Username, Roles: roles, Kind: p.Kind, Deleted: p.Deleted,
 		}
 	}
+	userOf := func(user uuid.UUID) *insightsv1.ActivityUser {
+		return answer.GetUsers()[activity.People[user].ID.String()]
+	}
 	for i, w := range windows {
-		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], func(user uuid.UUID) *insightsv1.ActivityUser {
-			return answer.GetUsers()[activity.People[user].ID.String()]
-		}))
+		answer.Activity = append(answer.Activity, activityInterval(w, zone, activity.Windows[i], userOf))
 	}
 	return answer, nil
 }
