@@ -1059,7 +1059,7 @@ var mutants = []mutant{
 	},
 	{
 		"metrics name people after the mode hides them", "server/internal/admin/privacy_mode.go",
-		"if err := p.erasures.forgetAll(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
+		"if err := p.erasures.follow(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
 		"server", "TestMetricsObeyModesAtOnce",
 	},
 	{

@@ -75,9 +75,9 @@ func (e *Erasures) Begin(ctx context.Context) error {
 	if err := e.store.CanErase(); err != nil {
 		e.logger.WarnContext(ctx, "this server can erase nobody: give it --privacy-key-file, and with --erased-list a file that it may "+
 			"write and that outlives server and database", "error", err)
-		return nil
+	} else {
+		e.ready.Set(1)
 	}
-	e.ready.Set(1)
 	return nil
 }
 
@@ -87,13 +87,12 @@ func (e *Erasures) Refresh(ctx context.Context) error {
 	if err := e.store.CanErase(); err != nil {
 		e.logger.DebugContext(ctx, "this server can erase nobody", "error", err)
 		e.ready.Set(0)
-		return nil
+		return nil // the gauge says it, and the server said it at its start
 	}
-	if err := e.store.SyncTombstones(ctx); err != nil {
-		return err
+	if err == nil {
+		e.ready.Set(1)
 	}
-	e.ready.Set(1)
-	return nil
+	return err
 }
 
 // follow forgets what is remembered of users if any was erased since the last time, and adds them to the list of this server. It forgets
