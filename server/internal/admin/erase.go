@@ -84,8 +84,11 @@ func (e *Erasures) Begin(ctx context.Context) error {
 // Refresh looks whether this server can erase somebody now. A list that missed somebody while it could not be written, or that was lost,
 // is made complete.
 func (e *Erasures) Refresh(ctx context.Context) error {
-	if err := e.store.CanErase(); err != nil {
-		e.logger.DebugContext(ctx, "this server can erase nobody", "error", err)
+	err := e.store.CanErase()
+	if err == nil {
+		err = e.store.SyncTombstones(ctx)
+	}
+	if errors.Is(err, store.ErrNoPrivacyKey) || errors.Is(err, store.ErrNotListed) {
 		e.ready.Set(0)
 		return nil // the gauge says it, and the server said it at its start
 	}
