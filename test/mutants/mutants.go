@@ -1172,8 +1172,8 @@ var mutants = []mutant{
 		"server", "TestAnswersAreCompressed",
 	},
 	{
-		"health is known of the whole server alone", "server/server.go",
-		"for service := range s.grpc.GetServiceInfo() {", "for service := range map[string]bool{} {",
+		"health is known of the whole server alone", "server/health.go",
+		"for service := range s.GetServiceInfo() {", "for service := range map[string]bool{} {",
 		"server", "TestHealthOfServices",
 	},
 	{
@@ -1262,7 +1262,8 @@ var mutants = []mutant{
 	// Commands that an operator types.
 	{
 		"looking at a database makes one", "store/store.go",
-		"if file, ok := d.(sqliteDialect); ok {", "if file, ok := d.(sqliteDialect); ok && false {",
+		"if file, ok := d.(sqliteDialect); ok {\n		if _, err := os.Stat(file.path); err != nil {",
+		"if file, ok := d.(sqliteDialect); ok && false {\n		if _, err := os.Stat(file.path); err != nil {",
 		"cmd/insights", "TestWhatMakesADatabase",
 	},
 	{
