@@ -40,18 +40,26 @@ type healthCheck struct {
 
 	mu       sync.Mutex
 	services map[string]bool // all by name, and whether they take reports
-	reasons  map[bool]string // why calls should not come, and why reports should not; empty: they should
+	reasons  reasons
 	stopping bool
 }
 
-const aboutToStop = "the server is about to stop"
+// reasons are why calls should not come to a server, and why reports should not. Empty: they should.
+type reasons struct{ calls, reports string }
+
+func (r reasons) of(reports bool) string {
+	if reports {
+		return r.reports
+	}
+	return r.calls
+}
 
 // newHealthCheck begins with a server that is well: it has just opened its database.
 func newHealthCheck(s *store.Store, logger *slog.Logger, commits func() (last, failing time.Time)) *healthCheck {
 	now := time.Now()
 	return &healthCheck{
 		Server: health.NewServer(), store: s, logger: logger, commits: commits, committed: now, answered: now,
-		services: map[string]bool{"": false}, reasons: map[bool]string{},
+		services: map[string]bool{"": false},
 	}
 }
 
@@ -82,15 +90,15 @@ func (h *healthCheck) Check(ctx context.Context, req *healthpb.HealthCheckReques
 func (h *healthCheck) notReady(forIngest bool) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.reasons[forIngest]
+	return h.reasons.of(forIngest)
 }
 
 // stop tells health checks that the server is about to stop.
 func (h *healthCheck) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stopping = true
-	h.reasons = map[bool]string{false: aboutToStop, true: aboutToStop}
+	const why = "the server is about to stop"
+	h.stopping, h.reasons = true, reasons{why, why}
 	h.Shutdown()
 }
 
@@ -120,21 +128,21 @@ func (h *healthCheck) look(ctx context.Context) error {
 	if last.After(h.committed) {
 		h.committed = last
 	}
-	var calls, reports string
+	var why reasons
 	switch unable := now.Sub(h.committed) >= healthPatience; {
 	case now.Sub(h.answered) >= healthPatience:
-		calls = "the database does not answer"
+		why.calls = "the database does not answer"
 	case unable && now.Sub(h.others) < 3*healthInterval:
-		calls = "this server cannot commit, and another one can"
+		why.calls = "this server cannot commit, and another one can"
 	case unable:
-		reports = "nothing can be committed"
+		why.reports = "nothing can be committed"
 	case !failing.IsZero() && now.Sub(failing) >= healthPatience:
-		reports = "no report can be committed"
+		why.reports = "no report can be committed"
 	}
-	if calls != "" {
-		reports = calls
+	if why.calls != "" {
+		why.reports = why.calls
 	}
-	h.tell(ctx, calls, reports, trouble)
+	h.tell(ctx, why, trouble)
 	return trouble
 }
 
@@ -163,23 +171,22 @@ func (h *healthCheck) ask(ctx context.Context) error {
 	return trouble
 }
 
-// tell answers health checks from now on with the reasons why calls and reports should not come.
-func (h *healthCheck) tell(ctx context.Context, calls, reports string, trouble error) {
+// tell answers health checks from now on with why calls and reports should not come.
+func (h *healthCheck) tell(ctx context.Context, why reasons, trouble error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopping {
 		return
 	}
-	reasons := map[bool]string{false: calls, true: reports}
 	for service, forIngest := range h.services {
 		status := healthpb.HealthCheckResponse_SERVING
-		if reasons[forIngest] != "" {
+		if why.of(forIngest) != "" {
 			status = healthpb.HealthCheckResponse_NOT_SERVING
 		}
 		h.SetServingStatus(service, status)
 	}
-	if calls != h.reasons[false] || reports != h.reasons[true] {
-		h.logger.WarnContext(ctx, "health changed", "not_ready", calls, "not_ready_for_ingest", reports, "error", trouble)
+	if why != h.reasons {
+		h.logger.WarnContext(ctx, "health changed", "not_ready", why.calls, "not_ready_for_ingest", why.reports, "error", trouble)
 	}
-	h.reasons = reasons
+	h.reasons = why
 }

@@ -55,7 +55,7 @@ var ErrBackup = errors.New("not a whole backup")
 // Backup writes everything in a database as it is at one moment, whatever servers do meanwhile, and whichever version its schema
 // has. The hashes of tokens are in it.
 func Backup(ctx context.Context, o Options, w io.Writer) error {
-	if err := Exists(o.Database); err != nil {
+	if err := CheckExists(o.Database); err != nil {
 		return err
 	}
 	s, err := connect(ctx, o)

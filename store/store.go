@@ -55,7 +55,7 @@ func (s *Store) AccessChanges() int64 { return s.accessChanges.Load() }
 // Open connects to a database whose schema is current. It fails with ErrSchema when Migrate has to run first, when the schema is newer
 // than this program knows, and when a restore did not end. It makes no database: Migrate and Restore do.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if err := Exists(o.Database); err != nil {
+	if err := CheckExists(o.Database); err != nil {
 		return nil, err
 	}
 	s, err := connect(ctx, o)
@@ -129,8 +129,8 @@ func (s *Store) mayMigrate(ctx context.Context) error {
 	return nil
 }
 
-// Exists fails where connecting would make the database: SQLite makes every file that is asked for.
-func Exists(database string) error {
+// CheckExists fails where connecting would make the database: SQLite makes every file that is asked for.
+func CheckExists(database string) error {
 	d, err := parseDatabase(database)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer from.Close()
-	if err := store.Exists(f.Database); err != nil { // before a key is made beside it
+	if err := store.CheckExists(f.Database); err != nil { // before a key is made beside it
 		return err
 	}
 	key, err := f.openFor(f.Database)

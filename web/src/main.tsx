@@ -115,7 +115,7 @@ interface DashboardProps {
 function Dashboard({ me, account, shown, view, change, period, questions, signedOut }: DashboardProps) {
   const [help, setHelp] = useState(false);
   useShortcuts(view, change, () => setHelp(true));
-  const names = useMemo(() => namesOf(account.templates, account.organizations), [account]);
+  const names = useMemo(() => namesOf(account.templates), [account]);
   const name = names.get(view.template), organization = account.organizations.find((o) => o.id === view.organization);
   useEffect(() => {
     document.title = (name ? name + " · " : "") + "Template Insights";

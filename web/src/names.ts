@@ -1,14 +1,13 @@
 // What templates are called.
 
-import type { Organization, Template } from "@template-insights/client";
+import type { Template } from "@template-insights/client";
 
 /** namesOf names templates so that no two are called the same: where what people see repeats, the organization is added, or the name within it. */
-export function namesOf(templates: Template[], organizations: Organization[]): Map<string, string> {
-  const organizationOf = new Map(organizations.map((o) => [o.id, o.display_name || o.name]));
+export function namesOf(templates: Template[]): Map<string, string> {
   const alike = new Map<string, Template[]>();
   for (const t of templates) alike.set(seen(t), [...(alike.get(seen(t)) ?? []), t]);
   const additions: ((t: Template) => string)[] = [
-    (t) => organizationOf.get(t.organization_id) ?? "", (t) => t.name, (t) => `${organizationOf.get(t.organization_id) ?? ""}/${t.name}`, (t) => t.id,
+    organizationOf, (t) => t.name, (t) => `${organizationOf(t)}/${t.name}`, (t) => t.id,
   ];
   return new Map(templates.map((t) => {
     const others = (alike.get(seen(t)) ?? []).filter((other) => other !== t);
@@ -16,6 +15,9 @@ export function namesOf(templates: Template[], organizations: Organization[]): M
     return [t.id, others.length === 0 || !tells ? seen(t) : `${seen(t)} (${tells(t)})`];
   }));
 }
+
+/** organizationOf is what people see of the organization of a template. */
+export const organizationOf = (t: Template): string => t.organization_display_name || t.organization_name;
 
 /** seen is what people see of a template alone. */
 const seen = (t: Template): string => (t.display_name || t.name) + (t.deleted_at ? " – deleted" : "");

@@ -5,6 +5,7 @@ import type { Answer } from "./api";
 import { type Day, startOf } from "./calendar";
 import { count, duration, hidden, shortDay } from "./format";
 import { Delta } from "./kpis";
+import { organizationOf } from "./names";
 import { Failed, type Frame, Pages } from "./panel";
 import { addressOf, zoneOf } from "./view";
 
@@ -61,7 +62,7 @@ function Row({ template, names, view, change, answer, compare, since }: Props & 
     <tr>
       <th scope="row">
         <a href={addressOf(target)} onClick={open} title={template.name}>{names.get(template.id)}</a>
-        <small>{[template.name, template.organization_display_name || template.organization_name].filter(Boolean).join(" · ")}</small>
+        <small>{[template.name, organizationOf(template)].filter(Boolean).join(" · ")}</small>
       </th>
       <td class="number">{users !== undefined ? count(users) : usage ? <span class="faint">{hidden(answer.value?.floor)}</span> : answer.loading ? <span class="skeleton text" /> : <span title="No answer">–</span>}</td>
       <td>{compare && users !== undefined && before !== undefined && <Delta now={users} before={before} write={count} />}</td>
