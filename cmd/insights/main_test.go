@@ -30,8 +30,12 @@ func TestMain(m *testing.M) {
 // command runs the program and returns its code and what it wrote.
 func command(t *testing.T, environment []string, args ...string) (code int, out, errs string) {
 	t.Helper()
+	return commandWithin(t.Context(), environment, args...)
+}
+
+func commandWithin(ctx context.Context, environment []string, args ...string) (code int, out, errs string) {
 	var stdout, stderr bytes.Buffer
-	code = run(t.Context(), args, environment, &stdout, &stderr)
+	code = run(ctx, args, environment, &stdout, &stderr)
 	return code, stdout.String(), stderr.String()
 }
 
@@ -164,7 +168,10 @@ func TestCommandLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, out, errs := command(t, c.environment, c.args...)
+			// A server that starts although it should have refused would run for ever.
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			code, out, errs := commandWithin(ctx, c.environment, c.args...)
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs, c.err) {
 				t.Errorf("code %d, want %d\nout: %s\nerr: %s\nwant %q and %q", code, c.code, out, errs, c.out, c.err)
 			}

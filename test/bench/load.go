@@ -198,7 +198,7 @@ func (s *stream) run(ctx context.Context, client insightsv1.IngestServiceClient)
 	}
 }
 
-// count notes one acknowledgement; of every twentieth within the measurement its latency.
+// count notes one acknowledgement; of the first of every twenty within the measurement its latency.
 func (o *outcome) count(now, measureFrom, end, sent time.Time, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -210,7 +210,7 @@ func (o *outcome) count(now, measureFrom, end, sent time.Time, fresh bool) {
 		return
 	}
 	o.measured++
-	if o.measured%20 == 0 {
+	if o.measured%20 == 1 {
 		o.latencies = append(o.latencies, float64(now.Sub(sent).Microseconds())/1000)
 	}
 }

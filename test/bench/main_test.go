@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 var toy = sizes{
-	Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: 500 * time.Millisecond, Users: 100, Templates: 4,
+	Agents: 200, Streams: 20, Window: 4, WarmUp: 100 * time.Millisecond, Length: time.Second, Users: 100, Templates: 4,
 	Workdays: 3, Scrapes: 3, Idle: 20, Histories: []int{1, 2}, TemplateCounts: []int{1, 10}, StreamCounts: []int{1, 10},
 	Soak: 3 * time.Second,
 }
