@@ -20,8 +20,11 @@ import (
 
 // Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
 // up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, and with ErrSchema when a newer program
-// made it. Unless all of it could be read the database has no rows after an error, but may have tables.
+// made it, and behind a pooler with ErrPooler. Unless all of it could be read the database has no rows after an error, but may have tables.
 func Restore(ctx context.Context, o Options, r io.Reader) error {
+	if o.Pooler {
+		return fmt.Errorf("restore: %w", ErrPooler)
+	}
 	b, err := openBackup(r)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -65,14 +68,13 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 	if _, err := p.UpTo(ctx, b.header.Schema); err != nil {
 		return fmt.Errorf("migrate to version %d: %w", b.header.Schema, err)
 	}
-	err = s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	return s.inOneTransaction(ctx, func(tx *gorm.DB) error {
 		tables, err := s.tables(tx)
 		if err != nil {
 			return err
 		}
 		return b.load(tx, slices.DeleteFunc(tables, func(name string) bool { return name == versionTable }))
 	})
-	return s.dialect.classify(err)
 }
 
 // backupReader reads a backup line by line.

@@ -132,7 +132,8 @@ func setMode(t *testing.T, f *storetest.Fixture, mode store.PrivacyMode) error {
 // longTrail fills the audit trail with events of today by a service.
 func longTrail(t testing.TB, s *store.Store, events int) {
 	t.Helper()
-	for n := range slices.Chunk(slices.Repeat([]string{"('%s', %d, 'service', '%s', 'GetUserActivity', '{\"user_id\":\"%s\"}')"}, events), 1000) {
+	const event = `('%s', %d, 'service', '%s', 'GetUserActivity', '{"user_id":"%s"}')`
+	for n := range slices.Chunk(slices.Repeat([]string{event}, events), 1000) {
 		for i := range n {
 			n[i] = fmt.Sprintf(n[i], uuid.New(), storetest.Now.UnixMicro(), uuid.Nil, uuid.New())
 		}

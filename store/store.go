@@ -16,6 +16,9 @@ import (
 type Options struct {
 	// Database names it: sqlite:PATH, or a postgres:// or postgresql:// URL.
 	Database string
+	// Pooler says that the URL is that of a pooler which lends connections of Postgres for a transaction at a time. Nothing is left in a
+	// session then, and Migrate and Restore fail, for they need the session of Postgres itself.
+	Pooler bool
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
 	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
@@ -59,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // connect opens the pools and asks the database for a sign of life.
 func connect(ctx context.Context, o Options) (*Store, error) {
-	d, err := parseDatabase(o.Database)
+	d, err := parseDatabase(o.Database, o.Pooler)
 	if err != nil {
 		return nil, err
 	}
@@ -165,5 +168,21 @@ func retryConflicts(ctx context.Context, f func() error) error {
 
 // inTransaction runs f in a transaction, again if others are in its way.
 func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+	return retryConflicts(ctx, func() error { return s.inOneTransaction(ctx, f) })
+}
+
+// inOneTransaction runs f in a transaction; ErrConflict means that others were in its way.
+func (s *Store) inOneTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.dialect.begin(tx); err != nil {
+			return err
+		}
+		return f(tx)
+	}))
+}
+
+// write runs f, of which each statement is a transaction of its own unless the database has to be told how to run it, again if others
+// are in its way.
+func (s *Store) write(ctx context.Context, f func(db *gorm.DB) error) error {
+	return retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.write(s.writes.WithContext(ctx), f)) })
 }

@@ -126,7 +126,11 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 	if err := s.key.list(kept); err != nil {
 		return err
 	}
-	return keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept))
+	missing := missingFrom(listed, kept)
+	if len(missing) == 0 {
+		return nil
+	}
+	return s.inTransaction(ctx, func(tx *gorm.DB) error { return keepTombstones(tx, missing) })
 }
 
 // missingFrom returns the texts of a list that the other list does not have.

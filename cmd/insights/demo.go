@@ -44,7 +44,8 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: 64 << 20, PrivacyKey: key})
+	o := store.Options{Database: f.Database, PageCache: 64 << 20, PrivacyKey: key}
+	s, err := openDatabase(ctx, o, o)
 	if err != nil {
 		return err
 	}

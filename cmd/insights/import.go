@@ -34,7 +34,9 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := openDatabase(ctx, store.Options{Database: f.Database, PrivacyKey: key})
+	o := f.options()
+	o.PrivacyKey = key
+	to, err := openDatabase(ctx, f.direct(), o)
 	if err != nil {
 		return err
 	}

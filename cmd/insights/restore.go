@@ -15,12 +15,12 @@ type restoreCommand struct {
 // Run restores the backup.
 func (f restoreCommand) Run(ctx context.Context) error {
 	if f.File == "-" {
-		return store.Restore(ctx, f.options(), os.Stdin)
+		return store.Restore(ctx, f.direct(), os.Stdin)
 	}
 	file, err := os.Open(f.File)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return store.Restore(ctx, f.options(), file)
+	return store.Restore(ctx, f.direct(), file)
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
-	"github.com/template-insights/insights/store"
 )
 
 // addressFlags say where a server listens.
@@ -100,7 +99,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openDatabase(ctx, store.Options{Database: f.Database, PageCache: f.PageCache << 20, PrivacyKey: key})
+	o := f.options()
+	o.PageCache, o.PrivacyKey = f.PageCache<<20, key
+	s, err := openDatabase(ctx, f.direct(), o)
 	if err != nil {
 		return err
 	}
