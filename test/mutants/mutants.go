@@ -232,7 +232,7 @@ var mutants = []mutant{
 	},
 	{
 		"folding is not a transaction", "store/fold.go",
-		"	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {\n",
+		"	err := s.inOneTransaction(ctx, func(tx *gorm.DB) error {\n",
 		"	apart := func(f func(*gorm.DB) error) error { return f(s.writes.WithContext(ctx)) }\n" +
 			"	err := apart(func(tx *gorm.DB) error {\n",
 		"store", "TestStoppedFoldLosesNothing/sqlite",
