@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tests find what they need beside Go: a C compiler for the race detector, the PostgreSQL server
-# programs, promtool and Prometheus, the Prometheus client of Python, curl and systemd-analyze; with the argument chromium that
+# programs, PgBouncer, promtool and Prometheus, the Prometheus client of Python, curl and systemd-analyze; with the argument chromium that
 # browser alone. On Debian as root what is missing is installed; elsewhere it is named.
 set -euo pipefail
 
@@ -10,6 +10,7 @@ if [[ ${1:-} == chromium ]]; then
 else
     command -v gcc >/dev/null || packages+=(gcc libc6-dev)
     command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
+    command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || packages+=(pgbouncer)
     command -v promtool >/dev/null || packages+=(prometheus)
     python3 -c 'import prometheus_client' 2>/dev/null || /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null ||
         packages+=(python3-prometheus-client)

@@ -41,7 +41,7 @@ func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
 	agents = slices.Clone(agents)
 	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
 	for batch := range slices.Chunk(agents, writeBatch) {
-		err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.touch(ctx, s.writes, batch)) })
+		err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.touch(ctx, s.writes.WithContext(ctx), batch)) })
 		if err != nil {
 			return fmt.Errorf("note %d agents: %w", len(batch), err)
 		}
@@ -58,10 +58,10 @@ const touchPostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + touchGiven 
 	)
 	SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given WHERE number NOT IN (SELECT number FROM updated)`
 
-func (postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
+func (d postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
 	const insert = `INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM ` + touchGiven + `
 		WHERE EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
-	return updateOrInsert(ctx, db, touchPostgres, insert, agents, func(agents []AgentState) []any {
+	return updateOrInsert(ctx, d, db, touchPostgres, insert, agents, func(agents []AgentState) []any {
 		ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)),
 			make([]*bool, len(agents))
 		first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/access"
 )
@@ -43,7 +44,7 @@ func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID,
 		target = target[:maxAuditTarget]
 	}
 	event := AuditEvent{uuid.New(), At(s.clock()), kind, id, action, strings.ToValidUTF8(target, "")}
-	err = retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Create(&event).Error) })
+	err = s.write(ctx, func(db *gorm.DB) error { return db.Create(&event).Error })
 	if err != nil {
 		return fmt.Errorf("write audit event: %w", err)
 	}

@@ -169,9 +169,7 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 			return slices.Compare(idA[:], idB[:])
 		})
 		for batch := range slices.Chunk(now, writeBatch) {
-			err := retryConflicts(ctx, func() error {
-				return s.dialect.classify(s.writes.WithContext(ctx).Clauses(merge).Create(&batch).Error)
-			})
+			err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error })
 			if err != nil {
 				return fmt.Errorf("record %s: %w", table, err)
 			}

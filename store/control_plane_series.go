@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
 
@@ -39,15 +40,13 @@ func (s *Store) RecordControlPlaneSeries(ctx context.Context, series []ControlPl
 		Columns: []clause.Column{{Name: "name"}, {Name: "labels"}}, DoUpdates: clause.AssignmentColumns([]string{"value", "reported_at"}),
 	}
 	for batch := range slices.Chunk(series, writeBatch) {
-		err := retryConflicts(ctx, func() error {
-			return s.dialect.classify(s.writes.WithContext(ctx).Clauses(newest).Create(&batch).Error)
-		})
+		err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(newest).Create(&batch).Error })
 		if err != nil {
 			return fmt.Errorf("record series of the control plane: %w", err)
 		}
 	}
-	err := retryConflicts(ctx, func() error {
-		return s.dialect.classify(s.writes.WithContext(ctx).Where("reported_at < ?", At(expired)).Delete(&ControlPlaneSeries{}).Error)
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Where("reported_at < ?", At(expired)).Delete(&ControlPlaneSeries{}).Error
 	})
 	if err != nil {
 		return fmt.Errorf("forget series of the control plane: %w", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -24,12 +25,16 @@ import (
 )
 
 // dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
-// are read, how long lists are passed, how a transaction yields, locks or takes its time, which tables and settings there are, who may
-// migrate, what is left of what is deleted, and what an error means.
+// are read, how long lists are passed, how a transaction begins, yields, locks or takes its time, which tables and settings there are,
+// who may migrate, what is left of what is deleted, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
 	readPool() pool
+	// begin gives a transaction that just began the settings that writing relies on, where connections do not have them.
+	begin(tx *gorm.DB) error
+	// write runs f with the settings that writing relies on.
+	write(db *gorm.DB, f func(db *gorm.DB) error) error
 	// goose says how to migrate: in which dialect, with the files of which kind, and with which options.
 	goose() (_ goose.Dialect, kind string, _ []goose.ProviderOption, _ error)
 	// merge unions rows, sorted and distinct, into usage_open in one transaction.
@@ -59,12 +64,15 @@ type dialect interface {
 	classify(err error) error
 }
 
-// parseDatabase reads a database name as users write it.
-func parseDatabase(name string) (dialect, error) {
+// parseDatabase reads a database name as users write it, and whether it is that of a pooler.
+func parseDatabase(name string, pooler bool) (dialect, error) {
 	switch scheme, rest, _ := strings.Cut(name, ":"); scheme {
 	case "sqlite":
 		if rest == "" {
 			return nil, errors.New("database: sqlite: needs a file, for example sqlite:insights.db")
+		}
+		if pooler {
+			return nil, errors.New("database: no pooler stands before an sqlite: file")
 		}
 		return sqliteDialect{path: rest}, nil
 	case "postgres", "postgresql":
@@ -83,7 +91,7 @@ func parseDatabase(name string) (dialect, error) {
 				)
 			}
 		}
-		return postgresDialect{url: u}, nil
+		return postgresDialect{u, pooler}, nil
 	}
 	return nil, errors.New("database: want sqlite:FILE or postgres://USER@HOST/NAME")
 }
@@ -125,21 +133,31 @@ func Unavailable(err error) bool {
 	return false
 }
 
-type postgresDialect struct{ url *url.URL }
+type postgresDialect struct {
+	url    *url.URL
+	pooler bool // between it and this program
+}
 
 func (d postgresDialect) String() string {
 	return "postgres database " + strings.TrimPrefix(d.url.Path, "/") + " on " + d.url.Host
 }
 
-// dsn adds run-time parameters that the service relies on, unless the user set them. Of several hosts the primary is the one to speak
-// with, whichever it is at the time. Looking for a host that accepts writes would find none for questions, which are read-only.
-func (d postgresDialect) dsn(parameters map[string]string) string {
+// dsn adds settings that the service relies on, unless the user set them. Of several hosts the primary is the one to speak with,
+// whichever it is at the time: looking for a host that accepts writes would find none for questions, which are read-only. A pooler
+// takes no settings, and its connections know no statement that was prepared before: each comes with its text and its types.
+func (d postgresDialect) dsn(name string, settings map[string]string) string {
 	u, query := *d.url, d.url.Query()
+	all := map[string]string{"application_name": name, "connect_timeout": "10"}
 	if strings.Contains(u.Host, ",") {
-		query.Set("target_session_attrs", "primary")
-		query.Set("connect_timeout", "2") // of each host: one that is gone does not hold up the others
+		all["target_session_attrs"] = "primary"
+		all["connect_timeout"] = "2" // of each host: one that is gone does not hold up the others
 	}
-	for name, value := range parameters {
+	if d.pooler {
+		all["default_query_exec_mode"] = "cache_describe"
+	} else {
+		maps.Copy(all, settings)
+	}
+	for name, value := range all {
 		if !query.Has(name) {
 			query.Set(name, value)
 		}
@@ -148,24 +166,50 @@ func (d postgresDialect) dsn(parameters map[string]string) string {
 	return u.String()
 }
 
+// writeSettings are what writing relies on, whatever the defaults of the database are.
+var writeSettings = map[string]string{
+	"synchronous_commit": "on", // an acknowledged report is on disk
+	// A merge looks up each of its rows by the key, in their order. Plans that read the whole table may look cheaper while it is small.
+	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
+	// Such plans seem so costly that the server would compile each of them, for longer than it takes to run them.
+	"jit": "off",
+}
+
 func (d postgresDialect) writePool() pool {
-	dsn := d.dsn(map[string]string{
-		"synchronous_commit": "on", // whatever the database's default is: an acknowledged report is on disk
-		// A merge looks up each of its rows by the key, in their order. Plans that read the whole table may look cheaper while it is small.
-		"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
-		// Such plans seem so costly that the server would compile each of them, for longer than it takes to run them.
-		"jit":              "off",
-		"application_name": "insights", "connect_timeout": "10",
-	})
-	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
+	return pool{postgres.New(postgres.Config{DSN: d.dsn("insights", writeSettings)}), 8}
 }
 
 func (d postgresDialect) readPool() pool {
 	// Questions have deadlines of their own; this one is for those of a server that was killed.
-	dsn := d.dsn(map[string]string{
-		"default_transaction_read_only": "on", "statement_timeout": "60s", "application_name": "insights-reads", "connect_timeout": "10",
+	settings := map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s"}
+	return pool{postgres.New(postgres.Config{DSN: d.dsn("insights-reads", settings)}), 8}
+}
+
+// beginWriting gives a transaction all of writeSettings in one message.
+var beginWriting = func() (statements string) {
+	for _, name := range slices.Sorted(maps.Keys(writeSettings)) {
+		statements += "SET LOCAL " + name + " = " + writeSettings[name] + ";"
+	}
+	return statements
+}()
+
+func (d postgresDialect) begin(tx *gorm.DB) error {
+	if !d.pooler {
+		return nil
+	}
+	return tx.Exec(beginWriting).Error
+}
+
+func (d postgresDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error {
+	if !d.pooler {
+		return f(db)
+	}
+	return db.Transaction(func(tx *gorm.DB) error {
+		if err := d.begin(tx); err != nil {
+			return err
+		}
+		return f(tx)
 	})
-	return pool{postgres.New(postgres.Config{DSN: dsn}), 8}
 }
 
 func (postgresDialect) among(column string, numbers []int64) (condition, argument string) {
@@ -193,12 +237,22 @@ func (postgresDialect) lockTombstones(tx *gorm.DB) error {
 // scrub has nothing to do: no statement and no logical backup sees a row that was deleted, and autovacuum writes over it.
 func (postgresDialect) scrub(context.Context, *gorm.DB) error { return nil }
 
-func (postgresDialect) classify(err error) error {
+// unencodable is in the errors of values that do not fit the types of a statement, for which pgx has no type.
+const unencodable = "failed to encode args"
+
+func (d postgresDialect) classify(err error) error {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
+		if err != nil && strings.Contains(err.Error(), unencodable) {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
 		return err
 	}
 	switch e.Code {
+	case "42P05", "08P01": // a statement is prepared already, a setting or message that is not understood
+		if !d.pooler {
+			return fmt.Errorf("%w: if a pooler such as PgBouncer stands before Postgres, say --database-pooler=transaction", err)
+		}
 	case "40001", "40P01", "55P03": // serialization, deadlock, lock timeout
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
@@ -223,6 +277,10 @@ func (d sqliteDialect) writePool() pool {
 	dsn := d.dsn("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)")
 	return pool{sqlite.New(sqlite.Config{DriverName: "sqlite", DSN: dsn}), 1}
 }
+
+func (sqliteDialect) begin(*gorm.DB) error { return nil } // connections have all settings
+
+func (sqliteDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error { return f(db) }
 
 func (d sqliteDialect) readPool() pool {
 	return pool{sqlite.New(sqlite.Config{DriverName: "sqlite", DSN: d.dsn("query_only(1)", "busy_timeout(10000)")}), 4}

@@ -35,7 +35,7 @@ func (s *Store) EraseTogether(ctx context.Context, users []uuid.UUID) error {
 
 // ExecForTest runs a statement past the API.
 func (s *Store) ExecForTest(statement string, args ...any) error {
-	return s.writes.Exec(statement, args...).Error
+	return s.write(context.Background(), func(db *gorm.DB) error { return db.Exec(statement, args...).Error })
 }
 
 // ReadSetting is a setting of the connections for questions.
@@ -46,7 +46,17 @@ func (s *Store) ReadSetting(name string) (value string, err error) {
 
 // WriteSetting is a setting of the connections for writing.
 func (s *Store) WriteSetting(name string) (value string, err error) {
-	err = s.writes.Raw("SELECT current_setting(?)", name).Scan(&value).Error
+	err = s.write(context.Background(), func(db *gorm.DB) error {
+		return db.Raw("SELECT current_setting(?)", name).Scan(&value).Error
+	})
+	return value, err
+}
+
+// TransactionSetting is a setting of the transactions for writing.
+func (s *Store) TransactionSetting(name string) (value string, err error) {
+	err = s.inTransaction(context.Background(), func(tx *gorm.DB) error {
+		return tx.Raw("SELECT current_setting(?)", name).Scan(&value).Error
+	})
 	return value, err
 }
 

@@ -36,12 +36,14 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 		HalfHour   int32
 	}
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
-	err := s.writes.WithContext(search).Raw(
-		`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end,
-	).Scan(&due).Error
+	err := s.write(search, func(db *gorm.DB) error {
+		return db.Raw(
+			`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end,
+		).Scan(&due).Error
+	})
 	cancel()
 	if err != nil {
-		return report, fmt.Errorf("look for usage rows to fold: %w", s.dialect.classify(err))
+		return report, fmt.Errorf("look for usage rows to fold: %w", err)
 	}
 	type page struct {
 		template uuid.UUID
@@ -78,7 +80,7 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	var taken int
-	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	err := s.inOneTransaction(ctx, func(tx *gorm.DB) error {
 		if err := s.dialect.yield(tx); err != nil {
 			return err
 		}
@@ -96,7 +98,7 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 	if err == nil {
 		failpoint.Hit(failpoint.FoldCommitted)
 	}
-	return taken, s.dialect.classify(err)
+	return taken, err
 }
 
 // unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict.

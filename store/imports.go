@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
 
@@ -28,10 +29,8 @@ func (s *Store) ImportedUntil(ctx context.Context, source string) (time.Time, er
 
 // SetImportedUntil notes up to when the data of another system is here.
 func (s *Store) SetImportedUntil(ctx context.Context, source string, until time.Time) error {
-	err := retryConflicts(ctx, func() error {
-		row := imported{source, At(until)}
-		return s.dialect.classify(s.writes.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error)
-	})
+	row := imported{source, At(until)}
+	err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error })
 	if err != nil {
 		return fmt.Errorf("note how far %s is imported: %w", source, err)
 	}

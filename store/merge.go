@@ -66,7 +66,7 @@ func (s *Store) Merge(ctx context.Context, rows []OpenRow) error {
 	late, _ := slices.BinarySearchFunc(rows, now, func(r OpenRow, now int32) int { return cmp.Compare(r.HalfHour, now) })
 	for _, part := range [][]OpenRow{rows[late:], rows[:late]} {
 		for batch := range slices.Chunk(part, maxMergeRows) {
-			err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.merge(ctx, s.writes, batch)) })
+			err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.merge(ctx, s.writes.WithContext(ctx), batch)) })
 			if err != nil {
 				return fmt.Errorf("merge %d usage rows: %w", len(batch), err)
 			}
@@ -106,10 +106,10 @@ const mergePostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + mergeGiven 
 	)
 	SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given WHERE number NOT IN (SELECT number FROM updated)`
 
-func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
+func (d postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {
 	const insert = `INSERT INTO usage_open (` + mergeColumns + `) SELECT ` + mergeColumns + ` FROM ` + mergeGiven + mergeTail
 	failpoint.Hit(failpoint.BeforeCommit)
-	return updateOrInsert(ctx, db, mergePostgres, insert, rows, func(rows []OpenRow) []any {
+	return updateOrInsert(ctx, d, db, mergePostgres, insert, rows, func(rows []OpenRow) []any {
 		halfHours, templates, subjects := make([]int32, len(rows)), make([][16]byte, len(rows)), make([]int64, len(rows))
 		kinds, apps, minutes := make([]int16, len(rows)), make([]string, len(rows)), make([]int32, len(rows))
 		connected, latencies := make([]bool, len(rows)), make([]string, len(rows))
@@ -124,13 +124,14 @@ func (postgresDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) e
 // updateOrInsert executes a statement that updates rows and tells the numbers, from 1 on, of those that it did not, and then one
 // that inserts these where they are not there. Each is a transaction that locks rows in the order in which they are given: in one
 // transaction an insert that meets a row which came meanwhile would wait for it while rows behind it are locked, and deadlock.
-func updateOrInsert[R any](ctx context.Context, db *gorm.DB, update, insert string, rows []R, arguments func([]R) []any) error {
-	raw, err := db.DB()
-	if err != nil {
-		return err
-	}
+func updateOrInsert[R any](
+	ctx context.Context, d postgresDialect, db *gorm.DB, update, insert string, rows []R, arguments func([]R) []any,
+) error {
 	var numbers string
-	if err := raw.QueryRowContext(ctx, update, arguments(rows)...).Scan(&numbers); err != nil || numbers == "" {
+	err := d.write(db, func(db *gorm.DB) error {
+		return db.Statement.ConnPool.QueryRowContext(ctx, update, arguments(rows)...).Scan(&numbers)
+	})
+	if err != nil || numbers == "" {
 		return err
 	}
 	var left []R
@@ -141,8 +142,10 @@ func updateOrInsert[R any](ctx context.Context, db *gorm.DB, update, insert stri
 		}
 		left = append(left, rows[number-1])
 	}
-	_, err = raw.ExecContext(ctx, insert, arguments(left)...)
-	return err
+	return d.write(db, func(db *gorm.DB) error {
+		_, err := db.Statement.ConnPool.ExecContext(ctx, insert, arguments(left)...)
+		return err
+	})
 }
 
 func (sqliteDialect) merge(ctx context.Context, db *gorm.DB, rows []OpenRow) error {

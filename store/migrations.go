@@ -36,6 +36,9 @@ func (m migrationFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 // ErrSchema means that the tables in the database are not the ones this program works with.
 var ErrSchema = errors.New("database schema")
 
+// ErrPooler means that a migration was to run through a pooler, and needs a session of Postgres itself.
+var ErrPooler = errors.New("migrations need Postgres itself, not its pooler: see --migration-database")
+
 func (postgresDialect) goose() (goose.Dialect, string, []goose.ProviderOption, error) {
 	locker, err := lock.NewPostgresSessionLocker()
 	return goose.DialectPostgres, "postgres", []goose.ProviderOption{goose.WithSessionLocker(locker)}, err
@@ -67,7 +70,7 @@ func (s *Store) provider() (*goose.Provider, error) {
 func (s *Store) versions(ctx context.Context) (have, want int64, err error) {
 	have, want, tables, err := s.readVersions(ctx)
 	if err != nil {
-		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, err)
+		return 0, 0, fmt.Errorf("read schema version of %s: %w", s, s.dialect.classify(err))
 	}
 	if have > want {
 		return have, want, fmt.Errorf(
@@ -106,10 +109,21 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+// connectDirectly connects to what MigrationDatabase names, if it does, and fails with ErrPooler where only a pooler is named.
+func connectDirectly(ctx context.Context, o Options) (*Store, error) {
+	if o.MigrationDatabase != "" {
+		o.Database, o.Pooler = o.MigrationDatabase, false
+	}
+	if o.Pooler {
+		return nil, ErrPooler
+	}
+	return connect(ctx, o)
+}
+
 // Migrate brings the schema of a database up to date. Several servers may call it at once: one migrates, the others
-// wait for it.
+// wait for it. Where only a pooler is named it fails with ErrPooler.
 func Migrate(ctx context.Context, o Options) error {
-	s, err := connect(ctx, o)
+	s, err := connectDirectly(ctx, o)
 	if err != nil {
 		return err
 	}

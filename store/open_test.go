@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -112,18 +113,79 @@ func TestReadSettings(t *testing.T) {
 // What is acknowledged is on disk, and no plan is compiled, whatever the settings of the database are.
 func TestWriteSettings(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t, storetest.Postgres(t), storetest.Now)
-	for name, want := range map[string]string{"synchronous_commit": "on", "jit": "off"} {
-		if got, err := s.WriteSetting(name); err != nil || got != want {
-			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
+	for _, open := range []func(testing.TB) string{storetest.Postgres, storetest.Pooled} {
+		s := storetest.Open(t, open(t), storetest.Now)
+		for name, want := range map[string]string{
+			"synchronous_commit": "on", "jit": "off", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan",
+		} {
+			for how, setting := range map[string]func(string) (string, error){
+				"a statement": s.WriteSetting, "a transaction": s.TransactionSetting,
+			} {
+				if got, err := setting(name); err != nil || got != want {
+					t.Errorf("%s of %s in %s is %q, %v; want %q", name, how, s, got, err, want)
+				}
+			}
 		}
 	}
 }
 
-// The database's word that it will never take a row is told apart from trouble that passes.
+// A pooler whose connections last for a transaction is found out at the start, and the error says what to do.
+func TestPoolerNeedsToBeNamed(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	for code, settings := range map[string][]string{
+		"08P01": nil,
+		"42P05": {"ignore_startup_parameters = synchronous_commit, plan_cache_mode, enable_seqscan, jit, default_transaction_read_only," +
+			" statement_timeout"},
+	} {
+		p, err := storetest.SharedCluster(t).StartPooler(1, settings...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for range 2 { // the second meets the statements of the first
+			var s *store.Store
+			if s, err = store.Open(t.Context(), store.Options{Database: p.URL(database)}); err == nil {
+				defer s.Close()
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), code) || !strings.Contains(err.Error(), "--database-pooler=transaction") {
+			t.Errorf("%s: %v", code, err)
+		}
+		o := store.Options{Database: p.URL(database), Pooler: true}
+		s, err := store.Open(t.Context(), o)
+		if err != nil {
+			t.Errorf("%s, named: %v", code, err)
+			continue
+		}
+		defer s.Close()
+		if err := store.Migrate(t.Context(), o); !errors.Is(err, store.ErrPooler) {
+			t.Errorf("migrate: %v", err)
+		}
+		var backup bytes.Buffer
+		if err := store.Backup(t.Context(), o, &backup); err != nil {
+			t.Errorf("backup: %v", err)
+		}
+		if err := store.Restore(t.Context(), o, &backup); !errors.Is(err, store.ErrPooler) {
+			t.Errorf("restore: %v", err)
+		}
+	}
+	if _, err := store.Open(t.Context(), store.Options{Database: storetest.SQLite(t), Pooler: true}); err == nil {
+		t.Error("a pooler before a file")
+	}
+}
+
+// That the database, or what encodes for it, will never take a row is told apart from trouble that passes.
 func TestRefusedRow(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.Postgres(t))
+	if err := f.ExecForTest("SELECT CAST(? AS int2)", 1<<20); !errors.Is(err, store.ErrRefused) {
+		t.Errorf("a number that no smallint holds: %v", err)
+	}
 	poison := f.Row(0, 0, 18, 1)
 	poison.App = "nul\x00" // Postgres takes no NUL in text
 	if err := f.Merge(t.Context(), []store.OpenRow{poison}); !errors.Is(err, store.ErrRefused) {

@@ -49,12 +49,13 @@ func (s *Store) Treat(ctx context.Context) error {
 		return err
 	}
 	for _, r := range due {
-		err := s.writes.WithContext(ctx).Model(&privacyModeRow{}).Where(
-			"organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since,
-		).
-			Update("treated_at", At(s.clock())).Error
+		err := s.write(ctx, func(db *gorm.DB) error {
+			return db.Model(&privacyModeRow{}).Where(
+				"organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since,
+			).Update("treated_at", At(s.clock())).Error
+		})
 		if err != nil {
-			return fmt.Errorf("note that a privacy mode is treated: %w", s.dialect.classify(err))
+			return fmt.Errorf("note that a privacy mode is treated: %w", err)
 		}
 	}
 	return nil
@@ -235,9 +236,7 @@ func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 				[]any{[]byte{}, templates},
 			},
 		} {
-			err := retryConflicts(ctx, func() error {
-				return s.dialect.classify(s.writes.WithContext(ctx).Exec(statement.text, statement.args...).Error)
-			})
+			err := s.write(ctx, func(db *gorm.DB) error { return db.Exec(statement.text, statement.args...).Error })
 			if err != nil {
 				return fmt.Errorf("delete latencies: %w", err)
 			}

@@ -25,14 +25,14 @@ var errHalfRestored = fmt.Errorf("%w is that of a restore that did not end: repe
 
 // Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
 // up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, and with ErrSchema when a newer program
-// made it. Unless all of it could be read the database has no rows after an error, but may have tables; no [Open] takes it, and Restore
-// may be repeated.
+// made it, and where only a pooler is named with ErrPooler. Unless all of it could be read the database has no rows after an error, but may have
+// tables; no [Open] takes it, and Restore may be repeated.
 func Restore(ctx context.Context, o Options, r io.Reader) error {
 	b, err := openBackup(r)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	s, err := connect(ctx, o)
+	s, err := connectDirectly(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 	if _, err := p.UpTo(ctx, b.header.Schema); err != nil {
 		return fmt.Errorf("migrate to version %d: %w", b.header.Schema, err)
 	}
-	err = s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	return s.inOneTransaction(ctx, func(tx *gorm.DB) error {
 		// Another restore waits here for this one, and then finds that it has nothing to do.
 		if err := tx.Exec(`DROP TABLE ` + restoreMark).Error; err != nil {
 			return fmt.Errorf("end the restore: %w", err)
@@ -85,7 +85,6 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 		}
 		return b.load(tx, slices.DeleteFunc(tables, func(name string) bool { return name == versionTable }))
 	})
-	return s.dialect.classify(err)
 }
 
 // markRestore marks the database as half restored, unless it is. What has tables, ours or others, is not touched.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
 )
@@ -107,16 +109,16 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		if statement.before.IsZero() {
 			continue
 		}
-		err := retryConflicts(ctx, func() error {
-			tx := s.writes.WithContext(ctx).Exec(statement.text, statement.args...)
-			if tx.Error == nil {
-				expired[statement.kind] += tx.RowsAffected
-			}
-			return s.dialect.classify(tx.Error)
+		var rows int64
+		err := s.write(ctx, func(db *gorm.DB) error {
+			done := db.Exec(statement.text, statement.args...)
+			rows = done.RowsAffected
+			return done.Error
 		})
 		if err != nil {
 			return expired, fmt.Errorf("delete what is beyond retention: %w", err)
 		}
+		expired[statement.kind] += rows
 	}
 	return expired, nil
 }

@@ -42,13 +42,14 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 	}
 	defer s.accessChanges.Add(1)
 	b.ID, b.CreatedAt = uuid.New(), At(s.clock())
-	db := s.writes.WithContext(ctx)
-	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&b).Error; err != nil {
-		return RoleBinding{}, fmt.Errorf("grant role: %w", s.dialect.classify(err))
-	}
 	var kept RoleBinding
-	err := db.Where("principal_kind = ? AND principal_id = ? AND role = ? AND organization_id = ? AND template_id = ?",
-		b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID).Take(&kept).Error
+	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&b).Error; err != nil {
+			return err
+		}
+		return tx.Where("principal_kind = ? AND principal_id = ? AND role = ? AND organization_id = ? AND template_id = ?",
+			b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID).Take(&kept).Error
+	})
 	if err != nil {
 		return RoleBinding{}, fmt.Errorf("grant role: %w", err)
 	}
@@ -135,11 +136,16 @@ func (s *Store) SyncRoles(
 // RevokeRole takes a role back; an unknown binding is ErrUnknown.
 func (s *Store) RevokeRole(ctx context.Context, id uuid.UUID) error {
 	defer s.accessChanges.Add(1)
-	tx := s.writes.WithContext(ctx).Where("id = ?", id).Delete(&RoleBinding{})
-	if tx.Error != nil {
-		return fmt.Errorf("revoke role: %w", tx.Error)
+	var taken int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		done := db.Where("id = ?", id).Delete(&RoleBinding{})
+		taken = done.RowsAffected
+		return done.Error
+	})
+	if err != nil {
+		return fmt.Errorf("revoke role: %w", err)
 	}
-	if tx.RowsAffected == 0 {
+	if taken == 0 {
 		return fmt.Errorf("role binding %s %w", id, ErrUnknown)
 	}
 	return nil

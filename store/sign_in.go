@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -34,9 +36,10 @@ func (s *Store) SignIn(ctx context.Context, p access.Principal, longest time.Dur
 // SignOut ends a session. An id that is not one of a session changes nothing.
 func (s *Store) SignOut(ctx context.Context, id string) error {
 	defer s.accessChanges.Add(1)
-	err := s.writes.WithContext(ctx).Model(&Token{}).Where(
-		"id = ? AND purpose = ? AND revoked_at = 0", id, PurposeSession,
-	).Update("revoked_at", At(s.clock())).Error
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Model(&Token{}).Where("id = ? AND purpose = ? AND revoked_at = 0", id, PurposeSession).
+			Update("revoked_at", At(s.clock())).Error
+	})
 	if err != nil {
 		return fmt.Errorf("end session %s: %w", id, err)
 	}

@@ -18,6 +18,11 @@ import (
 type Options struct {
 	// Database names it: sqlite:PATH, or a postgres:// or postgresql:// URL.
 	Database string
+	// Pooler says that the URL is that of a pooler which lends connections of Postgres for a transaction at a time. Nothing is left in a
+	// session then.
+	Pooler bool
+	// MigrationDatabase is the URL of Postgres itself, for what needs a session there: Migrate and Restore. Empty: Database.
+	MigrationDatabase string
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
 	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
@@ -92,7 +97,7 @@ func (s *Store) readSettings(ctx context.Context) error {
 // newer, half restored, or to be brought up to date by who may not. Its settings are returned as [Store.Settings] has them; a SQLite
 // file that does not exist yet has none.
 func Check(ctx context.Context, o Options) (_ []Setting, err error) {
-	d, err := parseDatabase(o.Database)
+	d, err := parseDatabase(o.Database, o.Pooler)
 	if err != nil {
 		return nil, err
 	}
@@ -111,16 +116,21 @@ func Check(ctx context.Context, o Options) (_ []Setting, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	have, want, err := s.versions(ctx)
 	if err == nil && have < want {
-		err = s.mayMigrate(ctx)
+		err = s.mayMigrate(ctx, o)
 	}
 	err = errors.Join(err, s.readSettings(ctx))
 	return s.settings, err
 }
 
 // mayMigrate fails where tables cannot be made.
-func (s *Store) mayMigrate(ctx context.Context) error {
+func (s *Store) mayMigrate(ctx context.Context, o Options) (err error) {
+	direct, err := connectDirectly(ctx, o)
+	if err != nil {
+		return fmt.Errorf("%w of %s is to be brought up to date: %w", ErrSchema, s, err)
+	}
+	defer func() { err = errors.Join(err, direct.Close()) }()
 	var may bool
-	if err := s.reads.WithContext(ctx).Raw(s.dialect.mayMigrate()).Row().Scan(&may); err != nil {
+	if err := direct.reads.WithContext(ctx).Raw(s.dialect.mayMigrate()).Row().Scan(&may); err != nil {
 		return fmt.Errorf("read privileges on %s: %w", s, err)
 	}
 	if !may {
@@ -131,7 +141,7 @@ func (s *Store) mayMigrate(ctx context.Context) error {
 
 // CheckExists fails where connecting would make the database: SQLite makes every file that is asked for.
 func CheckExists(database string) error {
-	d, err := parseDatabase(database)
+	d, err := parseDatabase(database, false)
 	if err != nil {
 		return err
 	}
@@ -145,7 +155,7 @@ func CheckExists(database string) error {
 
 // connect opens the pools and asks the database for a sign of life.
 func connect(ctx context.Context, o Options) (*Store, error) {
-	d, err := parseDatabase(o.Database)
+	d, err := parseDatabase(o.Database, o.Pooler)
 	if err != nil {
 		return nil, err
 	}
@@ -276,5 +286,21 @@ func retryConflicts(ctx context.Context, f func() error) error {
 
 // inTransaction runs f in a transaction, again if others are in its way.
 func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return retryConflicts(ctx, func() error { return s.dialect.classify(s.writes.WithContext(ctx).Transaction(f)) })
+	return retryConflicts(ctx, func() error { return s.inOneTransaction(ctx, f) })
+}
+
+// inOneTransaction runs f in a transaction; ErrConflict means that others were in its way.
+func (s *Store) inOneTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return s.dialect.classify(s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.dialect.begin(tx); err != nil {
+			return err
+		}
+		return f(tx)
+	}))
+}
+
+// write runs f, of which each statement is a transaction of its own unless the database has to be told how to run it, again if others
+// are in its way.
+func (s *Store) write(ctx context.Context, f func(db *gorm.DB) error) error {
+	return retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.write(s.writes.WithContext(ctx), f)) })
 }

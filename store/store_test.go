@@ -20,11 +20,14 @@ func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
 func TestSQLite(t *testing.T)   { storetest.Run(t, storetest.SQLite) }
 func TestPostgres(t *testing.T) { storetest.Run(t, storetest.Postgres) }
+func TestPooler(t *testing.T)   { storetest.Run(t, storetest.Pooled) }
 
 // onEachDatabase runs a test with a fixture on each kind of database.
 func onEachDatabase(t *testing.T, test func(*testing.T, *storetest.Fixture)) {
 	t.Helper()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+	for name, open := range map[string]func(testing.TB) string{
+		"sqlite": storetest.SQLite, "postgres": storetest.Postgres, "pooler": storetest.Pooled,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, storetest.NewFixture(t, open(t)))

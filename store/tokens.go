@@ -57,8 +57,8 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	if err := s.writes.WithContext(ctx).CreateInBatches(rows, writeBatch).Error; err != nil {
-		return nil, fmt.Errorf("create tokens: %w", s.dialect.classify(err))
+	if err := s.write(ctx, func(db *gorm.DB) error { return db.CreateInBatches(rows, writeBatch).Error }); err != nil {
+		return nil, fmt.Errorf("create tokens: %w", err)
 	}
 	return secrets, nil
 }
@@ -66,12 +66,17 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 // RevokeToken ends a token and the sessions that it began. Revoking it again changes nothing; an unknown one is ErrUnknown.
 func (s *Store) RevokeToken(ctx context.Context, id string) error {
 	defer s.accessChanges.Add(1)
-	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? OR (parent_id = ? AND parent_id <> '')", id, id).
-		Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
-	if tx.Error != nil {
-		return fmt.Errorf("revoke token %s: %w", id, tx.Error)
+	var known int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		done := db.Model(&Token{}).Where("id = ? OR (parent_id = ? AND parent_id <> '')", id, id).
+			Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
+		known = done.RowsAffected
+		return done.Error
+	})
+	if err != nil {
+		return fmt.Errorf("revoke token %s: %w", id, err)
 	}
-	if tx.RowsAffected == 0 {
+	if known == 0 {
 		return fmt.Errorf("token %s %w", id, ErrUnknown)
 	}
 	return nil
@@ -129,13 +134,18 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 
 // spendToken ends a token with its first use. Of several uses at the same time one is the first.
 func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error {
-	tx := s.writes.WithContext(ctx).Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{
-		"revoked_at": At(now), "last_used_at": At(now),
+	var spent int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		done := db.Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{
+			"revoked_at": At(now), "last_used_at": At(now),
+		})
+		spent = done.RowsAffected
+		return done.Error
 	})
-	if tx.Error != nil {
-		return fmt.Errorf("spend token: %w", tx.Error)
+	if err != nil {
+		return fmt.Errorf("spend token: %w", err)
 	}
-	if tx.RowsAffected == 0 {
+	if spent == 0 {
 		return ErrUnauthenticated
 	}
 	return nil
@@ -145,9 +155,10 @@ func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error 
 func (s *Store) TouchTokens(ctx context.Context, ids []string) error {
 	now := s.clock()
 	for batch := range slices.Chunk(ids, readBatch) {
-		err := s.writes.WithContext(ctx).Model(&Token{}).Where(
-			"id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute)),
-		).Update("last_used_at", At(now)).Error
+		err := s.write(ctx, func(db *gorm.DB) error {
+			return db.Model(&Token{}).Where("id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute))).
+				Update("last_used_at", At(now)).Error
+		})
 		if err != nil {
 			return fmt.Errorf("note use of tokens: %w", err)
 		}

@@ -137,8 +137,11 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 			)
 		}
 	}
-	if err := keepTombstones(s.writes.WithContext(ctx), missingFrom(listed, kept)); err != nil {
-		return err
+	missing := missingFrom(listed, kept)
+	if len(missing) > 0 {
+		if err := s.inTransaction(ctx, func(tx *gorm.DB) error { return keepTombstones(tx, missing) }); err != nil {
+			return err
+		}
 	}
 	return s.list.add(kept)
 }

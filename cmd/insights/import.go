@@ -37,7 +37,9 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := store.Open(ctx, store.Options{Database: f.Database, PrivacyKey: key, ErasedList: f.ErasedList})
+	o := f.options()
+	o.PrivacyKey, o.ErasedList = key, f.ErasedList
+	to, err := store.Open(ctx, o)
 	if err != nil {
 		return err
 	}

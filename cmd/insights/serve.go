@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
-	"github.com/template-insights/insights/store"
 )
 
 // addressFlags say where a server listens.
@@ -110,9 +109,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openDatabase(ctx, store.Options{
-		Database: f.Database, PageCache: f.PageCache << 20, PrivacyKey: key, ErasedList: f.ErasedList,
-	})
+	o := f.options()
+	o.PageCache, o.PrivacyKey, o.ErasedList = f.PageCache<<20, key, f.ErasedList
+	s, err := openDatabase(ctx, o)
 	if err != nil {
 		return err
 	}

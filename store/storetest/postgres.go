@@ -262,7 +262,12 @@ func (c *Cluster) waitReady() error {
 
 // Exec runs a statement in one of the databases.
 func (c *Cluster) Exec(ctx context.Context, database, statement string) error {
-	db, err := sql.Open("pgx", c.URL(database))
+	return execIn(ctx, c.URL(database), statement)
+}
+
+// execIn runs a statement in the database of a URL.
+func execIn(ctx context.Context, database, statement string) error {
+	db, err := sql.Open("pgx", database)
 	if err != nil {
 		return err
 	}
@@ -358,6 +363,7 @@ func freePort() (int, error) {
 var shared struct {
 	sync.Mutex
 	cluster *Cluster
+	pooler  *Pooler
 	keys    string // folder of the privacy keys of databases; empty: none yet
 }
 
@@ -367,6 +373,12 @@ func Main(m *testing.M, left ...goleak.Option) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
+	if shared.pooler != nil {
+		if err := shared.pooler.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop pgbouncer:", err)
+			return 1
+		}
+	}
 	if shared.cluster != nil {
 		if err := shared.cluster.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop postgres:", err)

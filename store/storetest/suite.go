@@ -134,7 +134,8 @@ func Everything(t testing.TB) access.Scope {
 func Open(t testing.TB, database string, now time.Time) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{
-		Database: database, Clock: func() time.Time { return now }, PageCache: 16 << 10, PrivacyKey: PrivacyKey(t, database),
+		Database: database, Pooler: isPooled(database), Clock: func() time.Time { return now }, PageCache: 16 << 10,
+		PrivacyKey: PrivacyKey(t, database),
 	})
 	if err != nil {
 		t.Fatal(err)

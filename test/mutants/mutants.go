@@ -90,7 +90,7 @@ var mutants = []mutant{
 	},
 	{
 		"other servers do not learn of owners that got a pseudonym", "store/privacy_treatment.go",
-		"return raiseVersion(tx, changed)", "return raiseVersion(tx, nil)",
+		"return raiseVersion(tx, changed)", "return raiseVersion(tx, changed[:0])",
 		"store", "TestDirectoryFollowsOtherServers",
 	},
 	{
@@ -232,7 +232,7 @@ var mutants = []mutant{
 	},
 	{
 		"folding is not a transaction", "store/fold.go",
-		"	err := s.writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {\n",
+		"	err := s.inOneTransaction(ctx, func(tx *gorm.DB) error {\n",
 		"	apart := func(f func(*gorm.DB) error) error { return f(s.writes.WithContext(ctx)) }\n" +
 			"	err := apart(func(tx *gorm.DB) error {\n",
 		"store", "TestStoppedFoldLosesNothing/sqlite",
@@ -348,8 +348,39 @@ var mutants = []mutant{
 		"store", "TestErase/sqlite",
 	},
 	{
+		"statements behind a pooler are prepared", "store/dialect.go",
+		`= "cache_describe"`, `= "cache_statement"`,
+		"store", "TestPooler/merge_is_union",
+	},
+	{
+		"a single statement behind a pooler has the settings of whoever came before", "store/dialect.go",
+		"func (d postgresDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if !d.pooler {",
+		"func (d postgresDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if true {",
+		"store", "TestWriteSettings",
+	},
+	{
+		"a transaction behind a pooler has the settings of whoever came before", "store/store.go",
+		"		if err := s.dialect.begin(tx); err != nil {\n			return err\n		}\n", "",
+		"store", "TestWriteSettings",
+	},
+	{
+		"nobody says that a pooler has to be named", "store/dialect.go",
+		`case "42P05", "08P01":`, `case "42P05":`,
+		"store", "TestPoolerNeedsToBeNamed",
+	},
+	{
+		"a migration goes through a pooler", "store/migrations.go",
+		"	if o.Pooler {\n		return nil, ErrPooler\n	}\n", "",
+		"store", "TestPoolerNeedsToBeNamed",
+	},
+	{
+		"a value that does not fit is tried for ever", "store/dialect.go",
+		"strings.Contains(err.Error(), unencodable)", "false",
+		"store", "TestRefusedRow",
+	},
+	{
 		"Postgres compiles the plans of those who write", "store/dialect.go",
-		`"jit":              "off",`, "",
+		`"jit": "off",`, "",
 		"store", "TestWriteSettings",
 	},
 	{
