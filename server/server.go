@@ -198,8 +198,8 @@ func assemble(o Options) (*Server, error) {
 	})
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	s.insights, insightsErr = insights.New(insights.Options{
-		Store: o.Store, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps, UsageStats: o.UsageStats,
-		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps,
+		UsageStats: o.UsageStats, UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
 		OnlineWithin: onlineWithin,
 	})
 	gateway := rest.Options{
@@ -227,7 +227,9 @@ func assemble(o Options) (*Server, error) {
 	}
 	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
-	s.grpc = grpc.NewServer(append(s.transport(), s.guard.ServerOptions()...)...)
+	s.grpc = grpc.NewServer(slices.Concat(
+		s.transport(), s.guard.ServerOptions(), []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.insights.FromReplica)},
+	)...)
 	cookie := guard.NewSessionCookie(o.TLS != nil || strings.HasPrefix(o.ExternalURL, "https:"), o.CoderURL != "")
 	s.register(cookie)
 	if err := s.guard.ReadRules(s.grpc.GetServiceInfo()); err != nil {

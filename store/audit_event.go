@@ -44,7 +44,9 @@ func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID,
 		target = target[:maxAuditTarget]
 	}
 	event := AuditEvent{uuid.New(), At(s.clock()), kind, id, action, strings.ToValidUTF8(target, "")}
-	err = s.write(ctx, func(db *gorm.DB) error { return db.Create(&event).Error })
+	err = retryConflicts(ctx, func() error { // not as a change that a replica has to have
+		return s.inOneTransaction(ctx, func(tx *gorm.DB) error { return tx.Create(&event).Error })
+	})
 	if err != nil {
 		return fmt.Errorf("write audit event: %w", err)
 	}

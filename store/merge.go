@@ -60,6 +60,7 @@ const maxMergeRows = 1000
 // Merge unions rows into the present. It returns when they are durable; on an error some may be and some may not, and
 // merging them all again is right. ErrRefused in the error means that the database will never take one of them.
 func (s *Store) Merge(ctx context.Context, rows []OpenRow) error {
+	defer s.replicas.Acknowledge()
 	rows = distinct(rows)
 	// Rows of ended half hours may meet a fold and wait for it; those of now must not wait with them.
 	now := int32(s.clock().Unix() / 1800)

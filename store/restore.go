@@ -24,9 +24,9 @@ const restoreMark = "unfinished_restore"
 var errHalfRestored = fmt.Errorf("%w is that of a restore that did not end: repeat insights restore", ErrSchema)
 
 // Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
-// up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, and with ErrSchema when a newer program
-// made it, and where only a pooler is named with ErrPooler. Unless all of it could be read the database has no rows after an error, but may have
-// tables; no [Open] takes it, and Restore may be repeated.
+// up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, with ErrSchema when a newer program made
+// it, and with ErrPooler where only a pooler is named. Unless all of it could be read the database has no rows after an error, but may
+// have tables; no [Open] takes it, and Restore may be repeated.
 func Restore(ctx context.Context, o Options, r io.Reader) error {
 	b, err := openBackup(r)
 	if err != nil {

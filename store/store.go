@@ -7,11 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/template-insights/insights/store/replica"
 )
 
 // Options say which database to open and how to use it.
@@ -23,6 +26,10 @@ type Options struct {
 	Pooler bool
 	// MigrationDatabase is the URL of Postgres itself, for what needs a session there: Migrate and Restore. Empty: Database.
 	MigrationDatabase string
+	// ReadDatabases are URLs of replicas of the database, each of one server, that answer questions about usage in its place.
+	ReadDatabases []string
+	// MaxReplicaLag is how far a replica that answers may be behind the database.
+	MaxReplicaLag time.Duration
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
 	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
@@ -36,14 +43,15 @@ type Options struct {
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	dialect dialect
-	clock   func() time.Time
-	writes  *gorm.DB // merging, folding, changes of catalog and access
-	lookups *gorm.DB // what ingest and authentication need to know; they wait for neither of the others
-	reads   *gorm.DB // questions: a pool of their own, so that they never starve ingest
-	pages   *pageCache
-	key     *PrivacyKey // nil: none
-	list    erasedList  // of whom the key made tombstones
+	dialect  dialect
+	clock    func() time.Time
+	writes   *gorm.DB     // merging, folding, changes of catalog and access
+	lookups  *gorm.DB     // what ingest and authentication need to know; they wait for neither of the others
+	reads    *gorm.DB     // questions: a pool of their own, so that they never starve ingest
+	replicas *replica.Set // answer questions about usage in place of reads
+	pages    *pageCache
+	key      *PrivacyKey // nil: none
+	list     erasedList  // of whom the key made tombstones
 
 	settings []Setting // as they were when it was opened
 
@@ -67,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.checkSchema(ctx), s.readSettings(ctx)); err != nil {
+	if err := errors.Join(s.checkSchema(ctx), s.readSettings(ctx), s.replicas.Check(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -118,7 +126,7 @@ func Check(ctx context.Context, o Options) (_ []Setting, err error) {
 	if err == nil && have < want {
 		err = s.mayMigrate(ctx, o)
 	}
-	err = errors.Join(err, s.readSettings(ctx))
+	err = errors.Join(err, s.readSettings(ctx), s.replicas.Check(ctx))
 	return s.settings, err
 }
 
@@ -178,7 +186,30 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
 		}
 	}
+	if s.replicas, err = openReplicas(s.reads, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// openReplicas names the servers that answer in place of the primary. They are connected to when they are asked.
+func openReplicas(primary *gorm.DB, o Options) (*replica.Set, error) {
+	var replicas []*replica.Replica
+	for _, database := range o.ReadDatabases {
+		d, err := parseDatabase(database, o.Pooler)
+		if err != nil {
+			return nil, fmt.Errorf("replica: %w", err)
+		}
+		if p, ok := d.(postgresDialect); !ok || strings.Contains(p.url.Host, ",") {
+			return nil, fmt.Errorf("replica: %s: want postgres://USER@HOST/NAME of one server", d)
+		}
+		db, err := openPool(d.readPool())
+		if err != nil {
+			return nil, fmt.Errorf("open replica %s: %w", d, err)
+		}
+		replicas = append(replicas, &replica.Replica{Name: d.String(), DB: db})
+	}
+	return replica.New(primary, replicas, o.MaxReplicaLag), nil
 }
 
 // Deadlines of the calls that callers cannot be trusted to bound.
@@ -216,6 +247,9 @@ func openPool(p pool) (*gorm.DB, error) {
 // Close ends all connections. Calls still running fail.
 func (s *Store) Close() error {
 	var errs []error
+	if s.replicas != nil {
+		errs = append(errs, s.replicas.Close())
+	}
 	for _, db := range []*gorm.DB{s.writes, s.lookups, s.reads} {
 		if db == nil {
 			continue
@@ -241,9 +275,11 @@ func (s *Store) ping(ctx context.Context) error {
 // MarkCommit counts the mark of commits in the database up, as every server does every few seconds. An error means that this program
 // cannot commit now.
 func (s *Store) MarkCommit(ctx context.Context) error {
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-		return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1)
-			ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
+	err := retryConflicts(ctx, func() error { // not as a change that a replica has to have
+		return s.inOneTransaction(ctx, func(tx *gorm.DB) error {
+			return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1)
+				ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("mark that commits are possible: %w", err)
@@ -286,6 +322,7 @@ func retryConflicts(ctx context.Context, f func() error) error {
 
 // inTransaction runs f in a transaction, again if others are in its way.
 func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
+	defer s.replicas.Acknowledge()
 	return retryConflicts(ctx, func() error { return s.inOneTransaction(ctx, f) })
 }
 
@@ -302,5 +339,6 @@ func (s *Store) inOneTransaction(ctx context.Context, f func(tx *gorm.DB) error)
 // write runs f, of which each statement is a transaction of its own unless the database has to be told how to run it, again if others
 // are in its way.
 func (s *Store) write(ctx context.Context, f func(db *gorm.DB) error) error {
+	defer s.replicas.Acknowledge()
 	return retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.write(s.writes.WithContext(ctx), f)) })
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/replica"
 )
 
 // pageColumn is the part of a page that a question reads.
@@ -34,6 +38,39 @@ var (
 	usageTables   = tables[*minute.Table]{usageColumn, "kind <> 2", minute.ReadUsage, minute.TableOf}
 	latencyTables = tables[*minute.LatencyTable]{latencyColumn, "kind = 2", minute.ReadLatency, minute.LatencyTableOf}
 )
+
+// readingKey is what a context has its reading under.
+type readingKey struct{}
+
+// reading says where a question reads usage, in place of the primary.
+type reading struct {
+	replica *replica.Replica
+	behind  time.Duration
+}
+
+// WithReplica returns a context of a question that reads usage from a replica, and the replica; nil if the primary has to answer. All
+// but usage is read from the primary.
+func (s *Store) WithReplica(ctx context.Context) (context.Context, *replica.Replica) {
+	r, behind := s.replicas.Choose(ctx)
+	if r == nil {
+		return ctx, nil
+	}
+	return context.WithValue(ctx, readingKey{}, reading{r, behind}), r
+}
+
+// Behind is how far what a question reads may be behind what was acknowledged by other programs; zero unless a replica answers it.
+func Behind(ctx context.Context) time.Duration {
+	r, _ := ctx.Value(readingKey{}).(reading)
+	return r.behind
+}
+
+// usageDB is where a question reads usage.
+func (s *Store) usageDB(ctx context.Context) *gorm.DB {
+	if r, ok := ctx.Value(readingKey{}).(reading); ok {
+		return r.replica.DB.WithContext(ctx)
+	}
+	return s.reads.WithContext(ctx)
+}
 
 // eachDay calls f for every UTC day of the window, in order, with all that is known of it. It reads the rows of the present
 // first and the pages after: a fold between the two shows the same bits twice, which is once.
@@ -70,7 +107,7 @@ func eachDay[T table](
 	}
 	if len(missing) > 0 {
 		condition, args := x.where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
-		query := s.reads.WithContext(ctx).Raw(
+		query := s.usageDB(ctx).Raw(
 			`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
 		)
 		err = s.dialect.read(query, func(r records) error {
@@ -106,7 +143,7 @@ func cachedDays[T table](
 	ctx context.Context, s *Store, x templateIndex, first, last int32, of tables[T],
 ) (cached map[int32][]minute.Source[T], missing []int32, err error) {
 	condition, args := x.where("day >= ? AND day <= ?", first, last)
-	rows, err := s.reads.WithContext(ctx).Raw(
+	rows, err := s.usageDB(ctx).Raw(
 		`SELECT template_id, day, version FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
 	).Rows()
 	if err != nil {
@@ -142,7 +179,7 @@ func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32
 	// Named one by one: the key begins with the half hour, so a range would be searched through for the templates.
 	condition, args := x.where("half_hour IN ? AND "+chosen, halfHours)
 	days := map[int32]map[int][]minute.Row{}
-	query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...)
+	query := s.usageDB(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...)
 	return days, s.dialect.read(query, func(r records) error {
 		return r.eachOpen(func(row OpenRow) error {
 			template, ok := x.numbers[row.Template]
@@ -163,7 +200,7 @@ func (s *Store) openDays(ctx context.Context, x templateIndex, first, last int32
 // place in the key.
 func (s *Store) openHalfHours(ctx context.Context, first, end int32) (halfHours []int32, err error) {
 	const next = `(SELECT half_hour FROM usage_open WHERE half_hour >= `
-	err = s.reads.WithContext(ctx).Raw(`WITH RECURSIVE present(half_hour) AS (
+	err = s.usageDB(ctx).Raw(`WITH RECURSIVE present(half_hour) AS (
 			SELECT `+next+`? ORDER BY half_hour LIMIT 1)
 			UNION ALL SELECT `+next+`present.half_hour + 1 ORDER BY half_hour LIMIT 1) FROM present WHERE present.half_hour IS NOT NULL
 		) SELECT half_hour FROM present WHERE half_hour < ?`, first, end).Scan(&halfHours).Error

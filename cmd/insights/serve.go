@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
 )
 
 // addressFlags say where a server listens.
@@ -53,6 +54,8 @@ type serveCommand struct {
 	privacyKeyFlag
 	addressFlags
 	logFlags
+	ReadDatabase     []string       `sep:" " env:"INSIGHTS_READ_DATABASE" placeholder:"URL" help:"A replica of the Postgres database, one server, that answers questions about usage in its place; may be given several times, or several with spaces between."`
+	MaxReplicaLag    time.Duration  `default:"10s" env:"INSIGHTS_MAX_REPLICA_LAG" range:"0s..1h" help:"How far a replica that answers may be behind. Default: ${default}."`
 	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" range:"1m..8760h" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" range:"0s..24h" help:"How far ahead an agent's clock may be. Default: ${default}."`
@@ -96,7 +99,7 @@ type serveCommand struct {
 func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	config, err := f.config(c)
 	if f.Check {
-		err = errors.Join(err, f.check(f.Database), server.Check(ctx, config, f.options()))
+		err = errors.Join(err, f.check(f.Database), server.Check(ctx, config, f.storeOptions()))
 		if err == nil {
 			_, err = fmt.Fprintln(c.out, "Nothing would keep the server from starting.")
 		}
@@ -109,8 +112,8 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	o := f.options()
-	o.PageCache, o.PrivacyKey, o.ErasedList = f.PageCache<<20, key, f.ErasedList
+	o := f.storeOptions()
+	o.PrivacyKey = key
 	s, err := openDatabase(ctx, o)
 	if err != nil {
 		return err
@@ -118,6 +121,13 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	config.Store = s
 	return serve(ctx, config, func(*server.Server) error { return nil })
+}
+
+// storeOptions are what the flags say of the database, but for the privacy key.
+func (f serveCommand) storeOptions() store.Options {
+	o := f.options()
+	o.ReadDatabases, o.MaxReplicaLag, o.PageCache, o.ErasedList = f.ReadDatabase, f.MaxReplicaLag, f.PageCache<<20, f.ErasedList
+	return o
 }
 
 // oidc is the issuer that the flags name, if they name any part of one.

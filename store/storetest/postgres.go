@@ -57,12 +57,7 @@ func StartClusterIn(parent string, settings ...string) (*Cluster, error) {
 // StartStandby starts a server that follows this one. From then on a commit here returns when the standby has it on disk as well: what was
 // acknowledged outlives this server.
 func (c *Cluster) StartStandby(ctx context.Context) (*Cluster, error) {
-	standby, err := startCluster("", func(bin, data string) *exec.Cmd {
-		from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres", c.Port)
-		return exec.CommandContext(
-			ctx, filepath.Join(bin, "pg_basebackup"), "-D", data, "-d", from, "-R", "-X", "stream", "-c", "fast", "--no-sync",
-		)
-	})
+	standby, err := c.startFollower(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start standby: %w", err)
 	}
@@ -72,6 +67,51 @@ func (c *Cluster) StartStandby(ctx context.Context) (*Cluster, error) {
 		}
 	}
 	return standby, nil
+}
+
+func (c *Cluster) startFollower(ctx context.Context) (*Cluster, error) {
+	return startCluster("", func(bin, data string) *exec.Cmd {
+		from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres", c.Port)
+		return exec.CommandContext(
+			ctx, filepath.Join(bin, "pg_basebackup"), "-D", data, "-d", from, "-R", "-X", "stream", "-c", "fast", "--no-sync",
+		)
+	})
+}
+
+// StartReplicas starts a server and n that replay what it writes, which it does not wait for, and returns the URLs of a database with a
+// current schema on each of them, the primary's first. They end with the test.
+func StartReplicas(t testing.TB, n int) (clusters []*Cluster, urls []string) {
+	t.Helper()
+	primary, err := StartCluster("fsync=off", "autovacuum=off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clusters = []*Cluster{primary}
+	t.Cleanup(func() {
+		for _, c := range slices.Backward(clusters) {
+			if err := c.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	const name = "insights"
+	if err := primary.Exec(t.Context(), "postgres", "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context(), store.Options{Database: primary.URL(name)}); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		c, err := primary.startFollower(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		clusters = append(clusters, c)
+	}
+	for _, c := range clusters {
+		urls = append(urls, c.URL(name))
+	}
+	return clusters, urls
 }
 
 // Promote makes a standby a primary and returns when it accepts writes.

@@ -192,12 +192,18 @@ type Answer struct {
 }
 
 // Ask asks all usage questions for the day of Now.
-func (f *Fixture) Ask(t testing.TB) (a Answer) {
+func (f *Fixture) Ask(t testing.TB) Answer {
+	t.Helper()
+	return f.AskIn(t.Context(), t)
+}
+
+// AskIn is Ask in a context, such as that of a question which a replica answers.
+func (f *Fixture) AskIn(ctx context.Context, t testing.TB) (a Answer) {
 	t.Helper()
 	var errs [3]error
-	a.Insights, errs[0] = f.TemplateInsights(t.Context(), f.Everything, today(), store.Floor{})
-	a.Activity, _, errs[1] = f.UserActivity(t.Context(), f.Everything, today())
-	a.Latency, _, errs[2] = f.UserLatency(t.Context(), f.Everything, today())
+	a.Insights, errs[0] = f.TemplateInsights(ctx, f.Everything, today(), store.Floor{})
+	a.Activity, _, errs[1] = f.UserActivity(ctx, f.Everything, today())
+	a.Latency, _, errs[2] = f.UserLatency(ctx, f.Everything, today())
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}

@@ -343,6 +343,46 @@ var mutants = []mutant{
 		"store", "TestSQLite",
 	},
 	{
+		"what was acknowledged is not waited for on a replica", "store/replica/replica.go",
+		"{ s.changes.Add(1) }", "{}",
+		"store", "TestReplicas",
+	},
+	{
+		"a replica that is too far behind answers", "store/replica/replica.go",
+		"behind > longest", "false",
+		"store", "TestReplicas",
+	},
+	{
+		"a server that was promoted answers as a replica", "store/replica/replica.go",
+		"err != nil || !at.replays ||", "err != nil ||",
+		"store", "TestReplicaOfNothing",
+	},
+	{
+		"a server of another cluster is taken for a replica", "store/replica/replica.go",
+		"err == nil && at.system != p.system", "false",
+		"store", "TestReplicaOfNothing",
+	},
+	{
+		"a replica of a primary from before seems current", "store/replica/replica.go",
+		" && at.mark >= p.mark", "",
+		"store/replica", "TestBehind",
+	},
+	{
+		"a question reads rows of the primary and pages of a replica", "store/usage.go",
+		"query := s.usageDB(ctx).Raw(`SELECT `+openColumns", "query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns",
+		"store", "TestReplicas",
+	},
+	{
+		"the answer of a replica says that it is of now", "server/internal/insights/replicas.go",
+		".Add(-store.Behind(ctx))", "",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
+		"a question that its replica failed fails", "server/internal/insights/replicas.go",
+		"|| !isTrouble(err)", "|| true",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
 		"the file keeps what was erased", "store/dialect.go",
 		`Exec("VACUUM")`, `Exec("SELECT 1")`,
 		"store", "TestErase/sqlite",

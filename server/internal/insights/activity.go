@@ -95,7 +95,7 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 		return nil, err
 	}
 	answer := &insightsv1.GetActivityResponse{
-		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: now.In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
+		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: s.asOf(ctx).In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
 	}
 	for user, p := range activity.People {
 		if err := s.alike(mode, &p.ID, &p.Username, new(string)); err != nil {

@@ -88,7 +88,7 @@ func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest)
 	}
 	now := s.clock().In(zone)
 	_, seconds := now.Zone()
-	answer := daus{offset: int32(seconds / 3600), asOf: now.Format(time.RFC3339), mode: mode, floor: floor}
+	answer := daus{offset: int32(seconds / 3600), asOf: s.asOf(ctx).In(zone).Format(time.RFC3339), mode: mode, floor: floor}
 	for _, i := range intervals {
 		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)
 		answer.entries = append(answer.entries, &insightsv1.DAUEntry{

@@ -6,6 +6,7 @@ package insights
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,8 +32,9 @@ type Service struct {
 
 // Options say what questions are answered from and how. All fields without "zero" or "nil" in their comment are needed.
 type Options struct {
-	Store *store.Store
-	Clock func() time.Time
+	Store  *store.Store
+	Logger *slog.Logger
+	Clock  func() time.Time
 	// how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
 	PrivacyFloor     int
 	Location         *time.Location // whose days are published there; nil: UTC

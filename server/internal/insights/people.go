@@ -235,5 +235,5 @@ func rankOf(ms float64) int64 {
 	return int64(math.Float64bits(ms)) // of numbers that are not negative, in their order
 }
 
-// dataAsOf is when the question was asked.
-func (q question) dataAsOf() string { return q.asked.Format(time.RFC3339) }
+// dataAsOf is until when everything that was acknowledged is in the answer.
+func (q question) dataAsOf() string { return q.asOf.In(q.asked.Location()).Format(time.RFC3339) }

@@ -21,7 +21,8 @@ type question struct {
 	scope      access.Scope
 	start, end time.Time
 	window     minute.Window // with the intervals that were asked for
-	asked      time.Time     // everything acknowledged before is in the answer
+	asked      time.Time
+	asOf       time.Time // everything acknowledged before is in the answer
 	mode       store.PrivacyMode
 	floor      store.Floor
 
@@ -55,7 +56,7 @@ func (s *Service) ask(ctx context.Context, r call.WindowRequest, about matter) (
 	if err != nil {
 		return q, err
 	}
-	q.scope = call.ScopeOf(ctx)
+	q.scope, q.asOf = call.ScopeOf(ctx), s.asOf(ctx)
 	switch about {
 	case totals:
 		err = s.hide(ctx, &q)

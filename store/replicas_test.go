@@ -1,0 +1,176 @@
+package store_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// A question that a replica answers is answered as the primary was at a moment: of what was folded meanwhile nothing is missing and
+// nothing is there twice, and what this program acknowledged is there.
+func TestReplicas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Postgres: make test")
+	}
+	t.Parallel()
+	clusters, urls := storetest.StartReplicas(t, 2)
+	open := func(longest time.Duration, now time.Time) *storetest.Fixture {
+		s, err := store.Open(t.Context(), store.Options{
+			Database: urls[0], ReadDatabases: urls[1:], MaxReplicaLag: longest, Clock: func() time.Time { return now }, PageCache: 16 << 10,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return &storetest.Fixture{Store: s, Everything: storetest.Everything(t)}
+	}
+	f := storetest.NewFixture(t, urls[0]) // another program on the database
+	f.MustMerge(t, f.Row(0, 0, 18, 0b1111), f.Row(1, 1, 20, 0b1111))
+	before := f.Ask(t)
+	reader := open(time.Hour, storetest.Now)
+	eventually(t, "both replicas have the rows", func() bool {
+		answers := map[string]bool{}
+		for range 2 {
+			ctx, r := reader.WithReplica(t.Context())
+			if r != nil && cmp.Equal(reader.AskIn(ctx, t), before) {
+				answers[r.Name] = true
+			}
+		}
+		return len(answers) == 2
+	})
+	pauseReplay(t, clusters[1])
+	if report, err := open(0, storetest.Now.AddDate(0, 0, 3)).Fold(t.Context()); err != nil || report.Pages == 0 {
+		t.Fatalf("fold: %+v %v", report, err)
+	}
+	f.MustMerge(t, f.Row(0, 2, 19, 0b11))
+	after := f.Ask(t)
+	paused, current := "127.0.0.1:"+port(urls[1]), "127.0.0.1:"+port(urls[2])
+	sawBefore, sawAfter := false, false
+	eventually(t, "one replica answers as before, the other one as now", func() bool {
+		ctx, r := reader.WithReplica(t.Context())
+		if r == nil {
+			t.Fatal("no replica answers")
+		}
+		got, behind := reader.AskIn(ctx, t), store.Behind(ctx)
+		switch {
+		case strings.HasSuffix(r.Name, paused):
+			if sawBefore = true; behind == 0 || !cmp.Equal(got, before) {
+				t.Errorf("the replica that is paused, %v behind: %s", behind, cmp.Diff(before, got))
+			}
+		case !strings.HasSuffix(r.Name, current):
+			t.Fatalf("replica %s", r.Name)
+		case behind == 0:
+			sawAfter = true
+			fallthrough
+		case cmp.Equal(got, after):
+			if !cmp.Equal(got, after) {
+				t.Errorf("the replica that is current: %s", cmp.Diff(after, got))
+			}
+		}
+		return sawBefore && sawAfter
+	})
+
+	strict, later := open(time.Nanosecond, storetest.Now), open(time.Hour, storetest.Now)
+	writer := open(time.Hour, storetest.Now)
+	for minute := range 5 {
+		rows := []store.OpenRow{f.Row(0, 2, 21, 1<<minute)}
+		if err := writer.Merge(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+		ctx, r := writer.WithReplica(t.Context())
+		if got, want := writer.AskIn(ctx, t), f.Ask(t); !cmp.Equal(got, want) {
+			t.Errorf("after an acknowledgement, of replica %v: %s", r, cmp.Diff(want, got))
+		}
+		if _, r := strict.WithReplica(t.Context()); r != nil && strings.HasSuffix(r.Name, paused) {
+			t.Error("a replica answers that is too far behind")
+		}
+	}
+	// What others take over is a primary, and no replica any more.
+	if err := clusters[2].Promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, r := later.WithReplica(t.Context()); r != nil && strings.HasSuffix(r.Name, current) {
+			t.Error("a server answers that was promoted")
+		}
+	}
+}
+
+// What is no replica of the database is refused, and one that does not answer is not waited for.
+func TestReplicaOfNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Postgres: make test")
+	}
+	t.Parallel()
+	database := storetest.Postgres(t)
+	_, urls := storetest.StartReplicas(t, 0)
+	for url, want := range map[string]string{
+		urls[0]:             "system identifier",
+		storetest.SQLite(t): "of one server",
+		"postgres://u:secret@127.0.0.1:1,127.0.0.1:2/x": "of one server",
+	} {
+		s, err := store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{url}})
+		if err == nil {
+			t.Errorf("%s is taken", url)
+			s.Close()
+		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	s, err := store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{"postgres://u@127.0.0.1:1/x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, r := s.WithReplica(t.Context()); r != nil {
+		t.Error("a replica answers that is not there")
+	}
+	s, err = store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{database}, MaxReplicaLag: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, r := s.WithReplica(t.Context()); r != nil {
+		t.Error("the primary answers as its own replica")
+	}
+}
+
+func pauseReplay(t *testing.T, c *storetest.Cluster) {
+	t.Helper()
+	if err := c.Exec(t.Context(), "postgres", `SELECT pg_wal_replay_pause()`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "replay is paused", func() bool {
+		return c.Exec(t.Context(), "postgres", `SELECT 1 / CAST(pg_get_wal_replay_pause_state() = 'paused' AS integer)`) == nil
+	})
+}
+
+func port(url string) string {
+	_, rest, _ := strings.Cut(url, "@127.0.0.1:")
+	port, _, _ := strings.Cut(rest, "/")
+	return port
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("it never came: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
