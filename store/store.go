@@ -94,7 +94,9 @@ func (s *Store) Settings() []Setting { return s.settings }
 
 func (s *Store) readSettings(ctx context.Context) error {
 	// In a transaction, as everything that is acknowledged.
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(s.dialect.settings()).Scan(&s.settings).Error })
+	err := retryConflicts(ctx, func() error {
+		return s.inOneTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(s.dialect.settings()).Scan(&s.settings).Error })
+	})
 	if err != nil {
 		return fmt.Errorf("read settings of %s: %w", s, err)
 	}
@@ -216,6 +218,7 @@ func openReplicas(primary *gorm.DB, o Options) (*replica.Set, error) {
 const (
 	lookupTimeout = 10 * time.Second
 	foldTimeout   = time.Minute // of one page, or of the search for all that are due
+	markTimeout   = time.Second // of the database, before replicas are asked
 )
 
 // pool is one set of connections to a database.
@@ -287,11 +290,18 @@ func (s *Store) MarkCommit(ctx context.Context) error {
 	return nil
 }
 
-// CommitMark returns the mark of commits as this program sees it; 0: nobody has counted yet. An error means that questions are not
-// answered now.
+// CommitMark returns the mark of commits as this program sees it, on a replica if the database does not answer; 0: nobody has counted
+// yet. After an error nobody can say whether others commit.
 func (s *Store) CommitMark(ctx context.Context) (number int64, err error) {
-	if err := s.reads.WithContext(ctx).Raw(`SELECT COALESCE(MAX(number), 0) FROM commit_mark`).Row().Scan(&number); err != nil {
-		return 0, fmt.Errorf("read the mark of commits: %w", err)
+	reading, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	err = s.reads.WithContext(reading).Raw(`SELECT COALESCE(MAX(number), 0) FROM commit_mark`).Row().Scan(&number)
+	if err == nil {
+		return number, nil
+	}
+	number, others := s.replicas.CommitMark(ctx)
+	if others != nil {
+		return 0, fmt.Errorf("read the mark of commits: %w", errors.Join(err, others))
 	}
 	return number, nil
 }

@@ -106,6 +106,23 @@ func (s *Set) Choose(ctx context.Context) (*Replica, time.Duration) {
 	return nil, 0
 }
 
+// CommitMark returns the highest mark of commits that a replica has, where the primary does not say.
+func (s *Set) CommitMark(ctx context.Context) (mark int64, err error) {
+	answered, errs := false, []error{errors.New("no replica answers")}
+	for _, r := range s.replicas {
+		at, err := r.progress(ctx)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		answered, mark = true, max(mark, at.mark)
+	}
+	if !answered {
+		return 0, errors.Join(errs...)
+	}
+	return mark, nil
+}
+
 // Close ends the connections to all replicas.
 func (s *Set) Close() error {
 	var errs []error

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -20,9 +21,15 @@ type Pooler struct {
 	Port int
 
 	folder  string
+	command []string
 	server  *exec.Cmd
 	stopped chan struct{}
 }
+
+// databaseFormat is the line that says where all databases are, with the port.
+const databaseFormat = "* = host=127.0.0.1 port=%d user=postgres"
+
+var databaseLine = regexp.MustCompile(`(?m)^\* = .*$`)
 
 // StartPooler starts a pooler with a number of connections to each database of the cluster, and further settings (name = value). It
 // needs PgBouncer, and runs it as the cluster is run.
@@ -34,7 +41,7 @@ func (c *Cluster) StartPooler(connections int, settings ...string) (*Pooler, err
 	if err != nil {
 		return nil, errors.New("PgBouncer is not installed: on Debian, apt-get install pgbouncer")
 	}
-	p := &Pooler{stopped: make(chan struct{})}
+	p := &Pooler{}
 	if p.folder, err = os.MkdirTemp("", "insights-pgbouncer-"); err != nil {
 		return nil, err
 	}
@@ -42,8 +49,7 @@ func (c *Cluster) StartPooler(connections int, settings ...string) (*Pooler, err
 		return nil, errors.Join(err, os.RemoveAll(p.folder))
 	}
 	file := filepath.Join(p.folder, "pgbouncer.ini")
-	text := fmt.Sprintf(`[databases]
-* = host=127.0.0.1 port=%d user=postgres
+	text := fmt.Sprintf("[databases]\n"+databaseFormat+`
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d
@@ -67,9 +73,7 @@ server_idle_timeout = 5
 			}
 		}
 	}
-	p.server = exec.Command(program, file)
-	p.server.Dir = p.folder
-	p.server.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Pdeathsig: syscall.SIGINT}
+	p.command = []string{program, file}
 	if err := p.start(c); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(p.folder))
 	}
@@ -78,6 +82,9 @@ server_idle_timeout = 5
 
 // start starts the program and waits until it answers.
 func (p *Pooler) start(c *Cluster) error {
+	p.server, p.stopped = exec.Command(p.command[0], p.command[1:]...), make(chan struct{})
+	p.server.Dir = p.folder
+	p.server.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Pdeathsig: syscall.SIGINT}
 	log, err := os.Create(filepath.Join(p.folder, "log"))
 	if err != nil {
 		return err
@@ -125,10 +132,29 @@ func (p *Pooler) URL(database string) string {
 	return u.String()
 }
 
-// Stop ends the pooler at once, whoever is connected, and removes its folder.
-func (p *Pooler) Stop() error {
+// Move kills the pooler, whoever is connected, and starts it again before a cluster, which may be another one.
+func (p *Pooler) Move(c *Cluster) error {
+	p.kill()
+	file := p.command[1]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	moved := databaseLine.ReplaceAll(text, fmt.Appendf(nil, databaseFormat, c.Port))
+	if err := os.WriteFile(file, moved, 0o600); err != nil {
+		return err
+	}
+	return p.start(c)
+}
+
+func (p *Pooler) kill() {
 	_ = p.server.Process.Kill()
 	<-p.stopped
+}
+
+// Stop ends the pooler at once, whoever is connected, and removes its folder.
+func (p *Pooler) Stop() error {
+	p.kill()
 	return os.RemoveAll(p.folder)
 }
 

@@ -23,6 +23,8 @@ var (
 	postgresKills = flag.Int("postgres-kills", 4, "kills and shutdowns of Postgres")
 	hits          = flag.Int("hits", 1, "times that a server stops at each failpoint, on each database")
 	cuts          = flag.Int("cuts", 10, "connections to the database that are cut at a commit")
+	rounds        = flag.Int("rounds", 1, "times that all parts of a large installation are killed")
+	away          = flag.Duration("away", 15*time.Second, "how long the primary is away whose replicas are there")
 	outage        = flag.Duration("outage", 5*time.Second, "length of an outage of the database under load")
 	fills         = flag.Int("fills", 2, "times that the disk is full")
 	deliveries    = flag.Int("deliveries", 50_000, "reports that are delivered twice, late and in disorder")

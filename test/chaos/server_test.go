@@ -31,7 +31,9 @@ const serverVariable = "CHAOS_SERVER"
 // serverConfig is what the test tells the child.
 type serverConfig struct {
 	Database     string
-	GRPC         string // addresses
+	Pooler       bool     // it is that of a pooler
+	Replicas     []string // that answer questions
+	GRPC         string   // addresses
 	HTTP         string
 	Prometheus   string
 	TLS          server.TLSFiles
@@ -59,7 +61,7 @@ func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	armFailpoint(c)
-	options := store.Options{Database: c.Database}
+	options := store.Options{Database: c.Database, Pooler: c.Pooler, ReadDatabases: c.Replicas, MaxReplicaLag: 10 * time.Second}
 	if c.OnlyMigrate {
 		return store.Migrate(ctx, options)
 	}

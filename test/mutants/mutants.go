@@ -355,11 +355,11 @@ var mutants = []mutant{
 	{
 		"a server that was promoted answers as a replica", "store/replica/replica.go",
 		"err != nil || !at.replays ||", "err != nil ||",
-		"store", "TestReplicaOfNothing",
+		"store", "TestReplicas",
 	},
 	{
 		"a server of another cluster is taken for a replica", "store/replica/replica.go",
-		"err == nil && at.system != p.system", "false",
+		"err == nil && at.system != p.system", "err == nil && false",
 		"store", "TestReplicaOfNothing",
 	},
 	{
@@ -374,7 +374,7 @@ var mutants = []mutant{
 	},
 	{
 		"the answer of a replica says that it is of now", "server/internal/insights/replicas.go",
-		".Add(-store.Behind(ctx))", "",
+		".Add(-store.Behind(ctx))", ".Add(0 * store.Behind(ctx))",
 		"server/internal/insights", "TestFromReplica",
 	},
 	{
