@@ -48,7 +48,7 @@ func newInstallation(t *testing.T, agents int) *installation {
 		t.Fatal(err)
 	}
 	var err error
-	if in.pooler, err = primary.StartPooler(8); err != nil {
+	if in.pooler, err = primary.StartPooler(8, "server_login_retry = 1"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
