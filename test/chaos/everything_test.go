@@ -106,6 +106,13 @@ func (in *installation) ask(ctx context.Context, t *testing.T, answers, retries 
 			answers.Add(1)
 		case ctx.Err() == nil:
 			t.Error("question:", err)
+			for _, p := range in.servers {
+				for line := range strings.Lines(p.readLog()) {
+					if strings.Contains(line, "level=ERROR") && !strings.Contains(line, "fold") {
+						t.Log(line)
+					}
+				}
+			}
 			return
 		}
 	}
@@ -143,13 +150,13 @@ func TestKillEverything(t *testing.T) {
 		{"the other standby", restart(in.second)},
 		{"the primary", restart(in.primary)},
 	}
-	for i, p := range in.servers {
+	for i := range in.servers {
 		parts = append(parts, struct {
 			name string
 			kill func() error
 		}{fmt.Sprint("server ", i+1), func() error {
-			p.kill()
-			in.servers[i] = startServer(t, p.serverConfig)
+			in.servers[i].kill()
+			in.servers[i] = startServer(t, in.servers[i].serverConfig)
 			in.servers[i].awaitReady(t, true)
 			in.balancer.set(in.servers...)
 			return nil
