@@ -104,12 +104,16 @@ var (
 	ErrConflict = errors.New("transaction gave way to another")
 )
 
+// garbled is in the errors of answers that PgBouncer began to pass on when Postgres was killed, and ended with an error of its own in the
+// middle of a row. pgx has no type for them.
+const garbled = " body is invalid"
+
 // Unavailable reports whether an error means that the database cannot do its work for now: it does not answer, is full, starts
 // or stops, may not be written, or is busy. The same call may succeed later.
 func Unavailable(err error) bool {
 	var network net.Error
 	if errors.Is(err, ErrConflict) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &network) || pgconn.SafeToRetry(err) {
+		errors.As(err, &network) || pgconn.SafeToRetry(err) || err != nil && strings.Contains(err.Error(), garbled) {
 		return true
 	}
 	var connect *pgconn.ConnectError

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/minute"
@@ -223,5 +226,14 @@ func TestFullDisk(t *testing.T) {
 	err := f.Merge(t.Context(), rows)
 	if err == nil || !strings.Contains(err.Error(), "full") || errors.Is(err, store.ErrRefused) {
 		t.Errorf("merging into a full database: %v", err)
+	}
+}
+
+// An answer that a pooler cut off is trouble that passes: Postgres was killed behind it.
+func TestGarbledAnswer(t *testing.T) {
+	t.Parallel()
+	err := new(pgproto3.DataRow).Decode([]byte{0, 1, 0})
+	if err == nil || !store.Unavailable(fmt.Errorf("read rows: %w", err)) {
+		t.Errorf("not for now alone: %v", err)
 	}
 }

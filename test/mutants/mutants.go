@@ -343,6 +343,11 @@ var mutants = []mutant{
 		"store", "TestSQLite",
 	},
 	{
+		"an answer that a pooler cut off is a fault of the program", "store/dialect.go",
+		"strings.Contains(err.Error(), garbled)", "false",
+		"store", "TestGarbledAnswer",
+	},
+	{
 		"what was acknowledged is not waited for on a replica", "store/replica/replica.go",
 		"{ s.changes.Add(1) }", "{}",
 		"store", "TestReplicas",
