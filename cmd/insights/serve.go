@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/store"
 )
 
 // addressFlags say where a server listens.
@@ -51,6 +52,7 @@ func (f logFlags) logger(out io.Writer) *slog.Logger {
 type serveCommand struct {
 	databaseFlag
 	privacyKeyFlag
+	privacyModeFlag
 	addressFlags
 	logFlags
 	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
@@ -116,6 +118,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := f.decide(ctx, s, config.Logger); err != nil {
+		return err
+	}
 	config.Store = s
 	return serve(ctx, config, func(*server.Server) error { return nil })
 }
@@ -149,6 +154,10 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	var err error
 	if config.Location, err = time.LoadLocation(f.Timezone); err != nil || f.Timezone == "Local" {
 		refuse(usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone)))
+	}
+	hides := f.PrivacyMode != "" && f.PrivacyMode != string(store.PrivacyFull)
+	if hides && f.PrivacyKeyFile == "" && !strings.HasPrefix(f.Database, "sqlite:") {
+		refuse(usageError(fmt.Sprintf("--privacy-mode %s hides names, which needs --privacy-key-file", f.PrivacyMode)))
 	}
 	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
 		refuse(usageError(
