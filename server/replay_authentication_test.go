@@ -35,7 +35,7 @@ import (
 func TestDatabaseHoldsNoToken(t *testing.T) {
 	t.Parallel()
 	database := storetest.SQLite(t)
-	first, err := storetest.Open(t, database, storetest.Now).FirstToken(t.Context())
+	first, err := storetest.Open(t, database, storetest.Now).FirstToken(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func fill(t *testing.T, f *storetest.Fixture) access.Token {
 	if err != nil || report.Pages != 2 || report.Rows != 3 {
 		t.Fatalf("fold: %+v, %v; want one template with latencies, one without and a row left", report, err)
 	}
-	token, err := f.FirstToken(t.Context())
+	token, err := f.FirstToken(t.Context(), "")
 	errs := []error{err}
 	version, yes := uuid.New(), true
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{

@@ -15,8 +15,9 @@ import (
 var ErrNotFirst = errors.New("there is, or was, an owner already")
 
 // FirstToken makes a service that owns the deployment and returns its token. It works once per database, and never where an
-// owner was made in another way: whoever repeats it later gets ErrNotFirst and nothing else.
-func (s *Store) FirstToken(ctx context.Context) (access.Token, error) {
+// owner was made in another way: whoever repeats it later gets ErrNotFirst and nothing else. With the token it decides on a privacy mode,
+// as DecidePrivacyMode does; without one (empty) it leaves that to others.
+func (s *Store) FirstToken(ctx context.Context, mode PrivacyMode) (access.Token, error) {
 	secret, now := access.NewToken(), At(s.clock())
 	b := RoleBinding{ID: uuid.New(), PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleOwner, CreatedAt: now}
 	token := Token{
@@ -24,6 +25,7 @@ func (s *Store) FirstToken(ctx context.Context) (access.Token, error) {
 		CreatedAt: now,
 	}
 	event := AuditEvent{uuid.New(), now, KindCommandLine, uuid.Nil, "token first", "token=" + token.ID}
+	defer s.catalogChanges.Add(1)
 	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
 		first := tx.Exec(`INSERT INTO first_tokens (id, token_id) VALUES (1, ?) ON CONFLICT (id) DO NOTHING`, token.ID)
 		if first.Error != nil {
@@ -41,7 +43,11 @@ func (s *Store) FirstToken(ctx context.Context) (access.Token, error) {
 				return err
 			}
 		}
-		return nil
+		if mode == "" {
+			return nil
+		}
+		_, err := s.decidePrivacyMode(tx, mode)
+		return err
 	})
 	if err != nil {
 		return access.Token{}, fmt.Errorf("make the first token: %w", err)

@@ -105,6 +105,12 @@ func (m PrivacyModes) row(organization uuid.UUID) privacyModeRow {
 // Of is the mode of the data of an organization; uuid.Nil is the deployment.
 func (m PrivacyModes) Of(organization uuid.UUID) PrivacyMode { return m.row(organization).Mode }
 
+// Decided reports whether anybody ever set a mode for the deployment, be it PrivacyFull, which holds until then as well.
+func (m PrivacyModes) Decided() bool {
+	_, set := m.set[uuid.Nil]
+	return set
+}
+
 // Since is when the mode of an organization was set; never if nobody did.
 func (m PrivacyModes) Since(organization uuid.UUID) Instant { return m.row(organization).Since }
 
@@ -193,6 +199,36 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 		return "", fmt.Errorf("set privacy mode: %w", err)
 	}
 	return previous, nil
+}
+
+// DecidePrivacyMode sets the mode of the deployment if nobody ever did, and reports whether it was this call that decided, which is in the
+// audit trail then. What was decided before stays, whether it is stricter or looser. Errors are those of SetPrivacyMode.
+func (s *Store) DecidePrivacyMode(ctx context.Context, mode PrivacyMode) (decided bool, err error) {
+	defer s.catalogChanges.Add(1)
+	err = s.inTransaction(ctx, func(tx *gorm.DB) (err error) {
+		decided, err = s.decidePrivacyMode(tx, mode)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("decide on a privacy mode: %w", err)
+	}
+	return decided, nil
+}
+
+func (s *Store) decidePrivacyMode(tx *gorm.DB, mode PrivacyMode) (decided bool, err error) {
+	row := privacyModeRow{OrganizationID: uuid.Nil, Mode: mode, Since: At(s.clock())}
+	made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
+	if made.Error != nil || made.RowsAffected == 0 {
+		return false, made.Error
+	}
+	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
+		return false, ErrNoPrivacyKey
+	}
+	event := AuditEvent{uuid.New(), row.Since, KindCommandLine, uuid.Nil, "privacy mode", "mode=" + string(mode)}
+	if err := tx.Create(&event).Error; err != nil {
+		return false, err
+	}
+	return true, raiseVersion(tx, nil)
 }
 
 // PrivacyModeOf returns the strictest mode among the templates of a scope; without any template that of the deployment.

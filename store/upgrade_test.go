@@ -73,7 +73,7 @@ func checkEarly(t *testing.T, kind, database string) {
 	if _, err := f.Authenticate(t.Context(), token); err != nil {
 		t.Errorf("the token of an owner: %v", err)
 	}
-	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+	if _, err := f.FirstToken(t.Context(), ""); !errors.Is(err, store.ErrNotFirst) {
 		t.Errorf("a first token beside an owner: %v", err)
 	}
 }

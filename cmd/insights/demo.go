@@ -104,6 +104,10 @@ type demo struct {
 // start loads the company's past and says how to look at it.
 func (d *demo) start(ctx context.Context, conn *grpc.ClientConn, srv *server.Server) error {
 	fmt.Fprintln(d.console.out, "Loading a company of 150 people in 200 workspaces with a month behind it ...")
+	// Nobody of them lives, so nobody has to be asked.
+	if _, err := d.store.DecidePrivacyMode(ctx, store.PrivacyFull); err != nil {
+		return err
+	}
 	var err error
 	if d.controlPlane, err = d.token(ctx, store.RoleBinding{
 		PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleControlPlane,

@@ -13,6 +13,7 @@ import (
 type importCoderCommand struct {
 	databaseFlag
 	privacyKeyFlag
+	privacyModeFlag
 	logFlags
 	From         string `required:"" env:"INSIGHTS_IMPORT_FROM" placeholder:"URL" help:"The database of the Coder deployment, postgres://. It is only read; deploy/coder/grants.sql makes a role that may read what is needed and no more. Put a URL with a password into the environment."`
 	Organization string `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
@@ -50,6 +51,13 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	if !f.DryRun {
+		mode, err := f.choose(ctx, c, to)
+		if err == nil && mode != "" {
+			_, err = to.DecidePrivacyMode(ctx, mode)
+		}
+		if err != nil {
+			return err
+		}
 		if err := to.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, "import coder", "from="+from.String()); err != nil {
 			return err
 		}

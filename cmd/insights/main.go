@@ -20,7 +20,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the program drains; a second one ends it at once.
 	context.AfterFunc(ctx, stop)
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -61,8 +61,9 @@ type commandLine struct {
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
-// console is where a command writes, and the environment that it runs in.
+// console is where a command reads and writes, and the environment that it runs in.
 type console struct {
+	in          io.Reader
 	out, err    io.Writer
 	environment []string
 }
@@ -78,7 +79,7 @@ const (
 type exited int
 
 // run is the program without its process.
-func run(ctx context.Context, args, environment []string, stdout, stderr io.Writer) (code int) {
+func run(ctx context.Context, args, environment []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -96,7 +97,7 @@ func run(ctx context.Context, args, environment []string, stdout, stderr io.Writ
 		),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdout, stderr, environment}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(console{stdin, stdout, stderr, environment}),
 		kong.Vars{"version": versionText()},
 	)
 	if err != nil {

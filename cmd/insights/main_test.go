@@ -35,7 +35,7 @@ func command(t *testing.T, environment []string, args ...string) (code int, out,
 
 func commandWithin(ctx context.Context, environment []string, args ...string) (code int, out, errs string) {
 	var stdout, stderr bytes.Buffer
-	code = run(ctx, args, environment, &stdout, &stderr)
+	code = run(ctx, args, environment, strings.NewReader(""), &stdout, &stderr)
 	return code, stdout.String(), stderr.String()
 }
 
@@ -255,7 +255,7 @@ func start(t *testing.T, args ...string) *program {
 	r, w := io.Pipe()
 	p := &program{lines: make(chan string, 1000), stop: stop, stopped: make(chan int, 1)}
 	go func() {
-		p.stopped <- run(ctx, args, nil, w, w)
+		p.stopped <- run(ctx, args, nil, strings.NewReader(""), w, w)
 		_ = w.Close()
 	}()
 	go func() {

@@ -22,12 +22,20 @@ type progress struct {
 // progress is told on standard error, if that is a terminal.
 func (c console) progress(what string, all int64) *progress {
 	p := &progress{to: io.Discard, what: what, all: all, last: time.Now()}
-	if file, ok := c.err.(*os.File); ok {
-		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			p.to = file
-		}
+	if isTerminal(c.err) {
+		p.to = c.err
 	}
 	return p
+}
+
+// isTerminal reports whether a person is, or may be, at the other end of a file.
+func isTerminal(end any) bool {
+	file, ok := end.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // Write implements [io.Writer].

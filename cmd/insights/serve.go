@@ -52,6 +52,7 @@ func (f logFlags) logger(out io.Writer) *slog.Logger {
 type serveCommand struct {
 	databaseFlag
 	privacyKeyFlag
+	privacyModeFlag
 	addressFlags
 	logFlags
 	ReadDatabase     []string       `sep:" " env:"INSIGHTS_READ_DATABASE" placeholder:"URL" help:"A replica of the Postgres database, one server, that answers questions about usage in its place; may be given several times, or several with spaces between."`
@@ -119,6 +120,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := f.decide(ctx, s, config.Logger); err != nil {
+		return err
+	}
 	config.Store = s
 	return serve(ctx, config, func(*server.Server) error { return nil })
 }
@@ -159,6 +163,10 @@ func (f serveCommand) config(c console) (server.Options, error) {
 	var err error
 	if config.Location, err = time.LoadLocation(f.Timezone); err != nil || f.Timezone == "Local" {
 		refuse(usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone)))
+	}
+	hides := f.PrivacyMode != "" && f.PrivacyMode != string(store.PrivacyFull)
+	if hides && f.PrivacyKeyFile == "" && !strings.HasPrefix(f.Database, "sqlite:") {
+		refuse(usageError(fmt.Sprintf("--privacy-mode %s hides names, which needs --privacy-key-file", f.PrivacyMode)))
 	}
 	if f.PprofAddress != "" && !isLoopback(config.PprofAddress) {
 		refuse(usageError(

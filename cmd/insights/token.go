@@ -64,16 +64,30 @@ func audit(ctx context.Context, s *store.Store, action string, command any) erro
 	return s.RecordAudit(ctx, store.KindCommandLine, uuid.Nil, action, strings.Join(said, " "))
 }
 
-type tokenFirstCommand struct{ databaseFlag }
+type tokenFirstCommand struct {
+	databaseFlag
+	privacyKeyFlag
+	privacyModeFlag
+}
 
 // Run makes the first owner's token and prints it alone.
 func (f tokenFirstCommand) Run(ctx context.Context, c console) (err error) {
-	s, err := openDatabase(ctx, f.options())
+	key, err := f.openFor(f.Database)
+	if err != nil {
+		return err
+	}
+	o := f.options()
+	o.PrivacyKey, o.ErasedList = key, f.ErasedList
+	s, err := openDatabase(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	secret, err := s.FirstToken(ctx)
+	mode, err := f.choose(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	secret, err := s.FirstToken(ctx, mode)
 	if errors.Is(err, store.ErrNotFirst) {
 		return fmt.Errorf("%w: ask an owner for a token, or use insights token create --role owner", err)
 	}

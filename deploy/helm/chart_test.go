@@ -175,6 +175,7 @@ func TestRefusedValues(t *testing.T) {
 		"definitions by a path":         {"image: {repository: x}\nsettings: {definitions: /x}", "definitions"},
 		"address":                       {"image: {repository: x}\nsettings: {http-address: x}", "http-address"},
 		"no replicas":                   {withTLS + "replicas: 0", "replicas"},
+		"no privacy mode":               {withTLS + "privacy: {mode: named}", "mode"},
 		"digest":                        {"image: {repository: x, digest: latest}", "digest"},
 		"no host":                       {withTLS + "ingress: {enabled: true, tlsSecret: x}", "host"},
 		"page without TLS":              {withTLS + "ingress: {enabled: true, host: x}", "tlsSecret"},
@@ -314,6 +315,11 @@ func TestPod(t *testing.T) {
 				"INSIGHTS_PROMETHEUS_TOKEN_FILE": "/etc/insights/prometheus-token-file",
 				"INSIGHTS_PRIVACY_KEY_FILE":      "/etc/insights/privacy-key-file",
 			},
+			"registry.example.com/insights:0.0.0",
+		},
+		"a privacy mode": {
+			withTLS + "privacy: {mode: pseudonym}", "HTTPS",
+			map[string]string{"INSIGHTS_PRIVACY_MODE": "pseudonym"},
 			"registry.example.com/insights:0.0.0",
 		},
 		"definitions": {

@@ -137,7 +137,7 @@ func firstToken(t *testing.T, f *Fixture) {
 	var wait sync.WaitGroup
 	secrets, errs := make([]access.Token, 4), make([]error, 4)
 	for i := range secrets {
-		wait.Go(func() { secrets[i], errs[i] = []*store.Store{f.Store, second}[i%2].FirstToken(t.Context()) })
+		wait.Go(func() { secrets[i], errs[i] = []*store.Store{f.Store, second}[i%2].FirstToken(t.Context(), "") })
 	}
 	wait.Wait()
 	var won []access.Token
@@ -163,7 +163,7 @@ func firstToken(t *testing.T, f *Fixture) {
 	if err := f.RevokeRole(t.Context(), bindings[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+	if _, err := f.FirstToken(t.Context(), ""); !errors.Is(err, store.ErrNotFirst) {
 		t.Errorf("after the owner is gone: %v", err)
 	}
 }
@@ -174,7 +174,7 @@ func firstTokenBesideOwner(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.FirstToken(t.Context()); !errors.Is(err, store.ErrNotFirst) {
+	if _, err := f.FirstToken(t.Context(), ""); !errors.Is(err, store.ErrNotFirst) {
 		t.Errorf("beside an owner: %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -77,4 +79,65 @@ func privacyModes(t *testing.T, f *Fixture) {
 			t.Errorf("set at %v", since)
 		}
 	}
+}
+
+// privacyModeDecidedOnce: of all who want to decide on the mode of the deployment one does, and never who comes after an officer.
+func privacyModeDecidedOnce(t *testing.T, f *Fixture) {
+	holds := func(decided bool, want store.PrivacyMode, events int) {
+		t.Helper()
+		modes, err := f.PrivacyModes(t.Context())
+		if err != nil || modes.Decided() != decided || modes.Of(uuid.Nil) != want {
+			t.Errorf("decided %v: %s, %v; want %v: %s", modes.Decided(), modes.Of(uuid.Nil), err, decided, want)
+		}
+		trail, err := f.AuditEvents(t.Context(), store.AuditFilter{Actions: []string{"privacy mode"}, Limit: 10})
+		if err != nil || len(trail) != events || events > 0 && trail[0].Target != "mode=pseudonym" {
+			t.Errorf("the trail has %v, %v", trail, err)
+		}
+	}
+	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyOff); err != nil {
+		t.Fatal(err)
+	}
+	holds(false, store.PrivacyFull, 0) // one organization is not the deployment
+	keyless, err := store.Open(t.Context(), store.Options{Database: f.Database, Pooler: isPooled(f.Database)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyless.Close()
+	if _, err := keyless.DecidePrivacyMode(t.Context(), store.PrivacyAggregate); !errors.Is(err, store.ErrNoPrivacyKey) {
+		t.Errorf("without a key: %v", err)
+	}
+	if _, err := keyless.FirstToken(t.Context(), store.PrivacyAggregate); !errors.Is(err, store.ErrNoPrivacyKey) {
+		t.Errorf("the first token, without a key: %v", err)
+	}
+	holds(false, store.PrivacyFull, 0)
+
+	var wait sync.WaitGroup
+	decided, errs := make([]bool, 4), make([]error, 4)
+	for i := range decided {
+		wait.Go(func() { decided[i], errs[i] = f.DecidePrivacyMode(t.Context(), store.PrivacyPseudonym) })
+	}
+	wait.Wait()
+	deciders := 0
+	for _, did := range decided {
+		if did {
+			deciders++
+		}
+	}
+	if err := errors.Join(errs...); err != nil || deciders != 1 {
+		t.Errorf("%d decided, %v", deciders, err)
+	}
+	holds(true, store.PrivacyPseudonym, 1)
+
+	if _, err := f.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []store.PrivacyMode{store.PrivacyFull, store.PrivacyOff} {
+		if did, err := f.DecidePrivacyMode(t.Context(), mode); did || err != nil {
+			t.Errorf("%s after an officer: %v, %v", mode, did, err)
+		}
+	}
+	if _, err := f.FirstToken(t.Context(), store.PrivacyFull); err != nil { // the first token failed without a trace
+		t.Error(err)
+	}
+	holds(true, store.PrivacyAggregate, 1)
 }

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"tokens":                            tokens,
 		"retention":                         retention,
 		"privacy modes":                     privacyModes,
+		"privacy mode decided once":         privacyModeDecidedOnce,
 		"page tokens":                       pageTokens,
 		"newest events count":               newestEvents,
 		"series of the control plane":       controlPlaneSeries,

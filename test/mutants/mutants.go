@@ -338,6 +338,32 @@ var mutants = []mutant{
 		"server", "TestPrivacyModeOverrides",
 	},
 	{
+		"a flag overrides the privacy mode that an officer set", "store/privacy_mode.go",
+		"tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)", "tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row)",
+		"store", "TestSQLite",
+	},
+	{
+		"the mode of one organization decides for the deployment", "store/privacy_mode.go",
+		"	_, set := m.set[uuid.Nil]\n	return set\n", "	return len(m.set) > 0\n",
+		"store", "TestSQLite",
+	},
+	{
+		"an import says nothing of a privacy mode that nobody decided on", "cmd/insights/import.go",
+		"		mode, err := f.choose(ctx, c, to)\n		if err == nil && mode != \"\" {\n",
+		"		if mode := store.PrivacyMode(f.PrivacyMode); mode != \"\" {\n",
+		"cmd/insights", "TestPrivacyModeWithoutATerminal",
+	},
+	{
+		"a server does not say that nobody decided on a privacy mode", "cmd/insights/privacy_mode.go",
+		"logger.WarnContext(ctx, undecided)", "logger.DebugContext(ctx, undecided)",
+		"cmd/insights", "TestServeDecidesOnce",
+	},
+	{
+		"nobody at a terminal is asked for a privacy mode", "cmd/insights/privacy_mode.go",
+		"isTerminal(c.in) && isTerminal(c.err)", "isTerminal(c.in) && isTerminal(c.out)",
+		"cmd/insights", "TestPrivacyModeIsAsked",
+	},
+	{
 		"an organization that inherits keeps its own mode", "store/privacy_mode.go",
 		"	own.Mode = deployment.Mode\n", "",
 		"store", "TestSQLite",

@@ -21,6 +21,7 @@ import { Help, useShortcuts } from "./shortcuts";
 import { SignIn, comeBack, takeFragment } from "./sign_in";
 import "./style.css";
 import { Templates, rowsOf } from "./templates";
+import { Undecided } from "./undecided";
 import { type View, type Change, closedPeriod, isAddress, nameZone, periodOf, useView, zoneOf } from "./view";
 
 interface Account {
@@ -139,6 +140,7 @@ function Dashboard({ me, account, shown, view, change, period, questions, signed
       <main id="main" tabIndex={-1}>
         <p class="on-paper">{titleOf(name ?? (organization?.display_name || organization?.name), view, period, insights.value?.data_as_of)}</p>
         <h1 class={name ? "" : "hidden"}>{name ?? "All templates"}</h1>
+        <Undecided me={me} />
         {account.templates.length === 0 ? <Forbidden me={me} />
           : shown.length === 0 ? <NotFound change={change} />
           : (
