@@ -68,6 +68,7 @@ type Options struct {
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
 	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
 	AuditRetention   time.Duration  // how long the audit trail is kept; zero: for ever
+	ConfirmRetention bool           // what is beyond retention goes at once, however much of what is stored it is
 	OIDC             *guard.OIDC    // whose JSON web tokens are accepted; nil: nobody's
 	CoderURL         string         // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
 	// per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
@@ -193,7 +194,9 @@ func assemble(o Options) (*Server, error) {
 	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
-		UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, AuditRetention: o.AuditRetention,
+		Retention: store.Retention{
+			Usage: o.UsageRetention, Latency: o.LatencyRetention, Audit: o.AuditRetention, Confirmed: o.ConfirmRetention,
+		},
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	})
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,7 +27,7 @@ import (
 
 // dialect is what differs between the databases: how to connect, the source of the merge statement, how many rows
 // are read, how long lists are passed, how a transaction begins, yields, locks or takes its time, which tables and settings there are,
-// who may migrate, what is left of what is deleted, and what an error means.
+// who may migrate, what time it is, what is left of what is deleted, and what an error means.
 type dialect interface {
 	fmt.Stringer
 	writePool() pool
@@ -59,6 +60,8 @@ type dialect interface {
 	settings() string
 	// mayMigrate is the statement that says whether tables can be made.
 	mayMigrate() string
+	// now is the time by the clock of the database, or by that of this program where they are one.
+	now(db *gorm.DB, own func() time.Time) (time.Time, error)
 	// scrub makes sure that nothing of what was deleted can be read any more by who has the database.
 	scrub(ctx context.Context, db *gorm.DB) error
 	classify(err error) error
@@ -234,6 +237,12 @@ func (postgresDialect) mayMigrate() string {
 	return `SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AND NOT pg_is_in_recovery()`
 }
 
+func (postgresDialect) now(db *gorm.DB, _ func() time.Time) (time.Time, error) {
+	var now Instant
+	err := db.Raw("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)").Row().Scan(&now)
+	return now.Time, err
+}
+
 func (postgresDialect) lockTombstones(tx *gorm.DB) error {
 	return tx.Exec("LOCK TABLE tombstones IN ACCESS EXCLUSIVE MODE").Error
 }
@@ -331,6 +340,8 @@ func (sqliteDialect) settings() string {
 }
 
 func (sqliteDialect) mayMigrate() string { return `SELECT 1` } // who may write the file
+
+func (sqliteDialect) now(_ *gorm.DB, own func() time.Time) (time.Time, error) { return own(), nil }
 
 func (sqliteDialect) lockTombstones(*gorm.DB) error { return nil } // there is one writer at a time
 

@@ -38,6 +38,11 @@ func (s *Store) ExecForTest(statement string, args ...any) error {
 	return s.write(context.Background(), func(db *gorm.DB) error { return db.Exec(statement, args...).Error })
 }
 
+// QueryForTest reads the only value of a query past the API.
+func (s *Store) QueryForTest(query string, value any) error {
+	return s.reads.Raw(query).Row().Scan(value)
+}
+
 // ReadSetting is a setting of the connections for questions.
 func (s *Store) ReadSetting(name string) (value string, err error) {
 	err = s.reads.Raw("SELECT current_setting(?)", name).Scan(&value).Error

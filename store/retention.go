@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -11,13 +12,115 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// Horizons are the moments before which the store deletes data, by the kind of data. A zero horizon keeps everything.
-type Horizons struct {
-	// Usage is the horizon of sessions, apps and logins, by the end of their UTC day; of users and of workspaces, with agents and
-	// builds, by their deletion; and of the values of parameters, by their build.
-	Usage   time.Time
-	Latency time.Time // latencies of UTC days that ended before
-	Audit   time.Time // events of the audit trail, and tokens that ended before
+// Retention is how long data is kept, as the settings of a server say; zero: for ever.
+type Retention struct {
+	Usage, Latency, Audit time.Duration
+	Confirmed             bool // what is beyond it goes at once, however much it is
+}
+
+// Brake is what may be deleted now, and what may not yet.
+type Brake struct {
+	Horizons  Horizons       // what may not be deleted yet has none
+	Doubted   bool           // the clock jumped within a day, or is not that of this server: nothing may be deleted
+	Announced []Announcement // what goes a day after it was announced, or goes now
+	Due       bool           // some of that goes now
+}
+
+// Announcement is a deletion that waits for a day, so that whoever did not mean it can take the settings back.
+type Announcement struct {
+	Kind   string        // ExpiredUsage, ExpiredLatency or ExpiredAudit
+	Keep   time.Duration // the retention
+	Days   int64         // how many go
+	Stored int64         // of so many
+	At     Instant       // when it was announced
+}
+
+// Due is when it is carried out, by the clock of the database.
+func (a Announcement) Due() time.Time { return a.At.Add(brakeDay) }
+
+const (
+	brakeDay = 24 * time.Hour // how long an announcement waits, and a clock that jumped; a jump is longer
+	// With the day of an announcement nothing waits for longer than seven days.
+	longestDoubt = 6 * brakeDay
+	// Days that go unannounced, however few are stored: two midnights may lie between two deletions.
+	everydayLoss = 2
+)
+
+// clockMark is what all servers know of the clock that retention goes by: that of the database, which with SQLite is the machine's.
+type clockMark struct {
+	At     Instant       // when a server looked last; zero: none has yet
+	Steady time.Duration // for how long it has not jumped, up to a day
+	Held   time.Duration // for how long nothing was deleted because it jumped
+}
+
+// next is the mark of a server that looks now, whose own clock may be another one. Who looks again after more than a day cannot know
+// whether the clock jumped or all servers were away; such a step counts as a day of waiting.
+func (m clockMark) next(now, own time.Time) clockMark {
+	if m.At.IsZero() {
+		m = clockMark{At: At(now), Steady: brakeDay}
+	}
+	step := now.Sub(m.At.Time)
+	passed := min(max(step, 0), brakeDay)
+	m.At = At(now)
+	if m.Steady < brakeDay {
+		m.Held += passed
+	}
+	m.Steady = min(m.Steady+passed, brakeDay)
+	if step.Abs() > brakeDay || now.Sub(own).Abs() > brakeDay {
+		m.Steady = 0
+	}
+	if m.Steady == brakeDay {
+		m.Held = 0
+	}
+	return m
+}
+
+func (m clockMark) doubted() bool { return m.Steady < brakeDay && m.Held < longestDoubt }
+
+// announce decides on one kind of data: what is announced from now on, nil for nothing, and whether the deletion that is wanted now is
+// to wait. The day of an announcement begins again when more is wanted than was announced.
+func announce(before *Announcement, wanted Announcement, confirmed bool) (_ *Announcement, wait bool) {
+	if confirmed || wanted.Days <= everydayLoss || wanted.Days*10 <= wanted.Stored {
+		return nil, false
+	}
+	now := wanted.At.Time
+	if before != nil && before.Keep <= wanted.Keep {
+		wanted.At = before.At
+	}
+	return &wanted, now.Before(wanted.Due())
+}
+
+// decide is the brake of a server: what is wanted now of each kind, after what was announced before. A clock that jumped makes nothing
+// due, so what was announced before is announced again when it is believed.
+func (m clockMark) decide(before map[string]Announcement, wanted []Announcement, confirmed bool) Brake {
+	b := Brake{Doubted: m.doubted()}
+	if b.Doubted {
+		return b
+	}
+	for _, w := range wanted {
+		var earlier *Announcement
+		if a, ok := before[w.Kind]; ok {
+			earlier = &a
+		}
+		a, wait := announce(earlier, w, confirmed)
+		if a != nil {
+			b.Announced = append(b.Announced, *a)
+			b.Due = b.Due || !wait
+		}
+		if wait {
+			continue
+		}
+		horizon := w.At.Add(-w.Keep)
+		switch w.Kind {
+		case ExpiredUsage:
+			b.Horizons.Usage = horizon
+		case ExpiredLatency:
+			b.Horizons.Latency = horizon
+		case ExpiredAudit:
+			b.Horizons.Audit = horizon
+		}
+	}
+	return b
 }
 
 // Kinds of data that expires.
@@ -32,6 +135,117 @@ const (
 
 // ExpiredKinds is the closed list of these kinds.
 var ExpiredKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredCatalog, ExpiredBuilds, ExpiredAudit, ExpiredTokens}
+
+// BrakedKinds are those of which many days at once are announced. The others follow them.
+var BrakedKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredAudit}
+
+// storedDays are the statements that count the days of which something is stored, before the one that is their only argument.
+var storedDays = map[string]string{
+	ExpiredUsage: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day
+		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48) AS days`,
+	ExpiredLatency: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day AND length(latency) > 0
+		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48 AND kind = 2) AS days`,
+	ExpiredAudit: `SELECT COUNT(DISTINCT at / 86400000000) FROM audit_events WHERE at < @day * 86400000000`,
+}
+
+// afterAll is a day after all that are stored.
+const afterAll = 1 << 20
+
+// wanted is what a retention takes now of each kind that is not kept for ever.
+func (s *Store) wanted(ctx context.Context, r Retention, now time.Time) ([]Announcement, error) {
+	var all []Announcement
+	for _, w := range []Announcement{
+		{Kind: ExpiredUsage, Keep: r.Usage}, {Kind: ExpiredLatency, Keep: r.Latency}, {Kind: ExpiredAudit, Keep: r.Audit},
+	} {
+		if w.Keep == 0 {
+			continue
+		}
+		w.At = At(now)
+		for _, count := range []struct {
+			of     *int64
+			before int64
+		}{{&w.Days, now.Add(-w.Keep).Unix() / 86400}, {&w.Stored, afterAll}} {
+			row := s.reads.WithContext(ctx).Raw(storedDays[w.Kind], sql.Named("day", count.before)).Row()
+			if err := row.Scan(count.of); err != nil {
+				return nil, fmt.Errorf("count days of %s: %w", w.Kind, err)
+			}
+			if w.Days <= everydayLoss {
+				break // how many are stored does not matter
+			}
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// BrakeRetention says what a server may delete now of what is beyond retention. Servers call it every hour: all of one database judge the
+// clock and wait for the same announcements, which end when a server comes that would not delete so much.
+func (s *Store) BrakeRetention(ctx context.Context, r Retention) (Brake, error) {
+	now, err := s.dialect.now(s.writes.WithContext(ctx), s.clock)
+	if err != nil {
+		return Brake{}, fmt.Errorf("read the clock of %s: %w", s, err)
+	}
+	wanted, err := s.wanted(ctx, r, now)
+	if err != nil {
+		return Brake{}, err
+	}
+	var b Brake
+	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+		// From here to the end of the transaction other servers wait.
+		err := tx.Exec(`INSERT INTO clock_mark (id, at, steady, held) VALUES (1, 0, 0, 0)
+			ON CONFLICT (id) DO UPDATE SET at = clock_mark.at`).Error
+		if err != nil {
+			return err
+		}
+		var mark clockMark
+		if err := tx.Raw(`SELECT at, steady, held FROM clock_mark`).Scan(&mark).Error; err != nil {
+			return err
+		}
+		announced, err := announcements(tx)
+		if err != nil {
+			return err
+		}
+		before := map[string]Announcement{}
+		for _, a := range announced {
+			before[a.Kind] = a
+		}
+		mark = mark.next(now, s.clock())
+		b = mark.decide(before, wanted, r.Confirmed)
+		err = tx.Exec(`UPDATE clock_mark SET at = ?, steady = ?, held = ?`, mark.At, int64(mark.Steady), int64(mark.Held)).Error
+		if err != nil {
+			return err
+		}
+		if err := tx.Exec(`DELETE FROM announced_deletions`).Error; err != nil {
+			return err
+		}
+		for _, a := range b.Announced {
+			err := tx.Exec(`INSERT INTO announced_deletions (kind, keep, days, stored, at) VALUES (?, ?, ?, ?, ?)`,
+				a.Kind, int64(a.Keep), a.Days, a.Stored, a.At).Error
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Brake{}, fmt.Errorf("brake retention: %w", err)
+	}
+	return b, nil
+}
+
+func announcements(db *gorm.DB) (all []Announcement, err error) {
+	err = db.Raw(`SELECT kind, keep, days, stored, at FROM announced_deletions ORDER BY kind`).Scan(&all).Error
+	return all, err
+}
+
+// Horizons are the moments before which the store deletes data, by the kind of data. A zero horizon keeps everything.
+type Horizons struct {
+	// Usage is the horizon of sessions, apps and logins, by the end of their UTC day; of users and of workspaces, with agents and
+	// builds, by their deletion; and of the values of parameters, by their build.
+	Usage   time.Time
+	Latency time.Time // latencies of UTC days that ended before
+	Audit   time.Time // events of the audit trail, and tokens that ended before
+}
 
 // Conditions on rows of the catalog that expire. Metrics count builds and agents by the names of owner, template and workspace, and a
 // count must not fall. So a deleted workspace expires, with its agents and builds, when all workspaces with the same names are deleted

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,6 +83,160 @@ func TestRetentionLeavesNothing(t *testing.T) {
 			n, err := c.Expire(t.Context(), store.Horizons{Usage: day(1), Latency: day(1), Audit: day(1)})
 			if err != nil || n[store.ExpiredCatalog]+n[store.ExpiredBuilds]+n[store.ExpiredUsage] != 0 {
 				t.Errorf("again: %v, %v", n, err)
+			}
+		})
+	}
+}
+
+// stored is how many days of something are in a database.
+func stored(t *testing.T, s *store.Store, statement string) int {
+	t.Helper()
+	var days int
+	if err := s.QueryForTest(statement, &days); err != nil {
+		t.Fatal(err)
+	}
+	return days
+}
+
+// A retention that would take many days waits for a day, on whichever of several servers and whatever restarts, unless somebody takes it
+// back; and for a clock that jumped.
+func TestRetentionBrake(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			database := open(t)
+			now := time.Now() // Postgres has the real time
+			server := func(ahead time.Duration) *store.Store { return storetest.Open(t, database, now.Add(ahead)) }
+			s := server(0)
+			exec := func(statement string, args ...any) {
+				t.Helper()
+				if err := s.ExecForTest(statement, args...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// 40 days of the past, of which the last ten have latencies, today in the present, and 40 days of the trail.
+			template, today := uuid.New(), now.Unix()/86400
+			for n := range int64(40) {
+				latency := []byte{}
+				if n < 10 {
+					latency = []byte{1}
+				}
+				exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
+					template, today-1-n, []byte{1}, latency)
+				exec(`INSERT INTO audit_events (id, at, principal_kind, principal_id, action, target) VALUES (?, ?, 'user', ?, '', '')`,
+					uuid.New(), store.At(now.Add(-time.Duration(n)*day)), uuid.New())
+			}
+			exec(`INSERT INTO usage_open (half_hour, template_id, subject, kind, app, minutes, connected, latencies)
+				VALUES (?, ?, 1, 0, '', 1, TRUE, '')`, today*48, template)
+			pass := func(d time.Duration) { // for the database; the clocks of SQLite and of servers stand still
+				exec(`UPDATE clock_mark SET at = at - ?`, d.Microseconds())
+				exec(`UPDATE announced_deletions SET at = at - ?`, d.Microseconds())
+			}
+			// look is what a server does: kinds that it announces with the days of each, whether something is due, and what is left.
+			look := func(what string, s *store.Store, r store.Retention, announced string, due bool, usage int) store.Brake {
+				t.Helper()
+				b, err := s.BrakeRetention(t.Context(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for _, a := range b.Announced {
+					got = append(got, fmt.Sprintf("%s %d/%d", a.Kind, a.Days, a.Stored))
+				}
+				if strings.Join(got, " ") != announced || b.Due != due {
+					t.Errorf("%s: announced %q, due: %v, want %q, %v", what, got, b.Due, announced, due)
+				}
+				if _, err := s.Expire(t.Context(), b.Horizons); err != nil {
+					t.Fatal(err)
+				}
+				if left := stored(t, s, `SELECT COUNT(*) FROM usage_day`); left != usage {
+					t.Errorf("%s: %d days are left, want %d", what, left, usage)
+				}
+				return b
+			}
+			wide := store.Retention{Usage: 400 * day, Latency: 90 * day, Audit: 400 * day}
+			narrow, narrower := wide, wide
+			narrow.Usage, narrower.Usage = 30*day, 20*day
+
+			look("at the start", s, wide, "", false, 40)
+			look("everyday", s, store.Retention{Usage: 38 * day}, "", false, 38)
+			look("shortened", s, narrow, "usage 8/39", false, 38)
+			pass(12 * time.Hour)
+			look("by another server", server(time.Minute), narrow, "usage 8/39", false, 38)
+			look("taken back", s, wide, "", false, 38)
+			look("shortened again", s, narrow, "usage 8/39", false, 38)
+			pass(20 * time.Hour)
+			look("after a restart", server(0), narrow, "usage 8/39", false, 38)
+			look("more", s, narrower, "usage 18/39", false, 38)
+			pass(20 * time.Hour)
+			look("less than a day after more", s, narrower, "usage 18/39", false, 38)
+			look("all kinds", s, store.Retention{Usage: 20 * day, Latency: 5 * day, Audit: 10 * day}, "usage 18/39 latency 5/10 audit 29/40", false, 38)
+			pass(5 * time.Hour)
+			look("a day after usage", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "usage 18/39 latency 5/10", true, 20)
+			if left := stored(t, s, `SELECT COUNT(*) FROM usage_day WHERE length(latency) > 0`); left != 10 {
+				t.Errorf("latencies went with usage: %d are left", left)
+			}
+			pass(20 * time.Hour)
+			look("a day after latencies", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "latency 5/10", true, 20)
+			if left := stored(t, s, `SELECT COUNT(*) FROM usage_day WHERE length(latency) > 0`); left != 5 {
+				t.Errorf("%d days have latencies, want 5", left)
+			}
+			look("done", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "", false, 20)
+			look("confirmed", s, store.Retention{Usage: 15 * day, Confirmed: true}, "", false, 15)
+
+			// A server that is two days ahead, and later a clock that was.
+			if b := look("ahead", server(49*time.Hour), store.Retention{Usage: 14 * day}, "", false, 15); !b.Doubted {
+				t.Error("the clock of a server is not that of all, and it is believed")
+			}
+			pass(49 * time.Hour)
+			if b := look("jumped", s, store.Retention{Usage: 14 * day, Confirmed: true}, "", false, 15); !b.Doubted {
+				t.Error("a clock that jumped is believed")
+			}
+			for range 23 {
+				pass(time.Hour)
+				if b := look("within a day", server(0), store.Retention{Usage: 14 * day}, "", false, 15); !b.Doubted {
+					t.Error("a clock that jumped within a day is believed")
+				}
+			}
+			pass(time.Hour)
+			look("a day after", s, store.Retention{Usage: 14 * day}, "", false, 14)
+		})
+	}
+}
+
+// Servers that look at once make one announcement, whose day begins once.
+func TestServersAnnounceOnce(t *testing.T) {
+	t.Parallel()
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			database, now := open(t), time.Now()
+			s := storetest.Open(t, database, now)
+			for n := range int64(30) {
+				err := s.ExecForTest(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
+					uuid.New(), now.Unix()/86400-n, []byte{1}, []byte{})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			var looks sync.WaitGroup
+			brakes := make([]store.Brake, 8)
+			for i := range brakes {
+				s := storetest.Open(t, database, now.Add(time.Duration(i)*time.Second))
+				looks.Go(func() {
+					var err error
+					if brakes[i], err = s.BrakeRetention(t.Context(), store.Retention{Usage: 48 * time.Hour}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			looks.Wait()
+			for _, b := range brakes {
+				if len(b.Announced) != 1 || b.Due || b.Announced[0].At != brakes[0].Announced[0].At {
+					t.Errorf("%+v beside %+v", b, brakes[0])
+				}
 			}
 		})
 	}

@@ -267,6 +267,36 @@ var mutants = []mutant{
 		"`DELETE FROM usage_day WHERE day < ?`", "`DELETE FROM usage_day WHERE day <= ?`",
 		"store", "TestSQLite/retention",
 	},
+	{
+		"much goes unannounced", "store/retention.go",
+		"wanted.Days*10 <= wanted.Stored", "wanted.Days <= wanted.Stored",
+		"store", "TestAnnounce",
+	},
+	{
+		"a day a day is announced", "store/retention.go",
+		"wanted.Days <= everydayLoss ||", "wanted.Days <= 0 ||",
+		"store", "TestAnnounce",
+	},
+	{
+		"more goes than was announced", "store/retention.go",
+		"if before != nil && before.Keep <= wanted.Keep {", "if before != nil {",
+		"store", "TestAnnounce",
+	},
+	{
+		"a clock that is set back is believed", "store/retention.go",
+		"if step.Abs() > brakeDay ||", "if step > brakeDay ||",
+		"store", "TestDoubtedClock",
+	},
+	{
+		"deletion is held for ever", "store/retention.go",
+		"m.Steady < brakeDay && m.Held < longestDoubt", "m.Steady < brakeDay",
+		"store", "TestDoubtedClock",
+	},
+	{
+		"a restart begins the day of an announcement anew", "store/retention.go",
+		"before[a.Kind] = a\n", "_ = a\n",
+		"store", "TestRetentionBrake/sqlite",
+	},
 
 	// Backing up and restoring.
 	{

@@ -66,9 +66,7 @@ type Options struct {
 	ReportInterval    time.Duration            // what agents are told
 	MaxStreamAge      time.Duration            // after about this time an agent is asked to go to another server; zero: never
 	UsageStats        bool                     // false: reports are acknowledged and nothing of them is stored
-	UsageRetention    time.Duration            // how long usage is kept; zero: for ever
-	LatencyRetention  time.Duration            // how long latencies are kept; zero: for ever
-	AuditRetention    time.Duration            // how long the audit trail is kept; zero: for ever
+	Retention         store.Retention          // how long data is kept
 	CollectAgentStats bool                     // show the present of the agents that report here as metrics
 	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy []string
@@ -81,7 +79,7 @@ func (o Options) check() error {
 	if o.MaxStreamAge < 0 {
 		return errors.New("the age of streams must not be negative")
 	}
-	if o.UsageRetention < 0 || o.LatencyRetention < 0 || o.AuditRetention < 0 {
+	if o.Retention.Usage < 0 || o.Retention.Latency < 0 || o.Retention.Audit < 0 {
 		return errors.New("retentions must not be negative")
 	}
 	return checkAggregation(o.AgentStatsBy)

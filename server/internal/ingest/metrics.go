@@ -45,8 +45,10 @@ type metrics struct {
 	foldRows    prometheus.Counter
 	foldSeconds prometheus.Histogram
 
-	expired    map[string]prometheus.Counter // by kind
-	expireTime prometheus.Gauge
+	expired      map[string]prometheus.Counter // by kind
+	expireTime   prometheus.Gauge
+	announced    map[string]prometheus.Gauge // days that go, by kind
+	clockDoubted prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -60,6 +62,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		rejected:  map[rejectCause]prometheus.Counter{},
 		forwarded: map[forwardedCause]prometheus.Counter{},
 		expired:   map[string]prometheus.Counter{},
+		announced: map[string]prometheus.Gauge{},
 		rows: factory.NewCounter(prometheus.CounterOpts{
 			Name: "insights_ingest_rows_total",
 			Help: "Usage rows that were merged into the database, before rows of one key are united.",
@@ -107,8 +110,19 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		expireTime: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "insights_retention_last_success_timestamp_seconds",
-			Help: "When this server last deleted everything beyond retention, which it does every day, as Unix time; 0: not yet.",
+			Help: "When this server last deleted what is beyond retention, which it does every day, as Unix time; 0: not yet.",
 		}),
+		clockDoubted: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "insights_retention_clock_doubted",
+			Help: "1 while nothing is deleted because the clock jumped by more than a day, or that of the database is another one.",
+		}),
+	}
+	announced := factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "insights_retention_announced_days",
+		Help: "Stored days that retention takes a day after it was announced, because they are many, by kind of data; 0: none.",
+	}, []string{"kind"})
+	for _, kind := range store.BrakedKinds {
+		m.announced[kind] = announced.WithLabelValues(kind)
 	}
 	expired := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "insights_retention_deleted_total",

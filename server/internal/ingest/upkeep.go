@@ -18,7 +18,7 @@ const (
 	touchEvery   = 5 * time.Second
 	treatEvery   = 5 * time.Second
 	expireEvery  = 24 * time.Hour
-	expireAgain  = time.Hour // after a failure
+	brakeEvery   = time.Hour // so that the clock is judged, and an announcement carried out in time
 
 	passTimeout = 10 * time.Minute // of work that may go through the whole database
 )
@@ -100,48 +100,76 @@ func (g *Service) foldForEver(ctx context.Context) {
 	}
 }
 
-// expireForEver deletes what is beyond retention, and whom something brought back who was erased, at the start and once a day.
+// expireForEver deletes what is beyond retention once a day, at the start first, and whom something brought back who was erased. It looks
+// every hour what may be deleted.
 func (g *Service) expireForEver(ctx context.Context) {
-	horizon := func(retention time.Duration) time.Time {
-		if retention == 0 {
-			return time.Time{}
-		}
-		return g.clock().Add(-retention)
-	}
+	var deleted time.Time // when this server deleted last, by the real clock
 	for {
-		wait := expireEvery
 		try, cancel := context.WithTimeout(ctx, passTimeout)
-		var expired map[string]int64
-		err := background.Contain(func() (err error) {
+		err := background.Contain(func() error {
+			brake, err := g.store.BrakeRetention(try, g.options.Retention)
+			if err != nil {
+				return err
+			}
+			g.tellBrake(ctx, brake)
 			if _, err := g.store.KeepErased(try); err != nil {
 				return err
 			}
-			expired, err = g.store.Expire(try, store.Horizons{
-				Usage: horizon(g.options.UsageRetention), Latency: horizon(g.options.LatencyRetention),
-				Audit: horizon(g.options.AuditRetention),
-			})
-			return err
+			if brake.Doubted || !brake.Due && time.Since(deleted) < expireEvery {
+				return nil
+			}
+			if err := g.expire(try, brake); err != nil {
+				return err
+			}
+			deleted = time.Now()
+			return nil
 		})
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		for kind, n := range expired {
-			g.metrics.expired[kind].Add(float64(n))
-		}
 		if err != nil {
 			g.logger.ErrorContext(ctx, "delete what is beyond retention", "error", err)
-			wait = expireAgain
-		} else {
-			g.metrics.expireTime.Set(float64(g.clock().Unix()))
-			if len(expired) > 0 {
-				g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
-			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(brakeEvery):
 		}
 	}
+}
+
+// tellBrake says in log and metrics what keeps this server from deleting.
+func (g *Service) tellBrake(ctx context.Context, brake store.Brake) {
+	g.metrics.clockDoubted.Set(0)
+	if brake.Doubted {
+		g.metrics.clockDoubted.Set(1)
+		g.logger.WarnContext(ctx, "nothing is deleted: the clock jumped by more than a day, or that of the database is another one")
+	}
+	for _, kind := range store.BrakedKinds {
+		g.metrics.announced[kind].Set(0)
+	}
+	for _, a := range brake.Announced {
+		g.metrics.announced[a.Kind].Set(float64(a.Days))
+		g.logger.WarnContext(ctx, "retention takes many of the stored days; raise it to keep them, or delete at once with --confirm-retention",
+			"data", a.Kind, "retention", a.Keep, "days", a.Days, "of", a.Stored, "announced", a.At.Time, "due", a.Due())
+	}
+}
+
+// expire deletes what the brake lets go.
+func (g *Service) expire(ctx context.Context, brake store.Brake) error {
+	expired, err := g.store.Expire(ctx, brake.Horizons)
+	var all int64
+	for kind, n := range expired {
+		g.metrics.expired[kind].Add(float64(n))
+		all += n
+	}
+	if err != nil {
+		return err
+	}
+	g.metrics.expireTime.Set(float64(g.clock().Unix()))
+	if all > 0 {
+		g.logger.InfoContext(ctx, "deleted what is beyond retention", "pages_and_rows", expired)
+	}
+	return nil
 }

@@ -1,0 +1,61 @@
+package server_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// Servers say in their metrics what they are about to delete, delete it when that is confirmed, and nothing while the clock is in doubt.
+func TestRetentionIsAnnounced(t *testing.T) {
+	t.Parallel()
+	for kind, open := range servertest.Databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			now := time.Now() // Postgres has the real time
+			var rows []store.OpenRow
+			for n := range int32(20) {
+				row := f.Row(0, 0, 20, 0b11)
+				row.HalfHour = (int32(now.Unix()/86400)-n)*minute.HalfHoursPerDay + 1
+				rows = append(rows, row)
+			}
+			f.MustMerge(t, rows...)
+			serve := func(now time.Time, retention time.Duration, confirm bool) *running {
+				return run(t, f.Database, now, func(c *server.Options) { c.UsageRetention, c.ConfirmRetention = retention, confirm })
+			}
+			const day = 24 * time.Hour
+			wait := func(r *running, lines ...string) {
+				t.Helper()
+				eventually(t, strings.Join(lines, " and "), func() bool {
+					_, page := r.Scrape(t, "text/plain")
+					return !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(page, "\n"+line+"\n") })
+				})
+			}
+			kept := func(want int) {
+				t.Helper()
+				data, err := f.MyData(t.Context(), f.Users[0])
+				if err != nil || len(data.Usage) != want {
+					t.Errorf("%d half hours are left, want %d: %v", len(data.Usage), want, err)
+				}
+			}
+			kept(20)
+			wait(serve(now, 5*day, false), `insights_retention_announced_days{kind="usage"} 14`, "insights_retention_clock_doubted 0")
+			kept(20)
+			wait(serve(now, 5*day, true), `insights_retention_announced_days{kind="usage"} 0`,
+				fmt.Sprintf("insights_retention_last_success_timestamp_seconds %s", strconv.FormatFloat(float64(now.Unix()), 'g', -1, 64)))
+			kept(6)
+			wait(serve(now.Add(50*time.Hour), 2*day, true), "insights_retention_clock_doubted 1")
+			kept(6)
+		})
+	}
+}
