@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	_ "embed"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -14,37 +13,23 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/inventory"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// columnsTable says of every column whether it is about a person and what becomes of it.
-//
-//go:embed testdata/columns.txt
-var columnsTable string
-
-// column is a row of columnsTable: the word for what happens to the column, by what is done.
+// column is a row of the inventory: the word for what happens to the column, by what is done.
 type column struct {
 	about string
 	word  map[string]string
 }
 
-// columns are the rows of columnsTable by table.column.
+// columns are the rows of the inventory by table.column.
 var columns = func() map[string]column {
 	all := map[string]column{}
-	var done []string
-	for line := range strings.Lines(columnsTable) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 0 || fields[0] == "#":
-		case fields[0] == "column":
-			done = fields[2:5]
-		default:
-			c := column{fields[1], map[string]string{}}
-			for i, what := range done {
-				c.word[what] = fields[2+i]
-			}
-			all[fields[0]] = c
+	for _, c := range inventory.Columns() {
+		all[c.Table+"."+c.Name] = column{
+			c.About, map[string]string{"erased": c.Erased, "pseudonym": c.Pseudonym, "aggregate": c.Aggregate},
 		}
 	}
 	return all
@@ -69,7 +54,12 @@ func TestColumns(t *testing.T) {
 			})
 			slices.Sort(all)
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(columns)), all); diff != "" {
-				t.Errorf("columns (-testdata/columns.txt +schema):\n%s", diff)
+				t.Errorf("columns (-inventory +schema):\n%s", diff)
+			}
+			for _, c := range inventory.Columns() {
+				if c.Purpose == "" {
+					t.Errorf("the inventory does not say what %s is for", c.Table)
+				}
 			}
 			for _, name := range all {
 				if personal.MatchString(name) {
@@ -155,7 +145,7 @@ func isEmpty(v any) bool {
 	return v == nil || v == "" || v == json.Number("0") || v == uuid.Nil.String()
 }
 
-// wordFor is the word of columnsTable for what happened to a column that lost some values and gained others.
+// wordFor is the word of the inventory for what happened to a column that lost some values and gained others.
 func wordFor(lost, gained []any) string {
 	isRound := func(v any) bool {
 		number, _ := v.(json.Number)

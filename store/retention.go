@@ -336,3 +336,31 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 	}
 	return expired, nil
 }
+
+// Oldest returns when the oldest of what is stored was, by the kind of data, as the horizons of Expire see it: of usage and latencies the
+// begin of a day or half hour, of the catalog the deletion of a user or workspace, of builds with values of parameters, events and tokens
+// that ended their time. A kind of which there is nothing is absent.
+func (s *Store) Oldest(ctx context.Context) (map[string]Instant, error) {
+	oldest := map[string]Instant{}
+	for kind, times := range map[string]string{
+		ExpiredUsage: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM usage_day
+			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_open`,
+		ExpiredLatency: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM usage_day WHERE length(latency) > 0
+			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_open WHERE kind = 2`,
+		ExpiredCatalog: `SELECT deleted_at AS at FROM users WHERE deleted_at > 0
+			UNION ALL SELECT deleted_at FROM workspaces WHERE deleted_at > 0`,
+		ExpiredBuilds: `SELECT created_at AS at FROM builds WHERE parameters IS NOT NULL`,
+		ExpiredAudit:  `SELECT at FROM audit_events`,
+		ExpiredTokens: `SELECT expires_at AS at FROM tokens WHERE expires_at > 0
+			UNION ALL SELECT revoked_at FROM tokens WHERE revoked_at > 0`,
+	} {
+		var at sql.Null[Instant]
+		if err := s.reads.WithContext(ctx).Raw(`SELECT min(at) FROM (` + times + `) AS times`).Row().Scan(&at); err != nil {
+			return nil, fmt.Errorf("look for the oldest %s: %w", kind, err)
+		}
+		if at.Valid {
+			oldest[kind] = at.V
+		}
+	}
+	return oldest, nil
+}

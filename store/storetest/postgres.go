@@ -61,7 +61,11 @@ func (c *Cluster) StartStandby(ctx context.Context) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start standby: %w", err)
 	}
-	for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"} {
+	for _, statement := range []string{
+		"ALTER SYSTEM SET synchronous_standby_names = '*'",
+		"ALTER SYSTEM SET wal_keep_size = '1GB'", // for a standby that was away
+		"SELECT pg_reload_conf()",
+	} {
 		if err := c.Exec(ctx, "postgres", statement); err != nil {
 			return nil, errors.Join(fmt.Errorf("wait for the standby at each commit: %w", err), standby.Stop())
 		}

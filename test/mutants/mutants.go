@@ -394,6 +394,21 @@ var mutants = []mutant{
 		"cmd/insights", "TestPrivacyModeIsAsked",
 	},
 	{
+		"the privacy report leaves no trace", "cmd/insights/privacy_report.go",
+		"	if err := audit(ctx, s, privacyReportAction, f); err != nil {\n		return err\n	}\n", "",
+		"cmd/insights", "TestPrivacyReport",
+	},
+	{
+		"looks through a group's role are those of nobody", "store/audit_event.go",
+		"WHERE role_bindings.principal_kind = ?\n", "WHERE role_bindings.principal_kind = ? AND 1 = 0\n",
+		"cmd/insights", "TestPrivacyReport",
+	},
+	{
+		"latencies that should be gone are not reported", "store/retention.go",
+		"AS at FROM usage_day WHERE length(latency) > 0\n", "AS at FROM usage_day WHERE 1 = 0\n",
+		"cmd/insights", "TestPrivacyReport",
+	},
+	{
 		"an organization that inherits keeps its own mode", "store/privacy_mode.go",
 		"	own.Mode = deployment.Mode\n", "",
 		"store", "TestSQLite",
