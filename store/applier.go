@@ -150,6 +150,9 @@ func (a *applier) load(c Catalog) (err error) {
 	for _, u := range a.entrance.users {
 		users = append(users, u.was)
 	}
+	if !a.authority.Organization(uuid.Nil) { // whom may it put into its groups?
+		users = append(users, members(c.Groups)...)
+	}
 	if a.users, err = organizationsOfUsers(a.tx, users); err != nil {
 		return err
 	}
@@ -281,7 +284,8 @@ func (a *applier) mayWriteUser(organizations []uuid.UUID) bool {
 	return !slices.ContainsFunc(organizations, func(id uuid.UUID) bool { return !a.authority.Organization(id) })
 }
 
-// mayNameUser says whether the caller may give a workspace to a user of these organizations: one that it may write is enough.
+// mayNameUser says whether the caller may give a workspace to a user of these organizations, or put them into a group: one that it may
+// write is enough.
 func (a *applier) mayNameUser(organizations []uuid.UUID) bool {
 	return a.authority.Organization(uuid.Nil) || slices.ContainsFunc(organizations, a.authority.Organization)
 }
@@ -325,6 +329,9 @@ func (a *applier) writeGroups(c Catalog) error {
 		}
 		if granted[x.ID] && !a.authority.ManageAccess {
 			return "group holds grants: changing its members needs manage_access", true
+		}
+		if slices.ContainsFunc(x.UserIDs, func(id uuid.UUID) bool { return !a.erased[id] && !a.mayNameUser(a.users[id]) }) {
+			return "a member is not in the catalog", false
 		}
 		written = append(written, x.ID)
 		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
@@ -377,7 +384,7 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 			return a.bury(x.ID)
 		}
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
-			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
+			return "owner is not in the catalog", false // without the id, which may be a pseudonym by now
 		}
 		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
 			return needsKey, false
