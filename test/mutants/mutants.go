@@ -395,6 +395,21 @@ var mutants = []mutant{
 		"store", "TestStatementsDoNotGrowWithUsers/sqlite",
 	},
 	{
+		"a confined control plane puts anybody into its groups", "store/applier.go",
+		"!a.erased[id] && !a.mayNameUser(a.users[id]) })", "false })",
+		"store", "TestSQLite/catalog_stays_in_its_organization",
+	},
+	{
+		"names have characters that nobody sees", "store/session_names.go",
+		`r >= '\u200b' && r <= '\u200f'`, "false",
+		"server/internal/admin", "TestParseCatalogFaults",
+	},
+	{
+		"names have ends of lines", "store/session_names.go",
+		`r >= '\u2028' && r <= '\u202e'`, `r >= '\u202a' && r <= '\u202e'`,
+		"server/internal/ingest", "TestReportLimits",
+	},
+	{
 		"a change of the catalog ends with the deadline of its caller", "server/internal/admin/catalog.go",
 		"context.WithTimeout(context.WithoutCancel(ctx), catalogTimeout)", "context.WithTimeout(ctx, catalogTimeout)",
 		"server/internal/admin", "TestCatalogOutlastsDeadline",
