@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/label"
 )
 
 // Authority limits what a change of the catalog may touch.
@@ -255,13 +257,64 @@ func (a *applier) bury(id uuid.UUID) (string, bool) {
 const outside = "organization is not one that the caller may write"
 
 func (a *applier) writeOrganizations(c Catalog) error {
+	names, err := a.organizationNames(c)
+	if err != nil {
+		return err
+	}
 	return write(a, "organizations", c.Organizations, func(x *Organization) any { return x.ID }, func(x *Organization) (string, bool) {
 		if !a.authority.Organization(x.ID) {
 			return outside, true
 		}
+		if !names.give(x.ID, x.Name) {
+			return "name: another organization has it", false // not which
+		}
 		a.organizations[x.ID] = x.ID
 		return "", false
 	})
+}
+
+// organizationNames are the names of organizations, and how many have one that is alike.
+type organizationNames struct {
+	names   map[uuid.UUID]string
+	holders map[string]int // by folded name
+}
+
+// organizationNames reads them. If one is to change, no other transaction changes one until this one ends.
+func (a *applier) organizationNames(c Catalog) (organizationNames, error) {
+	names, err := readOrganizationNames(a.tx)
+	if err == nil && slices.ContainsFunc(c.Organizations, func(x Organization) bool { return names[x.ID] != x.Name }) {
+		if err := a.store.dialect.lockOrganizations(a.tx); err != nil {
+			return organizationNames{}, fmt.Errorf("lock organizations: %w", err)
+		}
+		names, err = readOrganizationNames(a.tx)
+	}
+	o := organizationNames{names, make(map[string]int, len(names))}
+	for _, name := range names {
+		o.holders[label.Fold(name)]++
+	}
+	return o, err
+}
+
+// give names an organization, unless another one has such a name. What it is called already it may be called for ever.
+func (o organizationNames) give(id uuid.UUID, name string) bool {
+	was, known := o.names[id]
+	if known && was == name {
+		return true
+	}
+	before, now := label.Fold(was), label.Fold(name)
+	others := o.holders[now]
+	if known && before == now {
+		others--
+	}
+	if others > 0 {
+		return false
+	}
+	if known {
+		o.holders[before]--
+	}
+	o.holders[now]++
+	o.names[id] = name
+	return true
 }
 
 func (a *applier) writeTemplates(c Catalog) error {

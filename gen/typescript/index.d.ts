@@ -789,7 +789,7 @@ export interface Organization {
    */
   id: string;
   /**
-   * Its name, unique for people but not for this service.
+   * Its name, which no other organization has, case and Unicode form aside; one that another has is rejected.
    */
   name: string;
   /**

@@ -86,6 +86,58 @@ func catalogConfined(t *testing.T, f *Fixture) {
 	}
 }
 
+// organizationNames: no two organizations have names that are alike, whoever gives them and whenever.
+func organizationNames(t *testing.T, f *Fixture) {
+	first, second := uuid.New(), uuid.New()
+	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == second }}
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: first, Name: "Zürich"}, {ID: second, Name: "other"}}})
+	refused := func(names ...string) (refused []int) {
+		t.Helper()
+		var c store.Catalog
+		for _, name := range names {
+			c.Organizations = append(c.Organizations, store.Organization{ID: second, Name: name})
+		}
+		refusals, err := f.ApplyCatalog(t.Context(), c, confined)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range refusals {
+			if r.List != "organizations" || r.Reason != "name: another organization has it" || r.Permanent {
+				t.Errorf("refusal: %+v", r)
+			}
+			refused = append(refused, r.Index)
+		}
+		return refused
+	}
+	if diff := cmp.Diff([]int{0, 1, 2, 5}, refused("Zürich", "zu\u0308RICH", "ACME", "Other", "another", "zürich")); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: first, Name: "Bern"}, {ID: second, Name: "zürich"}}})
+	if got := refused("bern", "Zürich"); len(got) != 1 || got[0] != 0 {
+		t.Errorf("refused: %v, want the name that the other has now", got)
+	}
+
+	other := Open(t, f.Database, Now)
+	var wait sync.WaitGroup
+	var taken [2]int
+	for i, s := range []*store.Store{f.Store, other} {
+		wait.Go(func() {
+			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+				c := store.Catalog{Organizations: []store.Organization{{ID: uuid.New(), Name: name}}}
+				refusals, err := s.ApplyCatalog(t.Context(), c, anyone)
+				if err != nil {
+					t.Error(err)
+				}
+				taken[i] += 1 - len(refusals)
+			}
+		})
+	}
+	wait.Wait()
+	if taken[0]+taken[1] != 8 {
+		t.Errorf("two servers gave 8 names at once %v times, want each once", taken)
+	}
+}
+
 func directoryFollows(t *testing.T, f *Fixture) {
 	d := f.NewDirectory()
 	place := func() store.Placement {

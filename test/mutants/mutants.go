@@ -400,6 +400,26 @@ var mutants = []mutant{
 		"store", "TestSQLite/catalog_stays_in_its_organization",
 	},
 	{
+		"organizations have one name", "store/applier.go",
+		"if others > 0 {", "if others > 1 {",
+		"store", "TestSQLite/organizations_have_names_alone",
+	},
+	{
+		"a name that an organization had stays taken", "store/applier.go",
+		"		o.holders[before]--\n", "",
+		"store", "TestSQLite/organizations_have_names_alone",
+	},
+	{
+		"two servers give one name at once", "store/applier.go",
+		"if err := a.store.dialect.lockOrganizations(a.tx); err != nil {", "if err := error(nil); err != nil {",
+		"store", "TestPostgres/organizations_have_names_alone",
+	},
+	{
+		"organizations of one name keep it in an upgrade", "store/migrations/00017_names_of_organizations.sql",
+		"lower(other.name) = lower(organizations.name)", "other.name = organizations.name",
+		"store", "TestUpgradeTellsNamesakesApart/sqlite",
+	},
+	{
 		"names have characters that nobody sees", "store/session_names.go",
 		`r >= '\u200b' && r <= '\u200f'`, "false",
 		"server/internal/admin", "TestParseCatalogFaults",

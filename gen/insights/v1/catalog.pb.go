@@ -291,7 +291,7 @@ type Organization struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The organization, a UUID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Its name, unique for people but not for this service.
+	// Its name, which no other organization has, case and Unicode form aside; one that another has is rejected.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What people see. Empty: the name.
 	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
