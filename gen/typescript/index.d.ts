@@ -697,8 +697,9 @@ export interface Rejection {
  * sees or that turn the direction of text, such as U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F and U+FEFF; other texts
  * have as many bytes as they say.
  *
- * To a caller whose grant is for some organizations, what is in another organization is as if it did not exist: a reason says
- * the same of both.
+ * To a caller whose grant is for some organizations, what is in another organization, and a user who was erased, is as if it did not
+ * exist: a reason says the same of both. Only who gives an item the id of such learns that the id is not free, and groups are taken
+ * without their members who were erased.
  */
 export interface ApplyCatalogRequest {
   /**

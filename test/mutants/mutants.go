@@ -298,7 +298,7 @@ var mutants = []mutant{
 	// Erasing.
 	{
 		"an erased user comes back with the catalog", "store/applier.go",
-		"		if a.erased[x.ID] {\n			return gone, true\n		}\n", "",
+		"		if a.erased[x.ID] {\n			return a.gone(), true\n		}\n", "",
 		"store", "TestErase/sqlite",
 	},
 	{
@@ -428,6 +428,32 @@ var mutants = []mutant{
 		"series of the control plane stay with the name of an organization", "server/internal/ingest/control_plane_series.go",
 		"= organization.String() //", "= k.organizations[organization] //",
 		"server", "TestNamesakesChangeNoSeries",
+	},
+	{
+		"who claims the id of another organization learns what it is of", "store/applier.go",
+		"if !a.authority.Organization(organizationOf(old)) {", "if false {",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"an agent of another organization is erased with one's own workspace", "store/applier.go",
+		"a.erased[x.WorkspaceID] && !a.confined", "a.erased[x.WorkspaceID]",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"a workspace of another organization is erased with one's own user", "store/applier.go",
+		"a.erased[x.OwnerID] && !a.confined", "a.erased[x.OwnerID]",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"owners of other organizations are told from unknown ones", "store/applier.go",
+		"!known || !a.mayNameUser(organizations) {", "!known {",
+		"server", "TestForeignIsUnknown",
+	},
+	{
+		"versions of other organizations are told from unknown ones", "server/internal/ingest/events.go",
+		"of, known := k.versions[b.TemplateVersionID]\n	if !known || !caller.HoldsIn(access.IngestAny, k.templates[of]) {",
+		"of, known := k.versions[b.TemplateVersionID]\n	if !known {",
+		"server", "TestForeignIsUnknown",
 	},
 	{
 		"names have characters that nobody sees", "store/session_names.go",
