@@ -494,7 +494,8 @@ func TestNamesakesChangeNoSeries(t *testing.T) {
 		t.Errorf("series of the other organization (-before +after):\n%s", diff)
 	}
 	own := about("gamma")
-	if got := own[`{__name__="coderd_prebuilt_workspaces_desired", organization_name="gamma", preset_name="big", template_name="go"}`]; got != 9 {
+	desired := `{__name__="coderd_prebuilt_workspaces_desired", organization_name="gamma", preset_name="big", template_name="go"}`
+	if got := own[desired]; got != 9 {
 		t.Errorf("what was reported under the old name is %v under the new one, want 9: %v", got, own)
 	}
 

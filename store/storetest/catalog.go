@@ -70,7 +70,7 @@ func catalogConfined(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	if len(refusals) != 5 || refusals[3].Reason != refusals[4].Reason || refusals[3].Permanent || refusals[4].Permanent {
-		t.Errorf("refusals: got %v, want two templates, the user, and alike a group with a foreign member and one with an unknown one", refusals)
+		t.Errorf("got %v, want two templates, the user, and alike a group with a foreign member and one with an unknown", refusals)
 	}
 	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.Templates[0]})
 	if err != nil {
