@@ -194,21 +194,21 @@ func TestDeploymentMetrics(t *testing.T) {
 		lasting := `
 			coderd_agents_up{template_name="golang",username="ann",workspace_name="dev",template_version="v2",organization_name="acme"} 1
 			coderd_agents_up{template_name="go",username="bob",workspace_name="bare",template_version="",organization_name="beta"} 0
-			coderd_agents_connections{agent_name="main",username="ann",workspace_name="dev",status="connected",lifecycle_state="ready",tailnet_node="unknown"} 1
-			coderd_agents_apps{agent_name="main",username="ann",workspace_name="dev",app_name="IDE",health="healthy"} 1
-			coderd_agents_apps{agent_name="main",username="ann",workspace_name="dev",app_name="K9s",health="disabled"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="1"} 0
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="10"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="30"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="60"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="120"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="300"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="600"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="1800"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="3600"} 1
-			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",le="+Inf"} 1
-			coderd_agents_first_connection_seconds_sum{template_name="golang",agent_name="main",username="ann",workspace_name="dev"} 10
-			coderd_agents_first_connection_seconds_count{template_name="golang",agent_name="main",username="ann",workspace_name="dev"} 1
+			coderd_agents_connections{agent_name="main",username="ann",workspace_name="dev",status="connected",lifecycle_state="ready",tailnet_node="unknown",organization_name="acme"} 1
+			coderd_agents_apps{agent_name="main",username="ann",workspace_name="dev",app_name="IDE",health="healthy",organization_name="acme"} 1
+			coderd_agents_apps{agent_name="main",username="ann",workspace_name="dev",app_name="K9s",health="disabled",organization_name="acme"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="1"} 0
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="10"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="30"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="60"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="120"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="300"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="600"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="1800"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="3600"} 1
+			coderd_agents_first_connection_seconds_bucket{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme",le="+Inf"} 1
+			coderd_agents_first_connection_seconds_sum{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme"} 10
+			coderd_agents_first_connection_seconds_count{template_name="golang",agent_name="main",username="ann",workspace_name="dev",organization_name="acme"} 1
 			insights_agents_first_connection_skewed 1
 			coderd_workspace_latest_build_status{status="succeeded",template_name="golang",template_version="v2",workspace_owner="ann",workspace_transition="start",organization_name="acme"} 1
 			coderd_api_workspace_latest_build{status="pending"} 0
@@ -450,6 +450,58 @@ func TestControlPlaneFamilies(t *testing.T) {
 		if strings.Contains(series.Labels, d.ann) || strings.Contains(series.Labels, d.bob) {
 			t.Errorf("%s is kept with the id of a person: %s", series.Name, series.Labels)
 		}
+	}
+}
+
+// Whatever a confined control plane calls what is its own, the series of another organization stay as they are, and its own go with it.
+func TestNamesakesChangeNoSeries(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, storetest.SQLite(t), nil)
+	d.feed(t)
+	about := func(organization string) map[string]float64 {
+		series := d.deploymentSeries(t)
+		maps.DeleteFunc(series, func(name string, _ float64) bool {
+			return !strings.Contains(name, `organization_name="`+organization+`"`)
+		})
+		return series
+	}
+	want := about("acme")
+	confined := d.Token(t, access.RoleControlPlane, uuid.MustParse(d.beta))
+	called := func(organization string) []*insightsv1.Rejection {
+		user, template, workspace, agent := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
+		answer := servertest.Must(t, insightsv1.NewCatalogServiceClient(d.Conn).ApplyCatalog, confined, &insightsv1.ApplyCatalogRequest{
+			Organizations: []*insightsv1.Organization{{Id: d.beta, Name: organization}},
+			Users: []*insightsv1.User{
+				{Id: user, Username: "ann", Kind: "human", Status: "active", OrganizationIds: []string{d.beta}},
+			},
+			Templates:  []*insightsv1.Template{{Id: template, OrganizationId: d.beta, Name: "golang"}},
+			Workspaces: []*insightsv1.Workspace{{Id: workspace, OwnerId: user, TemplateId: template, Name: "dev"}},
+			Agents:     []*insightsv1.Agent{{Id: agent, WorkspaceId: workspace, Name: "main", CreatedAt: ago(time.Minute)}},
+			Apps:       []*insightsv1.App{{AgentId: agent, Slug: "ide", DisplayName: "IDE"}},
+		})
+		d.ReportEvents(t, confined, []*insightsv1.Event{d.agentEvent(agent, "connected", "ready", map[string]string{"ide": "healthy"})})
+		d.ReportStats(t, confined, []*insightsv1.AgentReport{{AgentId: agent, CollectedAt: ago(0)}})
+		return answer.GetRejected()
+	}
+	series := &insightsv1.ReportEventsRequest{Metrics: []*insightsv1.Metric{{
+		Name: "coderd_prebuilt_workspaces_desired", Type: "gauge", Value: 9,
+		Labels: map[string]string{"template_name": "go", "preset_name": "big", "organization_name": "beta"},
+	}}}
+	servertest.WantAll(t, servertest.Must(t, insightsv1.NewIngestServiceClient(d.Conn).ReportEvents, confined, series).GetRejected())
+	rejections(t, called("Acme"), &insightsv1.Rejection{List: "organizations"})
+	rejections(t, called("gamma"))
+	if diff := cmp.Diff(want, about("acme")); diff != "" {
+		t.Errorf("series of the other organization (-before +after):\n%s", diff)
+	}
+	own := about("gamma")
+	desired := `{__name__="coderd_prebuilt_workspaces_desired", organization_name="gamma", preset_name="big", template_name="go"}`
+	if got := own[desired]; got != 9 {
+		t.Errorf("what was reported under the old name is %v under the new one, want 9: %v", got, own)
+	}
+
+	d.Apply(t, d.controlPlane, &insightsv1.ApplyCatalogRequest{Organizations: []*insightsv1.Organization{{Id: d.acme, Name: "beta"}}})
+	if diff := cmp.Diff(len(want), len(about("beta"))); diff != "" {
+		t.Errorf("series of who is called so now (-before +after):\n%s", diff)
 	}
 }
 

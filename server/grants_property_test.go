@@ -30,8 +30,9 @@ func drawShop(t *rapid.T, s *store.Store, roles []access.Role) shop {
 	var x shop
 	var c store.Catalog
 	for range rapid.IntRange(1, 3).Draw(t, "organizations") {
-		x.organizations = append(x.organizations, uuid.New())
-		c.Organizations = append(c.Organizations, store.Organization{ID: x.organizations[len(x.organizations)-1], Name: "o"})
+		id := uuid.New()
+		x.organizations = append(x.organizations, id)
+		c.Organizations = append(c.Organizations, store.Organization{ID: id, Name: id.String()})
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "templates") {
 		x.templates = append(x.templates, store.Template{

@@ -46,7 +46,9 @@ func newCompany(t *testing.T) *company {
 	for i := range c.templates {
 		c.organizations[i], c.templates[i], c.agents[i] = uuid.New(), uuid.New(), uuid.NewString()
 		workspace, version := uuid.NewString(), uuid.NewString()
-		change.Organizations = append(change.Organizations, &insightsv1.Organization{Id: c.organizations[i].String(), Name: "o"})
+		change.Organizations = append(change.Organizations, &insightsv1.Organization{
+			Id: c.organizations[i].String(), Name: fmt.Sprint("o", i),
+		})
 		change.Templates = append(change.Templates, &insightsv1.Template{
 			Id: c.templates[i].String(), OrganizationId: c.organizations[i].String(), Name: "t",
 		})

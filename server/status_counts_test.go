@@ -42,7 +42,7 @@ func (v statusVector) apply(t *testing.T, r *running, organizations ...string) {
 	t.Helper()
 	catalog := &insightsv1.ApplyCatalogRequest{}
 	for _, id := range organizations {
-		catalog.Organizations = append(catalog.Organizations, &insightsv1.Organization{Id: id, Name: "o"})
+		catalog.Organizations = append(catalog.Organizations, &insightsv1.Organization{Id: id, Name: id})
 	}
 	var events []*insightsv1.Event
 	known := map[string]*insightsv1.User{}

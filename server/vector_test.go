@@ -128,7 +128,7 @@ func (v vector) catalog() *insightsv1.ApplyCatalogRequest {
 	for _, t := range v.Templates {
 		if !organizations[t.OrganizationID] {
 			organizations[t.OrganizationID] = true
-			c.Organizations = append(c.Organizations, &insightsv1.Organization{Id: t.OrganizationID, Name: "organization"})
+			c.Organizations = append(c.Organizations, &insightsv1.Organization{Id: t.OrganizationID, Name: t.OrganizationID})
 		}
 		template := &insightsv1.Template{Id: t.ID, OrganizationId: t.OrganizationID, Name: t.Name, CreatedAt: created}
 		if t.Deleted {

@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/label"
 )
 
 // Authority limits what a change of the catalog may touch.
@@ -46,6 +48,7 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 			return err
 		}
 		a := applier{store: s, tx: tx, now: At(s.clock()), authority: authority, entrance: entered}
+		a.confined = !authority.Organization(uuid.Nil)
 		err = a.apply(c)
 		refusals = a.refusals
 		if err == nil && len(a.buried) > 0 {
@@ -68,6 +71,7 @@ type applier struct {
 	tx        *gorm.DB
 	now       Instant
 	authority Authority
+	confined  bool // the caller may not write everything
 	refusals  []Refusal
 	entrance  entrance
 
@@ -150,6 +154,9 @@ func (a *applier) load(c Catalog) (err error) {
 	for _, u := range a.entrance.users {
 		users = append(users, u.was)
 	}
+	if a.confined { // whom may it put into its groups?
+		users = append(users, members(c.Groups)...)
+	}
 	if a.users, err = organizationsOfUsers(a.tx, users); err != nil {
 		return err
 	}
@@ -222,23 +229,42 @@ func write[T any](a *applier, list string, items []T, key func(*T) any, check fu
 // writeBatch bounds the rows of one INSERT.
 const writeBatch = 500
 
+// taken is the reason to refuse an id that something has which the caller may not write. It says neither whose it is nor what.
+const taken = "id: is not free"
+
 // belongs is the rule for everything with a parent: the parent is known, is allowed, and stays the same. A parent that is not
-// allowed looks like one that is not known, and one that cannot change is not named: it may be somebody else's.
+// allowed looks like one that is not known.
 func (a *applier) belongs(
-	what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organization uuid.UUID,
+	what string, id, parent uuid.UUID, known, parents map[uuid.UUID]uuid.UUID, organizationOf func(parent uuid.UUID) uuid.UUID,
 ) (string, bool) {
-	if _, ok := parents[parent]; !ok || !a.authority.Organization(organization) {
+	if _, ok := parents[parent]; !ok || !a.authority.Organization(organizationOf(parent)) {
 		return fmt.Sprintf("%s %s is not in the catalog", what, parent), false
 	}
 	if old, ok := known[id]; ok && old != parent {
+		if !a.authority.Organization(organizationOf(old)) {
+			return taken, true
+		}
 		return what + " cannot change", true
 	}
 	known[id] = parent
 	return "", false
 }
 
-// gone is the reason to refuse what belongs to a user who was erased.
-const gone = "the user was erased"
+func itself(organization uuid.UUID) uuid.UUID { return organization }
+
+func (a *applier) organizationOfTemplate(id uuid.UUID) uuid.UUID { return a.templates[id] }
+
+func (a *applier) organizationOfWorkspace(id uuid.UUID) uuid.UUID {
+	return a.templates[a.workspaces[id]]
+}
+
+// gone is the reason to refuse what belongs to a user who was erased, which is nobody's business who is confined.
+func (a *applier) gone() string {
+	if a.confined {
+		return taken
+	}
+	return "the user was erased"
+}
 
 // bury refuses a workspace or an agent of a user who was erased, also when it comes alone the next time.
 func (a *applier) bury(id uuid.UUID) (string, bool) {
@@ -246,30 +272,81 @@ func (a *applier) bury(id uuid.UUID) (string, bool) {
 		a.erased[id] = true
 		a.buried = append(a.buried, id)
 	}
-	return gone, true
+	return a.gone(), true
 }
 
 const outside = "organization is not one that the caller may write"
 
 func (a *applier) writeOrganizations(c Catalog) error {
+	names, err := a.organizationNames(c)
+	if err != nil {
+		return err
+	}
 	return write(a, "organizations", c.Organizations, func(x *Organization) any { return x.ID }, func(x *Organization) (string, bool) {
 		if !a.authority.Organization(x.ID) {
 			return outside, true
+		}
+		if !names.give(x.ID, x.Name) {
+			return "name: another organization has it", false // not which
 		}
 		a.organizations[x.ID] = x.ID
 		return "", false
 	})
 }
 
+// organizationNames are the names of organizations, and how many have one that is alike.
+type organizationNames struct {
+	names   map[uuid.UUID]string
+	holders map[string]int // by folded name
+}
+
+// organizationNames reads them. If one is to change, no other transaction changes one until this one ends.
+func (a *applier) organizationNames(c Catalog) (organizationNames, error) {
+	names, err := readOrganizationNames(a.tx)
+	if err == nil && slices.ContainsFunc(c.Organizations, func(x Organization) bool { return names[x.ID] != x.Name }) {
+		if err := a.store.dialect.lockOrganizations(a.tx); err != nil {
+			return organizationNames{}, fmt.Errorf("lock organizations: %w", err)
+		}
+		names, err = readOrganizationNames(a.tx)
+	}
+	o := organizationNames{names, make(map[string]int, len(names))}
+	for _, name := range names {
+		o.holders[label.Fold(name)]++
+	}
+	return o, err
+}
+
+// give names an organization, unless another one has such a name. What it is called already it may be called for ever.
+func (o organizationNames) give(id uuid.UUID, name string) bool {
+	was, known := o.names[id]
+	if known && was == name {
+		return true
+	}
+	before, now := label.Fold(was), label.Fold(name)
+	others := o.holders[now]
+	if known && before == now {
+		others--
+	}
+	if others > 0 {
+		return false
+	}
+	if known {
+		o.holders[before]--
+	}
+	o.holders[now]++
+	o.names[id] = name
+	return true
+}
+
 func (a *applier) writeTemplates(c Catalog) error {
 	return write(a, "templates", c.Templates, func(x *Template) any { return x.ID }, func(x *Template) (string, bool) {
-		return a.belongs("organization", x.ID, x.OrganizationID, a.templates, a.organizations, x.OrganizationID)
+		return a.belongs("organization", x.ID, x.OrganizationID, a.templates, a.organizations, itself)
 	})
 }
 
 func (a *applier) writeVersions(c Catalog) error {
 	return write(a, "template_versions", c.Versions, func(x *TemplateVersion) any { return x.ID }, func(x *TemplateVersion) (string, bool) {
-		return a.belongs("template", x.ID, x.TemplateID, a.versions, a.templates, a.templates[x.TemplateID])
+		return a.belongs("template", x.ID, x.TemplateID, a.versions, a.templates, a.organizationOfTemplate)
 	})
 }
 
@@ -281,23 +358,27 @@ func (a *applier) mayWriteUser(organizations []uuid.UUID) bool {
 	return !slices.ContainsFunc(organizations, func(id uuid.UUID) bool { return !a.authority.Organization(id) })
 }
 
-// mayNameUser says whether the caller may give a workspace to a user of these organizations: one that it may write is enough.
+// mayNameUser says whether the caller may give a workspace to a user of these organizations, or put them into a group: one that it may
+// write is enough.
 func (a *applier) mayNameUser(organizations []uuid.UUID) bool {
-	return a.authority.Organization(uuid.Nil) || slices.ContainsFunc(organizations, a.authority.Organization)
+	return !a.confined || slices.ContainsFunc(organizations, a.authority.Organization)
 }
 
 func (a *applier) writeUsers(c Catalog) error {
 	var written []uuid.UUID
 	err := write(a, "users", c.Users, func(x *User) any { return x.ID }, func(x *User) (string, bool) {
 		old, known := a.users[x.ID]
-		if !a.mayWriteUser(x.OrganizationIDs) || known && !a.mayWriteUser(old) {
+		if !a.mayWriteUser(x.OrganizationIDs) {
 			return outside, true
+		}
+		if known && !a.mayWriteUser(old) {
+			return taken, true
 		}
 		if a.entrance.key == nil && a.entrance.modes.OfUser(x.OrganizationIDs).AtLeast(PrivacyPseudonym) {
 			return needsKey, false
 		}
 		if a.erased[x.ID] {
-			return gone, true
+			return a.gone(), true
 		}
 		a.users[x.ID] = x.OrganizationIDs
 		written = append(written, x.ID)
@@ -319,12 +400,15 @@ func (a *applier) writeGroups(c Catalog) error {
 		return err
 	}
 	err = write(a, "groups", c.Groups, func(x *Group) any { return x.ID }, func(x *Group) (string, bool) {
-		reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, x.OrganizationID)
+		reason, permanent := a.belongs("organization", x.ID, x.OrganizationID, a.groups, a.organizations, itself)
 		if reason != "" {
 			return reason, permanent
 		}
 		if granted[x.ID] && !a.authority.ManageAccess {
 			return "group holds grants: changing its members needs manage_access", true
+		}
+		if slices.ContainsFunc(x.UserIDs, func(id uuid.UUID) bool { return !a.erased[id] && !a.mayNameUser(a.users[id]) }) {
+			return "a member is not in the catalog", false
 		}
 		written = append(written, x.ID)
 		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
@@ -373,16 +457,17 @@ func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
 
 func (a *applier) writeWorkspaces(c Catalog) error {
 	return write(a, "workspaces", c.Workspaces, func(x *Workspace) any { return x.ID }, func(x *Workspace) (string, bool) {
-		if a.erased[x.ID] || a.erased[x.OwnerID] {
+		if a.erased[x.ID] || a.erased[x.OwnerID] && !a.confined { // else the owner is not in the catalog
 			return a.bury(x.ID)
 		}
 		if organizations, known := a.users[x.OwnerID]; !known || !a.mayNameUser(organizations) {
-			return fmt.Sprintf("owner %s is not in the catalog", x.OwnerID), false
+			return "owner is not in the catalog", false // without the id, which may be a pseudonym by now
 		}
-		if !a.entrance.nameWorkspace(x, a.templates[x.TemplateID]) {
+		organization := a.templates[x.TemplateID]
+		if a.authority.Organization(organization) && !a.entrance.nameWorkspace(x, organization) {
 			return needsKey, false
 		}
-		reason, permanent := a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.templates[x.TemplateID])
+		reason, permanent := a.belongs("template", x.ID, x.TemplateID, a.workspaces, a.templates, a.organizationOfTemplate)
 		if reason == "" {
 			a.changed = append(a.changed, x.ID)
 		}
@@ -393,14 +478,14 @@ func (a *applier) writeWorkspaces(c Catalog) error {
 func (a *applier) writeAgents(c Catalog) error {
 	var touched []uuid.UUID
 	err := write(a, "agents", c.Agents, func(x *Agent) any { return x.ID }, func(x *Agent) (string, bool) {
-		if a.erased[x.ID] || a.erased[x.WorkspaceID] {
+		if a.erased[x.ID] || a.erased[x.WorkspaceID] && !a.confined {
 			return a.bury(x.ID)
 		}
 		if known := a.created[x.ID]; !known.IsZero() {
 			x.CreatedAt = known // a histogram counts from it, which must not fall
 		}
 		a.created[x.ID] = x.CreatedAt
-		reason, permanent := a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.templates[a.workspaces[x.WorkspaceID]])
+		reason, permanent := a.belongs("workspace", x.ID, x.WorkspaceID, a.agents, a.workspaces, a.organizationOfWorkspace)
 		if reason == "" {
 			touched = append(touched, x.WorkspaceID)
 		}
@@ -427,8 +512,8 @@ func (a *applier) touch(workspaces []uuid.UUID) error {
 func (a *applier) writeApps(c Catalog) error {
 	var newest []TemplateApp
 	err := write(a, "apps", c.Apps, func(x *App) any { return App{AgentID: x.AgentID, Slug: x.Slug} }, func(x *App) (string, bool) {
-		if a.erased[x.AgentID] {
-			return gone, true
+		if a.erased[x.AgentID] && !a.confined {
+			return a.gone(), true
 		}
 		workspace, known := a.agents[x.AgentID]
 		template := a.workspaces[workspace]
@@ -469,9 +554,7 @@ func (a *applier) markDeleted(c Catalog) error {
 	own := func(ids []uuid.UUID, organization func(uuid.UUID) uuid.UUID) []uuid.UUID {
 		return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return !a.authority.Organization(organization(id)) })
 	}
-	ofTemplate := func(id uuid.UUID) uuid.UUID { return a.templates[id] }
-	ofWorkspace := func(id uuid.UUID) uuid.UUID { return a.templates[a.workspaces[id]] }
-	ofAgent := func(id uuid.UUID) uuid.UUID { return a.templates[a.workspaces[a.agents[id]]] }
+	ofAgent := func(id uuid.UUID) uuid.UUID { return a.organizationOfWorkspace(a.agents[id]) }
 
 	agents := own(c.Deleted.Agents, ofAgent)
 	var touched []uuid.UUID
@@ -479,12 +562,12 @@ func (a *applier) markDeleted(c Catalog) error {
 		touched = append(touched, a.agents[id])
 	}
 	users := slices.DeleteFunc(slices.Clone(c.Deleted.Users), func(id uuid.UUID) bool { return !a.mayWriteUser(a.users[id]) })
-	workspaces := own(c.Deleted.Workspaces, ofWorkspace)
+	workspaces := own(c.Deleted.Workspaces, a.organizationOfWorkspace)
 	for _, step := range []struct {
 		model any
 		ids   []uuid.UUID
 	}{
-		{&Template{}, own(c.Deleted.Templates, ofTemplate)}, {&User{}, users}, {&Workspace{}, workspaces}, {&Agent{}, agents},
+		{&Template{}, own(c.Deleted.Templates, a.organizationOfTemplate)}, {&User{}, users}, {&Workspace{}, workspaces}, {&Agent{}, agents},
 	} {
 		for batch := range slices.Chunk(step.ids, writeBatch) {
 			err := a.tx.Model(step.model).Where("id IN ? AND deleted_at = 0", batch).Update("deleted_at", a.now).Error

@@ -15,7 +15,7 @@ import (
 // ControlPlaneSeries is a series of the metrics endpoint that the control plane knows the value of.
 type ControlPlaneSeries struct {
 	Name       string
-	Labels     string // a JSON object of names in ascending order to values: the same labels are the same text
+	Labels     string // a JSON object of names in ascending order to values: the same labels are the same text. Organizations are ids
 	Value      float64
 	ReportedAt Instant
 }

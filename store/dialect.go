@@ -56,6 +56,8 @@ type dialect interface {
 	tables() string
 	// lockTombstones makes the transaction wait for all that looked for tombstones, and others wait that want to.
 	lockTombstones(tx *gorm.DB) error
+	// lockOrganizations makes the transaction wait for all that write organizations, and others wait that want to.
+	lockOrganizations(tx *gorm.DB) error
 	// settings is the statement that reads what an acknowledged report depends on: columns and rows of [Setting].
 	settings() string
 	// mayMigrate is the statement that says whether tables can be made.
@@ -247,6 +249,10 @@ func (postgresDialect) lockTombstones(tx *gorm.DB) error {
 	return tx.Exec("LOCK TABLE tombstones IN ACCESS EXCLUSIVE MODE").Error
 }
 
+func (postgresDialect) lockOrganizations(tx *gorm.DB) error {
+	return tx.Exec("LOCK TABLE organizations IN SHARE ROW EXCLUSIVE MODE").Error // who only reads goes on
+}
+
 // scrub has nothing to do: no statement and no logical backup sees a row that was deleted, and autovacuum writes over it.
 func (postgresDialect) scrub(context.Context, *gorm.DB) error { return nil }
 
@@ -344,6 +350,8 @@ func (sqliteDialect) mayMigrate() string { return `SELECT 1` } // who may write 
 func (sqliteDialect) now(_ *gorm.DB, own func() time.Time) (time.Time, error) { return own(), nil }
 
 func (sqliteDialect) lockTombstones(*gorm.DB) error { return nil } // there is one writer at a time
+
+func (sqliteDialect) lockOrganizations(*gorm.DB) error { return nil }
 
 // scrub writes the file anew, without the pages that are free and the remains in the others, and empties the log.
 func (sqliteDialect) scrub(ctx context.Context, db *gorm.DB) error {

@@ -84,8 +84,12 @@ func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[u
 
 // OrganizationNames returns the name of each organization of the catalog.
 func (s *Store) OrganizationNames(ctx context.Context) (map[uuid.UUID]string, error) {
+	return readOrganizationNames(s.lookups.WithContext(ctx))
+}
+
+func readOrganizationNames(tx *gorm.DB) (map[uuid.UUID]string, error) {
 	var all []Organization
-	if err := s.lookups.WithContext(ctx).Select("id", "name").Find(&all).Error; err != nil {
+	if err := tx.Select("id", "name").Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("read organizations: %w", err)
 	}
 	names := make(map[uuid.UUID]string, len(all))

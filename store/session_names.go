@@ -22,10 +22,16 @@ const (
 	TerminalApp    = "[terminal]" // proxied terminals; no slug looks like it
 )
 
-// IsControl reports whether a character has no place in a name: control characters, and those that turn the direction of the
-// text around them, so that a name could look like another one.
+// IsControl reports whether a character has no place in a name: control characters, those that end a line, and those that nobody sees
+// or that turn the direction of the text around them, so that a name could look like another one.
 func IsControl(r rune) bool {
-	return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+	switch {
+	case unicode.IsControl(r), r == '\u00ad', r == '\u061c', r == '\u180e', r == '\ufeff', // a soft hyphen, marks, no space at all
+		r >= '\u200b' && r <= '\u200f', r >= '\u2028' && r <= '\u202e', r >= '\u2060' && r <= '\u206f', // zero width, lines, directions
+		r >= '\U000e0000' && r <= '\U000e007f': // tags
+		return true
+	}
+	return false
 }
 
 // NormalizeSessionName brings the name of a session app, as an agent sends it, into the form that is stored: no control

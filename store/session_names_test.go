@@ -40,7 +40,8 @@ func TestSessionNames(t *testing.T) {
 		}
 	}
 	for given, want := range map[string]string{
-		"\u202eedoc": "edoc", "zed\u2066\u2069": "zed", "\u05e9\u05dc\u05d5\u05dd": "\u05e9\u05dc\u05d5\u05dd",
+		"\u202eedoc": "edoc", "zed\u2066\u2069": "zed", "\u200bz\u2060e\u2028d\ufeff": "zed",
+		"\u05e9\u05dc\u05d5\u05dd": "\u05e9\u05dc\u05d5\u05dd",
 	} {
 		if got := store.NormalizeSessionName(given); got != want {
 			t.Errorf("name %q: got %q, want %q", given, got, want)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"slices"
@@ -231,6 +232,50 @@ func TestDirectoryPlacesNothingBlindly(t *testing.T) {
 			t.Errorf("owner %v of %v", got, f.Users)
 		}
 	})
+}
+
+// Who gives an organization a name waits for whoever may be giving the same one.
+func TestNamesOfOrganizationsAtOnce(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	s := storetest.Open(t, database, storetest.Now)
+	db, err := sql.Open("pgx", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.ExecContext(t.Context(), `INSERT INTO organizations VALUES ($1, 'acme', '')`, uuid.New()); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan int, 1)
+	go func() {
+		refusals, err := s.ApplyCatalog(
+			t.Context(), store.Catalog{Organizations: []store.Organization{{ID: uuid.New(), Name: "Acme"}}},
+			store.Authority{Organization: func(uuid.UUID) bool { return true }},
+		)
+		if err != nil {
+			t.Error(err)
+		}
+		refused <- len(refusals)
+	}()
+	for waits := false; !waits && len(refused) == 0; {
+		err := db.QueryRowContext(
+			t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = CAST('organizations' AS regclass) AND NOT granted)`,
+		).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if <-refused != 1 {
+		t.Error("two organizations got one name at once")
+	}
 }
 
 // Servers that change the same workspaces at once wait for each other, and in the end every directory has the newest owners.

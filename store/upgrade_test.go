@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
@@ -36,6 +38,13 @@ func early(t *testing.T, kind string) string {
 		t.Fatal(err)
 	}
 	database := newDatabases[kind](t)
+	execute(t, database, string(dump))
+	return database
+}
+
+// execute runs statements in a database.
+func execute(t *testing.T, database, statements string) {
+	t.Helper()
 	driver, source := "pgx", database
 	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
 		driver, source = "sqlite", file
@@ -44,11 +53,44 @@ func early(t *testing.T, kind string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = db.ExecContext(t.Context(), string(dump))
+	_, err = db.ExecContext(t.Context(), statements)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return database
+}
+
+// Organizations that have one name are told apart by an upgrade, and whoever has a name of its own keeps it.
+func TestUpgradeTellsNamesakesApart(t *testing.T) {
+	t.Parallel()
+	for kind := range newDatabases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			database := early(t, kind)
+			want := map[string]string{ // names after the upgrade by those before, each with the last digit of the id
+				"one 1": "one", "ONE 2": "ONE-00000000-0000-4000-8000-000000000002", "one 3": "one-00000000-0000-4000-8000-000000000003",
+				"two 4": "two",
+			}
+			statement := "INSERT INTO organizations (id, name, display_name) VALUES "
+			for given := range want {
+				name, digit, _ := strings.Cut(given, " ")
+				statement += fmt.Sprintf("('00000000-0000-4000-8000-00000000000%s', '%s', ''),", digit, name)
+			}
+			execute(t, database, strings.TrimSuffix(statement, ","))
+			if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {
+				t.Fatal(err)
+			}
+			names, err := storetest.Open(t, database, storetest.Now).OrganizationNames(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for given, want := range want {
+				_, digit, _ := strings.Cut(given, " ")
+				if got := names[uuid.MustParse("00000000-0000-4000-8000-00000000000"+digit)]; got != want {
+					t.Errorf("organization %s is called %q now, want %q", given, got, want)
+				}
+			}
+		})
+	}
 }
 
 // checkEarly asks what the early program was asked.

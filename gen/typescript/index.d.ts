@@ -693,8 +693,13 @@ export interface Rejection {
 
 /**
  * ApplyCatalogRequest is a change of the catalog. Ids are UUIDs that the control plane chooses and never uses again. Names
- * have 1 to 128 bytes, without control characters and those that turn the direction of text (U+202A to U+202E, U+2066 to
- * U+2069); other texts have as many bytes as they say.
+ * have 1 to 128 bytes, without control characters, ends of lines and paragraphs (U+2028, U+2029), and characters that nobody
+ * sees or that turn the direction of text, such as U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F and U+FEFF; other texts
+ * have as many bytes as they say.
+ *
+ * To a caller whose grant is for some organizations, what is in another organization, and a user who was erased, is as if it did not
+ * exist: a reason says the same of both. Only who gives an item the id of such learns that the id is not free, and groups are taken
+ * without their members who were erased.
  */
 export interface ApplyCatalogRequest {
   /**
@@ -785,7 +790,7 @@ export interface Organization {
    */
   id: string;
   /**
-   * Its name, unique for people but not for this service.
+   * Its name, which no other organization has, case and Unicode form aside; one that another has is rejected.
    */
   name: string;
   /**
@@ -973,7 +978,7 @@ export interface Group {
    */
   name: string;
   /**
-   * All its members, UUIDs of users.
+   * All its members, UUIDs of users. To a caller whose grant is for some organizations they must be users of these.
    */
   user_ids: string[];
 }

@@ -47,7 +47,7 @@ func catalogKeepsParents(t *testing.T, f *Fixture) {
 func catalogConfined(t *testing.T, f *Fixture) {
 	other := uuid.New()
 	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == other }}
-	foreign, own := uuid.New(), uuid.New()
+	foreign, own, member := uuid.New(), uuid.New(), uuid.New()
 	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: other, Name: "other"}}})
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
 		Templates: []store.Template{
@@ -55,14 +55,22 @@ func catalogConfined(t *testing.T, f *Fixture) {
 			{ID: foreign, OrganizationID: f.Organization, Name: "foreign"},
 			{ID: f.Templates[0], OrganizationID: other, Name: "stolen"},
 		},
-		Users:   []store.User{{ID: f.Users[0], Username: "renamed", OrganizationIDs: []uuid.UUID{other}}},
+		Users: []store.User{
+			{ID: f.Users[0], Username: "renamed", OrganizationIDs: []uuid.UUID{other}},
+			{ID: member, Username: "member", OrganizationIDs: []uuid.UUID{other}},
+		},
+		Groups: []store.Group{
+			{ID: uuid.New(), OrganizationID: other, Name: "own", UserIDs: []uuid.UUID{member}},
+			{ID: uuid.New(), OrganizationID: other, Name: "foreign", UserIDs: []uuid.UUID{member, f.Users[0]}},
+			{ID: uuid.New(), OrganizationID: other, Name: "unknown", UserIDs: []uuid.UUID{uuid.New()}},
+		},
 		Deleted: store.Deleted{Templates: []uuid.UUID{f.Templates[1]}, Agents: []uuid.UUID{f.Agents[0][0]}},
 	}, confined)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(refusals) != 3 {
-		t.Errorf("refusals: got %v, want two templates and the user", refusals)
+	if len(refusals) != 5 || refusals[3].Reason != refusals[4].Reason || refusals[3].Permanent || refusals[4].Permanent {
+		t.Errorf("got %v, want two templates, the user, and alike a group with a foreign member and one with an unknown", refusals)
 	}
 	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.Templates[0]})
 	if err != nil {
@@ -75,6 +83,38 @@ func catalogConfined(t *testing.T, f *Fixture) {
 	place, ok, err := f.NewDirectory().Place(t.Context(), f.Agents[0][0])
 	if err != nil || !ok || !place.DeletedAt.IsZero() {
 		t.Errorf("agent of another organization: %v, %v, %v; want it alive", place, ok, err)
+	}
+}
+
+// organizationNames: no two organizations have names that are alike, whoever gives them.
+func organizationNames(t *testing.T, f *Fixture) {
+	first, second := uuid.New(), uuid.New()
+	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == second }}
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: first, Name: "Zürich"}, {ID: second, Name: "other"}}})
+	refused := func(names ...string) (refused []int) {
+		t.Helper()
+		var c store.Catalog
+		for _, name := range names {
+			c.Organizations = append(c.Organizations, store.Organization{ID: second, Name: name})
+		}
+		refusals, err := f.ApplyCatalog(t.Context(), c, confined)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range refusals {
+			if r.List != "organizations" || r.Reason != "name: another organization has it" || r.Permanent {
+				t.Errorf("refusal: %+v", r)
+			}
+			refused = append(refused, r.Index)
+		}
+		return refused
+	}
+	if diff := cmp.Diff([]int{0, 1, 2, 5}, refused("Zürich", "zu\u0308RICH", "ACME", "Other", "another", "zürich")); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: first, Name: "Bern"}, {ID: second, Name: "zürich"}}})
+	if got := refused("bern", "Zürich"); len(got) != 1 || got[0] != 0 {
+		t.Errorf("refused: %v, want the name that the other has now", got)
 	}
 }
 

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"folders and writers at once":       foldersAndWriters,
 		"catalog keeps what belongs":        catalogKeepsParents,
 		"catalog stays in its organization": catalogConfined,
+		"organizations have names alone":    organizationNames,
 		"directory follows the catalog":     directoryFollows,
 		"app takes its newest definition":   newestApp,
 		"agents are called by their names":  agentNames,

@@ -328,7 +328,7 @@ var mutants = []mutant{
 	// Erasing.
 	{
 		"an erased user comes back with the catalog", "store/applier.go",
-		"		if a.erased[x.ID] {\n			return gone, true\n		}\n", "",
+		"		if a.erased[x.ID] {\n			return a.gone(), true\n		}\n", "",
 		"store", "TestErase/sqlite",
 	},
 	{
@@ -509,6 +509,77 @@ var mutants = []mutant{
 				}
 			}`,
 		"store", "TestStatementsDoNotGrowWithUsers/sqlite",
+	},
+	{
+		"a confined control plane puts anybody into its groups", "store/applier.go",
+		"!a.erased[id] && !a.mayNameUser(a.users[id]) })", "false })",
+		"store", "TestSQLite/catalog_stays_in_its_organization",
+	},
+	{
+		"organizations have one name", "store/applier.go",
+		"if others > 0 {", "if others > 1 {",
+		"store", "TestSQLite/organizations_have_names_alone",
+	},
+	{
+		"a name that an organization had stays taken", "store/applier.go",
+		"		o.holders[before]--\n", "",
+		"store", "TestSQLite/organizations_have_names_alone",
+	},
+	{
+		"two servers give one name at once", "store/applier.go",
+		"if err := a.store.dialect.lockOrganizations(a.tx); err != nil {", "if err := error(nil); err != nil {",
+		"store", "TestNamesOfOrganizationsAtOnce",
+	},
+	{
+		"organizations of one name keep it in an upgrade", "store/migrations/00017_names_of_organizations.sql",
+		"lower(other.name) = lower(organizations.name)", "other.name = organizations.name",
+		"store", "TestUpgradeTellsNamesakesApart/sqlite",
+	},
+	{
+		"agents of two organizations are one series", "server/internal/gauges/deployment_metrics.go",
+		"status, lifecycle, unknownLabel, w.Organization)", "status, lifecycle, unknownLabel, unknownLabel)",
+		"server", "TestNamesakesChangeNoSeries",
+	},
+	{
+		"series of the control plane stay with the name of an organization", "server/internal/ingest/control_plane_series.go",
+		"= organization.String() //", "= k.organizations[organization] //",
+		"server", "TestNamesakesChangeNoSeries",
+	},
+	{
+		"who claims the id of another organization learns what it is of", "store/applier.go",
+		"if !a.authority.Organization(organizationOf(old)) {", "if false {",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"an agent of another organization is erased with one's own workspace", "store/applier.go",
+		"a.erased[x.WorkspaceID] && !a.confined", "a.erased[x.WorkspaceID]",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"a workspace of another organization is erased with one's own user", "store/applier.go",
+		"a.erased[x.OwnerID] && !a.confined", "a.erased[x.OwnerID]",
+		"server", "TestForeignIDsCannotBeClaimed",
+	},
+	{
+		"owners of other organizations are told from unknown ones", "store/applier.go",
+		"!known || !a.mayNameUser(organizations) {", "!known {",
+		"server", "TestForeignIsUnknown",
+	},
+	{
+		"versions of other organizations are told from unknown ones", "server/internal/ingest/events.go",
+		"of, known := k.versions[b.TemplateVersionID]\n	if !known || !caller.HoldsIn(access.IngestAny, k.templates[of]) {",
+		"of, known := k.versions[b.TemplateVersionID]\n	if !known {",
+		"server", "TestForeignIsUnknown",
+	},
+	{
+		"names have characters that nobody sees", "store/session_names.go",
+		`r >= '\u200b' && r <= '\u200f'`, "false",
+		"server/internal/admin", "TestParseCatalogFaults",
+	},
+	{
+		"names have ends of lines", "store/session_names.go",
+		`r >= '\u2028' && r <= '\u202e'`, `r >= '\u202a' && r <= '\u202e'`,
+		"server/internal/ingest", "TestReportLimits",
 	},
 	{
 		"a change of the catalog ends with the deadline of its caller", "server/internal/admin/catalog.go",

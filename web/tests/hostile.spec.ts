@@ -12,7 +12,8 @@ async function fill(server: Server): Promise<string[]> {
   const client = new InsightsClient({ server: server.home, token: server.token("control-plane") });
   const ids = hostile.map(() => ({ organization: randomUUID(), template: randomUUID(), version: randomUUID(), user: randomUUID(), workspace: randomUUID(), agent: randomUUID() }));
   const catalog: Required<Pick<Input<ApplyCatalogRequest>, "organizations" | "templates" | "template_versions" | "users" | "workspaces" | "agents" | "apps">> = {
-    organizations: hostile.map((s, i) => ({ id: ids[i]?.organization ?? "", name: s, display_name: s })),
+    // Two organizations cannot have names that differ in their Unicode form alone.
+    organizations: hostile.map((s, i) => ({ id: ids[i]?.organization ?? "", name: s === s.normalize("NFKC") ? s : "organization " + i, display_name: s })),
     templates: hostile.map((s, i) => ({ id: ids[i]?.template ?? "", organization_id: ids[i]?.organization ?? "", name: s, display_name: s, icon: s })),
     template_versions: hostile.map((s, i) => ({
       id: ids[i]?.version ?? "", template_id: ids[i]?.template ?? "", name: s,

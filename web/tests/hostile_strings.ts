@@ -13,7 +13,7 @@ const templates = ["{{7*7}}", "${7*7}", "#{7*7}", "<%= 7*7 %>", "{{constructor.c
 const names = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "null", "undefined", "NaN", "true", "0", "-1", "1e309", "[object Object]", "length", "then", "key", "ref", "children"];
 const sheets = ["=1+1", "=HYPERLINK(\"//evil.example\",\"x\")", "=cmd|' /C calc'!A0", "+1+cmd|x", "-2+3", "@SUM(1+1)", "=IMPORTXML(\"//evil.example\",\"a\")", "+", "-", "=", "@", "'=1", "\"=1", ";=1", ",=1", "＝1+1", "＋1", "－1", "＠1"];
 const shapes = [
-  "W".repeat(128), "verylongwordwithoutanybreak".repeat(4), "i".repeat(128), "漢字".repeat(21), "ﷺ".repeat(30), "🧑‍🤝‍🧑".repeat(6), "Z̷͖͛a̶̡͝l̵̗̊g̸̖̈́o̷̪͆", "ا لعربية نص من اليمين", "עברית מימין לשמאל", "Ünïcödé ßtraße ĳ ǅ", "ﬁ ligature ﬀ", "a b", "—", "…", "𝕸𝖆𝖙𝖍", "ꙮ", "ＦＵＬＬ　ＷＩＤＴＨ", "🏴‍☠️🏳️‍🌈", "1/2 ½ ⅓", "a".repeat(60) + " " + "b".repeat(60),
+  "W".repeat(128), "verylongwordwithoutanybreak".repeat(4), "i".repeat(128), "漢字".repeat(21), "ﷺ".repeat(30), "👍🏽".repeat(15), "Z̷͖͛a̶̡͝l̵̗̊g̸̖̈́o̷̪͆", "ا لعربية نص من اليمين", "עברית מימין לשמאל", "Ünïcödé ßtraße ĳ ǅ", "ﬁ ligature ﬀ", "a b", "—", "…", "𝕸𝖆𝖙𝖍", "ꙮ", "ＦＵＬＬ　ＷＩＤＴＨ", "🏴☠️🏳️🌈", "1/2 ½ ⅓", "a".repeat(60) + " " + "b".repeat(60),
 ];
 
 const all = [...scripts, ...broken, ...templates, ...names, ...sheets, ...shapes];

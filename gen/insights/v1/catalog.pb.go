@@ -25,8 +25,13 @@ const (
 )
 
 // ApplyCatalogRequest is a change of the catalog. Ids are UUIDs that the control plane chooses and never uses again. Names
-// have 1 to 128 bytes, without control characters and those that turn the direction of text (U+202A to U+202E, U+2066 to
-// U+2069); other texts have as many bytes as they say.
+// have 1 to 128 bytes, without control characters, ends of lines and paragraphs (U+2028, U+2029), and characters that nobody
+// sees or that turn the direction of text, such as U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F and U+FEFF; other texts
+// have as many bytes as they say.
+//
+// To a caller whose grant is for some organizations, what is in another organization, and a user who was erased, is as if it did not
+// exist: a reason says the same of both. Only who gives an item the id of such learns that the id is not free, and groups are taken
+// without their members who were erased.
 type ApplyCatalogRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Organizations to write. New ones need a grant for the whole deployment.
@@ -287,7 +292,7 @@ type Organization struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The organization, a UUID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Its name, unique for people but not for this service.
+	// Its name, which no other organization has, case and Unicode form aside; one that another has is rejected.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What people see. Empty: the name.
 	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -837,7 +842,7 @@ type Group struct {
 	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// Its name within the organization.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// All its members, UUIDs of users.
+	// All its members, UUIDs of users. To a caller whose grant is for some organizations they must be users of these.
 	UserIds       []string `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,8 +35,8 @@ const (
 // and every write is a union, so anything may be sent again, in any order and over any RPC, without being counted twice.
 //
 // A message of an agent or proxy may have up to 256 KiB, one of the control plane 4 MiB; more gets RESOURCE_EXHAUSTED.
-// Strings have at most 128 bytes where nothing else is said, and neither control characters nor those that turn the direction
-// of text (U+202A to U+202E, U+2066 to U+2069). An item that breaks the rules of a field is rejected for good, and its
+// Strings have at most 128 bytes where nothing else is said, and none of the characters that names may not have
+// (see ApplyCatalogRequest). An item that breaks the rules of a field is rejected for good, and its
 // neighbours are not. A server that is switched off for usage acknowledges and stores nothing.
 //
 // Names of apps are bounded, so that nobody can fill a template with made-up ones: in a day one server takes 500 that are new
@@ -120,8 +120,8 @@ func (c *ingestServiceClient) ReportEvents(ctx context.Context, in *ReportEvents
 // and every write is a union, so anything may be sent again, in any order and over any RPC, without being counted twice.
 //
 // A message of an agent or proxy may have up to 256 KiB, one of the control plane 4 MiB; more gets RESOURCE_EXHAUSTED.
-// Strings have at most 128 bytes where nothing else is said, and neither control characters nor those that turn the direction
-// of text (U+202A to U+202E, U+2066 to U+2069). An item that breaks the rules of a field is rejected for good, and its
+// Strings have at most 128 bytes where nothing else is said, and none of the characters that names may not have
+// (see ApplyCatalogRequest). An item that breaks the rules of a field is rejected for good, and its
 // neighbours are not. A server that is switched off for usage acknowledges and stores nothing.
 //
 // Names of apps are bounded, so that nobody can fill a template with made-up ones: in a day one server takes 500 that are new

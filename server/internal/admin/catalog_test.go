@@ -35,6 +35,7 @@ func TestParseCatalogFaults(t *testing.T) {
 		},
 		"templates: name: is required":                        func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "" },
 		"templates: name: control characters are not allowed": func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Name = "a\nb" },
+		"groups: name: control characters are not allowed":    func(r *insightsv1.ApplyCatalogRequest) { r.Groups[0].Name = "a\u200bb" },
 		"templates: display_name: 129 bytes, at most 128": func(r *insightsv1.ApplyCatalogRequest) {
 			r.Templates[0].DisplayName = strings.Repeat("x", 129)
 		},

@@ -9,13 +9,17 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/store"
 )
 
-// addControlPlane adds what the control plane reported. A histogram is shown when all of it is there and adds up: that of each person
-// who is not shown, too, with the others that have the same labels.
-func (s *snapshot) addControlPlane(families *exposition.ControlPlane, reported []store.ControlPlaneSeries) error {
+// addControlPlane adds what the control plane reported, with the present names of organizations. A histogram is shown when all of it is
+// there and adds up: that of each person who is not shown, too, with the others that have the same labels.
+func (s *snapshot) addControlPlane(
+	families *exposition.ControlPlane, reported []store.ControlPlaneSeries, organizations map[uuid.UUID]string,
+) error {
 	histograms := map[string]map[string]*reportedHistogram{} // by the labels that are shown, and by all of them
 	for _, r := range reported {
 		var labels map[string]string
@@ -25,6 +29,14 @@ func (s *snapshot) addControlPlane(families *exposition.ControlPlane, reported [
 		f, suffix := families.Family(r.Name)
 		if f == nil {
 			continue // of a server with other definitions
+		}
+		if text, about := labels[exposition.OrganizationLabel]; about {
+			id, _ := uuid.Parse(text) // servers of older versions keep a name, of which nobody knows whose it is by now
+			name, known := organizations[id]
+			if !known {
+				continue
+			}
+			labels[exposition.OrganizationLabel] = name
 		}
 		values := make([]string, len(f.Labels))
 		for i, name := range f.Labels {

@@ -52,7 +52,7 @@ func TestControlPlaneHistograms(t *testing.T) {
 			if c.bob != nil {
 				reported = slices.Concat(ann, histogram("bob", 2, 3, c.bob))
 			}
-			if err := s.addControlPlane(families, reported); err != nil {
+			if err := s.addControlPlane(families, reported, nil); err != nil {
 				t.Fatal(err)
 			}
 			got := store.Distribution{Below: []int64{0, 0}}

@@ -29,7 +29,8 @@ const (
 )
 
 // Families that are read from the database, so that every server shows the same of them. Their names and labels are those
-// that existing dashboards and alerts know from Coder; the organization stands beside the template.
+// that existing dashboards and alerts know from Coder; the organization stands beside them, so that nobody can name what is theirs like
+// what is somebody else's and change its series.
 var (
 	agentsUpFamily = &exposition.Family{
 		Name: "coderd_agents_up", Kind: exposition.GaugeFamily,
@@ -38,18 +39,20 @@ var (
 	}
 	agentsConnectionsFamily = &exposition.Family{
 		Name: "coderd_agents_connections", Kind: exposition.GaugeFamily,
-		Help:   "Agent connections with statuses.",
-		Labels: []string{"agent_name", "username", "workspace_name", "status", "lifecycle_state", "tailnet_node"},
+		Help: "Agent connections with statuses.",
+		Labels: []string{
+			"agent_name", "username", "workspace_name", "status", "lifecycle_state", "tailnet_node", exposition.OrganizationLabel,
+		},
 	}
 	agentsAppsFamily = &exposition.Family{
 		Name: "coderd_agents_apps", Kind: exposition.GaugeFamily,
 		Help:   "Agent applications with statuses.",
-		Labels: []string{"agent_name", "username", "workspace_name", "app_name", "health"},
+		Labels: []string{"agent_name", "username", "workspace_name", "app_name", "health", exposition.OrganizationLabel},
 	}
 	firstConnectionFamily = &exposition.Family{
 		Name: "coderd_agents_first_connection_seconds", Kind: exposition.HistogramFamily,
 		Help:    "Duration from the creation of a workspace agent to its first connection, in seconds.",
-		Labels:  []string{"template_name", "agent_name", "username", "workspace_name"},
+		Labels:  []string{"template_name", "agent_name", "username", "workspace_name", exposition.OrganizationLabel},
 		Buckets: []float64{1, 10, 30, 60, 120, 300, 600, 1800, 3600}, Native: true,
 	}
 	skewedConnectionsFamily = &exposition.Family{
@@ -293,13 +296,13 @@ func (c *Deployment) addAgent(s *snapshot, w store.LiveWorkspace, a store.LiveAg
 			status = "connected"
 		}
 	}
-	s.Add(agentsConnectionsFamily, 1, a.Agent, w.Owner, w.Workspace, status, lifecycle, unknownLabel)
+	s.Add(agentsConnectionsFamily, 1, a.Agent, w.Owner, w.Workspace, status, lifecycle, unknownLabel, w.Organization)
 	for _, app := range apps {
 		health, told := a.AppHealth[app.Slug]
 		if !told {
 			health = "disabled" // as an app without a health check
 		}
-		s.Add(agentsAppsFamily, 1, a.Agent, w.Owner, w.Workspace, app.DisplayName, health)
+		s.Add(agentsAppsFamily, 1, a.Agent, w.Owner, w.Workspace, app.DisplayName, health, w.Organization)
 	}
 }
 
@@ -309,7 +312,7 @@ func (c *Deployment) readFirstConnections(ctx context.Context, scope access.Scop
 		return err
 	}
 	for _, f := range connections {
-		s.addDistribution(firstConnectionFamily, f.Distribution, f.Template, f.Agent, f.Owner, f.Workspace)
+		s.addDistribution(firstConnectionFamily, f.Distribution, f.Template, f.Agent, f.Owner, f.Workspace, f.Organization)
 	}
 	s.Add(skewedConnectionsFamily, float64(skewed))
 	return nil
@@ -367,7 +370,11 @@ func (c *Deployment) readControlPlane(ctx context.Context, _ access.Scope, now t
 	if err != nil {
 		return err
 	}
-	if err := s.addControlPlane(c.options.ControlPlane, series); err != nil {
+	organizations, err := c.store.OrganizationNames(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.addControlPlane(c.options.ControlPlane, series, organizations); err != nil {
 		return fmt.Errorf("show series of the control plane: %w", err)
 	}
 	return nil

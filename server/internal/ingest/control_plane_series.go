@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/exposition"
@@ -65,8 +67,14 @@ func (k eventParents) series(
 		}
 		labels[exposition.BoundLabel] = strconv.FormatFloat(bound, 'g', -1, 64) // one text for one bound
 	}
-	if rejected := k.mayReport(caller, f, labels[exposition.OrganizationLabel]); rejected != nil {
-		return s, rejected
+	if slices.Contains(f.Labels, exposition.OrganizationLabel) {
+		organization, rejected := k.organization(caller, labels[exposition.OrganizationLabel])
+		if rejected != nil {
+			return s, rejected
+		}
+		labels[exposition.OrganizationLabel] = organization.String() // another one may have the name tomorrow
+	} else if !caller.HoldsEverywhere(access.IngestAny) {
+		return s, invalidItem("name: family %s is about the whole deployment, and the caller's grant is not", f.Name)
 	}
 	text, err := json.Marshal(labels) // in the order of the names
 	if err != nil {
@@ -75,20 +83,14 @@ func (k eventParents) series(
 	return store.ControlPlaneSeries{Name: m.GetName(), Labels: string(text), Value: m.GetValue(), ReportedAt: store.At(now)}, nil
 }
 
-// mayReport says why a caller may not report a family, for an organization if it has organizations.
-func (k eventParents) mayReport(caller access.Principal, f *exposition.Family, organization string) *rejection {
-	if !slices.Contains(f.Labels, exposition.OrganizationLabel) {
-		if !caller.HoldsEverywhere(access.IngestAny) {
-			return invalidItem("name: family %s is about the whole deployment, and the caller's grant is not", f.Name)
-		}
-		return nil
-	}
-	for id, name := range k.organizations {
-		if name == organization && caller.HoldsIn(access.IngestAny, id) {
-			return nil
+// organization finds the organization of a name within the caller's grant.
+func (k eventParents) organization(caller access.Principal, name string) (uuid.UUID, *rejection) {
+	for id, known := range k.organizations {
+		if known == name && caller.HoldsIn(access.IngestAny, id) {
+			return id, nil
 		}
 	}
-	return &rejection{
-		causeUnknown, fmt.Sprintf("labels.%s: organization %q is not in the catalog", exposition.OrganizationLabel, organization), false,
+	return uuid.Nil, &rejection{
+		causeUnknown, fmt.Sprintf("labels.%s: organization %q is not in the catalog", exposition.OrganizationLabel, name), false,
 	}
 }

@@ -20,14 +20,16 @@ import (
 // evilNames are texts that no name may be.
 var evilNames = map[string]string{
 	"NUL": "a\x00b", "line end": "a\nb", "escape": "\x1b[31m", "delete": "\x7f", "C1": "\u0085", "text turned around": "\u202egpj.exe",
-	"embedded": "\u202ax", "isolated": "\u2066x", "end of isolation": "x\u2069", "too long": strings.Repeat("a", call.MaxStringBytes+1),
+	"embedded": "\u202ax", "isolated": "\u2066x", "end of isolation": "x\u2069",
+	"zero width": "a\u200bb", "joined": "\u200d", "end of a paragraph": "a\u2029b", "byte order mark": "\ufeffa", "tag": "a\U000e0061",
+	"too long":          strings.Repeat("a", call.MaxStringBytes+1),
 	"too long in bytes": strings.Repeat("\u00e4", call.MaxStringBytes/2) + "a",
 }
 
 // goodNames are texts that a name may be, however odd.
 var goodNames = []string{
 	"v2.30.1", strings.Repeat("a", call.MaxStringBytes), strings.Repeat("\u00e4", call.MaxStringBytes/2), "\u05e9\u05dc\u05d5\u05dd", "a b",
-	"'; --", "<b>", "\u200d", "\U0001f600",
+	"'; --", "<b>", "\U0001f600",
 }
 
 // checkLimits wants no rejection after the good changes of an item, and one that names the field after the bad ones.
