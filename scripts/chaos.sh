@@ -42,7 +42,7 @@ campaign BadNetwork 'TestBadNetwork|TestHalfOpen' -kills=20
 campaign Certificates 'Test(Certificate|ClientAuthority)Rotation' -rotations="${ROTATIONS:-20}"
 campaign ComeAndGo 'TestComeAndGo' -comings="${COMINGS:-2000}"
 campaign IdleAgents 'TestIdleAgents' -idle="${IDLE:-10000}"
-campaign Hostile 'TestRapidReset|TestSilentConnections|TestHugeMessages' -resets="${RESETS:-2500000}" -sockets="${SOCKETS:-5000}"
+campaign Hostile 'TestRapidReset|TestSilentConnections|TestHugeMessages|TestUnreadAnswers' -resets="${RESETS:-2500000}" -sockets="${SOCKETS:-5000}"
 campaign NoisyNeighbors 'TestNoisyNeighbors' -outage=1m
 
 awk '/ acknowledged reports looked up / { acknowledged += $2; lost += $10; foreign += $12 }

@@ -32,6 +32,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
@@ -48,7 +49,9 @@ type arrival struct {
 // probe is a gateway in front of a server that notes what arrives.
 func probe(t *testing.T) (address string, arrivals chan arrival) {
 	t.Helper()
-	g, err := rest.New(rest.Options{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	g, err := rest.New(rest.Options{
+		Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Requests: guard.NewRequests(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

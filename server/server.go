@@ -185,12 +185,13 @@ func assemble(o Options) (*Server, error) {
 	registry.MustRegister(calls)
 	tellSettings(o.Store, o.Logger, registry)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
+	requests := guard.NewRequests()
 	s := &Server{options: o, page: page}
 	// What is wrong with one room is told beside what is wrong with another.
 	var guardErr, ingestErr, insightsErr, err error
-	s.guard, guardErr = guard.New(
-		guard.Options{Store: o.Store, Logger: o.Logger, Clock: o.Clock, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit}, calls,
-	)
+	s.guard, guardErr = guard.New(guard.Options{
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Requests: requests, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit,
+	}, calls)
 	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
@@ -206,7 +207,7 @@ func assemble(o Options) (*Server, error) {
 		OnlineWithin: onlineWithin,
 	})
 	gateway := rest.Options{
-		Store: o.Store, Logger: o.Logger, Registry: registry, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
+		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
 		TrustedProxies: o.TrustedProxies,
 	}
 	gauged := gauges.Options{
@@ -329,7 +330,7 @@ func (s *Server) closeListeners() error {
 func newHTTPServer(o Options, handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, TLSConfig: o.TLS, MaxHeaderBytes: MaxHTTPHeader,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: rest.AnswerTimeout, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -34,6 +34,7 @@ var (
 	idle          = flag.Int("idle", 100, "agents that are connected and say nothing")
 	sockets       = flag.Int("sockets", 300, "connections that never say what they want")
 	resets        = flag.Int("resets", 5000, "calls that are reset as soon as they are made")
+	unread        = flag.Int("unread", 60, "connections over which answers of 16 MB are asked for and not read")
 	comings       = flag.Int("comings", 30, "agents that come and go in each of the ways to go")
 )
 

@@ -705,6 +705,41 @@ var mutants = []mutant{
 		"server", "TestNobodyElseWaitsForCoder",
 	},
 	{
+		"a question has its place until it is answered, not until that is sent", "server/internal/guard/requests.go",
+		"md.Get(RequestKey)", `md.Get("")`,
+		"server/internal/guard", "TestRequestsKeepTheirPlace",
+	},
+	{
+		"unsent answers are not bounded over all", "server/internal/guard/requests.go",
+		"if bytes > 0 && !r.room.TryAcquire(bytes) {", "if bytes > answerRoom {",
+		"server/internal/guard", "TestRoomForAnswers",
+	},
+	{
+		"small answers wait behind large ones", "server/internal/guard/requests.go",
+		"case expected == 0:", "case expected < 0:",
+		"server/internal/guard", "TestSmallAnswersDoNotWait",
+	},
+	{
+		"nobody expects a large answer after a large one", "server/internal/guard/requests.go",
+		"r.expected[method] = min(size, answerRoom)", "r.expected[method] = 0",
+		"server/internal/guard", "TestRoomForAnswers",
+	},
+	{
+		"a request that is alone has no more room than others", "server/internal/guard/requests.go",
+		"bytes = min(bytes, answerRoom-q.room)", "bytes = min(bytes, answerRoom)",
+		"server/internal/guard", "TestRequestsDoNotWaitForEachOther",
+	},
+	{
+		"who reads nothing is cut with the answer's deadline alone", "server/internal/rest/send.go",
+		"deadline := time.Now().Add(sendTimeout)", "deadline := s.deadline",
+		"server/internal/rest", "TestSlowReadersAreCut",
+	},
+	{
+		"parts that are taken in time make an answer last for ever", "server/internal/rest/send.go",
+		"if deadline.After(s.deadline) {", "if deadline.Before(s.deadline) {",
+		"server/internal/rest", "TestSlowReadersAreCut",
+	},
+	{
 		"questions of a user wait with those by the session key", "server/internal/guard/ratelimit.go",
 		"limitedCaller{p.Kind, p.ID, call.IsLimited(ctx)}", "limitedCaller{p.Kind, p.ID, false}",
 		"server", "TestNobodyElseWaitsForCoder",

@@ -28,8 +28,9 @@ type Options struct {
 	Store    *store.Store
 	Logger   *slog.Logger
 	Clock    func() time.Time
-	OIDC     *OIDC  // whose JSON web tokens are accepted; nil: nobody's
-	CoderURL string // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
+	Requests *Requests // to which calls of the gateway belong
+	OIDC     *OIDC     // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL string    // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
 	// per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	RateLimit int
 }
@@ -59,7 +60,7 @@ func New(o Options, metrics *grpcprom.ServerMetrics) (*Guard, error) {
 		return nil, err
 	}
 	g := &Guard{authenticate: newAuthenticator(o), authorize: &Authorizer{Store: o.Store}}
-	g.steps = chain(o.Logger, metrics, g.authenticate, newRateLimiter(o.RateLimit), g.authorize)
+	g.steps = chain(o.Logger, metrics, g.authenticate, newRateLimiter(o.RateLimit, o.Requests), g.authorize)
 	return g, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // Bounds of what one caller may ask.
 const (
 	maxLimiters  = 100_000 // callers that are remembered; who called longest ago begins anew when there are more
-	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time
+	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time, up to the last byte over REST
 	maxQueued    = 12      // questions of one principal that wait for those; more are refused
 )
 
@@ -62,7 +62,8 @@ func (l *limiters[K]) of(who K) *rate.Limiter {
 // rateLimiter bounds how often each caller calls, and how many questions it has answered at once. Streams are held back by
 // their windows.
 type rateLimiter struct {
-	calls *limiters[limitedCaller]
+	calls    *limiters[limitedCaller]
+	requests *Requests
 
 	mu     sync.Mutex
 	asking map[limitedCaller]*questions // of those who ask right now
@@ -81,8 +82,10 @@ type questions struct {
 	answers chan struct{} // one for each that is being answered
 }
 
-func newRateLimiter(perSecond int) *rateLimiter {
-	return &rateLimiter{calls: newLimiters[limitedCaller](perSecond), asking: map[limitedCaller]*questions{}}
+func newRateLimiter(perSecond int, requests *Requests) *rateLimiter {
+	return &rateLimiter{
+		calls: newLimiters[limitedCaller](perSecond), requests: requests, asking: map[limitedCaller]*questions{},
+	}
 }
 
 func (l *rateLimiter) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -97,18 +100,38 @@ func (l *rateLimiter) unary(ctx context.Context, req any, info *grpc.UnaryServer
 	if !strings.HasPrefix(info.FullMethod, "/"+insightsv1.InsightsService_ServiceDesc.ServiceName+"/") {
 		return handler(ctx, req)
 	}
+	request := l.requests.join(ctx)
+	defer l.requests.finish(request)
+	if request.leave == nil { // a file of several tables asks all its questions in one place
+		var err error
+		if request.leave, err = l.place(ctx, caller); err != nil {
+			return nil, err
+		}
+	}
+	before := request.room
+	if err := l.requests.reserve(ctx, request, info.FullMethod); err != nil {
+		return nil, err
+	}
+	answer, err := handler(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return l.requests.keep(request, before, info.FullMethod, answer)
+}
+
+// place waits until a question of a caller may be answered, and returns what makes room for the next one.
+func (l *rateLimiter) place(ctx context.Context, caller limitedCaller) (leave func(), err error) {
 	q, ok := l.enter(caller)
 	if !ok {
 		return nil, call.TooMany(call.RetryAfter)
 	}
-	defer l.leave(caller)
 	select {
 	case q.answers <- struct{}{}:
+		return func() { <-q.answers; l.leave(caller) }, nil
 	case <-ctx.Done():
+		l.leave(caller)
 		return nil, ctx.Err()
 	}
-	defer func() { <-q.answers }()
-	return handler(ctx, req)
 }
 
 // enter counts a question of a caller, unless too many wait.

@@ -77,6 +77,7 @@ type Options struct {
 	Store    *store.Store
 	Logger   *slog.Logger
 	Registry prometheus.Registerer // of what REST tells about its use
+	Requests *guard.Requests       // to which its calls belong
 	Issuer   *guard.TokenVerifier  // through which people may sign in; nil: nobody can
 	Cookie   guard.SessionCookie
 	// where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
@@ -117,7 +118,7 @@ func New(c Options) (*Gateway, error) {
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.Listener.DialContext(ctx) }),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
-			grpc.WithUnaryInterceptor(refuseQuery))
+			grpc.WithChainUnaryInterceptor(refuseQuery, takeAnswer(c.Requests)))
 		if err != nil {
 			return nil, fmt.Errorf("open gateway: %w", err)
 		}
@@ -131,7 +132,7 @@ func New(c Options) (*Gateway, error) {
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
 			return metadata.MD{
 				call.CallerAddressKey: {clientAddress(r, c.TrustedProxies)}, guard.CallerAgentKey: guard.CertificateAgents(r.TLS),
-				"session-token": c.Cookie.Tokens(r),
+				"session-token": c.Cookie.Tokens(r), guard.RequestKey: {requestOf(r.Context())},
 			}
 		}),
 		runtime.WithDisableHTTPMethodOverride(),
@@ -185,7 +186,8 @@ func New(c Options) (*Gateway, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
 	}
-	g.Handler = newAPIMetrics(c.Registry).instrument(protectBrowsers(compress(canonicalPaths(mux, page.missing)), c.AvatarHosts))
+	handler := protectBrowsers(compress(canonicalPaths(mux, page.missing)), c.AvatarHosts)
+	g.Handler = send(newAPIMetrics(c.Registry).instrument(handler), c.Requests)
 	return g, nil
 }
 

@@ -34,7 +34,7 @@ func (JSONMarshaler) ContentType(any) string { return "application/json; charset
 // Marshal implements [runtime.Marshaler]. The value is a message or a list of messages.
 func (JSONMarshaler) Marshal(v any) ([]byte, error) {
 	if m, ok := v.(proto.Message); ok {
-		return appendMessage(nil, m.ProtoReflect())
+		return appendMessage(make([]byte, 0, 5*proto.Size(m)/4), m.ProtoReflect())
 	}
 	list := reflect.ValueOf(v)
 	if list.Kind() != reflect.Slice {

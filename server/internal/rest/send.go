@@ -1,0 +1,81 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/template-insights/insights/server/internal/guard"
+)
+
+// How an answer is sent.
+const (
+	AnswerTimeout = time.Minute // for reading a request, answering it and sending the answer
+
+	sendPart    = 16 << 10         // bytes that are sent at a time
+	sendTimeout = 16 * time.Second // for those: who reads less than 1 KiB/s is cut
+)
+
+// send notes a request until its answer is sent, and cuts who does not read it.
+func send(next http.Handler, requests *guard.Requests) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, end := requests.Begin()
+		defer end()
+		// the real clock: it is the network's
+		to := &sender{ResponseWriter: w, connection: http.NewResponseController(w), deadline: time.Now().Add(AnswerTimeout)}
+		next.ServeHTTP(to, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+	})
+}
+
+type requestKey struct{}
+
+// requestOf is the id of the request that is noted in a context.
+func requestOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}
+
+// takeAnswer takes an answer that is too large to be sent within the process.
+func takeAnswer(requests *guard.Requests) grpc.UnaryClientInterceptor {
+	return func(
+		ctx context.Context, method string, req, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+	) error {
+		if err := invoke(ctx, method, req, answer, conn, opts...); err != nil {
+			return err
+		}
+		requests.Take(requestOf(ctx), answer.(proto.Message))
+		return nil
+	}
+}
+
+// sender sends an answer in parts, each of which has to be taken in time.
+type sender struct {
+	http.ResponseWriter
+	connection *http.ResponseController
+	deadline   time.Time
+}
+
+// Write implements [http.ResponseWriter].
+func (s *sender) Write(b []byte) (n int, err error) {
+	for {
+		part := b[n:min(len(b), n+sendPart)]
+		deadline := time.Now().Add(sendTimeout)
+		if deadline.After(s.deadline) {
+			deadline = s.deadline
+		}
+		if err := s.connection.SetWriteDeadline(deadline); err != nil {
+			return n, fmt.Errorf("bound the time to send an answer: %w", err)
+		}
+		sent, err := s.ResponseWriter.Write(part)
+		if n += sent; err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
+// Unwrap lets [http.ResponseController] reach the writer itself.
+func (s *sender) Unwrap() http.ResponseWriter { return s.ResponseWriter }

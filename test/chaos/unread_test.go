@@ -1,0 +1,147 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+const (
+	unreadUsers  = 13_000 // with pictures whose addresses are as long as they may be: an answer about them has 16 MB
+	unreadMemory = 150    // MiB above what the server takes before
+)
+
+// Whoever asks over many connections for answers of 16 MB and reads none of them takes little memory, and small questions of others
+// are answered meanwhile. Who reads nothing is cut, and then there is room for large answers again.
+func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	for name, askers := range map[string]int{"of one principal": 1, "of many principals": 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, storetest.SQLite(t), 1)
+			tokens := addLargeAnswer(t, f, askers)
+			p := startServer(t, newServerConfig(t, f.database))
+			p.awaitReady(t, true)
+			f.mustAsk(t, p.GRPC)
+			before, _ := p.memory()
+			day := time.Now().UTC().Truncate(24 * time.Hour)
+			query := fmt.Sprintf("?start_time=%s&end_time=%s", day.AddDate(0, 0, -1).Format(time.RFC3339), day.Format(time.RFC3339))
+			questions := []string{"/api/v2/insights/user-activity" + query, "/api/v2/insights/export/user-activity" + query}
+			for i := range *unread {
+				conn, err := net.Dial("tcp", p.HTTP)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = conn.Close() })
+				if _, err := fmt.Fprintf(
+					conn, "GET %s HTTP/1.1\r\nHost: insights\r\nAuthorization: Bearer %s\r\n\r\n", questions[i%2], tokens[i%askers],
+				); err != nil {
+					t.Fatal(err)
+				}
+			}
+			requests := func() float64 { return p.metric(t, "coderd_api_concurrent_requests") }
+			await(t, "answers that nobody reads", func() bool { return requests() > 0 })
+			awaitWithin(t, 2*patience, "the end of those that nobody reads", func() bool { f.mustAsk(t, p.GRPC); return requests() == 0 })
+			_, most := p.memory()
+			t.Logf("%d sockets: %d MiB before, %d MiB at most", *unread, before, most)
+			if most > before+unreadMemory {
+				t.Errorf("%d MiB more than before, want at most %d", most-before, unreadMemory)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for _, question := range questions {
+				wantLargeAnswer(ctx, t, "http://"+p.HTTP+question, tokens[0])
+			}
+			p.stop(t)
+		})
+	}
+}
+
+// addLargeAnswer adds users of yesterday about whom there is much to say, and returns tokens of so many who may ask about them.
+func addLargeAnswer(t *testing.T, f *fleet, askers int) (tokens []string) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Database: f.database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	all := store.Authority{Organization: func(uuid.UUID) bool { return true }}
+	var users []store.User
+	for i := range unreadUsers {
+		users = append(users, store.User{
+			ID: uuid.New(), Username: fmt.Sprint("large", i), Kind: "human", Status: "active",
+			AvatarURL: "https://example.com/" + strings.Repeat("a", 1000),
+		})
+	}
+	if refusals, err := s.ApplyCatalog(t.Context(), store.Catalog{Users: users}, all); err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+	db := openTables(t, f.database)
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO subjects SELECT id, row_number() OVER () FROM users"); err != nil {
+		t.Fatal(err)
+	}
+	var template uuid.UUID
+	each(t, db, "SELECT id FROM templates", func(scan func(...any) error) error { return scan(&template) })
+	var rows []store.OpenRow
+	yesterday := int32(time.Now().Unix()/86400-1) * minute.HalfHoursPerDay
+	each(t, db, "SELECT subject FROM subjects", func(scan func(...any) error) error {
+		row := minute.Row{HalfHour: yesterday, Kind: minute.Session, App: "vscode", Minutes: 1, Connected: true}
+		err := scan(&row.Subject)
+		rows = append(rows, store.OpenRow{Template: template, Row: row})
+		return err
+	})
+	if err := s.Merge(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	var wanted []store.Token
+	for range askers {
+		id := uuid.New()
+		if _, err := s.GrantRole(t.Context(), store.RoleBinding{
+			PrincipalKind: access.KindService, PrincipalID: id, Role: access.RoleAuditor,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		wanted = append(wanted, store.Token{Name: "asker", PrincipalKind: access.KindService, PrincipalID: id})
+	}
+	secrets, err := s.CreateTokens(t.Context(), wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range secrets {
+		tokens = append(tokens, secret.Reveal())
+	}
+	return tokens
+}
+
+// wantLargeAnswer asks as one who reads.
+func wantLargeAnswer(ctx context.Context, t *testing.T, address, token string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Accept-Encoding", "identity")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || len(text) < 13_000_000 {
+		t.Errorf("%s with %d bytes and %v, want all of it: %.300s", answer.Status, len(text), err, text)
+	}
+}
