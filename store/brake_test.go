@@ -73,18 +73,19 @@ func TestDoubtedClock(t *testing.T) {
 		}
 		return steps
 	}
+	after := func(steps ...time.Duration) []time.Duration { return append(steps, hours(40, time.Hour)...) }
 	for name, test := range map[string]struct {
 		steps   []time.Duration           // of the clock from one look to the next
 		own     func(n int) time.Duration // how far ahead the clock of the server is at a look
 		doubted []int                     // looks that doubt it, from the first to the one after the last; nil: none
 	}{
-		"steady":                     {steps: hours(48, time.Hour)},
-		"away for a night":           {steps: append([]time.Duration{time.Hour, 14 * time.Hour}, hours(9, time.Hour)...)},
-		"away for a day":             {steps: append([]time.Duration{time.Hour, day}, hours(9, time.Hour)...)},
-		"set back by an hour":        {steps: append([]time.Duration{time.Hour, -time.Hour}, hours(30, time.Hour)...)},
-		"forward by years":           {steps: append([]time.Duration{time.Hour, 5000 * day}, hours(40, time.Hour)...), doubted: []int{2, 26}},
-		"forward by three centuries": {steps: append([]time.Duration{time.Hour, 1<<63 - 1}, hours(40, time.Hour)...), doubted: []int{2, 26}},
-		"back by years":              {steps: append([]time.Duration{time.Hour, -5000 * day}, hours(40, time.Hour)...), doubted: []int{2, 26}},
+		"steady":               {steps: hours(48, time.Hour)},
+		"away for a night":     {steps: append([]time.Duration{time.Hour, 14 * time.Hour}, hours(9, time.Hour)...)},
+		"away for a day":       {steps: append([]time.Duration{time.Hour, day}, hours(9, time.Hour)...)},
+		"set back by an hour":  {steps: append([]time.Duration{time.Hour, -time.Hour}, hours(30, time.Hour)...)},
+		"forward by years":     {steps: after(time.Hour, 5000*day), doubted: []int{2, 26}},
+		"forward by centuries": {steps: after(time.Hour, 1<<63-1), doubted: []int{2, 26}},
+		"back by years":        {steps: after(time.Hour, -5000*day), doubted: []int{2, 26}},
 		"forward and back again": {
 			steps:   append([]time.Duration{time.Hour, 9 * day, time.Hour, time.Hour, -9 * day}, hours(40, time.Hour)...),
 			doubted: []int{2, 29},

@@ -172,7 +172,8 @@ func TestRetentionBrake(t *testing.T) {
 			look("more", s, narrower, "usage 18/39", false, 38)
 			pass(20 * time.Hour)
 			look("less than a day after more", s, narrower, "usage 18/39", false, 38)
-			look("all kinds", s, store.Retention{Usage: 20 * day, Latency: 5 * day, Audit: 10 * day}, "usage 18/39 latency 5/10 audit 29/40", false, 38)
+			all := store.Retention{Usage: 20 * day, Latency: 5 * day, Audit: 10 * day}
+			look("all kinds", s, all, "usage 18/39 latency 5/10 audit 29/40", false, 38)
 			pass(5 * time.Hour)
 			look("a day after usage", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "usage 18/39 latency 5/10", true, 20)
 			if left := stored(t, s, `SELECT COUNT(*) FROM usage_day WHERE length(latency) > 0`); left != 10 {

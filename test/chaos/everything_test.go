@@ -178,7 +178,9 @@ func TestKillEverything(t *testing.T) {
 	f.awaitSilence(t)
 	next := in.newer(t)
 	// It waits for no standby: the other one still follows the primary that is gone.
-	for _, statement := range []string{"SELECT pg_promote(wait_seconds => 60)", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"} {
+	for _, statement := range []string{
+		"SELECT pg_promote(wait_seconds => 60)", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()",
+	} {
 		if err := next.Exec(t.Context(), "postgres", statement); err != nil {
 			t.Fatal(err)
 		}
