@@ -101,9 +101,14 @@ func TestTokensAndRoles(t *testing.T) {
 // eventually waits for what is promised to be in force within five seconds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !holds(); {
+	eventuallyWithin(t, 5*time.Second, what, holds)
+}
+
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !holds(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not in force after 5 s", what)
+			t.Fatalf("%s: not in force after %v", what, limit)
 		}
 	}
 }

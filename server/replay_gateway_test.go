@@ -111,13 +111,19 @@ func TestHeadersThatArrive(t *testing.T) {
 			t.Fatalf("%q: %d %s", headers, code, text)
 		}
 		a := <-arrivals
+		if ids := a.metadata.Get("insights-request"); len(ids) != 1 {
+			t.Fatalf("%q: requests %q", headers, ids)
+		}
+		a.metadata.Set("insights-request", "one") // each has its own
 		return a.metadata, a.deadline
 	}
 	plain, limited := ask()
 	if limited {
 		t.Error("the gateway sets a deadline")
 	}
-	want := []string{":authority", "content-type", "insights-caller-address", "user-agent", "x-forwarded-for", "x-forwarded-host"}
+	want := []string{
+		":authority", "content-type", "insights-caller-address", "insights-request", "user-agent", "x-forwarded-for", "x-forwarded-host",
+	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(plain))); diff != "" {
 		t.Fatalf("without headers (-want +got):\n%s", diff)
 	}

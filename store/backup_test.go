@@ -181,6 +181,33 @@ func TestBackupMoves(t *testing.T) {
 	}
 }
 
+// Nobody waited for what a backup announces, and its clock is not that of now.
+func TestRestoreForgetsAnnouncements(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	for _, statement := range []string{
+		`INSERT INTO announced_deletions (kind, keep, days, stored, at) VALUES ('usage', 1, 400, 401, 1)`,
+		`INSERT INTO clock_mark (id, at, steady, held) VALUES (1, 1, 1, 1)`,
+	} {
+		if err := f.ExecForTest(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := backup(t, f.Database)
+	for name, newDatabase := range newDatabases {
+		database := newDatabase(t)
+		if err := restore(t, database, made); err != nil {
+			t.Fatal(err)
+		}
+		s := storetest.Open(t, database, storetest.Now)
+		for _, table := range []string{"announced_deletions", "clock_mark"} {
+			if n := stored(t, s, `SELECT COUNT(*) FROM `+table); n != 0 {
+				t.Errorf("%s: %d rows of %s", name, n, table)
+			}
+		}
+	}
+}
+
 // firstWrite does something before the first write.
 type firstWrite struct {
 	io.Writer

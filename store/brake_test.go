@@ -38,6 +38,7 @@ func TestAnnounce(t *testing.T) {
 		"days later":                     {before(5*day, 60*day), 60 * day, 40, 100, false, 5 * day, false},
 		"a day later, less":              {before(day, 60*day), 80 * day, 20, 100, false, day, false},
 		"a day later, more":              {before(day, 60*day), 59 * day, 41, 100, false, 0, true},
+		"a day later, days that came":    {before(day, 60*day), 60 * day, 43, 100, false, 0, true},
 		"taken back":                     {before(time.Hour, 60*day), 90 * day, 10, 100, false, -1, false},
 		"confirmed":                      {before(time.Hour, 60*day), 60 * day, 40, 100, true, -1, false},
 		"before a clock that was ahead":  {before(-time.Hour, 60*day), 60 * day, 40, 100, false, -time.Hour, true},
@@ -132,5 +133,27 @@ func TestDoubtedClock(t *testing.T) {
 				t.Errorf("looks that doubt the clock (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A clock that jumps again and again as soon as it is believed does not hold deletion for ever.
+func TestDoubtEnds(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
+	mark, believed, longest := clockMark{}.next(now, now), 0, 0
+	for hour := range 60 * 24 {
+		step := time.Hour
+		if hour%47 == 46 {
+			step = 3 * brakeDay
+		}
+		now = now.Add(step)
+		mark = mark.next(now, now)
+		if believed++; mark.doubted() {
+			believed = 0
+		}
+		longest = max(longest, believed)
+	}
+	if longest < 2*24 {
+		t.Errorf("in 60 days the clock was believed for %d hours at most, and an announcement takes a day", longest)
 	}
 }

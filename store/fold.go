@@ -123,13 +123,12 @@ func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []Ope
 	if err != nil {
 		return fmt.Errorf("encode page: %w", err)
 	}
-	if old.Version == 0 { // a page is new: its version must be none of one that was here before and is gone
-		old.Version = rand.Int64N(math.MaxInt64 / 2)
-	}
+	// Random: what is remembered of a version may be of a page that is gone, or of a fold that a failover lost.
+	version := 1 + rand.Int64N(math.MaxInt64/2)
 	written := tx.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (template_id, day) DO UPDATE SET version = excluded.version, usage = excluded.usage, latency = excluded.latency
-		WHERE usage_day.version = excluded.version - 1`,
-		template, day, old.Version+1, nonNil(page.Usage), nonNil(page.Latency))
+		WHERE usage_day.version = ?`,
+		template, day, version, nonNil(page.Usage), nonNil(page.Latency), old.Version)
 	if written.Error != nil {
 		return fmt.Errorf("write page: %w", written.Error)
 	}

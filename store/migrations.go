@@ -12,6 +12,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/template-insights/insights/store/replica"
 )
 
 //go:embed migrations/*.sql
@@ -104,20 +106,50 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return err
 	}
 	if have < want {
-		return fmt.Errorf("%w of %s is version %d, this program needs %d: run insights migrate", ErrSchema, s, have, want)
+		how := "run insights migrate"
+		if p, ok := s.dialect.(postgresDialect); ok && p.pooler {
+			how = "name Postgres itself with --migration-database, or run insights migrate on it"
+		}
+		return fmt.Errorf("%w of %s is version %d, this program needs %d: %s", ErrSchema, s, have, want, how)
 	}
 	return nil
 }
 
-// connectDirectly connects to what MigrationDatabase names, if it does, and fails with ErrPooler where only a pooler is named.
-func connectDirectly(ctx context.Context, o Options) (*Store, error) {
-	if o.MigrationDatabase != "" {
-		o.Database, o.Pooler = o.MigrationDatabase, false
+// connectDirectly connects to what MigrationDatabase names, which has to be the same database, and fails with ErrPooler where only a pooler
+// is named.
+func connectDirectly(ctx context.Context, o Options) (_ *Store, err error) {
+	if o.MigrationDatabase == "" {
+		if o.Pooler {
+			return nil, ErrPooler
+		}
+		return connect(ctx, o)
 	}
-	if o.Pooler {
-		return nil, ErrPooler
+	var identities [2]string
+	var stores [2]*Store
+	o.ReadDatabases = nil
+	for i, database := range []string{o.Database, o.MigrationDatabase} {
+		o.Database, o.Pooler = database, o.Pooler && i == 0
+		if stores[i], err = connect(ctx, o); err != nil {
+			break
+		}
+		if _, ok := stores[i].dialect.(postgresDialect); !ok {
+			err = fmt.Errorf("%s: a database for migrations is one of Postgres, beside its pooler", stores[i])
+			break
+		}
+		if identities[i], err = replica.Identity(ctx, stores[i].reads); err != nil {
+			break
+		}
 	}
-	return connect(ctx, o)
+	if err == nil && identities[0] != identities[1] {
+		err = fmt.Errorf("the database for migrations, %s, is not %s", stores[1], stores[0])
+	}
+	if stores[0] != nil {
+		err = errors.Join(err, stores[0].Close())
+	}
+	if err != nil && stores[1] != nil {
+		err = errors.Join(err, stores[1].Close())
+	}
+	return stores[1], err
 }
 
 // Migrate brings the schema of a database up to date. Several servers may call it at once: one migrates, the others

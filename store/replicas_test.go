@@ -3,12 +3,14 @@ package store_test
 import (
 	"context"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/replica"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -41,9 +43,9 @@ func TestReplicas(t *testing.T) {
 	eventually(t, "both replicas have the rows", func() bool {
 		answers := map[string]bool{}
 		for range 2 {
-			ctx, r := reader.WithReplica(t.Context())
-			if r != nil && cmp.Equal(reader.AskIn(ctx, t), before) {
-				answers[r.Name] = true
+			ctx, c := reader.WithReplica(t.Context())
+			if c.Replica != nil && cmp.Equal(reader.AskIn(ctx, t), before) {
+				answers[c.Replica.Name] = true
 			}
 		}
 		return len(answers) == 2
@@ -57,25 +59,22 @@ func TestReplicas(t *testing.T) {
 	paused, current := "127.0.0.1:"+port(urls[1]), "127.0.0.1:"+port(urls[2])
 	sawBefore, sawAfter := false, false
 	eventually(t, "one replica answers as before, the other one as now", func() bool {
-		ctx, r := reader.WithReplica(t.Context())
-		if r == nil {
-			t.Fatal("no replica answers")
+		ctx, c := reader.WithReplica(t.Context())
+		if c.Replica == nil {
+			t.Fatalf("no replica answers: %v", c.LeftOut)
 		}
 		got, behind := reader.AskIn(ctx, t), store.Behind(ctx)
 		switch {
-		case strings.HasSuffix(r.Name, paused):
+		case answers(c, paused):
 			if sawBefore = true; behind == 0 || !cmp.Equal(got, before) {
 				t.Errorf("the replica that is paused, %v behind: %s", behind, cmp.Diff(before, got))
 			}
-		case !strings.HasSuffix(r.Name, current):
-			t.Fatalf("replica %s", r.Name)
-		case behind == 0:
-			sawAfter = true
-			fallthrough
+		case !answers(c, current):
+			t.Fatalf("replica %s", c.Replica.Name)
 		case cmp.Equal(got, after):
-			if !cmp.Equal(got, after) {
-				t.Errorf("the replica that is current: %s", cmp.Diff(after, got))
-			}
+			sawAfter = true
+		case !cmp.Equal(got, before): // not there yet
+			t.Errorf("the replica that is current: %s", cmp.Diff(after, got))
 		}
 		return sawBefore && sawAfter
 	})
@@ -87,11 +86,11 @@ func TestReplicas(t *testing.T) {
 		if err := writer.Merge(t.Context(), rows); err != nil {
 			t.Fatal(err)
 		}
-		ctx, r := writer.WithReplica(t.Context())
+		ctx, c := writer.WithReplica(t.Context())
 		if got, want := writer.AskIn(ctx, t), f.Ask(t); !cmp.Equal(got, want) {
-			t.Errorf("after an acknowledgement, of replica %v: %s", r, cmp.Diff(want, got))
+			t.Errorf("after an acknowledgement, of replica %v: %s", c.Replica, cmp.Diff(want, got))
 		}
-		if _, r := strict.WithReplica(t.Context()); r != nil && strings.HasSuffix(r.Name, paused) {
+		if _, c := strict.WithReplica(t.Context()); answers(c, paused) {
 			t.Error("a replica answers that is too far behind")
 		}
 	}
@@ -100,10 +99,88 @@ func TestReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, r := later.WithReplica(t.Context()); r != nil && strings.HasSuffix(r.Name, current) {
+		if _, c := later.WithReplica(t.Context()); answers(c, current) {
 			t.Error("a server answers that was promoted")
 		}
 	}
+}
+
+// A replica that hangs keeps no other from answering, and one of a primary from before has another log.
+func TestReplicasInTrouble(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Postgres: make test")
+	}
+	t.Parallel()
+	clusters, urls := storetest.StartReplicas(t, 2)
+	f := storetest.NewFixture(t, urls[0]) // another program on the database
+	open := func(database string) *store.Store {
+		s, err := store.Open(t.Context(), store.Options{Database: database, ReadDatabases: urls[1:], MaxReplicaLag: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s
+	}
+	before := open(urls[0])
+	seen := map[string]bool{}
+	eventually(t, "both replicas answer", func() bool {
+		if err := f.MarkCommit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, c := before.WithReplica(t.Context())
+		if c.Replica != nil {
+			seen[c.Replica.Name] = true
+		}
+		return len(seen) == 2
+	})
+	hung, healthy := "127.0.0.1:"+port(urls[1]), "127.0.0.1:"+port(urls[2])
+	freeze(t, clusters[1], syscall.SIGSTOP)
+	for range 4 {
+		if _, c := before.WithReplica(t.Context()); !answers(c, healthy) {
+			t.Errorf("beside a replica that hangs %v answers, left out: %v", c.Replica, c.LeftOut)
+		}
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, c := before.WithReplica(gone); c.LeftOut != nil {
+		t.Errorf("who asks has gone, left out: %v", c.LeftOut)
+	}
+	if _, c := before.WithReplica(t.Context()); !answers(c, healthy) {
+		t.Errorf("after a caller who has gone %v answers, left out: %v", c.Replica, c.LeftOut)
+	}
+	freeze(t, clusters[1], syscall.SIGCONT)
+
+	if err := clusters[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := clusters[2].Promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := open(urls[2])
+	for range 4 {
+		if _, c := after.WithReplica(t.Context()); answers(c, hung) {
+			t.Error("a replica answers that follows the primary of before")
+		}
+	}
+}
+
+// freeze sends a signal to all processes of a server.
+func freeze(t *testing.T, c *storetest.Cluster, signal syscall.Signal) {
+	t.Helper()
+	for _, pid := range append(c.Backends(), c.PID()) {
+		if err := syscall.Kill(pid, signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// answers says whether the choice is the replica at an address.
+func answers(c replica.Choice, address string) bool {
+	return c.Replica != nil && strings.HasSuffix(c.Replica.Name, address)
 }
 
 // What is no replica of the database is refused, and one that does not answer is not waited for.
@@ -115,8 +192,10 @@ func TestReplicaOfNothing(t *testing.T) {
 	database := storetest.Postgres(t)
 	_, urls := storetest.StartReplicas(t, 0)
 	for url, want := range map[string]string{
-		urls[0]:             "system identifier",
-		storetest.SQLite(t): "of one server",
+		urls[0]:               "is no replica of the database",
+		storetest.Postgres(t): "is no replica of the database",
+		strings.Replace(database, "/test", "/nothing", 1): "3D000",
+		storetest.SQLite(t):                             "of one server",
 		"postgres://u:secret@127.0.0.1:1,127.0.0.1:2/x": "of one server",
 	} {
 		s, err := store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{url}})
@@ -132,7 +211,7 @@ func TestReplicaOfNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, r := s.WithReplica(t.Context()); r != nil {
+	if _, c := s.WithReplica(t.Context()); c.Replica != nil || c.LeftOut == nil {
 		t.Error("a replica answers that is not there")
 	}
 	s, err = store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{database}, MaxReplicaLag: time.Hour})
@@ -140,8 +219,26 @@ func TestReplicaOfNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, r := s.WithReplica(t.Context()); r != nil {
+	if _, c := s.WithReplica(t.Context()); c.Replica != nil {
 		t.Error("the primary answers as its own replica")
+	}
+}
+
+// Migrations go past a pooler to the same database, and to no other.
+func TestMigrationDatabase(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres(t)
+	for other, want := range map[string]string{
+		storetest.Postgres(t): "is not postgres database",
+		storetest.SQLite(t):   "one of Postgres",
+	} {
+		o := store.Options{Database: database, MigrationDatabase: other}
+		if err := store.Migrate(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", other, err, want)
+		}
+	}
+	if err := store.Migrate(t.Context(), store.Options{Database: database, MigrationDatabase: database}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -83,7 +83,19 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 		if err != nil {
 			return err
 		}
-		return b.load(tx, slices.DeleteFunc(tables, func(name string) bool { return name == versionTable }))
+		tables = slices.DeleteFunc(tables, func(name string) bool { return name == versionTable })
+		if err := b.load(tx, tables); err != nil {
+			return err
+		}
+		// Nobody waited for what the backup announces, and its clock is not that of now.
+		for _, table := range []string{"announced_deletions", "clock_mark"} {
+			if slices.Contains(tables, table) {
+				if err := tx.Exec(`DELETE FROM ` + table).Error; err != nil {
+					return fmt.Errorf("begin retention anew: %w", err)
+				}
+			}
+		}
+		return nil
 	})
 }
 

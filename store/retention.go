@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -49,7 +50,7 @@ const (
 // clockMark is what all servers know of the clock that retention goes by: that of the database, which with SQLite is the machine's.
 type clockMark struct {
 	At     Instant       // when a server looked last; zero: none has yet
-	Steady time.Duration // for how long it has not jumped, up to a day
+	Steady time.Duration // for how long it has not jumped, up to the two days that a doubt and an announcement take
 	Held   time.Duration // for how long nothing was deleted because it jumped
 }
 
@@ -57,7 +58,7 @@ type clockMark struct {
 // whether the clock jumped or all servers were away; such a step counts as a day of waiting.
 func (m clockMark) next(now, own time.Time) clockMark {
 	if m.At.IsZero() {
-		m = clockMark{At: At(now), Steady: brakeDay}
+		m = clockMark{At: At(now), Steady: 2 * brakeDay}
 	}
 	step := now.Sub(m.At.Time)
 	passed := min(max(step, 0), brakeDay)
@@ -65,11 +66,11 @@ func (m clockMark) next(now, own time.Time) clockMark {
 	if m.Steady < brakeDay {
 		m.Held += passed
 	}
-	m.Steady = min(m.Steady+passed, brakeDay)
+	m.Steady = min(m.Steady+passed, 2*brakeDay)
 	if step.Abs() > brakeDay || now.Sub(own).Abs() > brakeDay {
 		m.Steady = 0
 	}
-	if m.Steady == brakeDay {
+	if m.Steady == 2*brakeDay {
 		m.Held = 0
 	}
 	return m
@@ -78,14 +79,15 @@ func (m clockMark) next(now, own time.Time) clockMark {
 func (m clockMark) doubted() bool { return m.Steady < brakeDay && m.Held < longestDoubt }
 
 // announce decides on one kind of data: what is announced from now on, nil for nothing, and whether the deletion that is wanted now is
-// to wait. The day of an announcement begins again when more is wanted than was announced.
+// to wait. The day of an announcement begins again when more is wanted than was announced, by a
+// shorter retention or of days that came since.
 func announce(before *Announcement, wanted Announcement, confirmed bool) (_ *Announcement, wait bool) {
 	if confirmed || wanted.Days <= everydayLoss || wanted.Days*10 <= wanted.Stored {
 		return nil, false
 	}
 	now := wanted.At.Time
-	if before != nil && before.Keep <= wanted.Keep {
-		wanted.At = before.At
+	if before != nil && before.Keep <= wanted.Keep && wanted.Days <= before.Days+everydayLoss {
+		wanted.At, wanted.Days = before.At, min(wanted.Days, before.Days)
 	}
 	return &wanted, now.Before(wanted.Due())
 }
@@ -139,10 +141,14 @@ var ExpiredKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredCatalog, Expire
 // BrakedKinds are those of which many days at once are announced. The others follow them.
 var BrakedKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredAudit}
 
-// storedDays are the statements that count the days of which something is stored, before the one that is their only argument.
+// storedDays are the statements that count the days of which something is stored, before the one that is their only argument. What the
+// retention of usage takes of the catalog and of builds counts as well.
 var storedDays = map[string]string{
 	ExpiredUsage: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day
-		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48) AS days`,
+		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48
+		UNION SELECT created_at / 86400000000 FROM builds WHERE parameters IS NOT NULL AND created_at < @day * 86400000000
+		UNION SELECT deleted_at / 86400000000 FROM workspaces WHERE ` + strings.ReplaceAll(oldWorkspaces, "?", "@day * 86400000000") + `
+		) AS days`,
 	ExpiredLatency: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day AND length(latency) > 0
 		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48 AND kind = 2) AS days`,
 	ExpiredAudit: `SELECT COUNT(DISTINCT at / 86400000000) FROM audit_events WHERE at < @day * 86400000000`,

@@ -188,15 +188,18 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", d, err), s.Close())
 		}
 	}
-	if s.replicas, err = openReplicas(s.reads, o); err != nil {
+	if s.replicas, err = s.openReplicas(o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
 // openReplicas names the servers that answer in place of the primary. They are connected to when they are asked.
-func openReplicas(primary *gorm.DB, o Options) (*replica.Set, error) {
+func (s *Store) openReplicas(o Options) (*replica.Set, error) {
 	var replicas []*replica.Replica
+	if _, ok := s.dialect.(postgresDialect); !ok && len(o.ReadDatabases) > 0 {
+		return nil, fmt.Errorf("%s has no replicas: only Postgres has", s)
+	}
 	for _, database := range o.ReadDatabases {
 		d, err := parseDatabase(database, o.Pooler)
 		if err != nil {
@@ -211,7 +214,7 @@ func openReplicas(primary *gorm.DB, o Options) (*replica.Set, error) {
 		}
 		replicas = append(replicas, &replica.Replica{Name: d.String(), DB: db})
 	}
-	return replica.New(primary, replicas, o.MaxReplicaLag), nil
+	return replica.New(s.reads, replicas, o.MaxReplicaLag), nil
 }
 
 // Deadlines of the calls that callers cannot be trusted to bound.

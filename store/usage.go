@@ -39,35 +39,29 @@ var (
 	latencyTables = tables[*minute.LatencyTable]{latencyColumn, "kind = 2", minute.ReadLatency, minute.LatencyTableOf}
 )
 
-// readingKey is what a context has its reading under.
+// readingKey is what a context has the choice under that says where a question reads usage.
 type readingKey struct{}
 
-// reading says where a question reads usage, in place of the primary.
-type reading struct {
-	replica *replica.Replica
-	behind  time.Duration
-}
-
-// WithReplica returns a context of a question that reads usage from a replica, and the replica; nil if the primary has to answer. All
-// but usage is read from the primary.
-func (s *Store) WithReplica(ctx context.Context) (context.Context, *replica.Replica) {
-	r, behind := s.replicas.Choose(ctx)
-	if r == nil {
-		return ctx, nil
+// WithReplica returns a context of a question that reads usage from a replica, if one may answer, and the choice. All but usage is read
+// from the primary.
+func (s *Store) WithReplica(ctx context.Context) (context.Context, replica.Choice) {
+	c := s.replicas.Choose(ctx)
+	if c.Replica != nil {
+		ctx = context.WithValue(ctx, readingKey{}, c)
 	}
-	return context.WithValue(ctx, readingKey{}, reading{r, behind}), r
+	return ctx, c
 }
 
 // Behind is how far what a question reads may be behind what was acknowledged by other programs; zero unless a replica answers it.
 func Behind(ctx context.Context) time.Duration {
-	r, _ := ctx.Value(readingKey{}).(reading)
-	return r.behind
+	c, _ := ctx.Value(readingKey{}).(replica.Choice)
+	return c.Behind
 }
 
 // usageDB is where a question reads usage.
 func (s *Store) usageDB(ctx context.Context) *gorm.DB {
-	if r, ok := ctx.Value(readingKey{}).(reading); ok {
-		return r.replica.DB.WithContext(ctx)
+	if c, ok := ctx.Value(readingKey{}).(replica.Choice); ok {
+		return c.Replica.DB.WithContext(ctx)
 	}
 	return s.reads.WithContext(ctx)
 }

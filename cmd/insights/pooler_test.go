@@ -30,7 +30,7 @@ func TestServeBehindPooler(t *testing.T) {
 	listen := []string{"--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0"}
 	for want, args := range map[string][]string{
 		"say --database-pooler=transaction": append([]string{"serve", unnamed}, listen...),
-		"run insights migrate":              append(append([]string{"serve"}, pooled...), listen...),
+		"name Postgres itself":              append(append([]string{"serve"}, pooled...), listen...),
 		"see --migration-database":          append([]string{"migrate"}, pooled...),
 	} {
 		if code, _, errs := command(t, nil, args...); code != exitError || !strings.Contains(errs, want) ||

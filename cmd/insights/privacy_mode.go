@@ -31,8 +31,12 @@ const decidedBefore = "--privacy-mode changes nothing: the privacy mode was deci
 // decide sets the mode that the flag names if nobody decided before, and logs what nobody decided.
 func (f privacyModeFlag) decide(ctx context.Context, s *store.Store, logger *slog.Logger) error {
 	if f.PrivacyMode != "" {
-		if _, err := s.DecidePrivacyMode(ctx, store.PrivacyMode(f.PrivacyMode)); err != nil {
+		decided, err := s.DecidePrivacyMode(ctx, store.PrivacyMode(f.PrivacyMode))
+		if err != nil {
 			return err
+		}
+		if decided {
+			logger.InfoContext(ctx, "the privacy mode is decided, by --privacy-mode", "mode", f.PrivacyMode)
 		}
 	}
 	modes, err := s.PrivacyModes(ctx)

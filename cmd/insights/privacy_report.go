@@ -255,8 +255,8 @@ func (r privacyReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Organization, o.OrganizationID, o.Mode, at(o.Since), at(o.TreatedAt), o.Meaning)
 	}
 	fmt.Fprintf(
-		w, "\nSmall groups: numbers about fewer than %d people are hidden, by whole days of %s, in every mode but full.\n", r.Floor,
-		r.Timezone,
+		w, "\nSmall groups: numbers about fewer than %d people are hidden, by whole days of %s, in every mode but full.\n"+
+			"This and the retention are as given to this command, which does not ask servers.\n", r.Floor, r.Timezone,
 	)
 	heading(w, "Retention, as set and as carried out", len(r.Retention), "DATA\tKEPT\tOLDEST\t")
 	for _, k := range r.Retention {

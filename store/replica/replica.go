@@ -7,10 +7,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 )
 
@@ -52,8 +56,8 @@ func New(primary *gorm.DB, replicas []*Replica, longest time.Duration) *Set {
 // Acknowledge notes that a change is committed on the primary, before anybody is told: what is chosen from now on has it.
 func (s *Set) Acknowledge() { s.changes.Add(1) }
 
-// Check fails if a server answers that is not of the primary's cluster. One that does not answer may come later, and one that is a
-// primary now, after a failover, may be a replica again.
+// Check fails if a server answers that is not of the primary's cluster, has another database, or lets nobody in. One that does not
+// answer may come later, and one that is a primary now, after a failover, may be a replica again.
 func (s *Set) Check(ctx context.Context) error {
 	if len(s.replicas) == 0 {
 		return nil
@@ -67,18 +71,29 @@ func (s *Set) Check(ctx context.Context) error {
 	var errs []error
 	for _, r := range s.replicas {
 		at, err := r.progress(ctx)
-		if err == nil && at.system != p.system {
-			errs = append(errs, fmt.Errorf(
-				"%s is no replica of the database: its system identifier is %s, that of the database %s", r.Name, at.system, p.system,
-			))
+		var said *pgconn.PgError
+		switch {
+		case err == nil && at.identity != p.identity:
+			errs = append(errs, fmt.Errorf("%s %w", r.Name, at.follows(p)))
+		case errors.As(err, &said) && slices.ContainsFunc([]string{"08P01", "28", "3D", "42"}, func(class string) bool {
+			return strings.HasPrefix(said.Code, class) // a pooler, who asks, the database, tables
+		}):
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Choose returns the replica that answers the next question and how far it is behind the primary, or nil where the primary has to
-// answer: if all replicas are left out, are not the primary's, lack what was acknowledged, or are too far behind.
-func (s *Set) Choose(ctx context.Context) (*Replica, time.Duration) {
+// Choice is who answers a question.
+type Choice struct {
+	Replica *Replica      // nil: the primary
+	Behind  time.Duration // how much of the primary may be missing
+	LeftOut error         // why replicas were left out just now
+}
+
+// Choose returns who answers the next question: a replica, or the primary if all replicas are left out, are not the primary's, lack what
+// was acknowledged, or are too far behind.
+func (s *Set) Choose(ctx context.Context) (c Choice) {
 	start, now := int(s.turn.Add(1)), time.Now()
 	var candidates []*Replica
 	for i := range s.replicas {
@@ -87,30 +102,38 @@ func (s *Set) Choose(ctx context.Context) (*Replica, time.Duration) {
 		}
 	}
 	if len(candidates) == 0 {
-		return nil, 0
+		return c
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	changes := s.changes.Load()
-	p, err := s.position(ctx)
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	p, err := s.position(asking)
 	if err != nil {
-		return nil, 0
+		return c
 	}
 	needed := s.need(changes, p.position)
+	var errs []error
 	for _, r := range candidates {
-		if behind, ok := r.reach(ctx, p, needed, s.longest); ok {
-			return r, behind
+		behind, err := r.reach(ctx, p, needed, s.longest, patience/time.Duration(len(candidates)))
+		switch {
+		case err == nil:
+			return Choice{r, behind, errors.Join(errs...)}
+		case ctx.Err() != nil: // who asks has gone, which is nobody's fault
+			return Choice{LeftOut: errors.Join(errs...)}
 		}
 		r.LeaveOut()
+		errs = append(errs, err)
 	}
-	return nil, 0
+	return Choice{LeftOut: errors.Join(errs...)}
 }
 
 // CommitMark returns the highest mark of commits that a replica has, where the primary does not say.
 func (s *Set) CommitMark(ctx context.Context) (mark int64, err error) {
 	answered, errs := false, []error{errors.New("no replica answers")}
 	for _, r := range s.replicas {
-		at, err := r.progress(ctx)
+		reading, cancel := context.WithTimeout(ctx, patience/time.Duration(len(s.replicas)))
+		at, err := r.progress(reading)
+		cancel()
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -149,40 +172,64 @@ func (s *Set) need(changes, position int64) int64 {
 	return s.needed
 }
 
-// reach waits until the replica has replayed what is needed, and returns how far it is behind the primary then. It fails if there is
-// no hope of that.
-func (r *Replica) reach(ctx context.Context, p primary, needed int64, longest time.Duration) (behind time.Duration, ok bool) {
+// reach waits, for some time at most, until the replica has replayed what is needed, and returns how far it is behind the primary then.
+// It fails if there is no hope of that.
+func (r *Replica) reach(ctx context.Context, p primary, needed int64, longest, most time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	for {
 		at, err := r.progress(ctx)
-		if err != nil || !at.replays || at.system != p.system {
-			return 0, false
+		if err != nil {
+			return 0, err
 		}
-		if behind = at.behind(p); behind > longest {
-			return 0, false
+		if err := at.follows(p); err != nil {
+			return 0, fmt.Errorf("%s %w", r.Name, err)
+		}
+		behind := at.behind(p) + time.Since(p.read)
+		if behind > longest {
+			return 0, fmt.Errorf("%s is %v behind", r.Name, behind)
 		}
 		if at.position >= needed {
-			return behind, true
+			return behind, nil
 		}
 		select {
 		case <-ctx.Done():
-			return 0, false
+			return 0, fmt.Errorf("%s lacks what was acknowledged, %v behind", r.Name, behind)
 		case <-time.After(pause):
 		}
 	}
 }
 
+// identity is what a primary and its replicas have in common: the cluster, and the database and schema in it.
+const identity = `CAST(system_identifier AS text) || '/' ||
+	(SELECT CAST(oid AS text) FROM pg_database WHERE datname = current_database()) || '/' || COALESCE(current_schema(), '')`
+
+// Identity is that of the database that a connection leads to, whichever way it goes.
+func Identity(ctx context.Context, db *gorm.DB) (of string, err error) {
+	if err := db.WithContext(ctx).Raw(`SELECT ` + identity + ` FROM pg_control_system()`).Row().Scan(&of); err != nil {
+		return "", fmt.Errorf("read which database it is: %w", err)
+	}
+	return of, nil
+}
+
 // primary is where the primary is.
 type primary struct {
-	system   string // what its replicas are copies of
-	position int64  // in its log, in bytes
-	mark     int64  // of commits, which every server counts up
+	identity string
+	timeline int64 // which of the logs that began with the same
+	position int64 // in it, in bytes
 	at       time.Time
+	read     time.Time // when that was asked, by the clock of this program
 }
 
 func (s *Set) position(ctx context.Context) (p primary, err error) {
-	err = s.primary.WithContext(ctx).Raw(`SELECT CAST(system_identifier AS text), CAST(pg_current_wal_lsn() - '0/0' AS bigint),
-		(SELECT COALESCE(MAX(number), 0) FROM commit_mark), clock_timestamp() FROM pg_control_system()`).
-		Row().Scan(&p.system, &p.position, &p.mark, &p.at)
+	p.read = time.Now()
+	var timeline string
+	err = s.primary.WithContext(ctx).Raw(`SELECT `+identity+`, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+		CAST(pg_current_wal_lsn() - '0/0' AS bigint), clock_timestamp() FROM pg_control_system()`).
+		Row().Scan(&p.identity, &timeline, &p.position, &p.at)
+	if err == nil {
+		p.timeline, err = strconv.ParseInt(timeline, 16, 64)
+	}
 	if err != nil {
 		return p, fmt.Errorf("read the position of the primary: %w", err)
 	}
@@ -191,28 +238,41 @@ func (s *Set) position(ctx context.Context) (p primary, err error) {
 
 // progress is how far a replica is.
 type progress struct {
-	system   string
+	identity string
 	replays  bool
+	timeline int64 // of the last point from which it would start again
 	position int64
-	mark     int64
+	mark     int64        // of commits, which every server counts up
 	replayed sql.NullTime // when what it replayed last was committed, by the clock of the primary
 }
 
 func (r *Replica) progress(ctx context.Context) (at progress, err error) {
-	err = r.DB.WithContext(ctx).Raw(`SELECT CAST(system_identifier AS text), pg_is_in_recovery(),
+	err = r.DB.WithContext(ctx).Raw(`SELECT `+identity+`, pg_is_in_recovery(), (SELECT timeline_id FROM pg_control_checkpoint()),
 		CAST(COALESCE(pg_last_wal_replay_lsn(), '0/0') - '0/0' AS bigint), (SELECT COALESCE(MAX(number), 0) FROM commit_mark),
 		pg_last_xact_replay_timestamp() FROM pg_control_system()`).
-		Row().Scan(&at.system, &at.replays, &at.position, &at.mark, &at.replayed)
+		Row().Scan(&at.identity, &at.replays, &at.timeline, &at.position, &at.mark, &at.replayed)
 	if err != nil {
 		return at, fmt.Errorf("read the progress of %s: %w", r.Name, err)
 	}
 	return at, nil
 }
 
-// behind is how much time of the primary is missing. The position alone does not tell: a replica that follows a primary of before may
-// be further in another log, and is told by the mark.
+// follows says why it is no replica of the primary.
+func (at progress) follows(p primary) error {
+	switch {
+	case at.identity != p.identity:
+		return fmt.Errorf("is no replica of the database: it is %s, the database is %s", at.identity, p.identity)
+	case !at.replays:
+		return errors.New("replays nothing: it is a primary")
+	case at.timeline != p.timeline: // positions in two logs cannot be compared
+		return fmt.Errorf("is on timeline %d, the database on %d", at.timeline, p.timeline)
+	}
+	return nil
+}
+
+// behind is how much time of the primary is missing.
 func (at progress) behind(p primary) time.Duration {
-	if at.position >= p.position && at.mark >= p.mark {
+	if at.position >= p.position {
 		return 0
 	}
 	return max(0, p.at.Sub(at.replayed.Time))

@@ -239,7 +239,7 @@ var mutants = []mutant{
 	},
 	{
 		"a page is written over a newer one", "store/fold.go",
-		"		WHERE usage_day.version = excluded.version - 1`", "		WHERE usage_day.version <> 0`",
+		"WHERE usage_day.version = ?`", "WHERE usage_day.version <> -1 - ?`",
 		"store", "TestFoldBesideFold",
 	},
 	{
@@ -279,7 +279,7 @@ var mutants = []mutant{
 	},
 	{
 		"more goes than was announced", "store/retention.go",
-		"if before != nil && before.Keep <= wanted.Keep {", "if before != nil {",
+		"before != nil && before.Keep <= wanted.Keep &&", "before != nil &&",
 		"store", "TestAnnounce",
 	},
 	{
@@ -430,18 +430,48 @@ var mutants = []mutant{
 	},
 	{
 		"a server that was promoted answers as a replica", "store/replica/replica.go",
-		"err != nil || !at.replays ||", "err != nil ||",
+		"case !at.replays:", "case false:",
 		"store", "TestReplicas",
 	},
 	{
-		"a server of another cluster is taken for a replica", "store/replica/replica.go",
-		"err == nil && at.system != p.system", "err == nil && false",
+		"a server of another cluster or database is taken for a replica", "store/replica/replica.go",
+		"err == nil && at.identity != p.identity", "err == nil && at.identity == p.identity",
 		"store", "TestReplicaOfNothing",
 	},
 	{
 		"a replica of a primary from before seems current", "store/replica/replica.go",
-		" && at.mark >= p.mark", "",
-		"store/replica", "TestBehind",
+		"case at.timeline != p.timeline:", "case false:",
+		"store", "TestReplicasInTrouble",
+	},
+	{
+		"a replica that hangs takes the time of the others", "store/replica/replica.go",
+		"patience/time.Duration(len(candidates)))", "patience)",
+		"store", "TestReplicasInTrouble",
+	},
+	{
+		"who leaves puts replicas out", "store/replica/replica.go",
+		"case ctx.Err() != nil: // who asks", "case false: // who asks",
+		"store", "TestReplicasInTrouble",
+	},
+	{
+		"migrations go to any database", "store/migrations.go",
+		"err == nil && identities[0] != identities[1]", "false",
+		"store", "TestMigrationDatabase",
+	},
+	{
+		"what came after an announcement goes with it", "store/retention.go",
+		" && wanted.Days <= before.Days+everydayLoss", "",
+		"store", "TestAnnounce",
+	},
+	{
+		"a clock that jumps again and again holds deletion for ever", "store/retention.go",
+		"m.Steady == 2*brakeDay {", "m.Steady >= brakeDay {",
+		"store", "TestDoubtEnds",
+	},
+	{
+		"a backup brings announcements along", "store/restore.go",
+		"slices.Contains(tables, table)", "false",
+		"store", "TestRestoreForgetsAnnouncements",
 	},
 	{
 		"a question reads rows of the primary and pages of a replica", "store/usage.go",
@@ -455,7 +485,7 @@ var mutants = []mutant{
 	},
 	{
 		"a question that its replica failed fails", "server/internal/insights/replicas.go",
-		"|| !isTrouble(err)", "|| true",
+		"err == nil || choice.Replica == nil ||", "true || choice.Replica == nil ||",
 		"server/internal/insights", "TestFromReplica",
 	},
 	{
@@ -486,7 +516,7 @@ var mutants = []mutant{
 	},
 	{
 		"a migration goes through a pooler", "store/migrations.go",
-		"	if o.Pooler {\n		return nil, ErrPooler\n	}\n", "",
+		"		if o.Pooler {\n			return nil, ErrPooler\n		}\n", "",
 		"store", "TestPoolerNeedsToBeNamed",
 	},
 	{
@@ -772,7 +802,7 @@ var mutants = []mutant{
 	},
 	{
 		"a page that begins again is taken for the one before", "store/fold.go",
-		"old.Version = rand.Int64N(math.MaxInt64 / 2)", "old.Version += rand.Int64N(math.MaxInt64 / 2) * 0",
+		"version := 1 + rand.Int64N(math.MaxInt64/2)", "version := old.Version + 1 + 0*rand.Int64N(math.MaxInt64/2)",
 		"store", "TestSQLite/retention",
 	},
 	{

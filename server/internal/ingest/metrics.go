@@ -118,8 +118,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 	}
 	announced := factory.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "insights_retention_announced_days",
-		Help: "Stored days that retention takes a day after it was announced, because they are many, by kind of data; 0: none.",
+		Name: "insights_retention_announced_seconds",
+		Help: "Time, in days with data, that retention takes a day after it was announced, because it is much, by kind of data; 0: none.",
 	}, []string{"kind"})
 	for _, kind := range store.BrakedKinds {
 		m.announced[kind] = announced.WithLabelValues(kind)

@@ -150,7 +150,7 @@ func (g *Service) tellBrake(ctx context.Context, brake store.Brake) {
 		g.metrics.announced[kind].Set(0)
 	}
 	for _, a := range brake.Announced {
-		g.metrics.announced[a.Kind].Set(float64(a.Days))
+		g.metrics.announced[a.Kind].Set(float64(a.Days) * 24 * 60 * 60)
 		g.logger.WarnContext(ctx,
 			"retention takes many of the stored days; raise it to keep them, or delete at once with --confirm-retention",
 			"data", a.Kind, "retention", a.Keep, "days", a.Days, "of", a.Stored, "announced", a.At.Time, "due", a.Due())

@@ -13,29 +13,28 @@ import (
 )
 
 // FromReplica is an interceptor that has a replica of the database answer questions, the same one for the whole length of each. A
-// question that a replica fails is asked again elsewhere.
+// question that fails there is asked again of the primary.
 func (s *Service) FromReplica(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if info.Server != s {
 		return handler(ctx, req)
 	}
-	for {
-		question, source := s.store.WithReplica(ctx)
-		answer, err := handler(question, req)
-		if err == nil || source == nil || ctx.Err() != nil || !isTrouble(err) {
-			return answer, err
-		}
-		source.LeaveOut()
-		s.options.Logger.WarnContext(ctx, "replica failed, asking elsewhere", "replica", source.Name, "error", err)
+	question, choice := s.store.WithReplica(ctx)
+	if choice.LeftOut != nil {
+		s.options.Logger.WarnContext(ctx, "replicas are left out for some seconds", "error", choice.LeftOut)
 	}
-}
-
-// isTrouble says whether an error may be that of a database, so that another one may answer.
-func isTrouble(err error) bool {
+	answer, err := handler(question, req)
+	if err == nil || choice.Replica == nil || ctx.Err() != nil {
+		return answer, err
+	}
 	switch status.Code(call.ErrorOf(err)) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal:
-		return true
+	case codes.Unavailable:
+		choice.Replica.LeaveOut()
+	case codes.DeadlineExceeded, codes.Canceled, codes.Internal: // of the replica, or of the question
+	default:
+		return answer, err
 	}
-	return false
+	s.options.Logger.WarnContext(ctx, "replica failed, asking the primary", "replica", choice.Replica.Name, "error", err)
+	return handler(ctx, req)
 }
 
 // asOf is until when the answer to a question that is asked now has everything that was acknowledged.

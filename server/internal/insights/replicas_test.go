@@ -34,7 +34,7 @@ func TestFromReplica(t *testing.T) {
 	}
 	defer st.Close()
 	other := storetest.NewFixture(t, urls[0]) // another program
-	for r := (*replica.Replica)(nil); r == nil; _, r = st.WithReplica(t.Context()) {
+	for c := (replica.Choice{}); c.Replica == nil; _, c = st.WithReplica(t.Context()) {
 		if err := other.MarkCommit(t.Context()); err != nil {
 			t.Fatal(err)
 		}

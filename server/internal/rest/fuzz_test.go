@@ -99,7 +99,10 @@ func FuzzHeader(f *testing.F) {
 	} {
 		f.Add(header[0], header[1])
 	}
-	g, err := New(Options{Registry: prometheus.NewRegistry(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	g, err := New(Options{
+		Registry: prometheus.NewRegistry(), Requests: guard.NewRequests(),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -122,7 +125,7 @@ func FuzzHeader(f *testing.F) {
 	})
 	allowed := []string{
 		"authorization", "coder-session-token", "session-token", "traceparent", "x-request-id", "x-forwarded-for", "x-forwarded-host",
-		call.CallerAddressKey, ":authority", "content-type", "user-agent", "grpc-accept-encoding",
+		call.CallerAddressKey, guard.RequestKey, ":authority", "content-type", "user-agent", "grpc-accept-encoding",
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
