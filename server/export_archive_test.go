@@ -69,10 +69,10 @@ func TestExportArchive(t *testing.T) {
 	asked := map[string]int{}
 	me := servertest.Must(t, insightsv1.NewAccessServiceClient(p.Conn).WhoAmI, auditor, &insightsv1.WhoAmIRequest{})
 	for _, event := range p.trail(t, p.owner, &insightsv1.ListAuditEventsRequest{Principal: me.GetPrincipal()}) {
-		action, _, _ := strings.Cut(event, " ")
+		action, _, _ := strings.Cut(event, " {")
 		asked[action]++
 	}
-	if diff := cmp.Diff(map[string]int{"GetUserActivity": 2, "GetUserLatency": 2}, asked); diff != "" {
+	if diff := cmp.Diff(map[string]int{"GetUserActivity as file": 2, "GetUserLatency as file": 2}, asked); diff != "" {
 		t.Errorf("trail of two archives (-want +got):\n%s", diff)
 	}
 }

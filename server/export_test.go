@@ -175,7 +175,7 @@ func TestExportRefusals(t *testing.T) {
 	for _, table := range []string{"capacity-hours", "high-latency-users"} {
 		p.export(t, auditor, table, "csv", url.Values{"start_time": {"2023-08-01T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}})
 	}
-	want := []string{`GetSupportReport {"start_time":"2023-08-01T00:00:00Z","end_time":"2023-08-15T00:00:00Z"}`}
+	want := []string{`GetSupportReport as file {"start_time":"2023-08-01T00:00:00Z","end_time":"2023-08-15T00:00:00Z"}`}
 	if diff := cmp.Diff(want, p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{})); diff != "" {
 		t.Errorf("trail (-want +got):\n%s", diff)
 	}

@@ -53,6 +53,9 @@ func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID,
 	return nil
 }
 
+// AuditAsFile is behind the action of a question whose answer left as a file, of which nobody knows who reads it.
+const AuditAsFile = " as file"
+
 // AuditFilter says which events are asked for.
 type AuditFilter struct {
 	Start, End    time.Time   // Start <= at < End; a zero one is no bound

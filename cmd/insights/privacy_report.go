@@ -65,7 +65,8 @@ type privacyReport struct {
 	Timezone    string             `json:"timezone"`
 	Retention   []reportedKind     `json:"retention"`
 	Rights      []reportedRight    `json:"rights"`
-	Looks       []reportedDoing    `json:"looks"` // at single people, files of them among these
+	Looks       []reportedDoing    `json:"looks"`   // at single people
+	Exports     []reportedDoing    `json:"exports"` // of single people, as files
 	Erasures    []reportedDoing    `json:"erasures"`
 	Stored      []inventory.Column `json:"stored"`
 }
@@ -207,7 +208,14 @@ func (f privacyReportCommand) report(ctx context.Context, s *store.Store) (r pri
 		}
 		r.Rights = append(r.Rights, right)
 	}
-	if r.Looks, err = doings(ctx, s, lookActions()); err != nil {
+	looks := lookActions()
+	if r.Looks, err = doings(ctx, s, looks); err != nil {
+		return r, err
+	}
+	for i := range looks {
+		looks[i] += store.AuditAsFile
+	}
+	if r.Exports, err = doings(ctx, s, looks); err != nil {
 		return r, err
 	}
 	r.Erasures, err = doings(ctx, s, []string{"EraseUser"})
@@ -273,7 +281,8 @@ func (r privacyReport) print(w io.Writer) {
 			b.Since.Format(time.RFC3339),
 		)
 	}
-	printDoings(w, "Looks at single people, exported files among them, by the roles that are held now", r.Looks)
+	printDoings(w, "Looks at single people, by the roles that are held now", r.Looks)
+	printDoings(w, "Exports of single people as files, by the roles that are held now", r.Exports)
 	printDoings(w, "Erasures", r.Erasures)
 	table := ""
 	for _, column := range r.Stored {

@@ -59,6 +59,7 @@ func TestPrivacyReport(t *testing.T) {
 			}{
 				{access.KindService, auditor, "GetUserActivity"},
 				{access.KindService, auditor, "GetUserActivity"},
+				{access.KindService, auditor, "GetUserActivity" + store.AuditAsFile},
 				{access.KindUser, f.Users[0], "ResolvePseudonym"},
 				{access.KindUser, f.Users[1], "GetUserLatency"},
 				{access.KindUser, f.Users[0], "EraseUser"},
@@ -109,6 +110,9 @@ func TestPrivacyReport(t *testing.T) {
 				if did[want] != times {
 					t.Errorf("%s: %d times, want %d; there are %v", want, did[want], times, did)
 				}
+			}
+			if len(r.Exports) != 1 || r.Exports[0].Action != "GetUserActivity as file" || r.Exports[0].Role != "auditor" {
+				t.Errorf("exports: %+v", r.Exports)
 			}
 			if len(did) != 5 || len(r.Erasures) != 1 {
 				t.Errorf("looks and erasures: %v", did)

@@ -657,7 +657,8 @@ export interface AuditEvent {
    */
   principal: Principal | null;
   /**
-   * What was done: the name of the RPC, for example `GrantRole`, or the command, for example `grant create`.
+   * What was done: the name of the RPC, for example `GrantRole`, or `GetUserActivity as file` where the answer left as a file, or the
+   * command, for example `grant create`.
    */
   action: string;
   /**

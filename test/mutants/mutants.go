@@ -419,6 +419,11 @@ var mutants = []mutant{
 		"store", "TestGarbledAnswer",
 	},
 	{
+		"an exported file is a look like others", "server/internal/guard/audit.go",
+		"len(md.Get(ExportKey)) > 0", "len(md.Get(ExportKey)) > 9",
+		"server", "TestExportRefusals",
+	},
+	{
 		"what was acknowledged is not waited for on a replica", "store/replica/replica.go",
 		"{ s.changes.Add(1) }", "{}",
 		"store", "TestReplicas",

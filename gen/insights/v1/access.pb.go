@@ -1571,7 +1571,8 @@ type AuditEvent struct {
 	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	// Who did it. Of the kind `command-line` for who may write the database itself.
 	Principal *Principal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
-	// What was done: the name of the RPC, for example `GrantRole`, or the command, for example `grant create`.
+	// What was done: the name of the RPC, for example `GrantRole`, or `GetUserActivity as file` where the answer left as a file, or the
+	// command, for example `grant create`.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// What it was done to: the request as JSON, up to 1 KiB of it; of ApplyCatalog the groups, without which it is no event.
 	Target        string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`

@@ -27,12 +27,13 @@ const (
 	auditBatch  = 1000 // events that are read at a time
 )
 
-// viewingActions are the questions whose answers name users: those that are audited.
+// viewingActions are the questions whose answers name users: those that are audited, whether they left as a file or not.
 var viewingActions = func() (actions []string) {
 	methods := insightsv1.File_insights_v1_insights_proto.Services().ByName("InsightsService").Methods()
 	for i := range methods.Len() {
 		if r, err := guard.ReadRule(methods.Get(i)); err == nil && r.Audit {
-			actions = append(actions, string(methods.Get(i).Name()))
+			name := string(methods.Get(i).Name())
+			actions = append(actions, name, name+store.AuditAsFile)
 		}
 	}
 	return actions

@@ -6,11 +6,14 @@ import (
 	"path"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/store"
 )
 
 // auditUnary writes calls down before they are carried out, if their rule says so: nothing that must be in the trail happens
@@ -18,13 +21,26 @@ import (
 func (a *Authorizer) auditUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if a.Rules[info.FullMethod].Audit {
 		if target := auditTarget(req.(proto.Message)); target != "" {
-			p := call.PrincipalOf(ctx)
-			if err := a.Store.RecordAudit(ctx, p.Kind, p.ID, path.Base(info.FullMethod), target); err != nil {
+			p, action := call.PrincipalOf(ctx), path.Base(info.FullMethod)
+			if isExport(ctx) {
+				action += store.AuditAsFile
+			}
+			if err := a.Store.RecordAudit(ctx, p.Kind, p.ID, action, target); err != nil {
 				return nil, call.Unavailable(err)
 			}
 		}
 	}
 	return handler(ctx, req)
+}
+
+// ExportKey carries, from the gateway to the server, that the answer to a call becomes a file.
+const ExportKey = "insights-export"
+
+// isExport says whether the answer becomes a file. The metadata is believed from the gateway only.
+func isExport(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	md, _ := metadata.FromIncomingContext(ctx)
+	return ok && call.IsInMemory(p.Addr) && len(md.Get(ExportKey)) > 0
 }
 
 // auditTarget is what the trail keeps of a request; empty if it is no event. Requests hold no secrets. Of the catalog only

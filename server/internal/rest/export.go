@@ -13,11 +13,13 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/template-insights/insights/server/internal/call"
+	"github.com/template-insights/insights/server/internal/guard"
 )
 
 // ExportRoute is where tables of answers can be had as files: with the parameters of the question, and format.
@@ -161,6 +163,7 @@ func (g *Gateway) ask(api *runtime.ServeMux, r *http.Request, from ExportSource,
 	if err != nil {
 		return file, err
 	}
+	ctx = metadata.AppendToOutgoingContext(ctx, guard.ExportKey, from.Name)
 	if err := g.connection.Invoke(ctx, from.Method, request, answer); err != nil {
 		return file, err
 	}
