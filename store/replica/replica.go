@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,7 +186,7 @@ func (r *Replica) reach(ctx context.Context, p primary, needed int64, longest, m
 		if err := at.follows(p); err != nil {
 			return 0, fmt.Errorf("%s %w", r.Name, err)
 		}
-		behind := at.behind(p) + time.Since(p.read)
+		behind := at.behind(p, time.Since(p.read))
 		if behind > longest {
 			return 0, fmt.Errorf("%s is %v behind", r.Name, behind)
 		}
@@ -270,10 +271,16 @@ func (at progress) follows(p primary) error {
 	return nil
 }
 
-// behind is how much time of the primary is missing.
-func (at progress) behind(p primary) time.Duration {
-	if at.position >= p.position {
-		return 0
+// unknown is how far a replica may be behind that replayed nothing since it started.
+const unknown = math.MaxInt64 / 2
+
+// behind is how much time of the primary is missing, some time after it was asked.
+func (at progress) behind(p primary, after time.Duration) time.Duration {
+	switch {
+	case at.position >= p.position:
+		return after
+	case !at.replayed.Valid:
+		return unknown
 	}
-	return max(0, p.at.Sub(at.replayed.Time))
+	return max(0, p.at.Sub(at.replayed.Time)) + after
 }

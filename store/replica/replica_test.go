@@ -22,11 +22,11 @@ func TestBehind(t *testing.T) {
 		"not as far":         {progress{position: 999, replayed: replayed}, 3 * time.Second},
 		"ahead by the clock": {progress{position: 999, replayed: ahead}, 0},
 	} {
-		if got := c.at.behind(p); got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
+		if got := c.at.behind(p, time.Second); got != c.want+time.Second {
+			t.Errorf("%s: %v a second later, want %v", name, got, c.want+time.Second)
 		}
 	}
-	if got := (progress{}).behind(p); got < time.Hour {
+	if got := (progress{}).behind(p, time.Second); got < time.Hour {
 		t.Errorf("a replica that replayed nothing since it started is %v behind", got)
 	}
 }

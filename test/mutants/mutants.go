@@ -449,8 +449,13 @@ var mutants = []mutant{
 		"store", "TestReplicasInTrouble",
 	},
 	{
+		"a replica that replayed nothing seems current", "store/replica/replica.go",
+		"case !at.replayed.Valid:", "case false:",
+		"store/replica", "TestBehind",
+	},
+	{
 		"a replica that hangs takes the time of the others", "store/replica/replica.go",
-		"patience/time.Duration(len(candidates)))", "patience)",
+		"r.reach(ctx, p, needed, s.longest, patience/time.Duration(len(candidates)))", "r.reach(asking, p, needed, s.longest, patience)",
 		"store", "TestReplicasInTrouble",
 	},
 	{
