@@ -44,9 +44,7 @@ func (s *Store) RecordAudit(ctx context.Context, kind access.Kind, id uuid.UUID,
 		target = target[:maxAuditTarget]
 	}
 	event := AuditEvent{uuid.New(), At(s.clock()), kind, id, action, strings.ToValidUTF8(target, "")}
-	err = retryConflicts(ctx, func() error { // not as a change that a replica has to have
-		return s.inOneTransaction(ctx, func(tx *gorm.DB) error { return tx.Create(&event).Error })
-	})
+	err = s.inQuietTransaction(ctx, func(tx *gorm.DB) error { return tx.Create(&event).Error })
 	if err != nil {
 		return fmt.Errorf("write audit event: %w", err)
 	}

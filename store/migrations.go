@@ -115,41 +115,51 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// connectDirectly connects to what MigrationDatabase names, which has to be the same database, and fails with ErrPooler where only a pooler
-// is named.
-func connectDirectly(ctx context.Context, o Options) (_ *Store, err error) {
+// connectDirectly connects to what MigrationDatabase names, which has to be the same database of Postgres, and fails with ErrPooler where
+// only a pooler is named.
+func connectDirectly(ctx context.Context, o Options) (*Store, error) {
 	if o.MigrationDatabase == "" {
 		if o.Pooler {
 			return nil, ErrPooler
 		}
 		return connect(ctx, o)
 	}
-	var identities [2]string
-	var stores [2]*Store
+	for _, database := range []string{o.Database, o.MigrationDatabase} {
+		d, err := parseDatabase(database, false)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := d.(postgresDialect); !ok { // before SQLite makes a file
+			return nil, fmt.Errorf("%s: a database for migrations is one of Postgres, beside its pooler", d)
+		}
+	}
 	o.ReadDatabases = nil
-	for i, database := range []string{o.Database, o.MigrationDatabase} {
-		o.Database, o.Pooler = database, o.Pooler && i == 0
-		if stores[i], err = connect(ctx, o); err != nil {
-			break
-		}
-		if _, ok := stores[i].dialect.(postgresDialect); !ok {
-			err = fmt.Errorf("%s: a database for migrations is one of Postgres, beside its pooler", stores[i])
-			break
-		}
-		if identities[i], err = replica.Identity(ctx, stores[i].reads); err != nil {
-			break
-		}
+	pooled, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && identities[0] != identities[1] {
-		err = fmt.Errorf("the database for migrations, %s, is not %s", stores[1], stores[0])
+	o.Database, o.Pooler = o.MigrationDatabase, false
+	direct, err := connect(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, pooled.Close())
 	}
-	if stores[0] != nil {
-		err = errors.Join(err, stores[0].Close())
+	if err := errors.Join(direct.checkSame(ctx, pooled), pooled.Close()); err != nil {
+		return nil, errors.Join(err, direct.Close())
 	}
-	if err != nil && stores[1] != nil {
-		err = errors.Join(err, stores[1].Close())
+	return direct, nil
+}
+
+// checkSame fails if another store is on another database of Postgres.
+func (s *Store) checkSame(ctx context.Context, other *Store) error {
+	own, err := replica.Identity(ctx, s.reads)
+	if err != nil {
+		return err
 	}
-	return stores[1], err
+	its, err := replica.Identity(ctx, other.reads)
+	if err == nil && own != its {
+		err = fmt.Errorf("the database for migrations, %s, is not %s", s, other)
+	}
+	return err
 }
 
 // Migrate brings the schema of a database up to date. Several servers may call it at once: one migrates, the others

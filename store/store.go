@@ -94,9 +94,7 @@ func (s *Store) Settings() []Setting { return s.settings }
 
 func (s *Store) readSettings(ctx context.Context) error {
 	// In a transaction, as everything that is acknowledged.
-	err := retryConflicts(ctx, func() error {
-		return s.inOneTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(s.dialect.settings()).Scan(&s.settings).Error })
-	})
+	err := s.inQuietTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(s.dialect.settings()).Scan(&s.settings).Error })
 	if err != nil {
 		return fmt.Errorf("read settings of %s: %w", s, err)
 	}
@@ -281,11 +279,9 @@ func (s *Store) ping(ctx context.Context) error {
 // MarkCommit counts the mark of commits in the database up, as every server does every few seconds. An error means that this program
 // cannot commit now.
 func (s *Store) MarkCommit(ctx context.Context) error {
-	err := retryConflicts(ctx, func() error { // not as a change that a replica has to have
-		return s.inOneTransaction(ctx, func(tx *gorm.DB) error {
-			return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1)
-				ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
-		})
+	err := s.inQuietTransaction(ctx, func(tx *gorm.DB) error {
+		return tx.Exec(`INSERT INTO commit_mark (id, number) VALUES (1, 1)
+			ON CONFLICT (id) DO UPDATE SET number = commit_mark.number + 1`).Error
 	})
 	if err != nil {
 		return fmt.Errorf("mark that commits are possible: %w", err)
@@ -336,6 +332,11 @@ func retryConflicts(ctx context.Context, f func() error) error {
 // inTransaction runs f in a transaction, again if others are in its way.
 func (s *Store) inTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
 	defer s.replicas.Acknowledge()
+	return s.inQuietTransaction(ctx, f)
+}
+
+// inQuietTransaction is inTransaction for what no answer has to have: replicas are not waited for because of it.
+func (s *Store) inQuietTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return retryConflicts(ctx, func() error { return s.inOneTransaction(ctx, f) })
 }
 

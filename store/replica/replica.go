@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	checkTimeout = 10 * time.Second
-	// patience is how long a question waits for replicas: to tell how far they are, and to have what was acknowledged before.
+	checkTimeout = 10 * time.Second // of one look at all replicas, at the start
+	// patience is how long a question waits for all replicas together: to tell how far they are, and to have what was acknowledged.
 	patience = time.Second
 	pause    = 5 * time.Millisecond // between two looks
 	// rest is how long a replica is left out that failed, or had not come as far as it should.
@@ -94,7 +94,7 @@ type Choice struct {
 
 // Choose returns who answers the next question: a replica, or the primary if all replicas are left out, are not the primary's, lack what
 // was acknowledged, or are too far behind.
-func (s *Set) Choose(ctx context.Context) (c Choice) {
+func (s *Set) Choose(ctx context.Context) Choice {
 	start, now := int(s.turn.Add(1)), time.Now()
 	var candidates []*Replica
 	for i := range s.replicas {
@@ -103,14 +103,14 @@ func (s *Set) Choose(ctx context.Context) (c Choice) {
 		}
 	}
 	if len(candidates) == 0 {
-		return c
+		return Choice{}
 	}
 	changes := s.changes.Load()
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	p, err := s.position(asking)
-	if err != nil {
-		return c
+	if err != nil { // the primary says so itself
+		return Choice{}
 	}
 	needed := s.need(changes, p.position)
 	var errs []error

@@ -465,7 +465,7 @@ var mutants = []mutant{
 	},
 	{
 		"migrations go to any database", "store/migrations.go",
-		"err == nil && identities[0] != identities[1]", "false",
+		"err == nil && own != its", "err == nil && own != own",
 		"store", "TestMigrationDatabase",
 	},
 	{
