@@ -465,7 +465,7 @@ var mutants = []mutant{
 	},
 	{
 		"migrations go to any database", "store/migrations.go",
-		"err == nil && own != its", "err == nil && own != own",
+		"err == nil && own != its", "own == \"\" && own != its",
 		"store", "TestMigrationDatabase",
 	},
 	{
