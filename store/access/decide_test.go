@@ -339,6 +339,24 @@ func TestConfinedPrincipal(t *testing.T) {
 	})
 }
 
+// A template without an organization is no template of a grant that names none either.
+func TestWithinNoOrganization(t *testing.T) {
+	t.Parallel()
+	p := principal(bound(access.RoleTemplateAdmin, "template"))
+	catalog := map[uuid.UUID]uuid.UUID{a1: uuid.Nil, a2: uuid.Nil}
+	everything := principal(bound(access.RoleOwner, "deployment"))
+	scope, err := access.Templates(everything, access.ViewInsights, []uuid.UUID{a1, a2}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within := p.Within(access.ViewInsights, scope, catalog)
+	for template, want := range map[uuid.UUID]bool{a1: true, a2: false} {
+		if got := holdsOn(within, access.ViewInsights, template, uuid.Nil); got != want {
+			t.Errorf("view_insights on %v: %t, want %t", template, got, want)
+		}
+	}
+}
+
 // holdsOn asks for one template.
 func holdsOn(p access.Principal, perm access.Permission, template, organization uuid.UUID) bool {
 	_, err := access.Templates(p, perm, []uuid.UUID{template}, map[uuid.UUID]uuid.UUID{template: organization})

@@ -42,6 +42,14 @@ type Grant struct {
 
 func (g Grant) everywhere() bool { return g.Organization == uuid.Nil && g.Template == uuid.Nil }
 
+// in says whether the grant is limited to the organization; uuid.Nil is none.
+func (g Grant) in(organization uuid.UUID) bool {
+	return organization != uuid.Nil && g.Organization == organization
+}
+
+// on says whether the grant is limited to the template; uuid.Nil is none.
+func (g Grant) on(template uuid.UUID) bool { return template != uuid.Nil && g.Template == template }
+
 // With returns the principal with the grants of its roles alone: its own and those of its groups. It is the only place where
 // bindings become rights. Agents and the agent role belong together: a stray binding makes no agent more, and no one else an
 // agent.
@@ -88,7 +96,7 @@ func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.
 			continue
 		}
 		for template, organization := range organizationOf {
-			covers := g.everywhere() || g.Organization == organization || g.Template == template
+			covers := g.everywhere() || g.in(organization) || g.on(template)
 			if covers && scope.Contains(template) {
 				kept = append(kept, Grant{Permission: perm, Template: template})
 			}
@@ -116,9 +124,7 @@ func (p Principal) HoldsEverywhere(perm Permission) bool {
 // HoldsIn says whether the principal has the permission for everything in that organization. uuid.Nil is no
 // organization: only who holds the permission everywhere has it there.
 func (p Principal) HoldsIn(perm Permission, organizationID uuid.UUID) bool {
-	return p.HoldsEverywhere(perm) || organizationID != uuid.Nil && p.has(perm, func(g Grant) bool {
-		return g.Organization == organizationID
-	})
+	return p.HoldsEverywhere(perm) || p.has(perm, func(g Grant) bool { return g.in(organizationID) })
 }
 
 // HoldsInAny says whether the principal has the permission everywhere or in one of the organizations: whether it reaches what
@@ -129,9 +135,7 @@ func (p Principal) HoldsInAny(perm Permission, organizations []uuid.UUID) bool {
 
 // holdsOn says whether the principal has the permission for a template of an organization.
 func (p Principal) holdsOn(perm Permission, templateID, organizationID uuid.UUID) bool {
-	return p.HoldsIn(perm, organizationID) || templateID != uuid.Nil && p.has(perm, func(g Grant) bool {
-		return g.Template == templateID
-	})
+	return p.HoldsIn(perm, organizationID) || p.has(perm, func(g Grant) bool { return g.on(templateID) })
 }
 
 // has says whether the principal is granted the permission in a place that covers what is asked for.

@@ -1286,6 +1286,11 @@ var mutants = []mutant{
 		"store/access", "TestZeroScopeCoversNothing",
 	},
 	{
+		"a template without an organization is one of every grant without", "store/access/principal.go",
+		"return organization != uuid.Nil && g.Organization == organization }", "return g.Organization == organization }",
+		"store/access", "TestWithinNoOrganization",
+	},
+	{
 		"an agent's role works for others", "store/access/principal.go",
 		"if (p.Kind == KindAgent) != (b.Role == RoleAgent) {", "if p.Kind == KindAgent && b.Role == \"\" {",
 		"store/access", "TestKinds",
