@@ -10,6 +10,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // Person is who was active.
@@ -46,8 +47,8 @@ func (s *Store) Activity(
 	if err != nil {
 		return activity, err
 	}
-	if x.all {
-		x = x.withLogins()
+	if x.All {
+		x = x.WithLogins()
 	}
 	tallies, err := s.countEach(ctx, x, windows, func(_ int, kind minute.Kind, app string) (channel, within int) {
 		if includes(kind, app) {
@@ -81,14 +82,14 @@ func (s *Store) Activity(
 
 // countEach runs one counting pass for all windows.
 func (s *Store) countEach(
-	ctx context.Context, x templateIndex, windows []minute.Window, channelOf minute.ChannelOf,
+	ctx context.Context, x usage.Index, windows []minute.Window, channelOf minute.ChannelOf,
 ) ([]minute.Tally, error) {
 	counters := make([]*minute.Counter, len(windows))
 	for i, w := range windows {
-		counters[i] = minute.NewCounter(w, len(x.ids), channelOf)
+		counters[i] = minute.NewCounter(w, len(x.IDs), channelOf)
 	}
 	whole := minute.Window{Start: windows[0].Start, End: windows[len(windows)-1].End}
-	err := eachDay(ctx, s, x, whole, usageTables, func(day int32, sources []minute.Source[*minute.Table]) error {
+	err := usage.EachDay(ctx, s.usage, x, whole, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, w := range windows {
 			if first, last := w.Days(); first <= day && day <= last {
 				if err := counters[i].Add(day, sources); err != nil {
@@ -117,7 +118,7 @@ func (s *Store) addRoles(ctx context.Context, scope access.Scope, people map[uui
 	within[uuid.Nil] = true
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(people)), readBatch) {
 		var held []RoleBinding
-		err := s.reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error
+		err := s.db.Reads.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", access.KindUser, batch).Find(&held).Error
 		if err != nil {
 			return fmt.Errorf("read roles of users: %w", err)
 		}

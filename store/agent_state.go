@@ -6,7 +6,8 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/db"
 )
 
 // AgentState is what an agent's reports say about the agent itself.
@@ -21,47 +22,24 @@ type AgentState struct {
 	DERPRegion       string    `gorm:"column:derp_region"` // of its relay; empty: not known
 }
 
-// The touch keeps the first connection, and what was known where the new reports say nothing. Agents that are no longer in the
-// catalog are left out. What is written is called excluded, as ON CONFLICT does.
-const (
-	touchColumns = `agent_id, version, first_connected_at, last_seen_at, legacy_sessions, direct_at, relayed_at, derp_region`
-	touchSet     = ` SET version = CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END,
+// touchedAgents says how the states of agents are kept: the first connection stays, and what was known where the new reports say nothing.
+// Agents that are no longer in the catalog are left out.
+var touchedAgents = db.Upsert[AgentState]{
+	Table: "agent_states",
+	Columns: []string{
+		"agent_id", "version", "first_connected_at", "last_seen_at", "legacy_sessions", "direct_at", "relayed_at", "derp_region",
+	},
+	Types: []string{"uuid", "text", "bigint", "bigint", "bool", "bigint", "bigint", "text"},
+	Key:   []string{"agent_id"},
+	Set: `version = CASE WHEN excluded.version = '' THEN agent_states.version ELSE excluded.version END,
 		derp_region = CASE WHEN excluded.derp_region = '' THEN agent_states.derp_region ELSE excluded.derp_region END,
 		legacy_sessions = COALESCE(excluded.legacy_sessions, agent_states.legacy_sessions),
 		last_seen_at = CASE WHEN excluded.last_seen_at > agent_states.last_seen_at THEN excluded.last_seen_at ELSE agent_states.last_seen_at
 		END,
 		direct_at = CASE WHEN excluded.direct_at > agent_states.direct_at THEN excluded.direct_at ELSE agent_states.direct_at END,
-		relayed_at = CASE WHEN excluded.relayed_at > agent_states.relayed_at THEN excluded.relayed_at ELSE agent_states.relayed_at END`
-	touchTail = ` ON CONFLICT (agent_id) DO UPDATE` + touchSet
-)
-
-// TouchAgents notes that agents reported. The first connection stays what it was when first noted. Agents that are no longer in
-// the catalog are left out.
-func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
-	agents = slices.Clone(agents)
-	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
-	for batch := range slices.Chunk(agents, writeBatch) {
-		err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.touch(ctx, s.writes.WithContext(ctx), batch)) })
-		if err != nil {
-			return fmt.Errorf("note %d agents: %w", len(batch), err)
-		}
-	}
-	return nil
-}
-
-const touchGiven = `unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::text[])
-	WITH ORDINALITY AS given(` + touchColumns + `, number)`
-
-// touchPostgres updates the agents that reported before, which are most, as mergePostgres does.
-const touchPostgres = `WITH given AS MATERIALIZED (SELECT * FROM ` + touchGiven + `), updated AS (
-		UPDATE agent_states` + touchSet + ` FROM given AS excluded WHERE agent_states.agent_id = excluded.agent_id RETURNING excluded.number
-	)
-	SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given WHERE number NOT IN (SELECT number FROM updated)`
-
-func (d postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
-	const insert = `INSERT INTO agent_states (` + touchColumns + `) SELECT ` + touchColumns + ` FROM ` + touchGiven + `
-		WHERE EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)` + touchTail
-	return updateOrInsert(ctx, d, db, touchPostgres, insert, agents, func(agents []AgentState) []any {
+		relayed_at = CASE WHEN excluded.relayed_at > agent_states.relayed_at THEN excluded.relayed_at ELSE agent_states.relayed_at END`,
+	Among: `EXISTS (SELECT 1 FROM agents WHERE agents.id = given.agent_id)`,
+	Arrays: func(agents []AgentState) []any {
 		ids, versions, regions, legacy := make([][16]byte, len(agents)), make([]string, len(agents)), make([]string, len(agents)),
 			make([]*bool, len(agents))
 		first, last, direct, relayed := make([]int64, len(agents)), make([]int64, len(agents)), make([]int64, len(agents)),
@@ -72,17 +50,21 @@ func (d postgresDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentS
 				a.RelayedAt.micros()
 		}
 		return []any{ids, versions, first, last, legacy, direct, relayed, regions}
-	})
+	},
+	Values: func(a AgentState) []any {
+		return []any{a.AgentID, a.Version, a.FirstConnectedAt, a.LastSeenAt, a.LegacySessions, a.DirectAt, a.RelayedAt, a.DERPRegion}
+	},
 }
 
-func (sqliteDialect) touch(ctx context.Context, db *gorm.DB, agents []AgentState) error {
-	const statement = `INSERT INTO agent_states (` + touchColumns +
-		`) SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?)` + touchTail
-	return executeEach(ctx, db, statement, agents, func(a AgentState) []any {
-		return []any{
-			a.AgentID, a.Version, a.FirstConnectedAt, a.LastSeenAt, a.LegacySessions, a.DirectAt, a.RelayedAt, a.DERPRegion, a.AgentID,
-		}
-	}, func() {})
+// TouchAgents notes that agents reported. The first connection stays what it was when first noted. Agents that are no longer in
+// the catalog are left out.
+func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
+	agents = slices.Clone(agents)
+	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
+	if err := db.UpsertAll(ctx, s.db, touchedAgents, agents); err != nil {
+		return fmt.Errorf("note %d agents: %w", len(agents), err)
+	}
+	return nil
 }
 
 // AgentCondition is the state of an agent as the control plane tells it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // The channels of a question, in order: the builtin entries, unknown editors, workspace apps by identity, and then the
@@ -33,8 +34,8 @@ type appChannels struct {
 	names      []string         // of the editors, in order of their channels
 }
 
-func (s *Store) appChannels(ctx context.Context, x templateIndex) (*appChannels, error) {
-	c := &appChannels{apps: make([]map[string]int, len(x.ids)), editors: map[string]int{}}
+func (s *Store) appChannels(ctx context.Context, x usage.Index) (*appChannels, error) {
+	c := &appChannels{apps: make([]map[string]int, len(x.IDs)), editors: map[string]int{}}
 	var err error
 	if c.declared, err = s.templateApps(ctx, x); err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func (s *Store) appChannels(ctx context.Context, x templateIndex) (*appChannels,
 	slices.SortFunc(c.identities, compareIdentity)
 	c.identities = slices.Compact(c.identities)
 	for _, a := range c.declared {
-		template := x.numbers[a.TemplateID]
+		template, _ := x.Number(a.TemplateID)
 		if c.apps[template] == nil {
 			c.apps[template] = map[string]int{}
 		}
@@ -64,14 +65,14 @@ func compareIdentity(a, b TemplateApp) int {
 }
 
 // templateApps are the apps that the templates of the question declare.
-func (s *Store) templateApps(ctx context.Context, x templateIndex) ([]TemplateApp, error) {
-	condition, args := x.where("1 = 1")
+func (s *Store) templateApps(ctx context.Context, x usage.Index) ([]TemplateApp, error) {
+	condition, args := x.Where("1 = 1")
 	var declared []TemplateApp
-	if err := s.reads.WithContext(ctx).Where(condition, args...).Find(&declared).Error; err != nil {
+	if err := s.db.Reads.WithContext(ctx).Where(condition, args...).Find(&declared).Error; err != nil {
 		return nil, fmt.Errorf("read apps of templates: %w", err)
 	}
 	return slices.DeleteFunc(declared, func(a TemplateApp) bool {
-		_, known := x.numbers[a.TemplateID]
+		_, known := x.Number(a.TemplateID)
 		return !known // a template younger than the index
 	}), nil
 }
@@ -81,7 +82,7 @@ func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	var declared int64
-	err := s.lookups.WithContext(ctx).Model(&TemplateApp{}).Where("template_id = ? AND slug = ?", template, slug).Count(&declared).Error
+	err := s.db.Lookups.WithContext(ctx).Model(&TemplateApp{}).Where("template_id = ? AND slug = ?", template, slug).Count(&declared).Error
 	if err != nil {
 		return false, fmt.Errorf("look for app of template %s: %w", template, err)
 	}
@@ -138,7 +139,7 @@ func (c *appChannels) entry(channel int) AppUsage {
 func (c *appChannels) isEntry(channel int) bool { return channel < firstIdentity+len(c.identities) }
 
 // fill turns the tally of the channels into entries. Builtin entries are always there, apps only when used.
-func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []minute.ChannelTally) {
+func (c *appChannels) fill(answer *TemplateInsights, x usage.Index, tally []minute.ChannelTally) {
 	of := func(channel int) minute.ChannelTally {
 		if channel < len(tally) {
 			return tally[channel]
@@ -149,13 +150,13 @@ func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []mi
 	for channel := range entries {
 		t := of(channel)
 		entries[channel] = c.entry(channel)
-		entries[channel].Templates, entries[channel].Minutes, entries[channel].Launches = x.of(t.Templates), t.Minutes, t.Launches
+		entries[channel].Templates, entries[channel].Minutes, entries[channel].Launches = x.Of(t.Templates), t.Minutes, t.Launches
 	}
 	for _, name := range slices.Sorted(slices.Values(c.names)) {
 		if t := of(c.editors[name]); t.Minutes > 0 {
 			e := &entries[apps.Entry(name)]
 			app := apps.Of(name)
-			e.Editors = append(e.Editors, EditorUsage{name, app.DisplayName, app.Icon, x.of(t.Templates), t.Minutes, t.Launches})
+			e.Editors = append(e.Editors, EditorUsage{name, app.DisplayName, app.Icon, x.Of(t.Templates), t.Minutes, t.Launches})
 		}
 	}
 	answer.Unknown = entries[unknownChannel]
@@ -165,9 +166,9 @@ func (c *appChannels) fill(answer *TemplateInsights, x templateIndex, tally []mi
 }
 
 // unused are the declared apps that were not used in their template.
-func (c *appChannels) unused(x templateIndex, tally []minute.ChannelTally) (unused []TemplateApp) {
+func (c *appChannels) unused(x usage.Index, tally []minute.ChannelTally) (unused []TemplateApp) {
 	for _, a := range c.declared {
-		template := x.numbers[a.TemplateID]
+		template, _ := x.Number(a.TemplateID)
 		channel := c.apps[template][a.Slug]
 		if channel >= len(tally) || !slices.Contains(tally[channel].Templates, template) {
 			unused = append(unused, a)

@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/label"
 )
 
@@ -42,7 +43,7 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 		defer s.accessChanges.Add(1)
 	}
 	var refusals []Refusal
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		c, entered, err := s.enter(tx, c)
 		if err != nil {
 			return err
@@ -304,7 +305,7 @@ type organizationNames struct {
 func (a *applier) organizationNames(c Catalog) (organizationNames, error) {
 	names, err := readOrganizationNames(a.tx)
 	if err == nil && slices.ContainsFunc(c.Organizations, func(x Organization) bool { return names[x.ID] != x.Name }) {
-		if err := a.store.dialect.lockOrganizations(a.tx); err != nil {
+		if err := a.store.db.Lock(a.tx, "organizations", db.LockWrites); err != nil {
 			return organizationNames{}, fmt.Errorf("lock organizations: %w", err)
 		}
 		names, err = readOrganizationNames(a.tx)

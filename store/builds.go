@@ -31,9 +31,9 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	if err != nil {
 		return nil, err
 	}
-	condition, args := x.whereColumn("workspaces.template_id", "1 = 1")
+	condition, args := x.WhereColumn("workspaces.template_id", "1 = 1")
 	var ended []EndedBuilds
-	err = s.reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, outcome.transition,
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT `+workspaceNames+`, COALESCE(template_versions.name, '') AS version, outcome.transition,
 			outcome.status, CAST(SUM(ended.builds) AS bigint) AS builds, MIN(ended.since) AS since
 		FROM (SELECT workspace_id, outcome_version_id, outcomes, COUNT(*) AS builds, MIN(created_at) AS since FROM builds
 			WHERE outcomes <> 0 GROUP BY workspace_id, outcome_version_id, outcomes) AS ended
@@ -92,7 +92,7 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	if err != nil {
 		return err
 	}
-	organizations, err := parents(s.lookups.WithContext(ctx), "templates", "organization_id", templatesOf(builds))
+	organizations, err := parents(s.db.Lookups.WithContext(ctx), "templates", "organization_id", templatesOf(builds))
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (buildRow) TableName() string { return "builds" }
 // their expressions, in which excluded is the event that comes. Events may be repeated and come in any order: of two of one moment the
 // later to come counts.
 func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) uuid.UUID, united map[string]string) error {
-	statement := gorm.Statement{DB: s.writes}
+	statement := gorm.Statement{DB: s.db.Writes}
 	if err := statement.Parse(new(E)); err != nil {
 		return fmt.Errorf("record events: %w", err)
 	}
@@ -169,7 +169,7 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 			return slices.Compare(idA[:], idB[:])
 		})
 		for batch := range slices.Chunk(now, writeBatch) {
-			err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error })
+			err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error })
 			if err != nil {
 				return fmt.Errorf("record %s: %w", table, err)
 			}
@@ -177,4 +177,38 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 		events = later
 	}
 	return nil
+}
+
+// RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over the workspaces that
+// belong to people. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
+// deletion. Templates without any are absent.
+func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end time.Time) (map[uuid.UUID]time.Duration, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	from, to := At(start), At(end)
+	condition, args := x.WhereColumn("builds.template_id", "builds.status = 'succeeded' AND builds.created_at < ?", to)
+	var found []struct {
+		TemplateID uuid.UUID
+		Micros     int64
+	}
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT template_id,
+		CAST(SUM(CASE WHEN ended < ? THEN ended ELSE ? END - CASE WHEN began > ? THEN began ELSE ? END) AS bigint) AS micros
+		FROM (SELECT builds.template_id, builds.transition, CASE WHEN builds.finished_at > 0 THEN builds.finished_at ELSE builds.created_at
+		END AS began,
+				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
+					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number, builds.id), NULLIF(workspaces.deleted_at, 0), ?) AS ended
+			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id
+				JOIN users ON users.id = workspaces.owner_id AND users.kind = '`+Human+`' WHERE `+condition+`) AS runs
+		WHERE transition = 'start' AND ended > began AND ended > ? AND began < ? GROUP BY template_id`,
+		append(append([]any{to, to, from, from, to}, args...), from, to)...).Scan(&found).Error
+	if err != nil {
+		return nil, fmt.Errorf("add up the time that workspaces were running: %w", err)
+	}
+	running := make(map[uuid.UUID]time.Duration, len(found))
+	for _, f := range found {
+		running[f.TemplateID] = time.Duration(f.Micros) * time.Microsecond
+	}
+	return running, nil
 }

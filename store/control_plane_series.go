@@ -40,12 +40,12 @@ func (s *Store) RecordControlPlaneSeries(ctx context.Context, series []ControlPl
 		Columns: []clause.Column{{Name: "name"}, {Name: "labels"}}, DoUpdates: clause.AssignmentColumns([]string{"value", "reported_at"}),
 	}
 	for batch := range slices.Chunk(series, writeBatch) {
-		err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(newest).Create(&batch).Error })
+		err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(newest).Create(&batch).Error })
 		if err != nil {
 			return fmt.Errorf("record series of the control plane: %w", err)
 		}
 	}
-	err := s.write(ctx, func(db *gorm.DB) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
 		return db.Where("reported_at < ?", At(expired)).Delete(&ControlPlaneSeries{}).Error
 	})
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *Store) RecordControlPlaneSeries(ctx context.Context, series []ControlPl
 // ControlPlaneSeries lists the series that were reported since a moment, by name and labels.
 func (s *Store) ControlPlaneSeries(ctx context.Context, since time.Time) ([]ControlPlaneSeries, error) {
 	var series []ControlPlaneSeries
-	err := s.reads.WithContext(ctx).Where("reported_at >= ?", At(since)).Order("name, labels").Find(&series).Error
+	err := s.db.Reads.WithContext(ctx).Where("reported_at >= ?", At(since)).Order("name, labels").Find(&series).Error
 	if err != nil {
 		return nil, fmt.Errorf("read series of the control plane: %w", err)
 	}

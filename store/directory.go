@@ -244,7 +244,7 @@ func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64,
 		return 0, false, err
 	}
 	var known int64
-	if err := d.store.lookups.WithContext(ctx).Model(&User{}).Where("id = ?", kept).Count(&known).Error; err != nil {
+	if err := d.store.db.Lookups.WithContext(ctx).Model(&User{}).Where("id = ?", kept).Count(&known).Error; err != nil {
 		return 0, false, fmt.Errorf("look for user %s: %w", user, err)
 	}
 	if known == 0 {
@@ -282,7 +282,7 @@ func (d *Directory) readView(ctx context.Context) (*catalogView, error) {
 	view := &catalogView{changes: d.store.catalogChanges.Load(), begun: time.Now()} // the real clock: it is about age alone
 	reading, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	err := d.store.lookups.WithContext(reading).Raw(`SELECT COALESCE(MAX(version), 0) FROM catalog_version`).Row().Scan(&view.version)
+	err := d.store.db.Lookups.WithContext(reading).Raw(`SELECT COALESCE(MAX(version), 0) FROM catalog_version`).Row().Scan(&view.version)
 	if err != nil {
 		return nil, fmt.Errorf("read version of the catalog: %w", err)
 	}
@@ -292,7 +292,7 @@ func (d *Directory) readView(ctx context.Context) (*catalogView, error) {
 	} else if view.modes, err = d.store.PrivacyModes(ctx); err != nil {
 		return nil, err
 	} else if last != nil { // without one nothing is remembered
-		err = d.store.lookups.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
+		err = d.store.db.Lookups.WithContext(ctx).Raw(`SELECT agents.id FROM workspaces JOIN agents ON agents.workspace_id = workspaces.id
 			WHERE workspaces.changed_at > ?`, last.version).Scan(&changed).Error
 		if err != nil {
 			return nil, fmt.Errorf("read what changed in the catalog: %w", err)
@@ -342,7 +342,8 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 		Subject                                         int64
 		AgentDeleted, WorkspaceDeleted                  Instant
 	}
-	err := s.lookups.WithContext(ctx).Raw(`SELECT agents.id AS agent, agents.workspace_id AS workspace, workspaces.template_id AS template,
+	err := s.db.Lookups.WithContext(ctx).Raw(
+		`SELECT agents.id AS agent, agents.workspace_id AS workspace, workspaces.template_id AS template,
 			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(subjects.subject, 0) AS subject,
 			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id

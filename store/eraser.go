@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/db"
 )
 
 // DeletedUser is the username that takes the place of every erased user's.
@@ -26,7 +27,7 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if s.key == nil {
 		return fmt.Errorf("erase user: %w", ErrNoPrivacyKey)
 	}
-	known, err := parents(s.lookups.WithContext(ctx), "users", "id", []uuid.UUID{user, s.key.Pseudonym(user)})
+	known, err := parents(s.db.Lookups.WithContext(ctx), "users", "id", []uuid.UUID{user, s.key.Pseudonym(user)})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
 	}
@@ -44,7 +45,7 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if err := s.erase(ctx, []uuid.UUID{user}); err != nil {
 		return err
 	}
-	return s.scrub(ctx)
+	return s.db.Scrub(ctx)
 }
 
 // namedUsers are the ids of all users that the database names anywhere.
@@ -62,7 +63,7 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var named []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Raw(namedUsers).Scan(&named).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Raw(namedUsers).Scan(&named).Error; err != nil {
 		return 0, fmt.Errorf("read ids of users: %w", err)
 	}
 	back, err := s.Erased(ctx, named)
@@ -74,16 +75,7 @@ func (s *Store) KeepErased(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
-	return len(back), s.scrub(ctx)
-}
-
-// scrub removes deleted rows from the files of the database.
-func (s *Store) scrub(ctx context.Context) error {
-	err := retryConflicts(ctx, func() error { return s.dialect.classify(s.dialect.scrub(ctx, s.writes)) })
-	if err != nil {
-		return fmt.Errorf("remove what is left in the files of the database: %w", err)
-	}
-	return nil
+	return len(back), s.db.Scrub(ctx)
 }
 
 // eraseBatch bounds the users of one transaction.
@@ -92,11 +84,11 @@ const eraseBatch = 100
 // erase erases the ids of users and the pseudonyms of these ids in one transaction.
 func (s *Store) erase(ctx context.Context, users []uuid.UUID) error {
 	defer s.accessChanges.Add(1)
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-		if err := s.dialect.lockTombstones(tx); err != nil {
+	err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+		if err := s.db.Lock(tx, "tombstones", db.LockAll); err != nil {
 			return err
 		}
-		e := eraser{store: s, tx: tx, now: At(s.clock()), nobody: pairs[uuid.UUID]{}, owned: map[uuid.UUID]bool{}}
+		e := eraser{store: s, tx: tx, now: At(s.clock()), nobody: db.Pairs[uuid.UUID]{}, owned: map[uuid.UUID]bool{}}
 		for _, user := range users {
 			for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
 				e.users = append(e.users, id)
@@ -120,9 +112,9 @@ type eraser struct {
 	tx     *gorm.DB
 	now    Instant
 	users  []uuid.UUID
-	nobody pairs[uuid.UUID]   // of each user the new user, who gets everything that stays
-	owned  map[uuid.UUID]bool // workspaces and agents of the users
-	names  []string           // of the users
+	nobody db.Pairs[uuid.UUID] // of each user the new user, who gets everything that stays
+	owned  map[uuid.UUID]bool  // workspaces and agents of the users
+	names  []string            // of the users
 }
 
 func (e *eraser) erase() error {
@@ -136,7 +128,7 @@ func (e *eraser) erase() error {
 
 // people replaces each user by a new user without a name, who counts as deleted from now on.
 func (e *eraser) people() error {
-	err := e.tx.Exec(`UPDATE subjects SET user_id = erased.value FROM `+e.store.dialect.pairs("uuid")+` AS erased
+	err := e.tx.Exec(`UPDATE subjects SET user_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
 		WHERE subjects.user_id = erased.id`, e.nobody).Error
 	if err != nil {
 		return err
@@ -236,7 +228,7 @@ func (e *eraser) workspaces() error {
 		return err
 	}
 	for batch := range slices.Chunk(workspaces, readBatch) {
-		ids, left, now := pairs[uuid.UUID]{}, make([]Workspace, len(batch)), At(time.Now())
+		ids, left, now := db.Pairs[uuid.UUID]{}, make([]Workspace, len(batch)), At(time.Now())
 		for i, w := range batch {
 			e.owned[w.ID] = true
 			left[i] = Workspace{
@@ -290,7 +282,7 @@ func (e *eraser) agents(workspaces []uuid.UUID) error {
 
 // builds moves the builds of workspaces to the workspaces that take their place. It empties every value of a parameter that the
 // template did not offer.
-func (e *eraser) builds(workspaces []uuid.UUID, left pairs[uuid.UUID]) error {
+func (e *eraser) builds(workspaces []uuid.UUID, left db.Pairs[uuid.UUID]) error {
 	var builds []buildRow
 	if err := e.tx.Where("workspace_id IN ?", workspaces).Find(&builds).Error; err != nil || len(builds) == 0 {
 		return err
@@ -331,7 +323,7 @@ func isOffered(definitions []Parameter, p BuildParameter) bool {
 // trail removes the users from the audit trail, both as the callers of actions and as their targets. The actions themselves stay. Events
 // about tokens may name agents of the users by id, so trail looks at all of these events.
 func (e *eraser) trail() error {
-	err := e.tx.Exec(`UPDATE audit_events SET principal_id = erased.value FROM `+e.store.dialect.pairs("uuid")+` AS erased
+	err := e.tx.Exec(`UPDATE audit_events SET principal_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
 		WHERE principal_id = erased.id`, e.nobody).Error
 	if err != nil {
 		return err

@@ -29,8 +29,8 @@ func (s *Store) FirstConnections(
 	}
 	const from = ` FROM agent_states JOIN agents ON agents.id = agent_states.agent_id
 		JOIN workspaces ON workspaces.id = agents.workspace_id `
-	db := s.reads.WithContext(ctx)
-	condition, args := x.whereColumn(
+	db := s.db.Reads.WithContext(ctx)
+	condition, args := x.WhereColumn(
 		"workspaces.template_id",
 		"agents.created_at > 0 AND agent_states.first_connected_at > 0 AND agent_states.first_connected_at < agents.created_at",
 	)
@@ -39,7 +39,7 @@ func (s *Store) FirstConnections(
 	}
 	const begin, end = "agents.created_at", "agent_states.first_connected_at"
 	columns, args := distribution(end+" - "+begin, begin, bounds)
-	condition, args = x.whereColumn(
+	condition, args = x.WhereColumn(
 		"workspaces.template_id", "agents.created_at > 0 AND agent_states.first_connected_at >= agents.created_at",
 		append([]any{At(since)}, args...)...,
 	)

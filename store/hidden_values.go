@@ -31,7 +31,7 @@ type parameterRelease struct {
 // SetParameterRelease releases a parameter of a template, or takes the release back, and returns whether it was released before. It
 // fails with ErrUnknown if no version of the template has the parameter.
 func (s *Store) SetParameterRelease(ctx context.Context, template uuid.UUID, name string, released bool) (previous bool, err error) {
-	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		var versions []TemplateVersion
 		if err := tx.Where("template_id = ?", template).Find(&versions).Error; err != nil {
 			return err
@@ -71,7 +71,7 @@ func (s *Store) suspicion(ctx context.Context, choices []choice) (suspicion, err
 		return suspicion{}, err
 	}
 	var rows []parameterRelease
-	if err := s.reads.WithContext(ctx).Find(&rows).Error; err != nil {
+	if err := s.db.Reads.WithContext(ctx).Find(&rows).Error; err != nil {
 		return suspicion{}, fmt.Errorf("read parameter releases: %w", err)
 	}
 	known := suspicion{newest: newest, released: map[parameterRelease]bool{}, found: map[string]bool{}}

@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
@@ -21,7 +25,7 @@ func (imported) TableName() string { return "imports" }
 // ImportedUntil returns up to when the data of another system is here; zero: nothing is, or not all of its past.
 func (s *Store) ImportedUntil(ctx context.Context, source string) (time.Time, error) {
 	var found imported
-	if err := s.lookups.WithContext(ctx).Where("source = ?", source).Limit(1).Find(&found).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Where("source = ?", source).Limit(1).Find(&found).Error; err != nil {
 		return time.Time{}, fmt.Errorf("read how far %s is imported: %w", source, err)
 	}
 	return found.ImportedUntil.Time, nil
@@ -30,9 +34,231 @@ func (s *Store) ImportedUntil(ctx context.Context, source string) (time.Time, er
 // SetImportedUntil notes up to when the data of another system is here.
 func (s *Store) SetImportedUntil(ctx context.Context, source string, until time.Time) error {
 	row := imported{source, At(until)}
-	err := s.write(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error })
+	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error })
 	if err != nil {
 		return fmt.Errorf("note how far %s is imported: %w", source, err)
 	}
 	return nil
+}
+
+// UnstoredCatalog returns the items of a change that differ from the catalog, so that an importer that sends the same change again
+// writes nothing. It compares the catalog with an item as the privacy modes let the store keep the item. The answer has no items of
+// erased users, and has the deletions of the change as they are.
+func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error) {
+	tx := s.db.Lookups.WithContext(ctx)
+	c, err := s.withoutThoseErased(tx, c)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
+	}
+	kept, err := s.asKept(tx, c)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
+	}
+	fresh := Catalog{Deleted: c.Deleted}
+	err = errors.Join(
+		pick(&fresh.Organizations, c.Organizations)(unstored(tx, "id", kept.Organizations, func(x Organization) uuid.UUID { return x.ID })),
+		pick(&fresh.Templates, c.Templates)(unstored(tx, "id", kept.Templates, func(x Template) uuid.UUID { return x.ID })),
+		pick(&fresh.Versions, c.Versions)(unstored(tx, "id", kept.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
+		pick(&fresh.Users, c.Users)(unstored(tx, "id", kept.Users, func(x User) uuid.UUID { return x.ID })),
+		pick(&fresh.Groups, c.Groups)(unstoredGroups(tx, kept.Groups)),
+		pick(&fresh.Workspaces, c.Workspaces)(
+			unstored(tx.Omit("changed_at"), "id", kept.Workspaces, func(x Workspace) uuid.UUID { return x.ID }),
+		),
+		pick(&fresh.Agents, c.Agents)(unstored(tx, "id", kept.Agents, func(x Agent) uuid.UUID { return x.ID })),
+		pick(&fresh.Apps, c.Apps)(unstored(tx, "agent_id", kept.Apps, func(x App) uuid.UUID { return x.AgentID })),
+	)
+	if err != nil {
+		return Catalog{}, fmt.Errorf("compare with the catalog: %w", err)
+	}
+	return fresh, nil
+}
+
+// withoutThoseErased removes erased users, and their workspaces, agents and apps, from a change.
+func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
+	var ids []uuid.UUID
+	for _, u := range c.Users {
+		ids = append(ids, u.ID)
+	}
+	for _, g := range c.Groups {
+		ids = append(ids, g.UserIDs...)
+	}
+	for _, w := range c.Workspaces {
+		ids = append(ids, w.ID, w.OwnerID)
+	}
+	for _, a := range c.Agents {
+		ids = append(ids, a.ID, a.WorkspaceID)
+	}
+	for _, a := range c.Apps {
+		ids = append(ids, a.AgentID)
+	}
+	erased, err := s.erased(tx, ids)
+	if err != nil || len(erased) == 0 {
+		return c, err
+	}
+	c.Users = slices.DeleteFunc(slices.Clone(c.Users), func(u User) bool { return erased[u.ID] })
+	c.Groups = slices.Clone(c.Groups)
+	for i, g := range c.Groups {
+		c.Groups[i].UserIDs = slices.DeleteFunc(slices.Clone(g.UserIDs), func(id uuid.UUID) bool { return erased[id] })
+	}
+	c.Workspaces = slices.DeleteFunc(slices.Clone(c.Workspaces), func(w Workspace) bool { return erased[w.ID] || erased[w.OwnerID] })
+	c.Agents = slices.DeleteFunc(slices.Clone(c.Agents), func(a Agent) bool { return erased[a.ID] || erased[a.WorkspaceID] })
+	c.Apps = slices.DeleteFunc(slices.Clone(c.Apps), func(a App) bool { return erased[a.AgentID] })
+	return c, nil
+}
+
+// asKept returns the items of a change with the ids and names under which the privacy modes let the catalog keep them.
+func (s *Store) asKept(tx *gorm.DB, c Catalog) (Catalog, error) {
+	kept, e, err := s.enter(tx, c)
+	if err != nil {
+		return Catalog{}, err
+	}
+	templates := make([]uuid.UUID, len(kept.Workspaces))
+	for i, w := range kept.Workspaces {
+		templates[i] = w.TemplateID
+	}
+	organizations, err := parents(tx, "templates", "organization_id", templates)
+	if err != nil {
+		return Catalog{}, err
+	}
+	kept.Workspaces = slices.Clone(kept.Workspaces)
+	for i := range kept.Workspaces {
+		w := &kept.Workspaces[i]
+		e.nameWorkspace(w, organizations[w.TemplateID])
+		w.ChangedAt = Instant{} // two equal workspaces are equal whenever they were written
+	}
+	return kept, nil
+}
+
+// pick returns a function that appends the items at some positions to a list and returns the error that it gets.
+func pick[T any](to *[]T, items []T) func(positions []int, err error) error {
+	return func(positions []int, err error) error {
+		for _, i := range positions {
+			*to = append(*to, items[i])
+		}
+		return err
+	}
+}
+
+// unstored returns the positions of the items that equal no row of their table. The column is the one that holds what key returns.
+func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUID) ([]int, error) {
+	var fresh []int
+	for first := 0; first < len(items); first += readBatch {
+		batch := items[first:min(first+readBatch, len(items))]
+		keys := make([]uuid.UUID, len(batch))
+		for i, item := range batch {
+			keys[i] = key(item)
+		}
+		var rows []T
+		if err := tx.Session(&gorm.Session{}).Where(column+" IN ?", keys).Find(&rows).Error; err != nil {
+			return nil, err
+		}
+		known := make(map[uuid.UUID][]T, len(rows))
+		for _, r := range rows {
+			known[key(r)] = append(known[key(r)], r)
+		}
+		for i, item := range batch {
+			if !slices.ContainsFunc(known[key(item)], func(r T) bool { return reflect.DeepEqual(r, item) }) {
+				fresh = append(fresh, first+i)
+			}
+		}
+	}
+	return fresh, nil
+}
+
+// unstoredGroups returns the positions of the groups that the catalog does not have with the same name and the same set of members.
+func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
+	var members []GroupMember
+	var of []int // the positions of the members' groups
+	bare := make([]Group, len(groups))
+	for i, g := range groups {
+		for _, user := range g.UserIDs {
+			members, of = append(members, GroupMember{g.ID, user}), append(of, i)
+		}
+		bare[i] = g
+		bare[i].UserIDs = nil
+	}
+	changed, err := unstored(tx, "id", bare, func(g Group) uuid.UUID { return g.ID })
+	if err != nil {
+		return nil, err
+	}
+	added, err := unstored(tx, "group_id", members, func(m GroupMember) uuid.UUID { return m.GroupID })
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range added {
+		changed = append(changed, of[i])
+	}
+	for first := 0; first < len(groups); first += readBatch {
+		batch := groups[first:min(first+readBatch, len(groups))]
+		ids := make([]uuid.UUID, len(batch))
+		for i, g := range batch {
+			ids[i] = g.ID
+		}
+		var counts []struct {
+			GroupID uuid.UUID
+			Members int
+		}
+		if err := tx.Model(&GroupMember{}).Select(
+			"group_id, COUNT(*) AS members",
+		).Where("group_id IN ?", ids).Group("group_id").Scan(&counts).Error; err != nil {
+			return nil, err
+		}
+		for _, c := range counts {
+			if i := slices.Index(ids, c.GroupID); c.Members != len(batch[i].UserIDs) {
+				changed = append(changed, first+i)
+			}
+		}
+	}
+	slices.Sort(changed)
+	return slices.Compact(changed), nil
+}
+
+// UnstoredBuilds returns the builds whose event is newer than the event that the store has of the same build, if it has any.
+func (s *Store) UnstoredBuilds(ctx context.Context, builds []Build) ([]Build, error) {
+	newest := make(map[uuid.UUID]Instant, len(builds))
+	for batch := range slices.Chunk(builds, readBatch) {
+		ids := make([]uuid.UUID, len(batch))
+		for i, b := range batch {
+			ids[i] = b.ID
+		}
+		var rows []Build
+		if err := s.db.Lookups.WithContext(ctx).Select("id", "at").Where("id IN ?", ids).Find(&rows).Error; err != nil {
+			return nil, fmt.Errorf("compare builds: %w", err)
+		}
+		for _, r := range rows {
+			newest[r.ID] = r.At
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(builds), func(b Build) bool {
+		at, known := newest[b.ID]
+		return known && !at.Before(b.At.Time)
+	}), nil
+}
+
+// UnstoredStatusChanges returns the changes that the store does not have, without the changes of erased users.
+func (s *Store) UnstoredStatusChanges(ctx context.Context, changes []UserStatusChange) ([]UserStatusChange, error) {
+	tx := s.db.Lookups.WithContext(ctx)
+	users := make([]uuid.UUID, len(changes))
+	for i, c := range changes {
+		users[i] = c.UserID
+	}
+	erased, err := s.erased(tx, users)
+	if err != nil {
+		return nil, fmt.Errorf("compare status changes: %w", err)
+	}
+	ids, err := s.keptAs(tx, users)
+	if err != nil {
+		return nil, fmt.Errorf("compare status changes: %w", err)
+	}
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c UserStatusChange) bool { return erased[c.UserID] })
+	kept := slices.Clone(changes)
+	for i, c := range changes {
+		kept[i].UserID = idIn(ids, c.UserID)
+	}
+	var fresh []UserStatusChange
+	err = pick(&fresh, changes)(unstored(tx, "user_id", kept, func(c UserStatusChange) uuid.UUID { return c.UserID }))
+	if err != nil {
+		return nil, fmt.Errorf("compare status changes: %w", err)
+	}
+	return fresh, nil
 }

@@ -93,7 +93,7 @@ func (jobRow) TableName() string { return "jobs" }
 
 // JobOrganizations returns the organization of each of the jobs that are known.
 func (s *Store) JobOrganizations(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.lookups.WithContext(ctx), "jobs", "organization_id", jobs)
+	return parents(s.db.Lookups.WithContext(ctx), "jobs", "organization_id", jobs)
 }
 
 // JobTimings is how long the ended jobs of a provisioner ran, in seconds, by how they ended.
@@ -109,7 +109,7 @@ type JobTimings struct {
 func (s *Store) JobTimings(ctx context.Context, bounds []float64) ([]JobTimings, error) {
 	var timings []JobTimings
 	columns, args := distribution("outcome_micros", "started_at", bounds)
-	rows, err := s.reads.WithContext(ctx).Raw(`SELECT outcome_provisioner, outcome.status, `+columns+` FROM jobs
+	rows, err := s.db.Reads.WithContext(ctx).Raw(`SELECT outcome_provisioner, outcome.status, `+columns+` FROM jobs
 		JOIN (`+jobOutcomes+`) AS outcome ON (jobs.outcomes & outcome.flag) <> 0 WHERE outcome_micros IS NOT NULL
 		GROUP BY outcome_provisioner, outcome.status ORDER BY outcome_provisioner, outcome.status`, args...).Rows()
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *Store) RunningJobs(ctx context.Context) (map[string]int64, error) {
 		Provisioner string
 		Running     int64
 	}
-	err := s.reads.WithContext(ctx).Raw(`SELECT provisioner, SUM(CASE WHEN status = 'running' THEN 1 ELSE 0 END) AS running
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT provisioner, SUM(CASE WHEN status = 'running' THEN 1 ELSE 0 END) AS running
 		FROM jobs GROUP BY provisioner`).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("count running jobs: %w", err)

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // MyData is what is stored about one user, besides the audit trail.
@@ -48,7 +47,7 @@ type MyLatency struct {
 
 // MyData returns what is stored about a user. It fails with ErrUnknown for one who is not in the catalog.
 func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error) {
-	db := s.reads.WithContext(ctx)
+	db := s.db.Reads.WithContext(ctx)
 	var users []User
 	if err := db.Where("id = ?", user).Find(&users).Error; err != nil {
 		return d, fmt.Errorf("read user: %w", err)
@@ -95,64 +94,11 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 	return d, nil
 }
 
-// templateDay is a part of what a subject did.
-type templateDay struct {
-	template uuid.UUID
-	day      int32
-}
+// date is the day of a place as a time.
+func date(at usage.Place) time.Time { return time.Unix(int64(at.Day)*86400, 0).UTC() }
 
-func compareTemplateDays(a, b templateDay) int {
-	return cmp.Or(cmp.Compare(a.day, b.day), bytes.Compare(a.template[:], b.template[:]))
-}
-
-// date is the day as a time.
-func (d templateDay) date() time.Time { return time.Unix(int64(d.day)*86400, 0).UTC() }
-
-// rowsOf reads all rows of one subject that one part of pages holds, ever. It goes past the memory of pages, in which there is
-// room for the questions of all.
-func rowsOf[T interface {
-	RowsOf(subject int64) []minute.Row
-}](
-	ctx context.Context, s *Store, subject int64, column pageColumn, chosen string, read func(day int32, page []byte) (T, error),
-) (map[templateDay][]minute.Row, error) {
-	var open []OpenRow
-	query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE subject = ? AND `+chosen, subject)
-	err := s.dialect.read(query, func(r records) error {
-		return r.eachOpen(func(row OpenRow) error {
-			open = append(open, row)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read usage rows: %w", err)
-	}
-	rows := map[templateDay][]minute.Row{}
-	err = s.dialect.read(s.reads.WithContext(ctx).Raw(`SELECT template_id, day, `+string(column)+` FROM usage_day`), func(r records) error {
-		var at templateDay
-		var page []byte
-		return r.each(func() error {
-			t, err := read(at.day, slices.Clone(page))
-			if err != nil {
-				return fmt.Errorf("%s page of template %s, day %d: %w", column, at.template, at.day, err)
-			}
-			if own := t.RowsOf(subject); len(own) > 0 {
-				rows[at] = own
-			}
-			return nil
-		}, r.id(&at.template), &at.day, r.bytes(&page))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read usage pages: %w", err)
-	}
-	for _, r := range open {
-		at := templateDay{r.Template, r.HalfHour / minute.HalfHoursPerDay}
-		rows[at] = minute.Union(rows[at], []minute.Row{r.Row})
-	}
-	return rows, nil
-}
-
-func (s *Store) usageOf(ctx context.Context, subject int64) (usage []MyUsage, err error) {
-	rows, err := rowsOf(ctx, s, subject, usageColumn, usageTables.open, minute.ReadUsage)
+func (s *Store) usageOf(ctx context.Context, subject int64) (used []MyUsage, err error) {
+	rows, err := usage.RowsOf(ctx, s.usage, subject, usage.Minutes)
 	if err != nil {
 		return nil, err
 	}
@@ -160,36 +106,36 @@ func (s *Store) usageOf(ctx context.Context, subject int64) (usage []MyUsage, er
 		app      string
 		halfHour int32
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(rows), compareTemplateDays) {
-		used := map[part]minute.Mask{}
+	for _, at := range slices.SortedFunc(maps.Keys(rows), usage.ComparePlaces) {
+		masks := map[part]minute.Mask{}
 		for _, r := range rows[at] {
 			if r.Kind == minute.Login {
 				r.App = LoginApp
 			}
-			used[part{r.App, r.HalfHour}] |= r.Minutes
+			masks[part{r.App, r.HalfHour}] |= r.Minutes
 		}
 		minutes := map[string]int64{}
-		for p, mask := range used {
+		for p, mask := range masks {
 			minutes[p.app] += int64(mask.Count())
 		}
 		for _, app := range slices.Sorted(maps.Keys(minutes)) {
-			usage = append(usage, MyUsage{at.date(), at.template, app, minutes[app]})
+			used = append(used, MyUsage{date(at), at.Template, app, minutes[app]})
 		}
 	}
-	return usage, nil
+	return used, nil
 }
 
 func (s *Store) latencyOf(ctx context.Context, subject int64) (latency []MyLatency, err error) {
-	rows, err := rowsOf(ctx, s, subject, latencyColumn, latencyTables.open, minute.ReadLatency)
+	rows, err := usage.RowsOf(ctx, s.usage, subject, usage.Latencies)
 	if err != nil {
 		return nil, err
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(rows), compareTemplateDays) {
-		counter := minute.NewLatencyCounter(minute.NewWindow(at.date(), at.date().AddDate(0, 0, 1)))
-		if err := counter.Add(at.day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.day, rows[at])}}); err != nil {
+	for _, at := range slices.SortedFunc(maps.Keys(rows), usage.ComparePlaces) {
+		counter := minute.NewLatencyCounter(minute.NewWindow(date(at), date(at).AddDate(0, 0, 1)))
+		if err := counter.Add(at.Day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.Day, rows[at])}}); err != nil {
 			return nil, fmt.Errorf("count latencies: %w", err)
 		}
-		latency = append(latency, MyLatency{at.date(), at.template, latencyOf(counter, subject)})
+		latency = append(latency, MyLatency{date(at), at.Template, latencyOf(counter, subject)})
 	}
 	return latency, nil
 }

@@ -23,7 +23,7 @@ func (s *Store) TemplateNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UU
 			ID                     uuid.UUID
 			Organization, Template string
 		}
-		err := s.reads.WithContext(ctx).Raw(`SELECT templates.id, organizations.name AS organization, templates.name AS template
+		err := s.db.Reads.WithContext(ctx).Raw(`SELECT templates.id, organizations.name AS organization, templates.name AS template
 			FROM templates JOIN organizations ON organizations.id = templates.organization_id WHERE templates.id IN ?`,
 			batch).Scan(&found).Error
 		if err != nil {
@@ -73,7 +73,7 @@ func (s *Store) AgentNames(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	rows, err := s.reads.WithContext(ctx).Raw(query, arguments...).Rows()
+	rows, err := s.db.Reads.WithContext(ctx).Raw(query, arguments...).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read names of agents: %w", err)
 	}

@@ -54,11 +54,11 @@ func (s *Store) PageTokenKey(ctx context.Context) (PageTokenKey, error) {
 func (s *Store) pageTokenSecret(ctx context.Context) ([]byte, error) {
 	const read = `SELECT secret FROM page_token_keys`
 	var found []string
-	err := s.lookups.WithContext(ctx).Raw(read).Scan(&found).Error
+	err := s.db.Lookups.WithContext(ctx).Raw(read).Scan(&found).Error
 	if err == nil && len(found) == 0 {
 		secret := make([]byte, sha256.Size)
 		rand.Read(secret) // it never fails
-		err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+		err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 			made := tx.Exec(
 				`INSERT INTO page_token_keys (id, secret) VALUES (1, ?) ON CONFLICT (id) DO NOTHING`, hex.EncodeToString(secret),
 			)
@@ -66,7 +66,7 @@ func (s *Store) pageTokenSecret(ctx context.Context) ([]byte, error) {
 		})
 	}
 	if err != nil {
-		return nil, s.dialect.classify(err)
+		return nil, s.db.Classify(err)
 	}
 	return hex.DecodeString(found[0])
 }

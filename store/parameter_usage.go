@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // ParameterUsage is the use of one parameter definition: which values the workspaces chose.
@@ -170,7 +171,7 @@ func (s *Store) newestParameters(ctx context.Context, choices []choice) (map[uui
 	}
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(newest)), readBatch) {
 		var found []TemplateVersion
-		err := s.reads.WithContext(ctx).Raw(`SELECT template_versions.* FROM template_versions JOIN
+		err := s.db.Reads.WithContext(ctx).Raw(`SELECT template_versions.* FROM template_versions JOIN
 			(SELECT template_id, MAX(created_at) AS created_at FROM template_versions WHERE template_id IN ? GROUP BY template_id) AS newest
 			ON newest.template_id = template_versions.template_id AND newest.created_at = template_versions.created_at`,
 			batch).Scan(&found).Error
@@ -272,18 +273,18 @@ const changesWorkspace = `transition = 'start' AND status = 'succeeded'`
 
 // latestStarts is the condition that a build is the newest start of its workspace that succeeded, among those of the templates that were
 // created in [start, end), and its arguments. The newest has the highest number, and of equal ones the highest id.
-func latestStarts(x templateIndex, start, end time.Time) (condition string, args []any) {
-	condition, args = x.where(changesWorkspace+" AND created_at >= ? AND created_at < ?", At(start), At(end))
+func latestStarts(x usage.Index, start, end time.Time) (condition string, args []any) {
+	condition, args = x.Where(changesWorkspace+" AND created_at >= ? AND created_at < ?", At(start), At(end))
 	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
 		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`,
 		slices.Concat(args, args)
 }
 
 // latestChoices are what the newest starts of workspaces chose.
-func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
+func (s *Store) latestChoices(ctx context.Context, x usage.Index, start, end time.Time) ([]choice, error) {
 	condition, args := latestStarts(x, start, end)
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(
+	err := s.db.Reads.WithContext(ctx).Raw(
 		`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+condition+`
 		GROUP BY template_id, template_version_id, parameters`, args...,
 	).Scan(&choices).Error
@@ -294,10 +295,10 @@ func (s *Store) latestChoices(ctx context.Context, x templateIndex, start, end t
 }
 
 // choicesOfOwners is latestChoices, with a choice for each owner.
-func (s *Store) choicesOfOwners(ctx context.Context, x templateIndex, start, end time.Time) ([]choice, error) {
+func (s *Store) choicesOfOwners(ctx context.Context, x usage.Index, start, end time.Time) ([]choice, error) {
 	condition, args := latestStarts(x, start, end)
 	var choices []choice
-	err := s.reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
 		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+condition+`) AS chosen
 		JOIN workspaces ON workspaces.id = workspace_id GROUP BY chosen.template_id, template_version_id, owner_id, parameters`,
 		args...).Scan(&choices).Error

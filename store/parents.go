@@ -15,10 +15,10 @@ import (
 // templates when no ids are given.
 func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	if len(templates) > 0 {
-		return parents(s.lookups.WithContext(ctx), "templates", "organization_id", templates)
+		return parents(s.db.Lookups.WithContext(ctx), "templates", "organization_id", templates)
 	}
 	var all []Template
-	if err := s.lookups.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Select("id", "organization_id").Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("read templates: %w", err)
 	}
 	organizations := make(map[uuid.UUID]uuid.UUID, len(all))
@@ -46,13 +46,13 @@ func (s *Store) organizationsOfScope(ctx context.Context, scope access.Scope) (m
 
 // WorkspaceTemplates returns the template of each of the workspaces that the catalog knows.
 func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
+	return parents(s.db.Lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
 }
 
 // GroupsOf returns the ids of the groups of an organization.
 func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
 	return ids, nil
@@ -60,17 +60,17 @@ func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UU
 
 // VersionTemplates returns the template of each of the template versions that the catalog knows.
 func (s *Store) VersionTemplates(ctx context.Context, versions []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.lookups.WithContext(ctx), "template_versions", "template_id", versions)
+	return parents(s.db.Lookups.WithContext(ctx), "template_versions", "template_id", versions)
 }
 
 // BuildWorkspaces returns the workspace of each of the builds that are known.
 func (s *Store) BuildWorkspaces(ctx context.Context, builds []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	return parents(s.lookups.WithContext(ctx), "builds", "workspace_id", builds)
+	return parents(s.db.Lookups.WithContext(ctx), "builds", "workspace_id", builds)
 }
 
 // UserOrganizations returns the organizations of each of the users that the catalog knows.
 func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
-	db := s.lookups.WithContext(ctx)
+	db := s.db.Lookups.WithContext(ctx)
 	kept, err := s.keptAs(db, users)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (s *Store) UserOrganizations(ctx context.Context, users []uuid.UUID) (map[u
 
 // OrganizationNames returns the name of each organization of the catalog.
 func (s *Store) OrganizationNames(ctx context.Context) (map[uuid.UUID]string, error) {
-	return readOrganizationNames(s.lookups.WithContext(ctx))
+	return readOrganizationNames(s.db.Lookups.WithContext(ctx))
 }
 
 func readOrganizationNames(tx *gorm.DB) (map[uuid.UUID]string, error) {
@@ -138,7 +138,7 @@ func (s *Store) AgentOrganizations(ctx context.Context, agents []uuid.UUID) (map
 	organizations := make(map[uuid.UUID]uuid.UUID, len(agents))
 	for batch := range slices.Chunk(agents, readBatch) {
 		var rows []struct{ ID, Organization uuid.UUID }
-		err := s.lookups.WithContext(ctx).Raw(`SELECT agents.id, templates.organization_id AS organization FROM agents
+		err := s.db.Lookups.WithContext(ctx).Raw(`SELECT agents.id, templates.organization_id AS organization FROM agents
 			JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
 			WHERE agents.deleted_at = 0 AND agents.id IN ?`, batch).Scan(&rows).Error
 		if err != nil {
@@ -182,7 +182,7 @@ func (s *Store) CheckScope(ctx context.Context, organization, template uuid.UUID
 }
 
 func (s *Store) checkKnown(ctx context.Context, table string, id uuid.UUID) error {
-	found, err := parents(s.lookups.WithContext(ctx), table, "id", []uuid.UUID{id})
+	found, err := parents(s.db.Lookups.WithContext(ctx), table, "id", []uuid.UUID{id})
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func readPrivacyModes(tx *gorm.DB) (PrivacyModes, error) {
 
 // PrivacyModes returns the modes that hold now.
 func (s *Store) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
-	return readPrivacyModes(s.lookups.WithContext(ctx))
+	return readPrivacyModes(s.db.Lookups.WithContext(ctx))
 }
 
 // SetPrivacyMode sets the mode of an organization, known or not, or with uuid.Nil of the deployment, and returns the one that
@@ -180,7 +180,7 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 		return "", ErrNoPrivacyKey
 	}
 	defer s.catalogChanges.Add(1)
-	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		modes, err := readPrivacyModes(tx)
 		if err != nil {
 			return err
@@ -205,7 +205,7 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 // audit trail then. What was decided before stays, whether it is stricter or looser. Errors are those of SetPrivacyMode.
 func (s *Store) DecidePrivacyMode(ctx context.Context, mode PrivacyMode) (decided bool, err error) {
 	defer s.catalogChanges.Add(1)
-	err = s.inTransaction(ctx, func(tx *gorm.DB) (err error) {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) (err error) {
 		decided, err = s.decidePrivacyMode(tx, mode)
 		return err
 	})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/db"
 )
 
 // settleTime bounds how long a call that began before a change of a privacy mode may still run.
@@ -45,11 +47,11 @@ func (s *Store) Treat(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	if err := s.scrub(ctx); err != nil {
+	if err := s.db.Scrub(ctx); err != nil {
 		return err
 	}
 	for _, r := range due {
-		err := s.write(ctx, func(db *gorm.DB) error {
+		err := s.db.Write(ctx, func(db *gorm.DB) error {
 			return db.Model(&privacyModeRow{}).Where(
 				"organization_id = ? AND mode = ? AND since = ?", r.OrganizationID, r.Mode, r.Since,
 			).Update("treated_at", At(s.clock())).Error
@@ -73,7 +75,7 @@ func (s *Store) UsersToHide(ctx context.Context) (int, error) {
 
 func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, error) {
 	var named []User
-	err := s.lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where(
+	err := s.db.Lookups.WithContext(ctx).Select("id", "username", "organization_ids").Where(
 		"id NOT IN (SELECT id FROM pseudonyms) AND username <> ?", DeletedUser,
 	).Find(&named).Error
 	if err != nil {
@@ -84,7 +86,7 @@ func (s *Store) usersToHide(ctx context.Context, modes PrivacyModes) ([]User, er
 		return hide, nil
 	}
 	var strangers []User // the catalog does not know them, so their organizations are unknown
-	err = s.lookups.WithContext(ctx).Raw(
+	err = s.db.Lookups.WithContext(ctx).Raw(
 		`SELECT id FROM (` + namedUsers + `) AS named WHERE id NOT IN (SELECT id FROM users) AND id NOT IN (SELECT id FROM pseudonyms)`,
 	).Scan(&strangers).Error
 	if err != nil {
@@ -104,8 +106,8 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 	defer s.catalogChanges.Add(1)
 	defer s.accessChanges.Add(1)
 	for batch := range slices.Chunk(users, treatBatch) {
-		err := s.inTransaction(ctx, func(tx *gorm.DB) error {
-			ids, aliases, identities := pairs[uuid.UUID]{}, pairs[string]{}, make([]Identity, len(batch))
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+			ids, aliases, identities := db.Pairs[uuid.UUID]{}, db.Pairs[string]{}, make([]Identity, len(batch))
 			for i, u := range batch {
 				pseudonym := s.key.Pseudonym(u.ID)
 				ids[u.ID], aliases[pseudonym], identities[i] = pseudonym, userAlias(pseudonym), Identity{u.ID, u.Username}
@@ -142,18 +144,18 @@ func (s *Store) hideWorkspaces(ctx context.Context, modes PrivacyModes) error {
 		return err
 	}
 	var workspaces []Workspace
-	err = s.lookups.WithContext(ctx).Select("id", "name", "template_id", "owner_id").
+	err = s.db.Lookups.WithContext(ctx).Select("id", "name", "template_id", "owner_id").
 		Where("template_id IN ? OR owner_id IN (SELECT id FROM pseudonyms)", strict).Find(&workspaces).Error
 	if err != nil {
 		return fmt.Errorf("read workspaces: %w", err)
 	}
 	workspaces = slices.DeleteFunc(workspaces, func(w Workspace) bool { return w.Name == workspaceAlias(s.key, w.ID) })
 	for batch := range slices.Chunk(workspaces, treatBatch) {
-		aliases := pairs[string]{}
+		aliases := db.Pairs[string]{}
 		for _, w := range batch {
 			aliases[w.ID] = workspaceAlias(s.key, w.ID)
 		}
-		err := s.inTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "workspaces", "name = given.value", aliases) })
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "workspaces", "name = given.value", aliases) })
 		if err != nil {
 			return err
 		}
@@ -185,7 +187,7 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 	}
 	for _, template := range strict {
 		var versions []TemplateVersion
-		if err := s.lookups.WithContext(ctx).Where("template_id = ?", template).Find(&versions).Error; err != nil {
+		if err := s.db.Lookups.WithContext(ctx).Where("template_id = ?", template).Find(&versions).Error; err != nil {
 			return fmt.Errorf("read template versions: %w", err)
 		}
 		of := map[uuid.UUID]TemplateVersion{}
@@ -193,12 +195,12 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 			of[v.ID] = v
 		}
 		var builds []Build
-		if err := s.lookups.WithContext(ctx).Select(
+		if err := s.db.Lookups.WithContext(ctx).Select(
 			"id", "template_version_id", "parameters",
 		).Where("template_id = ?", template).Find(&builds).Error; err != nil {
 			return fmt.Errorf("read builds: %w", err)
 		}
-		parameters := pairs[string]{}
+		parameters := db.Pairs[string]{}
 		for _, b := range builds {
 			kept := withoutFreeText(slices.Clone(b.Parameters), of[b.TemplateVersionID])
 			if len(kept) == len(b.Parameters) {
@@ -210,7 +212,7 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 			}
 			parameters[b.ID] = string(text)
 		}
-		err := s.inTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "builds", "parameters = given.value", parameters) })
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "builds", "parameters = given.value", parameters) })
 		if err != nil {
 			return fmt.Errorf("write builds: %w", err)
 		}
@@ -224,23 +226,5 @@ func (s *Store) dropLatencies(ctx context.Context, modes PrivacyModes) error {
 	if err != nil {
 		return err
 	}
-	for templates := range slices.Chunk(strict, readBatch) {
-		for _, statement := range []struct {
-			text string
-			args []any
-		}{
-			{`DELETE FROM usage_open WHERE kind = 2 AND template_id IN ?`, []any{templates}},
-			// A fold that read the page before this statement finds another version and starts again.
-			{
-				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
-				[]any{[]byte{}, templates},
-			},
-		} {
-			err := s.write(ctx, func(db *gorm.DB) error { return db.Exec(statement.text, statement.args...).Error })
-			if err != nil {
-				return fmt.Errorf("delete latencies: %w", err)
-			}
-		}
-	}
-	return nil
+	return s.usage.DropLatencies(ctx, strict)
 }

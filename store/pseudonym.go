@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/db"
 )
 
 // The store keeps a user under a pseudonym if the user's privacy mode is not full. A pseudonym is an id that the privacy key makes of
@@ -42,7 +44,7 @@ func (s *Store) ResolvePseudonym(ctx context.Context, pseudonym uuid.UUID) (Iden
 		return Identity{}, ErrNoPrivacyKey
 	}
 	var row pseudonymRow
-	tx := s.lookups.WithContext(ctx).Where("id = ?", pseudonym).Limit(1).Find(&row)
+	tx := s.db.Lookups.WithContext(ctx).Where("id = ?", pseudonym).Limit(1).Find(&row)
 	if tx.Error != nil {
 		return Identity{}, fmt.Errorf("look for pseudonym: %w", tx.Error)
 	}
@@ -131,7 +133,7 @@ func (s *Store) idsToKeep(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]uuid.UU
 
 // KeptAs returns the id under which the store keeps a user: the pseudonym if there is one, or else the id itself.
 func (s *Store) KeptAs(ctx context.Context, user uuid.UUID) (uuid.UUID, error) {
-	kept, err := s.keptAs(s.lookups.WithContext(ctx), []uuid.UUID{user})
+	kept, err := s.keptAs(s.db.Lookups.WithContext(ctx), []uuid.UUID{user})
 	if pseudonym, hidden := kept[user]; hidden {
 		return pseudonym, nil
 	}
@@ -184,11 +186,11 @@ func sealIdentities(tx *gorm.DB, key *PrivacyKey, identities []Identity) error {
 // moveUsers gives every row of users another id, each of its own. A row that is there under the other id already wins over the row of
 // the user. Of the audit trail moveUsers searches the targets from since on: the caller knows that no earlier target names the users. It
 // returns the workspaces of the users.
-func (s *Store) moveUsers(tx *gorm.DB, ids pairs[uuid.UUID], since Instant) (workspaces []uuid.UUID, err error) {
+func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (workspaces []uuid.UUID, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	moved := s.dialect.pairs("uuid") + ` AS moved`
+	moved := s.db.Pairs("uuid") + ` AS moved`
 	for _, statement := range []string{
 		`UPDATE users SET id = moved.value FROM ` + moved + ` WHERE users.id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.id = moved.value)`,
@@ -239,10 +241,10 @@ func (s *Store) rewriteTrail(tx *gorm.DB, change func(target string) string, con
 	if err != nil {
 		return fmt.Errorf("read audit events: %w", err)
 	}
-	changed := pairs[string]{}
+	changed := db.Pairs[string]{}
 	var id uuid.UUID
 	var target string
-	err = fromSQL(rows).each(func() error {
+	err = db.FromSQL(rows).Each(func() error {
 		if to := change(target); to != target {
 			changed[id] = to
 		}
@@ -258,15 +260,15 @@ func (s *Store) rewriteTrail(tx *gorm.DB, change func(target string) string, con
 }
 
 // setTexts gives rows of a table texts by their ids, with an assignment of given.value.
-func (s *Store) setTexts(tx *gorm.DB, table, assignment string, texts pairs[string]) error {
+func (s *Store) setTexts(tx *gorm.DB, table, assignment string, texts db.Pairs[string]) error {
 	ids := slices.SortedFunc(maps.Keys(texts), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	for batch := range slices.Chunk(ids, readBatch) {
-		given := make(pairs[string], len(batch))
+		given := make(db.Pairs[string], len(batch))
 		for _, id := range batch {
 			given[id] = texts[id]
 		}
 		err := tx.Exec(
-			`UPDATE `+table+` SET `+assignment+` FROM `+s.dialect.pairs("text")+` AS given WHERE `+table+`.id = given.id`, given,
+			`UPDATE `+table+` SET `+assignment+` FROM `+s.db.Pairs("text")+` AS given WHERE `+table+`.id = given.id`, given,
 		).Error
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // Where the privacy mode hides small groups, the store publishes atoms. An atom is the use of one template on one day, in one app or
@@ -48,7 +49,7 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 		delete(counters, day)
 	}
 	next := 0 // the first day that is not published yet
-	err = eachDay(ctx, s, x, w, usageTables, func(utc int32, sources []minute.Source[*minute.Table]) error {
+	err = usage.EachDay(ctx, s.usage, x, w, usage.Minutes, func(utc int32, sources []minute.Source[*minute.Table]) error {
 		for ; next < len(days) && lastDay(days[next]) < utc; next++ {
 			publish(next)
 		}
@@ -59,7 +60,7 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 			for i, source := range sources {
 				counter := counters[day][source.Template]
 				if counter == nil {
-					counter = minute.NewCounter(days[day], len(x.ids), channels.ofEntry)
+					counter = minute.NewCounter(days[day], len(x.IDs), channels.ofEntry)
 					counters[day][source.Template] = counter
 				}
 				if err := counter.Add(utc, sources[i:i+1]); err != nil {
@@ -75,10 +76,10 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 	for ; next < len(days); next++ {
 		publish(next)
 	}
-	answer := TemplateInsights{Templates: x.of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated}
+	answer := TemplateInsights{Templates: x.Of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated}
 	for i, w := range p.intervals {
 		answer.Intervals = append(answer.Intervals, Interval{
-			w.Start, w.End, x.of(p.inInterval[i].templates.list()), p.count(p.inInterval[i]),
+			w.Start, w.End, x.Of(p.inInterval[i].templates.list()), p.count(p.inInterval[i]),
 		})
 	}
 	channels.fill(&answer, x, p.tallies())

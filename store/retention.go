@@ -171,7 +171,7 @@ func (s *Store) wanted(ctx context.Context, r Retention, now time.Time) ([]Annou
 			of     *int64
 			before int64
 		}{{&w.Days, now.Add(-w.Keep).Unix() / 86400}, {&w.Stored, afterAll}} {
-			row := s.reads.WithContext(ctx).Raw(storedDays[w.Kind], sql.Named("day", count.before)).Row()
+			row := s.db.Reads.WithContext(ctx).Raw(storedDays[w.Kind], sql.Named("day", count.before)).Row()
 			if err := row.Scan(count.of); err != nil {
 				return nil, fmt.Errorf("count days of %s: %w", w.Kind, err)
 			}
@@ -187,7 +187,7 @@ func (s *Store) wanted(ctx context.Context, r Retention, now time.Time) ([]Annou
 // BrakeRetention says what a server may delete now of what is beyond retention. Servers call it every hour: all of one database judge the
 // clock and wait for the same announcements, which end when a server comes that would not delete so much.
 func (s *Store) BrakeRetention(ctx context.Context, r Retention) (Brake, error) {
-	now, err := s.dialect.now(s.writes.WithContext(ctx), s.clock)
+	now, err := s.db.Now(s.db.Writes.WithContext(ctx), s.clock)
 	if err != nil {
 		return Brake{}, fmt.Errorf("read the clock of %s: %w", s, err)
 	}
@@ -196,7 +196,7 @@ func (s *Store) BrakeRetention(ctx context.Context, r Retention) (Brake, error) 
 		return Brake{}, err
 	}
 	var b Brake
-	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		// From here to the end of the transaction other servers wait.
 		err := tx.Exec(`INSERT INTO clock_mark (id, at, steady, held) VALUES (1, 0, 0, 0)
 			ON CONFLICT (id) DO UPDATE SET at = clock_mark.at`).Error
@@ -330,7 +330,7 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 			continue
 		}
 		var rows int64
-		err := s.write(ctx, func(db *gorm.DB) error {
+		err := s.db.Write(ctx, func(db *gorm.DB) error {
 			done := db.Exec(statement.text, statement.args...)
 			rows = done.RowsAffected
 			return done.Error
@@ -361,7 +361,7 @@ func (s *Store) Oldest(ctx context.Context) (map[string]Instant, error) {
 			UNION ALL SELECT revoked_at FROM tokens WHERE revoked_at > 0`,
 	} {
 		var at sql.Null[Instant]
-		if err := s.reads.WithContext(ctx).Raw(`SELECT min(at) FROM (` + times + `) AS times`).Row().Scan(&at); err != nil {
+		if err := s.db.Reads.WithContext(ctx).Raw(`SELECT min(at) FROM (` + times + `) AS times`).Row().Scan(&at); err != nil {
 			return nil, fmt.Errorf("look for the oldest %s: %w", kind, err)
 		}
 		if at.Valid {

@@ -43,7 +43,7 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 	defer s.accessChanges.Add(1)
 	b.ID, b.CreatedAt = uuid.New(), At(s.clock())
 	var kept RoleBinding
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&b).Error; err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *Store) SyncRoles(
 		}
 	}
 	defer s.accessChanges.Add(1)
-	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		ids, err := s.idsToKeep(tx, users)
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func (s *Store) SyncRoles(
 func (s *Store) RevokeRole(ctx context.Context, id uuid.UUID) error {
 	defer s.accessChanges.Add(1)
 	var taken int64
-	err := s.write(ctx, func(db *gorm.DB) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
 		done := db.Where("id = ?", id).Delete(&RoleBinding{})
 		taken = done.RowsAffected
 		return done.Error
@@ -154,7 +154,7 @@ func (s *Store) RevokeRole(ctx context.Context, id uuid.UUID) error {
 // RoleBindings lists all bindings, the oldest first.
 func (s *Store) RoleBindings(ctx context.Context) ([]RoleBinding, error) {
 	var bindings []RoleBinding
-	if err := s.reads.WithContext(ctx).Order("created_at, id").Find(&bindings).Error; err != nil {
+	if err := s.db.Reads.WithContext(ctx).Order("created_at, id").Find(&bindings).Error; err != nil {
 		return nil, fmt.Errorf("list role bindings: %w", err)
 	}
 	return bindings, nil
@@ -166,7 +166,7 @@ func (s *Store) bindings(ctx context.Context, kind access.Kind, ids []uuid.UUID)
 		return nil, nil
 	}
 	var found []RoleBinding
-	if err := s.lookups.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", kind, ids).Find(&found).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Where("principal_kind = ? AND principal_id IN ?", kind, ids).Find(&found).Error; err != nil {
 		return nil, fmt.Errorf("look up roles: %w", err)
 	}
 	bindings := make([]access.Binding, len(found))

@@ -22,14 +22,14 @@ func TestSettings(t *testing.T) {
 		database string
 		want     []store.Setting
 	}{
-		"sqlite":   {storetest.SQLite(t), []store.Setting{{"synchronous", "2", true, true}}},
-		"postgres": {postgres, append(weak[:2:2], store.Setting{"synchronous_commit", "on", true, true})},
+		"sqlite":   {storetest.SQLite(t), []store.Setting{{Name: "synchronous", Value: "2", Ours: true, Holds: true}}},
+		"postgres": {postgres, append(weak[:2:2], store.Setting{Name: "synchronous_commit", Value: "on", Ours: true, Holds: true})},
 		"set by the URL": {
-			postgres + "&synchronous_commit=off", append(weak[:2:2], store.Setting{"synchronous_commit", "off", true, false}),
+			postgres + "&synchronous_commit=off", append(weak[:2:2], store.Setting{Name: "synchronous_commit", Value: "off", Ours: true}),
 		},
 		"synchronous on more servers": {
 			postgres + "&synchronous_commit=remote_apply",
-			append(weak[:2:2], store.Setting{"synchronous_commit", "remote_apply", true, true}),
+			append(weak[:2:2], store.Setting{Name: "synchronous_commit", Value: "remote_apply", Ours: true, Holds: true}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

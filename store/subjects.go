@@ -35,7 +35,7 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 		return subjects, nil
 	}
 	var given map[uuid.UUID]int64
-	err = s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		ids, err := s.idsToKeep(tx, unknown)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func (s *Store) Subjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]
 
 // KnownSubjects returns the numbers of the users that have one.
 func (s *Store) KnownSubjects(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]int64, error) {
-	subjects, err := s.readSubjects(s.lookups.WithContext(ctx), users)
+	subjects, err := s.readSubjects(s.db.Lookups.WithContext(ctx), users)
 	if err != nil {
 		return nil, fmt.Errorf("find subjects of %d users: %w", len(users), err)
 	}

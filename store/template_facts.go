@@ -10,6 +10,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // TemplateFacts is what is known of one template beside its usage in a window: what explains that there is little or none.
@@ -63,11 +64,11 @@ func (s *Store) facts(ctx context.Context, scope access.Scope, read func(factRea
 	if err != nil {
 		return nil, err
 	}
-	facts := make([]TemplateFacts, len(x.ids))
-	for i, id := range x.ids {
+	facts := make([]TemplateFacts, len(x.IDs))
+	for i, id := range x.IDs {
 		facts[i].TemplateID = id
 	}
-	if err := read(factReader{s.reads.WithContext(ctx), x, facts}); err != nil {
+	if err := read(factReader{s.db.Reads.WithContext(ctx), x, facts}); err != nil {
 		return nil, fmt.Errorf("read what is known of templates: %w", err)
 	}
 	return facts, nil
@@ -76,13 +77,13 @@ func (s *Store) facts(ctx context.Context, scope access.Scope, read func(factRea
 // factReader fills facts, one table after the other.
 type factReader struct {
 	db    *gorm.DB
-	x     templateIndex
+	x     usage.Index
 	facts []TemplateFacts
 }
 
 // of returns the facts of a template; it may be younger than the index.
 func (f factReader) of(template uuid.UUID) *TemplateFacts {
-	i, known := f.x.numbers[template]
+	i, known := f.x.Number(template)
 	if !known {
 		return &TemplateFacts{}
 	}
@@ -90,7 +91,7 @@ func (f factReader) of(template uuid.UUID) *TemplateFacts {
 }
 
 func (f factReader) workspaces(start, end time.Time) error {
-	condition, args := f.x.where("created_at < ? AND (deleted_at = 0 OR deleted_at > ?)", At(end), At(start))
+	condition, args := f.x.Where("created_at < ? AND (deleted_at = 0 OR deleted_at > ?)", At(end), At(start))
 	var found []struct {
 		TemplateID uuid.UUID
 		Workspaces int64
@@ -108,7 +109,7 @@ func (f factReader) workspaces(start, end time.Time) error {
 
 func (f factReader) agents(start, online time.Time) error {
 	since := At(start)
-	condition, args := f.x.where("agents.deleted_at = 0 AND workspaces.deleted_at = 0")
+	condition, args := f.x.Where("agents.deleted_at = 0 AND workspaces.deleted_at = 0")
 	args = append([]any{At(online), since, since, since, since, since, since}, args...)
 	var found []TemplateFacts
 	err := f.db.Raw(`SELECT workspaces.template_id, COUNT(*) AS agents,
@@ -135,7 +136,7 @@ func (f factReader) agents(start, online time.Time) error {
 }
 
 func (f factReader) starts(start, end time.Time) error {
-	condition, args := f.x.where(changesWorkspace)
+	condition, args := f.x.Where(changesWorkspace)
 	var found []TemplateFacts
 	err := f.db.Raw(`SELECT template_id, COUNT(*) AS starts, SUM(CASE WHEN created_at >= ? AND created_at < ? THEN 1 ELSE 0 END) AS
 			starts_in_window, MIN(created_at) AS first_start, MAX(created_at) AS last_start
@@ -162,7 +163,7 @@ func (f factReader) usage() error {
 			minute.MinutesPerHalfHour * time.Minute,
 		},
 	} {
-		condition, args := f.x.where(in.condition)
+		condition, args := f.x.Where(in.condition)
 		var found []struct {
 			TemplateID  uuid.UUID
 			First, Last int64

@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // TemplateInsights is what is known of a set of templates in a window.
@@ -80,12 +82,12 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	tally, err := s.count(ctx, x, w, channels.of)
+	tally, err := s.usage.Count(ctx, x, w, channels.of)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
 	answer := TemplateInsights{
-		Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
+		Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
 	}
 	channels.fill(&answer, x, tally.Channels)
 	answer.Unused = channels.unused(x, tally.Channels)
@@ -102,17 +104,17 @@ func (s *Store) Intervals(ctx context.Context, scope access.Scope, w minute.Wind
 	if err != nil {
 		return nil, err
 	}
-	tally, err := s.count(ctx, x, w, anyUsage)
+	tally, err := s.usage.Count(ctx, x, w, anyUsage)
 	if err != nil {
 		return nil, err
 	}
 	return intervals(x, tally), nil
 }
 
-func intervals(x templateIndex, tally minute.Tally) []Interval {
+func intervals(x usage.Index, tally minute.Tally) []Interval {
 	list := make([]Interval, len(tally.Intervals))
 	for i, t := range tally.Intervals {
-		list[i] = Interval{t.Start, t.End, x.of(t.Templates), t.ActiveUsers}
+		list[i] = Interval{t.Start, t.End, x.Of(t.Templates), t.ActiveUsers}
 	}
 	return list
 }
@@ -136,10 +138,10 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 		return nil, err
 	}
 	counters := map[int]*minute.Counter{}
-	err = eachDay(ctx, s, x, w, usageTables, func(day int32, sources []minute.Source[*minute.Table]) error {
+	err = usage.EachDay(ctx, s.usage, x, w, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, source := range sources {
 			if counters[source.Template] == nil {
-				counters[source.Template] = minute.NewCounter(w, len(x.ids), channels.of)
+				counters[source.Template] = minute.NewCounter(w, len(x.IDs), channels.of)
 			}
 			if err := counters[source.Template].Add(day, sources[i:i+1]); err != nil {
 				return err
@@ -156,9 +158,91 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 		if len(tally.Users) == 0 {
 			continue
 		}
-		insights := TemplateInsights{Templates: x.of(tally.Templates), ActiveUsers: len(tally.Users)}
+		insights := TemplateInsights{Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users)}
 		channels.fill(&insights, x, tally.Channels)
-		answer[x.ids[template]] = insights
+		answer[x.IDs[template]] = insights
 	}
 	return answer, nil
+}
+
+// Use is who used templates in a window, each by itself and all together.
+type Use struct {
+	Templates []TemplateUse // that the catalog knows, used or not, ascending
+	Users     []TemplateUser
+	Active    int        // distinct users with any activity, also those whose name is not known any more
+	Intervals []Interval // one per bound of the window
+	Peaks     []int32    // as [minute.Tally.Peaks]; nil unless asked for
+}
+
+// TemplateUser is a user with any activity, without apps.
+type TemplateUser struct {
+	UserUsage
+
+	MinutesIn []int64 // distinct minutes in each of Templates
+}
+
+// TemplateUse is the use of one template.
+type TemplateUse struct {
+	ID          uuid.UUID
+	Name        string
+	DisplayName string
+	Deleted     bool
+	Workspaces  int64 // that are not deleted
+	ActiveUsers int   // distinct users with any activity
+	Minutes     int64 // distinct minutes of each user, summed over users
+}
+
+// Use answers for the templates of a scope, with the details, in one pass over their usage.
+func (s *Store) Use(ctx context.Context, scope access.Scope, w minute.Window, details ...minute.Detail) (Use, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return Use{}, err
+	}
+	// Each template is a channel of its own.
+	tally, err := s.usage.Count(ctx, x, w, func(template int, kind minute.Kind, app string) (channel, within int) {
+		if channel, within = anyUsage(template, kind, app); channel == minute.Ignored {
+			return channel, within
+		}
+		return template, within
+	}, details...)
+	if err != nil {
+		return Use{}, err
+	}
+	use := Use{Active: len(tally.Users), Intervals: intervals(x, tally), Peaks: tally.Peaks}
+	users, tallies, err := s.usersOf(ctx, x, tally)
+	if err != nil {
+		return Use{}, err
+	}
+	for i, u := range users {
+		in := make([]int64, len(tallies[i].Channels))
+		for j, c := range tallies[i].Channels {
+			in[j] = c.Minutes
+		}
+		use.Users = append(use.Users, TemplateUser{u, in})
+	}
+	if use.Templates, err = s.templateUses(ctx, x); err != nil {
+		return Use{}, err
+	}
+	for i, t := range use.Templates {
+		if channel, known := x.Number(t.ID); known && channel < len(tally.Channels) {
+			use.Templates[i].ActiveUsers, use.Templates[i].Minutes = tally.Channels[channel].Users, tally.Channels[channel].Minutes
+		}
+	}
+	return use, nil
+}
+
+// templateUses are the templates of the question, without their usage.
+func (s *Store) templateUses(ctx context.Context, x usage.Index) ([]TemplateUse, error) {
+	condition, args := x.WhereColumn("templates.id", "1 = 1")
+	var found []TemplateUse
+	err := s.db.Reads.WithContext(ctx).Raw(
+		`SELECT templates.id, templates.name, templates.display_name, templates.deleted_at <> 0 AS deleted,
+		COALESCE(living.workspaces, 0) AS workspaces
+		FROM templates LEFT JOIN (SELECT template_id, COUNT(*) AS workspaces FROM workspaces WHERE deleted_at = 0 GROUP BY template_id) AS
+		living ON living.template_id = templates.id
+		WHERE `+condition+` ORDER BY templates.id`, args...).Scan(&found).Error
+	if err != nil {
+		return nil, fmt.Errorf("read templates: %w", err)
+	}
+	return found, nil
 }

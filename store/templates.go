@@ -24,7 +24,7 @@ func (s *Store) Templates(ctx context.Context, scope access.Scope) ([]Template, 
 }
 
 func (s *Store) templates(ctx context.Context, scope access.Scope) ([]Template, error) {
-	db := s.reads.WithContext(ctx)
+	db := s.db.Reads.WithContext(ctx)
 	var templates []Template
 	if scope.All() {
 		if err := db.Find(&templates).Error; err != nil {
@@ -53,7 +53,7 @@ func (s *Store) Organizations(ctx context.Context, scope access.Scope) ([]Organi
 		ids[t.OrganizationID] = true
 	}
 	var all []Organization
-	if err := s.reads.WithContext(ctx).Find(&all).Error; err != nil {
+	if err := s.db.Reads.WithContext(ctx).Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("read organizations: %w", err)
 	}
 	all = slices.DeleteFunc(all, func(o Organization) bool { return !ids[o.ID] })
@@ -76,7 +76,7 @@ func (s *Store) OldestTemplate(ctx context.Context, scope access.Scope) (Instant
 
 // TemplatesOf returns the ids of the templates of an organization, deleted ones too. An unknown organization is ErrUnknown.
 func (s *Store) TemplatesOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
-	db := s.reads.WithContext(ctx)
+	db := s.db.Reads.WithContext(ctx)
 	var known int64
 	if err := db.Model(&Organization{}).Where("id = ?", organization).Count(&known).Error; err != nil {
 		return nil, fmt.Errorf("read organization %s: %w", organization, err)
@@ -96,7 +96,7 @@ func (s *Store) versionsOf(ctx context.Context, ids map[uuid.UUID]bool) (map[uui
 	versions := make(map[uuid.UUID]TemplateVersion, len(ids))
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(ids)), readBatch) {
 		var found []TemplateVersion
-		if err := s.reads.WithContext(ctx).Where("id IN ?", batch).Find(&found).Error; err != nil {
+		if err := s.db.Reads.WithContext(ctx).Where("id IN ?", batch).Find(&found).Error; err != nil {
 			return nil, fmt.Errorf("read template versions: %w", err)
 		}
 		for _, v := range found {

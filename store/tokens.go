@@ -57,7 +57,7 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	if err := s.write(ctx, func(db *gorm.DB) error { return db.CreateInBatches(rows, writeBatch).Error }); err != nil {
+	if err := s.db.Write(ctx, func(db *gorm.DB) error { return db.CreateInBatches(rows, writeBatch).Error }); err != nil {
 		return nil, fmt.Errorf("create tokens: %w", err)
 	}
 	return secrets, nil
@@ -67,7 +67,7 @@ func (s *Store) CreateTokens(ctx context.Context, tokens []Token) ([]access.Toke
 func (s *Store) RevokeToken(ctx context.Context, id string) error {
 	defer s.accessChanges.Add(1)
 	var known int64
-	err := s.write(ctx, func(db *gorm.DB) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
 		done := db.Model(&Token{}).Where("id = ? OR (parent_id = ? AND parent_id <> '')", id, id).
 			Update("revoked_at", gorm.Expr("CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", At(s.clock())))
 		known = done.RowsAffected
@@ -85,7 +85,7 @@ func (s *Store) RevokeToken(ctx context.Context, id string) error {
 // Tokens lists all tokens, the newest first.
 func (s *Store) Tokens(ctx context.Context) ([]Token, error) {
 	var tokens []Token
-	if err := s.reads.WithContext(ctx).Omit("hash").Order("created_at DESC, id").Find(&tokens).Error; err != nil {
+	if err := s.db.Reads.WithContext(ctx).Omit("hash").Order("created_at DESC, id").Find(&tokens).Error; err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}
 	return tokens, nil
@@ -100,7 +100,7 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	found := Token{Hash: noHash}
-	err := s.lookups.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
+	err := s.db.Lookups.WithContext(ctx).Where("id = ?", token.ID()).Limit(1).Find(&found).Error
 	if err != nil {
 		return access.Principal{}, fmt.Errorf("look up token: %w", err)
 	}
@@ -135,7 +135,7 @@ func (s *Store) Authenticate(ctx context.Context, token access.Token) (access.Pr
 // spendToken ends a token with its first use. Of several uses at the same time one is the first.
 func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error {
 	var spent int64
-	err := s.write(ctx, func(db *gorm.DB) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
 		done := db.Model(&Token{}).Where("id = ? AND revoked_at = 0", id).Updates(map[string]any{
 			"revoked_at": At(now), "last_used_at": At(now),
 		})
@@ -155,7 +155,7 @@ func (s *Store) spendToken(ctx context.Context, id string, now time.Time) error 
 func (s *Store) TouchTokens(ctx context.Context, ids []string) error {
 	now := s.clock()
 	for batch := range slices.Chunk(ids, readBatch) {
-		err := s.write(ctx, func(db *gorm.DB) error {
+		err := s.db.Write(ctx, func(db *gorm.DB) error {
 			return db.Model(&Token{}).Where("id IN ? AND last_used_at < ?", batch, At(now.Add(-time.Minute))).
 				Update("last_used_at", At(now)).Error
 		})
@@ -185,7 +185,7 @@ func (s *Store) User(ctx context.Context, id uuid.UUID) (access.Principal, error
 // agentPrincipal is an agent that still exists; it may report for itself and nothing else.
 func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 	var alive int64
-	if err := s.lookups.WithContext(ctx).Model(&Agent{}).Where("id = ? AND deleted_at = 0", p.ID).Count(&alive).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Model(&Agent{}).Where("id = ? AND deleted_at = 0", p.ID).Count(&alive).Error; err != nil {
 		return fmt.Errorf("look up agent: %w", err)
 	}
 	if alive == 0 {
@@ -199,7 +199,7 @@ func (s *Store) agentPrincipal(ctx context.Context, p *access.Principal) error {
 // userPrincipal is a person who is neither gone nor suspended, with their own roles and those of their groups.
 func (s *Store) userPrincipal(ctx context.Context, p *access.Principal) error {
 	var user User
-	tx := s.lookups.WithContext(ctx).Where("id = ?", p.ID).Limit(1).Find(&user)
+	tx := s.db.Lookups.WithContext(ctx).Where("id = ?", p.ID).Limit(1).Find(&user)
 	if tx.Error != nil {
 		return fmt.Errorf("look up user: %w", tx.Error)
 	}
@@ -221,7 +221,7 @@ func (s *Store) Holding(ctx context.Context, kind access.Kind, id uuid.UUID) (ac
 		return p.With(held...), err
 	}
 	var groups []uuid.UUID
-	if err := s.lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", id).Pluck("group_id", &groups).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", id).Pluck("group_id", &groups).Error; err != nil {
 		return p, fmt.Errorf("look up groups of user: %w", err)
 	}
 	shared, err := s.bindings(ctx, KindGroup, groups)
@@ -233,7 +233,7 @@ func (s *Store) ValidAgentTokens(ctx context.Context, ids []string) (map[string]
 	valid := make(map[string]bool, len(ids))
 	for batch := range slices.Chunk(ids, readBatch) {
 		var found []string
-		err := s.lookups.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
+		err := s.db.Lookups.WithContext(ctx).Raw(`SELECT tokens.id FROM tokens JOIN agents ON agents.id = tokens.principal_id
 			WHERE tokens.id IN ? AND tokens.principal_kind = ? AND tokens.revoked_at = 0
 			AND (tokens.expires_at = 0 OR tokens.expires_at > ?) AND agents.deleted_at = 0`,
 			batch, access.KindAgent, At(s.clock())).Scan(&found).Error

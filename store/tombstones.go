@@ -28,7 +28,7 @@ type tombstone struct {
 
 // Erased says which of the ids of users, workspaces and agents belong to users who were erased.
 func (s *Store) Erased(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
-	return s.erased(s.lookups.WithContext(ctx), ids)
+	return s.erased(s.db.Lookups.WithContext(ctx), ids)
 }
 
 // erased is Erased within a transaction. Its answer is true until the transaction ends: an erasure waits for the transaction.
@@ -99,7 +99,7 @@ func keepTombstones(tx *gorm.DB, hashes []string) error {
 
 // Tombstones counts the tombstones. The number grows whenever any server erases a user.
 func (s *Store) Tombstones(ctx context.Context) (n int64, err error) {
-	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Count(&n).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Model(&tombstone{}).Count(&n).Error; err != nil {
 		return 0, fmt.Errorf("count tombstones: %w", err)
 	}
 	return n, nil
@@ -119,7 +119,7 @@ func (s *Store) CanErase() error {
 // tombstones and the list cannot.
 func (s *Store) SyncTombstones(ctx context.Context) error {
 	if s.key == nil {
-		_, err := s.anyTombstone(s.lookups.WithContext(ctx))
+		_, err := s.anyTombstone(s.db.Lookups.WithContext(ctx))
 		return err
 	}
 	listed, err := s.list.read()
@@ -127,7 +127,7 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 		return err
 	}
 	var kept []string
-	if err := s.lookups.WithContext(ctx).Model(&tombstone{}).Pluck("hash", &kept).Error; err != nil {
+	if err := s.db.Lookups.WithContext(ctx).Model(&tombstone{}).Pluck("hash", &kept).Error; err != nil {
 		return fmt.Errorf("read tombstones: %w", err)
 	}
 	for where, hashes := range map[string][]string{string(s.list): listed, s.String(): kept} {
@@ -139,7 +139,7 @@ func (s *Store) SyncTombstones(ctx context.Context) error {
 	}
 	missing := missingFrom(listed, kept)
 	if len(missing) > 0 {
-		if err := s.inTransaction(ctx, func(tx *gorm.DB) error { return keepTombstones(tx, missing) }); err != nil {
+		if err := s.db.InTransaction(ctx, func(tx *gorm.DB) error { return keepTombstones(tx, missing) }); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // UserUsage is what one user did in a window.
@@ -62,7 +64,7 @@ func (s *Store) UserActivity(
 	if err != nil {
 		return nil, false, err
 	}
-	tally, err := s.count(ctx, x, w, channels.of, minute.IntervalMinutes)
+	tally, err := s.usage.Count(ctx, x, w, channels.of, minute.IntervalMinutes)
 	if err != nil {
 		return nil, false, err
 	}
@@ -103,13 +105,13 @@ func (s *Store) UserLatency(
 	counter := minute.NewLatencyCounter(w)
 	passes, ctx := errgroup.WithContext(ctx)
 	passes.Go(func() error {
-		tally, err := s.count(ctx, x, w, anyUsage)
+		tally, err := s.usage.Count(ctx, x, w, anyUsage)
 		if err == nil {
 			active, tallies, err = s.usersOf(ctx, x, tally, kinds...)
 		}
 		return err
 	})
-	passes.Go(func() error { return eachDay(ctx, s, x, w, latencyTables, counter.Add) })
+	passes.Go(func() error { return usage.EachDay(ctx, s.usage, x, w, usage.Latencies, counter.Add) })
 	if err := passes.Wait(); err != nil {
 		return nil, total, err
 	}
@@ -135,7 +137,7 @@ func latencyOf(c *minute.LatencyCounter, subject int64) Latency {
 // usersOf are the users of a tally, of some kinds or of all, and, in the same order, what was counted of them. A subject without a
 // person is left out.
 func (s *Store) usersOf(
-	ctx context.Context, x templateIndex, tally minute.Tally, kinds ...string,
+	ctx context.Context, x usage.Index, tally minute.Tally, kinds ...string,
 ) ([]UserUsage, []minute.UserTally, error) {
 	people, err := s.people(ctx, tally.Users)
 	if err != nil {
@@ -149,7 +151,7 @@ func (s *Store) usersOf(
 		}
 		users = append(users, UserUsage{
 			UserID: person.ID, Username: person.Username, AvatarURL: person.AvatarURL, Kind: person.Kind, Deleted: person.DeletedAt != 0,
-			Templates: x.of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
+			Templates: x.Of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
 		})
 		tallies = append(tallies, t)
 	}
@@ -172,15 +174,16 @@ func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64
 	for i, u := range users {
 		subjects[i] = u.Subject
 	}
-	condition, argument := s.dialect.among("subjects.subject", subjects)
-	query := s.reads.WithContext(ctx).Raw(`SELECT subjects.subject, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
+	condition, argument := s.db.Among("subjects.subject", subjects)
+	query := s.db.Reads.WithContext(ctx).Raw(
+		`SELECT subjects.subject, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
 		FROM subjects JOIN users ON users.id = subjects.user_id WHERE `+condition, argument)
-	err := s.dialect.read(query, func(r records) error {
+	err := s.db.Rows(query, func(r db.Records) error {
 		var p person
-		return r.each(func() error {
+		return r.Each(func() error {
 			people[p.Subject] = p
 			return nil
-		}, &p.Subject, r.id(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
+		}, &p.Subject, r.ID(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)

@@ -1,5 +1,5 @@
-// Command arrows fails unless the linter finds imports against the arrows between the rooms of the server. It plants every
-// import that is forbidden into a copy of the folders, and runs the linter with the rules of the repository on it.
+// Command arrows fails unless the linter finds imports against the arrows between the rooms of the server, and between those of the store.
+// It plants every import into a copy of the folders, and runs the linter with the rules of the repository on it.
 package main
 
 import (
@@ -16,16 +16,29 @@ import (
 
 const module = "github.com/template-insights/insights"
 
-// arrows are the rooms that each room may import.
-var arrows = map[string][]string{
-	"call": {}, "background": {}, "exposition": {}, "insights/reports": {"call"},
-	"guard":       {"call"},
-	"insights":    {"call", "insights/reports"},
-	"ingest":      {"exposition", "call", "background"},
-	"gauges":      {"exposition", "background"},
-	"definitions": {"exposition", "call", "background"},
-	"admin":       {"insights", "guard", "call", "background"},
-	"rest":        {"guard", "call", "exposition"},
+// building is a package with rooms under it. No room imports the package itself.
+type building struct {
+	front  string              // the package
+	inside string              // the folder of the rooms
+	arrows map[string][]string // the rooms that each room may import
+}
+
+var buildings = []building{
+	{"server", "server/internal/", map[string][]string{
+		"call": {}, "background": {}, "exposition": {}, "insights/reports": {"call"},
+		"guard":       {"call"},
+		"insights":    {"call", "insights/reports"},
+		"ingest":      {"exposition", "call", "background"},
+		"gauges":      {"exposition", "background"},
+		"definitions": {"exposition", "call", "background"},
+		"admin":       {"insights", "guard", "call", "background"},
+		"rest":        {"guard", "call", "exposition"},
+	}},
+	{"store", "store/", map[string][]string{
+		"db":      {},
+		"usage":   {"db"},
+		"archive": {"db"},
+	}},
 }
 
 func main() {
@@ -51,10 +64,12 @@ func run(ctx context.Context) error {
 	}
 	files := map[string]string{
 		".golangci.yml": string(rules), "go.mod": "module " + module + "\n\ngo 1.26\n",
-		"server/planted.go": "// Package server is planted.\npackage server\n",
 	}
-	for room := range arrows {
-		files["server/internal/"+room+"/planted.go"], files[fileOf(room)] = "// Package planted is planted.\npackage planted\n", plant(room)
+	for _, b := range buildings {
+		files[b.front+"/planted.go"] = "// Package planted is planted.\npackage planted\n"
+		for room := range b.arrows {
+			files[b.inside+room+"/planted.go"], files[b.fileOf(room)] = "// Package planted is planted.\npackage planted\n", b.plant(room)
+		}
 	}
 	for name, text := range files {
 		path := filepath.Join(folder, name)
@@ -74,37 +89,48 @@ func run(ctx context.Context) error {
 	if err := lint.Run(); err == nil {
 		return errors.New("the linter finds nothing")
 	}
-	return check(out.String())
+	var errs []error
+	for _, b := range buildings {
+		errs = append(errs, b.check(out.String()))
+	}
+	return errors.Join(errs...)
 }
 
 // fileOf is a file of tests outside of the package, because nothing imports those: what is planted makes no circle.
-func fileOf(room string) string { return "server/internal/" + room + "/planted_test.go" }
+func (b building) fileOf(room string) string { return b.inside + room + "/planted_test.go" }
 
-// plant imports the server and every other room.
-func plant(room string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "package planted_test\n\nimport (\n\t_ %q\n", module+"/server")
-	for other := range arrows {
+// plant imports the package in front and every other room.
+func (b building) plant(room string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "package planted_test\n\nimport (\n\t_ %q\n", module+"/"+b.front)
+	for other := range b.arrows {
 		if other != room {
-			fmt.Fprintf(&b, "\t_ %q\n", module+"/server/internal/"+other)
+			fmt.Fprintf(&text, "\t_ %q\n", module+"/"+b.inside+other)
 		}
 	}
-	return b.String() + ")\n"
+	return text.String() + ")\n"
 }
 
 // check compares what the linter found with the arrows.
-func check(found string) error {
+func (b building) check(found string) error {
 	var errs []error
-	for room, to := range arrows {
-		for other := range arrows {
+	told := func(room, imported string) bool {
+		for line := range strings.Lines(found) {
+			if strings.Contains(line, b.fileOf(room)) && strings.Contains(line, `'`+module+"/"+imported+`'`) {
+				return true
+			}
+		}
+		return false
+	}
+	for room, to := range b.arrows {
+		if !told(room, b.front) {
+			errs = append(errs, fmt.Errorf("%s imports %s, and the linter does not tell", room, b.front))
+		}
+		for other := range b.arrows {
 			if other == room {
 				continue
 			}
-			told := false
-			for line := range strings.Lines(found) {
-				told = told || strings.Contains(line, fileOf(room)) && strings.Contains(line, `'`+module+"/server/internal/"+other+`'`)
-			}
-			if allowed := slices.Contains(to, other); told == allowed {
+			if allowed, told := slices.Contains(to, other), told(room, b.inside+other); told == allowed {
 				errs = append(errs, fmt.Errorf("%s imports %s: allowed %t, found %t", room, other, allowed, told))
 			}
 		}

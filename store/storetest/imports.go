@@ -11,7 +11,6 @@ import (
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
-	"github.com/template-insights/insights/store/minute"
 )
 
 // What is stored is not written again, and whatever differs from it is.
@@ -87,66 +86,6 @@ func unstoredItems(t *testing.T, f *Fixture) {
 	build.At = store.At(Now)
 	if builds, err := f.UnstoredBuilds(t.Context(), []store.Build{build}); err != nil || len(builds) != 1 {
 		t.Errorf("a newer event of a build: %v, %v", builds, err)
-	}
-}
-
-// Usage is unstored if it adds to what is known, in rows or in pages.
-func unstoredUsage(t *testing.T, f *Fixture) {
-	day := int32(Now.Unix()/86400) * minute.HalfHoursPerDay
-	row := func(halfHour int32, user int, kind minute.Kind, app string, m minute.Mask) store.OpenRow {
-		r := store.OpenRow{
-			Template: f.Templates[0],
-			Row:      minute.Row{HalfHour: halfHour, Subject: f.Subject[f.Users[user]], Kind: kind, App: app, Minutes: m},
-		}
-		if kind == minute.Connection {
-			r.Bins = make([]byte, m.Count())
-		}
-		return r
-	}
-	unstored := func(rows ...store.OpenRow) int {
-		fresh, err := f.UnstoredUsage(t.Context(), rows)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(fresh)
-	}
-	old := day - 100*minute.HalfHoursPerDay
-	rows := []store.OpenRow{
-		row(day, 0, minute.Session, "ssh", 0b1), row(day, 0, minute.Connection, "", 0b1), row(old, 0, minute.App, "code", 0b11),
-		row(old, 1, minute.ImportedSession, "ssh", 0b11), row(old, 1, minute.ImportedSession, "vscode", 0b11),
-	}
-	if n := unstored(append(rows, rows...)...); n != len(rows) {
-		t.Fatalf("%d of %d rows are unstored in an empty store", n, len(rows))
-	}
-	f.MustMerge(t, rows[:4]...)
-	for _, where := range []string{"rows", "pages"} {
-		connected := row(day, 0, minute.Session, "ssh", 0b1)
-		connected.Connected = true
-		for _, c := range []struct {
-			name string
-			row  store.OpenRow
-			want int
-		}{
-			{"the same minutes", rows[0], 0},
-			{"another minute", row(day, 0, minute.Session, "ssh", 0b11), 1},
-			{"another app", row(day, 0, minute.Session, "vscode", 0b1), 1},
-			{"another user", row(day, 1, minute.Session, "ssh", 0b1), 1},
-			{"an open gate", connected, 1},
-			{"a known sample", rows[1], 0},
-			{"another sample", row(day, 0, minute.Connection, "", 0b10), 1},
-			{"fewer minutes", row(old, 0, minute.App, "code", 0b10), 0},
-			{"an estimate where its kind was measured", row(day, 0, minute.ImportedSession, "jetbrains", 0b1), 0},
-			{"an estimate where another kind was measured", row(old, 0, minute.ImportedSession, "jetbrains", 0b1), 1},
-			{"another estimate of the same", row(old, 1, minute.ImportedSession, "ssh", 0b100), 0},
-			{"the estimate of another app", rows[4], 1},
-		} {
-			if got := unstored(c.row); got != c.want {
-				t.Errorf("in %s, %s: %d unstored, want %d", where, c.name, got, c.want)
-			}
-		}
-		if _, err := f.Fold(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

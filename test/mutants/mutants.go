@@ -190,24 +190,24 @@ var mutants = []mutant{
 		"server/internal/ingest", "TestCommitterHoldsBack",
 	},
 	{
-		"minutes are replaced, not united", "store/merge.go",
+		"minutes are replaced, not united", "store/usage/merge.go",
 		"minutes = usage_open.minutes | excluded.minutes,", "minutes = excluded.minutes,",
-		"store", "TestSQLite/gate_and_latencies_come_apart",
+		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
-		"a connection is forgotten", "store/merge.go",
+		"a connection is forgotten", "store/usage/merge.go",
 		"connected = usage_open.connected OR excluded.connected,", "connected = excluded.connected,",
-		"store", "TestPostgres/gate_and_latencies_come_apart",
+		"store/usage", "TestPostgres/gate_and_latencies_come_apart",
 	},
 	{
-		"a later latency counts", "store/merge.go",
+		"a later latency counts", "store/usage/merge.go",
 		"ELSE usage_open.latencies || excluded.latencies END", "ELSE excluded.latencies || usage_open.latencies END",
-		"store", "TestSQLite/gate_and_latencies_come_apart",
+		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
-		"a late connection is not written", "store/merge.go",
-		" OR excluded.connected > usage_open.connected)`", ")`",
-		"store", "TestSQLite/gate_and_latencies_come_apart",
+		"a late connection is not written", "store/usage/merge.go",
+		" OR excluded.connected > usage_open.connected`", "`",
+		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
 		"a user gets the number of another", "store/subjects.go",
@@ -217,50 +217,50 @@ var mutants = []mutant{
 
 	// Folding.
 	{
-		"half hours that are not over are folded", "store/fold.go",
-		"s.clock().Add(-foldAge).Unix()", "s.clock().Unix()",
-		"store", "TestSQLite/fold_changes_no_answer",
+		"half hours that are not over are folded", "store/usage/fold.go",
+		"e.clock().Add(-foldAge).Unix()", "e.clock().Unix()",
+		"store/usage", "TestSQLite/fold_changes_no_answer",
 	},
 	{
-		"rows of the day are deleted that were not folded", "store/fold.go",
+		"rows of the day are deleted that were not folded", "store/usage/fold.go",
 		"rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ?\n" +
 			"			RETURNING `+openColumns, template, halfHours))",
 		"rows, err := openRows(tx.Raw(`SELECT `+openColumns+` FROM usage_open WHERE template_id = ? AND half_hour IN ?`,\n" +
 			"			template, halfHours))\n" +
 			"		tx.Exec(`DELETE FROM usage_open WHERE template_id = ? AND half_hour / 48 = ?`, template, day)",
-		"store", "TestSQLite/fold_changes_no_answer",
+		"store/usage", "TestSQLite/fold_changes_no_answer",
 	},
 	{
-		"folding is not a transaction", "store/fold.go",
-		"	err := s.inOneTransaction(ctx, func(tx *gorm.DB) error {\n",
-		"	apart := func(f func(*gorm.DB) error) error { return f(s.writes.WithContext(ctx)) }\n" +
+		"folding is not a transaction", "store/usage/fold.go",
+		"	err := e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {\n",
+		"	apart := func(f func(*gorm.DB) error) error { return f(e.db.Writes.WithContext(ctx)) }\n" +
 			"	err := apart(func(tx *gorm.DB) error {\n",
-		"store", "TestStoppedFoldLosesNothing/sqlite",
+		"store/usage", "TestSQLite/stopped_fold_loses_nothing",
 	},
 	{
-		"a page is written over a newer one", "store/fold.go",
+		"a page is written over a newer one", "store/usage/fold.go",
 		"WHERE usage_day.version = ?`", "WHERE usage_day.version <> -1 - ?`",
-		"store", "TestFoldBesideFold",
+		"store/usage", "TestFoldBesideFold",
 	},
 	{
-		"a conflict of pages is no error", "store/fold.go",
+		"a conflict of pages is no error", "store/usage/fold.go",
 		"if written.RowsAffected == 0 {", "if written.RowsAffected < 0 {",
-		"store", "TestFoldBesideFold",
+		"store/usage", "TestFoldBesideFold",
 	},
 	{
-		"a page forgets what it had", "store/fold.go",
+		"a page forgets what it had", "store/usage/fold.go",
 		"minute.Union(earlier, minute.Normalize(later))", "minute.Union(earlier[:0], minute.Normalize(later))",
-		"store", "TestSQLite/fold_changes_no_answer",
+		"store/usage", "TestSQLite/fold_changes_no_answer",
 	},
 	{
-		"a late latency wins over the page's", "store/fold.go",
+		"a late latency wins over the page's", "store/usage/fold.go",
 		"minute.Union(earlier, minute.Normalize(later))", "minute.Union(minute.Normalize(later), earlier)",
-		"store", "TestSQLite/fold_changes_no_answer",
+		"store/usage", "TestSQLite/fold_changes_no_answer",
 	},
 	{
-		"a fold waits for whoever holds its rows", "store/dialect.go",
+		"a fold waits for whoever holds its rows", "store/db/postgres.go",
 		`return tx.Exec("SET LOCAL lock_timeout = '100ms'").Error`, `return tx.Exec("SET LOCAL lock_timeout = '60s'").Error`,
-		"store", "TestFoldGivesWay",
+		"store/usage", "TestFoldGivesWay",
 	},
 	{
 		"retention takes a day too many", "store/retention.go",
@@ -300,28 +300,28 @@ var mutants = []mutant{
 
 	// Backing up and restoring.
 	{
-		"a backup is not of one moment", "store/backup.go",
+		"a backup is not of one moment", "store/archive/backup.go",
 		"&sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}", "&sql.TxOptions{ReadOnly: true}",
 		"store", "TestBackupIsSnapshot/postgres",
 	},
 	{
-		"no bytes are backed up as NULL", "store/backup.go",
-		"return nonNil(v)", "return v",
+		"no bytes are backed up as NULL", "store/archive/backup.go",
+		"		if v == nil {\n", "		if false {\n",
 		"store", "TestBackupMoves/sqlite_to_postgres",
 	},
 	{
-		"a letter of a backup may change", "store/restore.go",
+		"a letter of a backup may change", "store/archive/restore.go",
 		"; got != want {", "; got.Rows != want.Rows {",
 		"store", "TestRestoreErrors/a_letter_is_wrong",
 	},
 	{
-		"what is behind the end of a backup is not read", "store/restore.go",
+		"what is behind the end of a backup is not read", "store/archive/restore.go",
 		"!errors.Is(err, io.EOF)", "err != nil && !errors.Is(err, io.EOF)",
 		"store", "TestRestoreErrors/two_backups",
 	},
 	{
-		"a backup is restored into tables of today", "store/restore.go",
-		"p.UpTo(ctx, b.header.Schema)", "p.Up(ctx)",
+		"a backup is restored into tables of today", "store/archive/restore.go",
+		"d.MigrateTo(ctx, b.header.Schema)", "d.Migrate(ctx)",
 		"store", "TestUpgrade/sqlite",
 	},
 
@@ -399,7 +399,7 @@ var mutants = []mutant{
 		"cmd/insights", "TestPrivacyReport",
 	},
 	{
-		"looks through a group's role are those of nobody", "store/audit_event.go",
+		"looks through a group's role are those of nobody", "store/audit.go",
 		"WHERE role_bindings.principal_kind = ?\n", "WHERE role_bindings.principal_kind = ? AND 1 = 0\n",
 		"cmd/insights", "TestPrivacyReport",
 	},
@@ -414,7 +414,7 @@ var mutants = []mutant{
 		"store", "TestSQLite",
 	},
 	{
-		"an answer that a pooler cut off is a fault of the program", "store/dialect.go",
+		"an answer that a pooler cut off is a fault of the program", "store/db/dialect.go",
 		"strings.Contains(err.Error(), garbled)", "false",
 		"store", "TestGarbledAnswer",
 	},
@@ -464,7 +464,7 @@ var mutants = []mutant{
 		"store", "TestReplicasInTrouble",
 	},
 	{
-		"migrations go to any database", "store/migrations.go",
+		"migrations go to any database", "store/db/migrations.go",
 		"err == nil && own != its", "own == \"\" && own != its",
 		"store", "TestMigrationDatabase",
 	},
@@ -479,13 +479,13 @@ var mutants = []mutant{
 		"store", "TestDoubtEnds",
 	},
 	{
-		"a backup brings announcements along", "store/restore.go",
+		"a backup brings announcements along", "store/archive/restore.go",
 		"slices.Contains(tables, table)", "false",
 		"store", "TestRestoreForgetsAnnouncements",
 	},
 	{
-		"a question reads rows of the primary and pages of a replica", "store/usage.go",
-		"query := s.usageDB(ctx).Raw(`SELECT `+openColumns", "query := s.reads.WithContext(ctx).Raw(`SELECT `+openColumns",
+		"a question reads rows of the primary and pages of a replica", "store/usage/read.go",
+		"query := e.database(ctx).Raw(`SELECT `+openColumns", "query := e.db.Reads.WithContext(ctx).Raw(`SELECT `+openColumns",
 		"store", "TestReplicas",
 	},
 	{
@@ -499,43 +499,43 @@ var mutants = []mutant{
 		"server/internal/insights", "TestFromReplica",
 	},
 	{
-		"the file keeps what was erased", "store/dialect.go",
+		"the file keeps what was erased", "store/db/sqlite.go",
 		`Exec("VACUUM")`, `Exec("SELECT 1")`,
 		"store", "TestErase/sqlite",
 	},
 	{
-		"statements behind a pooler are prepared", "store/dialect.go",
+		"statements behind a pooler are prepared", "store/db/postgres.go",
 		`= "cache_describe"`, `= "cache_statement"`,
-		"store", "TestPooler/merge_is_union",
+		"store/usage", "TestPooler/merge_is_union",
 	},
 	{
-		"a single statement behind a pooler has the settings of whoever came before", "store/dialect.go",
-		"func (d postgresDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if !d.pooler {",
-		"func (d postgresDialect) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if true {",
+		"a single statement behind a pooler has the settings of whoever came before", "store/db/postgres.go",
+		"func (d postgres) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if !d.pooler {",
+		"func (d postgres) write(db *gorm.DB, f func(db *gorm.DB) error) error {\n	if true {",
 		"store", "TestWriteSettings",
 	},
 	{
-		"a transaction behind a pooler has the settings of whoever came before", "store/store.go",
-		"		if err := s.dialect.begin(tx); err != nil {\n			return err\n		}\n", "",
+		"a transaction behind a pooler has the settings of whoever came before", "store/db/db.go",
+		"		if err := d.begin(tx); err != nil {\n			return err\n		}\n", "",
 		"store", "TestWriteSettings",
 	},
 	{
-		"nobody says that a pooler has to be named", "store/dialect.go",
+		"nobody says that a pooler has to be named", "store/db/postgres.go",
 		`case "42P05", "08P01":`, `case "42P05":`,
 		"store", "TestPoolerNeedsToBeNamed",
 	},
 	{
-		"a migration goes through a pooler", "store/migrations.go",
+		"a migration goes through a pooler", "store/db/migrations.go",
 		"		if o.Pooler {\n			return nil, ErrPooler\n		}\n", "",
 		"store", "TestPoolerNeedsToBeNamed",
 	},
 	{
-		"a value that does not fit is tried for ever", "store/dialect.go",
+		"a value that does not fit is tried for ever", "store/db/postgres.go",
 		"strings.Contains(err.Error(), unencodable)", "false",
 		"store", "TestRefusedRow",
 	},
 	{
-		"Postgres compiles the plans of those who write", "store/dialect.go",
+		"Postgres compiles the plans of those who write", "store/db/postgres.go",
 		`"jit": "off",`, "",
 		"store", "TestWriteSettings",
 	},
@@ -567,7 +567,7 @@ var mutants = []mutant{
 	},
 	{
 		"two servers give one name at once", "store/applier.go",
-		"if err := a.store.dialect.lockOrganizations(a.tx); err != nil {", "if err := error(nil); err != nil {",
+		"if err := a.store.db.Lock(a.tx, \"organizations\", db.LockWrites); err != nil {", "if err := error(nil); err != nil {",
 		"store", "TestNamesOfOrganizationsAtOnce",
 	},
 	{
@@ -653,7 +653,7 @@ var mutants = []mutant{
 	},
 	{
 		"the files of SQLite still hold what was hidden", "store/privacy_treatment.go",
-		"if err := s.scrub(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
+		"if err := s.db.Scrub(ctx); err != nil {", "if err := ctx.Err(); err != nil {",
 		"store", "TestPseudonyms",
 	},
 	{
@@ -804,22 +804,22 @@ var mutants = []mutant{
 
 	// Counting.
 	{
-		"pages are read before rows", "store/usage.go",
+		"pages are read before rows", "store/usage/read.go",
 		"		for ; next < day; next++ {\n",
-		"		if open, err = s.openDays(ctx, x, first, last, of.open); err != nil {\n			return err\n		}\n" +
+		"		if open, err = e.openDays(ctx, x, first, last, of.open); err != nil {\n			return err\n		}\n" +
 			"		for ; next < day; next++ {\n",
-		"store", "TestFoldBesideQuestion/sqlite",
+		"store/usage", "TestSQLite/fold_beside_question",
 	},
 	{
-		"a page that begins again is taken for the one before", "store/fold.go",
+		"a page that begins again is taken for the one before", "store/usage/fold.go",
 		"version := 1 + rand.Int64N(math.MaxInt64/2)", "version := old.Version + 1 + 0*rand.Int64N(math.MaxInt64/2)",
 		"store", "TestSQLite/retention",
 	},
 	{
-		"a template without a page is left out", "store/usage.go",
+		"a template without a page is left out", "store/usage/read.go",
 		"		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, minute.Normalize(rows))})\n",
 		"		_, _ = template, rows\n",
-		"store", "TestSQLite/merge_is_union",
+		"store/usage", "TestSQLite/merge_is_union",
 	},
 	{
 		"the last day of a window is lost when it is not whole", "store/minute/window.go",
@@ -976,12 +976,12 @@ var mutants = []mutant{
 		"server", "TestPrivacyModes",
 	},
 	{
-		"whoever looks is named in the audit trail", "store/audit_event.go",
+		"whoever looks is named in the audit trail", "store/audit.go",
 		"if err == nil && kind == access.KindUser {", "if err == nil && kind == access.KindUser && len(target) == 0 {",
 		"store", "TestPseudonyms",
 	},
 	{
-		"a user who is new is named", "store/catalog_entrance.go",
+		"a user who is new is named", "store/catalog.go",
 		"shall[u.ID] = s.key.Pseudonym(u.ID)", "shall[u.ID] = idIn(was, u.ID)",
 		"store", "TestPseudonyms",
 	},
@@ -1116,7 +1116,7 @@ var mutants = []mutant{
 		"server", "TestROIOfPeople",
 	},
 	{
-		"workspaces of machines run for people", "store/running_time.go",
+		"workspaces of machines run for people", "store/builds.go",
 		" AND users.kind = '`+Human+`'", "",
 		"server", "TestROIOfPeople",
 	},
@@ -1287,7 +1287,7 @@ var mutants = []mutant{
 	},
 	{
 		"a template without an organization is one of every grant without", "store/access/principal.go",
-		"return organization != uuid.Nil && g.Organization == organization }", "return g.Organization == organization }",
+		"return organization != uuid.Nil && g.Organization == organization\n", "return g.Organization == organization\n",
 		"store/access", "TestWithinNoOrganization",
 	},
 	{
@@ -1341,7 +1341,7 @@ var mutants = []mutant{
 		"server", "TestRightsHoldAtOnce",
 	},
 	{
-		"who is suspended by an event may call for a while", "store/user_status_changes.go",
+		"who is suspended by an event may call for a while", "store/users.go",
 		"defer s.accessChanges.Add(1)", "defer func() {}()",
 		"server", "TestRightsHoldAtOnce",
 	},
@@ -1559,9 +1559,9 @@ var mutants = []mutant{
 
 	// Commands that an operator types.
 	{
-		"looking at a database makes one", "store/store.go",
-		"if file, ok := d.(sqliteDialect); ok {\n		if _, err := os.Stat(file.path); err != nil {",
-		"if file, ok := d.(sqliteDialect); ok && false {\n		if _, err := os.Stat(file.path); err != nil {",
+		"looking at a database makes one", "store/db/db.go",
+		"if file, ok := d.(sqlite); ok {\n		if _, err := os.Stat(file.path); err != nil {",
+		"if file, ok := d.(sqlite); ok && false {\n		if _, err := os.Stat(file.path); err != nil {",
 		"cmd/insights", "TestWhatMakesADatabase",
 	},
 	{
@@ -1590,27 +1590,27 @@ var mutants = []mutant{
 		"cmd/insights", "TestOutputToStandardOutput",
 	},
 	{
-		"a server starts on a database that is half restored", "store/migrations.go",
-		"if slices.Contains(tables, restoreMark) {", "if false {",
+		"a server starts on a database that is half restored", "store/db/migrations.go",
+		"if slices.Contains(tables, UnfinishedRestore) {", "if false {",
 		"store", "TestHalfRestored",
 	},
 	{
-		"the mark of a restore goes before its rows are there", "store/restore.go",
-		"tx.Exec(`DROP TABLE ` + restoreMark)", "s.writes.Exec(`DROP TABLE ` + restoreMark)",
+		"the mark of a restore goes before its rows are there", "store/archive/restore.go",
+		"tx.Exec(`DROP TABLE ` + db.UnfinishedRestore)", "d.Writes.Exec(`DROP TABLE ` + db.UnfinishedRestore)",
 		"store", "TestHalfRestored/postgres",
 	},
 	{
-		"a backup is restored beside the tables of others", "store/restore.go",
+		"a backup is restored beside the tables of others", "store/archive/restore.go",
 		"if len(tables) > 0 {", "if version > 0 {",
 		"store", "TestRestoreBesideOthers",
 	},
 	{
-		"a report about support lists workspaces of no age", "store/workspace_owners.go",
+		"a report about support lists workspaces of no age", "store/workspaces.go",
 		"workspaces.created_at > 0 AND ", "",
 		"server", "TestSupportReport",
 	},
 	{
-		"a report about support lists who has just come", "store/workspace_owners.go",
+		"a report about support lists who has just come", "store/workspaces.go",
 		`AND users.created_at < ?"`, `AND users.created_at < ? + 1000000000000000"`,
 		"server", "TestSupportReport",
 	},
@@ -1620,7 +1620,7 @@ var mutants = []mutant{
 		"cmd/insights", "TestServeKeepsItsPromise",
 	},
 	{
-		"SQLite does not wait for the disk", "store/dialect.go",
+		"SQLite does not wait for the disk", "store/db/sqlite.go",
 		`"synchronous(FULL)"`, `"synchronous(NORMAL)"`,
 		"store", "TestSettings/sqlite",
 	},
@@ -1630,7 +1630,7 @@ var mutants = []mutant{
 		"cmd/insights", "TestServeCheck",
 	},
 	{
-		"a check makes what it looks at", "store/store.go",
+		"a check makes what it looks at", "store/db/db.go",
 		"errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0", "err == nil && info.Size() == 0",
 		"store", "TestCheckTouchesNothing",
 	},

@@ -1,4 +1,4 @@
-package store
+package archive
 
 import (
 	"bufio"
@@ -16,74 +16,43 @@ import (
 	"strings"
 
 	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/db"
 )
 
-// restoreMark is a table that is there until a restore has read all of its backup: nothing but a restore works on the database then.
-const restoreMark = "unfinished_restore"
-
-var errHalfRestored = fmt.Errorf("%w is that of a restore that did not end: repeat insights restore", ErrSchema)
-
-// Restore fills a database that has no tables yet with a backup, of the same kind of database or the other, and brings its schema
-// up to date. No server may run on it. It fails with ErrBackup when the backup is damaged, with ErrSchema when a newer program made
-// it, and with ErrPooler where only a pooler is named. Unless all of it could be read the database has no rows after an error, but may
-// have tables; no [Open] takes it, and Restore may be repeated.
-func Restore(ctx context.Context, o Options, r io.Reader) error {
-	b, err := openBackup(r)
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	s, err := connectDirectly(ctx, o)
-	if err != nil {
-		return err
-	}
-	if err = s.restore(ctx, b); err != nil {
-		err = fmt.Errorf("restore %s: %w", s, err)
-	}
-	return errors.Join(err, s.Close())
-}
-
-func (s *Store) restore(ctx context.Context, b *backupReader) error {
-	if err := s.load(ctx, b); err != nil {
-		return err
-	}
-	return s.migrate(ctx)
-}
-
-// load makes the tables that a backup was made of and fills them.
-func (s *Store) load(ctx context.Context, b *backupReader) error {
-	have, want, err := s.versions(ctx)
-	if err != nil && !errors.Is(err, errHalfRestored) {
+// Load makes the tables that the backup was made of in a database that has none yet, and fills them: the schema is as old as the backup
+// then. It fails with ErrBackup when the backup is damaged, and with [db.ErrSchema] when a newer program made it. Unless all of it could be
+// read the database has no rows after an error, but may have tables, and is marked: only Load works on it then.
+func (b *Reader) Load(ctx context.Context, d *db.DB) error {
+	have, want, err := d.Versions(ctx)
+	if err != nil && !errors.Is(err, db.ErrHalfRestored) {
 		return err
 	}
 	if b.header.Schema > want {
 		return fmt.Errorf(
-			"%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", ErrSchema,
+			"%w of the backup is version %d, newer than %d, the newest that this program knows: run the newer program", db.ErrSchema,
 			b.header.Schema, want,
 		)
 	}
-	if err := s.markRestore(ctx, have); err != nil {
+	if err := markRestore(ctx, d, have); err != nil {
 		return err
 	}
 	if have > b.header.Schema {
 		return fmt.Errorf("its schema is version %d, newer than %d, that of the backup: name a new database", have, b.header.Schema)
 	}
-	p, err := s.provider()
-	if err != nil {
+	if err := d.MigrateTo(ctx, b.header.Schema); err != nil {
 		return err
 	}
-	if _, err := p.UpTo(ctx, b.header.Schema); err != nil {
-		return fmt.Errorf("migrate to version %d: %w", b.header.Schema, err)
-	}
-	return s.inOneTransaction(ctx, func(tx *gorm.DB) error {
+	return d.InOneTransaction(ctx, func(tx *gorm.DB) error {
 		// Another restore waits here for this one, and then finds that it has nothing to do.
-		if err := tx.Exec(`DROP TABLE ` + restoreMark).Error; err != nil {
+		if err := tx.Exec(`DROP TABLE ` + db.UnfinishedRestore).Error; err != nil {
 			return fmt.Errorf("end the restore: %w", err)
 		}
-		tables, err := s.tables(tx)
+		tables, err := d.Tables(tx)
 		if err != nil {
 			return err
 		}
-		tables = slices.DeleteFunc(tables, func(name string) bool { return name == versionTable })
+		tables = slices.DeleteFunc(tables, func(name string) bool { return name == db.VersionTable })
 		if err := b.load(tx, tables); err != nil {
 			return err
 		}
@@ -100,38 +69,38 @@ func (s *Store) load(ctx context.Context, b *backupReader) error {
 }
 
 // markRestore marks the database as half restored, unless it is. What has tables, ours or others, is not touched.
-func (s *Store) markRestore(ctx context.Context, version int64) error {
-	return s.inTransaction(ctx, func(tx *gorm.DB) error {
-		tables, err := s.tables(tx)
-		if err != nil || slices.Contains(tables, restoreMark) {
+func markRestore(ctx context.Context, d *db.DB, version int64) error {
+	return d.InTransaction(ctx, func(tx *gorm.DB) error {
+		tables, err := d.Tables(tx)
+		if err != nil || slices.Contains(tables, db.UnfinishedRestore) {
 			return err
 		}
-		tables = slices.DeleteFunc(tables, func(name string) bool { return name == versionTable && version == 0 })
+		tables = slices.DeleteFunc(tables, func(name string) bool { return name == db.VersionTable && version == 0 })
 		if len(tables) > 0 {
 			return fmt.Errorf("it is not empty, it has a table %s: name a new database", tables[0])
 		}
-		if err := tx.Exec(`CREATE TABLE ` + restoreMark + ` (no_column integer)`).Error; err != nil {
+		if err := tx.Exec(`CREATE TABLE ` + db.UnfinishedRestore + ` (no_column integer)`).Error; err != nil {
 			return fmt.Errorf("mark it as half restored: %w", err)
 		}
 		return nil
 	})
 }
 
-// backupReader reads a backup line by line.
-type backupReader struct {
+// Reader reads a backup line by line, once.
+type Reader struct {
 	header backupHeader
 	lines  *bufio.Reader
 	sum    hash.Hash
 	rows   int64
 }
 
-// openBackup reads the header.
-func openBackup(r io.Reader) (*backupReader, error) {
+// Open reads the header of a backup. It fails with ErrBackup if it is none.
+func Open(r io.Reader) (*Reader, error) {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBackup, err)
 	}
-	b := &backupReader{lines: bufio.NewReader(zip), sum: sha256.New()}
+	b := &Reader{lines: bufio.NewReader(zip), sum: sha256.New()}
 	line, err := b.line()
 	if err != nil {
 		return nil, err
@@ -147,7 +116,7 @@ func openBackup(r io.Reader) (*backupReader, error) {
 }
 
 // line reads the next line with its end.
-func (b *backupReader) line() ([]byte, error) {
+func (b *Reader) line() ([]byte, error) {
 	line, err := b.lines.ReadBytes('\n')
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -159,7 +128,7 @@ func (b *backupReader) line() ([]byte, error) {
 }
 
 // load fills the given tables with all that follows the header.
-func (b *backupReader) load(tx *gorm.DB, tables []string) error {
+func (b *Reader) load(tx *gorm.DB, tables []string) error {
 	var into *tableLoader
 	for {
 		line, err := b.line()
@@ -200,7 +169,7 @@ func (b *backupReader) load(tx *gorm.DB, tables []string) error {
 }
 
 // end holds what was read against the last line.
-func (b *backupReader) end(want backupEnd) error {
+func (b *Reader) end(want backupEnd) error {
 	if got := (backupEnd{b.rows, hex.EncodeToString(b.sum.Sum(nil))}); got != want {
 		return fmt.Errorf("%w: its checksum is wrong", ErrBackup)
 	}
@@ -210,8 +179,11 @@ func (b *backupReader) end(want backupEnd) error {
 	return nil
 }
 
-// maxRestoreBytes bounds, beside writeBatch, what one statement of a restore inserts: pages are large.
-const maxRestoreBytes = 1 << 20
+// What one statement of a restore inserts at most: pages are large.
+const (
+	maxRestoreRows  = 500
+	maxRestoreBytes = 1 << 20
+)
 
 // tableLoader inserts the rows of a table, many at a time.
 type tableLoader struct {
@@ -296,7 +268,7 @@ func (l *tableLoader) add(line []byte) error {
 		l.values = append(l.values, v)
 	}
 	l.pending += len(line)
-	if l.pending < maxRestoreBytes && len(l.values) < writeBatch*len(l.decode) {
+	if l.pending < maxRestoreBytes && len(l.values) < maxRestoreRows*len(l.decode) {
 		return nil
 	}
 	return l.flush()

@@ -1,12 +1,25 @@
-package store
+package usage
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/minute"
 )
+
+// Place is where a page lies.
+type Place struct {
+	Template uuid.UUID // uuid.Nil: logins, which belong to none
+	Day      int32     // UTC, counted from the Unix epoch
+}
+
+// ComparePlaces orders places by day, then by template.
+func ComparePlaces(a, b Place) int {
+	return cmp.Or(cmp.Compare(a.Day, b.Day), bytes.Compare(a.Template[:], b.Template[:]))
+}
 
 // pageRow is one page of the past in its table.
 type pageRow struct {

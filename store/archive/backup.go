@@ -1,4 +1,5 @@
-package store
+// Package archive writes a whole database into a backup and fills a new one from it, of the same kind of database or the other.
+package archive
 
 import (
 	"compress/gzip"
@@ -12,8 +13,11 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/db"
 )
 
 // A backup is lines of JSON in gzip, the same for both databases:
@@ -27,10 +31,10 @@ import (
 // rows and the checksum of all lines before it.
 type (
 	backupHeader struct {
-		Backup string  `json:"backup"`
-		Format int     `json:"format"`
-		Schema int64   `json:"schema"` // the version that the tables had
-		MadeAt Instant `json:"made_at"`
+		Backup string    `json:"backup"`
+		Format int       `json:"format"`
+		Schema int64     `json:"schema"` // the version that the tables had
+		MadeAt time.Time `json:"made_at"`
 	}
 	backupTable struct {
 		Table   string   `json:"table"`
@@ -45,55 +49,39 @@ type (
 const (
 	backupName   = "template-insights"
 	backupFormat = 1
-	// versionTable is where migrations keep the version of the schema; the header of a backup has it.
-	versionTable = "goose_db_version"
 )
 
 // ErrBackup means that what should be restored is no backup, or one that is damaged or cut off.
 var ErrBackup = errors.New("not a whole backup")
 
-// Backup writes everything in a database as it is at one moment, whatever servers do meanwhile, and whichever version its schema
-// has. The hashes of tokens are in it.
-func Backup(ctx context.Context, o Options, w io.Writer) error {
-	if err := CheckExists(o.Database); err != nil {
-		return err
-	}
-	s, err := connect(ctx, o)
-	if err != nil {
-		return err
-	}
-	if err = s.backup(ctx, w); err != nil {
-		err = fmt.Errorf("back up %s: %w", s, err)
-	}
-	return errors.Join(err, s.Close())
-}
-
-func (s *Store) backup(ctx context.Context, w io.Writer) error {
+// Backup writes everything in a database as it is at one moment, whatever servers do meanwhile. The backup says that it was made at the
+// given time.
+func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 	out := backupWriter{zip: gzip.NewWriter(w), sum: sha256.New()}
 	// In one snapshot nothing that a fold moves is missing or there twice.
-	err := s.reads.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := s.dialect.patient(tx); err != nil {
+	err := d.Reads.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := d.Patient(tx); err != nil {
 			return err
 		}
-		tables, err := s.tables(tx)
+		tables, err := d.Tables(tx)
 		if err != nil {
 			return err
 		}
-		header := backupHeader{Backup: backupName, Format: backupFormat, MadeAt: At(s.clock())}
-		if !slices.Contains(tables, versionTable) {
-			return fmt.Errorf("%w has no version: there is nothing to back up", ErrSchema)
+		header := backupHeader{Backup: backupName, Format: backupFormat, MadeAt: at.UTC().Truncate(time.Microsecond)}
+		if !slices.Contains(tables, db.VersionTable) {
+			return fmt.Errorf("%w has no version: there is nothing to back up", db.ErrSchema)
 		}
-		if slices.Contains(tables, restoreMark) {
-			return errHalfRestored
+		if slices.Contains(tables, db.UnfinishedRestore) {
+			return db.ErrHalfRestored
 		}
-		if err := tx.Raw(`SELECT MAX(version_id) FROM ` + versionTable).Row().Scan(&header.Schema); err != nil {
+		if err := tx.Raw(`SELECT MAX(version_id) FROM ` + db.VersionTable).Row().Scan(&header.Schema); err != nil {
 			return fmt.Errorf("read schema version: %w", err)
 		}
 		if err := out.line(header); err != nil {
 			return err
 		}
 		for _, table := range tables {
-			if table == versionTable {
+			if table == db.VersionTable {
 				continue
 			}
 			if err := out.table(tx, table); err != nil {
@@ -102,32 +90,8 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 		}
 		return out.end()
 	}, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	return s.dialect.classify(err)
+	return d.Classify(err)
 }
-
-// tables are the names of all tables, ascending.
-func (s *Store) tables(tx *gorm.DB) ([]string, error) {
-	var names []string
-	if err := tx.Raw(s.dialect.tables()).Scan(&names).Error; err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func (postgresDialect) tables() string {
-	return `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`
-}
-
-func (sqliteDialect) tables() string {
-	return `SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'`
-}
-
-func (postgresDialect) patient(tx *gorm.DB) error {
-	return tx.Exec("SET LOCAL statement_timeout = 0").Error
-}
-
-func (sqliteDialect) patient(*gorm.DB) error { return nil } // its statements take as long as they take
 
 // backupWriter writes a backup line by line.
 type backupWriter struct {
@@ -189,7 +153,10 @@ func portable(v any) any {
 		}
 		return 0
 	case []byte:
-		return nonNil(v)
+		if v == nil {
+			return []byte{} // no bytes are not NULL
+		}
+		return v
 	}
 	return v
 }

@@ -1,4 +1,4 @@
-package store
+package usage
 
 import (
 	"slices"
@@ -11,7 +11,10 @@ import (
 type sized int
 
 func (sized) Rows() []minute.Row { return nil }
-func (s sized) Size() int        { return int(s) }
+
+func (sized) RowsOf(int64) []minute.Row { return nil }
+
+func (s sized) Size() int { return int(s) }
 
 // What was used last stays, as far as the size allows.
 func TestPageCache(t *testing.T) {

@@ -1,4 +1,4 @@
-package store
+package usage
 
 import (
 	"context"
@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 
+	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/failpoint"
 	"github.com/template-insights/insights/store/minute"
 )
 
 // foldAge is how long ago a half hour ended when its rows are folded. Until then rows still change often.
 const foldAge = time.Hour
+
+const foldTimeout = time.Minute // of one page, or of the search for all that are due
 
 // FoldReport says what a pass of folding did.
 type FoldReport struct {
@@ -28,16 +30,16 @@ type FoldReport struct {
 
 // Fold moves the rows of half hours that ended more than an hour ago into the pages of their templates and days. Any
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
-func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
+func (e *Engine) Fold(ctx context.Context) (FoldReport, error) {
 	var report FoldReport
-	end := int32(s.clock().Add(-foldAge).Unix() / 1800) // the first half hour that is too young
+	end := int32(e.clock().Add(-foldAge).Unix() / 1800) // the first half hour that is too young
 	var due []struct {
 		TemplateID uuid.UUID
 		HalfHour   int32
 	}
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
-	err := s.write(search, func(db *gorm.DB) error {
-		return db.Raw(
+	err := e.db.Write(search, func(tx *gorm.DB) error {
+		return tx.Raw(
 			`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end,
 		).Scan(&due).Error
 	})
@@ -60,9 +62,9 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 	}
 	var errs []error
 	for _, p := range pages {
-		n, err := s.foldPage(ctx, p.template, p.day, halfHours[p])
+		n, err := e.foldPage(ctx, p.template, p.day, halfHours[p])
 		switch {
-		case errors.Is(err, ErrConflict):
+		case errors.Is(err, db.ErrConflict):
 			report.Late++
 		case err != nil:
 			errs = append(errs, fmt.Errorf("fold template %s, day %d: %w", p.template, p.day, err))
@@ -76,12 +78,12 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) {
 
 // foldPage moves what the half hours of one template and day hold into its page and returns the number of rows. What
 // is deleted is exactly what is folded, so a merge that runs beside it lands in what is deleted or in a fresh row.
-func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, halfHours []int32) (int, error) {
+func (e *Engine) foldPage(ctx context.Context, template uuid.UUID, day int32, halfHours []int32) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	var taken int
-	err := s.inOneTransaction(ctx, func(tx *gorm.DB) error {
-		if err := s.dialect.yield(tx); err != nil {
+	err := e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {
+		if err := e.db.Yield(tx); err != nil {
 			return err
 		}
 		rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ?
@@ -93,7 +95,7 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 			return nil // another server folded them
 		}
 		failpoint.Hit(failpoint.FoldTaken)
-		return s.unionPage(tx, template, day, rows)
+		return unionPage(tx, template, day, rows)
 	})
 	if err == nil {
 		failpoint.Hit(failpoint.FoldCommitted)
@@ -102,7 +104,7 @@ func (s *Store) foldPage(ctx context.Context, template uuid.UUID, day int32, hal
 }
 
 // unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict.
-func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error {
+func unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error {
 	old := pageRow{TemplateID: template, Day: day}
 	err := tx.Raw(
 		`SELECT template_id, day, version, usage, latency FROM usage_day WHERE template_id = ? AND day = ?`, template, day,
@@ -133,7 +135,7 @@ func (s *Store) unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []Ope
 		return fmt.Errorf("write page: %w", written.Error)
 	}
 	if written.RowsAffected == 0 {
-		return fmt.Errorf("write page: version %d is no longer the newest: %w", old.Version, ErrConflict)
+		return fmt.Errorf("write page: version %d is no longer the newest: %w", old.Version, db.ErrConflict)
 	}
 	failpoint.Hit(failpoint.FoldWritten)
 	return nil
@@ -145,20 +147,4 @@ func nonNil(b []byte) []byte {
 		return []byte{}
 	}
 	return b
-}
-
-const openColumns = `template_id, half_hour, subject, kind, app, minutes, connected, latencies`
-
-// openRows reads the rows of a statement that yields openColumns, in a transaction.
-func openRows(statement *gorm.DB) (out []OpenRow, err error) {
-	rows, err := statement.Rows()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	err = fromSQL(rows).eachOpen(func(r OpenRow) error {
-		out = append(out, r)
-		return nil
-	})
-	return slices.Clip(out), err
 }

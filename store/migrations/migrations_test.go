@@ -1,8 +1,7 @@
-package store_test
+package migrations
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,13 +13,13 @@ import (
 // same versions on both.
 func TestMigrationFiles(t *testing.T) {
 	t.Parallel()
-	files, err := os.ReadDir("migrations")
+	files, err := FS.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	versions := map[string]map[string]string{} // SQL by version and kind; for both databases the kind is empty
 	for _, f := range files {
-		text, err := os.ReadFile("migrations/" + f.Name())
+		text, err := FS.ReadFile(f.Name())
 		if err != nil {
 			t.Fatal(err)
 		}

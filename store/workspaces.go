@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/db"
 )
 
 // LiveWorkspace is a workspace that is not deleted.
@@ -58,28 +60,28 @@ func (s *Store) liveNames(ctx context.Context, scope access.Scope) (live []LiveW
 	if err != nil {
 		return nil, nil, err
 	}
-	templates, err := s.TemplateNames(ctx, x.ids)
+	templates, err := s.TemplateNames(ctx, x.IDs)
 	if err != nil {
 		return nil, nil, err
 	}
 	usernames := map[uuid.UUID]string{}
-	err = s.dialect.read(s.reads.WithContext(ctx).Raw(`SELECT id, username FROM users`), func(r records) error {
+	err = s.db.Rows(s.db.Reads.WithContext(ctx).Raw(`SELECT id, username FROM users`), func(r db.Records) error {
 		var id uuid.UUID
 		var name string
-		return r.each(func() error {
+		return r.Each(func() error {
 			usernames[id] = name
 			return nil
-		}, r.id(&id), &name)
+		}, r.ID(&id), &name)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	at = map[uuid.UUID]int{}
-	err = s.dialect.read(s.reads.WithContext(ctx).Raw(`SELECT id, template_id, owner_id, name FROM workspaces WHERE deleted_at = 0`),
-		func(r records) error {
+	err = s.db.Rows(s.db.Reads.WithContext(ctx).Raw(`SELECT id, template_id, owner_id, name FROM workspaces WHERE deleted_at = 0`),
+		func(r db.Records) error {
 			var id, template, owner uuid.UUID
 			var w LiveWorkspace
-			return r.each(func() error {
+			return r.Each(func() error {
 				var shown, known bool
 				w.TemplateName, shown = templates[template]
 				if w.Owner, known = usernames[owner]; shown && known { // not if it was made just now
@@ -87,13 +89,13 @@ func (s *Store) liveNames(ctx context.Context, scope access.Scope) (live []LiveW
 					live = append(live, w)
 				}
 				return nil
-			}, r.id(&id), r.id(&template), r.id(&owner), &w.Workspace)
+			}, r.ID(&id), r.ID(&template), r.ID(&owner), &w.Workspace)
 		})
 	return live, at, err
 }
 
 func (s *Store) addNewestBuilds(ctx context.Context, live []LiveWorkspace, at map[uuid.UUID]int) error {
-	query := s.reads.WithContext(ctx).Raw(`SELECT workspaces.id, COALESCE(running.name, ''), COALESCE(built.name, ''), newest.transition,
+	query := s.db.Reads.WithContext(ctx).Raw(`SELECT workspaces.id, COALESCE(running.name, ''), COALESCE(built.name, ''), newest.transition,
 			newest.status
 		FROM workspaces JOIN builds AS newest ON newest.id = (SELECT id FROM builds WHERE workspace_id = workspaces.id
 		ORDER BY number DESC, id DESC LIMIT 1)
@@ -103,29 +105,29 @@ func (s *Store) addNewestBuilds(ctx context.Context, live []LiveWorkspace, at ma
 			WHERE workspace_id = workspaces.id AND ` + changesWorkspace + ` ORDER BY number DESC, id DESC LIMIT 1),
 			newest.template_version_id) END
 		WHERE workspaces.deleted_at = 0`)
-	return s.dialect.read(query, func(r records) error {
+	return s.db.Rows(query, func(r db.Records) error {
 		var workspace uuid.UUID
 		var version string
 		var newest LiveBuild
-		return r.each(func() error {
+		return r.Each(func() error {
 			if i, ok := at[workspace]; ok {
 				live[i].Version, live[i].Newest = version, newest
 			}
 			return nil
-		}, r.id(&workspace), &version, &newest.Version, &newest.Transition, &newest.Status)
+		}, r.ID(&workspace), &version, &newest.Version, &newest.Transition, &newest.Status)
 	})
 }
 
 func (s *Store) addAgents(ctx context.Context, live []LiveWorkspace, at map[uuid.UUID]int) error {
-	query := s.reads.WithContext(ctx).Raw(`SELECT agents.id, agents.workspace_id, agents.name, COALESCE(agent_states.last_seen_at, 0),
+	query := s.db.Reads.WithContext(ctx).Raw(`SELECT agents.id, agents.workspace_id, agents.name, COALESCE(agent_states.last_seen_at, 0),
 			COALESCE(agent_conditions.status, ''), COALESCE(agent_conditions.lifecycle_state, ''), COALESCE(agent_conditions.app_health, '')
 		FROM agents LEFT JOIN agent_states ON agent_states.agent_id = agents.id
 		LEFT JOIN agent_conditions ON agent_conditions.agent_id = agents.id WHERE agents.deleted_at = 0`)
-	return s.dialect.read(query, func(r records) error {
+	return s.db.Rows(query, func(r db.Records) error {
 		var a LiveAgent
 		var workspace uuid.UUID
 		var health []byte
-		return r.each(func() error {
+		return r.Each(func() error {
 			i, ok := at[workspace]
 			if !ok {
 				return nil
@@ -137,7 +139,7 @@ func (s *Store) addAgents(ctx context.Context, live []LiveWorkspace, at map[uuid
 			}
 			live[i].Agents = append(live[i].Agents, a)
 			return nil
-		}, r.id(&a.ID), r.id(&workspace), &a.Agent, &a.LastSeenAt, &a.Status, &a.LifecycleState, r.bytes(&health))
+		}, r.ID(&a.ID), r.ID(&workspace), &a.Agent, &a.LastSeenAt, &a.Status, &a.LifecycleState, r.Bytes(&health))
 	})
 }
 
@@ -148,9 +150,9 @@ func (s *Store) LiveApps(ctx context.Context, scope access.Scope) (map[uuid.UUID
 	if err != nil {
 		return nil, err
 	}
-	condition, args := x.whereColumn("workspaces.template_id", "workspaces.deleted_at = 0 AND agents.deleted_at = 0")
+	condition, args := x.WhereColumn("workspaces.template_id", "workspaces.deleted_at = 0 AND agents.deleted_at = 0")
 	var found []App
-	err = s.reads.WithContext(ctx).Raw(`SELECT apps.agent_id, apps.slug, CASE WHEN apps.display_name = '' THEN apps.slug
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT apps.agent_id, apps.slug, CASE WHEN apps.display_name = '' THEN apps.slug
 		ELSE apps.display_name END AS display_name
 		FROM apps JOIN agents ON agents.id = apps.agent_id JOIN workspaces ON workspaces.id = agents.workspace_id WHERE `+condition,
 		args...).Scan(&found).Error
@@ -162,4 +164,55 @@ func (s *Store) LiveApps(ctx context.Context, scope access.Scope) (map[uuid.UUID
 		apps[a.AgentID] = append(apps[a.AgentID], a)
 	}
 	return apps, nil
+}
+
+// Owner is someone with workspaces.
+type Owner struct {
+	UserID     uuid.UUID
+	Username   string
+	AvatarURL  string
+	Templates  []uuid.UUID // of the workspaces, ascending
+	Workspaces int64
+}
+
+// Owners lists the people who were there before a moment and own workspaces of the templates of a scope that were created before it
+// and are not deleted, by id. Workspaces of which nobody said when they were created are left out: they may be new.
+func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time) ([]Owner, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	condition, args := x.WhereColumn(
+		"workspaces.template_id",
+		"workspaces.deleted_at = 0 AND workspaces.created_at > 0 AND workspaces.created_at < ? AND users.created_at < ?"+
+			" AND users.deleted_at = 0 AND users.kind = ?", At(before), At(before), Human,
+	)
+	rows, err := s.db.Reads.WithContext(ctx).Raw(`SELECT users.id, users.username, users.avatar_url, workspaces.template_id, COUNT(*)
+		FROM workspaces JOIN users ON users.id = workspaces.owner_id
+		WHERE `+condition+
+		` GROUP BY users.id, users.username, users.avatar_url, workspaces.template_id ORDER BY users.id, workspaces.template_id`,
+		args...).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("read owners of workspaces: %w", err)
+	}
+	defer rows.Close()
+	var owners []Owner
+	for rows.Next() {
+		var next Owner
+		var template uuid.UUID
+		if err := rows.Scan(&next.UserID, &next.Username, &next.AvatarURL, &template, &next.Workspaces); err != nil {
+			return nil, fmt.Errorf("read owners of workspaces: %w", err)
+		}
+		if last := len(owners) - 1; last >= 0 && owners[last].UserID == next.UserID {
+			owners[last].Templates = append(owners[last].Templates, template)
+			owners[last].Workspaces += next.Workspaces
+			continue
+		}
+		next.Templates = []uuid.UUID{template}
+		owners = append(owners, next)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read owners of workspaces: %w", err)
+	}
+	return owners, nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/access"
 )
 
 // RecordStatusChanges keeps when users got which status, and makes the newest the user's own. A change that is known
@@ -20,7 +22,7 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 	if len(changes) > 0 {
 		defer s.accessChanges.Add(1) // who is suspended may not call
 	}
-	err := s.inTransaction(ctx, func(tx *gorm.DB) error {
+	err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		var users []uuid.UUID
 		for _, c := range changes {
 			users = append(users, c.UserID)
@@ -80,7 +82,7 @@ func (s *Store) StatusCounts(
 	ctx context.Context, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool,
 ) (map[string][]int64, error) {
 	var changes []userStatus
-	err := s.reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
 			users.organization_ids, users.deleted_at
 		FROM user_status_changes JOIN users ON users.id = user_status_changes.user_id
 		WHERE users.kind <> 'system' AND user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`,
@@ -109,4 +111,29 @@ func (s *Store) StatusCounts(
 		}
 	}
 	return counts, nil
+}
+
+// EligibleUsers are the people, not accounts of another kind, who could have used the templates of a scope before a moment: those in
+// the organizations of the templates, or all with a scope of everything, who had been created, and were neither deleted by then nor
+// are suspended.
+func (s *Store) EligibleUsers(ctx context.Context, scope access.Scope, end time.Time) (map[uuid.UUID]bool, error) {
+	within, err := s.organizationsOfScope(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	var people []User
+	err = s.db.Reads.WithContext(ctx).Select("id", "organization_ids").
+		Where(
+			"kind = ? AND status <> 'suspended' AND created_at < ? AND (deleted_at = 0 OR deleted_at >= ?)", Human, At(end), At(end),
+		).Find(&people).Error
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	eligible := map[uuid.UUID]bool{}
+	for _, p := range people {
+		if scope.All() || slices.ContainsFunc(p.OrganizationIDs, func(id uuid.UUID) bool { return within[id] }) {
+			eligible[p.ID] = true
+		}
+	}
+	return eligible, nil
 }
