@@ -770,14 +770,44 @@ var mutants = []mutant{
 		"server/internal/guard", "TestRequestsDoNotWaitForEachOther",
 	},
 	{
-		"who reads nothing is cut with the answer's deadline alone", "server/internal/rest/send.go",
-		"deadline := time.Now().Add(sendTimeout)", "deadline := s.deadline",
+		"who reads nothing is cut with the answer's deadline alone", "server/internal/guard/unsent.go",
+		"part := time.Now().Add(sendTimeout);", "part := time.Now().Add(AnswerTimeout);",
 		"server/internal/rest", "TestSlowReadersAreCut",
 	},
 	{
-		"parts that are taken in time make an answer last for ever", "server/internal/rest/send.go",
-		"if deadline.After(s.deadline) {", "if deadline.Before(s.deadline) {",
-		"server/internal/rest", "TestSlowReadersAreCut",
+		"parts that are taken in time make an answer last for ever", "server/internal/guard/unsent.go",
+		"part.Before(all) {", "!part.IsZero() {",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"who reads nothing over gRPC keeps its connection", "server/internal/guard/unsent.go",
+		"func() { _ = c.Close() })", "func() {})",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"a part that is taken gives no time for the next one", "server/internal/guard/unsent.go",
+		"		u.cut.Reset(time.Until(PartDeadline(u.request.deadline)))\n", "",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"an answer over gRPC is over when the transport has it", "server/internal/guard/requests.go",
+		"if q.conn != nil {", "if q.rest && q.conn != nil {",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
+	},
+	{
+		"one part that is sent gives the room of the whole answer back", "server/internal/guard/unsent.go",
+		"c.unsent[u], u.parts == 0", "c.unsent[u], u.parts >= 0",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
+	},
+	{
+		"small answers never give the place of their question back", "server/internal/guard/unsent.go",
+		"max(proto.Size(u.answer), minPart)", "proto.Size(u.answer)",
+		"server/internal/guard", "TestAnswersOverGRPCArrive",
+	},
+	{
+		"a connection that breaks keeps the room of its answers", "server/internal/guard/unsent.go",
+		"		u.end()\n	}\n	return c.Conn.Close()", "		u.cut.Stop()\n	}\n	return c.Conn.Close()",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
 	},
 	{
 		"questions of a user wait with those by the session key", "server/internal/guard/ratelimit.go",
