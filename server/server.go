@@ -189,9 +189,6 @@ func assemble(o Options) (*Server, error) {
 	s := &Server{options: o, page: page, requests: guard.NewRequests()}
 	// What is wrong with one room is told beside what is wrong with another.
 	var guardErr, ingestErr, insightsErr, err error
-	s.guard, guardErr = guard.New(guard.Options{
-		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Requests: s.requests, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit,
-	}, calls)
 	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
@@ -200,6 +197,11 @@ func assemble(o Options) (*Server, error) {
 		},
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	})
+	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
+	s.guard, guardErr = guard.New(guard.Options{
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Requests: s.requests, NotReady: s.health.notReady, OIDC: o.OIDC,
+		CoderURL: o.CoderURL, RateLimit: o.RateLimit,
+	}, calls)
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	s.insights, insightsErr = insights.New(insights.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps,
@@ -229,7 +231,6 @@ func assemble(o Options) (*Server, error) {
 	if err = errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil {
 		return nil, err
 	}
-	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(slices.Concat(
 		s.transport(), s.guard.ServerOptions(), []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.insights.FromReplica)},

@@ -1535,6 +1535,11 @@ var mutants = []mutant{
 		"server", "TestReadinessOfWhoAloneCannotCommit",
 	},
 	{
+		"an error does not say why the server is not ready", "server/internal/guard/error_steps.go",
+		"call.NotReady(s.notReady(true), known.Cause)", `call.NotReady("", known.Cause)`,
+		"server", "TestReadinessOfWhoAloneCannotCommit",
+	},
+	{
 		"reports that cannot be committed are called for", "server/health.go",
 		"case !failing.IsZero() && now.Sub(failing) >= healthPatience:", "case !failing.IsZero() && now.Sub(failing) >= time.Hour:",
 		"server", "TestReadinessForIngest/sqlite",

@@ -119,8 +119,14 @@ func violations(fields []FieldError) *errdetails.BadRequest {
 const RetryAfter = time.Second
 
 // Unavailable is the error for a call that may succeed a moment later.
-func Unavailable(cause error) error {
-	return NewError(codes.Unavailable, reasonUnavailable, "The service cannot answer right now; try again.", "", cause,
+func Unavailable(cause error) error { return NotReady("", cause) }
+
+// NotReady is the same of a server that says why calls should not come to it; empty: it does not say that.
+func NotReady(why string, cause error) error {
+	if why != "" {
+		why = "The server is not ready: " + why + "."
+	}
+	return NewError(codes.Unavailable, reasonUnavailable, "The service cannot answer right now; try again.", why, cause,
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(RetryAfter)})
 }
 
