@@ -204,9 +204,9 @@ func assemble(o Options) (*Server, error) {
 	}, calls)
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	s.insights, insightsErr = insights.New(insights.Options{
-		Store: o.Store, Logger: o.Logger, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps,
-		UsageStats: o.UsageStats, UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
-		OnlineWithin: onlineWithin,
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, PrivacyFloor: o.PrivacyFloor, Location: o.Location,
+		IDEApps: o.IDEApps, UsageStats: o.UsageStats, UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention,
+		ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
 	})
 	gateway := rest.Options{
 		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: s.requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,

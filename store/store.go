@@ -203,14 +203,15 @@ func (s *Store) openReplicas(o Options) (*replica.Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("replica: %w", err)
 		}
-		if p, ok := d.(postgresDialect); !ok || strings.Contains(p.url.Host, ",") {
+		p, ok := d.(postgresDialect)
+		if !ok || strings.Contains(p.url.Host, ",") {
 			return nil, fmt.Errorf("replica: %s: want postgres://USER@HOST/NAME of one server", d)
 		}
 		db, err := openPool(d.readPool())
 		if err != nil {
 			return nil, fmt.Errorf("open replica %s: %w", d, err)
 		}
-		replicas = append(replicas, &replica.Replica{Name: d.String(), DB: db})
+		replicas = append(replicas, &replica.Replica{Name: d.String(), Address: p.url.Host, DB: db})
 	}
 	return replica.New(s.reads, replicas, o.MaxReplicaLag), nil
 }

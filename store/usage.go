@@ -52,6 +52,14 @@ func (s *Store) WithReplica(ctx context.Context) (context.Context, replica.Choic
 	return ctx, c
 }
 
+// Replicas returns those that answer questions.
+func (s *Store) Replicas() []*replica.Replica {
+	if s.replicas == nil { // it is not open
+		return nil
+	}
+	return s.replicas.All()
+}
+
 // Behind is how far what a question reads may be behind what was acknowledged by other programs; zero unless a replica answers it.
 func Behind(ctx context.Context) time.Duration {
 	c, _ := ctx.Value(readingKey{}).(replica.Choice)

@@ -1535,6 +1535,16 @@ var mutants = []mutant{
 		"server", "TestReadinessOfWhoAloneCannotCommit",
 	},
 	{
+		"metrics take a replica that is left out for one that is used", "server/internal/insights/replicas.go",
+		"if r.Used() {", "if r != nil {",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
+		"metrics count questions that a replica failed", "server/internal/insights/replicas.go",
+		"if err == nil && choice.Replica != nil {", "if choice.Replica != nil {",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
 		"an error does not say why the server is not ready", "server/internal/guard/error_steps.go",
 		"call.NotReady(s.notReady(true), known.Cause)", `call.NotReady("", known.Cause)`,
 		"server", "TestReadinessOfWhoAloneCannotCommit",
