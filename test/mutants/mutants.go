@@ -1545,6 +1545,16 @@ var mutants = []mutant{
 		"server/internal/insights", "TestFromReplica",
 	},
 	{
+		"work that fails again and again is told of every time", "server/internal/background/background.go",
+		"if o.failed == 1 || time.Since(o.said) >= sayEvery {", "if o.failed > 0 {",
+		"server/internal/background", "TestOutcomesAreToldNowAndThen",
+	},
+	{
+		"nobody learns that work succeeds again", "server/internal/background/background.go",
+		"		o.logger.InfoContext(ctx, \"background work succeeds again\", \"doing\", o.doing, \"failed\", o.failed)\n", "",
+		"server/internal/background", "TestOutcomesAreToldNowAndThen",
+	},
+	{
 		"an error does not say why the server is not ready", "server/internal/guard/error_steps.go",
 		"call.NotReady(s.notReady(true), known.Cause)", `call.NotReady("", known.Cause)`,
 		"server", "TestReadinessOfWhoAloneCannotCommit",
