@@ -1555,6 +1555,26 @@ var mutants = []mutant{
 		"server/internal/background", "TestOutcomesAreToldNowAndThen",
 	},
 	{
+		"a field of a body is called a query parameter", "server/internal/rest/rest.go",
+		"body.Message = call.MessageInvalidFields\n	}\n	for", "}\n	for",
+		"server", "TestGateway",
+	},
+	{
+		"what is wrong with a field of a body calls it a parameter", "server/internal/rest/rest.go",
+		"strings.TrimPrefix(v.GetDetail(), call.Param(v.GetField()))", "v.GetDetail()",
+		"server", "TestGateway",
+	},
+	{
+		"a deletion that was carried out is told as taken back", "store/retention.go",
+		"!r.Confirmed && now.Before(a.Due())", "!r.Confirmed",
+		"store", "TestRetentionBrake",
+	},
+	{
+		"nobody learns that an announcement is taken back", "store/retention.go",
+		"			if !goes && !b.Doubted", "			if goes && !b.Doubted",
+		"store", "TestRetentionBrake",
+	},
+	{
 		"an error does not say why the server is not ready", "server/internal/guard/error_steps.go",
 		"call.NotReady(s.notReady(true), known.Cause)", `call.NotReady("", known.Cause)`,
 		"server", "TestReadinessOfWhoAloneCannotCommit",

@@ -203,7 +203,10 @@ func NotOneOf[T ~string](field string, allowed ...T) FieldError {
 	return FieldError{field, fmt.Sprintf("must be one of %v", allowed)}
 }
 
+// Param is how a text begins that says what is wrong with a parameter.
+func Param(field string) string { return fmt.Sprintf("Query param %q ", field) }
+
 // InvalidParam says what is wrong with one parameter.
 func InvalidParam(field, format string, args ...any) error {
-	return Invalid(MessageInvalidValue, FieldError{field, fmt.Sprintf("Query param %q ", field) + fmt.Sprintf(format, args...)})
+	return Invalid(MessageInvalidValue, FieldError{field, Param(field) + fmt.Sprintf(format, args...)})
 }
