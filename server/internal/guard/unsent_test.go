@@ -128,7 +128,9 @@ func TestSlowReadersOverGRPCAreCut(t *testing.T) {
 		parts int           // that are taken, one in fifteen seconds
 		cut   time.Duration // after asking
 	}{
-		"nothing is taken": {0, sendTimeout}, "one part is taken": {1, 15*time.Second + sendTimeout}, "parts are taken": {100, AnswerTimeout},
+		"nothing is taken":  {0, sendTimeout},
+		"one part is taken": {1, 15*time.Second + sendTimeout},
+		"parts are taken":   {100, AnswerTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

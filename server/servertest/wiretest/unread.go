@@ -36,8 +36,13 @@ func CallUnread(t testing.TB, address, method, token string, req proto.Message) 
 	var headers bytes.Buffer
 	encoder := hpack.NewEncoder(&headers)
 	for _, header := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "insights"},
-		{"content-type", "application/grpc"}, {"te", "trailers"}, {"authorization", "Bearer " + token},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", method},
+		{":authority", "insights"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
+		{"authorization", "Bearer " + token},
 	} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: header[0], Value: header[1]}) // to memory
 	}
