@@ -78,6 +78,16 @@ func TestGateway(t *testing.T) {
 			path: "/api/v2/insights/daus?tz_offset=5.5", header: http.Header{"Coder-Session-Token": {owner}}, status: 400,
 			says: "must be a valid integer",
 		},
+		"value of a field of a body": {
+			method: http.MethodPost, path: "/api/v2/privacy/mode", header: http.Header{"Coder-Session-Token": {owner}},
+			body: strings.NewReader(`{"mode":"loud"}`), status: 400,
+			says: `"message":"The body has fields with invalid values.","validations":[{"field":"mode","detail":"must be one of [`,
+		},
+		"id in a body": {
+			method: http.MethodPost, path: "/api/v2/privacy/mode", header: http.Header{"Coder-Session-Token": {owner}},
+			body: strings.NewReader(`{"mode":"full","organization_id":"x"}`), status: 400,
+			says: `"message":"The body has fields with invalid values.","validations":[{"field":"organization_id","detail":"has invalid values: x"}`,
+		},
 		"form instead of a query": {
 			method: http.MethodPost, path: "/api/v2/insights/templates",
 			header: http.Header{"Coder-Session-Token": {owner}, "Content-Type": {"application/x-www-form-urlencoded"}},

@@ -182,6 +182,19 @@ func TestReadinessOfWhoAloneCannotCommit(t *testing.T) {
 	if code != http.StatusOK {
 		t.Errorf("a question to a server that cannot commit: %d %s", code, answer)
 	}
+	execute(t, database, "REVOKE SELECT ON templates FROM "+role)
+	const detail = "The server is not ready: " + why + "."
+	code, _, answer = confined.Fetch(t, http.Header{"Coder-Session-Token": {owner}}, "/api/v2/templates")
+	if code != http.StatusServiceUnavailable || !strings.Contains(string(answer), fmt.Sprintf(`"detail":%q`, detail)) {
+		t.Errorf("a question that cannot be answered: %d %s, want %q", code, answer, detail)
+	}
+	_, err = insightsv1.NewInsightsServiceClient(confined.Conn).ListTemplates(
+		metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+owner), &insightsv1.ListTemplatesRequest{},
+	)
+	if status.Code(err) != codes.Unavailable || wiretest.DetailOf(err) != detail {
+		t.Errorf("the same over gRPC: %v with %q", err, wiretest.DetailOf(err))
+	}
+	execute(t, database, "GRANT SELECT ON templates TO "+role)
 	other.Stop()
 	confined.awaitReadiness(t, "ok", "nothing can be committed")
 	execute(t, database, "GRANT INSERT, UPDATE ON commit_mark TO "+role)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/server/internal/gauges"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -84,8 +85,13 @@ func TestMetricsNames(t *testing.T) {
 // newLive is a server that shows all that it can.
 func newLive(t *testing.T, compat ...string) *Server {
 	t.Helper()
+	database := storetest.Postgres(t)
+	s, err := store.Open(t.Context(), store.Options{Database: database, ReadDatabases: []string{database}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := Options{
-		Store: storetest.Open(t, storetest.SQLite(t), time.Now()), Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0",
+		Store: s, Logger: slog.New(slog.DiscardHandler), GRPCAddress: "127.0.0.1:0",
 		HTTPAddress: "127.0.0.1:0", IngestMaxAge: time.Hour, ReportInterval: time.Minute, UsageStats: true, CollectAgentStats: true,
 		MetricsCompat: compat,
 	}
@@ -93,7 +99,11 @@ func newLive(t *testing.T, compat ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = errors.Join(r.closeListeners(), r.gateway.Close()) })
+	t.Cleanup(func() {
+		if err := errors.Join(r.closeListeners(), r.gateway.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 	return r
 }
 

@@ -126,6 +126,7 @@ type Server struct {
 	grpc        *grpc.Server
 	health      *healthCheck
 	guard       *guard.Guard
+	requests    *guard.Requests
 	ingest      *ingest.Service
 	insights    *insights.Service
 	usage       *gauges.Usage
@@ -185,13 +186,9 @@ func assemble(o Options) (*Server, error) {
 	registry.MustRegister(calls)
 	tellSettings(o.Store, o.Logger, registry)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
-	requests := guard.NewRequests()
-	s := &Server{options: o, page: page}
+	s := &Server{options: o, page: page, requests: guard.NewRequests()}
 	// What is wrong with one room is told beside what is wrong with another.
 	var guardErr, ingestErr, insightsErr, err error
-	s.guard, guardErr = guard.New(guard.Options{
-		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Requests: requests, OIDC: o.OIDC, CoderURL: o.CoderURL, RateLimit: o.RateLimit,
-	}, calls)
 	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
@@ -200,14 +197,19 @@ func assemble(o Options) (*Server, error) {
 		},
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	})
+	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
+	s.guard, guardErr = guard.New(guard.Options{
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Requests: s.requests, NotReady: s.health.notReady, OIDC: o.OIDC,
+		CoderURL: o.CoderURL, RateLimit: o.RateLimit,
+	}, calls)
 	onlineWithin := max(5*time.Minute, 3*o.ReportInterval)
 	s.insights, insightsErr = insights.New(insights.Options{
-		Store: o.Store, Logger: o.Logger, Clock: o.Clock, PrivacyFloor: o.PrivacyFloor, Location: o.Location, IDEApps: o.IDEApps,
-		UsageStats: o.UsageStats, UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention, ReportInterval: o.ReportInterval,
-		OnlineWithin: onlineWithin,
+		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, PrivacyFloor: o.PrivacyFloor, Location: o.Location,
+		IDEApps: o.IDEApps, UsageStats: o.UsageStats, UsageRetention: o.UsageRetention, LatencyRetention: o.LatencyRetention,
+		ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
 	})
 	gateway := rest.Options{
-		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
+		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: s.requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
 		TrustedProxies: o.TrustedProxies,
 	}
 	gauged := gauges.Options{
@@ -229,7 +231,6 @@ func assemble(o Options) (*Server, error) {
 	if err = errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil {
 		return nil, err
 	}
-	s.health = newHealthCheck(o.Store, o.Logger, s.ingest.CommitHealth)
 	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
 	s.grpc = grpc.NewServer(slices.Concat(
 		s.transport(), s.guard.ServerOptions(), []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.insights.FromReplica)},
@@ -257,7 +258,7 @@ func assemble(o Options) (*Server, error) {
 func (s *Server) transport() []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(call.MaxMessage),
-		grpc.ForceServerCodecV2(rest.NewPartsCodec()),
+		grpc.ForceServerCodecV2(guard.NewSendingCodec(rest.NewPartsCodec())),
 		grpc.MaxHeaderListSize(rest.MaxGRPCHeader),
 		grpc.MaxConcurrentStreams(MaxCalls),
 		grpc.ConnectionTimeout(10 * time.Second),
@@ -330,7 +331,7 @@ func (s *Server) closeListeners() error {
 func newHTTPServer(o Options, handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, TLSConfig: o.TLS, MaxHeaderBytes: MaxHTTPHeader,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: rest.AnswerTimeout, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: guard.AnswerTimeout, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -381,7 +382,7 @@ func (s *Server) Run(ctx context.Context) error {
 		work.Go(func() { run(background) })
 	}
 	serving, failed := errgroup.WithContext(ctx)
-	serving.Go(func() error { return serveGRPC(s.grpc, s.grpcListener) })
+	serving.Go(func() error { return serveGRPC(s.grpc, s.requests.Listen(s.grpcListener)) })
 	serving.Go(func() error { return serveGRPC(s.grpc, s.gateway.Listener) })
 	serving.Go(func() error { return serveHTTP(s.http, s.httpListener) })
 	if s.prometheusListener != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type Brake struct {
 	Doubted   bool           // the clock jumped within a day, or is not that of this server: nothing may be deleted
 	Announced []Announcement // what goes a day after it was announced, or goes now
 	Due       bool           // some of that goes now
+	TakenBack []Announcement // what was announced before, and does not go: the settings want less
 }
 
 // Announcement is a deletion that waits for a day, so that whoever did not mean it can take the settings back.
@@ -217,6 +219,12 @@ func (s *Store) BrakeRetention(ctx context.Context, r Retention) (Brake, error) 
 		}
 		mark = mark.next(now, s.clock())
 		b = mark.decide(before, wanted, r.Confirmed)
+		for _, a := range announced {
+			goes := slices.ContainsFunc(b.Announced, func(other Announcement) bool { return other.Kind == a.Kind })
+			if !goes && !b.Doubted && !r.Confirmed && now.Before(a.Due()) {
+				b.TakenBack = append(b.TakenBack, a)
+			}
+		}
 		err = tx.Exec(`UPDATE clock_mark SET at = ?, steady = ?, held = ?`, mark.At, int64(mark.Steady), int64(mark.Held)).Error
 		if err != nil {
 			return err

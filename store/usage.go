@@ -38,6 +38,14 @@ func (s *Store) WithReplica(ctx context.Context) (context.Context, replica.Choic
 	return s.usage.WithReplica(ctx)
 }
 
+// Replicas returns those that answer questions.
+func (s *Store) Replicas() []*replica.Replica {
+	if s.db == nil { // it is not open
+		return nil
+	}
+	return s.db.Replicas.All()
+}
+
 // Behind is how far what a question reads may be behind what was acknowledged by other programs; zero unless a replica answers it.
 func Behind(ctx context.Context) time.Duration { return usage.Behind(ctx) }
 

@@ -148,14 +148,15 @@ func (d *DB) openReplicas(o Options) (*replica.Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("replica: %w", err)
 		}
-		if p, ok := named.(postgres); !ok || strings.Contains(p.url.Host, ",") {
+		p, ok := named.(postgres)
+		if !ok || strings.Contains(p.url.Host, ",") {
 			return nil, fmt.Errorf("replica: %s: want postgres://USER@HOST/NAME of one server", named)
 		}
 		connections, err := openPool(named.readPool())
 		if err != nil {
 			return nil, fmt.Errorf("open replica %s: %w", named, err)
 		}
-		replicas = append(replicas, &replica.Replica{Name: named.String(), DB: connections})
+		replicas = append(replicas, &replica.Replica{Name: named.String(), Address: p.url.Host, DB: connections})
 	}
 	return replica.New(d.Reads, replicas, o.MaxReplicaLag), nil
 }

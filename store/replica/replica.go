@@ -30,10 +30,13 @@ const (
 
 // Replica is a server that replays the log of the primary.
 type Replica struct {
-	Name string // without credentials
-	DB   *gorm.DB
+	Name    string // without credentials
+	Address string // host:port
+	DB      *gorm.DB
 
-	out atomic.Int64 // until when it is left out, in nanoseconds since the Unix epoch
+	// until when it is left out, in nanoseconds since the Unix epoch; 0: it answered a question since, or was never left out
+	out atomic.Int64
+	lag atomic.Int64 // how far it was behind when it last said that, in nanoseconds
 }
 
 // Set is the replicas of a primary. It is safe for concurrent use.
@@ -118,6 +121,7 @@ func (s *Set) Choose(ctx context.Context) Choice {
 		behind, err := r.reach(ctx, p, needed, s.longest, patience/time.Duration(len(candidates)))
 		switch {
 		case err == nil:
+			r.out.Store(0)
 			return Choice{r, behind, errors.Join(errs...)}
 		case ctx.Err() != nil: // who asks has gone, which is nobody's fault
 			return Choice{LeftOut: errors.Join(errs...)}
@@ -163,6 +167,20 @@ func (s *Set) Close() error {
 // LeaveOut has others answer for a while.
 func (r *Replica) LeaveOut() { r.out.Store(time.Now().Add(rest).UnixNano()) }
 
+// All returns the replicas of the set.
+func (s *Set) All() []*Replica { return s.replicas }
+
+// Used reports whether questions may be answered by it, as of the last one that asked for a replica.
+func (r *Replica) Used() bool { return r.out.Load() == 0 }
+
+// Lag is how far it was behind the primary when it last said that, in seconds; infinite if it replayed nothing since it started.
+func (r *Replica) Lag() float64 {
+	if lag := time.Duration(r.lag.Load()); lag < unknown {
+		return lag.Seconds()
+	}
+	return math.Inf(1)
+}
+
 // need is the position that a replica must have replayed to have a number of changes, at a time when the primary is at another.
 func (s *Set) need(changes, position int64) int64 {
 	s.mu.Lock()
@@ -187,6 +205,7 @@ func (r *Replica) reach(ctx context.Context, p primary, needed int64, longest, m
 			return 0, fmt.Errorf("%s %w", r.Name, err)
 		}
 		behind := at.behind(p, time.Since(p.read))
+		r.lag.Store(int64(behind))
 		if behind > longest {
 			return 0, fmt.Errorf("%s is %v behind", r.Name, behind)
 		}

@@ -6,12 +6,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -54,15 +61,7 @@ func TestUnreadAnswers(t *testing.T) {
 			requests := func() float64 { return p.metric(t, "coderd_api_concurrent_requests") }
 			await(t, "answers that nobody reads", func() bool { return requests() > 0 })
 			awaitWithin(t, 2*patience, "the end of those that nobody reads", func() bool { f.mustAsk(t, p.GRPC); return requests() == 0 })
-			_, most := p.memory()
-			t.Logf("%d sockets: %d MiB before, %d MiB at most", *unread, before, most)
-			limit := unreadMemory
-			if raceEnabled {
-				limit *= 4 // the race detector has its own memory
-			}
-			if most > before+limit {
-				t.Errorf("%d MiB more than before, want at most %d", most-before, limit)
-			}
+			wantMemory(t, p, before)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			for _, question := range questions {
@@ -70,6 +69,72 @@ func TestUnreadAnswers(t *testing.T) {
 			}
 			p.stop(t)
 		})
+	}
+}
+
+// The same over gRPC: who never opens the window of an answer, and answers everything that keeps a connection alive, is cut as well.
+func TestUnreadAnswersOverGRPC(t *testing.T) {
+	t.Parallel()
+	for name, askers := range map[string]int{"of one principal": 1, "of many principals": 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, storetest.SQLite(t), 1)
+			tokens := addLargeAnswer(t, f, askers)
+			p := startServer(t, newServerConfig(t, f.database))
+			p.awaitReady(t, true)
+			f.mustAsk(t, p.GRPC)
+			before, _ := p.memory()
+			day := time.Now().UTC().Truncate(24 * time.Hour)
+			question := &insightsv1.GetUserActivityRequest{
+				StartTime: day.AddDate(0, 0, -1).Format(time.RFC3339), EndTime: day.Format(time.RFC3339),
+			}
+			var calls []*wiretest.UnreadCall
+			for i := range *unread {
+				calls = append(calls, wiretest.CallUnread(
+					t, p.GRPC, insightsv1.InsightsService_GetUserActivity_FullMethodName, tokens[i%askers], question,
+				))
+			}
+			awaitWithin(t, 2*patience, "the end of calls whose answers nobody reads", func() bool {
+				f.mustAsk(t, p.GRPC)
+				return !slices.ContainsFunc(calls, func(c *wiretest.UnreadCall) bool {
+					select {
+					case <-c.Ended:
+						return false
+					default:
+						return true
+					}
+				})
+			})
+			wantMemory(t, p, before)
+			conn, err := grpc.NewClient(
+				p.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
+			)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+tokens[0])
+			await(t, "an answer for who reads", func() bool {
+				answer, err := insightsv1.NewInsightsServiceClient(conn).GetUserActivity(ctx, question)
+				t.Log(proto.Size(answer), "bytes", err)
+				return proto.Size(answer) > 13_000_000
+			})
+			p.stop(t)
+		})
+	}
+}
+
+// wantMemory fails if a server took more than it may.
+func wantMemory(t *testing.T, p *process, before int) {
+	t.Helper()
+	_, most := p.memory()
+	t.Logf("%d sockets: %d MiB before, %d MiB at most", *unread, before, most)
+	limit := unreadMemory
+	if raceEnabled {
+		limit *= 4 // the race detector has its own memory
+	}
+	if most > before+limit {
+		t.Errorf("%d MiB more than before, want at most %d", most-before, limit)
 	}
 }
 

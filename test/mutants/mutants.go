@@ -770,14 +770,44 @@ var mutants = []mutant{
 		"server/internal/guard", "TestRequestsDoNotWaitForEachOther",
 	},
 	{
-		"who reads nothing is cut with the answer's deadline alone", "server/internal/rest/send.go",
-		"deadline := time.Now().Add(sendTimeout)", "deadline := s.deadline",
+		"who reads nothing is cut with the answer's deadline alone", "server/internal/guard/unsent.go",
+		"part := time.Now().Add(sendTimeout);", "part := time.Now().Add(AnswerTimeout);",
 		"server/internal/rest", "TestSlowReadersAreCut",
 	},
 	{
-		"parts that are taken in time make an answer last for ever", "server/internal/rest/send.go",
-		"if deadline.After(s.deadline) {", "if deadline.Before(s.deadline) {",
-		"server/internal/rest", "TestSlowReadersAreCut",
+		"parts that are taken in time make an answer last for ever", "server/internal/guard/unsent.go",
+		"part.Before(all) {", "!part.IsZero() {",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"who reads nothing over gRPC keeps its connection", "server/internal/guard/unsent.go",
+		"func() { _ = c.Close() })", "func() {})",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"a part that is taken gives no time for the next one", "server/internal/guard/unsent.go",
+		"		u.cut.Reset(time.Until(PartDeadline(u.request.deadline)))\n", "",
+		"server/internal/guard", "TestSlowReadersOverGRPCAreCut",
+	},
+	{
+		"an answer over gRPC is over when the transport has it", "server/internal/guard/requests.go",
+		"if q.conn != nil {", "if q.rest && q.conn != nil {",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
+	},
+	{
+		"one part that is sent gives the room of the whole answer back", "server/internal/guard/unsent.go",
+		"c.unsent[u], u.parts == 0", "c.unsent[u], u.parts >= 0",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
+	},
+	{
+		"small answers never give the place of their question back", "server/internal/guard/unsent.go",
+		"max(proto.Size(u.answer), minPart)", "proto.Size(u.answer)",
+		"server/internal/guard", "TestAnswersOverGRPCArrive",
+	},
+	{
+		"a connection that breaks keeps the room of its answers", "server/internal/guard/unsent.go",
+		"		u.end()\n	}\n	return c.Conn.Close()", "		u.cut.Stop()\n	}\n	return c.Conn.Close()",
+		"server/internal/guard", "TestAnswersOverGRPCKeepTheirRoom",
 	},
 	{
 		"questions of a user wait with those by the session key", "server/internal/guard/ratelimit.go",
@@ -1507,6 +1537,51 @@ var mutants = []mutant{
 	{
 		"a server whose neighbors cannot commit either is not ready", "server/health.go",
 		"if h.mark != 0 && mark > h.mark {", "if true {",
+		"server", "TestReadinessOfWhoAloneCannotCommit",
+	},
+	{
+		"metrics take a replica that is left out for one that is used", "server/internal/insights/replicas.go",
+		"if r.Used() {", "if r != nil {",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
+		"metrics count questions that a replica failed", "server/internal/insights/replicas.go",
+		"if err == nil && choice.Replica != nil {", "if choice.Replica != nil {",
+		"server/internal/insights", "TestFromReplica",
+	},
+	{
+		"work that fails again and again is told of every time", "server/internal/background/background.go",
+		"if o.failed == 1 || time.Since(o.said) >= sayEvery {", "if o.failed > 0 {",
+		"server/internal/background", "TestOutcomesAreToldNowAndThen",
+	},
+	{
+		"nobody learns that work succeeds again", "server/internal/background/background.go",
+		"		o.logger.InfoContext(ctx, \"background work succeeds again\", \"doing\", o.doing, \"failed\", o.failed)\n", "",
+		"server/internal/background", "TestOutcomesAreToldNowAndThen",
+	},
+	{
+		"a field of a body is called a query parameter", "server/internal/rest/rest.go",
+		"body.Message = call.MessageInvalidFields\n	}\n	for", "}\n	for",
+		"server", "TestGateway",
+	},
+	{
+		"what is wrong with a field of a body calls it a parameter", "server/internal/rest/rest.go",
+		"strings.TrimPrefix(v.GetDetail(), call.Param(v.GetField()))", "v.GetDetail()",
+		"server", "TestGateway",
+	},
+	{
+		"a deletion that was carried out is told as taken back", "store/retention.go",
+		"!r.Confirmed && now.Before(a.Due())", "!r.Confirmed",
+		"store", "TestRetentionBrake",
+	},
+	{
+		"nobody learns that an announcement is taken back", "store/retention.go",
+		"			if !goes && !b.Doubted", "			if goes && !b.Doubted",
+		"store", "TestRetentionBrake",
+	},
+	{
+		"an error does not say why the server is not ready", "server/internal/guard/error_steps.go",
+		"call.NotReady(s.notReady(true), known.Cause)", `call.NotReady("", known.Cause)`,
 		"server", "TestReadinessOfWhoAloneCannotCommit",
 	},
 	{

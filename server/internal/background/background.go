@@ -28,8 +28,35 @@ func Contain(work func() error) (err error) {
 	return work()
 }
 
-// Every calls f again and again, each time for no longer than the timeout; what fails is logged and tried at the next turn.
+// sayEvery is how often the log says of work that fails again and again that it does.
+const sayEvery = time.Minute
+
+// outcomes tells the log of work that is done again and again when it begins to fail, that it still does, and when it succeeds again.
+type outcomes struct {
+	logger *slog.Logger
+	doing  string
+	failed int       // times since it succeeded last
+	said   time.Time // when the log said that
+}
+
+func (o *outcomes) note(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil: // it was ended
+	case err != nil:
+		o.failed++
+		if o.failed == 1 || time.Since(o.said) >= sayEvery { // the real clock: it is about how much is logged
+			o.said = time.Now()
+			o.logger.WarnContext(ctx, "background work failed", "doing", o.doing, "times", o.failed, "error", err)
+		}
+	case o.failed > 0:
+		o.logger.InfoContext(ctx, "background work succeeds again", "doing", o.doing, "failed", o.failed)
+		o.failed = 0
+	}
+}
+
+// Every calls f again and again, each time for no longer than the timeout; what fails is tried at the next turn, and logged at times.
 func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Logger, doing string, f func(context.Context) error) {
+	told := outcomes{logger: logger, doing: doing}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -39,9 +66,7 @@ func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Lo
 		case <-ticker.C:
 		}
 		try, cancel := context.WithTimeout(ctx, timeout)
-		if err := Contain(func() error { return f(try) }); err != nil && ctx.Err() == nil {
-			logger.WarnContext(ctx, "background work failed", "doing", doing, "error", err)
-		}
+		told.note(ctx, Contain(func() error { return f(try) }))
 		cancel()
 	}
 }
@@ -53,11 +78,10 @@ func KeepFresh(
 	ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string,
 	refresh func(context.Context) error,
 ) {
+	told := outcomes{logger: logger, doing: "refresh metrics of " + of}
 	for {
 		begin := time.Now() // the real clock: how long refreshing takes is measured
-		if err := Contain(func() error { return refresh(ctx) }); err != nil && ctx.Err() == nil {
-			logger.WarnContext(ctx, "metrics keep their old values", "of", of, "error", err)
-		}
+		told.note(ctx, Contain(func() error { return refresh(ctx) }))
 		select {
 		case <-ctx.Done():
 			return

@@ -119,8 +119,14 @@ func violations(fields []FieldError) *errdetails.BadRequest {
 const RetryAfter = time.Second
 
 // Unavailable is the error for a call that may succeed a moment later.
-func Unavailable(cause error) error {
-	return NewError(codes.Unavailable, reasonUnavailable, "The service cannot answer right now; try again.", "", cause,
+func Unavailable(cause error) error { return NotReady("", cause) }
+
+// NotReady is the same of a server that says why calls should not come to it; empty: it does not say that.
+func NotReady(why string, cause error) error {
+	if why != "" {
+		why = "The server is not ready: " + why + "."
+	}
+	return NewError(codes.Unavailable, reasonUnavailable, "The service cannot answer right now; try again.", why, cause,
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(RetryAfter)})
 }
 
@@ -197,7 +203,10 @@ func NotOneOf[T ~string](field string, allowed ...T) FieldError {
 	return FieldError{field, fmt.Sprintf("must be one of %v", allowed)}
 }
 
+// Param is how a text begins that says what is wrong with a parameter.
+func Param(field string) string { return fmt.Sprintf("Query param %q ", field) }
+
 // InvalidParam says what is wrong with one parameter.
 func InvalidParam(field, format string, args ...any) error {
-	return Invalid(MessageInvalidValue, FieldError{field, fmt.Sprintf("Query param %q ", field) + fmt.Sprintf(format, args...)})
+	return Invalid(MessageInvalidValue, FieldError{field, Param(field) + fmt.Sprintf(format, args...)})
 }

@@ -367,7 +367,7 @@ func TestInsightsRun(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-	if !strings.Contains(f.log.String(), "metrics keep their old values") || !strings.Contains(f.log.String(), "database is closed") {
+	if !strings.Contains(f.log.String(), "refresh metrics of insights") || !strings.Contains(f.log.String(), "database is closed") {
 		t.Errorf("the log lacks the failed refresh:\n%s", f.log)
 	}
 }

@@ -29,8 +29,10 @@ type Options struct {
 	Logger   *slog.Logger
 	Clock    func() time.Time
 	Requests *Requests // to which calls of the gateway belong
-	OIDC     *OIDC     // whose JSON web tokens are accepted; nil: nobody's
-	CoderURL string    // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
+	// why calls should not come to this server, or why reports alone should not; empty: they should
+	NotReady func(forIngest bool) string
+	OIDC     *OIDC  // whose JSON web tokens are accepted; nil: nobody's
+	CoderURL string // of a Coder deployment whose session keys are accepted as those of users; empty: nobody's
 	// per second, for a moment twice as many: unary calls of one principal, failed authentications from one address; zero: no limit
 	RateLimit int
 }
@@ -60,7 +62,8 @@ func New(o Options, metrics *grpcprom.ServerMetrics) (*Guard, error) {
 		return nil, err
 	}
 	g := &Guard{authenticate: newAuthenticator(o), authorize: &Authorizer{Store: o.Store}}
-	g.steps = chain(o.Logger, metrics, g.authenticate, newRateLimiter(o.RateLimit, o.Requests), g.authorize)
+	limit := newRateLimiter(o.RateLimit, o.Requests)
+	g.steps = chain(o.Logger, metrics, errorSteps{o.Logger, o.NotReady}, g.authenticate, limit, g.authorize)
 	return g, nil
 }
 
@@ -93,7 +96,8 @@ type step struct {
 // counted and written down as well. Requests are validated by their services, which alone know the rules of their
 // fields; the ids that an access rule reads are validated by it.
 func chain(
-	logger *slog.Logger, metrics *grpcprom.ServerMetrics, authenticate *authenticator, limit *rateLimiter, authorize *Authorizer,
+	logger *slog.Logger, metrics *grpcprom.ServerMetrics, mapped errorSteps, authenticate *authenticator, limit *rateLimiter,
+	authorize *Authorizer,
 ) []step {
 	audible := selector.MatchFunc(func(_ context.Context, call interceptors.CallMeta) bool { return !IsPublic(call.FullMethod()) })
 	write := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
@@ -116,7 +120,7 @@ func chain(
 			"log", selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(write, options...), audible),
 			selector.StreamServerInterceptor(logging.StreamServerInterceptor(write, options...), audible),
 		},
-		{"errors", mapUnaryErrors(logger), mapStreamErrors(logger)},
+		{"errors", mapped.unary, mapped.stream},
 		{"deadline", limitUnary, passStream},
 		{"recovery", recoverUnary(logger), recoverStream(logger)},
 		{"authentication", authenticate.unary, authenticate.stream},

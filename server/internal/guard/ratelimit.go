@@ -20,7 +20,7 @@ import (
 // Bounds of what one caller may ask.
 const (
 	maxLimiters  = 100_000 // callers that are remembered; who called longest ago begins anew when there are more
-	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time, up to the last byte over REST
+	maxQuestions = 4       // questions of the InsightsService that one principal has answered at a time, up to the last byte
 	maxQueued    = 12      // questions of one principal that wait for those; more are refused
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/metadata"
@@ -39,11 +40,13 @@ type Requests struct {
 
 // request is one over REST with its calls, which come one after the other, or a call over gRPC.
 type request struct {
-	rest   bool
-	users  int           // the gateway, and calls that are not answered
-	leave  func()        // gives its place among the questions of its caller back; nil: it has none
-	room   int64         // bytes that it takes
-	answer proto.Message // a large one, for the gateway to take; nil: there is none
+	rest     bool
+	users    int           // the gateway, the transport that sends, and calls that are not answered
+	leave    func()        // gives its place among the questions of its caller back; nil: it has none
+	room     int64         // bytes that it takes
+	answer   proto.Message // a large one, for the gateway to take; nil: there is none
+	conn     *answerConn   // over which a call over gRPC came; nil: there is none, or it is not known
+	deadline time.Time     // until when all of its answer over gRPC has to be sent
 }
 
 // NewRequests returns those of a server that begins.
@@ -71,16 +74,24 @@ func (r *Requests) Begin() (id string, end func()) {
 func (r *Requests) join(ctx context.Context) *request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p, ok := peer.FromContext(ctx); ok && call.IsInMemory(p.Addr) {
+	joined := &request{users: 1, deadline: time.Now().Add(AnswerTimeout)}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return joined
+	}
+	if call.IsInMemory(p.Addr) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		for _, id := range md.Get(RequestKey) {
-			if joined := r.open[id]; joined != nil {
-				joined.users++
-				return joined
+			if begun := r.open[id]; begun != nil {
+				begun.users++
+				return begun
 			}
 		}
 	}
-	return &request{users: 1}
+	if address, ok := p.Addr.(answerAddr); ok {
+		joined.conn = address.conn
+	}
+	return joined
 }
 
 // finish lets go of a request; the last one gives back what it takes.
@@ -134,7 +145,8 @@ func (r *Requests) take(q *request, bytes int64) error {
 }
 
 // keep lets an answer take the room that it needs, beside what its request had before, until the request is finished. It returns what is
-// sent to the caller: to the gateway nothing of a large answer, for it takes the answer itself without four copies of it on the way.
+// sent to the caller: to the gateway nothing of a large answer, for it takes the answer itself without four copies of it on the way; over
+// gRPC an answer that tells when it is sent.
 func (r *Requests) keep(q *request, before int64, method string, answer any) (any, error) {
 	message, _ := answer.(proto.Message)
 	size := int64(proto.Size(message))
@@ -156,6 +168,9 @@ func (r *Requests) keep(q *request, before int64, method string, answer any) (an
 	} else {
 		r.room.Release(-more)
 		q.room += more
+	}
+	if q.conn != nil {
+		return q.conn.hold(q, message), nil
 	}
 	if size == 0 || !q.rest {
 		return answer, nil

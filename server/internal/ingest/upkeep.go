@@ -155,6 +155,10 @@ func (g *Service) tellBrake(ctx context.Context, brake store.Brake) {
 			"retention takes many of the stored days; raise it to keep them, or delete at once with --confirm-retention",
 			"data", a.Kind, "retention", a.Keep, "days", a.Days, "of", a.Stored, "announced", a.At.Time, "due", a.Due())
 	}
+	for _, a := range brake.TakenBack {
+		g.logger.InfoContext(ctx, "retention takes none of the days that were announced: its settings want less now",
+			"data", a.Kind, "retention", a.Keep, "days", a.Days, "announced", a.At.Time)
+	}
 }
 
 // expire deletes what the brake lets go.

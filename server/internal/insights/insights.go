@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -24,17 +25,19 @@ const QuestionDeadline = 30 * time.Second
 type Service struct {
 	insightsv1.UnimplementedInsightsServiceServer
 
-	options Options
-	store   *store.Store
-	clock   func() time.Time
-	ide     ideApps
+	options  Options
+	store    *store.Store
+	clock    func() time.Time
+	ide      ideApps
+	replicas replicaMetrics
 }
 
 // Options say what questions are answered from and how. All fields without "zero" or "nil" in their comment are needed.
 type Options struct {
-	Store  *store.Store
-	Logger *slog.Logger
-	Clock  func() time.Time
+	Store    *store.Store
+	Logger   *slog.Logger
+	Clock    func() time.Time
+	Registry prometheus.Registerer // of what replicas of the database do
 	// how many people must take part in what is published where small groups are hidden; zero: DefaultPrivacyFloor
 	PrivacyFloor     int
 	Location         *time.Location // whose days are published there; nil: UTC
@@ -57,7 +60,9 @@ func New(o Options) (*Service, error) {
 	if o.Location == nil {
 		o.Location = time.UTC
 	}
-	return &Service{options: o, store: o.Store, clock: o.Clock, ide: newIDEApps(o.IDEApps)}, nil
+	return &Service{
+		options: o, store: o.Store, clock: o.Clock, ide: newIDEApps(o.IDEApps), replicas: newReplicaMetrics(o.Registry, o.Store.Replicas()),
+	}, nil
 }
 
 // GetTemplateInsights implements [insightsv1.InsightsServiceServer].

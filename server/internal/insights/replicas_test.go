@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/template-insights/insights/server/internal/call"
@@ -46,10 +48,38 @@ func TestFromReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	s, err := New(Options{Store: st, Clock: func() time.Time { return storetest.Now }, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	registry := prometheus.NewRegistry()
+	s, err := New(Options{
+		Store: st, Clock: func() time.Time { return storetest.Now }, Registry: registry, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	replicaURL, err := url.Parse(urls[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(family string) float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if m := f.GetMetric(); f.GetName() == family && len(m) == 1 && m[0].GetLabel()[0].GetValue() == replicaURL.Host {
+				return m[0].GetGauge().GetValue() + m[0].GetCounter().GetValue()
+			}
+		}
+		t.Fatalf("no %s: %v", family, families)
+		return 0
+	}
+	show := func(when string, used, questions float64) {
+		t.Helper()
+		if u, q := shown("insights_replica_used"), shown("insights_replica_questions_total"); u != used || q != questions {
+			t.Errorf("%s: used %v, %v questions, want %v, %v", when, u, q, used, questions)
+		}
+	}
+	show("before any question", 1, 0)
 	refusal := call.InvalidParam("interval", "must be something else")
 	for name, c := range map[string]struct {
 		server any
@@ -70,6 +100,18 @@ func TestFromReplica(t *testing.T) {
 			t.Errorf("%s: asked %d times, want %d: %v", name, asked, c.asked, err)
 		}
 	}
+	if err := other.MarkCommit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.FromReplica(t.Context(), nil, &grpc.UnaryServerInfo{Server: s}, func(context.Context, any) (any, error) {
+		return nil, nil
+	}); err != nil {
+		t.Error(err)
+	}
+	show("after a question that it answered", 1, 1)
+	if lag := shown("insights_replica_lag_seconds"); lag <= 0 || lag > 600 {
+		t.Errorf("the replica, which replays nothing, is %v s behind", lag)
+	}
 	asked, hour := 0, minute.NewWindow(time.Unix(0, 0), time.Unix(3600, 0))
 	answer, err := s.FromReplica(t.Context(), nil, &grpc.UnaryServerInfo{Server: s}, func(ctx context.Context, _ any) (any, error) {
 		if asked++; asked == 1 {
@@ -86,4 +128,5 @@ func TestFromReplica(t *testing.T) {
 	if err != nil || answer != "answer" || asked != 2 || !strings.Contains(log.String(), "replica failed") {
 		t.Errorf("asked %d times: %v %v\n%s", asked, answer, err, log.String())
 	}
+	show("after one that failed there", 0, 1)
 }

@@ -134,10 +134,24 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.GetRetryDelay().AsDuration().Seconds()))))
 		}
 	}
-	if s.Code() == codes.InvalidArgument && len(s.Details()) == 0 {
+	switch {
+	case s.Code() == codes.InvalidArgument && len(s.Details()) == 0:
 		explainRequest(ctx, body, r)
+	case r.Method == http.MethodPost && r.URL.RawQuery == "":
+		explainBody(body)
 	}
 	writeErrorBody(w, runtime.HTTPStatusFromCode(s.Code()), body)
+}
+
+// explainBody says of fields that they are of the body: all that a POST has are.
+func explainBody(body *insightsv1.Error) {
+	switch body.GetMessage() {
+	case call.MessageInvalidValue, call.MessageInvalidValues:
+		body.Message = call.MessageInvalidFields
+	}
+	for _, v := range body.GetValidations() {
+		v.Detail = strings.TrimPrefix(v.GetDetail(), call.Param(v.GetField()))
+	}
 }
 
 // explainRequest says what is wrong with a request that the gateway itself could not read.

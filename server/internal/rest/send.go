@@ -12,21 +12,13 @@ import (
 	"github.com/template-insights/insights/server/internal/guard"
 )
 
-// How an answer is sent.
-const (
-	AnswerTimeout = time.Minute // for reading a request, answering it and sending the answer
-
-	sendPart    = 16 << 10         // bytes that are sent at a time
-	sendTimeout = 16 * time.Second // for those: who reads less than 1 KiB/s is cut
-)
-
 // send notes a request until its answer is sent, and cuts who does not read it.
 func send(next http.Handler, requests *guard.Requests) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, end := requests.Begin()
 		defer end()
 		// the real clock: it is the network's
-		to := &sender{ResponseWriter: w, connection: http.NewResponseController(w), deadline: time.Now().Add(AnswerTimeout)}
+		to := &sender{ResponseWriter: w, connection: http.NewResponseController(w), deadline: time.Now().Add(guard.AnswerTimeout)}
 		next.ServeHTTP(to, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
 	})
 }
@@ -62,12 +54,8 @@ type sender struct {
 // Write implements [http.ResponseWriter].
 func (s *sender) Write(b []byte) (n int, err error) {
 	for {
-		part := b[n:min(len(b), n+sendPart)]
-		deadline := time.Now().Add(sendTimeout)
-		if deadline.After(s.deadline) {
-			deadline = s.deadline
-		}
-		if err := s.connection.SetWriteDeadline(deadline); err != nil {
+		part := b[n:min(len(b), n+guard.SendPart)]
+		if err := s.connection.SetWriteDeadline(guard.PartDeadline(s.deadline)); err != nil {
 			return n, fmt.Errorf("bound the time to send an answer: %w", err)
 		}
 		sent, err := s.ResponseWriter.Write(part)

@@ -32,7 +32,7 @@ func (c *connection) Write(b []byte) (int, error) {
 // Each part of an answer has to be taken at 1 KiB/s, and all of them before the deadline of the answer.
 func TestSlowReadersAreCut(t *testing.T) {
 	t.Parallel()
-	const size = 10*sendPart + 1
+	const size = 10*guard.SendPart + 1
 	to := &connection{ResponseRecorder: httptest.NewRecorder()}
 	before := time.Now()
 	send(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
