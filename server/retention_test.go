@@ -62,3 +62,26 @@ func TestRetentionIsAnnounced(t *testing.T) {
 		})
 	}
 }
+
+// A server says by and by what it promises people, with what it takes where nothing is set.
+func TestServersSayWhatTheyPromise(t *testing.T) {
+	t.Parallel()
+	for kind, open := range servertest.Databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, open(t), time.Now(), func(c *server.Options) { c.UsageRetention, c.AuditRetention = 48*time.Hour, 24*time.Hour })
+			want := store.Promises{Servers: 1, Promise: store.Promise{
+				PrivacyFloor: 5, Timezone: "UTC", Retention: store.Retention{Usage: 48 * time.Hour, Audit: 24 * time.Hour},
+			}}
+			var got []store.Promises
+			eventuallyWithin(t, time.Minute, "the server says what it promises", func() bool {
+				var err error
+				got, _, err = r.Store.Promises(t.Context())
+				return err == nil && len(got) > 0
+			})
+			if !slices.Equal(got, []store.Promises{want}) {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		})
+	}
+}
