@@ -434,6 +434,21 @@ var mutants = []mutant{
 		"store", "TestColumns",
 	},
 	{
+		"the diagnosis calls usage what is announced of the trail", "server/internal/insights/findings.go",
+		"a.Kind == kept.kind\n", "a.Kind != kept.kind\n",
+		"server/internal/insights", "TestFindDeletions",
+	},
+	{
+		"deletion is held where everything is kept for ever", "server/internal/insights/findings.go",
+		"held.Doubted && kept.retention > 0", "held.Doubted",
+		"server/internal/insights", "TestFindDeletions",
+	},
+	{
+		"the diagnosis does not ask what is held", "server/internal/insights/diagnosis.go",
+		"	d.findDeletions(held)\n", "	d.findDeletions(store.Brake{})\n",
+		"server", "TestRetentionIsAnnounced/sqlite",
+	},
+	{
 		"looks through a group's role are those of nobody", "store/audit_event.go",
 		"WHERE role_bindings.principal_kind = ?\n", "WHERE role_bindings.principal_kind = ? AND 1 = 0\n",
 		"cmd/insights", "TestPrivacyReport",
