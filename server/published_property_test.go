@@ -17,6 +17,7 @@ import (
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 )
 
 // publishedFloor is the floor of the properties, whose companies are small.
@@ -70,7 +71,7 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 	}
 	p := &publishedProperties{place: place{zone: zone.String(), location: zone}}
 	p.properties = newProperties(t, database, &shares{}, func(c *server.Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
-	if _, err := p.r.Store.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyAggregate); err != nil {
+	if _, err := p.r.Store.SetPrivacyMode(t.Context(), access.Principal{}, uuid.Nil, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}
 	return p

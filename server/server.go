@@ -6,6 +6,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -192,8 +193,11 @@ func assemble(o Options) (*Server, error) {
 	s.ingest, ingestErr = ingest.New(ingest.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
-		Retention: store.Retention{
-			Usage: o.UsageRetention, Latency: o.LatencyRetention, Audit: o.AuditRetention, Confirmed: o.ConfirmRetention,
+		Promise: store.Promise{
+			PrivacyFloor: cmp.Or(o.PrivacyFloor, insights.DefaultPrivacyFloor), Timezone: cmp.Or(o.Location, time.UTC).String(),
+			Retention: store.Retention{
+				Usage: o.UsageRetention, Latency: o.LatencyRetention, Audit: o.AuditRetention, Confirmed: o.ConfirmRetention,
+			},
 		},
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	})

@@ -181,13 +181,15 @@ func TestBackupMoves(t *testing.T) {
 	}
 }
 
-// Nobody waited for what a backup announces, and its clock is not that of now.
+// Nobody waited for what a backup announces, its clock is not that of now, and its servers do not run here.
 func TestRestoreForgetsAnnouncements(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
 	for _, statement := range []string{
 		`INSERT INTO announced_deletions (kind, keep, days, stored, at) VALUES ('usage', 1, 400, 401, 1)`,
 		`INSERT INTO clock_mark (id, at, steady, held) VALUES (1, 1, 1, 1)`,
+		`INSERT INTO promises (server, at, privacy_floor, timezone, usage_retention, latency_retention, audit_retention)
+			VALUES ('x', 1, 5, 'UTC', 0, 0, 0)`,
 	} {
 		if err := f.ExecForTest(statement); err != nil {
 			t.Fatal(err)
@@ -200,7 +202,7 @@ func TestRestoreForgetsAnnouncements(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := storetest.Open(t, database, storetest.Now)
-		for _, table := range []string{"announced_deletions", "clock_mark"} {
+		for _, table := range []string{"announced_deletions", "clock_mark", "promises"} {
 			if n := stored(t, s, `SELECT COUNT(*) FROM `+table); n != 0 {
 				t.Errorf("%s: %d rows of %s", name, n, table)
 			}

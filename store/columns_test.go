@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/inventory"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
@@ -59,6 +60,9 @@ func TestColumns(t *testing.T) {
 			for _, c := range inventory.Columns() {
 				if c.Purpose == "" {
 					t.Errorf("the inventory does not say what %s is for", c.Table)
+				}
+				if c.About == "person" && (c.Why == "" || c.Why == "-") {
+					t.Errorf("the inventory does not say why %s.%s is kept of people", c.Table, c.Name)
 				}
 			}
 			for _, name := range all {
@@ -235,7 +239,7 @@ func TestColumnsAreTreatedAsTold(t *testing.T) {
 			}
 			treat := func(c *canaries, mode store.PrivacyMode) contents {
 				t.Helper()
-				if _, err := c.SetPrivacyMode(t.Context(), c.Organization, mode); err != nil {
+				if _, err := c.SetPrivacyMode(t.Context(), access.Principal{}, c.Organization, mode); err != nil {
 					t.Fatal(err)
 				}
 				before := contentsOf(t, c.Database)

@@ -172,12 +172,23 @@ func (s *Store) PrivacyModes(ctx context.Context) (PrivacyModes, error) {
 	return readPrivacyModes(s.db.Lookups.WithContext(ctx))
 }
 
+// AuditModeChange is what the trail says of a privacy mode that became another one: "organization=… from=… mode=…", without a part that
+// there is none for. The call that asks for it is an event of its own.
+const AuditModeChange = "privacy mode"
+
 // SetPrivacyMode sets the mode of an organization, known or not, or with uuid.Nil of the deployment, and returns the one that
-// held there before. PrivacyInherit is for organizations alone. Modes that hide names need the privacy key: without one they are
-// ErrNoPrivacyKey.
-func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode PrivacyMode) (previous PrivacyMode, err error) {
+// held there before. A change is in the audit trail with who made it. PrivacyInherit is for organizations alone. Modes that hide names
+// need the privacy key: without one they are ErrNoPrivacyKey.
+func (s *Store) SetPrivacyMode(
+	ctx context.Context, by access.Principal, organization uuid.UUID, mode PrivacyMode,
+) (previous PrivacyMode, err error) {
 	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
 		return "", ErrNoPrivacyKey
+	}
+	if by.Kind == access.KindUser {
+		if by.ID, err = s.KeptAs(ctx, by.ID); err != nil { // a caller may be remembered under the id from before
+			return "", fmt.Errorf("set privacy mode: %w", err)
+		}
 	}
 	defer s.catalogChanges.Add(1)
 	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
@@ -191,6 +202,13 @@ func (s *Store) SetPrivacyMode(ctx context.Context, organization uuid.UUID, mode
 			return nil
 		}
 		if err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
+			return err
+		}
+		target := fmt.Sprintf("from=%s mode=%s", previous, mode)
+		if organization != uuid.Nil {
+			target = fmt.Sprintf("organization=%s %s", organization, target)
+		}
+		if err := tx.Create(&AuditEvent{uuid.New(), row.Since, by.Kind, by.ID, AuditModeChange, target}).Error; err != nil {
 			return err
 		}
 		return raiseVersion(tx, nil)
@@ -224,7 +242,7 @@ func (s *Store) decidePrivacyMode(tx *gorm.DB, mode PrivacyMode) (decided bool, 
 	if s.key == nil && mode.AtLeast(PrivacyPseudonym) {
 		return false, ErrNoPrivacyKey
 	}
-	event := AuditEvent{uuid.New(), row.Since, KindCommandLine, uuid.Nil, "privacy mode", "mode=" + string(mode)}
+	event := AuditEvent{uuid.New(), row.Since, KindCommandLine, uuid.Nil, AuditModeChange, "mode=" + string(mode)}
 	if err := tx.Create(&event).Error; err != nil {
 		return false, err
 	}

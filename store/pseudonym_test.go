@@ -28,7 +28,7 @@ func TestPseudonyms(t *testing.T) {
 			t.Parallel()
 			p := newHidden(t, open(t))
 			before := p.activity(t)
-			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyPseudonym); err != nil {
+			if _, err := p.SetPrivacyMode(t.Context(), access.Principal{}, p.Organization, store.PrivacyPseudonym); err != nil {
 				t.Fatal(err)
 			}
 			if left, err := p.UsersToHide(t.Context()); err != nil || left != len(p.Users)+1 {
@@ -77,7 +77,7 @@ func TestPseudonyms(t *testing.T) {
 			}
 
 			// Another organization may name its people, and who comes back under a mode that does is themselves again.
-			if _, err := p.SetPrivacyMode(t.Context(), p.Organization, store.PrivacyFull); err != nil {
+			if _, err := p.SetPrivacyMode(t.Context(), access.Principal{}, p.Organization, store.PrivacyFull); err != nil {
 				t.Fatal(err)
 			}
 			p.Users[2], p.Workspaces[0][2] = uuid.New(), uuid.New() // in place of the erased one
@@ -328,7 +328,7 @@ func TestTreatGoesOn(t *testing.T) {
 	if err != nil || len(refusals) > 0 {
 		t.Fatal(err, refusals)
 	}
-	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); err != nil {
+	if _, err := f.SetPrivacyMode(t.Context(), access.Principal{}, f.Organization, store.PrivacyPseudonym); err != nil {
 		t.Fatal(err)
 	}
 	all, err := f.UsersToHide(t.Context())
@@ -363,7 +363,7 @@ func TestTreatGoesOn(t *testing.T) {
 func TestHidingNeedsTheKey(t *testing.T) {
 	t.Parallel()
 	f := storetest.NewFixture(t, storetest.SQLite(t))
-	if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyAggregate); err != nil {
+	if _, err := f.SetPrivacyMode(t.Context(), access.Principal{}, f.Organization, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}
 	keyless, err := store.Open(t.Context(), store.Options{Database: f.Database})
@@ -371,7 +371,8 @@ func TestHidingNeedsTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer keyless.Close()
-	if _, err := keyless.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); !errors.Is(err, store.ErrNoPrivacyKey) {
+	_, err = keyless.SetPrivacyMode(t.Context(), access.Principal{}, f.Organization, store.PrivacyPseudonym)
+	if !errors.Is(err, store.ErrNoPrivacyKey) {
 		t.Errorf("set a mode: %v", err)
 	}
 	if err := keyless.Treat(t.Context()); !errors.Is(err, store.ErrNoPrivacyKey) {

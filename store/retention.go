@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/access"
@@ -245,6 +246,71 @@ func (s *Store) BrakeRetention(ctx context.Context, r Retention) (Brake, error) 
 		return Brake{}, fmt.Errorf("brake retention: %w", err)
 	}
 	return b, nil
+}
+
+// HeldDeletions is what the last server that looked found to wait, without horizons.
+func (s *Store) HeldDeletions(ctx context.Context) (b Brake, err error) {
+	var mark clockMark
+	db := s.db.Lookups.WithContext(ctx)
+	if err = db.Raw(`SELECT at, steady, held FROM clock_mark`).Scan(&mark).Error; err == nil {
+		b.Doubted = !mark.At.IsZero() && mark.doubted()
+		b.Announced, err = announcements(db)
+	}
+	if err != nil {
+		return Brake{}, fmt.Errorf("read what retention waits with: %w", err)
+	}
+	return b, nil
+}
+
+// Promise is what a server does for people, as its settings say.
+type Promise struct {
+	PrivacyFloor int    // how many people take part in what is published
+	Timezone     string // whose days are published
+	Retention
+}
+
+// Promises are those of the servers that run.
+type Promises struct {
+	Promise
+	Servers int64 // that run with just these settings
+}
+
+// PromiseSilence is after how long a server that does not say any more what it promises counts as one that ended.
+const PromiseSilence = time.Minute
+
+// RecordPromise says what a server promises, by an id of its own. Servers do so a few times within PromiseSilence.
+func (s *Store) RecordPromise(ctx context.Context, server uuid.UUID, p Promise) error {
+	err := s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
+		now, err := s.db.Now(tx, s.clock)
+		if err != nil {
+			return err
+		}
+		if err := tx.Exec(`DELETE FROM promises WHERE at < ?`, At(now.Add(-PromiseSilence))).Error; err != nil {
+			return err
+		}
+		return tx.Exec(`INSERT INTO promises
+			(server, at, privacy_floor, timezone, usage_retention, latency_retention, audit_retention) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (server) DO UPDATE SET at = excluded.at`, server.String(), At(now), p.PrivacyFloor, p.Timezone,
+			int64(p.Usage), int64(p.Latency), int64(p.Audit)).Error
+	})
+	if err != nil {
+		return fmt.Errorf("record what the server promises: %w", err)
+	}
+	return nil
+}
+
+// Promises returns what the servers promise that run now, those of most servers first, and the time that retention goes by.
+func (s *Store) Promises(ctx context.Context) (all []Promises, now time.Time, err error) {
+	db := s.db.Lookups.WithContext(ctx)
+	if now, err = s.db.Now(db, s.clock); err == nil {
+		err = db.Raw(`SELECT privacy_floor, timezone, usage_retention AS usage, latency_retention AS latency, audit_retention AS audit,
+			COUNT(*) AS servers FROM promises WHERE at >= ? GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC, 1, 2, 3, 4, 5`,
+			At(now.Add(-PromiseSilence))).Scan(&all).Error
+	}
+	if err != nil {
+		return nil, now, fmt.Errorf("read what servers promise: %w", err)
+	}
+	return all, now, nil
 }
 
 func announcements(db *gorm.DB) (all []Announcement, err error) {

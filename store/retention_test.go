@@ -245,3 +245,44 @@ func TestServersAnnounceOnce(t *testing.T) {
 		})
 	}
 }
+
+// Servers that run say what they promise, those of one promise are counted together, and one that ended is forgotten.
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := storetest.Open(t, open(t), time.Now()) // Postgres has the real time
+			promise := store.Promise{PrivacyFloor: 5, Timezone: "UTC", Retention: store.Retention{Usage: 1, Latency: 2, Audit: 3}}
+			strict := store.Promise{PrivacyFloor: 9, Timezone: "Asia/Tokyo"}
+			say := func(server byte, p store.Promise) {
+				t.Helper()
+				if err := s.RecordPromise(t.Context(), uuid.UUID{server}, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check := func(what string, want ...store.Promises) {
+				t.Helper()
+				if got, _, err := s.Promises(t.Context()); err != nil || !slices.Equal(got, want) {
+					t.Errorf("%s: %+v, %v, want %+v", what, got, err, want)
+				}
+			}
+			check("nobody")
+			say(1, strict)
+			say(2, promise)
+			say(3, promise)
+			say(3, promise)
+			check("three servers", store.Promises{Promise: promise, Servers: 2}, store.Promises{Promise: strict, Servers: 1})
+			past := (store.PromiseSilence + time.Second).Microseconds()
+			if err := s.ExecForTest(`UPDATE promises SET at = at - ? WHERE privacy_floor = 5`, past); err != nil {
+				t.Fatal(err)
+			}
+			check("two ended", store.Promises{Promise: strict, Servers: 1})
+			say(3, promise)
+			check("one came back", store.Promises{Promise: promise, Servers: 1}, store.Promises{Promise: strict, Servers: 1})
+			if n := stored(t, s, `SELECT COUNT(*) FROM promises`); n != 2 {
+				t.Errorf("%d rows are left", n)
+			}
+		})
+	}
+}

@@ -125,7 +125,7 @@ func TestStatementsDoNotGrowWithUsers(t *testing.T) {
 // setMode sets the mode of the fixture's organization.
 func setMode(t *testing.T, f *storetest.Fixture, mode store.PrivacyMode) error {
 	t.Helper()
-	_, err := f.SetPrivacyMode(t.Context(), f.Organization, mode)
+	_, err := f.SetPrivacyMode(t.Context(), access.Principal{}, f.Organization, mode)
 	return err
 }
 
@@ -158,7 +158,7 @@ func BenchmarkNewPseudonyms(b *testing.B) {
 				if _, err := s.ApplyCatalog(b.Context(), c, anyone); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := s.SetPrivacyMode(b.Context(), uuid.Nil, store.PrivacyPseudonym); err != nil {
+				if _, err := s.SetPrivacyMode(b.Context(), access.Principal{}, uuid.Nil, store.PrivacyPseudonym); err != nil {
 					b.Fatal(err)
 				}
 				longTrail(b, s, 20_000)

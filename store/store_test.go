@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -83,7 +84,7 @@ func TestDirectoryFollowsOtherServers(t *testing.T) {
 				t.Fatalf("the owner before counts after %v", age)
 			}
 		}
-		if _, err := f.SetPrivacyMode(t.Context(), f.Organization, store.PrivacyPseudonym); err != nil {
+		if _, err := f.SetPrivacyMode(t.Context(), access.Principal{}, f.Organization, store.PrivacyPseudonym); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Refresh(t.Context()); err != nil {
@@ -149,7 +150,7 @@ func TestDirectoryForgetsWhatChangesMeanwhile(t *testing.T) {
 		}
 		doubt := func() { // makes no view current, and changes nothing but the first time
 			t.Helper()
-			if _, err := f.SetPrivacyMode(t.Context(), uuid.Nil, store.PrivacyFull); err != nil {
+			if _, err := f.SetPrivacyMode(t.Context(), access.Principal{}, uuid.Nil, store.PrivacyFull); err != nil {
 				t.Fatal(err)
 			}
 		}

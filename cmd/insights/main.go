@@ -50,7 +50,7 @@ type commandLine struct {
 		ROI          reportROICommand          `cmd:"" name:"roi" help:"How many of those who could use templates do, and how much of the time that workspaces run is used."`
 	} `cmd:"" help:"Ask a server for a report and print it: by default about the last four weeks."`
 	Privacy struct {
-		Report privacyReportCommand `cmd:"" help:"Print what holds, who may do what, who looked at single people, and what is stored of whom and why, from the database. Floor, zone and retention are settings of insights serve: give them here as well, by flag or variable. The audit trail tells that it was asked for."`
+		Report privacyReportCommand `cmd:"" help:"Print what holds, who may do what, who looked at single people, and what is stored of whom and why, from the database. The audit trail tells that it was asked for."`
 	} `cmd:"" help:"What a privacy officer wants to know."`
 	Export  exportCommand  `cmd:"" help:"Ask a server for a table and write it as CSV, NDJSON or Parquet."`
 	Backup  backupCommand  `cmd:"" help:"Write everything in a database to a file, while servers run."`

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -104,7 +105,7 @@ func TestServeDecidesOnce(t *testing.T) {
 	}
 	officer := storetest.Open(t, database, storetest.Now)
 	for _, mode := range []store.PrivacyMode{store.PrivacyFull, store.PrivacyAggregate} {
-		if _, err := officer.SetPrivacyMode(t.Context(), uuid.Nil, mode); err != nil {
+		if _, err := officer.SetPrivacyMode(t.Context(), access.Principal{}, uuid.Nil, mode); err != nil {
 			t.Fatal(err)
 		}
 		if said := serve("--privacy-mode=pseudonym"); !strings.Contains(said, decidedBefore) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -20,38 +21,8 @@ import (
 	"github.com/template-insights/insights/store/inventory"
 )
 
-// promiseFlags say what is promised to people. A server keeps it; the database does not know it.
-type promiseFlags struct {
-	UsageRetention   time.Duration `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" range:"0|24h..876000h" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	LatencyRetention time.Duration `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" range:"0|24h..876000h" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
-	AuditRetention   time.Duration `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" range:"0|24h..876000h" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
-	PrivacyFloor     int           `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" range:"2..1000" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
-	Timezone         string        `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
-}
-
-// location is the time zone.
-func (f promiseFlags) location() (*time.Location, error) {
-	zone, err := time.LoadLocation(f.Timezone)
-	if err != nil || f.Timezone == "Local" {
-		return nil, usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone))
-	}
-	return zone, nil
-}
-
-// retention is how long a kind of data is kept; 0 is for ever.
-func (f promiseFlags) retention(kind string) time.Duration {
-	switch kind {
-	case store.ExpiredLatency:
-		return f.LatencyRetention
-	case store.ExpiredAudit, store.ExpiredTokens:
-		return f.AuditRetention
-	}
-	return f.UsageRetention
-}
-
 type privacyReportCommand struct {
 	databaseFlag
-	promiseFlags
 	Format string `default:"text" enum:"text,json" help:"${enum}: a page to read, or the same for programs. Default: ${default}."`
 }
 
@@ -61,8 +32,9 @@ type privacyReport struct {
 	Mode        reportedMode       `json:"mode"`
 	Decided     bool               `json:"decided"` // somebody set the mode of the deployment
 	Overrides   []reportedMode     `json:"overrides"`
-	Floor       int                `json:"floor"`
-	Timezone    string             `json:"timezone"`
+	Changes     []reportedChange   `json:"mode_changes"` // the newest first
+	Servers     []reportedPromise  `json:"servers"`      // those that run
+	Disagree    []string           `json:"disagree"`     // settings that not all of them have alike
 	Retention   []reportedKind     `json:"retention"`
 	Rights      []reportedRight    `json:"rights"`
 	Looks       []reportedDoing    `json:"looks"`   // at single people
@@ -80,11 +52,40 @@ type reportedMode struct {
 	TreatedAt      *time.Time `json:"treated_at,omitempty"`
 }
 
+// reportedChange is a mode that became another one. Without an organization it is that of the deployment.
+type reportedChange struct {
+	At             time.Time `json:"at"`
+	Kind           string    `json:"kind"` // of who changed it
+	ID             string    `json:"id,omitempty"`
+	OrganizationID string    `json:"organization_id,omitempty"`
+	From           string    `json:"from,omitempty"` // absent: nobody had decided before
+	To             string    `json:"to"`
+}
+
+// reportedPromise is what some servers run with.
+type reportedPromise struct {
+	Servers          int64  `json:"servers"`
+	Floor            int    `json:"privacy_floor"`
+	Timezone         string `json:"timezone"`
+	UsageRetention   string `json:"usage_retention"` // such as 9600h0m0s; "for ever"
+	LatencyRetention string `json:"latency_retention"`
+	AuditRetention   string `json:"audit_retention"`
+}
+
 type reportedKind struct {
-	Kind   string     `json:"kind"`
-	Keep   string     `json:"keep"` // such as 9600h0m0s; "for ever"
-	Oldest *time.Time `json:"oldest,omitempty"`
-	Beyond bool       `json:"beyond"` // the oldest should have gone more than a day ago
+	Kind      string                `json:"kind"`
+	Keep      []string              `json:"keep"` // as servers have it; several: they disagree; none: no server runs
+	Oldest    *time.Time            `json:"oldest,omitempty"`
+	Held      bool                  `json:"held"`                // nothing is deleted while the clock is in doubt
+	Announced *reportedAnnouncement `json:"announced,omitempty"` // a deletion that waits for its day
+	Beyond    bool                  `json:"beyond"`              // the oldest should have gone more than a day ago
+}
+
+type reportedAnnouncement struct {
+	Days   int64     `json:"days"` // that go
+	Stored int64     `json:"stored"`
+	At     time.Time `json:"at"`
+	Due    time.Time `json:"due"`
 }
 
 type reportedRight struct {
@@ -107,9 +108,6 @@ type reportedDoing struct {
 
 // Run prints the report. That somebody asked for it is in the trail, and in the report.
 func (f privacyReportCommand) Run(ctx context.Context, c console) (err error) {
-	if _, err := f.location(); err != nil {
-		return err
-	}
 	s, err := f.open(ctx)
 	if err != nil {
 		return err
@@ -118,7 +116,7 @@ func (f privacyReportCommand) Run(ctx context.Context, c console) (err error) {
 	if err := audit(ctx, s, privacyReportAction, f); err != nil {
 		return err
 	}
-	r, err := f.report(ctx, s)
+	r, err := reportPrivacy(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -151,9 +149,9 @@ func lookActions() []string {
 	return actions
 }
 
-func (f privacyReportCommand) report(ctx context.Context, s *store.Store) (r privacyReport, err error) {
+func reportPrivacy(ctx context.Context, s *store.Store) (r privacyReport, err error) {
 	r = privacyReport{
-		GeneratedAt: time.Now().UTC(), Floor: f.PrivacyFloor, Timezone: f.Timezone, Overrides: []reportedMode{}, Rights: []reportedRight{},
+		GeneratedAt: time.Now().UTC(), Overrides: []reportedMode{}, Changes: []reportedChange{}, Rights: []reportedRight{},
 		Stored: inventory.Columns(),
 	}
 	modes, err := s.PrivacyModes(ctx)
@@ -181,18 +179,15 @@ func (f privacyReportCommand) report(ctx context.Context, s *store.Store) (r pri
 	slices.SortFunc(r.Overrides, func(a, b reportedMode) int {
 		return cmp.Or(strings.Compare(a.Organization, b.Organization), strings.Compare(a.OrganizationID, b.OrganizationID))
 	})
-	oldest, err := s.Oldest(ctx)
+	changes, err := s.AuditEvents(ctx, store.AuditFilter{Actions: []string{store.AuditModeChange}, Limit: maxChanges})
 	if err != nil {
 		return r, err
 	}
-	for _, kind := range store.ExpiredKinds {
-		k := reportedKind{Kind: kind, Keep: "for ever", Oldest: moment(oldest[kind])}
-		if keep := f.retention(kind); keep > 0 {
-			k.Keep = keep.String()
-			// What is deleted every day, by whole days, may be two days late.
-			k.Beyond = k.Oldest != nil && k.Oldest.Before(r.GeneratedAt.Add(-keep-48*time.Hour))
-		}
-		r.Retention = append(r.Retention, k)
+	for _, e := range changes {
+		r.Changes = append(r.Changes, changeOf(e))
+	}
+	if err := r.addPromises(ctx, s); err != nil {
+		return r, err
 	}
 	bindings, err := s.RoleBindings(ctx)
 	if err != nil {
@@ -220,6 +215,111 @@ func (f privacyReportCommand) report(ctx context.Context, s *store.Store) (r pri
 	}
 	r.Erasures, err = doings(ctx, s, []string{"EraseUser"})
 	return r, err
+}
+
+// maxChanges bounds the changes of modes that are told. They are rare.
+const maxChanges = 1000
+
+func changeOf(e store.AuditEvent) reportedChange {
+	c := reportedChange{At: e.At.Time, Kind: string(e.PrincipalKind)}
+	if e.PrincipalID != uuid.Nil {
+		c.ID = e.PrincipalID.String()
+	}
+	for _, part := range strings.Fields(e.Target) {
+		switch name, value, _ := strings.Cut(part, "="); name {
+		case "organization":
+			c.OrganizationID = value
+		case "from":
+			c.From = value
+		case "mode":
+			c.To = value
+		}
+	}
+	return c
+}
+
+// addPromises adds what servers run with, and what comes of their retention.
+func (r *privacyReport) addPromises(ctx context.Context, s *store.Store) error {
+	promises, now, err := s.Promises(ctx)
+	if err != nil {
+		return err
+	}
+	oldest, err := s.Oldest(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := s.HeldDeletions(ctx)
+	if err != nil {
+		return err
+	}
+	r.Servers, r.Disagree = []reportedPromise{}, []string{}
+	for _, p := range promises {
+		r.Servers = append(r.Servers, reportedPromise{
+			p.Servers, p.PrivacyFloor, p.Timezone, kept(p.Usage), kept(p.Latency), kept(p.Audit),
+		})
+	}
+	for _, setting := range []struct {
+		name string
+		of   func(reportedPromise) any
+	}{
+		{"privacy_floor", func(p reportedPromise) any { return p.Floor }},
+		{"timezone", func(p reportedPromise) any { return p.Timezone }},
+		{"usage_retention", func(p reportedPromise) any { return p.UsageRetention }},
+		{"latency_retention", func(p reportedPromise) any { return p.LatencyRetention }},
+		{"audit_retention", func(p reportedPromise) any { return p.AuditRetention }},
+	} {
+		if slices.ContainsFunc(r.Servers, func(p reportedPromise) bool { return setting.of(p) != setting.of(r.Servers[0]) }) {
+			r.Disagree = append(r.Disagree, setting.name)
+		}
+	}
+	for _, kind := range store.ExpiredKinds {
+		r.Retention = append(r.Retention, retentionOf(kind, promises, held, oldest[kind], now))
+	}
+	return nil
+}
+
+// kept writes a retention.
+func kept(retention time.Duration) string {
+	if retention == 0 {
+		return "for ever"
+	}
+	return retention.String()
+}
+
+// retentionOf is what is promised of a kind of data, and what comes of it.
+func retentionOf(kind string, promises []store.Promises, held store.Brake, oldest store.Instant, now time.Time) reportedKind {
+	k := reportedKind{Kind: kind, Keep: []string{}, Oldest: moment(oldest), Held: held.Doubted}
+	braked := store.ExpiredUsage // what the kind waits with
+	switch kind {
+	case store.ExpiredLatency:
+		braked = store.ExpiredLatency
+	case store.ExpiredAudit, store.ExpiredTokens:
+		braked = store.ExpiredAudit
+	}
+	const ever = time.Duration(math.MaxInt64)
+	var longest time.Duration // a server that keeps more takes announcements of others back
+	for _, p := range promises {
+		keep := map[string]time.Duration{
+			store.ExpiredUsage: p.Usage, store.ExpiredLatency: p.Latency, store.ExpiredAudit: p.Audit,
+		}[braked]
+		if text := kept(keep); !slices.Contains(k.Keep, text) {
+			k.Keep = append(k.Keep, text)
+		}
+		if keep == 0 {
+			keep = ever
+		}
+		longest = max(longest, keep)
+	}
+	waits := held.Doubted
+	for _, a := range held.Announced {
+		if a.Kind == braked {
+			k.Announced = &reportedAnnouncement{a.Days, a.Stored, a.At.Time, a.Due()}
+			waits = waits || now.Before(a.Due().Add(2*time.Hour)) // servers look every hour
+		}
+	}
+	// What is deleted every day, by whole days, may be two days late.
+	k.Beyond = !waits && len(promises) > 0 && longest != ever && k.Oldest != nil && k.Oldest.Before(now.Add(-longest-48*time.Hour))
+	return k
 }
 
 func doings(ctx context.Context, s *store.Store, actions []string) ([]reportedDoing, error) {
@@ -262,17 +362,26 @@ func (r privacyReport) print(w io.Writer) {
 	for _, o := range r.Overrides {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Organization, o.OrganizationID, o.Mode, at(o.Since), at(o.TreatedAt), o.Meaning)
 	}
-	fmt.Fprintf(
-		w, "\nSmall groups: numbers about fewer than %d people are hidden, by whole days of %s, in every mode but full.\n"+
-			"This and the retention are as given to this command, which does not ask servers.\n", r.Floor, r.Timezone,
-	)
+	heading(w, "Changes of mode, the newest first", len(r.Changes), "WHEN\tBY\tID\tORGANIZATION\tFROM\tTO")
+	for _, c := range r.Changes {
+		fmt.Fprintf(
+			w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.At.Format(time.RFC3339), c.Kind, cmp.Or(c.ID, "-"), cmp.Or(c.OrganizationID, "-"),
+			cmp.Or(c.From, "-"), c.To,
+		)
+	}
+	heading(w, "Settings of the servers that run", len(r.Servers), "SERVERS\tPRIVACY FLOOR\tTIME ZONE\tUSAGE\tLATENCY\tAUDIT")
+	for _, p := range r.Servers {
+		fmt.Fprintf(
+			w, "%d\t%d\t%s\t%s\t%s\t%s\n", p.Servers, p.Floor, p.Timezone, p.UsageRetention, p.LatencyRetention, p.AuditRetention,
+		)
+	}
+	if len(r.Disagree) > 0 {
+		fmt.Fprintf(w, "Servers disagree on %s.\n", strings.Join(r.Disagree, ", "))
+	}
+	fmt.Fprint(w, "In every mode but full, numbers about fewer people than the floor are hidden, by whole days of the time zone.\n")
 	heading(w, "Retention, as set and as carried out", len(r.Retention), "DATA\tKEPT\tOLDEST\t")
 	for _, k := range r.Retention {
-		late := ""
-		if k.Beyond {
-			late = "should be gone"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Kind, k.Keep, at(k.Oldest), late)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Kind, cmp.Or(strings.Join(k.Keep, " or "), "-"), at(k.Oldest), k.state())
 	}
 	heading(w, "Who holds which right", len(r.Rights), "KIND\tID\tROLE\tORGANIZATION\tTEMPLATE\tSINCE")
 	for _, b := range r.Rights {
@@ -295,6 +404,23 @@ func (r privacyReport) print(w io.Writer) {
 			cmp.Or(column.Why, "-"),
 		)
 	}
+}
+
+// state says what becomes of the data that is beyond retention.
+func (k reportedKind) state() string {
+	var said []string
+	if k.Held {
+		said = append(said, "held: the clock is in doubt")
+	}
+	if a := k.Announced; a != nil {
+		said = append(said, fmt.Sprintf(
+			"%d of %d days go at %s, as announced at %s", a.Days, a.Stored, a.Due.Format(time.RFC3339), a.At.Format(time.RFC3339),
+		))
+	}
+	if k.Beyond {
+		said = append(said, "should be gone")
+	}
+	return strings.Join(said, "; ")
 }
 
 func printDoings(w io.Writer, title string, all []reportedDoing) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -39,7 +40,7 @@ func TestPrivacyReport(t *testing.T) {
 				organization uuid.UUID
 				mode         store.PrivacyMode
 			}{{uuid.Nil, store.PrivacyPseudonym}, {f.Organization, store.PrivacyAggregate}} {
-				if _, err := f.SetPrivacyMode(ctx, set.organization, set.mode); err != nil {
+				if _, err := f.SetPrivacyMode(ctx, access.Principal{Kind: access.KindUser, ID: f.Users[0]}, set.organization, set.mode); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -69,14 +70,24 @@ func TestPrivacyReport(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			args := []string{
-				"privacy", "report", "--database=" + f.Database, "--privacy-floor=7", "--timezone=Europe/Berlin", "--usage-retention=24h",
+			server := storetest.Open(t, f.Database, time.Now()) // Postgres has the real time
+			promise := store.Promise{
+				PrivacyFloor: 7, Timezone: "Europe/Berlin", Retention: store.Retention{Usage: 24 * time.Hour, Audit: 9600 * time.Hour},
 			}
-			code, out, errs := command(t, nil, append(args, "--latency-retention=0", "--format=json")...)
-			var r privacyReport
-			if err = json.Unmarshal([]byte(out), &r); code != exitOK || err != nil {
-				t.Fatalf("%d %v\n%s%s", code, err, out, errs)
+			report := func() (r privacyReport) {
+				t.Helper()
+				code, out, errs := command(t, nil, "privacy", "report", "--database="+f.Database, "--format=json")
+				if err := json.Unmarshal([]byte(out), &r); code != exitOK || err != nil {
+					t.Fatalf("%d %v\n%s%s", code, err, out, errs)
+				}
+				return r
 			}
+			for range 2 {
+				if err := server.RecordPromise(ctx, uuid.UUID{1}, promise); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := report()
 			if r.Mode.Mode != "pseudonym" || !r.Decided || r.Mode.Since == nil {
 				t.Errorf("mode %+v, decided %v", r.Mode, r.Decided)
 			}
@@ -84,16 +95,23 @@ func TestPrivacyReport(t *testing.T) {
 				r.Overrides[0].Mode != "aggregate" || r.Overrides[0].Meaning != store.PrivacyAggregate.Meaning() {
 				t.Errorf("overrides %+v", r.Overrides)
 			}
-			if r.Floor != 7 || r.Timezone != "Europe/Berlin" {
-				t.Errorf("floor %d, zone %s", r.Floor, r.Timezone)
+			if len(r.Changes) != 2 || !slices.Contains(r.Changes, reportedChange{
+				storetest.Now, "user", f.Users[0].String(), f.Organization.String(), "pseudonym", "aggregate",
+			}) || !slices.Contains(r.Changes, reportedChange{storetest.Now, "user", f.Users[0].String(), "", "full", "pseudonym"}) {
+				t.Errorf("changes %+v", r.Changes)
+			}
+			want := reportedPromise{1, 7, "Europe/Berlin", "24h0m0s", "for ever", "9600h0m0s"}
+			if len(r.Servers) != 1 || r.Servers[0] != want || len(r.Disagree) > 0 {
+				t.Errorf("servers %+v disagree on %q", r.Servers, r.Disagree)
 			}
 			kinds := map[string]reportedKind{}
 			for _, k := range r.Retention {
 				kinds[k.Kind] = k
 			}
 			usage, latencies, trail := kinds[store.ExpiredUsage], kinds[store.ExpiredLatency], kinds[store.ExpiredAudit]
-			if usage.Keep != "24h0m0s" || usage.Oldest == nil || !usage.Beyond || latencies.Keep != "for ever" || latencies.Oldest == nil ||
-				latencies.Beyond || trail.Keep != "9600h0m0s" || trail.Oldest == nil || len(kinds) != len(store.ExpiredKinds) {
+			if !slices.Equal(usage.Keep, []string{"24h0m0s"}) || usage.Oldest == nil || !usage.Beyond ||
+				!slices.Equal(latencies.Keep, []string{"for ever"}) || latencies.Oldest == nil || latencies.Beyond ||
+				!slices.Equal(trail.Keep, []string{"9600h0m0s"}) || trail.Oldest == nil || len(kinds) != len(store.ExpiredKinds) {
 				t.Errorf("retention %+v", r.Retention)
 			}
 			if !slices.ContainsFunc(r.Rights, func(b reportedRight) bool { return b.ID == auditor.String() && b.Role == "auditor" }) {
@@ -121,9 +139,9 @@ func TestPrivacyReport(t *testing.T) {
 				t.Errorf("%d columns", len(r.Stored))
 			}
 
-			code, page, errs := command(t, nil, args...)
+			code, page, errs := command(t, nil, "privacy", "report", "--database="+f.Database)
 			for _, want := range []string{
-				"Mode of the deployment: pseudonym", "fewer than 7 people", "Europe/Berlin", "should be gone", auditor.String(),
+				"Mode of the deployment: pseudonym", "1        7              Europe/Berlin", "should be gone", auditor.String(),
 				"users: Users. A deleted user takes the place of an erased one.", "totals; without a link in subjects",
 			} {
 				if code != exitOK || !strings.Contains(page, want) {
@@ -131,5 +149,109 @@ func TestPrivacyReport(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The report says what servers run with, that they disagree, and what is announced.
+func TestPrivacyReportOfServers(t *testing.T) {
+	t.Parallel()
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f, now := storetest.NewFixture(t, open(t)), time.Now() // Postgres has the real time
+			var rows []store.OpenRow
+			for n := range int32(40) {
+				row := f.Row(0, 0, 20, 0b11)
+				row.HalfHour = (int32(now.Unix()/86400)-n)*minute.HalfHoursPerDay + 1
+				rows = append(rows, row)
+			}
+			f.MustMerge(t, rows...)
+			report := func() (r privacyReport, page string) {
+				t.Helper()
+				code, out, errs := command(t, nil, "privacy", "report", "--database="+f.Database, "--format=json")
+				if err := json.Unmarshal([]byte(out), &r); code != exitOK || err != nil {
+					t.Fatalf("%d %v\n%s%s", code, err, out, errs)
+				}
+				_, page, _ = command(t, nil, "privacy", "report", "--database="+f.Database)
+				return r, page
+			}
+			r, page := report()
+			if len(r.Servers) > 0 || !strings.Contains(page, "Settings of the servers that run\nnone") {
+				t.Errorf("without servers: %+v\n%s", r.Servers, page)
+			}
+			server := storetest.Open(t, f.Database, now)
+			keep := store.Retention{Usage: 240 * time.Hour}
+			for i, p := range []store.Promise{
+				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep}, {PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
+				{PrivacyFloor: 7, Timezone: "UTC"},
+			} {
+				if err := server.RecordPromise(t.Context(), uuid.UUID{byte(i)}, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := server.BrakeRetention(t.Context(), keep); err != nil {
+				t.Fatal(err)
+			}
+			r, page = report()
+			if len(r.Servers) != 2 || r.Servers[0].Servers != 2 || r.Servers[1].Floor != 7 ||
+				!slices.Equal(r.Disagree, []string{"privacy_floor", "usage_retention"}) {
+				t.Errorf("three servers: %+v disagree on %q", r.Servers, r.Disagree)
+			}
+			usage := r.Retention[slices.Index(store.ExpiredKinds, store.ExpiredUsage)]
+			if a := usage.Announced; a == nil || a.Days != 29 || a.Stored != 40 || a.Due.Sub(a.At) != 24*time.Hour || usage.Beyond {
+				t.Errorf("announced: %+v", usage)
+			}
+			for _, want := range []string{
+				"Servers disagree on privacy_floor, usage_retention.", "240h0m0s or for ever", "29 of 40 days go at ", ", as announced at ",
+			} {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page does not say %q:\n%s", want, page)
+				}
+			}
+		})
+	}
+}
+
+// What nothing holds and all servers would delete should be gone; the rest waits, and says for what.
+func TestRetentionOf(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := storetest.Now
+	ten, twenty := store.Promises{Promise: store.Promise{Retention: store.Retention{Usage: 10 * day}}}, store.Promises{}
+	twenty.Usage = 20 * day
+	announced := func(kind string, ago time.Duration) store.Brake {
+		return store.Brake{Announced: []store.Announcement{{Kind: kind, Keep: 10 * day, Days: 5, Stored: 15, At: store.At(now.Add(-ago))}}}
+	}
+	for name, of := range map[string]struct {
+		kind     string
+		promises []store.Promises
+		held     store.Brake
+		oldest   time.Duration // before now
+		state    string
+	}{
+		"no server":           {store.ExpiredUsage, nil, store.Brake{}, 100 * day, ""},
+		"late":                {store.ExpiredUsage, []store.Promises{ten}, store.Brake{}, 13 * day, "should be gone"},
+		"by whole days":       {store.ExpiredUsage, []store.Promises{ten}, store.Brake{}, 12 * day, ""},
+		"a longer one":        {store.ExpiredUsage, []store.Promises{ten, twenty}, store.Brake{}, 15 * day, ""},
+		"beyond both":         {store.ExpiredUsage, []store.Promises{ten, twenty}, store.Brake{}, 23 * day, "should be gone"},
+		"for ever":            {store.ExpiredUsage, []store.Promises{ten, {}}, store.Brake{}, 100 * day, ""},
+		"builds follow usage": {store.ExpiredBuilds, []store.Promises{ten}, store.Brake{}, 13 * day, "should be gone"},
+		"doubted":             {store.ExpiredUsage, []store.Promises{ten}, store.Brake{Doubted: true}, 13 * day, "held: the clock is in doubt"},
+		"announced": {
+			store.ExpiredBuilds, []store.Promises{ten}, announced(store.ExpiredUsage, 12*time.Hour), 13 * day,
+			"5 of 15 days go at " + now.Add(12*time.Hour).Format(time.RFC3339) + ", as announced at " +
+				now.Add(-12*time.Hour).Format(time.RFC3339),
+		},
+		"overdue": {
+			store.ExpiredUsage, []store.Promises{ten}, announced(store.ExpiredUsage, 27*time.Hour), 13 * day,
+			"5 of 15 days go at " + now.Add(-3*time.Hour).Format(time.RFC3339) + ", as announced at " +
+				now.Add(-27*time.Hour).Format(time.RFC3339) + "; should be gone",
+		},
+		"another kind": {store.ExpiredUsage, []store.Promises{ten}, announced(store.ExpiredAudit, time.Hour), 13 * day, "should be gone"},
+	} {
+		k := retentionOf(of.kind, of.promises, of.held, store.At(now.Add(-of.oldest)), now)
+		if k.state() != of.state {
+			t.Errorf("%s: %q, want %q", name, k.state(), of.state)
+		}
 	}
 }

@@ -55,16 +55,20 @@ type serveCommand struct {
 	privacyModeFlag
 	addressFlags
 	logFlags
-	ReadDatabase   []string      `sep:" " env:"INSIGHTS_READ_DATABASE" placeholder:"URL" help:"A replica of the Postgres database, one server, that answers questions about usage in its place; may be given several times, or several with spaces between."`
-	MaxReplicaLag  time.Duration `default:"10s" env:"INSIGHTS_MAX_REPLICA_LAG" range:"1s..1h" help:"How far a replica that answers may be behind. Default: ${default}."`
-	PprofAddress   listenAddress `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
-	IngestMaxAge   time.Duration `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" range:"1m..8760h" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
-	IngestMaxAhead time.Duration `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" range:"0s..24h" help:"How far ahead an agent's clock may be. Default: ${default}."`
-	ReportInterval time.Duration `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" range:"1s..1h" help:"How often agents are told to report. Default: ${default}."`
-	MaxStreamAge   time.Duration `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" range:"0|1m..168h" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
-	DrainDelay     time.Duration `default:"0s" env:"INSIGHTS_DRAIN_DELAY" range:"0s..1m" help:"How long the server goes on after it was told to end (SIGTERM) and says that it is not ready, so that load balancers notice before connections are refused: up to 1m. Default: ${default}."`
-	UsageStats     string        `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
-	promiseFlags
+	ReadDatabase     []string       `sep:" " env:"INSIGHTS_READ_DATABASE" placeholder:"URL" help:"A replica of the Postgres database, one server, that answers questions about usage in its place; may be given several times, or several with spaces between."`
+	MaxReplicaLag    time.Duration  `default:"10s" env:"INSIGHTS_MAX_REPLICA_LAG" range:"1s..1h" help:"How far a replica that answers may be behind. Default: ${default}."`
+	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
+	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" range:"1m..8760h" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
+	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" range:"0s..24h" help:"How far ahead an agent's clock may be. Default: ${default}."`
+	ReportInterval   time.Duration  `default:"30s" env:"INSIGHTS_REPORT_INTERVAL" range:"1s..1h" help:"How often agents are told to report. Default: ${default}."`
+	MaxStreamAge     time.Duration  `default:"1h" env:"INSIGHTS_MAX_STREAM_AGE" range:"0|1m..168h" help:"After about how long an agent is asked to open a new stream, so that servers that are new get their share; 0 is never. Default: ${default}."`
+	DrainDelay       time.Duration  `default:"0s" env:"INSIGHTS_DRAIN_DELAY" range:"0s..1m" help:"How long the server goes on after it was told to end (SIGTERM) and says that it is not ready, so that load balancers notice before connections are refused: up to 1m. Default: ${default}."`
+	UsageStats       string         `default:"true" enum:"true,false" env:"INSIGHTS_USAGE_STATS,CODER_STATS_COLLECTION_USAGE_STATS_ENABLE" help:"false takes reports and stores nothing of them, where usage may not be collected. Default: ${default}."`
+	UsageRetention   time.Duration  `default:"9600h" env:"INSIGHTS_USAGE_RETENTION" range:"0|24h..876000h" help:"How long usage is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" range:"0|24h..876000h" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
+	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" range:"0|24h..876000h" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
+	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" range:"2..1000" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
+	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
 	ConfirmRetention bool           `env:"INSIGHTS_CONFIRM_RETENTION" help:"Delete at once what is beyond retention, although it is more than a tenth of the stored days; otherwise that waits for a day, so that a mistake can be taken back. Take it away when it is done."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" range:"0..10000000" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
 	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" range:"0..1048576" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
@@ -129,6 +133,15 @@ func (f serveCommand) storeOptions() store.Options {
 	o := f.options()
 	o.ReadDatabases, o.MaxReplicaLag, o.PageCache, o.ErasedList = f.ReadDatabase, f.MaxReplicaLag, f.PageCache<<20, f.ErasedList
 	return o
+}
+
+// location is the time zone whose days are published.
+func (f serveCommand) location() (*time.Location, error) {
+	zone, err := time.LoadLocation(f.Timezone)
+	if err != nil || f.Timezone == "Local" {
+		return nil, usageError(fmt.Sprintf("--timezone %s: want the IANA name of a time zone", f.Timezone))
+	}
+	return zone, nil
 }
 
 // oidc is the issuer that the flags name, if they name any part of one.

@@ -56,8 +56,8 @@ func (b *Reader) Load(ctx context.Context, d *db.DB) error {
 		if err := b.load(tx, tables); err != nil {
 			return err
 		}
-		// Nobody waited for what the backup announces, and its clock is not that of now.
-		for _, table := range []string{"announced_deletions", "clock_mark"} {
+		// Nobody waited for what the backup announces, its clock is not that of now, and its servers do not run here.
+		for _, table := range []string{"announced_deletions", "clock_mark", "promises"} {
 			if slices.Contains(tables, table) {
 				if err := tx.Exec(`DELETE FROM ` + table).Error; err != nil {
 					return fmt.Errorf("begin retention anew: %w", err)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 )
 
 // pageTokens: all servers of a database read what one of them sealed, for the same question and as long as no privacy mode changes.
@@ -55,7 +56,7 @@ func pageTokens(t *testing.T, f *Fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.SetPrivacyMode(t.Context(), step.organization, step.mode); err != nil {
+		if _, err := f.SetPrivacyMode(t.Context(), access.Principal{}, step.organization, step.mode); err != nil {
 			t.Fatal(err)
 		}
 		after, err := other.PageTokenKey(t.Context())

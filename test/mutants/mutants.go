@@ -399,6 +399,56 @@ var mutants = []mutant{
 		"cmd/insights", "TestPrivacyReport",
 	},
 	{
+		"a deletion that is announced should be gone", "cmd/insights/privacy_report.go",
+		"waits = waits || now.Before(a.Due().Add(2*time.Hour))", "waits = waits || a.At.IsZero()",
+		"cmd/insights", "TestRetentionOf",
+	},
+	{
+		"a server's longer retention makes nothing later", "cmd/insights/privacy_report.go",
+		"longest = max(longest, keep)", "longest = cmp.Or(longest, keep)",
+		"cmd/insights", "TestRetentionOf",
+	},
+	{
+		"servers that disagree pass for one", "cmd/insights/privacy_report.go",
+		"return setting.of(p) != setting.of(r.Servers[0])", "return false",
+		"cmd/insights", "TestPrivacyReportOfServers",
+	},
+	{
+		"a server that ended still promises", "store/retention.go",
+		"At(now.Add(-PromiseSilence))).Scan(&all)", "At(now.Add(-9*PromiseSilence))).Scan(&all)",
+		"store", "TestPromises",
+	},
+	{
+		"a server says to nobody what it promises", "server/internal/ingest/upkeep.go",
+		"return g.store.RecordPromise(ctx, g.id, g.options.Promise)", "return nil",
+		"server", "TestServersSayWhatTheyPromise",
+	},
+	{
+		"nobody knows what a privacy mode was before", "store/privacy_mode.go",
+		`fmt.Sprintf("from=%s mode=%s", previous, mode)`, `fmt.Sprintf("from=%s mode=%s", mode, mode)`,
+		"store", "TestSQLite/privacy_mode_decided_once",
+	},
+	{
+		"the officer is not told why a picture is kept", "store/inventory/columns.txt",
+		"a picture shows who it is", "",
+		"store", "TestColumns",
+	},
+	{
+		"the diagnosis calls usage what is announced of the trail", "server/internal/insights/findings.go",
+		"a.Kind == kept.kind\n", "a.Kind != kept.kind\n",
+		"server/internal/insights", "TestFindDeletions",
+	},
+	{
+		"deletion is held where everything is kept for ever", "server/internal/insights/findings.go",
+		"held.Doubted && kept.retention > 0", "held.Doubted",
+		"server/internal/insights", "TestFindDeletions",
+	},
+	{
+		"the diagnosis does not ask what is held", "server/internal/insights/diagnosis.go",
+		"	d.findDeletions(held)\n", "	d.findDeletions(store.Brake{})\n",
+		"server", "TestRetentionIsAnnounced/sqlite",
+	},
+	{
 		"looks through a group's role are those of nobody", "store/audit.go",
 		"WHERE role_bindings.principal_kind = ?\n", "WHERE role_bindings.principal_kind = ? AND 1 = 0\n",
 		"cmd/insights", "TestPrivacyReport",

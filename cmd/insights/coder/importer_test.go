@@ -159,7 +159,7 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			w.exec(t, `DELETE FROM organization_members WHERE user_id = $1`, w.users[2]) // a guest, who may be of any organization
 			database := open(t)
 			to := storetest.Open(t, database, time.Now())
-			if _, err := to.SetPrivacyMode(t.Context(), w.organization, store.PrivacyPseudonym); err != nil {
+			if _, err := to.SetPrivacyMode(t.Context(), access.Principal{}, w.organization, store.PrivacyPseudonym); err != nil {
 				t.Fatal(err)
 			}
 			options := Options{Organization: w.organization.String()}
@@ -208,7 +208,7 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 				store.PrivacyOff:       func(r Report) bool { return r.Templates > 0 && r.HalfHours+r.Samples+r.Builds == 0 },
 			} {
 				to := storetest.Open(t, open(t), time.Now())
-				if _, err := to.SetPrivacyMode(t.Context(), uuid.Nil, mode); err != nil {
+				if _, err := to.SetPrivacyMode(t.Context(), access.Principal{}, uuid.Nil, mode); err != nil {
 					t.Fatal(err)
 				}
 				if r := runImport(t, w.url, to, Options{}); !want(r) {

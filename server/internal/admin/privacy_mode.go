@@ -34,7 +34,7 @@ func (p *Privacy) SetPrivacyMode(ctx context.Context, req *insightsv1.SetPrivacy
 			return nil, err
 		}
 	}
-	previous, err := p.store.SetPrivacyMode(ctx, organization, mode)
+	previous, err := p.store.SetPrivacyMode(ctx, call.PrincipalOf(ctx), organization, mode)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ const (
 type Service struct {
 	insightsv1.UnimplementedIngestServiceServer
 
+	id        uuid.UUID // of this server as long as it runs
 	options   Options
 	store     *store.Store
 	logger    *slog.Logger
@@ -66,7 +67,7 @@ type Options struct {
 	ReportInterval    time.Duration            // what agents are told
 	MaxStreamAge      time.Duration            // after about this time an agent is asked to go to another server; zero: never
 	UsageStats        bool                     // false: reports are acknowledged and nothing of them is stored
-	Retention         store.Retention          // how long data is kept
+	Promise           store.Promise            // what is promised to people, of which the retention is carried out here
 	CollectAgentStats bool                     // show the present of the agents that report here as metrics
 	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy []string
@@ -79,7 +80,7 @@ func (o Options) check() error {
 	if o.MaxStreamAge < 0 {
 		return errors.New("the age of streams must not be negative")
 	}
-	if o.Retention.Usage < 0 || o.Retention.Latency < 0 || o.Retention.Audit < 0 {
+	if o.Promise.Usage < 0 || o.Promise.Latency < 0 || o.Promise.Audit < 0 {
 		return errors.New("retentions must not be negative")
 	}
 	return checkAggregation(o.AgentStatsBy)
@@ -92,7 +93,7 @@ func New(o Options) (*Service, error) {
 	}
 	m := newMetrics(o.Registry)
 	g := &Service{
-		options: o, store: o.Store, logger: o.Logger, clock: o.Clock, metrics: m,
+		id: uuid.New(), options: o, store: o.Store, logger: o.Logger, clock: o.Clock, metrics: m,
 		directory: o.Store.NewDirectory(),
 		committer: newCommitter(o.Store, o.Logger, m),
 		names:     newAppNames(o.Store, o.Clock),

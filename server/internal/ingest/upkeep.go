@@ -17,6 +17,7 @@ const (
 	foldAgain    = time.Minute // after a fold that had to give way
 	touchEvery   = 5 * time.Second
 	treatEvery   = 5 * time.Second
+	promiseEvery = store.PromiseSilence / 4
 	expireEvery  = 24 * time.Hour
 	brakeEvery   = time.Hour // so that the clock is judged, and an announcement carried out in time
 
@@ -35,6 +36,11 @@ func (g *Service) Run(ctx context.Context) {
 	})
 	work.Go(func() {
 		background.Every(ctx, touchEvery, background.LookTimeout, g.logger, "note agents", g.touchAgents)
+	})
+	work.Go(func() {
+		background.Every(ctx, promiseEvery, background.LookTimeout, g.logger, "say what is promised", func(ctx context.Context) error {
+			return g.store.RecordPromise(ctx, g.id, g.options.Promise)
+		})
 	})
 	if g.stats != nil {
 		work.Go(func() {
@@ -107,7 +113,7 @@ func (g *Service) expireForEver(ctx context.Context) {
 	for {
 		try, cancel := context.WithTimeout(ctx, passTimeout)
 		err := background.Contain(func() error {
-			brake, err := g.store.BrakeRetention(try, g.options.Retention)
+			brake, err := g.store.BrakeRetention(try, g.options.Promise.Retention)
 			if err != nil {
 				return err
 			}

@@ -56,6 +56,11 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 		return nil, err
 	}
 	d.findSettings()
+	held, err := s.store.HeldDeletions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.findDeletions(held)
 	return &insightsv1.GetDiagnosisResponse{
 		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
 		DataSince: d.show(d.firstUse()),

@@ -29,6 +29,8 @@ const (
 	reasonNoBuilds     = "no_builds"
 	reasonNoParameters = "no_parameters"
 	reasonWeakDatabase = "weak_database"
+	reasonAnnounced    = "deletion_announced"
+	reasonHeld         = "deletion_held"
 )
 
 // collectingFor is how long after its first sign of life a template may be waiting for its first usage.
@@ -72,6 +74,53 @@ func (d *diagnosis) findSettings() {
 		"Give these settings of the database their defaults back.")
 }
 
+// retained is what a setting of retention is about.
+type retained struct {
+	kind, what, flag string
+	retention        time.Duration
+	sections         []string
+}
+
+func (o Options) kept() []retained {
+	return []retained{
+		{
+			store.ExpiredUsage, "Usage", "--usage-retention", o.UsageRetention,
+			[]string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters},
+		},
+		{store.ExpiredLatency, "Latency", "--latency-retention", o.LatencyRetention, []string{sectionUserLatency}},
+	}
+}
+
+// findDeletions says what is about to go, and what does not go although it is older than is promised. How much that is says something of
+// templates that the caller may not read, so it is not told.
+func (d *diagnosis) findDeletions(held store.Brake) {
+	if d.q.empty() {
+		return
+	}
+	for _, kept := range d.options.kept() {
+		for _, a := range held.Announced {
+			d.add(reasonAnnounced, kept.sections,
+				func(store.TemplateFacts) (evidence, bool) {
+					return evidence{first: a.At.Time, last: a.Due()}, a.Kind == kept.kind
+				},
+				func(f *insightsv1.Finding) string {
+					return fmt.Sprintf(
+						"%s of more than %s ago is deleted for good from %s on, as announced at %s.", kept.what,
+						count(int64(a.Keep.Hours()/24), "day"), f.GetLastAt(), f.GetFirstAt(),
+					)
+				},
+				"Raise "+kept.flag+" on all servers before that to keep it, or start one with --confirm-retention to delete it at once.")
+		}
+		d.add(reasonHeld, kept.sections,
+			func(store.TemplateFacts) (evidence, bool) { return evidence{}, held.Doubted && kept.retention > 0 },
+			func(*insightsv1.Finding) string {
+				return kept.what + " is not deleted although its time may be over: " +
+					"the clock of the database jumped by more than a day, or is not that of a server."
+			},
+			"Set the clocks of the database and of all servers right; deletion goes on a day later.")
+	}
+}
+
 func (d *diagnosis) findCollection() {
 	d.add(ReasonOff, append([]string{sectionParameters}, usageSections...),
 		func(f store.TemplateFacts) (evidence, bool) {
@@ -79,17 +128,7 @@ func (d *diagnosis) findCollection() {
 		},
 		func(*insightsv1.Finding) string { return "Collection is off: reports are acknowledged and not stored." },
 		"Start the server with --usage-stats=true, or set another privacy mode, if usage may be collected here.")
-	for _, kept := range []struct {
-		what, flag string
-		retention  time.Duration
-		sections   []string
-	}{
-		{
-			"Usage", "--usage-retention", d.options.UsageRetention,
-			[]string{sectionActiveUsers, sectionAppsUsage, sectionUserActivity, sectionParameters},
-		},
-		{"Latency", "--latency-retention", d.options.LatencyRetention, []string{sectionUserLatency}},
-	} {
+	for _, kept := range d.options.kept() {
 		horizon := d.q.asked.Add(-kept.retention)
 		d.add(reasonRetention, kept.sections,
 			func(store.TemplateFacts) (evidence, bool) {
