@@ -86,7 +86,8 @@ func TestGateway(t *testing.T) {
 		"id in a body": {
 			method: http.MethodPost, path: "/api/v2/privacy/mode", header: http.Header{"Coder-Session-Token": {owner}},
 			body: strings.NewReader(`{"mode":"full","organization_id":"x"}`), status: 400,
-			says: `"message":"The body has fields with invalid values.","validations":[{"field":"organization_id","detail":"has invalid values: x"}`,
+			says: `"message":"The body has fields with invalid values.",` +
+				`"validations":[{"field":"organization_id","detail":"has invalid values: x"}`,
 		},
 		"form instead of a query": {
 			method: http.MethodPost, path: "/api/v2/insights/templates",

@@ -40,7 +40,8 @@ func TestPrivacyReport(t *testing.T) {
 				organization uuid.UUID
 				mode         store.PrivacyMode
 			}{{uuid.Nil, store.PrivacyPseudonym}, {f.Organization, store.PrivacyAggregate}} {
-				if _, err := f.SetPrivacyMode(ctx, access.Principal{Kind: access.KindUser, ID: f.Users[0]}, set.organization, set.mode); err != nil {
+				officer := access.Principal{Kind: access.KindUser, ID: f.Users[0]}
+				if _, err := f.SetPrivacyMode(ctx, officer, set.organization, set.mode); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -182,7 +183,8 @@ func TestPrivacyReportOfServers(t *testing.T) {
 			server := storetest.Open(t, f.Database, now)
 			keep := store.Retention{Usage: 240 * time.Hour}
 			for i, p := range []store.Promise{
-				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep}, {PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
+				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
+				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
 				{PrivacyFloor: 7, Timezone: "UTC"},
 			} {
 				if err := server.RecordPromise(t.Context(), uuid.UUID{byte(i)}, p); err != nil {
@@ -236,7 +238,9 @@ func TestRetentionOf(t *testing.T) {
 		"beyond both":         {store.ExpiredUsage, []store.Promises{ten, twenty}, store.Brake{}, 23 * day, "should be gone"},
 		"for ever":            {store.ExpiredUsage, []store.Promises{ten, {}}, store.Brake{}, 100 * day, ""},
 		"builds follow usage": {store.ExpiredBuilds, []store.Promises{ten}, store.Brake{}, 13 * day, "should be gone"},
-		"doubted":             {store.ExpiredUsage, []store.Promises{ten}, store.Brake{Doubted: true}, 13 * day, "held: the clock is in doubt"},
+		"doubted": {
+			store.ExpiredUsage, []store.Promises{ten}, store.Brake{Doubted: true}, 13 * day, "held: the clock is in doubt",
+		},
 		"announced": {
 			store.ExpiredBuilds, []store.Promises{ten}, announced(store.ExpiredUsage, 12*time.Hour), 13 * day,
 			"5 of 15 days go at " + now.Add(12*time.Hour).Format(time.RFC3339) + ", as announced at " +

@@ -3527,6 +3527,8 @@ export interface Finding {
    * - `no_builds`: no build that started a workspace was ever reported.
    * - `no_parameters`: the workspaces that were started have no parameters.
    * - `weak_database`: the database does not keep everything through a crash of its machine.
+   * - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
+   * - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
    */
   reason: string;
   /**

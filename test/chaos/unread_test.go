@@ -107,7 +107,8 @@ func TestUnreadAnswersOverGRPC(t *testing.T) {
 			})
 			wantMemory(t, p, before)
 			conn, err := grpc.NewClient(
-				p.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
+				p.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()),
+				grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
 			)
 			if err != nil {
 				t.Fatal(err)

@@ -28,8 +28,8 @@ func TestFindDeletions(t *testing.T) {
 			options: Options{UsageRetention: 30 * day},
 			held:    store.Brake{Announced: []store.Announcement{announced(store.ExpiredUsage), announced(store.ExpiredAudit)}},
 			want: []string{
-				"deletion_announced [active_users apps_usage user_activity parameters_usage] Usage of more than 30 days ago is deleted for " +
-					"good from 2026-03-02T12:00:00Z on, as announced at 2026-03-01T12:00:00Z.",
+				"deletion_announced [active_users apps_usage user_activity parameters_usage] Usage of more than 30 days ago is deleted " +
+					"for good from 2026-03-02T12:00:00Z on, as announced at 2026-03-01T12:00:00Z.",
 			},
 		},
 		"latencies": {
@@ -43,8 +43,8 @@ func TestFindDeletions(t *testing.T) {
 			options: Options{LatencyRetention: 30 * day},
 			held:    store.Brake{Doubted: true},
 			want: []string{
-				"deletion_held [user_latency] Latency is not deleted although its time may be over: the clock of the database jumped by more " +
-					"than a day, or is not that of a server.",
+				"deletion_held [user_latency] Latency is not deleted although its time may be over: the clock of the database jumped by " +
+					"more than a day, or is not that of a server.",
 			},
 		},
 		"in doubt, and all is kept for ever": {held: store.Brake{Doubted: true}},
