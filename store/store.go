@@ -110,7 +110,12 @@ type Setting = db.Setting
 
 // Settings are what the connections that write had when the store was opened, by name. They are read back: a URL, a proxy between or
 // the database may know better than who sets them.
-func (s *Store) Settings() []Setting { return s.db.Settings() }
+func (s *Store) Settings() []Setting {
+	if s.db == nil { // it is not open
+		return nil
+	}
+	return s.db.Settings()
+}
 
 // Check fails with what would keep a server from starting on a database, without changing anything there: one that does not answer, is
 // newer, half restored, or to be brought up to date by who may not. Its settings are returned as [Store.Settings] has them; a SQLite
