@@ -242,12 +242,16 @@ func TestRetentionOf(t *testing.T) {
 			store.ExpiredUsage, []store.Promises{ten}, store.Brake{Doubted: true}, 13 * day, "held: the clock is in doubt",
 		},
 		"announced": {
-			store.ExpiredBuilds, []store.Promises{ten}, announced(store.ExpiredUsage, 12*time.Hour), 13 * day,
+			store.ExpiredBuilds,
+			[]store.Promises{ten},
+			announced(store.ExpiredUsage, 12*time.Hour), 13 * day,
 			"5 of 15 days go at " + now.Add(12*time.Hour).Format(time.RFC3339) + ", as announced at " +
 				now.Add(-12*time.Hour).Format(time.RFC3339),
 		},
 		"overdue": {
-			store.ExpiredUsage, []store.Promises{ten}, announced(store.ExpiredUsage, 27*time.Hour), 13 * day,
+			store.ExpiredUsage,
+			[]store.Promises{ten},
+			announced(store.ExpiredUsage, 27*time.Hour), 13 * day,
 			"5 of 15 days go at " + now.Add(-3*time.Hour).Format(time.RFC3339) + ", as announced at " +
 				now.Add(-27*time.Hour).Format(time.RFC3339) + "; should be gone",
 		},
