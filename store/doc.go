@@ -4,6 +4,6 @@
 // template and UTC day (table usage_day). Writing is union, folding moves rows into pages, reading takes the union of
 // both places; so order, repetition and delay of reports change nothing.
 //
-// It is the facade of three rooms: usage merges, folds and reads minutes, db has the connections and what differs between Postgres and
-// SQLite, archive backs up and restores. Nobody outside of the store uses these.
+// The package is the facade of three rooms: usage merges, folds and reads minutes, db has the connections and what differs between
+// Postgres and SQLite, archive backs up and restores. Nobody outside of the store uses the rooms.
 package store

@@ -30,9 +30,17 @@ const (
 	unreadMemory = 150    // MiB above what the server takes before
 )
 
-// Whoever asks over many connections for answers of 16 MB and reads none of them takes little memory, and small questions of others
-// are answered meanwhile. Who reads nothing is cut, and then there is room for large answers again.
-func TestUnreadAnswers(t *testing.T) {
+// largeAnswer is a server that has an answer of 16 MB.
+type largeAnswer struct {
+	*process
+	fleet      *fleet
+	tokens     []string // of those who may ask for it
+	before     int      // MiB that the server takes before anybody asks
+	start, end string   // of the day that it is about
+}
+
+// withLargeAnswer runs a test with a server that one principal asks, and with one that twenty ask.
+func withLargeAnswer(t *testing.T, test func(*testing.T, largeAnswer)) {
 	t.Parallel()
 	for name, askers := range map[string]int{"of one principal": 1, "of many principals": 20} {
 		t.Run(name, func(t *testing.T) {
@@ -44,98 +52,95 @@ func TestUnreadAnswers(t *testing.T) {
 			f.mustAsk(t, p.GRPC)
 			before, _ := p.memory()
 			day := time.Now().UTC().Truncate(24 * time.Hour)
-			query := fmt.Sprintf("?start_time=%s&end_time=%s", day.AddDate(0, 0, -1).Format(time.RFC3339), day.Format(time.RFC3339))
-			questions := []string{"/api/v2/insights/user-activity" + query, "/api/v2/insights/export/user-activity" + query}
-			for i := range *unread {
-				conn, err := net.Dial("tcp", p.HTTP)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = conn.Close() })
-				if _, err := fmt.Fprintf(
-					conn, "GET %s HTTP/1.1\r\nHost: insights\r\nAuthorization: Bearer %s\r\n\r\n", questions[i%2], tokens[i%askers],
-				); err != nil {
-					t.Fatal(err)
-				}
-			}
-			requests := func() float64 { return p.metric(t, "coderd_api_concurrent_requests") }
-			await(t, "answers that nobody reads", func() bool { return requests() > 0 })
-			awaitWithin(t, 2*patience, "the end of those that nobody reads", func() bool { f.mustAsk(t, p.GRPC); return requests() == 0 })
-			wantMemory(t, p, before)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			for _, question := range questions {
-				wantLargeAnswer(ctx, t, "http://"+p.HTTP+question, tokens[0])
-			}
+			test(t, largeAnswer{p, f, tokens, before, day.AddDate(0, 0, -1).Format(time.RFC3339), day.Format(time.RFC3339)})
 			p.stop(t)
 		})
 	}
+}
+
+// Whoever asks over many connections for answers of 16 MB and reads none of them takes little memory, and small questions of others
+// are answered meanwhile. Who reads nothing is cut, and then there is room for large answers again.
+func TestUnreadAnswers(t *testing.T) {
+	withLargeAnswer(t, func(t *testing.T, p largeAnswer) {
+		query := fmt.Sprintf("?start_time=%s&end_time=%s", p.start, p.end)
+		questions := []string{"/api/v2/insights/user-activity" + query, "/api/v2/insights/export/user-activity" + query}
+		for i := range *unread {
+			conn, err := net.Dial("tcp", p.HTTP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			if _, err := fmt.Fprintf(
+				conn, "GET %s HTTP/1.1\r\nHost: insights\r\nAuthorization: Bearer %s\r\n\r\n", questions[i%2], p.tokens[i%len(p.tokens)],
+			); err != nil {
+				t.Fatal(err)
+			}
+		}
+		requests := func() float64 { return p.metric(t, "coderd_api_concurrent_requests") }
+		await(t, "answers that nobody reads", func() bool { return requests() > 0 })
+		awaitWithin(t, 2*patience, "the end of those that nobody reads", func() bool {
+			p.fleet.mustAsk(t, p.GRPC)
+			return requests() == 0
+		})
+		p.wantMemory(t)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for _, question := range questions {
+			wantLargeAnswer(ctx, t, "http://"+p.HTTP+question, p.tokens[0])
+		}
+	})
 }
 
 // The same over gRPC: who never opens the window of an answer, and answers everything that keeps a connection alive, is cut as well.
 func TestUnreadAnswersOverGRPC(t *testing.T) {
-	t.Parallel()
-	for name, askers := range map[string]int{"of one principal": 1, "of many principals": 20} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFleet(t, storetest.SQLite(t), 1)
-			tokens := addLargeAnswer(t, f, askers)
-			p := startServer(t, newServerConfig(t, f.database))
-			p.awaitReady(t, true)
-			f.mustAsk(t, p.GRPC)
-			before, _ := p.memory()
-			day := time.Now().UTC().Truncate(24 * time.Hour)
-			question := &insightsv1.GetUserActivityRequest{
-				StartTime: day.AddDate(0, 0, -1).Format(time.RFC3339), EndTime: day.Format(time.RFC3339),
-			}
-			var calls []*wiretest.UnreadCall
-			for i := range *unread {
-				calls = append(calls, wiretest.CallUnread(
-					t, p.GRPC, insightsv1.InsightsService_GetUserActivity_FullMethodName, tokens[i%askers], question,
-				))
-			}
-			awaitWithin(t, 2*patience, "the end of calls whose answers nobody reads", func() bool {
-				f.mustAsk(t, p.GRPC)
-				return !slices.ContainsFunc(calls, func(c *wiretest.UnreadCall) bool {
-					select {
-					case <-c.Ended:
-						return false
-					default:
-						return true
-					}
-				})
+	withLargeAnswer(t, func(t *testing.T, p largeAnswer) {
+		question := &insightsv1.GetUserActivityRequest{StartTime: p.start, EndTime: p.end}
+		var calls []*wiretest.UnreadCall
+		for i := range *unread {
+			calls = append(calls, wiretest.CallUnread(
+				t, p.GRPC, insightsv1.InsightsService_GetUserActivity_FullMethodName, p.tokens[i%len(p.tokens)], question,
+			))
+		}
+		awaitWithin(t, 2*patience, "the end of calls whose answers nobody reads", func() bool {
+			p.fleet.mustAsk(t, p.GRPC)
+			return !slices.ContainsFunc(calls, func(c *wiretest.UnreadCall) bool {
+				select {
+				case <-c.Ended:
+					return false
+				default:
+					return true
+				}
 			})
-			wantMemory(t, p, before)
-			conn, err := grpc.NewClient(
-				p.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()),
-				grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
-			)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+tokens[0])
-			await(t, "an answer for who reads", func() bool {
-				answer, err := insightsv1.NewInsightsServiceClient(conn).GetUserActivity(ctx, question)
-				t.Log(proto.Size(answer), "bytes", err)
-				return proto.Size(answer) > 13_000_000
-			})
-			p.stop(t)
 		})
-	}
+		p.wantMemory(t)
+		conn, err := grpc.NewClient(
+			p.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+p.tokens[0])
+		await(t, "an answer for who reads", func() bool {
+			answer, err := insightsv1.NewInsightsServiceClient(conn).GetUserActivity(ctx, question)
+			t.Log(proto.Size(answer), "bytes", err)
+			return proto.Size(answer) > 13_000_000
+		})
+	})
 }
 
-// wantMemory fails if a server took more than it may.
-func wantMemory(t *testing.T, p *process, before int) {
+// wantMemory fails if the server took more than it may.
+func (p largeAnswer) wantMemory(t *testing.T) {
 	t.Helper()
 	_, most := p.memory()
-	t.Logf("%d sockets: %d MiB before, %d MiB at most", *unread, before, most)
+	t.Logf("%d sockets: %d MiB before, %d MiB at most", *unread, p.before, most)
 	limit := unreadMemory
 	if raceEnabled {
 		limit *= 4 // the race detector has its own memory
 	}
-	if most > before+limit {
-		t.Errorf("%d MiB more than before, want at most %d", most-before, limit)
+	if most > p.before+limit {
+		t.Errorf("%d MiB more than before, want at most %d", most-p.before, limit)
 	}
 }
 
