@@ -13,11 +13,17 @@ import (
 // maxAnswer bounds an answer, in bytes: the activity of a hundred thousand people fits.
 const maxAnswer = 64 << 20
 
-// serviceConfig lets questions, and nothing else, be asked again when the server cannot answer, up to four times within some
-// three seconds, and ends them after a minute, as the server does. Reports are not among them: their reporter resends them.
+// serviceConfig lets questions and batches of usage be sent again when the server cannot answer, up to four times within some three
+// seconds of waiting, and ends them after a minute. Usage counts once however often it comes; what else changes something is sent once.
+// Streams are not among them: their reporter resends.
 const serviceConfig = `{
   "methodConfig": [{
-    "name": [{"service": "insights.v1.InsightsService"}],
+    "name": [
+      {"service": "insights.v1.InsightsService"},
+      {"service": "insights.v1.IngestService", "method": "ReportStats"},
+      {"service": "insights.v1.IngestService", "method": "ReportAppSessions"},
+      {"service": "insights.v1.IngestService", "method": "ReportEvents"}
+    ],
     "timeout": "60s",
     "retryPolicy": {
       "maxAttempts": 5,
@@ -30,7 +36,8 @@ const serviceConfig = `{
 }`
 
 // NewConn returns a connection to a server, such as "insights.example.com:9090", for whoever has the token: for a [Reporter] and
-// for the generated clients of all services. It connects with the first call. Questions that are UNAVAILABLE are asked again.
+// for the generated clients of all services. It connects with the first call. Questions and batches of
+// usage that are UNAVAILABLE are sent again.
 // A broken connection is noticed within 30 seconds and made anew; while that fails, it is tried again after half a second and
 // then after random times of up to 30 seconds.
 //

@@ -24,6 +24,7 @@ import (
 type refusing struct {
 	insightsv1.UnimplementedInsightsServiceServer
 	insightsv1.UnimplementedIngestServiceServer
+	insightsv1.UnimplementedCatalogServiceServer
 	code    codes.Code
 	refused int64 // so many calls
 	calls   atomic.Int64
@@ -46,8 +47,13 @@ func (s *refusing) ReportStats(context.Context, *insightsv1.ReportStatsRequest) 
 	return &insightsv1.ReportStatsResponse{}, s.answer()
 }
 
-// Questions are asked again when the server is unavailable; nothing else is, and for no other reason.
-func TestConnRetriesQuestions(t *testing.T) {
+// ApplyCatalog implements [insightsv1.CatalogServiceServer].
+func (s *refusing) ApplyCatalog(context.Context, *insightsv1.ApplyCatalogRequest) (*insightsv1.ApplyCatalogResponse, error) {
+	return &insightsv1.ApplyCatalogResponse{}, s.answer()
+}
+
+// Questions and batches of usage are sent again when the server is unavailable; nothing else is, and for no other reason.
+func TestConnSendsAgain(t *testing.T) {
 	t.Parallel()
 	question := func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err := insightsv1.NewInsightsServiceClient(conn).ListTemplates(ctx, &insightsv1.ListTemplatesRequest{})
@@ -55,6 +61,10 @@ func TestConnRetriesQuestions(t *testing.T) {
 	}
 	report := func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err := insightsv1.NewIngestServiceClient(conn).ReportStats(ctx, &insightsv1.ReportStatsRequest{})
+		return err
+	}
+	change := func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := insightsv1.NewCatalogServiceClient(conn).ApplyCatalog(ctx, &insightsv1.ApplyCatalogRequest{})
 		return err
 	}
 	for name, c := range map[string]struct {
@@ -68,7 +78,8 @@ func TestConnRetriesQuestions(t *testing.T) {
 		"unavailable for longer": {question, 100, codes.Unavailable, 5, codes.Unavailable},
 		"a wrong question":       {question, 1, codes.InvalidArgument, 1, codes.InvalidArgument},
 		"too many questions":     {question, 1, codes.ResourceExhausted, 1, codes.ResourceExhausted},
-		"a report":               {report, 1, codes.Unavailable, 1, codes.Unavailable},
+		"a batch of usage":       {report, 2, codes.Unavailable, 3, codes.OK},
+		"a change":               {change, 1, codes.Unavailable, 1, codes.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -79,6 +90,7 @@ func TestConnRetriesQuestions(t *testing.T) {
 			srv, service := grpc.NewServer(), &refusing{code: c.code, refused: c.refused}
 			insightsv1.RegisterInsightsServiceServer(srv, service)
 			insightsv1.RegisterIngestServiceServer(srv, service)
+			insightsv1.RegisterCatalogServiceServer(srv, service)
 			served := make(chan error, 1)
 			go func() { served <- srv.Serve(l) }()
 			defer func() {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/template-insights/insights/client"
 	"github.com/template-insights/insights/cmd/insights/fleet"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
@@ -64,14 +65,10 @@ func (f demoCommand) Run(ctx context.Context, c console) (err error) {
 	defer stop()
 	streaming := make(chan error, 1)
 	err = serve(ctx, config, func(srv *server.Server) error {
-		connect := func() (*grpc.ClientConn, error) {
-			return grpc.NewClient(srv.GRPCAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		connect := func(token string) (*grpc.ClientConn, error) {
+			return client.NewConn(srv.GRPCAddress(), client.Token(token), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		}
-		conn, err := connect()
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(d.start(ctx, conn, srv), conn.Close()); err != nil {
+		if err := d.start(ctx, connect, srv); err != nil {
 			return err
 		}
 		go func() {
@@ -102,7 +99,7 @@ type demo struct {
 }
 
 // start loads the company's past and says how to look at it.
-func (d *demo) start(ctx context.Context, conn *grpc.ClientConn, srv *server.Server) error {
+func (d *demo) start(ctx context.Context, connect fleet.Connect, srv *server.Server) error {
 	fmt.Fprintln(d.console.out, "Loading a company of 150 people in 200 workspaces with a month behind it ...")
 	// Nobody of them lives, so nobody has to be asked.
 	if _, err := d.store.DecidePrivacyMode(ctx, store.PrivacyFull); err != nil {
@@ -118,7 +115,7 @@ func (d *demo) start(ctx context.Context, conn *grpc.ClientConn, srv *server.Ser
 	if err != nil {
 		return err
 	}
-	if err := d.company.Load(ctx, conn, d.controlPlane); err != nil {
+	if err := d.company.Load(ctx, connect, d.controlPlane); err != nil {
 		return fmt.Errorf("load the demo: %w", err)
 	}
 	if _, err := d.store.Fold(ctx); err != nil {

@@ -1782,6 +1782,16 @@ var mutants = []mutant{
 		"client", "TestReporterPausesAfterRejection",
 	},
 	{
+		"a batch of usage is sent once", "client/conn.go",
+		`{"service": "insights.v1.IngestService", "method": "ReportStats"},`, ``,
+		"client", "TestConnSendsAgain",
+	},
+	{
+		"a change is sent again", "client/conn.go",
+		`{"service": "insights.v1.InsightsService"},`, `{"service": "insights.v1.InsightsService"}, {"service": "insights.v1.CatalogService"},`,
+		"client", "TestConnSendsAgain",
+	},
+	{
 		"two processes write to one spool", "client/spool.go",
 		"if err := lock(file); err != nil {", "if err := error(nil); err != nil {",
 		"client", "TestSpoolIsLocked",

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/template-insights/insights/client"
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
@@ -23,10 +22,17 @@ const (
 	loadTimeout = 5 * time.Minute // of all that is loaded
 )
 
+// Connect makes a connection to the server for whoever has the token.
+type Connect func(token string) (*grpc.ClientConn, error)
+
 // Load tells a server all that the company knows at its moment: catalog, events and the month behind it. The token is a
 // control plane's.
-func (c *Company) Load(ctx context.Context, conn *grpc.ClientConn, token string) error {
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+func (c *Company) Load(ctx context.Context, connect Connect, token string) error {
+	conn, err := connect(token)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	applied, err := insightsv1.NewCatalogServiceClient(conn).ApplyCatalog(ctx, c.Catalog)
@@ -118,32 +124,36 @@ func firstRejection(rejected []*insightsv1.Rejection) error {
 // Stream lets every agent report over a connection of its own, the proxy report what it carries and the control plane what
 // happens, until the context is done. The control plane's token gets the agents theirs.
 func (c *Company) Stream(
-	ctx context.Context, connect func() (*grpc.ClientConn, error), controlPlaneToken, proxyToken string, interval time.Duration,
-	logger *slog.Logger,
+	ctx context.Context, connect Connect, controlPlaneToken, proxyToken string, interval time.Duration, logger *slog.Logger,
 ) error {
-	conn, err := connect()
+	controlPlaneConn, err := connect(controlPlaneToken)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer controlPlaneConn.Close()
+	proxyConn, err := connect(proxyToken)
+	if err != nil {
+		return err
+	}
+	defer proxyConn.Close()
 	ids := make([]string, len(c.workspaces))
 	for i, w := range c.workspaces {
 		ids[i] = w.agent.String()
 	}
-	issued, err := insightsv1.NewAccessServiceClient(conn).CreateAgentTokens(
-		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+controlPlaneToken),
-		&insightsv1.CreateAgentTokensRequest{AgentIds: ids})
+	issued, err := insightsv1.NewAccessServiceClient(controlPlaneConn).CreateAgentTokens(
+		ctx, &insightsv1.CreateAgentTokensRequest{AgentIds: ids},
+	)
 	if err != nil {
 		return fmt.Errorf("create agent tokens: %w", err)
 	}
 	reporters := make([]*client.Reporter, len(c.workspaces))
 	for i := range reporters {
-		own, err := connect()
+		own, err := connect(issued.GetTokens()[i].GetSecret())
 		if err != nil {
 			return err
 		}
 		defer own.Close()
-		reporters[i] = client.NewReporter(own, grpc.PerRPCCredentials(client.Token(issued.GetTokens()[i].GetSecret())))
+		reporters[i] = client.NewReporter(own)
 	}
 	var work sync.WaitGroup
 	for i, w := range c.workspaces {
@@ -157,27 +167,26 @@ func (c *Company) Stream(
 			})
 		})
 	}
-	ingest := insightsv1.NewIngestServiceClient(conn)
-	control := &controlPlane{company: c}
+	proxy, control := insightsv1.NewIngestServiceClient(proxyConn), insightsv1.NewIngestServiceClient(controlPlaneConn)
+	events := &controlPlane{company: c}
 	for _, service := range []struct {
-		name, token string
-		report      func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error)
+		name   string
+		report func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error)
 	}{
-		{"proxy", proxyToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
-			answer, err := ingest.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{
+		{"proxy", func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
+			answer, err := proxy.ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{
 				Sessions: c.AppSessions(at.Add(-2*interval), at),
 			})
 			return answer.GetRejected(), err
 		}},
-		{"control plane", controlPlaneToken, func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
-			answer, err := ingest.ReportEvents(ctx, control.report(at, interval))
+		{"control plane", func(ctx context.Context, at time.Time) ([]*insightsv1.Rejection, error) {
+			answer, err := control.ReportEvents(ctx, events.report(at, interval))
 			return answer.GetRejected(), err
 		}},
 	} {
 		work.Go(func() {
-			authorized := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+service.token)
 			every(ctx, interval, 0, func(at time.Time) {
-				call, cancel := context.WithTimeout(authorized, callTimeout)
+				call, cancel := context.WithTimeout(ctx, callTimeout)
 				defer cancel()
 				rejected, err := service.report(call, at)
 				if err == nil {
