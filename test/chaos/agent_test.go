@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -90,6 +91,7 @@ type manner struct {
 	address string
 	window  int           // reports under way; 0: 32
 	every   time.Duration // one new report in so long; 0: as fast as the window allows
+	connect time.Duration // that making a connection may take; 0: a second, after which an agent tries again
 	tls     credentials.TransportCredentials
 }
 
@@ -101,7 +103,7 @@ func (m manner) dial() (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:"+m.address, grpc.WithTransportCredentials(transport),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
-			MinConnectTimeout: time.Second,
+			MinConnectTimeout: cmp.Or(m.connect, time.Second),
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
 }

@@ -268,10 +268,11 @@ func (f *fleet) mustAsk(t *testing.T, address string) {
 	await(t, "an answer", func() bool { return status.Code(f.ask(ctx, conn)) == codes.OK })
 }
 
-// dial opens a connection to a server.
+// dial opens a connection to a server, for calls that fail with it: on a machine that is short of time it may take as long as a client of
+// ours lets it.
 func dial(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := manner{address: address}.dial()
+	conn, err := manner{address: address, connect: 20 * time.Second}.dial()
 	if err != nil {
 		t.Fatal(err)
 	}
