@@ -1788,7 +1788,8 @@ var mutants = []mutant{
 	},
 	{
 		"a change is sent again", "client/conn.go",
-		`{"service": "insights.v1.InsightsService"},`, `{"service": "insights.v1.InsightsService"}, {"service": "insights.v1.CatalogService"},`,
+		`{"service": "insights.v1.InsightsService"},`,
+		`{"service": "insights.v1.InsightsService"}, {"service": "insights.v1.CatalogService"},`,
 		"client", "TestConnSendsAgain",
 	},
 	{
