@@ -14,8 +14,8 @@ import (
 const maxAnswer = 64 << 20
 
 // serviceConfig lets questions and batches of usage be sent again when the server cannot answer, up to four times within some three
-// seconds of waiting, and ends them after a minute. Usage counts once however often it comes; what else changes something is sent once.
-// Streams are not among them: their reporter resends.
+// seconds of waiting, and ends them after a minute. What a batch reports counts once however often it comes; other changes are sent once.
+// Streams are left to their reporter, which resends.
 const serviceConfig = `{
   "methodConfig": [{
     "name": [
@@ -36,10 +36,9 @@ const serviceConfig = `{
 }`
 
 // NewConn returns a connection to a server, such as "insights.example.com:9090", for whoever has the token: for a [Reporter] and
-// for the generated clients of all services. It connects with the first call. Questions and batches of
-// usage that are UNAVAILABLE are sent again.
-// A broken connection is noticed within 30 seconds and made anew; while that fails, it is tried again after half a second and
-// then after random times of up to 30 seconds.
+// for the generated clients of all services. It connects with the first call. Questions and batches of usage that
+// are UNAVAILABLE are sent again. A broken connection is noticed within 30 seconds and made anew; while that fails, it is tried
+// again after half a second and then after random times of up to 30 seconds.
 //
 // It is encrypted and trusts whom the machine trusts. Options come after those of its own and win, for example
 // grpc.WithTransportCredentials with an authority or a certificate of yours, or with insecure credentials on loopback.

@@ -47,6 +47,18 @@ func (s *refusing) ReportStats(context.Context, *insightsv1.ReportStatsRequest) 
 	return &insightsv1.ReportStatsResponse{}, s.answer()
 }
 
+// ReportAppSessions implements [insightsv1.IngestServiceServer].
+func (s *refusing) ReportAppSessions(
+	context.Context, *insightsv1.ReportAppSessionsRequest,
+) (*insightsv1.ReportAppSessionsResponse, error) {
+	return &insightsv1.ReportAppSessionsResponse{}, s.answer()
+}
+
+// ReportEvents implements [insightsv1.IngestServiceServer].
+func (s *refusing) ReportEvents(context.Context, *insightsv1.ReportEventsRequest) (*insightsv1.ReportEventsResponse, error) {
+	return &insightsv1.ReportEventsResponse{}, s.answer()
+}
+
 // ApplyCatalog implements [insightsv1.CatalogServiceServer].
 func (s *refusing) ApplyCatalog(context.Context, *insightsv1.ApplyCatalogRequest) (*insightsv1.ApplyCatalogResponse, error) {
 	return &insightsv1.ApplyCatalogResponse{}, s.answer()
@@ -61,6 +73,14 @@ func TestConnSendsAgain(t *testing.T) {
 	}
 	report := func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err := insightsv1.NewIngestServiceClient(conn).ReportStats(ctx, &insightsv1.ReportStatsRequest{})
+		return err
+	}
+	sessions := func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := insightsv1.NewIngestServiceClient(conn).ReportAppSessions(ctx, &insightsv1.ReportAppSessionsRequest{})
+		return err
+	}
+	events := func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := insightsv1.NewIngestServiceClient(conn).ReportEvents(ctx, &insightsv1.ReportEventsRequest{})
 		return err
 	}
 	change := func(ctx context.Context, conn *grpc.ClientConn) error {
@@ -78,7 +98,9 @@ func TestConnSendsAgain(t *testing.T) {
 		"unavailable for longer": {question, 100, codes.Unavailable, 5, codes.Unavailable},
 		"a wrong question":       {question, 1, codes.InvalidArgument, 1, codes.InvalidArgument},
 		"too many questions":     {question, 1, codes.ResourceExhausted, 1, codes.ResourceExhausted},
-		"a batch of usage":       {report, 2, codes.Unavailable, 3, codes.OK},
+		"a batch of reports":     {report, 2, codes.Unavailable, 3, codes.OK},
+		"a batch of sessions":    {sessions, 2, codes.Unavailable, 3, codes.OK},
+		"a batch of events":      {events, 2, codes.Unavailable, 3, codes.OK},
 		"a change":               {change, 1, codes.Unavailable, 1, codes.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -268,8 +268,7 @@ func (f *fleet) mustAsk(t *testing.T, address string) {
 	await(t, "an answer", func() bool { return status.Code(f.ask(ctx, conn)) == codes.OK })
 }
 
-// dial opens a connection to a server, for calls that fail with it: on a machine that is short of time it may take as long as a client of
-// ours lets it.
+// dial opens a connection to a server. A call fails when connecting does, so connecting may take as long as [client.NewConn] lets it.
 func dial(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := manner{address: address, connect: 20 * time.Second}.dial()
