@@ -111,11 +111,12 @@ func (w *world) await(minutes int64) {
 
 // use makes ada active for the first minutes of yesterday.
 func (w *world) use(minutes int) {
-	subjects, err := w.store.Subjects(context.Background(), []uuid.UUID{w.user})
+	visit := store.Visit{User: w.user}
+	subjects, err := w.store.Subjects(context.Background(), []store.Visit{visit})
 	check(err)
 	yesterday := w.began.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1).Unix() / 60
 	check(w.store.Merge(context.Background(), []store.OpenRow{{Template: w.template, Row: minute.Row{
-		HalfHour: int32(yesterday / minute.MinutesPerHalfHour), Subject: subjects[w.user], Kind: minute.Session, App: "ssh",
+		HalfHour: int32(yesterday / minute.MinutesPerHalfHour), Subject: subjects[visit], Kind: minute.Session, App: "ssh",
 		Minutes: 1<<minutes - 1, Connected: true,
 	}}}))
 }

@@ -60,7 +60,7 @@ func TestFloodOfNames(t *testing.T) {
 		var names, known int
 		if err := db.QueryRowContext(
 			t.Context(),
-			`SELECT count(DISTINCT app), count(DISTINCT CASE WHEN app IN ('unknown', '[other]', 'wiki') THEN app END) FROM usage_open
+			`SELECT count(DISTINCT app), count(DISTINCT CASE WHEN app IN ('unknown', '[other]', 'wiki') THEN app END) FROM usage_rows
 				WHERE kind = ?`,
 			kind,
 		).Scan(&names, &known); err != nil {

@@ -72,7 +72,7 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 			c := &company{running: run(t, f.Database, storetest.Now, func(c *server.Options) { c.Logger = slog.New(failed) })}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)
-			execute(t, f.Database, "ALTER TABLE usage_open RENAME TO gone")
+			execute(t, f.Database, "ALTER TABLE usage_rows RENAME TO gone")
 			sendReports(t, stream, wiretest.SessionAt(agent, 1, storetest.Now))
 			select {
 			case <-failed.rings:
@@ -85,7 +85,7 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 			if err != nil || len(answer.GetRejected()) != 1 || answer.GetAcknowledgedSequence() != 0 {
 				t.Errorf("before the commit: %v, %v", answer, err)
 			}
-			execute(t, f.Database, "ALTER TABLE gone RENAME TO usage_open")
+			execute(t, f.Database, "ALTER TABLE gone RENAME TO usage_rows")
 			settled(t, stream, 2)
 			if got := c.minutes(t, storetest.Now.Truncate(24*time.Hour)); got != 1 {
 				t.Errorf("%d minutes are stored, want 1", got)

@@ -150,8 +150,8 @@ func (p *properties) check(t *rapid.T) {
 // empty forgets the company before.
 func (p *properties) empty(t *rapid.T) {
 	for _, table := range []string{
-		"usage_open", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
-		"apps", "template_apps", "builds", "subjects", "user_status_changes",
+		"usage_rows", "usage_pages", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
+		"apps", "template_apps", "builds", "people", "user_status_changes",
 	} {
 		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)

@@ -284,7 +284,7 @@ func TestPoisonReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "ALTER TABLE usage_open ADD CHECK (app <> 'poison')"); err != nil {
+	if _, err := db.ExecContext(t.Context(), "ALTER TABLE usage_rows ADD CHECK (app <> 'poison')"); err != nil {
 		t.Fatal(err)
 	}
 	r := run(t, v.Database, storetest.Now, nil)

@@ -59,19 +59,19 @@ func (s *Store) Activity(
 	if err != nil {
 		return activity, err
 	}
-	subjects := map[int64]minute.UserTally{}
+	all := map[int64]minute.UserTally{}
 	for _, t := range tallies {
 		for _, u := range t.Users {
-			subjects[u.Subject] = u
+			all[u.Person] = u
 		}
 	}
-	people, err := s.people(ctx, slices.Collect(maps.Values(subjects)))
+	people, err := s.people(ctx, slices.Collect(maps.Values(all)))
 	if err != nil {
 		return activity, err
 	}
 	for i, t := range tallies {
 		for _, u := range t.Users {
-			if p, known := people[u.Subject]; known {
+			if p, known := people[u.Person]; known {
 				activity.Windows[i] = append(activity.Windows[i], Active{p.ID, u.Minutes})
 				activity.People[p.ID] = Person{ID: p.ID, Username: p.Username, Kind: p.Kind, Deleted: p.DeletedAt != 0}
 			}

@@ -21,7 +21,7 @@ type Placement struct {
 	Template     uuid.UUID
 	Organization uuid.UUID
 	Owner        uuid.UUID
-	Subject      int64       // of the owner
+	Subject      int64       // of the owner at the workspace
 	DeletedAt    time.Time   // when the workspace or the agent was deleted; zero while it lives
 	Mode         PrivacyMode // of the organization
 }
@@ -55,11 +55,11 @@ const viewLifetime = time.Second
 // began before Forget writes into the old memory, which nobody reads any more.
 type memory struct {
 	agents   *lru.Cache[uuid.UUID, Placement] // without mode
-	subjects *lru.Cache[uuid.UUID, int64]
+	subjects *lru.Cache[Visit, int64]
 }
 
 func newMemory() *memory {
-	return &memory{newLRU[uuid.UUID, Placement](maxDirectory), newLRU[uuid.UUID, int64](maxDirectory)}
+	return &memory{newLRU[uuid.UUID, Placement](maxDirectory), newLRU[Visit, int64](maxDirectory)}
 }
 
 // newLRU makes a cache of a size above zero, which cannot fail.
@@ -231,31 +231,56 @@ func (d *Directory) find(ctx context.Context, view *catalogView, agents []uuid.U
 	return found, nil
 }
 
-// Subject returns the number of a user; ok is false for a user who is not in the catalog (yet).
-func (d *Directory) Subject(ctx context.Context, user uuid.UUID) (subject int64, ok bool, err error) {
-	remembered := d.memory.Load().subjects
-	if subject, ok = remembered.Get(user); ok {
-		return subject, true, nil
+// Subjects returns the numbers of users at workspaces that exist, or at no known one. Users who are not in the catalog (yet) have none.
+func (d *Directory) Subjects(ctx context.Context, visits []Visit) (map[Visit]int64, error) {
+	remembered, subjects := d.memory.Load().subjects, make(map[Visit]int64, len(visits))
+	var fresh []Visit
+	for _, v := range visits {
+		if subject, ok := remembered.Get(v); ok {
+			subjects[v] = subject
+		} else {
+			fresh = append(fresh, v)
+		}
+	}
+	if len(fresh) == 0 {
+		return subjects, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	kept, err := d.store.KeptAs(ctx, user)
+	known, err := d.store.inCatalog(ctx, fresh)
 	if err != nil {
-		return 0, false, err
+		return nil, err
 	}
-	var known int64
-	if err := d.store.db.Lookups.WithContext(ctx).Model(&User{}).Where("id = ?", kept).Count(&known).Error; err != nil {
-		return 0, false, fmt.Errorf("look for user %s: %w", user, err)
+	read, err := d.store.Subjects(ctx, known)
+	if err != nil {
+		return nil, err
 	}
-	if known == 0 {
-		return 0, false, nil
+	for v, subject := range read {
+		remembered.Add(v, subject)
+		subjects[v] = subject
 	}
-	subjects, err := d.store.Subjects(ctx, []uuid.UUID{kept})
-	if err != nil || subjects[kept] == 0 {
-		return 0, false, err
+	return subjects, nil
+}
+
+// inCatalog are the visits of users who are in the catalog.
+func (s *Store) inCatalog(ctx context.Context, visits []Visit) ([]Visit, error) {
+	db, users := s.db.Lookups.WithContext(ctx), usersOf(visits)
+	kept, err := s.keptAs(db, users)
+	if err != nil {
+		return nil, err
 	}
-	remembered.Add(user, subjects[kept])
-	return subjects[kept], true, nil
+	ids := make([]uuid.UUID, len(users))
+	for i, user := range users {
+		ids[i] = idIn(kept, user)
+	}
+	known, err := parents(db, "users", "id", ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for %d users: %w", len(users), err)
+	}
+	return slices.DeleteFunc(slices.Clone(visits), func(v Visit) bool {
+		_, found := known[idIn(kept, v.User)]
+		return !found
+	}), nil
 }
 
 // Refresh reads a view, however young the newest one is.
@@ -334,7 +359,7 @@ func (d *Directory) Forget() {
 	d.memory.Store(newMemory())
 }
 
-// placements reads the placements of agents, without modes. An agent that the catalog does not know is absent. An owner without a subject
+// placements reads the placements of agents, without modes. An agent that the catalog does not know is absent. An owner without a seat
 // gets one.
 func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UUID]Placement, error) {
 	var rows []struct {
@@ -344,14 +369,15 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 	}
 	err := s.db.Lookups.WithContext(ctx).Raw(
 		`SELECT agents.id AS agent, agents.workspace_id AS workspace, workspaces.template_id AS template,
-			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(subjects.subject, 0) AS subject,
+			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(seats.subject, 0) AS subject,
 			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
-		LEFT JOIN subjects ON subjects.user_id = workspaces.owner_id WHERE agents.id IN ?`, agents).Scan(&rows).Error
+		LEFT JOIN people ON people.user_id = workspaces.owner_id
+		LEFT JOIN seats ON seats.workspace_id = workspaces.id AND seats.subject >> 24 = people.person WHERE agents.id IN ?`, agents).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("look for %d agents: %w", len(agents), err)
 	}
-	var strangers []uuid.UUID
+	var strangers []Visit
 	found := make(map[uuid.UUID]Placement, len(rows))
 	for _, r := range rows {
 		known := Placement{
@@ -362,7 +388,7 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 			known.DeletedAt = r.AgentDeleted.Time
 		}
 		if r.Subject == 0 {
-			strangers = append(strangers, r.Owner)
+			strangers = append(strangers, Visit{r.Owner, r.Workspace})
 		}
 		found[r.Agent] = known
 	}
@@ -377,7 +403,7 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 		if known.Subject != 0 {
 			continue
 		}
-		if known.Subject = subjects[known.Owner]; known.Subject == 0 {
+		if known.Subject = subjects[Visit{known.Owner, known.Workspace}]; known.Subject == 0 {
 			delete(found, agent) // its owner was erased just now
 			continue
 		}

@@ -259,7 +259,8 @@ func TestErase(t *testing.T) {
 			agent := store.Agent{ID: uuid.New(), WorkspaceID: newer.ID}
 			c.applyAll(t, store.Catalog{Workspaces: []store.Workspace{newer}}, 1)
 			c.applyAll(t, store.Catalog{Agents: []store.Agent{agent}}, 1)
-			if given, err := c.Subjects(t.Context(), c.Users[:]); err != nil || len(given) != 1 || given[c.Users[2]] == 0 {
+			if given, err := c.Subjects(t.Context(), storetest.AtNoWorkspace(c.Users[:]...)); err != nil || len(given) != 1 ||
+				given[store.Visit{User: c.Users[2]}] == 0 {
 				t.Errorf("subjects of two erased users and another: %v, %v", given, err)
 			}
 			if err := c.RecordStatusChanges(t.Context(), []store.UserStatusChange{

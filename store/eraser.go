@@ -31,7 +31,7 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
 	}
-	used, err := s.KnownSubjects(ctx, []uuid.UUID{user})
+	used, err := s.knownPeople(s.db.Lookups.WithContext(ctx), []uuid.UUID{user})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
 	}
@@ -49,7 +49,7 @@ func (s *Store) EraseUser(ctx context.Context, user uuid.UUID) error {
 }
 
 // namedUsers are the ids of all users that the database names anywhere.
-const namedUsers = `SELECT id FROM users UNION SELECT user_id FROM subjects UNION SELECT user_id FROM user_status_changes
+const namedUsers = `SELECT id FROM users UNION SELECT user_id FROM people UNION SELECT user_id FROM user_status_changes
 	UNION SELECT user_id FROM group_members UNION SELECT owner_id FROM workspaces
 	UNION SELECT principal_id FROM role_bindings WHERE principal_kind = 'user' UNION SELECT principal_id FROM tokens
 	WHERE principal_kind = 'user'
@@ -128,8 +128,8 @@ func (e *eraser) erase() error {
 
 // people replaces each user by a new user without a name, who counts as deleted from now on.
 func (e *eraser) people() error {
-	err := e.tx.Exec(`UPDATE subjects SET user_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
-		WHERE subjects.user_id = erased.id`, e.nobody).Error
+	err := e.tx.Exec(`UPDATE people SET user_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
+		WHERE people.user_id = erased.id`, e.nobody).Error
 	if err != nil {
 		return err
 	}
@@ -242,6 +242,11 @@ func (e *eraser) workspaces() error {
 			return err
 		}
 		if err := e.builds(old, ids); err != nil {
+			return err
+		}
+		// The seats of visitors as well: they stay where the workspace is.
+		if err := e.tx.Exec(`UPDATE seats SET workspace_id = renamed.value FROM `+e.store.db.Pairs("uuid")+` AS renamed
+			WHERE seats.workspace_id = renamed.id`, ids).Error; err != nil {
 			return err
 		}
 		if err := e.tx.CreateInBatches(left, writeBatch).Error; err != nil {

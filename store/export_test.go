@@ -73,7 +73,7 @@ func (s *Store) TransactionSetting(name string) (value string, err error) {
 func (s *Store) HoldRows(held chan<- struct{}, release <-chan struct{}) error {
 	return s.db.Writes.Transaction(func(tx *gorm.DB) error {
 		defer close(held)
-		if err := tx.Exec("SELECT 1 FROM usage_open FOR UPDATE").Error; err != nil {
+		if err := tx.Exec("SELECT 1 FROM usage_rows FOR UPDATE").Error; err != nil {
 			return err
 		}
 		held <- struct{}{}

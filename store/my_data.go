@@ -79,15 +79,15 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 	for i := range d.Groups {
 		d.Groups[i].UserIDs = []uuid.UUID{user}
 	}
-	var subjects []subjectRow
-	if err := db.Where("user_id = ?", user).Find(&subjects).Error; err != nil {
-		return d, fmt.Errorf("read subject: %w", err)
+	var people []personRow
+	if err := db.Where("user_id = ?", user).Find(&people).Error; err != nil {
+		return d, fmt.Errorf("read person: %w", err)
 	}
-	for _, row := range subjects {
-		if d.Usage, err = s.usageOf(ctx, row.Subject); err != nil {
+	for _, row := range people {
+		if d.Usage, err = s.usageOf(ctx, row.Person); err != nil {
 			return d, err
 		}
-		if d.Latency, err = s.latencyOf(ctx, row.Subject); err != nil {
+		if d.Latency, err = s.latencyOf(ctx, row.Person); err != nil {
 			return d, err
 		}
 	}
@@ -97,8 +97,8 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 // date is the day of a place as a time.
 func date(at usage.Place) time.Time { return time.Unix(int64(at.Day)*86400, 0).UTC() }
 
-func (s *Store) usageOf(ctx context.Context, subject int64) (used []MyUsage, err error) {
-	rows, err := usage.RowsOf(ctx, s.usage, subject, usage.Minutes)
+func (s *Store) usageOf(ctx context.Context, person int64) (used []MyUsage, err error) {
+	rows, err := usage.RowsOf(ctx, s.usage, person, usage.Minutes)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +125,8 @@ func (s *Store) usageOf(ctx context.Context, subject int64) (used []MyUsage, err
 	return used, nil
 }
 
-func (s *Store) latencyOf(ctx context.Context, subject int64) (latency []MyLatency, err error) {
-	rows, err := usage.RowsOf(ctx, s.usage, subject, usage.Latencies)
+func (s *Store) latencyOf(ctx context.Context, person int64) (latency []MyLatency, err error) {
+	rows, err := usage.RowsOf(ctx, s.usage, person, usage.Latencies)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Store) latencyOf(ctx context.Context, subject int64) (latency []MyLaten
 		if err := counter.Add(at.Day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.Day, rows[at])}}); err != nil {
 			return nil, fmt.Errorf("count latencies: %w", err)
 		}
-		latency = append(latency, MyLatency{date(at), at.Template, latencyOf(counter, subject)})
+		latency = append(latency, MyLatency{date(at), at.Template, latencyOf(counter, person)})
 	}
 	return latency, nil
 }

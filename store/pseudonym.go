@@ -195,9 +195,9 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`UPDATE users SET id = moved.value FROM ` + moved + ` WHERE users.id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.id = moved.value)`,
 		`DELETE FROM users WHERE id IN (SELECT moved.id FROM ` + moved + `)`,
-		`UPDATE subjects SET user_id = moved.value FROM ` + moved + ` WHERE subjects.user_id = moved.id
-			AND NOT EXISTS (SELECT 1 FROM subjects AS other WHERE other.user_id = moved.value)`,
-		`DELETE FROM subjects WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE people SET user_id = moved.value FROM ` + moved + ` WHERE people.user_id = moved.id
+			AND NOT EXISTS (SELECT 1 FROM people AS other WHERE other.user_id = moved.value)`,
+		`DELETE FROM people WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE group_members SET user_id = moved.value FROM ` + moved + ` WHERE group_members.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM group_members AS other
 			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id)`,

@@ -191,12 +191,12 @@ func (p *hidden) tell(t *testing.T) {
 		people = append(people, uuid.NewSHA1(p.Organization, []byte("since")))
 		p.words["stranger"], p.words["new stranger"] = people[len(p.Users)].String(), people[len(p.Users)+1].String()
 	}
-	subjects, err := p.Subjects(t.Context(), people)
+	subjects, err := p.Subjects(t.Context(), storetest.AtNoWorkspace(people...))
 	if err != nil || len(subjects) != len(people) {
 		t.Fatal(subjects, err)
 	}
 	for _, user := range p.Users {
-		if of := p.Subject[user]; of != 0 && subjects[user] != of {
+		if of := p.Subject[user]; of != 0 && subjects[store.Visit{User: user}] != of {
 			t.Errorf("%s got another subject", user)
 		}
 	}

@@ -126,7 +126,7 @@ func (p *publication) add(template int, day minute.Window, t minute.Tally) {
 	for _, at := range to {
 		at.templates.add(template)
 		for _, u := range t.Users {
-			at.people.add(u.Subject)
+			at.people.add(u.Person)
 		}
 	}
 	for i, c := range t.Channels {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // Retention is how long data is kept, as the settings of a server say; zero: for ever.
@@ -147,13 +148,13 @@ var BrakedKinds = []string{ExpiredUsage, ExpiredLatency, ExpiredAudit}
 // storedDays are the statements that count the days of which something is stored, before the one that is their only argument. What the
 // retention of usage takes of the catalog and of builds counts as well.
 var storedDays = map[string]string{
-	ExpiredUsage: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day
-		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48
+	ExpiredUsage: `SELECT COUNT(*) FROM (SELECT day FROM ` + usage.Pages + ` WHERE day < @day
+		UNION SELECT half_hour / 48 FROM usage_rows WHERE half_hour < @day * 48
 		UNION SELECT created_at / 86400000000 FROM builds WHERE parameters IS NOT NULL AND created_at < @day * 86400000000
 		UNION SELECT deleted_at / 86400000000 FROM workspaces WHERE ` + strings.ReplaceAll(oldWorkspaces, "?", "@day * 86400000000") + `
 		) AS days`,
-	ExpiredLatency: `SELECT COUNT(*) FROM (SELECT day FROM usage_day WHERE day < @day AND length(latency) > 0
-		UNION SELECT half_hour / 48 FROM usage_open WHERE half_hour < @day * 48 AND kind = 2) AS days`,
+	ExpiredLatency: `SELECT COUNT(*) FROM (SELECT day FROM ` + usage.Pages + ` WHERE day < @day AND length(latency) > 0
+		UNION SELECT half_hour / 48 FROM usage_rows WHERE half_hour < @day * 48 AND ` + usage.LatencyRows + `) AS days`,
 	ExpiredAudit: `SELECT COUNT(DISTINCT at / 86400000000) FROM audit_events WHERE at < @day * 86400000000`,
 }
 
@@ -349,46 +350,52 @@ func without(column, table string) string {
 func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error) {
 	day := func(t time.Time) int32 { return int32(t.Unix() / 86400) } // the first that stays
 	expired := map[string]int64{}
-	usage, audit := At(h.Usage), At(h.Audit)
+	used, audit := At(h.Usage), At(h.Audit)
 	for _, statement := range []struct {
 		kind   string
 		before time.Time
 		text   string
 		args   []any
 	}{
+		{ExpiredUsage, h.Usage, `DELETE FROM usage_pages WHERE day < ?`, []any{day(h.Usage)}},
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
-		{ExpiredUsage, h.Usage, `DELETE FROM usage_open WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
-		// A fold that read the page before this statement finds another version and starts again.
+		{ExpiredUsage, h.Usage, `DELETE FROM usage_rows WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
+		// A fold that read the page before one of these statements finds another version and starts again.
+		{
+			ExpiredLatency, h.Latency, `UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
+			[]any{[]byte{}, day(h.Latency)},
+		},
 		{
 			ExpiredLatency, h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
 			[]any{[]byte{}, day(h.Latency)},
 		},
 		{
-			ExpiredLatency, h.Latency, `DELETE FROM usage_open WHERE kind = 2 AND half_hour < ?`,
+			ExpiredLatency, h.Latency, `DELETE FROM usage_rows WHERE ` + usage.LatencyRows + ` AND half_hour < ?`,
 			[]any{day(h.Latency) * minute.HalfHoursPerDay},
 		},
-		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{usage, usage}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{used, used}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM seats WHERE` + without("seats.workspace_id", "workspaces"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agents WHERE` + without("agents.workspace_id", "workspaces"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_states WHERE` + without("agent_states.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_conditions WHERE` + without("agent_conditions.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM apps WHERE` + without("apps.agent_id", "agents"), nil},
-		{ExpiredCatalog, h.Usage, `DELETE FROM subjects WHERE user_id` + ofOld, []any{usage}},
-		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{usage}},
-		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{usage}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM people WHERE user_id` + ofOld, []any{used}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{used}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{used}},
 		{
 			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld,
-			[]any{access.KindUser, usage},
+			[]any{access.KindUser, used},
 		},
-		{ExpiredTokens, h.Usage, `DELETE FROM tokens WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, usage}},
-		{ExpiredCatalog, h.Usage, `DELETE FROM users WHERE ` + oldUsers, []any{usage}},
+		{ExpiredTokens, h.Usage, `DELETE FROM tokens WHERE principal_kind = ? AND principal_id` + ofOld, []any{access.KindUser, used}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM users WHERE ` + oldUsers, []any{used}},
 		// The newest change before the horizon stays: it tells the status at the horizon.
 		{
 			ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE at < ? AND EXISTS (SELECT 1 FROM user_status_changes AS later
 			WHERE later.user_id = user_status_changes.user_id AND later.at > user_status_changes.at AND later.at < ?)`,
-			[]any{usage, usage},
+			[]any{used, used},
 		},
 		{ExpiredBuilds, h.Usage, `DELETE FROM builds WHERE` + without("builds.workspace_id", "workspaces"), nil},
-		{ExpiredBuilds, h.Usage, `UPDATE builds SET parameters = NULL WHERE parameters IS NOT NULL AND created_at < ?`, []any{usage}},
+		{ExpiredBuilds, h.Usage, `UPDATE builds SET parameters = NULL WHERE parameters IS NOT NULL AND created_at < ?`, []any{used}},
 		{ExpiredAudit, h.Audit, `DELETE FROM audit_events WHERE at < ?`, []any{audit}},
 		{
 			ExpiredTokens, h.Audit, `DELETE FROM tokens WHERE expires_at > 0 AND expires_at < ? OR revoked_at > 0 AND revoked_at < ?`,
@@ -423,10 +430,10 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 func (s *Store) Oldest(ctx context.Context) (map[string]Instant, error) {
 	oldest := map[string]Instant{}
 	for kind, times := range map[string]string{
-		ExpiredUsage: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM usage_day
-			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_open`,
-		ExpiredLatency: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM usage_day WHERE length(latency) > 0
-			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_open WHERE kind = 2`,
+		ExpiredUsage: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM ` + usage.Pages + `
+			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_rows`,
+		ExpiredLatency: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM ` + usage.Pages + ` WHERE length(latency) > 0
+			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_rows WHERE ` + usage.LatencyRows,
 		ExpiredCatalog: `SELECT deleted_at AS at FROM users WHERE deleted_at > 0
 			UNION ALL SELECT deleted_at FROM workspaces WHERE deleted_at > 0`,
 		ExpiredBuilds: `SELECT created_at AS at FROM builds WHERE parameters IS NOT NULL`,

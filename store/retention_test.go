@@ -123,12 +123,12 @@ func TestRetentionBrake(t *testing.T) {
 				if n < 10 {
 					latency = []byte{1}
 				}
-				exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
+				exec(`INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
 					template, today-1-n, []byte{1}, latency)
 				exec(`INSERT INTO audit_events (id, at, principal_kind, principal_id, action, target) VALUES (?, ?, 'user', ?, '', '')`,
 					uuid.New(), store.At(now.Add(-time.Duration(n)*day)), uuid.New())
 			}
-			exec(`INSERT INTO usage_open (half_hour, template_id, subject, kind, app, minutes, connected, latencies)
+			exec(`INSERT INTO usage_rows (half_hour, template_id, subject, kind, app, minutes, connected, latencies)
 				VALUES (?, ?, 1, 0, '', 1, TRUE, '')`, today*48, template)
 			pass := func(d time.Duration) { // for the database; the clocks of SQLite and of servers stand still
 				exec(`UPDATE clock_mark SET at = at - ?`, d.Microseconds())
@@ -154,7 +154,7 @@ func TestRetentionBrake(t *testing.T) {
 				if _, err := s.Expire(t.Context(), b.Horizons); err != nil {
 					t.Fatal(err)
 				}
-				if left := stored(t, s, `SELECT COUNT(*) FROM usage_day`); left != usage {
+				if left := stored(t, s, `SELECT COUNT(*) FROM usage_pages`); left != usage {
 					t.Errorf("%s: %d days are left, want %d", what, left, usage)
 				}
 				return b
@@ -179,12 +179,12 @@ func TestRetentionBrake(t *testing.T) {
 			look("all kinds", s, all, "usage 18/39 latency 5/10 audit 29/40", false, 38)
 			pass(5 * time.Hour)
 			look("a day after usage", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "usage 18/39 latency 5/10 not audit", true, 20)
-			if left := stored(t, s, `SELECT COUNT(*) FROM usage_day WHERE length(latency) > 0`); left != 10 {
+			if left := stored(t, s, `SELECT COUNT(*) FROM usage_pages WHERE length(latency) > 0`); left != 10 {
 				t.Errorf("latencies went with usage: %d are left", left)
 			}
 			pass(20 * time.Hour)
 			look("a day after latencies", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "latency 5/10", true, 20)
-			if left := stored(t, s, `SELECT COUNT(*) FROM usage_day WHERE length(latency) > 0`); left != 5 {
+			if left := stored(t, s, `SELECT COUNT(*) FROM usage_pages WHERE length(latency) > 0`); left != 5 {
 				t.Errorf("%d days have latencies, want 5", left)
 			}
 			look("done", s, store.Retention{Usage: 20 * day, Latency: 5 * day}, "", false, 20)
@@ -219,7 +219,7 @@ func TestServersAnnounceOnce(t *testing.T) {
 			database, now := open(t), time.Now()
 			s := storetest.Open(t, database, now)
 			for n := range int64(30) {
-				err := s.ExecForTest(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
+				err := s.ExecForTest(`INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
 					uuid.New(), now.Unix()/86400-n, []byte{1}, []byte{})
 				if err != nil {
 					t.Fatal(err)

@@ -87,7 +87,7 @@ func TestStatementsDoNotGrowWithUsers(t *testing.T) {
 			must("note use of tokens", f.TouchTokens(t.Context(), used))
 			must("record statuses", f.RecordStatusChanges(t.Context(), statuses))
 			must("record builds", f.RecordBuilds(t.Context(), builds))
-			_, err = f.Subjects(t.Context(), ids)
+			_, err = f.Subjects(t.Context(), storetest.AtNoWorkspace(ids...))
 			must("give subjects", err)
 			must("mode", setMode(t, f, store.PrivacyPseudonym))
 			must("apply users who get a pseudonym", apply(store.Catalog{Users: c.Users[:users/2]}))
@@ -98,7 +98,7 @@ func TestStatementsDoNotGrowWithUsers(t *testing.T) {
 			for range users {
 				strangers = append(strangers, uuid.New())
 			}
-			_, err = f.Subjects(t.Context(), strangers)
+			_, err = f.Subjects(t.Context(), storetest.AtNoWorkspace(strangers...))
 			must("give subjects to strangers", err)
 			var gone store.Deleted
 			for i := range users {

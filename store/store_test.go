@@ -361,8 +361,8 @@ func TestDirectoryForgetsWhatIsBeingRead(t *testing.T) {
 					return ok, err
 				},
 				f.Users[1]: func(d *store.Directory) (bool, error) {
-					_, ok, err := d.Subject(t.Context(), f.Users[1])
-					return ok, err
+					known, err := d.Subjects(t.Context(), storetest.AtNoWorkspace(f.Users[1]))
+					return len(known) == 1, err
 				},
 			} {
 				d := f.NewDirectory()
@@ -436,17 +436,17 @@ func TestDirectoryLooksForManyAtOnce(t *testing.T) {
 			if n := statements.Load(); n > int64(len(c.Agents))/5 {
 				t.Errorf("%d statements looked for %d agents", n, len(c.Agents))
 			}
-			var owners []uuid.UUID
-			for _, u := range c.Users {
-				owners = append(owners, u.ID)
+			visits := make([]store.Visit, len(c.Workspaces))
+			for i, w := range c.Workspaces {
+				visits[i] = store.Visit{User: w.OwnerID, Workspace: w.ID}
 			}
-			want, err := f.KnownSubjects(t.Context(), owners)
+			want, err := f.KnownSubjects(t.Context(), visits)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, subject := range subjects {
-				if subject != 0 && subject != want[c.Users[i].ID] {
-					t.Errorf("agent %d counts for %d, its owner is %d", i, subject, want[c.Users[i].ID])
+				if subject != 0 && subject != want[visits[i]] {
+					t.Errorf("agent %d counts for %d, its owner is %d", i, subject, want[visits[i]])
 				}
 			}
 		})

@@ -157,9 +157,9 @@ func (f factReader) usage() error {
 		statement, condition string
 		unit                 time.Duration
 	}{
-		{`SELECT template_id, MIN(day) AS first, MAX(day) AS last FROM usage_day`, "length(usage) > 0", 24 * time.Hour},
+		{`SELECT template_id, MIN(day) AS first, MAX(day) AS last FROM ` + usage.Pages, "length(usage) > 0", 24 * time.Hour},
 		{
-			`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_open`, "kind NOT IN (2, 3)",
+			`SELECT template_id, MIN(half_hour) AS first, MAX(half_hour) AS last FROM usage_rows`, "kind NOT IN (2, 3, 6)",
 			minute.MinutesPerHalfHour * time.Minute,
 		},
 	} {

@@ -26,6 +26,12 @@ func (s *Store) Merge(ctx context.Context, rows []OpenRow) error { return s.usag
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }
 
+// RewritePages rewrites up to so many of the pages that a release of before left in its format, and says how many it left. Any number of
+// servers may do it at once. An error of one page does not stop the others.
+func (s *Store) RewritePages(ctx context.Context, limit int) (left int64, err error) {
+	return s.usage.Rewrite(ctx, limit)
+}
+
 // UnstoredUsage returns the rows that add anything to what is stored: minutes, samples or an open gate, and of estimates those of what
 // was not measured.
 func (s *Store) UnstoredUsage(ctx context.Context, rows []OpenRow) ([]OpenRow, error) {

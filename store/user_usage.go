@@ -116,26 +116,26 @@ func (s *Store) UserLatency(
 		return nil, total, err
 	}
 	users = make([]UserLatency, len(active))
-	subjects := make([]int64, len(active))
+	people := make([]int64, len(active))
 	for i, u := range active {
-		subjects[i] = tallies[i].Subject
-		users[i] = UserLatency{u, latencyOf(counter, subjects[i])}
+		people[i] = tallies[i].Person
+		users[i] = UserLatency{u, latencyOf(counter, people[i])}
 	}
 	slices.SortFunc(users, func(a, b UserLatency) int {
 		return cmp.Or(cmp.Compare(b.P95, a.P95), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
-	return users, latencyOf(counter.Together(subjects), 0), nil
+	return users, latencyOf(counter.Together(people), 0), nil
 }
 
-func latencyOf(c *minute.LatencyCounter, subject int64) Latency {
+func latencyOf(c *minute.LatencyCounter, person int64) Latency {
 	return Latency{
-		P50: c.Percentile(subject, 0.5), P95: c.Percentile(subject, 0.95), Samples: c.Samples(subject),
-		Rating: c.Rating(subject, 50), RatingP95: c.Rating(subject, 95),
+		P50: c.Percentile(person, 0.5), P95: c.Percentile(person, 0.95), Samples: c.Samples(person),
+		Rating: c.Rating(person, 50), RatingP95: c.Rating(person, 95),
 	}
 }
 
-// usersOf are the users of a tally, of some kinds or of all, and, in the same order, what was counted of them. A subject without a
-// person is left out.
+// usersOf are the users of a tally, of some kinds or of all, and, in the same order, what was counted of them. A person without a
+// user is left out.
 func (s *Store) usersOf(
 	ctx context.Context, x usage.Index, tally minute.Tally, kinds ...string,
 ) ([]UserUsage, []minute.UserTally, error) {
@@ -145,7 +145,7 @@ func (s *Store) usersOf(
 	}
 	users, tallies := make([]UserUsage, 0, len(tally.Users)), make([]minute.UserTally, 0, len(tally.Users))
 	for _, t := range tally.Users {
-		person, ok := people[t.Subject]
+		person, ok := people[t.Person]
 		if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {
 			continue
 		}
@@ -158,9 +158,9 @@ func (s *Store) usersOf(
 	return users, tallies, nil
 }
 
-// person is who a subject is.
+// person is the user who a person of a tally is.
 type person struct {
-	Subject   int64
+	Person    int64
 	ID        uuid.UUID
 	Username  string
 	AvatarURL string
@@ -170,20 +170,20 @@ type person struct {
 
 // people are the persons behind the users of a tally.
 func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64]person, error) {
-	people, subjects := make(map[int64]person, len(users)), make([]int64, len(users))
+	people, numbers := make(map[int64]person, len(users)), make([]int64, len(users))
 	for i, u := range users {
-		subjects[i] = u.Subject
+		numbers[i] = u.Person
 	}
-	condition, argument := s.db.Among("subjects.subject", subjects)
+	condition, argument := s.db.Among("people.person", numbers)
 	query := s.db.Reads.WithContext(ctx).Raw(
-		`SELECT subjects.subject, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
-		FROM subjects JOIN users ON users.id = subjects.user_id WHERE `+condition, argument)
+		`SELECT people.person, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
+		FROM people JOIN users ON users.id = people.user_id WHERE `+condition, argument)
 	err := s.db.Rows(query, func(r db.Records) error {
 		var p person
 		return r.Each(func() error {
-			people[p.Subject] = p
+			people[p.Person] = p
 			return nil
-		}, &p.Subject, r.ID(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
+		}, &p.Person, r.ID(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)

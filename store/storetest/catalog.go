@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
 )
 
 func catalogKeepsParents(t *testing.T, f *Fixture) {
@@ -133,13 +135,13 @@ func directoryFollows(t *testing.T, f *Fixture) {
 	}
 	want := store.Placement{
 		Agent: f.Agents[0][0], Workspace: f.Workspaces[0][0], Template: f.Templates[0], Organization: f.Organization,
-		Owner: f.Users[0], Subject: f.Subject[f.Users[0]], Mode: store.PrivacyFull,
+		Owner: f.Users[0], Subject: f.Subject[f.Users[0]] + 1, Mode: store.PrivacyFull, // the first seat
 	}
 	if diff := cmp.Diff(want, place()); diff != "" {
 		t.Errorf("place (-want +got):\n%s", diff)
 	}
 	f.apply(t, store.Catalog{Workspaces: []store.Workspace{{ID: f.Workspaces[0][0], OwnerID: f.Users[1], TemplateID: f.Templates[0]}}})
-	if got := place(); got.Owner != f.Users[1] || got.Subject != f.Subject[f.Users[1]] {
+	if got := place(); got.Owner != f.Users[1] || got.Subject != f.Subject[f.Users[1]]+1 {
 		t.Errorf("after the workspace got another owner: %+v", got)
 	}
 	f.apply(t, store.Catalog{Deleted: store.Deleted{Workspaces: []uuid.UUID{f.Workspaces[0][0]}}})
@@ -210,18 +212,24 @@ func newestApp(t *testing.T, f *Fixture) {
 }
 
 func subjectsOnce(t *testing.T, f *Fixture) {
-	users := make([]uuid.UUID, 50)
-	for i := range users {
-		users[i] = uuid.New()
+	var visits []store.Visit
+	workspaces := []uuid.UUID{uuid.Nil, uuid.New(), uuid.New()}
+	for range 50 {
+		user := uuid.New()
+		for _, w := range workspaces {
+			visits = append(visits, store.Visit{User: user, Workspace: w})
+		}
 	}
 	second := Open(t, f.Database, Now)
 	var wait sync.WaitGroup
-	answers := make([]map[uuid.UUID]int64, 4)
+	answers := make([]map[store.Visit]int64, 4)
 	for i := range answers {
 		wait.Go(func() {
-			var err error
-			if answers[i], err = []*store.Store{f.Store, second}[i%2].Subjects(t.Context(), users); err != nil {
-				t.Error(err)
+			for err := store.ErrConflict; errors.Is(err, store.ErrConflict); {
+				answers[i], err = []*store.Store{f.Store, second}[i%2].Subjects(t.Context(), visits)
+				if err != nil && !errors.Is(err, store.ErrConflict) {
+					t.Error(err)
+				}
 			}
 		})
 	}
@@ -231,11 +239,18 @@ func subjectsOnce(t *testing.T, f *Fixture) {
 			t.Errorf("two askers got different subjects:\n%s", diff)
 		}
 	}
-	owners := map[int64]uuid.UUID{}
-	for user, subject := range answers[0] {
-		if other, taken := owners[subject]; taken || subject < 1 {
-			t.Errorf("subject %d is that of %s and of %s", subject, user, other)
+	given := map[int64]store.Visit{}
+	for visit, subject := range answers[0] {
+		if other, taken := given[subject]; taken || subject < 1 {
+			t.Errorf("subject %d is that of %s and of %s", subject, visit, other)
 		}
-		owners[subject] = user
+		given[subject] = visit
+		at := answers[0][store.Visit{User: visit.User}]
+		if minute.PersonOf(subject) != minute.PersonOf(at) || (subject == at) != (visit.Workspace == uuid.Nil) {
+			t.Errorf("subject %d of %s, at no workspace %d", subject, visit, at)
+		}
+	}
+	if len(given) != len(visits) {
+		t.Errorf("%d subjects of %d visits", len(given), len(visits))
 	}
 }

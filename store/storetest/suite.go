@@ -71,7 +71,7 @@ type Fixture struct {
 	Users        [3]uuid.UUID
 	Agents       [2][3]uuid.UUID // by template and user
 	Workspaces   [2][3]uuid.UUID
-	Subject      map[uuid.UUID]int64 // of users
+	Subject      map[uuid.UUID]int64 // of users, at no workspace
 	Everything   access.Scope
 }
 
@@ -106,12 +106,25 @@ func NewFixture(t *testing.T, database string) *Fixture {
 		}
 	}
 	f.apply(t, c)
-	var err error
-	if f.Subject, err = f.Subjects(t.Context(), f.Users[:]); err != nil {
+	subjects, err := f.Subjects(t.Context(), AtNoWorkspace(f.Users[:]...))
+	if err != nil {
 		t.Fatal(err)
+	}
+	f.Subject = map[uuid.UUID]int64{}
+	for visit, subject := range subjects {
+		f.Subject[visit.User] = subject
 	}
 	f.Everything = Everything(t)
 	return f
+}
+
+// AtNoWorkspace are users of whose usage no workspace is known.
+func AtNoWorkspace(users ...uuid.UUID) []store.Visit {
+	visits := make([]store.Visit, len(users))
+	for i, user := range users {
+		visits[i] = store.Visit{User: user}
+	}
+	return visits
 }
 
 // Everything is the scope of who may see every template.

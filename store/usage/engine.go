@@ -3,6 +3,7 @@
 package usage
 
 import (
+	"sync"
 	"time"
 
 	"github.com/template-insights/insights/store/db"
@@ -13,6 +14,9 @@ type Engine struct {
 	db    *db.DB
 	clock func() time.Time
 	pages *pageCache
+
+	reading sync.Mutex
+	moved   map[int64]int64 // subjects by former numbers, see former; nil: not read yet
 }
 
 // New returns the engine of a database. The clock tells which half hours are over, and so many bytes of pages, about, stay in memory for

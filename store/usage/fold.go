@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,7 +38,7 @@ func (e *Engine) Fold(ctx context.Context) (FoldReport, error) {
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
 	err := e.db.Write(search, func(tx *gorm.DB) error {
 		return tx.Raw(
-			`SELECT DISTINCT template_id, half_hour FROM usage_open WHERE half_hour < ? ORDER BY half_hour`, end,
+			`SELECT DISTINCT template_id, half_hour FROM usage_rows WHERE half_hour < ? ORDER BY half_hour`, end,
 		).Scan(&due).Error
 	})
 	cancel()
@@ -86,7 +84,7 @@ func (e *Engine) foldPage(ctx context.Context, template uuid.UUID, day int32, ha
 		if err := e.db.Yield(tx); err != nil {
 			return err
 		}
-		rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ?
+		rows, err := openRows(tx.Raw(`DELETE FROM usage_rows WHERE template_id = ? AND half_hour IN ?
 			RETURNING `+openColumns, template, halfHours))
 		if err != nil {
 			return fmt.Errorf("take rows: %w", err)
@@ -95,7 +93,7 @@ func (e *Engine) foldPage(ctx context.Context, template uuid.UUID, day int32, ha
 			return nil // another server folded them
 		}
 		failpoint.Hit(failpoint.FoldTaken)
-		return unionPage(tx, template, day, rows)
+		return e.unionPage(tx, Place{template, day}, rows)
 	})
 	if err == nil {
 		failpoint.Hit(failpoint.FoldCommitted)
@@ -103,17 +101,18 @@ func (e *Engine) foldPage(ctx context.Context, template uuid.UUID, day int32, ha
 	return taken, err
 }
 
-// unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict.
-func unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error {
-	old := pageRow{TemplateID: template, Day: day}
-	err := tx.Raw(
-		`SELECT template_id, day, version, usage, latency FROM usage_day WHERE template_id = ? AND day = ?`, template, day,
-	).Scan(&old).Error
+// unionPage adds rows to a page, if nobody else wrote it meanwhile; otherwise it is a conflict. The page has format 2 then.
+func (e *Engine) unionPage(tx *gorm.DB, at Place, rows []OpenRow) error {
+	old, err := readPage(tx, at)
 	if err != nil {
 		return fmt.Errorf("read page: %w", err)
 	}
 	failpoint.Hit(failpoint.FoldRead)
-	earlier, err := old.rows()
+	former, err := e.former(tx.Statement.Context)
+	if err != nil {
+		return err
+	}
+	earlier, err := old.rows(former)
 	if err != nil {
 		return err
 	}
@@ -121,30 +120,13 @@ func unionPage(tx *gorm.DB, template uuid.UUID, day int32, rows []OpenRow) error
 	for i, r := range rows {
 		later[i] = r.Row
 	}
-	page, err := minute.EncodePage(day, minute.Union(earlier, minute.Normalize(later)))
+	page, err := minute.EncodePage(at.Day, minute.Union(earlier, minute.Normalize(later)))
 	if err != nil {
 		return fmt.Errorf("encode page: %w", err)
 	}
-	// Random: what is remembered of a version may be of a page that is gone, or of a fold that a failover lost.
-	version := 1 + rand.Int64N(math.MaxInt64/2)
-	written := tx.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (template_id, day) DO UPDATE SET version = excluded.version, usage = excluded.usage, latency = excluded.latency
-		WHERE usage_day.version = ?`,
-		template, day, version, nonNil(page.Usage), nonNil(page.Latency), old.Version)
-	if written.Error != nil {
-		return fmt.Errorf("write page: %w", written.Error)
-	}
-	if written.RowsAffected == 0 {
-		return fmt.Errorf("write page: version %d is no longer the newest: %w", old.Version, db.ErrConflict)
+	if err := old.replace(tx, page); err != nil {
+		return fmt.Errorf("write page: %w", err)
 	}
 	failpoint.Hit(failpoint.FoldWritten)
 	return nil
-}
-
-// nonNil keeps "no bytes" apart from NULL.
-func nonNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

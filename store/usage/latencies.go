@@ -18,8 +18,12 @@ func (e *Engine) DropLatencies(ctx context.Context, templates []uuid.UUID) error
 			text string
 			args []any
 		}{
-			{`DELETE FROM usage_open WHERE kind = 2 AND template_id IN ?`, []any{batch}},
-			// A fold that read the page before this statement finds another version and starts again.
+			{`DELETE FROM usage_rows WHERE ` + LatencyRows + ` AND template_id IN ?`, []any{batch}},
+			// A fold that read the page before one of these statements finds another version and starts again.
+			{
+				`UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
+				[]any{[]byte{}, batch},
+			},
 			{
 				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
 				[]any{[]byte{}, batch},

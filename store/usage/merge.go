@@ -13,15 +13,15 @@ import (
 // presentRows says how rows are merged: bits are only ever added, and a row that adds nothing leaves the stored one as it is. Latencies of
 // minutes that are all known already are left out.
 var presentRows = db.Upsert[OpenRow]{
-	Table:   "usage_open",
+	Table:   "usage_rows",
 	Columns: []string{"half_hour", "template_id", "subject", "kind", "app", "minutes", "connected", "latencies"},
 	Types:   []string{"int", "uuid", "bigint", "smallint", "text", "int", "bool", "text"},
 	Key:     []string{"half_hour", "template_id", "subject", "kind", "app"},
-	Set: `minutes = usage_open.minutes | excluded.minutes,
-		connected = usage_open.connected OR excluded.connected,
-		latencies = CASE WHEN usage_open.minutes & excluded.minutes = excluded.minutes THEN usage_open.latencies
-			ELSE usage_open.latencies || excluded.latencies END`,
-	Changes: `usage_open.minutes & excluded.minutes <> excluded.minutes OR excluded.connected > usage_open.connected`,
+	Set: `minutes = usage_rows.minutes | excluded.minutes,
+		connected = usage_rows.connected OR excluded.connected,
+		latencies = CASE WHEN usage_rows.minutes & excluded.minutes = excluded.minutes THEN usage_rows.latencies
+			ELSE usage_rows.latencies || excluded.latencies END`,
+	Changes: `usage_rows.minutes & excluded.minutes <> excluded.minutes OR excluded.connected > usage_rows.connected`,
 	Arrays: func(rows []OpenRow) []any {
 		halfHours, templates, subjects := make([]int32, len(rows)), make([][16]byte, len(rows)), make([]int64, len(rows))
 		kinds, apps, minutes := make([]int16, len(rows)), make([]string, len(rows)), make([]int32, len(rows))

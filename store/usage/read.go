@@ -24,7 +24,7 @@ const (
 // table is what one template has of one day in one part of its page: a [*minute.Table] or a [*minute.LatencyTable].
 type table interface {
 	Rows() []minute.Row
-	RowsOf(subject int64) []minute.Row
+	RowsOf(person int64) []minute.Row
 	Size() int
 }
 
@@ -32,14 +32,14 @@ type table interface {
 type Tables[T table] struct {
 	column pageColumn
 	open   string // the condition on rows of the present
-	read   func(day int32, page []byte) (T, error)
+	read   func(day int32, page []byte, former minute.Former) (T, error)
 	of     func(day int32, rows []minute.Row) T
 }
 
 // The two parts of pages.
 var (
-	Minutes   = Tables[*minute.Table]{usageColumn, "kind <> 2", minute.ReadUsage, minute.TableOf}
-	Latencies = Tables[*minute.LatencyTable]{latencyColumn, "kind = 2", minute.ReadLatency, minute.LatencyTableOf}
+	Minutes   = Tables[*minute.Table]{usageColumn, "NOT " + LatencyRows, minute.ReadUsage, minute.TableOf}
+	Latencies = Tables[*minute.LatencyTable]{latencyColumn, LatencyRows, minute.ReadLatency, minute.LatencyTableOf}
 )
 
 // readingKey is what a context has the choice under that says where a question reads usage.
@@ -103,9 +103,13 @@ func EachDay[T table](
 		return nil
 	}
 	if len(missing) > 0 {
+		former, err := e.former(ctx)
+		if err != nil {
+			return err
+		}
 		condition, args := x.Where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
 		query := e.database(ctx).Raw(
-			`SELECT template_id, day, version, `+string(of.column)+` FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
+			`SELECT template_id, day, version, `+string(of.column)+` FROM `+Pages+` WHERE `+condition+` ORDER BY day`, args...,
 		)
 		err = e.db.Rows(query, func(r db.Records) error {
 			var key pageKey
@@ -118,7 +122,7 @@ func EachDay[T table](
 				if err := until(key.day); err != nil {
 					return err
 				}
-				t, err := of.read(key.day, slices.Clone(page))
+				t, err := of.read(key.day, slices.Clone(page), former)
 				if err != nil {
 					return fmt.Errorf("%s page of template %s, day %d: %w", of.column, key.template, key.day, err)
 				}
@@ -141,7 +145,7 @@ func cachedDays[T table](
 ) (cached map[int32][]minute.Source[T], missing []int32, err error) {
 	condition, args := x.Where("day >= ? AND day <= ?", first, last)
 	rows, err := e.database(ctx).Raw(
-		`SELECT template_id, day, version FROM usage_day WHERE `+condition+` ORDER BY day`, args...,
+		`SELECT template_id, day, version FROM `+Pages+` WHERE `+condition+` ORDER BY day`, args...,
 	).Rows()
 	if err != nil {
 		return nil, nil, err
@@ -176,7 +180,7 @@ func (e *Engine) openDays(ctx context.Context, x Index, first, last int32, chose
 	// Named one by one: the key begins with the half hour, so a range would be searched through for the templates.
 	condition, args := x.Where("half_hour IN ? AND "+chosen, halfHours)
 	days := map[int32]map[int][]minute.Row{}
-	query := e.database(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE `+condition, args...)
+	query := e.database(ctx).Raw(`SELECT `+openColumns+` FROM usage_rows WHERE `+condition, args...)
 	return days, e.db.Rows(query, func(r db.Records) error {
 		return eachOpen(r, func(row OpenRow) error {
 			template, ok := x.Number(row.Template)
@@ -196,7 +200,7 @@ func (e *Engine) openDays(ctx context.Context, x Index, first, last int32, chose
 // openHalfHours are the half hours from first to before end of which there are rows. There are few, and each is found by its
 // place in the key.
 func (e *Engine) openHalfHours(ctx context.Context, first, end int32) (halfHours []int32, err error) {
-	const next = `(SELECT half_hour FROM usage_open WHERE half_hour >= `
+	const next = `(SELECT half_hour FROM usage_rows WHERE half_hour >= `
 	err = e.database(ctx).Raw(`WITH RECURSIVE present(half_hour) AS (
 			SELECT `+next+`? ORDER BY half_hour LIMIT 1)
 			UNION ALL SELECT `+next+`present.half_hour + 1 ORDER BY half_hour LIMIT 1) FROM present WHERE present.half_hour IS NOT NULL
@@ -234,12 +238,17 @@ func (e *Engine) Count(
 	return counter.Tally(), nil
 }
 
-// RowsOf reads all rows of one subject that one part of pages holds, ever, by place. It goes past the memory of pages, in which there is
+// RowsOf reads all rows of one person that one part of pages holds, ever, by place. It goes past the memory of pages, in which there is
 // room for the questions of all.
-func RowsOf[T table](ctx context.Context, e *Engine, subject int64, of Tables[T]) (map[Place][]minute.Row, error) {
+func RowsOf[T table](ctx context.Context, e *Engine, person int64, of Tables[T]) (map[Place][]minute.Row, error) {
+	former, err := e.former(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var open []OpenRow
-	query := e.db.Reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_open WHERE subject = ? AND `+of.open, subject)
-	err := e.db.Rows(query, func(r db.Records) error {
+	query := e.db.Reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_rows WHERE subject BETWEEN ? AND ? AND `+of.open,
+		minute.SubjectOf(person, 0), minute.SubjectOf(person, minute.MaxSeat))
+	err = e.db.Rows(query, func(r db.Records) error {
 		return eachOpen(r, func(row OpenRow) error {
 			open = append(open, row)
 			return nil
@@ -249,16 +258,16 @@ func RowsOf[T table](ctx context.Context, e *Engine, subject int64, of Tables[T]
 		return nil, fmt.Errorf("read usage rows: %w", err)
 	}
 	rows := map[Place][]minute.Row{}
-	query = e.db.Reads.WithContext(ctx).Raw(`SELECT template_id, day, ` + string(of.column) + ` FROM usage_day`)
+	query = e.db.Reads.WithContext(ctx).Raw(`SELECT template_id, day, ` + string(of.column) + ` FROM ` + Pages)
 	err = e.db.Rows(query, func(r db.Records) error {
 		var at Place
 		var page []byte
 		return r.Each(func() error {
-			t, err := of.read(at.Day, slices.Clone(page))
+			t, err := of.read(at.Day, slices.Clone(page), former)
 			if err != nil {
 				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, at.Template, at.Day, err)
 			}
-			if own := t.RowsOf(subject); len(own) > 0 {
+			if own := t.RowsOf(person); len(own) > 0 {
 				rows[at] = own
 			}
 			return nil

@@ -54,9 +54,9 @@ type fixture struct {
 	templates [2]uuid.UUID
 }
 
-// Subjects of usage.
+// Subjects of usage, of three people.
 const (
-	ann int64 = 11 + iota
+	ann int64 = (11 + iota) << minute.SeatBits
 	bob
 	cid
 )
@@ -111,7 +111,7 @@ type latency struct {
 
 func (a answer) minutes(subject int64) int64 {
 	for _, u := range a.Tally.Users {
-		if u.Subject == subject {
+		if u.Person == minute.PersonOf(subject) {
 			return u.Minutes
 		}
 	}
@@ -135,7 +135,7 @@ func (f *fixture) ask(t testing.TB, e *usage.Engine) answer {
 	}
 	a := answer{tally, map[int64]latency{}}
 	for _, subject := range people {
-		a.Latency[subject] = latency{counter.Samples(subject), counter.Percentile(subject, 0.5)}
+		a.Latency[subject] = latency{counter.Samples(minute.PersonOf(subject)), counter.Percentile(minute.PersonOf(subject), 0.5)}
 	}
 	return a
 }
@@ -439,7 +439,7 @@ func rowsOfOne(t *testing.T, f *fixture) {
 	}
 	f.mustMerge(t, f.row(0, ann, 18, 0b110), f.row(0, bob, 19, 1))
 	day := int32(storetest.Now.Unix() / 86400)
-	used, err := usage.RowsOf(t.Context(), f.Engine, ann, usage.Minutes)
+	used, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Minutes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -450,7 +450,7 @@ func rowsOfOne(t *testing.T, f *fixture) {
 	if diff := cmp.Diff(want, used); diff != "" {
 		t.Errorf("minutes (-want +got):\n%s", diff)
 	}
-	latencies, err := usage.RowsOf(t.Context(), f.Engine, ann, usage.Latencies)
+	latencies, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Latencies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -534,7 +534,7 @@ func TestFoldGivesWay(t *testing.T) {
 	f := newFixture(t, storetest.Postgres(t))
 	f.mustMerge(t, f.row(0, ann, 18, 1))
 	holder := storetest.OpenDB(t, f.database).Writes.WithContext(t.Context()).Begin()
-	if err := holder.Exec("SELECT 1 FROM usage_open FOR UPDATE").Error; err != nil {
+	if err := holder.Exec("SELECT 1 FROM usage_rows FOR UPDATE").Error; err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
@@ -561,10 +561,10 @@ func TestDamagedPage(t *testing.T) {
 	if _, err := f.Fold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.db.Writes.Exec("UPDATE usage_day SET usage = substr(usage, 1, length(usage) / 2)").Error; err != nil {
+	if err := f.db.Writes.Exec("UPDATE usage_pages SET usage = substr(usage, 1, length(usage) / 2)").Error; err != nil {
 		t.Fatal(err)
 	}
-	_, err := usage.RowsOf(t.Context(), f.Engine, ann, usage.Minutes)
+	_, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Minutes)
 	for _, part := range []string{"usage page of template", f.templates[0].String(), "day 19584"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("reading a damaged page: %v; want %q", err, part)

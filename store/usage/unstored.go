@@ -60,19 +60,20 @@ type knownUsage struct {
 func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 	type place struct {
 		template int
-		subject  int64
+		person   int64
 		halfHour int32
 		kind     minute.Kind
 	}
 	type key struct {
 		place
-		app string
+		subject int64
+		app     string
 	}
 	known, measured := map[key]minute.Row{}, map[place]bool{}
 	for _, source := range sources {
 		for _, r := range source.Table.Rows() {
-			at := place{source.Template, r.Subject, r.HalfHour, r.Kind}
-			known[key{at, r.App}], measured[at] = r, true
+			at := place{source.Template, minute.PersonOf(r.Subject), r.HalfHour, r.Kind}
+			known[key{at, r.Subject, r.App}], measured[at] = r, true
 		}
 	}
 	from, _ := slices.BinarySearchFunc(k.rows, day*minute.HalfHoursPerDay, func(r OpenRow, first int32) int {
@@ -81,8 +82,8 @@ func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 	for i := from; i < len(k.rows) && k.rows[i].HalfHour < (day+1)*minute.HalfHoursPerDay; i++ {
 		r := k.rows[i]
 		template, _ := k.index.Number(r.Template)
-		at := place{template, r.Subject, r.HalfHour, r.Kind}
-		is, found := known[key{at, r.App}]
+		at := place{template, minute.PersonOf(r.Subject), r.HalfHour, r.Kind}
+		is, found := known[key{at, r.Subject, r.App}]
 		if of, estimate := r.Kind.Measured(); estimate {
 			at.kind = of
 			k.stored[i] = k.stored[i] || found || measured[at]

@@ -174,12 +174,16 @@ func (m *month) apply(ctx context.Context, st *store.Store) ([]int64, error) {
 func subjectsOf(ctx context.Context, st *store.Store, users []uuid.UUID) ([]int64, error) {
 	subjects := make([]int64, 0, len(users))
 	for batch := range slices.Chunk(users, 5000) {
-		known, err := st.Subjects(ctx, batch)
+		visits := make([]store.Visit, len(batch))
+		for i, user := range batch {
+			visits[i] = store.Visit{User: user}
+		}
+		known, err := st.Subjects(ctx, visits)
 		if err != nil {
 			return nil, err
 		}
-		for _, user := range batch {
-			subjects = append(subjects, known[user])
+		for _, v := range visits {
+			subjects = append(subjects, known[v])
 		}
 	}
 	return subjects, nil

@@ -67,9 +67,9 @@ func (d database) open(name string) (*sql.DB, error) {
 
 // insert writes the pages of a day straight away: those that merging and folding its rows makes, as fold shows.
 func (p *pages) insert(ctx context.Context, day int32, rows [][]minute.Row) error {
-	statement := "INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)"
+	statement := "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)"
 	if p.database.cluster != nil {
-		statement = "INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES ($1, $2, 1, $3, $4)"
+		statement = "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES ($1, $2, 1, $3, $4)"
 	}
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -140,9 +140,9 @@ func (p *pages) check(ctx context.Context, day int32, template int, rows []minut
 	if err != nil {
 		return err
 	}
-	statement := "SELECT usage, latency FROM usage_day WHERE template_id = ? AND day = ?"
+	statement := "SELECT usage, latency FROM usage_pages WHERE template_id = ? AND day = ?"
 	if p.database.cluster != nil {
-		statement = "SELECT usage, latency FROM usage_day WHERE template_id = $1 AND day = $2"
+		statement = "SELECT usage, latency FROM usage_pages WHERE template_id = $1 AND day = $2"
 	}
 	var got minute.Page
 	err = p.db.QueryRowContext(ctx, statement, p.templates[template], day).Scan(&got.Usage, &got.Latency)
@@ -162,7 +162,7 @@ func (p *pages) check(ctx context.Context, day int32, template int, rows []minut
 func (p *pages) repeat(ctx context.Context, from, to int) error {
 	for n := from; n < to; n++ {
 		_, err := p.db.ExecContext(ctx,
-			fmt.Sprintf("INSERT INTO usage_day SELECT template_id, day - %d, version, usage, latency FROM usage_day WHERE day > %d",
+			fmt.Sprintf("INSERT INTO usage_pages SELECT template_id, day - %d, part, version, usage, latency, sums FROM usage_pages WHERE day > %d",
 				n*31, today().Unix()/86400-31))
 		if err != nil {
 			return fmt.Errorf("copy the month: %w", err)

@@ -108,7 +108,7 @@ func (d database) addSizes(ctx context.Context, t *table, stretch, name string) 
 		return err
 	}
 	defer db.Close()
-	for _, table := range []string{"usage_open", "usage_day", "agent_states"} {
+	for _, table := range []string{"usage_rows", "usage_pages", "agent_states"} {
 		var bytes int64
 		if err := db.QueryRowContext(ctx, `SELECT pg_total_relation_size($1::regclass)`, table).Scan(&bytes); err != nil {
 			return fmt.Errorf("size of %s: %w", table, err)

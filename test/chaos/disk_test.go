@@ -270,11 +270,11 @@ func diskFullByTrigger(t *testing.T) {
 	}
 	f.awaitAcks(t, 100)
 	exec("CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$",
-		"CREATE TRIGGER full BEFORE INSERT ON usage_open FOR EACH STATEMENT EXECUTE FUNCTION full()")
+		"CREATE TRIGGER full BEFORE INSERT ON usage_rows FOR EACH STATEMENT EXECUTE FUNCTION full()")
 	await(t, "a commit that finds no room", func() bool { return p.metric(t, "insights_ingest_commit_failures_total") > 2 })
 	f.mustAsk(t, p.GRPC)
 	f.checkNoRoom(t, p)
-	exec("DROP TRIGGER full ON usage_open")
+	exec("DROP TRIGGER full ON usage_rows")
 	f.awaitAcks(t, 1)
 	load.stop()
 	f.check(t, p.GRPC)

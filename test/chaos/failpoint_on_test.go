@@ -41,7 +41,7 @@ func (f *fleet) leaveToFold(t *testing.T, c serverConfig) {
 	defer db.Close()
 	for {
 		var due int
-		each(t, db, fmt.Sprintf("SELECT COUNT(*) FROM usage_open WHERE half_hour < %d", time.Now().Add(-2*time.Hour).Unix()/1800),
+		each(t, db, fmt.Sprintf("SELECT COUNT(*) FROM usage_rows WHERE half_hour < %d", time.Now().Add(-2*time.Hour).Unix()/1800),
 			func(scan func(...any) error) error { return scan(&due) })
 		if due > 0 {
 			return

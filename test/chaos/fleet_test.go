@@ -386,34 +386,34 @@ func (f *fleet) eachBit(t *testing.T, see func(minute.Kind, *agent, bit)) {
 		agents[a.owner] = a
 	}
 	owners := map[int64]*agent{}
-	each(t, db, "SELECT user_id, subject FROM subjects", func(scan func(...any) error) error {
+	each(t, db, "SELECT user_id, person FROM people", func(scan func(...any) error) error {
 		var user uuid.UUID
-		var subject int64
-		err := scan(&user, &subject)
-		owners[subject] = agents[user]
+		var person int64
+		err := scan(&user, &person)
+		owners[person] = agents[user]
 		return err
 	})
 	add := func(r minute.Row) {
 		for m := range int64(minute.MinutesPerHalfHour) {
 			if r.Minutes>>m&1 == 1 {
-				see(r.Kind, owners[r.Subject], bit{r.App, int64(r.HalfHour)*minute.MinutesPerHalfHour + m})
+				see(r.Kind, owners[minute.PersonOf(r.Subject)], bit{r.App, int64(r.HalfHour)*minute.MinutesPerHalfHour + m})
 			}
 		}
 	}
-	each(t, db, "SELECT half_hour, subject, kind, app, minutes FROM usage_open", func(scan func(...any) error) error {
+	each(t, db, "SELECT half_hour, subject, kind, app, minutes FROM usage_rows", func(scan func(...any) error) error {
 		var r minute.Row
 		err := scan(&r.HalfHour, &r.Subject, &r.Kind, &r.App, &r.Minutes)
 		add(r)
 		return err
 	})
 	// Pages after rows: a fold in between shows a bit twice and loses none.
-	each(t, db, "SELECT day, usage FROM usage_day", func(scan func(...any) error) error {
+	each(t, db, "SELECT day, usage FROM usage_pages", func(scan func(...any) error) error {
 		var day int32
 		var p minute.Page
 		if err := scan(&day, &p.Usage); err != nil {
 			return err
 		}
-		rows, err := minute.DecodePage(day, p)
+		rows, err := minute.DecodePage(day, p, nil)
 		for _, r := range rows {
 			add(r)
 		}

@@ -154,7 +154,7 @@ func TestRandomErrors(t *testing.T) {
 		WHEN 2 THEN RAISE EXCEPTION 'of no kind' USING ERRCODE = 'P0001';
 		WHEN 3 THEN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100';
 		ELSE NULL; END CASE; RETURN NULL; END $$`,
-		"CREATE TRIGGER fail AFTER INSERT OR DELETE ON usage_open FOR EACH STATEMENT EXECUTE FUNCTION fail()",
+		"CREATE TRIGGER fail AFTER INSERT OR DELETE ON usage_rows FOR EACH STATEMENT EXECUTE FUNCTION fail()",
 	} {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func TestPermissionLost(t *testing.T) {
 	load := f.report(t, manner{address: p.GRPC, every: time.Millisecond})
 	f.awaitAcks(t, 50)
 	for name, c := range map[string]struct{ lose, regain string }{
-		"write":   {"REVOKE INSERT, UPDATE ON usage_open FROM " + role, "GRANT INSERT, UPDATE ON usage_open TO " + role},
+		"write":   {"REVOKE INSERT, UPDATE ON usage_rows FROM " + role, "GRANT INSERT, UPDATE ON usage_rows TO " + role},
 		"connect": {"ALTER ROLE " + role + " NOLOGIN", "ALTER ROLE " + role + " LOGIN"},
 		"read-only": {
 			"ALTER ROLE " + role + " SET default_transaction_read_only = on", "ALTER ROLE " + role + " RESET default_transaction_read_only",

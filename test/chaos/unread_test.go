@@ -165,16 +165,18 @@ func addLargeAnswer(t *testing.T, f *fleet, askers int) (tokens []string) {
 	}
 	db := openTables(t, f.database)
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "INSERT INTO subjects SELECT id, row_number() OVER () FROM users"); err != nil {
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO people (user_id, person) SELECT id, row_number() OVER () FROM users"); err != nil {
 		t.Fatal(err)
 	}
 	var template uuid.UUID
 	each(t, db, "SELECT id FROM templates", func(scan func(...any) error) error { return scan(&template) })
 	var rows []store.OpenRow
 	yesterday := int32(time.Now().Unix()/86400-1) * minute.HalfHoursPerDay
-	each(t, db, "SELECT subject FROM subjects", func(scan func(...any) error) error {
+	each(t, db, "SELECT person FROM people", func(scan func(...any) error) error {
 		row := minute.Row{HalfHour: yesterday, Kind: minute.Session, App: "vscode", Minutes: 1, Connected: true}
-		err := scan(&row.Subject)
+		var person int64
+		err := scan(&person)
+		row.Subject = minute.SubjectOf(person, 0)
 		rows = append(rows, store.OpenRow{Template: template, Row: row})
 		return err
 	})

@@ -191,27 +191,27 @@ var mutants = []mutant{
 	},
 	{
 		"minutes are replaced, not united", "store/usage/merge.go",
-		"minutes = usage_open.minutes | excluded.minutes,", "minutes = excluded.minutes,",
+		"minutes = usage_rows.minutes | excluded.minutes,", "minutes = excluded.minutes,",
 		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
 		"a connection is forgotten", "store/usage/merge.go",
-		"connected = usage_open.connected OR excluded.connected,", "connected = excluded.connected,",
+		"connected = usage_rows.connected OR excluded.connected,", "connected = excluded.connected,",
 		"store/usage", "TestPostgres/gate_and_latencies_come_apart",
 	},
 	{
 		"a later latency counts", "store/usage/merge.go",
-		"ELSE usage_open.latencies || excluded.latencies END", "ELSE excluded.latencies || usage_open.latencies END",
+		"ELSE usage_rows.latencies || excluded.latencies END", "ELSE excluded.latencies || usage_rows.latencies END",
 		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
 		"a late connection is not written", "store/usage/merge.go",
-		" OR excluded.connected > usage_open.connected`", "`",
+		" OR excluded.connected > usage_rows.connected`", "`",
 		"store/usage", "TestSQLite/gate_and_latencies_come_apart",
 	},
 	{
-		"a user gets the number of another", "store/subjects.go",
-		"known[f.UserID] = f.Subject", "known[f.UserID] = found[0].Subject",
+		"a user gets the number of another", "store/people.go",
+		"known[f.UserID] = f.subject()", "known[f.UserID] = found[0].subject()",
 		"store", "TestSQLite/subjects_are_given_once",
 	},
 
@@ -223,11 +223,11 @@ var mutants = []mutant{
 	},
 	{
 		"rows of the day are deleted that were not folded", "store/usage/fold.go",
-		"rows, err := openRows(tx.Raw(`DELETE FROM usage_open WHERE template_id = ? AND half_hour IN ?\n" +
+		"rows, err := openRows(tx.Raw(`DELETE FROM usage_rows WHERE template_id = ? AND half_hour IN ?\n" +
 			"			RETURNING `+openColumns, template, halfHours))",
-		"rows, err := openRows(tx.Raw(`SELECT `+openColumns+` FROM usage_open WHERE template_id = ? AND half_hour IN ?`,\n" +
+		"rows, err := openRows(tx.Raw(`SELECT `+openColumns+` FROM usage_rows WHERE template_id = ? AND half_hour IN ?`,\n" +
 			"			template, halfHours))\n" +
-			"		tx.Exec(`DELETE FROM usage_open WHERE template_id = ? AND half_hour / 48 = ?`, template, day)",
+			"		tx.Exec(`DELETE FROM usage_rows WHERE template_id = ? AND half_hour / 48 = ?`, template, day)",
 		"store/usage", "TestSQLite/fold_changes_no_answer",
 	},
 	{
@@ -239,7 +239,7 @@ var mutants = []mutant{
 	},
 	{
 		"a page is written over a newer one", "store/usage/fold.go",
-		"WHERE usage_day.version = ?`", "WHERE usage_day.version <> -1 - ?`",
+		"WHERE usage_pages.version = ?`", "WHERE usage_pages.version <> -1 - ?`",
 		"store/usage", "TestFoldBesideFold",
 	},
 	{
@@ -264,7 +264,7 @@ var mutants = []mutant{
 	},
 	{
 		"retention takes a day too many", "store/retention.go",
-		"`DELETE FROM usage_day WHERE day < ?`", "`DELETE FROM usage_day WHERE day <= ?`",
+		"`DELETE FROM usage_pages WHERE day < ?`", "`DELETE FROM usage_pages WHERE day <= ?`",
 		"store", "TestSQLite/retention",
 	},
 	{
@@ -455,7 +455,7 @@ var mutants = []mutant{
 	},
 	{
 		"latencies that should be gone are not reported", "store/retention.go",
-		"AS at FROM usage_day WHERE length(latency) > 0\n", "AS at FROM usage_day WHERE 1 = 0\n",
+		"AS at FROM usage_pages WHERE length(latency) > 0\n", "AS at FROM usage_pages WHERE 1 = 0\n",
 		"cmd/insights", "TestPrivacyReport",
 	},
 	{

@@ -415,13 +415,17 @@ func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
 	if i.dry {
 		find = i.to.KnownSubjects
 	}
-	found, err := find(ctx, users)
+	visits := make([]store.Visit, len(users))
+	for n, user := range users {
+		visits[n] = store.Visit{User: user}
+	}
+	found, err := find(ctx, visits)
 	if err != nil {
 		return err
 	}
 	for _, id := range users {
-		if i.subjects[id] = found[id]; i.subjects[id] == 0 && i.dry {
-			i.subjects[id] = -1 - int64(len(i.subjects))
+		if i.subjects[id] = found[store.Visit{User: id}]; i.subjects[id] == 0 && i.dry {
+			i.subjects[id] = minute.SubjectOf(-1-int64(len(i.subjects)), 0)
 		}
 	}
 	return nil

@@ -84,12 +84,12 @@ func (f *insightsFixture) template(t testing.TB, organization uuid.UUID, name st
 func (f *insightsFixture) merge(t testing.TB, template uuid.UUID, user string, kind minute.Kind, app string, at ...time.Time) {
 	t.Helper()
 	if _, known := f.users[user]; !known {
-		id := uuid.New()
-		subjects, err := f.Subjects(t.Context(), []uuid.UUID{id})
+		visit := store.Visit{User: uuid.New()}
+		subjects, err := f.Subjects(t.Context(), []store.Visit{visit})
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.users[user] = subjects[id]
+		f.users[user] = subjects[visit]
 	}
 	var rows []store.OpenRow
 	for _, at := range at {

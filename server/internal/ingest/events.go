@@ -109,10 +109,7 @@ func (g *Service) takeEvent(
 		if rejected != nil {
 			return rejected, nil
 		}
-		subject, found, err := g.directory.Subject(ctx, user)
-		if err != nil {
-			return nil, err
-		}
+		subject, found := known.visitors[store.Visit{User: user}]
 		if !found {
 			return g.unknown(ctx, "user", user)
 		}
@@ -179,6 +176,7 @@ type eventParents struct {
 	builds        map[uuid.UUID]uuid.UUID   // to workspace
 	jobs          map[uuid.UUID]uuid.UUID   // to organization
 	organizations map[uuid.UUID]string      // to name
+	visitors      map[store.Visit]int64     // of sign-ins, to subject
 	modes         store.PrivacyModes
 	erased        map[uuid.UUID]bool // users and workspaces
 	controlPlane  *exposition.ControlPlane
@@ -186,20 +184,21 @@ type eventParents struct {
 
 // eventParents reads it in one go. Ids that are no ids are found out later, event by event.
 func (g *Service) eventParents(ctx context.Context, req *insightsv1.ReportEventsRequest) (known eventParents, err error) {
-	var users, workspaces, versions, builds, jobs []uuid.UUID
+	var logins, users, workspaces, versions, builds, jobs []uuid.UUID
 	add := func(list *[]uuid.UUID, text string) {
 		if id, err := call.ParseID(text); err == nil {
 			*list = append(*list, id)
 		}
 	}
 	for _, e := range req.GetEvents() {
-		add(&users, e.GetLogin().GetUserId())
+		add(&logins, e.GetLogin().GetUserId())
 		add(&users, e.GetUserStatus().GetUserId())
 		add(&workspaces, e.GetBuild().GetWorkspaceId())
 		add(&versions, e.GetBuild().GetTemplateVersionId())
 		add(&builds, e.GetBuild().GetId())
 		add(&jobs, e.GetJob().GetId())
 	}
+	users = append(users, logins...)
 	known.controlPlane = g.options.ControlPlane
 	if known.modes, err = g.directory.PrivacyModes(ctx); err != nil {
 		return known, err
@@ -208,6 +207,13 @@ func (g *Service) eventParents(ctx context.Context, req *insightsv1.ReportEvents
 		return known, err
 	}
 	if known.workspaces, err = g.store.WorkspaceTemplates(ctx, workspaces); err != nil {
+		return known, err
+	}
+	visits := make([]store.Visit, len(logins))
+	for i, user := range logins {
+		visits[i] = store.Visit{User: user}
+	}
+	if known.visitors, err = g.directory.Subjects(ctx, visits); err != nil {
 		return known, err
 	}
 	unknown := len(known.users)+len(known.workspaces) < len(users)+len(workspaces)

@@ -337,6 +337,19 @@ func (g *Service) ReportAppSessions(
 		return nil, err
 	}
 	l := g.limits(caller.Holds(access.IngestAny))
+	sessions, visits := make([]placedSession, len(req.GetSessions())), []store.Visit(nil)
+	for i, message := range req.GetSessions() {
+		if sessions[i], err = g.placeSession(ctx, caller, visitors, message, l); err != nil {
+			return nil, err
+		}
+		if sessions[i].rejected == nil {
+			visits = append(visits, sessions[i].visit())
+		}
+	}
+	subjects, err := g.directory.Subjects(ctx, visits)
+	if err != nil {
+		return nil, err
+	}
 	var answer insightsv1.ReportAppSessionsResponse
 	var items []item
 	rowsOfItems := 0
@@ -346,8 +359,8 @@ func (g *Service) ReportAppSessions(
 		items, rowsOfItems = items[:0], 0
 		return err
 	}
-	for i, message := range req.GetSessions() {
-		rows, rejected, err := g.sessionRows(ctx, caller, visitors, message, l)
+	for i, s := range sessions {
+		rows, rejected, err := g.sessionRows(ctx, s, subjects)
 		if err != nil {
 			return nil, err
 		}
@@ -387,35 +400,50 @@ func (g *Service) visitors(
 	return g.store.UserOrganizations(ctx, users)
 }
 
-func (g *Service) sessionRows(
+// placedSession is a session with the place of its agent, unless it was rejected.
+type placedSession struct {
+	appSession
+	place    store.Placement
+	rejected *rejection
+}
+
+func (s placedSession) visit() store.Visit {
+	return store.Visit{User: s.user, Workspace: s.place.Workspace}
+}
+
+// placeSession checks a session and finds the place of its agent.
+func (g *Service) placeSession(
 	ctx context.Context, caller access.Principal, visitors map[uuid.UUID][]uuid.UUID, message *insightsv1.AppSession, l limits,
-) ([]store.OpenRow, *rejection, error) {
-	s, rejected := parseSession(message, l)
-	if rejected != nil {
-		return nil, rejected, nil
+) (s placedSession, err error) {
+	if s.appSession, s.rejected = parseSession(message, l); s.rejected != nil {
+		return s, nil
 	}
-	p, rejected, err := g.place(ctx, s.agent, message.GetEndedAt().AsTime(), func(organization uuid.UUID) error {
+	s.place, s.rejected, err = g.place(ctx, s.agent, message.GetEndedAt().AsTime(), func(organization uuid.UUID) error {
 		return access.CheckAppSessions(caller, organization)
 	})
-	if err != nil || rejected != nil {
-		return nil, rejected, err
+	if err == nil && s.rejected == nil && !caller.HoldsInAny(access.Ingest, visitors[s.user]) {
+		s.rejected = unknownItem("user", s.user)
 	}
-	if !caller.HoldsInAny(access.Ingest, visitors[s.user]) {
-		return nil, unknownItem("user", s.user), nil
+	return s, err
+}
+
+// sessionRows are the half hours of a session, none where its organization stores nothing.
+func (g *Service) sessionRows(
+	ctx context.Context, s placedSession, subjects map[store.Visit]int64,
+) (rows []store.OpenRow, rejected *rejection, err error) {
+	if s.rejected != nil {
+		return nil, s.rejected, nil
 	}
-	subject, known, err := g.directory.Subject(ctx, s.user)
-	if err != nil {
-		return nil, nil, err
-	}
+	subject, known := subjects[s.visit()]
 	if !known {
-		rejected, err := g.unknown(ctx, "user", s.user)
+		rejected, err = g.unknown(ctx, "user", s.user)
 		return nil, rejected, err
 	}
-	if !g.stores(p.Mode) {
+	if !g.stores(s.place.Mode) {
 		return nil, nil, nil
 	}
-	if s.app, err = g.names.app(ctx, p, s.app); err != nil {
+	if s.app, err = g.names.app(ctx, s.place, s.app); err != nil {
 		return nil, nil, err
 	}
-	return s.rows(p.Template, subject), nil, nil
+	return s.rows(s.place.Template, subject), nil, nil
 }

@@ -44,6 +44,7 @@ type metrics struct {
 	foldPages   prometheus.Counter
 	foldRows    prometheus.Counter
 	foldSeconds prometheus.Histogram
+	formerPages prometheus.Gauge
 
 	expired      map[string]prometheus.Counter // by kind
 	expireTime   prometheus.Gauge
@@ -107,6 +108,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name:    "insights_fold_seconds",
 			Help:    "Duration of one pass of folding over all templates and days that are due.",
 			Buckets: []float64{0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600},
+		}),
+		formerPages: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "insights_former_pages",
+			Help: "Pages in the format of a release before, which this server has yet to rewrite. Answers are the same before and after.",
 		}),
 		expireTime: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "insights_retention_last_success_timestamp_seconds",

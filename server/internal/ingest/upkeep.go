@@ -15,6 +15,8 @@ const (
 	refreshEvery = time.Second / 2 // half of how long a directory counts, so that reports do not wait for it
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
+	rewriteEvery = time.Second // so that questions and reports have the database in between
+	rewriteLimit = 20          // pages at a time
 	touchEvery   = 5 * time.Second
 	treatEvery   = 5 * time.Second
 	promiseEvery = store.PromiseSilence / 4
@@ -48,6 +50,7 @@ func (g *Service) Run(ctx context.Context) {
 		})
 	}
 	work.Go(func() { g.foldForEver(ctx) })
+	work.Go(func() { g.rewriteAll(ctx) })
 	work.Go(func() { g.expireForEver(ctx) })
 	work.Wait()
 	g.senders.Wait()
@@ -97,6 +100,32 @@ func (g *Service) foldForEver(ctx context.Context) {
 		}
 		if err != nil || report.Late > 0 {
 			wait = foldAgain
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// rewriteAll rewrites the pages that a release of before left in its format, until there are none.
+func (g *Service) rewriteAll(ctx context.Context) {
+	for {
+		wait, left := rewriteEvery, int64(0)
+		err := background.Contain(func() (err error) {
+			left, err = g.store.RewritePages(ctx, rewriteLimit)
+			return err
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		g.metrics.formerPages.Set(float64(left))
+		if err != nil {
+			g.logger.ErrorContext(ctx, "rewrite usage pages of the format of before", "error", err)
+			wait = foldAgain
+		} else if left == 0 {
+			return
 		}
 		select {
 		case <-ctx.Done():

@@ -9,7 +9,7 @@ import (
 
 var (
 	evilTexts = []string{
-		"x", "\x00", "a\x00b", "\u202eevil", "\xff\xfe", "'; DROP TABLE usage_open; --", "../../etc/passwd", "%s%n", "${jndi:x}",
+		"x", "\x00", "a\x00b", "\u202eevil", "\xff\xfe", "'; DROP TABLE usage_rows; --", "../../etc/passwd", "%s%n", "${jndi:x}",
 		"<script>", "null", "[]", "-1",
 		strings.Repeat("a", 4000), strings.Repeat("\u00e4", 2000),
 	}

@@ -1,0 +1,71 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/template-insights/insights/store/db"
+	"github.com/template-insights/insights/store/minute"
+)
+
+// former tells which subject a number in a page of format 1 is now: its upper part is the person, but for the few of whom that was taken.
+// Migrations decide that, so it never changes while a server runs.
+func (e *Engine) former(ctx context.Context) (minute.Former, error) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	if e.moved == nil {
+		var rows []struct{ FormerSubject, Person int64 }
+		err := e.db.Lookups.WithContext(ctx).Raw(`SELECT former_subject, person FROM people WHERE former_subject IS NOT NULL`).Scan(&rows).Error
+		if err != nil {
+			return nil, fmt.Errorf("read former numbers of people: %w", err)
+		}
+		e.moved = make(map[int64]int64, len(rows))
+		for _, r := range rows {
+			e.moved[r.FormerSubject] = minute.SubjectOf(r.Person, 0)
+		}
+	}
+	moved := e.moved
+	return func(old int64) int64 {
+		if subject, ok := moved[old]; ok {
+			return subject
+		}
+		return minute.SubjectOf(minute.PersonOf(old), 0)
+	}, nil
+}
+
+// Rewrite gives up to so many pages of format 1 the format 2, the newest days first, and says how many it left. Any number of servers may
+// do it at once, beside writers and readers. An error of one page does not stop the others.
+func (e *Engine) Rewrite(ctx context.Context, limit int) (left int64, err error) {
+	search, cancel := context.WithTimeout(ctx, foldTimeout)
+	defer cancel()
+	var due []Place
+	lookups := e.db.Lookups.WithContext(search)
+	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY day DESC LIMIT ?`, limit).Scan(&due).Error
+	if err != nil {
+		return 0, fmt.Errorf("look for pages of format 1: %w", err)
+	}
+	var errs []error
+	for _, at := range due {
+		if err := e.rewritePage(ctx, at); err != nil && !errors.Is(err, db.ErrConflict) {
+			errs = append(errs, fmt.Errorf("rewrite page of template %s, day %d: %w", at.Template, at.Day, err))
+		}
+	}
+	if err := lookups.Raw(`SELECT COUNT(*) FROM usage_day`).Row().Scan(&left); err != nil {
+		errs = append(errs, fmt.Errorf("count pages of format 1: %w", err))
+	}
+	return left, errors.Join(errs...)
+}
+
+func (e *Engine) rewritePage(ctx context.Context, at Place) error {
+	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
+	defer cancel()
+	return e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {
+		if err := e.db.Yield(tx); err != nil {
+			return err
+		}
+		return e.unionPage(tx, at, nil)
+	})
+}
