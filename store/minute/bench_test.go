@@ -67,7 +67,7 @@ func BenchmarkCounter(b *testing.B) {
 		}
 	}
 	read := func(d, t int) *Table {
-		table, err := ReadUsage(int32(d), month[d][t].Usage)
+		table, err := ReadUsage(int32(d), month[d][t].Usage, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func BenchmarkLatencyCounter(b *testing.B) {
 		sources := make([]Source[*LatencyTable], benchTemplates)
 		for d := range month {
 			for t := range sources {
-				table, err := ReadLatency(int32(d), month[d][t].Latency)
+				table, err := ReadLatency(int32(d), month[d][t].Latency, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

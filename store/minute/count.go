@@ -44,10 +44,11 @@ const MinutesPerQuarter = 15
 
 // Counter counts usage in one pass over the days of a window and fills every section of an answer. Apps, logins and, behind
 // the connection gate, sessions are usage, unless the question ignores them; so are estimates where nothing was measured. A
-// minute of a user counts once, in however many templates and apps.
+// minute of a user counts once, in however many templates and apps and at however many seats.
 //
-// Users belong to lanes, which count beside each other. A lane counts its users of a day one after the other, each over all
-// templates, in accumulators that are emptied for the next. What lasts are the counts, and per user short chains of links.
+// Users, each a person, belong to lanes, which count beside each other. A lane counts its users of a day one after the other,
+// each over all templates, in accumulators that are emptied for the next. What lasts are the counts, and per user short chains
+// of links.
 type Counter struct {
 	window   Window
 	size     int // number of templates
@@ -69,7 +70,7 @@ type lane struct {
 	of        *Counter
 	number    int
 	users     []userCount
-	subjects  map[int64]int32 // to the index in users
+	people    map[int64]int32 // to the index in users
 	templates bitset          // with any usage
 	channels  []channelCount
 	intervals []intervalCount
@@ -106,13 +107,13 @@ type intervalCount struct {
 }
 
 type userCount struct {
-	subject, minutes int64
-	intervals        int32 // those up to the last with activity: its index plus one
-	active           int32 // number of intervals with activity
-	templates        int32 // chain of links
-	channels         int32 // chain of links
-	blocks           int32 // chain of blocks
-	inIntervals      int32 // chain of links, the latest interval first; empty unless asked for
+	person, minutes int64
+	intervals       int32 // those up to the last with activity: its index plus one
+	active          int32 // number of intervals with activity
+	templates       int32 // chain of links
+	channels        int32 // chain of links
+	blocks          int32 // chain of blocks
+	inIntervals     int32 // chain of links, the latest interval first; empty unless asked for
 }
 
 // link is a template, a channel or an interval that a user used.
@@ -124,9 +125,9 @@ type link struct {
 
 // block is the rows of a user in one source.
 type block struct {
-	source   int32
-	from, to int32
-	next     int32
+	source int32
+	rows   span
+	next   int32
 }
 
 // unresolved is a lookup for which channelOf was not asked yet.
@@ -145,7 +146,7 @@ func NewCounter(w Window, templates int, channelOf ChannelOf, details ...Detail)
 	}
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		l.of, l.number, l.subjects, l.templates, l.links = c, i, make(map[int64]int32), bitsets(1, templates)[0], make([]link, 1)
+		l.of, l.number, l.people, l.templates, l.links = c, i, make(map[int64]int32), bitsets(1, templates)[0], make([]link, 1)
 		for _, s := range bitsets(len(w.Bounds), templates) {
 			l.intervals = append(l.intervals, intervalCount{templates: s})
 		}
@@ -231,22 +232,21 @@ func (l *lane) collect() {
 	l.today = l.today[:0]
 	lanes := uint64(len(l.of.lanes))
 	for source, s := range l.sources {
-		for i, subject := range s.Table.subjects {
-			if int(uint64(subject)%lanes) != l.number {
+		for person, rows := range s.Table.people() {
+			if int(uint64(person)%lanes) != l.number {
 				continue
 			}
-			at, known := l.subjects[subject]
+			at, known := l.people[person]
 			if !known {
 				at = int32(len(l.users))
-				l.users = append(l.users, userCount{subject: subject})
-				l.subjects[subject] = at
+				l.users = append(l.users, userCount{person: person})
+				l.people[person] = at
 			}
 			u := &l.users[at]
 			if u.blocks == 0 {
 				l.today = append(l.today, at)
 			}
-			from, to := s.Table.rowsOf(i)
-			l.blocks = append(l.blocks, block{source: int32(source), from: from, to: to, next: u.blocks})
+			l.blocks = append(l.blocks, block{source: int32(source), rows: rows, next: u.blocks})
 			u.blocks = int32(len(l.blocks) - 1)
 		}
 	}
@@ -314,8 +314,8 @@ func (l *lane) countIntervals(u *userCount) {
 // gather unions the minutes of a block that are in the window and pass the gate: in its template and in the channels.
 func (l *lane) gather(b block) {
 	source, lookup, clip := l.sources[b.source], l.lookups[b.source], &l.of.calendar.clip
-	minutes, code := source.Table.minutes[b.from:b.to], source.Table.code[b.from:b.to]
-	for i, half := range source.Table.halfHour[b.from:b.to] {
+	minutes, code := source.Table.minutes[b.rows.from:b.rows.to], source.Table.code[b.rows.from:b.rows.to]
+	for i, half := range source.Table.halfHour[b.rows.from:b.rows.to] {
 		m, channel := Mask(minutes[i])&clip[half], lookup[code[i]]
 		if m == 0 || channel == Ignored {
 			continue

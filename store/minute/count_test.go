@@ -52,14 +52,22 @@ func window(start, end int64, bounds ...int64) Window {
 
 func TestCounterRules(t *testing.T) {
 	t.Parallel()
-	session := func(half int32, subject int64, app string, m Mask, connected bool) Row {
-		return Row{HalfHour: half, Subject: subject, Kind: Session, App: app, Minutes: m, Connected: connected}
+	session := func(half int32, person int64, app string, m Mask, connected bool) Row {
+		return Row{HalfHour: half, Subject: SubjectOf(person, 1), Kind: Session, App: app, Minutes: m, Connected: connected}
 	}
-	app := func(half int32, subject int64, slug string, m Mask) Row {
-		return Row{HalfHour: half, Subject: subject, Kind: App, App: slug, Minutes: m}
+	app := func(half int32, person int64, slug string, m Mask) Row {
+		return Row{HalfHour: half, Subject: SubjectOf(person, 1), Kind: App, App: slug, Minutes: m}
 	}
-	user := func(subject, minutes int64, templates ...int) UserTally {
-		return UserTally{Subject: subject, Minutes: minutes, Templates: templates}
+	// at is the row at another seat.
+	at := func(seat int32, r Row) Row {
+		r.Subject = SubjectOf(PersonOf(r.Subject), seat)
+		return r
+	}
+	estimate := func(half int32, person int64, kind Kind, app string, m Mask) Row {
+		return Row{HalfHour: half, Subject: SubjectOf(person, 0), Kind: kind, App: app, Minutes: m}
+	}
+	user := func(person, minutes int64, templates ...int) UserTally {
+		return UserTally{Person: person, Minutes: minutes, Templates: templates}
 	}
 	// Channel 0 is the session ssh and its sibling zed, channel 1 the app jupyter; all else but logins is activity only.
 	channelOf := func(_ int, kind Kind, name string) (int, int) {
@@ -92,7 +100,7 @@ func TestCounterRules(t *testing.T) {
 			Tally{Templates: []int{0}, Users: []UserTally{user(1, 3, 0)}, Channels: []ChannelTally{{2, 1, 1, []int{0}}, {}}},
 		},
 		{
-			"the gate of another template, subject or half hour stays shut", day,
+			"the gate of another template, person or half hour stays shut", day,
 			[][]Row{
 				{session(0, 1, "ssh", 0b1, false), session(1, 1, "ssh", 0b1, true), session(0, 2, "ssh", 0b1, true)},
 				{session(0, 1, "ssh", 0b1, true)},
@@ -122,13 +130,12 @@ func TestCounterRules(t *testing.T) {
 			"estimates count where nothing of their kind was measured, and need no gate", day,
 			[][]Row{
 				{
-					{HalfHour: 0, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111},
+					estimate(0, 1, ImportedSession, "ssh", 0b111), estimate(1, 1, ImportedSession, "ssh", 0b111),
+					estimate(1, 1, ImportedApp, "jupyter", 0b11),
 					app(0, 1, "jupyter", 0b1000),
 					session(1, 1, "zed", 0b1, false),
-					{HalfHour: 1, Subject: 1, Kind: ImportedSession, App: "ssh", Minutes: 0b111},
-					{HalfHour: 1, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11},
 				},
-				{{HalfHour: 0, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11000}},
+				{estimate(0, 1, ImportedApp, "jupyter", 0b11000)},
 			},
 			Tally{
 				Templates: []int{0, 1}, Users: []UserTally{user(1, 7, 0, 1)}, Estimated: true,
@@ -137,12 +144,37 @@ func TestCounterRules(t *testing.T) {
 		},
 		{
 			"an estimate beside a measurement of its kind leaves no mark", day,
-			[][]Row{{app(0, 1, "jupyter", 1), {HalfHour: 0, Subject: 1, Kind: ImportedApp, App: "jupyter", Minutes: 0b11000}}},
+			[][]Row{{estimate(0, 1, ImportedApp, "jupyter", 0b11000), app(0, 1, "jupyter", 1)}},
 			Tally{Templates: []int{0}, Users: []UserTally{user(1, 1, 0)}, Channels: []ChannelTally{{}, {1, 1, 1, []int{0}}}},
 		},
 		{
+			"a session connected at one seat opens the half hour at all of them", day,
+			[][]Row{{session(0, 1, "ssh", 0b11, false), at(2, session(0, 1, "vscode", 0b100, true)), session(0, 2, "ssh", 0b1, false)}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 3, 0)}, Channels: []ChannelTally{{2, 1, 1, []int{0}}, {}}},
+		},
+		{
+			"a measurement at one seat beats the estimates at all of them", day,
+			[][]Row{{
+				estimate(0, 1, ImportedSession, "ssh", 0b11), session(0, 1, "ssh", 0b100, true),
+				at(3, estimate(0, 1, ImportedSession, "ssh", 0b11000)), estimate(0, 2, ImportedSession, "ssh", 0b1),
+			}},
+			Tally{
+				Templates: []int{0}, Users: []UserTally{user(1, 1, 0), user(2, 1, 0)}, Estimated: true,
+				Channels: []ChannelTally{{2, 2, 2, []int{0}}, {}},
+			},
+		},
+		{
+			"a minute at two seats is one, and a run of half hours over seats one launch", day,
+			[][]Row{{app(0, 1, "jupyter", 0b11), at(2, app(0, 1, "jupyter", 0b110)), at(MaxSeat, app(1, 1, "jupyter", 0b1))}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 4, 0)}, Channels: []ChannelTally{{}, {4, 1, 1, []int{0}}}},
+		},
+		{
 			"latencies are no usage, and logins are ignored", day,
-			[][]Row{{{Subject: 1, Kind: Connection, Minutes: 1, Bins: []byte{1}}, {Subject: 1, Kind: Login, Minutes: 1}}},
+			[][]Row{{
+				{Subject: SubjectOf(1, 0), Kind: Connection, Minutes: 1, Bins: []byte{1}},
+				estimate(0, 1, Login, "", 1),
+				{Subject: SubjectOf(1, 0), Kind: ImportedConnection, Minutes: 1, Bins: []byte{1}},
+			}},
 			Tally{Channels: make([]ChannelTally, 2)},
 		},
 		{
@@ -261,7 +293,7 @@ func TestCounterOfManyUsers(t *testing.T) {
 		for i, rows := range few {
 			for again := range int64(3 * maxLanes) {
 				for _, r := range rows {
-					r.Subject += again * 1000
+					r.Subject += SubjectOf(again*1000, 0)
 					many[i] = append(many[i], r)
 				}
 			}
@@ -293,11 +325,11 @@ func TestCounterLaws(t *testing.T) {
 		after := tallyOf(t, window(cut, max(cut, w.End)), templates, 5, channelOf)
 		minutes := map[int64]int64{}
 		for _, u := range slices.Concat(before.Users, after.Users) {
-			minutes[u.Subject] += u.Minutes
+			minutes[u.Person] += u.Minutes
 		}
 		for _, u := range whole.Users {
-			if minutes[u.Subject] != u.Minutes {
-				t.Fatalf("subject %d has %d minutes, its parts %d", u.Subject, u.Minutes, minutes[u.Subject])
+			if minutes[u.Person] != u.Minutes {
+				t.Fatalf("person %d has %d minutes, its parts %d", u.Person, u.Minutes, minutes[u.Person])
 			}
 		}
 		for i, c := range whole.Channels {

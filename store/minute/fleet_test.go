@@ -4,14 +4,14 @@ import (
 	"math/rand/v2"
 )
 
-// fleet returns the rows of a plausible day of one template: each user works some seven hours within eight and a half,
+// fleet returns the rows of a plausible day of one template: each user, at one seat, works some seven hours within eight and a half,
 // in one editor and now and then by SSH and in a web app, while the latency wanders about the user's own.
 func fleet(template uint64, users int, day int32) []Row {
 	who := rand.New(rand.NewPCG(template, 0))
 	r := rand.New(rand.NewPCG(template, uint64(day)+1))
 	var rows []Row
 	for range users {
-		subject := int64(who.Uint64() >> 1)
+		subject := SubjectOf(int64(1+who.Uint64N(MaxPerson)), 1)
 		editor := []string{"vscode", "jetbrains", "cursor"}[who.IntN(3)]
 		app := []string{"code-server", "jupyter", "filebrowser", "8080"}[who.IntN(4)]
 		latency, begin := 40+who.IntN(90), day*HalfHoursPerDay+14+int32(r.IntN(8))

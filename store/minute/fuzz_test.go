@@ -23,14 +23,19 @@ func fuzzProperty(f *testing.F, property func(*rapid.T)) {
 	f.Fuzz(rapid.MakeFuzz(property))
 }
 
-func FuzzUnion(f *testing.F)   { fuzzProperty(f, unionLaws) }
-func FuzzPage(f *testing.F)    { fuzzProperty(f, pageRoundTrip) }
-func FuzzCounter(f *testing.F) { fuzzProperty(f, counterMeetsReference) }
+func FuzzUnion(f *testing.F)          { fuzzProperty(f, unionLaws) }
+func FuzzPage(f *testing.F)           { fuzzProperty(f, pageRoundTrip) }
+func FuzzFormerPage(f *testing.F)     { fuzzProperty(f, formerPageIsTranslated) }
+func FuzzCounter(f *testing.F)        { fuzzProperty(f, counterMeetsReference) }
+func FuzzLatencyCounter(f *testing.F) { fuzzProperty(f, latencyCounterMeetsReference) }
 
-// addPages seeds a fuzz test with files of both kinds, whole and halved.
+// addPages seeds a fuzz test with files of both kinds and formats, whole and halved.
 func addPages(f *testing.F) {
+	pages := []Page{recordedPage(f)}
 	for users := range 3 {
-		p := encodePage(f, 0, fleet(1, users, 0))
+		pages = append(pages, encodePage(f, 0, fleet(1, users, 0)))
+	}
+	for _, p := range pages {
 		for _, file := range [][]byte{p.Usage, p.Latency} {
 			f.Add(file)
 			f.Add(file[:len(file)/2])
@@ -42,7 +47,7 @@ func addPages(f *testing.F) {
 // checkRows wants what was read to be what a page may hold: written and read again it is the same.
 func checkRows(t *testing.T, rows []Row) {
 	t.Helper()
-	got, err := DecodePage(0, encodePage(t, 0, rows))
+	got, err := DecodePage(0, encodePage(t, 0, rows), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +59,7 @@ func checkRows(t *testing.T, rows []Row) {
 func FuzzReadUsage(f *testing.F) {
 	addPages(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if table, err := ReadUsage(0, data); err == nil {
+		if table, err := ReadUsage(0, data, backwards); err == nil {
 			checkRows(t, table.Rows())
 		}
 	})
@@ -63,7 +68,7 @@ func FuzzReadUsage(f *testing.F) {
 func FuzzReadLatency(f *testing.F) {
 	addPages(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if table, err := ReadLatency(0, data); err == nil {
+		if table, err := ReadLatency(0, data, backwards); err == nil {
 			checkRows(t, table.Rows())
 		}
 	})
@@ -73,6 +78,7 @@ func FuzzReadLatency(f *testing.F) {
 // order is not looked at: nobody but EncodePage makes checksums.)
 func FuzzForgedColumns(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 1}, []byte{0}, []byte{1, 2})
+	f.Add([]byte{0, 0, 2, 1, 0, 0, 0, 2, 0, 0, 6, 3, 0, 0, 0, 4}, []byte{0}, []byte{1, 2})
 	f.Add([]byte{5, 3, 1, 0xff, 0xff, 0xff, 0x3f, 1, 5, 4, 1, 7, 0, 0, 0, 0}, []byte{5}, []byte{1, 2, 3})
 	f.Fuzz(func(t *testing.T, rows, subjects, bins []byte) {
 		usage, latency := &Table{apps: []string{"", "ssh"}}, &LatencyTable{offsets: []int32{0}}
@@ -89,7 +95,8 @@ func FuzzForgedColumns(f *testing.F) {
 			usage.halfHour, usage.kind, usage.narrow, usage.minutes = append(usage.halfHour, half), append(usage.kind, kind),
 				append(usage.narrow, app), append(usage.minutes, minutes)
 			latency.push(subject)
-			latency.halfHour, latency.minutes = append(latency.halfHour, half), append(latency.minutes, minutes)
+			latency.halfHour, latency.kind = append(latency.halfHour, half), append(latency.kind, kind)
+			latency.minutes = append(latency.minutes, minutes)
 			latency.bins = append(latency.bins, bins[:min(len(bins), int(app))]...)
 			latency.offsets = append(latency.offsets, int32(len(latency.bins)))
 		}
@@ -107,14 +114,16 @@ func FuzzForgedColumns(f *testing.F) {
 			t.Fatal(err)
 		}
 		inRange := func(r Row) bool { return r.day() == 0 && r.Kind < kinds && r.Minutes&^fullMask == 0 }
-		if table, err := ReadUsage(0, usageFile); err == nil {
+		if table, err := ReadUsage(0, usageFile, nil); err == nil {
 			if !slices.IsSorted(table.subjects) ||
-				slices.ContainsFunc(table.Rows(), func(r Row) bool { return !inRange(r) || r.Kind == Connection }) {
+				slices.ContainsFunc(table.Rows(), func(r Row) bool { return !inRange(r) || r.Kind.HasBins() }) {
 				t.Errorf("usage that cannot be: %+v", table.Rows())
 			}
 		}
-		if table, err := ReadLatency(0, latencyFile); err == nil {
-			if slices.ContainsFunc(table.Rows(), func(r Row) bool { return !inRange(r) || len(r.Bins) != r.Minutes.Count() }) {
+		if table, err := ReadLatency(0, latencyFile, nil); err == nil {
+			if slices.ContainsFunc(table.Rows(), func(r Row) bool {
+				return !inRange(r) || !r.Kind.HasBins() || len(r.Bins) != r.Minutes.Count()
+			}) {
 				t.Errorf("latencies that cannot be: %+v", table.Rows())
 			}
 		}
@@ -123,9 +132,10 @@ func FuzzForgedColumns(f *testing.F) {
 
 func FuzzParseLatencies(f *testing.F) {
 	f.Add("")
+	f.Add("80ff9d018A03")
+	f.Add("850105020503")
 	f.Add("00ff1d010A03")
-	f.Add("050105020503")
-	f.Add("1e00")
+	f.Add("9e00")
 	f.Fuzz(func(t *testing.T, text string) {
 		m, bins, err := ParseLatencies(text)
 		if err != nil {
@@ -135,7 +145,10 @@ func FuzzParseLatencies(f *testing.F) {
 		want := map[uint64]byte{}
 		for i := len(text) - 4; i >= 0; i -= 4 {
 			pair := parseHex(t, text[i:i+4])
-			want[pair>>8] = byte(pair)
+			if pair>>15 == 0 {
+				pair = pair&^0xff | uint64(formerBins[byte(pair)])
+			}
+			want[pair>>8&^0x80] = byte(pair)
 		}
 		at := 0
 		for i := range uint64(64) {
@@ -176,7 +189,9 @@ func parseHex(t *testing.T, digits string) (n uint64) {
 }
 
 func FuzzBin(f *testing.F) {
-	for _, ms := range []float64{0.1, 1, 12.5, 29_999.999, 30_000, math.MaxFloat64, math.SmallestNonzeroFloat64} {
+	for _, ms := range []float64{
+		0.1, 1, 12.5, 149.999, 150, 300, 300.001, 29_999.999, 30_000, math.MaxFloat64, math.SmallestNonzeroFloat64,
+	} {
 		f.Add(ms, ms*1.01)
 	}
 	f.Fuzz(func(t *testing.T, a, b float64) {
@@ -184,9 +199,12 @@ func FuzzBin(f *testing.F) {
 			if !(ms > 0) || math.IsInf(ms, 0) {
 				return
 			}
-			inside := min(max(ms, minLatencyMS), maxLatencyMS)
+			inside := min(max(ms, 0.1), 30_000)
 			if got := BinValue(Bin(ms)); math.Abs(got-inside)/inside > 0.025 {
 				t.Errorf("%g ms became %g ms", ms, got)
+			}
+			if got := rate(Bin(ms)); got != ratingOf(ms) {
+				t.Errorf("%g ms became %s", ms, got)
 			}
 		}
 		if a < b && Bin(a) > Bin(b) {

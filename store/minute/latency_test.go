@@ -17,7 +17,15 @@ func TestBin(t *testing.T) {
 		{math.SmallestNonzeroFloat64, 0},
 		{0.01, 0},
 		{0.1, 0},
-		{29_999, 255},
+		{math.Nextafter(150, 0), 147},
+		{150, 148},
+		{math.Nextafter(150, 200), 148},
+		{math.Nextafter(300, 0), 161},
+		{300, 161},
+		{math.Nextafter(300, 400), 162},
+		{600, 176},
+		{29_979, 254},
+		{29_980, 255},
 		{30_000, 255},
 		{1e9, 255},
 		{math.MaxFloat64, 255},
@@ -49,6 +57,20 @@ func TestBinError(t *testing.T) {
 	}
 }
 
+// A bin of format 1 becomes the bin that its middle is in, which is rated alike.
+func TestFormerBins(t *testing.T) {
+	t.Parallel()
+	for i, bin := range formerBins {
+		middle := 0.1 * math.Pow(300_000, (float64(i)+0.5)/256)
+		if off := math.Abs(BinValue(bin)-middle) / middle; off > 0.025 {
+			t.Errorf("%g ms became %g ms", middle, BinValue(bin))
+		}
+		if rate(bin) != ratingOf(middle) {
+			t.Errorf("%g ms became %s", middle, rate(bin))
+		}
+	}
+}
+
 func TestParseLatencies(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -58,10 +80,14 @@ func TestParseLatencies(t *testing.T) {
 		fails   bool
 	}{
 		{text: ""},
-		{text: "00ff", minutes: 1, bins: []byte{255}},
-		{text: "1d01000a", minutes: 1<<29 | 1, bins: []byte{10, 1}},
-		{text: "050105020503", minutes: 1 << 5, bins: []byte{1}},
-		{text: "0A0b", minutes: 1 << 10, bins: []byte{11}},
+		{text: "80ff", minutes: 1, bins: []byte{255}},
+		{text: "9d01800a", minutes: 1<<29 | 1, bins: []byte{10, 1}},
+		{text: "850185028503", minutes: 1 << 5, bins: []byte{1}},
+		{text: "8A0b", minutes: 1 << 10, bins: []byte{11}},
+		{text: "0095", minutes: 1, bins: []byte{Bin(157.96)}}, // of format 1: from 154.1 to 161.9 ms
+		{text: "059585008595", minutes: 1 << 5, bins: []byte{Bin(157.96)}},
+		{text: "85020595", minutes: 1 << 5, bins: []byte{2}},
+		{text: "9e00", fails: true},
 		{text: "1e00", fails: true},
 		{text: "00", fails: true},
 		{text: "000", fails: true},
@@ -81,10 +107,10 @@ func TestParseLatencies(t *testing.T) {
 
 func TestLatencyTextIsUnion(t *testing.T) {
 	t.Parallel()
-	connection := anyRow(1).Filter(func(r Row) bool { return r.Kind == Connection })
+	latencies := anyRow(1).Filter(func(r Row) bool { return r.Kind.HasBins() })
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := connection.Draw(t, "a"), connection.Draw(t, "b")
-		b.HalfHour, b.Subject = a.HalfHour, a.Subject
+		a, b := latencies.Draw(t, "a"), latencies.Draw(t, "b")
+		b.HalfHour, b.Subject, b.Kind = a.HalfHour, a.Subject, a.Kind
 		want := Union([]Row{a}, []Row{b})[0]
 		m, bins, err := ParseLatencies(FormatLatencies(a.Minutes, a.Bins) + FormatLatencies(b.Minutes, b.Bins))
 		if err != nil || m != want.Minutes || !bytes.Equal(bins, want.Bins) {

@@ -18,24 +18,28 @@ import (
 // Page is the rows of one template and UTC day in two Apache Arrow IPC files of one record batch each, without nulls,
 // sorted by subject, half hour, kind and app. Any Arrow reader takes them as they are. Nil stands for a file without rows.
 //
-// The usage file holds all kinds but Connection, plain:
+// The usage file holds the kinds without bins, plain:
 //
-//	subject    dictionary(int64)  index uint16; uint32 beyond 65,535 subjects
+//	subject    dictionary(int64)  the person times 2^24 plus the seat; index uint16, uint32 beyond 65,535 subjects
 //	half_hour  uint8              of the day, 0 to 47
 //	kind       uint8              0 session, 1 app, 3 login, 4 estimate of a session, 5 of an app
 //	app        dictionary(utf8)   index uint8; uint16 beyond 255 apps, uint32 beyond 65,535
 //	minutes    int32              bit i is minute i of the half hour, 30 bits
 //	connected  bool               the connection gate of a session
 //
-// The latency file holds kind Connection, buffers compressed with LZ4:
+// The latency file holds the kinds with bins, buffers compressed with LZ4:
 //
 //	subject, half_hour, minutes   as above
+//	kind       uint8              2 connection, 6 estimate of a connection
 //	bins       binary             one byte per set bit of minutes, from the lowest: see Bin
 //
 // Dictionaries are sorted and hold only what occurs. The schema's metadata has the version of this format
-// (insights.version, here 1) and the day, counted from the Unix epoch (insights.day). Between the last message and the
+// (insights.version, here 2) and the day, counted from the Unix epoch (insights.day). Between the last message and the
 // footer, where Arrow readers do not look, lie eight bytes: the CRC-32C of all other bytes of the file as a little-endian
 // number.
+//
+// Files of format 1, which are read but no longer written, differ in this: a subject is one of the numbers that stood for users, the
+// latency file has no kinds because all its rows are connections, and its bins cut 0.1 ms to 30 s into 256 of equal ratio.
 type Page struct {
 	// Usage is the usage file.
 	Usage []byte
@@ -44,9 +48,10 @@ type Page struct {
 }
 
 const (
-	pageVersion = "1"
-	versionKey  = "insights.version"
-	dayKey      = "insights.day"
+	pageVersion   = "2"
+	formerVersion = "1"
+	versionKey    = "insights.version"
+	dayKey        = "insights.day"
 
 	headerSize = 8 // the magic word that begins an Arrow file, padded
 	sealSize   = 8
@@ -85,21 +90,22 @@ func (r *Row) check(day int32) error {
 		return fmt.Errorf("unknown kind %d", r.Kind)
 	case r.Minutes&^fullMask != 0:
 		return fmt.Errorf("minutes %#x exceed a half hour", uint32(r.Minutes))
-	case r.Kind == Connection && (r.App != "" || len(r.Bins) != r.Minutes.Count()):
-		return fmt.Errorf("a connection with app %q and %d bins for %d minutes", r.App, len(r.Bins), r.Minutes.Count())
-	case r.Kind != Connection && len(r.Bins) != 0, r.Kind != Session && r.Connected:
+	case r.Kind.HasBins() && (r.App != "" || len(r.Bins) != r.Minutes.Count()):
+		return fmt.Errorf("a latency with app %q and %d bins for %d minutes", r.App, len(r.Bins), r.Minutes.Count())
+	case !r.Kind.HasBins() && len(r.Bins) != 0, r.Kind != Session && r.Connected:
 		return fmt.Errorf("kind %d has bins or a connection gate", r.Kind)
 	}
 	return nil
 }
 
-// DecodePage returns all rows of a page, sorted. They share memory with the page. It fails as ReadUsage and ReadLatency do.
-func DecodePage(day int32, p Page) ([]Row, error) {
-	usage, err := ReadUsage(day, p.Usage)
+// DecodePage returns all rows of a page, sorted, those of format 1 as ReadUsage and ReadLatency translate them. They share memory
+// with the page. It fails as those do.
+func DecodePage(day int32, p Page, former Former) ([]Row, error) {
+	usage, err := ReadUsage(day, p.Usage, former)
 	if err != nil {
 		return nil, err
 	}
-	latency, err := ReadLatency(day, p.Latency)
+	latency, err := ReadLatency(day, p.Latency, former)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +136,10 @@ func encodeLatency(t *LatencyTable) ([]byte, error) {
 	if t.rows() == 0 {
 		return nil, nil
 	}
-	return encode(t.day, []string{"subject", "half_hour", "minutes", "bins"}, []arrow.Array{
+	return encode(t.day, []string{"subject", "half_hour", "kind", "minutes", "bins"}, []arrow.Array{
 		t.subjectColumn(),
 		column(arrow.PrimitiveTypes.Uint8, t.rows(), t.halfHour),
+		column(arrow.PrimitiveTypes.Uint8, t.rows(), t.kind),
 		column(arrow.PrimitiveTypes.Int32, t.rows(), arrow.Int32Traits.CastToBytes(t.minutes)),
 		column(arrow.BinaryTypes.Binary, t.rows(), arrow.Int32Traits.CastToBytes(t.offsets), t.bins),
 	}, ipc.WithLZ4())

@@ -29,7 +29,7 @@ func TestPageRoundTrip(t *testing.T) {
 func pageRoundTrip(t *rapid.T) {
 	rows := anyRows(1, 60).Draw(t, "rows")
 	p := encodePage(t, firstDay, rows)
-	got, err := DecodePage(firstDay, p)
+	got, err := DecodePage(firstDay, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,25 @@ func TestTablesLeaveOutOtherDays(t *testing.T) {
 	})
 }
 
+func TestRowsOf(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := anyRows(1, 60).Draw(t, "rows")
+		for _, person := range append(somePeople, 0, 3, MaxPerson) {
+			var want []Row
+			for _, r := range rows {
+				if PersonOf(r.Subject) == person {
+					want = append(want, r)
+				}
+			}
+			got := Union(TableOf(firstDay, rows).RowsOf(person), LatencyTableOf(firstDay, rows).RowsOf(person))
+			if diff := sameRows(want, got); diff != "" {
+				t.Fatalf("person %d: %s", person, diff)
+			}
+		}
+	})
+}
+
 func TestPageWithManyApps(t *testing.T) {
 	t.Parallel()
 	for _, apps := range []int{255, 256, 65_535, 65_536} {
@@ -64,7 +83,7 @@ func TestPageWithManyApps(t *testing.T) {
 			for i := range apps {
 				rows = append(rows, Row{Kind: App, App: fmt.Sprintf("%05d", i), Minutes: 1})
 			}
-			got, err := DecodePage(0, encodePage(t, 0, rows))
+			got, err := DecodePage(0, encodePage(t, 0, rows), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +113,7 @@ func TestPageWithManySubjects(t *testing.T) {
 			for i := range subjects {
 				rows = append(rows, Row{Subject: int64(i) - 100, Kind: App, Minutes: Mask(i) & fullMask})
 			}
-			got, err := DecodePage(0, encodePage(t, 0, rows))
+			got, err := DecodePage(0, encodePage(t, 0, rows), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,9 +132,10 @@ func TestEncodePageRefuses(t *testing.T) {
 	}{
 		{"another day", []Row{{HalfHour: 48}}},
 		{"the day before the epoch", []Row{{HalfHour: -1}}},
-		{"an unknown kind", []Row{{Kind: 6}}},
+		{"an unknown kind", []Row{{Kind: 7}}},
 		{"a minute too many", []Row{{Minutes: 1 << 30}}},
 		{"too few bins", []Row{{Kind: Connection, Minutes: 3, Bins: []byte{1}}}},
+		{"too many bins of an estimate", []Row{{Kind: ImportedConnection, Minutes: 1, Bins: []byte{1, 2}}}},
 		{"a connection with an app", []Row{{Kind: Connection, App: "ssh"}}},
 		{"a session with bins", []Row{{Kind: Session, Minutes: 1, Bins: []byte{1}}}},
 		{"an app with a gate", []Row{{Kind: App, Connected: true}}},
@@ -143,10 +163,6 @@ func TestReadRefuses(t *testing.T) {
 		}
 		return file
 	}
-	newer, err := seal(bytes.ReplaceAll(unsealed(p.Usage), []byte("\x01\x00\x00\x001\x00"), []byte("\x01\x00\x00\x002\x00")))
-	if err != nil {
-		t.Fatal(err)
-	}
 	garbage, err := seal(append(bytes.Repeat([]byte{0xff}, 100), 0, 0, 0, 0, 'A', 'R', 'R', 'O', 'W', '1'))
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +173,8 @@ func TestReadRefuses(t *testing.T) {
 		file       []byte
 	}{
 		{"another day", `of day "5", not of day 6`, 6, p.Usage},
-		{"another version", `version "2" is unknown`, 5, newer},
+		{"another version", `version "3" is unknown`, 5, ofVersion(t, p.Usage, "3")},
+		{"version 1 without subjects of today", `version "1" is not understood`, 5, ofVersion(t, p.Usage, "1")},
 		{"the latency file", "0 columns app", 5, p.Latency},
 		{"another column type", "column app is of type utf8", 5, sealed([]string{"app"}, text("ssh"))},
 		{"a column twice", "2 columns app", 5, sealed([]string{"app", "app"}, text("ssh"), text("ssh"))},
@@ -168,13 +185,16 @@ func TestReadRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := ReadUsage(tt.day, tt.file); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := ReadUsage(tt.day, tt.file, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
 	}
-	if _, err := ReadLatency(5, p.Usage); err == nil {
+	if _, err := ReadLatency(5, p.Usage, nil); err == nil {
 		t.Error("the usage file as latency file: no error")
+	}
+	if _, err := ReadLatency(5, ofVersion(t, p.Latency, "1"), nil); err == nil {
+		t.Error("a latency file of version 1 without subjects of today: no error")
 	}
 }
 
@@ -211,13 +231,15 @@ func TestReadChecksRows(t *testing.T) {
 		{"subjects", "not sorted", usage(func(t *Table) { slices.Reverse(t.subjects) }), nil},
 		{"a subject without rows", "not sorted", usage(func(t *Table) { t.subjects = append(t.subjects, 1<<62) }), nil},
 		{"latency half hour", "row 3 is out of range", nil, latency(func(t *LatencyTable) { t.halfHour[3] = 255 })},
+		{"latency kind", "row 3 is out of range", nil, latency(func(t *LatencyTable) { t.kind[3] = uint8(Session) })},
+		{"unknown latency kind", "row 3 is out of range", nil, latency(func(t *LatencyTable) { t.kind[3] = uint8(kinds) })},
 		{"latency minutes", "row 3 is out of range", nil, latency(func(t *LatencyTable) { t.minutes[3] ^= 1 })},
 		{"offsets", "out of range", nil, latency(func(t *LatencyTable) { t.offsets[3]++ })},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := DecodePage(0, Page{tt.usage, tt.latency}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := DecodePage(0, Page{tt.usage, tt.latency}, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
@@ -238,7 +260,7 @@ func TestDamagedPage(t *testing.T) {
 	rows := fleet(1, 2, 0)
 	p := encodePage(t, 0, rows)
 	check := func(what string, damaged Page) {
-		if got, err := DecodePage(0, damaged); err == nil && sameRows(rows, got) != "" {
+		if got, err := DecodePage(0, damaged, nil); err == nil && sameRows(rows, got) != "" {
 			t.Errorf("%s: other rows and no error", what)
 		}
 	}
@@ -268,7 +290,7 @@ func TestForeignReader(t *testing.T) {
 		if err != nil || r.NumRecords() != 1 {
 			t.Fatalf("%d batches, %v", r.NumRecords(), err)
 		}
-		if version, _ := r.Schema().Metadata().GetValue("insights.version"); version != "1" || batch.NumRows() == 0 {
+		if version, _ := r.Schema().Metadata().GetValue("insights.version"); version != "2" || batch.NumRows() == 0 {
 			t.Errorf("version %q, %d rows", version, batch.NumRows())
 		}
 	}

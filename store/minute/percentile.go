@@ -2,21 +2,30 @@ package minute
 
 import (
 	"fmt"
+	"math/bits"
 )
 
-// LatencyCounter collects latency samples in one pass over the days of a window: one per template, subject and minute.
+// LatencyCounter collects latency samples in one pass over the days of a window: one per template, person and minute, the lowest
+// of those at the seats of the person. Estimates are samples where nothing was measured.
 type LatencyCounter struct {
 	calendar calendar
-	subjects map[int64]*histogram
-	spare    []histogram // allocated ahead of the subjects
+	people   map[int64]*histogram
+	spare    []histogram // allocated ahead of the people
+	shared   [HalfHoursPerDay]lowestBins
 }
 
 // histogram is the number of samples in each bin.
 type histogram [binCount]uint32
 
+// lowestBins are the lowest bins of the minutes of a half hour in which a person has several rows.
+type lowestBins struct {
+	minutes Mask
+	bins    [MinutesPerHalfHour]byte
+}
+
 // NewLatencyCounter returns a counter without samples.
 func NewLatencyCounter(w Window) *LatencyCounter {
-	return &LatencyCounter{calendar: calendar{window: w}, subjects: make(map[int64]*histogram)}
+	return &LatencyCounter{calendar: calendar{window: w}, people: make(map[int64]*histogram)}
 }
 
 // Add takes the samples of a day. The sources are all of that day, at most one per template, and days come in ascending
@@ -31,70 +40,112 @@ func (c *LatencyCounter) Add(day int32, sources []Source[*LatencyTable]) error {
 		}
 	}
 	for _, s := range sources {
-		from := int32(0)
-		for i, subject := range s.Table.subjects {
-			c.collect(c.of(subject), s.Table, int(from), int(s.Table.ends[i]))
-			from = s.Table.ends[i]
+		for person, rows := range s.Table.people() {
+			c.collect(c.of(person), s.Table, rows)
 		}
 	}
 	return nil
 }
 
-// of returns the histogram of a subject.
-func (c *LatencyCounter) of(subject int64) *histogram {
-	h := c.subjects[subject]
+// of returns the histogram of a person.
+func (c *LatencyCounter) of(person int64) *histogram {
+	h := c.people[person]
 	if h == nil {
 		if len(c.spare) == 0 {
 			c.spare = make([]histogram, 64)
 		}
 		h, c.spare = &c.spare[0], c.spare[1:]
-		c.subjects[subject] = h
+		c.people[person] = h
 	}
 	return h
 }
 
-// collect adds the samples of rows that are in the window.
-func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, from, to int) {
-	for i := from; i < to; i++ {
-		clip, m := c.calendar.clip[t.halfHour[i]], Mask(t.minutes[i])
-		if m&^clip == 0 {
-			for _, bin := range t.rowBins(i) {
-				h[bin]++
-			}
+// collect adds the samples of the rows of a person that are in the window.
+func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, rows span) {
+	var seen, shared, measured uint64 // half hours: with a row, with several, with a measured one
+	for i := rows.from; i < rows.to; i++ {
+		half := uint64(1) << t.halfHour[i]
+		shared |= seen & half
+		seen |= half
+		if Kind(t.kind[i]) == Connection {
+			measured |= half
+		}
+	}
+	for i := rows.from; i < rows.to; i++ {
+		half, minutes, bins := t.halfHour[i], Mask(t.minutes[i]), t.rowBins(int(i))
+		if Kind(t.kind[i]) != Connection && measured>>half&1 != 0 {
 			continue
 		}
-		for _, bin := range t.rowBins(i) {
-			if m&-m&clip != 0 {
-				h[bin]++
-			}
-			m &= m - 1
+		if shared>>half&1 != 0 {
+			c.shared[half].lower(minutes, bins)
+			continue
 		}
+		h.add(minutes, bins, c.calendar.clip[half])
+	}
+	for ; shared != 0; shared &= shared - 1 {
+		half := bits.TrailingZeros64(shared)
+		c.shared[half].drainInto(h, c.calendar.clip[half])
 	}
 }
 
-// Samples returns the number of samples of a subject.
-func (c *LatencyCounter) Samples(subject int64) int64 { return c.subjects[subject].samples() }
-
-// Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a subject's samples lies: the linear
-// interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
-func (c *LatencyCounter) Percentile(subject int64, p float64) float64 {
-	return c.subjects[subject].percentile(p)
+// lower adds the bins of a row.
+func (l *lowestBins) lower(m Mask, bins []byte) {
+	for _, bin := range bins {
+		if at := bits.TrailingZeros32(uint32(m)); l.minutes>>at&1 == 0 || bin < l.bins[at] {
+			l.bins[at] = bin
+		}
+		l.minutes |= m & -m
+		m &= m - 1
+	}
 }
 
-// Together returns a counter in which the samples of all these subjects are those of subject 0.
-func (c *LatencyCounter) Together(subjects []int64) *LatencyCounter {
+// drainInto moves the bins of the minutes in a mask to a histogram, and drops the others.
+func (l *lowestBins) drainInto(h *histogram, clip Mask) {
+	for rest := l.minutes & clip; rest != 0; rest &= rest - 1 {
+		h[l.bins[bits.TrailingZeros32(uint32(rest))]]++
+	}
+	l.minutes = 0
+}
+
+// Samples returns the number of samples of a person.
+func (c *LatencyCounter) Samples(person int64) int64 { return c.people[person].samples() }
+
+// Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a person's samples lies: the linear
+// interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
+func (c *LatencyCounter) Percentile(person int64, p float64) float64 {
+	return c.people[person].percentile(p)
+}
+
+// Together returns a counter in which the samples of all these people are those of person 0.
+func (c *LatencyCounter) Together(people []int64) *LatencyCounter {
 	together := &histogram{}
-	for _, subject := range subjects {
-		if h := c.subjects[subject]; h != nil {
+	for _, person := range people {
+		if h := c.people[person]; h != nil {
 			for bin, count := range h {
 				together[bin] += count
 			}
 		}
 	}
-	return &LatencyCounter{subjects: map[int64]*histogram{0: together}}
+	return &LatencyCounter{people: map[int64]*histogram{0: together}}
 }
 
-// samples is the number of samples; a subject without any has no histogram.
+// add counts the bins of the minutes that are in a mask.
+func (h *histogram) add(m Mask, bins []byte, clip Mask) {
+	if m&^clip == 0 {
+		for _, bin := range bins {
+			h[bin]++
+		}
+		return
+	}
+	for _, bin := range bins {
+		if m&-m&clip != 0 {
+			h[bin]++
+		}
+		m &= m - 1
+	}
+}
+
+// samples is the number of samples; a person without any has no histogram.
 func (h *histogram) samples() (n int64) {
 	if h != nil {
 		for _, count := range h {

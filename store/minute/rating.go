@@ -17,10 +17,11 @@ const (
 	moderateUpTo = 300
 )
 
-// Rating rates the latency that so many percent, 1 to 100, of a subject's samples do not exceed: the sample at rank ⌈percent·n/100⌉ of
-// n in ascending order. It goes by the bin of that sample, hence by what was measured, while Percentile may lie between two samples.
-func (c *LatencyCounter) Rating(subject int64, percent int64) Rating {
-	h := c.subjects[subject]
+// Rating rates the latency that so many percent, 1 to 100, of a person's samples do not exceed: the sample at rank ⌈percent·n/100⌉ of
+// n in ascending order. All latencies of the bin of that sample are rated alike, hence this is the rating of what was measured,
+// while Percentile may lie between two samples.
+func (c *LatencyCounter) Rating(person int64, percent int64) Rating {
+	h := c.people[person]
 	n := h.samples()
 	if n == 0 {
 		return Unrated

@@ -1,8 +1,20 @@
 package minute
 
 import (
+	"math"
 	"testing"
 )
+
+// ratingOf is the rating of a latency in milliseconds, by what ratings mean.
+func ratingOf(ms float64) Rating {
+	if ms < 150 {
+		return Good
+	}
+	if ms > 300 {
+		return Poor
+	}
+	return Moderate
+}
 
 // Ratings go by the sample at rank ⌈p·n⌉, not by what lies between two samples.
 func TestRating(t *testing.T) {
@@ -19,11 +31,11 @@ func TestRating(t *testing.T) {
 	}{
 		"none":                             {nil, Unrated, Unrated},
 		"one":                              {[]float64{400}, Poor, Poor},
-		"below the first border":           {[]float64{146}, Good, Good},
-		"above the first border":           {[]float64{155}, Moderate, Moderate},
-		"below the second border":          {[]float64{292}, Moderate, Moderate},
+		"below the first border":           {[]float64{math.Nextafter(150, 0)}, Good, Good},
+		"on the first border":              {[]float64{150}, Moderate, Moderate},
+		"below the second border":          {[]float64{299}, Moderate, Moderate},
 		"on the second border":             {[]float64{300}, Moderate, Moderate},
-		"above the second border":          {[]float64{308}, Poor, Poor},
+		"above the second border":          {[]float64{math.Nextafter(300, 301)}, Poor, Poor},
 		"the median lies between two":      {[]float64{100, 400}, Good, Poor}, // 250 ms
 		"the median of three":              {[]float64{100, 200, 400}, Moderate, Poor},
 		"one of twenty is slow":            {append(times(19, 100), 400), Good, Good}, // rank 19; between two it is 115 ms
@@ -40,12 +52,12 @@ func TestRating(t *testing.T) {
 		for _, ms := range c.samples {
 			h[Bin(ms)]++
 		}
-		counter := LatencyCounter{subjects: map[int64]*histogram{1: h}}
+		counter := LatencyCounter{people: map[int64]*histogram{1: h}}
 		if p50, p95 := counter.Rating(1, 50), counter.Rating(1, 95); p50 != c.p50 || p95 != c.p95 {
 			t.Errorf("%s: %s and %s, want %s and %s", name, p50, p95, c.p50, c.p95)
 		}
 	}
 	if got := (&LatencyCounter{}).Rating(1, 50); got != Unrated {
-		t.Errorf("a subject without samples is %s", got)
+		t.Errorf("a person without samples is %s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package minute
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,29 +16,34 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// ReadUsage returns the table of a usage file. But for the names of apps it shares memory with the file, which must not change
-// as long as the table is used. A file that is damaged, of another version or of another day is an error.
-func ReadUsage(day int32, usage []byte) (*Table, error) {
+// Former returns the subject of what stood for a user in pages of format 1. Different numbers have different subjects.
+type Former func(old int64) (subject int64)
+
+// ReadUsage returns the table of a usage file, one of format 1 in the subjects of former; nil refuses format 1. But for the names
+// of apps it shares memory with the file, which must not change as long as the table is used. A file that is damaged, of another
+// version or of another day is an error.
+func ReadUsage(day int32, usage []byte, former Former) (*Table, error) {
 	t := &Table{day: day}
-	if err := read(day, usage, t.fill); err != nil {
+	if err := read(day, usage, former, t.fill); err != nil {
 		return nil, fmt.Errorf("read usage page: %w", err)
 	}
 	return t, nil
 }
 
-// ReadLatency returns the table of a latency file. It shares memory with the file, which must not change as long as the table is
-// used. A file that is damaged, of another version or of another day is an error.
-func ReadLatency(day int32, latency []byte) (*LatencyTable, error) {
+// ReadLatency returns the table of a latency file, one of format 1 in the subjects of former and the bins of today; nil refuses
+// format 1. It shares memory with the file, which must not change as long as the table is used. A file that is damaged, of
+// another version or of another day is an error.
+func ReadLatency(day int32, latency []byte, former Former) (*LatencyTable, error) {
 	t := &LatencyTable{day: day, offsets: []int32{0}}
-	if err := read(day, latency, t.fill); err != nil {
+	if err := read(day, latency, former, t.fill); err != nil {
 		return nil, fmt.Errorf("read latency page: %w", err)
 	}
 	return t, nil
 }
 
-// read opens a file, unless it is empty, and hands its only record batch to fill. Arrow panics on input that breaks its
-// rules; here that is an error like any other.
-func read(day int32, file []byte, fill func(arrow.RecordBatch) error) (err error) {
+// read opens a file, unless it is empty, and hands its only record batch to fill, with former if it is of format 1 and nil if it
+// is of format 2. Arrow panics on input that breaks its rules; here that is an error like any other.
+func read(day int32, file []byte, former Former, fill func(arrow.RecordBatch, Former) error) (err error) {
 	if len(file) == 0 {
 		return nil
 	}
@@ -54,8 +60,13 @@ func read(day int32, file []byte, fill func(arrow.RecordBatch) error) (err error
 		return err
 	}
 	metadata := r.Schema().Metadata()
-	if version, _ := metadata.GetValue(versionKey); version != pageVersion {
-		return fmt.Errorf("version %q is unknown, only %q is known", version, pageVersion)
+	switch version, _ := metadata.GetValue(versionKey); {
+	case version == pageVersion:
+		former = nil
+	case version != formerVersion:
+		return fmt.Errorf("version %q is unknown, only %q and %q are known", version, formerVersion, pageVersion)
+	case former == nil:
+		return fmt.Errorf("version %q is not understood without the subjects of today for its own", version)
 	}
 	if of, _ := metadata.GetValue(dayKey); of != strconv.Itoa(int(day)) {
 		return fmt.Errorf("it is of day %q, not of day %d", of, day)
@@ -64,7 +75,7 @@ func read(day int32, file []byte, fill func(arrow.RecordBatch) error) (err error
 	if err != nil {
 		return err
 	}
-	return fill(batch)
+	return fill(batch, former)
 }
 
 // messages hands out the messages of an Arrow file in their order, without copying. (The library's own reader of mapped
@@ -89,7 +100,7 @@ func (*messages) Retain()  {}
 func (*messages) Release() {}
 
 // fill takes the columns of a usage file.
-func (t *Table) fill(batch arrow.RecordBatch) error {
+func (t *Table) fill(batch arrow.RecordBatch, former Former) error {
 	rows := int(batch.NumRows())
 	apps, err := columnOf[*array.Dictionary](batch, "app")
 	if err != nil {
@@ -110,10 +121,14 @@ func (t *Table) fill(batch arrow.RecordBatch) error {
 	}
 	t.connected = connected.Data().Buffers()[1].Bytes()[:(rows+7)/8]
 	for i := range rows {
-		if k := Kind(t.kind[i]); t.halfHour[i] >= HalfHoursPerDay || k >= kinds || k == Connection ||
+		if k := Kind(t.kind[i]); t.halfHour[i] >= HalfHoursPerDay || k >= kinds || k.HasBins() ||
 			t.app(i) >= len(t.apps) || Mask(t.minutes[i])&^fullMask != 0 {
 			return fmt.Errorf("row %d is out of range", i)
 		}
+	}
+	if former != nil && !t.translate(former) {
+		*t = *TableOf(t.day, Normalize(t.Rows()))
+		return nil
 	}
 	t.assignCodes()
 	return nil
@@ -146,7 +161,7 @@ func (t *Table) fillApps(apps *array.Dictionary) error {
 }
 
 // fill takes the columns of a latency file.
-func (t *LatencyTable) fill(batch arrow.RecordBatch) error {
+func (t *LatencyTable) fill(batch arrow.RecordBatch, former Former) error {
 	bins, err := columnOf[*array.Binary](batch, "bins")
 	if err != nil {
 		return err
@@ -158,16 +173,42 @@ func (t *LatencyTable) fill(batch arrow.RecordBatch) error {
 	); err != nil {
 		return err
 	}
+	if former != nil {
+		t.kind = bytes.Repeat([]byte{byte(Connection)}, len(t.minutes))
+	} else if err := fillValues(&t.kind, batch, "kind", (*array.Uint8).Uint8Values); err != nil {
+		return err
+	}
 	t.offsets, t.bins = bins.ValueOffsets(), bins.Data().Buffers()[2].Bytes()
 	if t.offsets[0] < 0 || int(t.offsets[len(t.offsets)-1]) > len(t.bins) {
 		return errors.New("column bins is out of range")
 	}
 	for i, m := range t.minutes {
-		if t.halfHour[i] >= HalfHoursPerDay || Mask(m)&^fullMask != 0 || int(t.offsets[i+1]-t.offsets[i]) != Mask(m).Count() {
+		if k := Kind(t.kind[i]); t.halfHour[i] >= HalfHoursPerDay || k >= kinds || !k.HasBins() || Mask(m)&^fullMask != 0 ||
+			int(t.offsets[i+1]-t.offsets[i]) != Mask(m).Count() {
 			return fmt.Errorf("row %d is out of range", i)
 		}
 	}
+	if former == nil {
+		return nil
+	}
+	t.bins = slices.Clone(t.bins)
+	for i, bin := range t.bins {
+		t.bins[i] = formerBins[bin]
+	}
+	if !t.translate(former) {
+		*t = *LatencyTableOf(t.day, Normalize(t.Rows()))
+	}
 	return nil
+}
+
+// translate puts the subjects of today in place of those of format 1. It reports whether they are sorted as well.
+func (b *blocks) translate(former Former) bool {
+	subjects := make([]int64, len(b.subjects))
+	for i, old := range b.subjects {
+		subjects[i] = former(old)
+	}
+	b.subjects = subjects
+	return slices.IsSorted(subjects)
 }
 
 // fill takes the column of subjects.

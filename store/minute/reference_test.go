@@ -7,10 +7,10 @@ import (
 
 // The naive reference: usage as sets of minutes in maps, walked by loops. It shares nothing with the counters but Row.
 
-// use is a subject's use of an app in a template.
+// use is a person's use of an app in a template.
 type use struct {
 	template  int
-	subject   int64
+	person    int64
 	kind      Kind
 	app       string
 	estimated bool
@@ -21,41 +21,46 @@ type minutes map[int64]bool
 // reference is all that was ever used and measured.
 type reference struct {
 	uses    map[use]minutes
-	samples map[use]map[int64]byte
+	samples map[use]map[int64]byte // the lowest of each minute
 }
 
 // newReference takes the rows of each template, sorted and without duplicates.
 func newReference(templates [][]Row) reference {
 	type place struct {
 		template int
-		subject  int64
+		person   int64
 		halfHour int32
 	}
-	open, sessions, apps := map[place]bool{}, map[place]bool{}, map[place]bool{}
+	open, sessions, apps, connections := map[place]bool{}, map[place]bool{}, map[place]bool{}, map[place]bool{}
 	for template, rows := range templates {
 		for _, r := range rows {
-			at := place{template, r.Subject, r.HalfHour}
+			at := place{template, r.Subject >> 24, r.HalfHour}
 			switch r.Kind {
 			case Session:
 				sessions[at] = true
 				open[at] = open[at] || r.Connected
 			case App:
 				apps[at] = true
+			case Connection:
+				connections[at] = true
 			}
 		}
 	}
 	ref := reference{map[use]minutes{}, map[use]map[int64]byte{}}
 	for template, rows := range templates {
 		for _, r := range rows {
-			u := use{template, r.Subject, r.Kind, r.App, false}
-			at := place{template, r.Subject, r.HalfHour}
+			u := use{template, r.Subject >> 24, r.Kind, r.App, false}
+			at := place{template, r.Subject >> 24, r.HalfHour}
 			switch {
-			case r.Kind == ImportedSession && sessions[at], r.Kind == ImportedApp && apps[at]:
+			case r.Kind == ImportedSession && sessions[at], r.Kind == ImportedApp && apps[at],
+				r.Kind == ImportedConnection && connections[at]:
 				continue
 			case r.Kind == ImportedSession:
 				u.kind, u.estimated = Session, true
 			case r.Kind == ImportedApp:
 				u.kind, u.estimated = App, true
+			case r.Kind == ImportedConnection:
+				u.kind = Connection
 			}
 			bin := 0
 			for i := range int64(30) {
@@ -69,11 +74,13 @@ func newReference(templates [][]Row) reference {
 						ref.uses[u] = minutes{}
 					}
 					ref.uses[u][minute] = true
-				case r.Kind == Connection:
+				case u.kind == Connection:
 					if ref.samples[u] == nil {
 						ref.samples[u] = map[int64]byte{}
 					}
-					ref.samples[u][minute] = r.Bins[bin]
+					if lowest, known := ref.samples[u][minute]; !known || r.Bins[bin] < lowest {
+						ref.samples[u][minute] = r.Bins[bin]
+					}
 					bin++
 				}
 			}
@@ -82,7 +89,7 @@ func newReference(templates [][]Row) reference {
 	return ref
 }
 
-// between returns what was used in start <= m < end and passes the filter, by subject, and the templates it was used in.
+// between returns what was used in start <= m < end and passes the filter, by person, and the templates it was used in.
 func (ref reference) between(start, end int64, filter func(use) bool) (users map[int64]minutes, templates []int) {
 	users, in := map[int64]minutes{}, map[int]bool{}
 	for u, all := range ref.uses {
@@ -90,10 +97,10 @@ func (ref reference) between(start, end int64, filter func(use) bool) (users map
 			if m < start || m >= end || !filter(u) {
 				continue
 			}
-			if users[u.subject] == nil {
-				users[u.subject] = minutes{}
+			if users[u.person] == nil {
+				users[u.person] = minutes{}
 			}
-			users[u.subject][m] = true
+			users[u.person][m] = true
 			in[u.template] = true
 		}
 	}
@@ -113,19 +120,19 @@ func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
 	t := Tally{Templates: templates}
 	estimated, _ := ref.between(w.Start, w.End, func(u use) bool { return u.estimated && active(u) })
 	t.Estimated = len(estimated) > 0
-	for _, subject := range slices.Sorted(maps.Keys(users)) {
-		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject && active(u) })
-		user := UserTally{Subject: subject, Minutes: int64(len(users[subject])), Templates: templates}
+	for _, person := range slices.Sorted(maps.Keys(users)) {
+		_, templates := ref.between(w.Start, w.End, func(u use) bool { return u.person == person && active(u) })
+		user := UserTally{Person: person, Minutes: int64(len(users[person])), Templates: templates}
 		for i, start := range w.Bounds {
 			end := append(w.Bounds[1:], w.End)[i]
-			if there, _ := ref.between(start, end, func(u use) bool { return u.subject == subject && active(u) }); len(there) > 0 {
+			if there, _ := ref.between(start, end, func(u use) bool { return u.person == person && active(u) }); len(there) > 0 {
 				user.Intervals++
-				user.IntervalMinutes = append(user.IntervalMinutes, int64(len(there[subject])))
+				user.IntervalMinutes = append(user.IntervalMinutes, int64(len(there[person])))
 			}
 		}
 		for channel := range channels {
-			used, _ := ref.between(w.Start, w.End, func(u use) bool { return u.subject == subject && in(u, channel) })
-			if minutes := used[subject]; len(minutes) > 0 {
+			used, _ := ref.between(w.Start, w.End, func(u use) bool { return u.person == person && in(u, channel) })
+			if minutes := used[person]; len(minutes) > 0 {
 				user.Channels = append(user.Channels, UserChannel{channel, int64(len(minutes))})
 			}
 		}
@@ -187,11 +194,11 @@ func launches(used minutes) (n int64) {
 	return n
 }
 
-// latencies returns the samples of a subject in a window, ascending.
-func (ref reference) latencies(w Window, subject int64) (out []float64) {
+// latencies returns the samples of a person in a window, ascending.
+func (ref reference) latencies(w Window, person int64) (out []float64) {
 	for u, samples := range ref.samples {
 		for m, bin := range samples {
-			if u.subject == subject && w.Start <= m && m < w.End {
+			if u.person == person && w.Start <= m && m < w.End {
 				out = append(out, BinValue(bin))
 			}
 		}

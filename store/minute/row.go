@@ -21,7 +21,7 @@ type Kind uint8
 
 const (
 	// Session is an editor, SSH, SFTP or terminal session, as named by the agent. It counts only behind the connection
-	// gate: in a half hour in which a report with sessions had connections.
+	// gate: in a half hour in which, at some seat of its person in the template, a report with sessions had connections.
 	Session Kind = iota
 	// App is a workspace app, port or terminal, as reported by the proxy.
 	App
@@ -30,20 +30,30 @@ const (
 	// Login is a sign-in to the deployment. It is no usage.
 	Login
 	// ImportedSession is an estimate of a Session: another system knew how many minutes of the half hour there were, not
-	// which. It counts, without a gate, in half hours in which its subject has no Session in the template.
+	// which. It counts, without a gate, in half hours in which its person has no Session in the template.
 	ImportedSession
-	// ImportedApp is an estimate of an App. It counts in half hours in which its subject has no App in the template.
+	// ImportedApp is an estimate of an App. It counts in half hours in which its person has no App in the template.
 	ImportedApp
+	// ImportedConnection is an estimate of a Connection: the median of a half hour that another system knew, in each minute of
+	// that half hour's estimate. It counts in half hours in which its person has no Connection in the template.
+	ImportedConnection
 
 	kinds // their number; a page with another kind is not understood
 )
 
-// Measured returns what a kind is an estimate of, and whether it is one: [Session] of [ImportedSession], [App] of [ImportedApp].
+// Measured returns what a kind is an estimate of, and whether it is one: [Session] of [ImportedSession], [App] of [ImportedApp],
+// [Connection] of [ImportedConnection].
 func (k Kind) Measured() (of Kind, estimate bool) {
-	if k == ImportedSession || k == ImportedApp {
+	if k >= ImportedSession && k <= ImportedConnection {
 		return k - ImportedSession, true
 	}
 	return k, false
+}
+
+// HasBins reports whether rows of a kind have bins: they are latencies then, and no usage.
+func (k Kind) HasBins() bool {
+	of, _ := k.Measured()
+	return of == Connection
 }
 
 // Mask is a set of minutes of one half hour: bit i is minute i, 0 to 29.
@@ -75,17 +85,17 @@ func HalfHours(first, last int64) iter.Seq2[int32, Mask] {
 type Row struct {
 	// HalfHour is counted from the Unix epoch, in UTC.
 	HalfHour int32
-	// Subject is the number that stands for a user.
+	// Subject is the person and the seat: see SubjectOf.
 	Subject int64
 	// Kind says what the minutes were spent on.
 	Kind Kind
-	// App is the normalised session name or the slug of the app; empty for Connection and Login.
+	// App is the normalised session name or the slug of the app; empty for Login and kinds with bins.
 	App string
 	// Minutes are those in which it happened.
 	Minutes Mask
 	// Connected is the connection gate, of a Session only: some report with sessions in this half hour had connections.
 	Connected bool
-	// Bins are the latencies of a Connection only: one bin per minute, in the order of the mask's bits.
+	// Bins are the latencies, of a kind that has some: one bin per minute, in the order of the mask's bits.
 	Bins []byte
 }
 
@@ -143,7 +153,7 @@ func merge(earlier, later Row) Row {
 
 // mergeBins returns the bins of the united minutes. It makes a new list unless the earlier one has them all.
 func mergeBins(earlier, later Row) []byte {
-	if earlier.Kind != Connection || later.Minutes&^earlier.Minutes == 0 {
+	if !earlier.Kind.HasBins() || later.Minutes&^earlier.Minutes == 0 {
 		return earlier.Bins
 	}
 	a, b := earlier.Bins, later.Bins

@@ -12,12 +12,18 @@ import (
 // firstDay is the day on which generated rows begin. It lies before the epoch, where divisions round the wrong way.
 const firstDay = -1
 
+// The people and seats of generated rows.
+var (
+	somePeople = []int64{1, 2, 1 << 38}
+	someSeats  = []int32{0, 1, 2, MaxSeat}
+)
+
 // anyRow draws a row out of few keys, so that lists of them overlap.
 func anyRow(days int32) *rapid.Generator[Row] {
 	return rapid.Custom(func(t *rapid.T) Row {
 		r := Row{
 			HalfHour: anyHalfHour(days).Draw(t, "half hour"),
-			Subject:  rapid.SampledFrom([]int64{-7, 0, 3, 1 << 40}).Draw(t, "subject"),
+			Subject:  SubjectOf(rapid.SampledFrom(somePeople).Draw(t, "person"), rapid.SampledFrom(someSeats).Draw(t, "seat")),
 			Kind:     Kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")),
 			Minutes:  rapid.OneOf(rapid.Just(Mask(0)), rapid.Just(fullMask), rapid.Custom(anyMask)).Draw(t, "minutes"),
 		}
@@ -29,7 +35,7 @@ func anyRow(days int32) *rapid.Generator[Row] {
 			r.App = rapid.SampledFrom([]string{"ssh", "vscode", "unknown"}).Draw(t, "session")
 		case App, ImportedApp:
 			r.App = rapid.SampledFrom([]string{"", "8080", "jupyter", "ssh"}).Draw(t, "app")
-		case Connection:
+		case Connection, ImportedConnection:
 			r.Bins = make([]byte, r.Minutes.Count())
 			for i := range r.Bins {
 				r.Bins[i] = rapid.Byte().Draw(t, "bin")
@@ -57,6 +63,27 @@ func anyRows(days int32, most int) *rapid.Generator[[]Row] {
 
 // sameRows compares lists of rows; an empty list of bins is none.
 func sameRows(a, b []Row) string { return cmp.Diff(a, b, cmpopts.EquateEmpty()) }
+
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind, of          Kind
+		estimate, hasBins bool
+	}{
+		{Session, Session, false, false},
+		{App, App, false, false},
+		{Connection, Connection, false, true},
+		{Login, Login, false, false},
+		{ImportedSession, Session, true, false},
+		{ImportedApp, App, true, false},
+		{ImportedConnection, Connection, true, true},
+		{kinds, kinds, false, false},
+	} {
+		if of, estimate := c.kind.Measured(); of != c.of || estimate != c.estimate || c.kind.HasBins() != c.hasBins {
+			t.Errorf("kind %d is an estimate of %d: %t, has bins: %t", c.kind, of, estimate, c.kind.HasBins())
+		}
+	}
+}
 
 func TestUnion(t *testing.T) {
 	t.Parallel()

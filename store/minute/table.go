@@ -1,6 +1,8 @@
 package minute
 
 import (
+	"cmp"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -11,7 +13,7 @@ type Table struct {
 	day int32
 	blocks
 	halfHour  []uint8  // of the day
-	kind      []uint8  // never Connection
+	kind      []uint8  // without bins
 	apps      []string // ascending
 	narrow    []uint8  // index into apps; nil when apps are too many for it
 	wide      []uint32 // index into apps, then
@@ -22,7 +24,7 @@ type Table struct {
 }
 
 // noUsage is the code of sessions in half hours in which no session was connected, and of estimates in half hours in which
-// their kind was measured.
+// their kind was measured: at no seat of their person, and at some.
 const noUsage = 0
 
 // blocks are the subjects of a table, ascending, and where the rows of each end.
@@ -30,6 +32,9 @@ type blocks struct {
 	subjects []int64
 	ends     []int32
 }
+
+// span is the rows from one up to but not including another.
+type span struct{ from, to int32 }
 
 // push adds the next row, which is of the given subject.
 func (b *blocks) push(subject int64) {
@@ -40,37 +45,58 @@ func (b *blocks) push(subject int64) {
 	b.ends[len(b.ends)-1]++
 }
 
-// rowsOf returns where the rows of a block begin and end.
-func (b *blocks) rowsOf(block int) (from, to int32) {
-	if block > 0 {
-		from = b.ends[block-1]
+// people yields each person, ascending, and their rows at all seats.
+func (b *blocks) people() iter.Seq2[int64, span] {
+	return func(yield func(int64, span) bool) {
+		from := int32(0)
+		for i, subject := range b.subjects {
+			person := PersonOf(subject)
+			if i+1 < len(b.subjects) && PersonOf(b.subjects[i+1]) == person {
+				continue
+			}
+			if !yield(person, span{from, b.ends[i]}) {
+				return
+			}
+			from = b.ends[i]
+		}
 	}
-	return from, b.ends[block]
 }
 
 // size is about how much memory the subjects hold, with the column that they came from.
 func (b *blocks) size() int { return 12*len(b.subjects) + 2*b.rows() }
 
-// of returns the numbers of the first row of a subject and of the one after its last.
-func (b *blocks) of(subject int64) (from, to int) {
-	block, found := slices.BinarySearch(b.subjects, subject)
-	if !found {
-		return 0, 0
+// of returns the first block of a person and the one after the last.
+func (b *blocks) of(person int64) (first, end int) {
+	byPerson := func(subject, person int64) int { return cmp.Compare(PersonOf(subject), person) }
+	first, _ = slices.BinarySearchFunc(b.subjects, person, byPerson)
+	end, _ = slices.BinarySearchFunc(b.subjects, person+1, byPerson)
+	return first, end
+}
+
+// start returns the number of the first row of a block, or of the row that would follow the last block.
+func (b *blocks) start(block int) int {
+	if block == 0 {
+		return 0
 	}
-	first, end := b.rowsOf(block)
-	return int(first), int(end)
+	return int(b.ends[block-1])
 }
 
 // rows returns the number of rows.
-func (b *blocks) rows() int {
-	if len(b.ends) == 0 {
-		return 0
+func (b *blocks) rows() int { return b.start(len(b.ends)) }
+
+// list returns the rows of the blocks from first up to but not including end. row makes one, of its number and subject.
+func (b *blocks) list(first, end int, row func(int, int64) Row) []Row {
+	out := make([]Row, 0, b.start(end)-b.start(first))
+	for block := first; block < end; block++ {
+		for i := b.start(block); i < b.start(block+1); i++ {
+			out = append(out, row(i, b.subjects[block]))
+		}
 	}
-	return int(b.ends[len(b.ends)-1])
+	return out
 }
 
-// TableOf puts the usage rows of a day into columns. The rows are sorted and without duplicates; connection rows and rows
-// of other days are left out.
+// TableOf puts the usage rows of a day into columns. The rows are sorted and without duplicates; rows with bins and rows of
+// other days are left out.
 func TableOf(day int32, rows []Row) *Table {
 	index := make(map[string]uint32)
 	for i := range rows {
@@ -94,15 +120,14 @@ func TableOf(day int32, rows []Row) *Table {
 // assignCodes gives each row its code.
 func (t *Table) assignCodes() {
 	t.code = make([]uint32, t.rows())
-	for block := range t.subjects {
-		from, to := t.rowsOf(block)
+	for _, rows := range t.people() {
 		var open uint64            // the half hours whose gate is open
 		var measured [kinds]uint64 // by kind, the half hours with rows of it
-		for i := from; i < to; i++ {
+		for i := rows.from; i < rows.to; i++ {
 			open |= t.connectedBit(int(i)) << t.halfHour[i]
 			measured[t.kind[i]] |= 1 << t.halfHour[i]
 		}
-		for i := from; i < to; i++ {
+		for i := rows.from; i < rows.to; i++ {
 			if of, estimate := Kind(t.kind[i]).Measured(); estimate && measured[of]>>t.halfHour[i]&1 != 0 {
 				continue
 			}
@@ -123,7 +148,7 @@ func (t *Table) decode(code uint32) (Kind, string) {
 }
 
 // isUsage reports whether a row belongs to the usage table of a day.
-func (r *Row) isUsage(day int32) bool { return r.Kind != Connection && r.day() == day }
+func (r *Row) isUsage(day int32) bool { return !r.Kind.HasBins() && r.day() == day }
 
 // day returns the UTC day of a row.
 func (r *Row) day() int32 { return int32(floorDiv(int64(r.HalfHour), HalfHoursPerDay)) }
@@ -166,22 +191,12 @@ func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3]
 func (t *Table) Size() int { return t.size() + 11*len(t.minutes) }
 
 // Rows returns the rows of the table, sorted.
-func (t *Table) Rows() []Row {
-	out := make([]Row, 0, t.rows())
-	for block, subject := range t.subjects {
-		for i := len(out); i < int(t.ends[block]); i++ {
-			out = append(out, t.row(i, subject))
-		}
-	}
-	return out
-}
+func (t *Table) Rows() []Row { return t.list(0, len(t.subjects), t.row) }
 
-// RowsOf returns the rows of one subject, sorted.
-func (t *Table) RowsOf(subject int64) (out []Row) {
-	for i, to := t.of(subject); i < to; i++ {
-		out = append(out, t.row(i, subject))
-	}
-	return out
+// RowsOf returns the rows of one person at all seats, sorted.
+func (t *Table) RowsOf(person int64) []Row {
+	first, end := t.of(person)
+	return t.list(first, end, t.row)
 }
 
 func (t *Table) row(i int, subject int64) Row {
@@ -195,28 +210,30 @@ func (t *Table) row(i int, subject int64) Row {
 	}
 }
 
-// LatencyTable is the Connection rows of one template and day in columns: what a latency page holds. It is read-only and
+// LatencyTable is the rows with bins of one template and day in columns: what a latency page holds. It is read-only and
 // may share memory with the page it was read from.
 type LatencyTable struct {
 	day int32
 	blocks
 	halfHour []uint8 // of the day
+	kind     []uint8 // with bins
 	minutes  []int32
 	bins     []byte  // of all rows, one after the other
 	offsets  []int32 // where the bins of each row begin, and the end of the last
 }
 
-// LatencyTableOf puts the Connection rows of a day into columns. The rows are sorted and without duplicates; rows of other
-// kinds and days are left out.
+// LatencyTableOf puts the rows with bins of a day into columns. The rows are sorted and without duplicates; rows without bins
+// and rows of other days are left out.
 func LatencyTableOf(day int32, rows []Row) *LatencyTable {
 	t := &LatencyTable{day: day, offsets: []int32{0}}
 	for i := range rows {
 		r := &rows[i]
-		if r.Kind != Connection || r.day() != day {
+		if !r.Kind.HasBins() || r.day() != day {
 			continue
 		}
 		t.push(r.Subject)
 		t.halfHour = append(t.halfHour, uint8(r.HalfHour-day*HalfHoursPerDay))
+		t.kind = append(t.kind, uint8(r.Kind))
 		t.minutes = append(t.minutes, int32(r.Minutes))
 		t.bins = append(t.bins, r.Bins...)
 		t.offsets = append(t.offsets, int32(len(t.bins)))
@@ -225,32 +242,22 @@ func LatencyTableOf(day int32, rows []Row) *LatencyTable {
 }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *LatencyTable) Size() int { return t.size() + 9*len(t.minutes) + len(t.bins) }
+func (t *LatencyTable) Size() int { return t.size() + 10*len(t.minutes) + len(t.bins) }
 
 // Rows returns the rows of the table, sorted. Their bins share memory with the table.
-func (t *LatencyTable) Rows() []Row {
-	out := make([]Row, 0, t.rows())
-	for block, subject := range t.subjects {
-		for i := len(out); i < int(t.ends[block]); i++ {
-			out = append(out, t.row(i, subject))
-		}
-	}
-	return out
-}
+func (t *LatencyTable) Rows() []Row { return t.list(0, len(t.subjects), t.row) }
 
-// RowsOf returns the rows of one subject, sorted. Their bins share memory with the table.
-func (t *LatencyTable) RowsOf(subject int64) (out []Row) {
-	for i, to := t.of(subject); i < to; i++ {
-		out = append(out, t.row(i, subject))
-	}
-	return out
+// RowsOf returns the rows of one person at all seats, sorted. Their bins share memory with the table.
+func (t *LatencyTable) RowsOf(person int64) []Row {
+	first, end := t.of(person)
+	return t.list(first, end, t.row)
 }
 
 func (t *LatencyTable) row(i int, subject int64) Row {
 	return Row{
 		HalfHour: t.day*HalfHoursPerDay + int32(t.halfHour[i]),
 		Subject:  subject,
-		Kind:     Connection,
+		Kind:     Kind(t.kind[i]),
 		Minutes:  Mask(t.minutes[i]),
 		Bins:     t.rowBins(i),
 	}

@@ -10,7 +10,7 @@ import (
 type Tally struct {
 	// Templates are those with any usage.
 	Templates []int
-	// Users are those with any usage, ordered by subject.
+	// Users are those with any usage, ordered by person.
 	Users []UserTally
 	// Channels has an entry for each channel up to the last that was used.
 	Channels []ChannelTally
@@ -25,8 +25,8 @@ type Tally struct {
 
 // UserTally is the usage of one user.
 type UserTally struct {
-	// Subject stands for the user.
-	Subject int64
+	// Person stands for the user.
+	Person int64
 	// Minutes are those with any activity, in whichever templates.
 	Minutes int64
 	// Templates are those that the user used.
@@ -113,13 +113,13 @@ func (c *Counter) Tally() Tally {
 				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
 				inIntervals = l.appendIntervalMinutes(inIntervals[len(inIntervals):], u)
 				t.Users = append(t.Users, UserTally{
-					Subject: u.subject, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active),
+					Person: u.person, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active),
 					Channels: slices.Clip(used), IntervalMinutes: slices.Clip(inIntervals),
 				})
 			}
 		}
 	}
-	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Subject, b.Subject) })
+	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Person, b.Person) })
 	return t
 }
 
