@@ -84,7 +84,15 @@ func (c *canaries) leaveMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.MustMerge(t, latency)
+	directory := c.NewDirectory()
+	for _, agent := range slices.Concat(c.Agents[0][:], c.Agents[1][:]) {
+		if _, known, err := directory.Place(t.Context(), agent); err != nil || !known {
+			t.Fatal(known, err)
+		}
+	}
 	for _, statement := range []string{
+		`INSERT INTO usage_day SELECT template_id, day - 1, version, usage, latency FROM usage_pages`,
+		`UPDATE usage_pages SET sums = usage`, `UPDATE people SET former_subject = person`,
 		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`,
 		`UPDATE builds SET at = 1, started_at = 2`,
 		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`,
