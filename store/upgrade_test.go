@@ -94,6 +94,36 @@ func TestUpgradeTellsNamesakesApart(t *testing.T) {
 	}
 }
 
+// An upgrade numbers people by the upper part of what numbered users, and those whose upper part is taken otherwise.
+func TestUpgradeNumbersPeople(t *testing.T) {
+	t.Parallel()
+	for kind := range newDatabases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			database := early(t, kind)
+			// Who comes first of two keeps the number: a user of whom there is usage, and one of whom there is none. The last has no upper part.
+			execute(t, database, `INSERT INTO subjects SELECT '00000000-0000-4000-8000-000000000001', (MIN(subject) >> 24) << 24 FROM subjects;
+				INSERT INTO subjects SELECT '00000000-0000-4000-8000-000000000002', ((MAX(subject) >> 24) << 24) + 16777215 FROM subjects;
+				INSERT INTO subjects VALUES ('00000000-0000-4000-8000-000000000003', 5)`)
+			if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {
+				t.Fatal(err)
+			}
+			checkEarly(t, kind, database)
+			var people, moved int
+			s := storetest.Open(t, database, storetest.Now)
+			if err := s.QueryForTest(`SELECT COUNT(DISTINCT person) FROM people`, &people); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.QueryForTest(`SELECT COUNT(former_subject) FROM people`, &moved); err != nil {
+				t.Fatal(err)
+			}
+			if people != 6 || moved != 3 {
+				t.Errorf("%d people, %d with another number than the upper part; want 6 and 3", people, moved)
+			}
+		})
+	}
+}
+
 // checkEarly asks what the early program was asked.
 func checkEarly(t *testing.T, kind, database string) {
 	t.Helper()
