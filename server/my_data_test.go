@@ -100,24 +100,24 @@ func TestGetMyData(t *testing.T) {
 				answer.GetRoleBindings()[0].GetId() != role.ID.String() {
 				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
 			}
-			template := p.Templates[0].String()
+			template, workspaces := p.Templates[0].String(), []string{p.Workspaces[0][0].String()}
 			group.UserIds = []string{user}
 			want := &insightsv1.GetMyDataResponse{
 				User: &insightsv1.User{
 					Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()},
 				},
 				Usage: []*insightsv1.MyUsage{
-					{Date: "2023-08-14", TemplateId: template, App: "vscode", Seconds: 60},
+					{Date: "2023-08-14", TemplateId: template, App: "vscode", Seconds: 60, WorkspaceIds: workspaces},
 					{Date: "2023-08-15", App: "login", Seconds: 60},
-					{Date: "2023-08-15", TemplateId: template, App: "vscode", Seconds: 120},
+					{Date: "2023-08-15", TemplateId: template, App: "vscode", Seconds: 120, WorkspaceIds: workspaces},
 				},
 				Latency: []*insightsv1.MyLatency{
 					{
-						Date: "2023-08-14", TemplateId: template,
+						Date: "2023-08-14", TemplateId: template, WorkspaceIds: workspaces,
 						LatencyMs: &insightsv1.ConnectionLatency{P50: 20, P95: 20, Samples: 1, Rating: "good", RatingP95: "good"},
 					},
 					{
-						Date: "2023-08-15", TemplateId: template,
+						Date: "2023-08-15", TemplateId: template, WorkspaceIds: workspaces,
 						LatencyMs: &insightsv1.ConnectionLatency{P50: 30, P95: 39, Samples: 2, Rating: "good", RatingP95: "good"},
 					},
 				},

@@ -55,6 +55,7 @@ func TestResend(t *testing.T) {
 					r.ReportEvents(t, controlPlane, quarter(events, 2*half+i))
 					r.ReportSessions(t, controlPlane, quarter(sessions, 2*half+i))
 				}
+				v.estimate(t, servers[half].Store)
 				for _, wait := range waits {
 					wait()
 				}

@@ -12,12 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // vector is an input with the answer that the service must give.
@@ -45,6 +48,7 @@ type vector struct {
 	Builds           []vectorBuild
 	AgentStats       []vectorStats   `json:"agent_stats"`
 	AppSessions      []vectorSession `json:"app_sessions"`
+	Estimates        []vectorEstimate
 	Query            vectorQuery
 	ExpectedStatus   int `json:"expected_status"`
 	Expected         any
@@ -81,6 +85,15 @@ type vectorSession struct {
 	EndedAt      time.Time `json:"ended_at"`
 }
 
+// vectorEstimate is what another system knew of a half hour: in how many minutes a person used an app in a template.
+type vectorEstimate struct {
+	UserID     uuid.UUID `json:"user_id"`
+	TemplateID uuid.UUID `json:"template_id"`
+	HalfHour   time.Time `json:"half_hour"`
+	App        string
+	Minutes    int
+}
+
 type vectorQuery struct {
 	Endpoint    string
 	StartTime   string   `json:"start_time"`
@@ -95,7 +108,7 @@ type vectorQuery struct {
 func vectors(t testing.TB) map[string]vector {
 	t.Helper()
 	found := map[string]vector{}
-	for _, folder := range []string{"template", "user-activity", "latency", "edge", "daus"} {
+	for _, folder := range []string{"template", "user-activity", "latency", "edge", "daus", "seats"} {
 		files, err := fs.Glob(os.DirFS("testdata/vectors"), folder+"/*.json")
 		if err != nil || len(files) == 0 {
 			t.Fatal("no vectors in", folder, err)
@@ -229,6 +242,27 @@ func (v vector) feed(t *testing.T, r *running) {
 	r.ReportSessions(t, controlPlane, v.sessions())
 	for batch := range slices.Chunk(v.reports(), 500) {
 		r.ReportStats(t, controlPlane, batch)
+	}
+	v.estimate(t, r.Store)
+}
+
+// estimate tells a store what another system knew.
+func (v vector) estimate(t *testing.T, s *store.Store) {
+	t.Helper()
+	var rows []store.OpenRow
+	for _, e := range v.Estimates {
+		visit := store.Visit{User: e.UserID}
+		subjects, err := s.Subjects(t.Context(), []store.Visit{visit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, store.OpenRow{Template: e.TemplateID, Row: minute.Row{
+			HalfHour: int32(e.HalfHour.Unix() / 1800), Subject: subjects[visit], Kind: minute.ImportedSession, App: e.App,
+			Minutes: 1<<e.Minutes - 1,
+		}})
+	}
+	if err := s.Merge(t.Context(), rows); err != nil {
+		t.Fatal(err)
 	}
 }
 

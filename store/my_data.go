@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -32,7 +33,8 @@ type MyUsage struct {
 	Day      time.Time
 	Template uuid.UUID // uuid.Nil: none
 	App      string
-	Minutes  int64 // distinct minutes
+	Minutes  int64       // distinct minutes
+	At       []uuid.UUID // the workspaces that are known, ascending
 }
 
 // LoginApp is what sign-ins are called among apps.
@@ -42,6 +44,7 @@ const LoginApp = "login"
 type MyLatency struct {
 	Day      time.Time
 	Template uuid.UUID
+	At       []uuid.UUID // as of usage
 	Latency
 }
 
@@ -84,10 +87,20 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 		return d, fmt.Errorf("read person: %w", err)
 	}
 	for _, row := range people {
-		if d.Usage, err = s.usageOf(ctx, row.Person); err != nil {
+		var seats []seatRow
+		err := db.Where("subject BETWEEN ? AND ?", minute.SubjectOf(row.Person, 0),
+			minute.SubjectOf(row.Person, minute.MaxSeat)).Find(&seats).Error
+		if err != nil {
+			return d, fmt.Errorf("read seats: %w", err)
+		}
+		p := ownUsage{s, row.Person, make(map[int64]uuid.UUID, len(seats))}
+		for _, seat := range seats {
+			p.seats[seat.Subject] = seat.WorkspaceID
+		}
+		if d.Usage, err = p.usage(ctx); err != nil {
 			return d, err
 		}
-		if d.Latency, err = s.latencyOf(ctx, row.Person); err != nil {
+		if d.Latency, err = p.latency(ctx); err != nil {
 			return d, err
 		}
 	}
@@ -97,8 +110,26 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 // date is the day of a place as a time.
 func date(at usage.Place) time.Time { return time.Unix(int64(at.Day)*86400, 0).UTC() }
 
-func (s *Store) usageOf(ctx context.Context, person int64) (used []MyUsage, err error) {
-	rows, err := usage.RowsOf(ctx, s.usage, person, usage.Minutes)
+// ownUsage reads what is stored of the usage of one person.
+type ownUsage struct {
+	store  *Store
+	person int64
+	seats  map[int64]uuid.UUID // workspaces by subject
+}
+
+// workspaces are those of the rows of an app, or of all rows.
+func (o ownUsage) workspaces(rows []minute.Row, of func(minute.Row) bool) (at []uuid.UUID) {
+	for _, r := range rows {
+		if workspace, known := o.seats[r.Subject]; known && of(r) && !slices.Contains(at, workspace) {
+			at = append(at, workspace)
+		}
+	}
+	slices.SortFunc(at, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return at
+}
+
+func (o ownUsage) usage(ctx context.Context) (used []MyUsage, err error) {
+	rows, err := usage.RowsOf(ctx, o.store.usage, o.person, usage.Minutes)
 	if err != nil {
 		return nil, err
 	}
@@ -106,27 +137,32 @@ func (s *Store) usageOf(ctx context.Context, person int64) (used []MyUsage, err 
 		app      string
 		halfHour int32
 	}
+	appOf := func(r minute.Row) string {
+		if r.Kind == minute.Login {
+			return LoginApp
+		}
+		return r.App
+	}
 	for _, at := range slices.SortedFunc(maps.Keys(rows), usage.ComparePlaces) {
 		masks := map[part]minute.Mask{}
 		for _, r := range rows[at] {
-			if r.Kind == minute.Login {
-				r.App = LoginApp
-			}
-			masks[part{r.App, r.HalfHour}] |= r.Minutes
+			masks[part{appOf(r), r.HalfHour}] |= r.Minutes
 		}
 		minutes := map[string]int64{}
 		for p, mask := range masks {
 			minutes[p.app] += int64(mask.Count())
 		}
 		for _, app := range slices.Sorted(maps.Keys(minutes)) {
-			used = append(used, MyUsage{date(at), at.Template, app, minutes[app]})
+			used = append(used, MyUsage{
+				date(at), at.Template, app, minutes[app], o.workspaces(rows[at], func(r minute.Row) bool { return appOf(r) == app }),
+			})
 		}
 	}
 	return used, nil
 }
 
-func (s *Store) latencyOf(ctx context.Context, person int64) (latency []MyLatency, err error) {
-	rows, err := usage.RowsOf(ctx, s.usage, person, usage.Latencies)
+func (o ownUsage) latency(ctx context.Context) (latency []MyLatency, err error) {
+	rows, err := usage.RowsOf(ctx, o.store.usage, o.person, usage.Latencies)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +171,8 @@ func (s *Store) latencyOf(ctx context.Context, person int64) (latency []MyLatenc
 		if err := counter.Add(at.Day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.Day, rows[at])}}); err != nil {
 			return nil, fmt.Errorf("count latencies: %w", err)
 		}
-		latency = append(latency, MyLatency{date(at), at.Template, latencyOf(counter, person)})
+		workspaces := o.workspaces(rows[at], func(minute.Row) bool { return true })
+		latency = append(latency, MyLatency{date(at), at.Template, workspaces, latencyOf(counter, o.person)})
 	}
 	return latency, nil
 }

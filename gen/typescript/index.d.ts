@@ -3841,6 +3841,10 @@ export interface MyUsage {
    * Seconds of use, a multiple of 60.
    */
   seconds: number;
+  /**
+   * The workspaces where it happened, ascending, as far as they are known.
+   */
+  workspace_ids: string[];
 }
 
 /**
@@ -3859,6 +3863,10 @@ export interface MyLatency {
    * Round trips in milliseconds, one sample per minute.
    */
   latency_ms: ConnectionLatency | null;
+  /**
+   * The workspaces of the connections, ascending, as far as they are known.
+   */
+  workspace_ids: string[];
 }
 
 /**

@@ -211,7 +211,7 @@ var mutants = []mutant{
 	},
 	{
 		"a user gets the number of another", "store/people.go",
-		"known[f.UserID] = f.subject()", "known[f.UserID] = found[0].subject()",
+		"known[f.UserID] = f.Person", "known[f.UserID] = found[0].Person",
 		"store", "TestSQLite/subjects_are_given_once",
 	},
 

@@ -917,7 +917,9 @@ type MyUsage struct {
 	// The app's name or slug; `login` for sign-ins to the deployment, one minute each.
 	App string `protobuf:"bytes,3,opt,name=app,proto3" json:"app,omitempty"`
 	// Seconds of use, a multiple of 60.
-	Seconds       int64 `protobuf:"varint,4,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Seconds int64 `protobuf:"varint,4,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// The workspaces where it happened, ascending, as far as they are known.
+	WorkspaceIds  []string `protobuf:"bytes,5,rep,name=workspace_ids,json=workspaceIds,proto3" json:"workspace_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +982,13 @@ func (x *MyUsage) GetSeconds() int64 {
 	return 0
 }
 
+func (x *MyUsage) GetWorkspaceIds() []string {
+	if x != nil {
+		return x.WorkspaceIds
+	}
+	return nil
+}
+
 // MyLatency is how quick connections in one template were on one day.
 type MyLatency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -988,7 +997,9 @@ type MyLatency struct {
 	// The template.
 	TemplateId string `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
 	// Round trips in milliseconds, one sample per minute.
-	LatencyMs     *ConnectionLatency `protobuf:"bytes,3,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	LatencyMs *ConnectionLatency `protobuf:"bytes,3,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	// The workspaces of the connections, ascending, as far as they are known.
+	WorkspaceIds  []string `protobuf:"bytes,4,rep,name=workspace_ids,json=workspaceIds,proto3" json:"workspace_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1040,6 +1051,13 @@ func (x *MyLatency) GetTemplateId() string {
 func (x *MyLatency) GetLatencyMs() *ConnectionLatency {
 	if x != nil {
 		return x.LatencyMs
+	}
+	return nil
+}
+
+func (x *MyLatency) GetWorkspaceIds() []string {
+	if x != nil {
+		return x.WorkspaceIds
 	}
 	return nil
 }
@@ -1167,19 +1185,21 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x06groups\x18\t \x03(\v2\x12.insights.v1.GroupR\x06groups\x12=\n" +
 	"\rrole_bindings\x18\n" +
 	" \x03(\v2\x18.insights.v1.RoleBindingR\froleBindings\x121\n" +
-	"\aactions\x18\v \x03(\v2\x17.insights.v1.AuditEventR\aactions\"p\n" +
+	"\aactions\x18\v \x03(\v2\x17.insights.v1.AuditEventR\aactions\"\x95\x01\n" +
 	"\aMyUsage\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12%\n" +
 	"\vtemplate_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
 	"templateId\x12\x10\n" +
 	"\x03app\x18\x03 \x01(\tR\x03app\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\x7f\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\x12#\n" +
+	"\rworkspace_ids\x18\x05 \x03(\tR\fworkspaceIds\"\xa4\x01\n" +
 	"\tMyLatency\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
 	"templateId\x12=\n" +
 	"\n" +
-	"latency_ms\x18\x03 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\"T\n" +
+	"latency_ms\x18\x03 \x01(\v2\x1e.insights.v1.ConnectionLatencyR\tlatencyMs\x12#\n" +
+	"\rworkspace_ids\x18\x04 \x03(\tR\fworkspaceIds\"T\n" +
 	"\x0eMyStatusChange\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status2\x92\x05\n" +

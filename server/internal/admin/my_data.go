@@ -59,11 +59,13 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 	for _, u := range d.Usage {
 		answer.Usage = append(answer.Usage, &insightsv1.MyUsage{
 			Date: u.Day.Format(time.DateOnly), TemplateId: call.OptionalID(u.Template), App: u.App, Seconds: 60 * u.Minutes,
+			WorkspaceIds: call.Texts(u.At),
 		})
 	}
 	for _, l := range d.Latency {
 		answer.Latency = append(answer.Latency, &insightsv1.MyLatency{
 			Date: l.Day.Format(time.DateOnly), TemplateId: l.Template.String(), LatencyMs: insights.ConnectionLatency(l.Latency),
+			WorkspaceIds: call.Texts(l.At),
 		})
 	}
 	for _, c := range d.StatusChanges {
