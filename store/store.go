@@ -135,6 +135,34 @@ func Migrate(ctx context.Context, o Options) error {
 	return errors.Join(d.Migrate(ctx), d.Close())
 }
 
+// Upgrade is what it takes to bring a database up to date.
+type Upgrade struct {
+	Database   string // without a password
+	Have, Want int64  // versions of the schema
+	usage.Backlog
+}
+
+// PlanUpgrade says what Migrate would do, and what servers have to do after it. It changes nothing.
+func PlanUpgrade(ctx context.Context, o Options) (u Upgrade, err error) {
+	d, err := db.ConnectExisting(ctx, o.db())
+	if err != nil {
+		return u, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	u.Database = d.String()
+	if u.Have, u.Want, err = d.Versions(ctx); err != nil {
+		return u, err
+	}
+	tables, err := d.Tables(d.Reads.WithContext(ctx))
+	if err == nil {
+		u.Backlog, err = usage.BacklogOf(d.Reads.WithContext(ctx), tables)
+	}
+	if err != nil {
+		return u, fmt.Errorf("plan the upgrade of %s: %w", d, d.Classify(err))
+	}
+	return u, nil
+}
+
 // ErrBackup means that what should be restored is no backup, or one that is damaged or cut off.
 var ErrBackup = archive.ErrBackup
 

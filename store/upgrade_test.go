@@ -15,6 +15,7 @@ import (
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
+	"github.com/template-insights/insights/store/usage"
 )
 
 // The files are dumps of databases that an early program, whose schema had version 1, filled with reports and folded. These
@@ -131,7 +132,7 @@ func checkEarly(t *testing.T, kind, database string) {
 	answer := f.Ask(t)
 	for left := int64(1); left > 0; {
 		var err error
-		if left, err = f.RewritePages(t.Context(), 1); err != nil {
+		if left, err = f.RewritePages(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -175,10 +176,18 @@ func TestUpgrade(t *testing.T) {
 			if _, err := store.Open(t.Context(), store.Options{Database: database}); !errors.Is(err, store.ErrSchema) {
 				t.Errorf("opening it before the upgrade: %v", err)
 			}
+			plan, err := store.PlanUpgrade(t.Context(), store.Options{Database: database})
+			if err != nil || plan.Have != 1 || plan.Want <= plan.Have || plan.Rows != 1 || plan.Pages != 2 || plan.Bytes == 0 {
+				t.Errorf("plan %+v, %v", plan, err)
+			}
 			if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {
 				t.Fatal(err)
 			}
 			checkEarly(t, kind, database)
+			plan, err = store.PlanUpgrade(t.Context(), store.Options{Database: database})
+			if err != nil || plan.Have != plan.Want || plan.Backlog != (usage.Backlog{}) {
+				t.Errorf("plan afterwards %+v, %v", plan, err)
+			}
 
 			back := newDatabase(t)
 			if err := store.Load(t.Context(), store.Options{Database: back}, bytes.NewReader(before)); err != nil {

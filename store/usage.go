@@ -26,10 +26,14 @@ func (s *Store) Merge(ctx context.Context, rows []OpenRow) error { return s.usag
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }
 
-// RewritePages rewrites up to so many of the pages that a release of before left in its format, and says how many it left. Any number of
-// servers may do it at once. An error of one page does not stop the others.
-func (s *Store) RewritePages(ctx context.Context, limit int) (left int64, err error) {
-	return s.usage.Rewrite(ctx, limit)
+// RewrittenASecond is how many pages of a release of before a server rewrites in a second, so that questions and reports have the database
+// in between.
+const RewrittenASecond = 20
+
+// RewritePages rewrites those of one second, and says how many are left. Any number of servers may do it at once. An error of one page
+// does not stop the others.
+func (s *Store) RewritePages(ctx context.Context) (left int64, err error) {
+	return s.usage.Rewrite(ctx, RewrittenASecond)
 }
 
 // UnstoredUsage returns the rows that add anything to what is stored: minutes, samples or an open gate, and of estimates those of what

@@ -57,6 +57,8 @@ func TestCommandLine(t *testing.T) {
 			args: []string{"version"}, environment: []string{"INSIGHTS_COLOUR=x"}, code: exitUsage, err: "INSIGHTS_COLOUR",
 		},
 		"migrate again":          {args: []string{"migrate", database}},
+		"plan":                   {args: []string{"migrate", "--plan", database}, out: "is current: version"},
+		"plan of nothing":        {args: []string{"migrate", "--plan", "--database=sqlite:nothing.db"}, code: exitError, err: "nothing.db"},
 		"database":               {args: []string{"migrate", "--database=oracle:x"}, code: exitError, err: "sqlite:FILE"},
 		"neither agent nor role": {args: []string{"token", "create", database}, code: exitUsage, err: "--role"},
 		"unknown role":           {args: []string{"token", "create", database, "--role=king"}, code: exitUsage, err: "king"},

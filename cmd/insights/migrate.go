@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"time"
 
 	"github.com/template-insights/insights/store"
 )
@@ -20,10 +23,38 @@ func (f databaseFlag) options() store.Options {
 
 type migrateCommand struct {
 	databaseFlag
+	Plan bool `help:"Only say what there is to do, how long it takes, and what it needs."`
 }
 
-// Run migrates the database.
-func (m migrateCommand) Run(ctx context.Context) error { return store.Migrate(ctx, m.options()) }
+// Run migrates the database, or says what that takes.
+func (m migrateCommand) Run(ctx context.Context, c console) error {
+	if !m.Plan {
+		return store.Migrate(ctx, m.options())
+	}
+	u, err := store.PlanUpgrade(ctx, m.options())
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(c.out, planText(u))
+	return err
+}
+
+// planText says what bringing a database up to date takes.
+func planText(u store.Upgrade) string {
+	text := fmt.Sprintf("The schema of %s is current: version %d.\n", u.Database, u.Have)
+	if u.Have != u.Want {
+		text = fmt.Sprintf("The schema of %s has version %d, this program needs %d.\n", u.Database, u.Have, u.Want) +
+			fmt.Sprintf("In one transaction, for which reports and questions wait: %d rows of usage are moved.\n", u.Rows) +
+			"No program of before works on the new schema. The only way back is a backup: insights backup.\n"
+	}
+	if u.Pages > 0 {
+		seconds := (u.Pages + store.RewrittenASecond - 1) / store.RewrittenASecond
+		text += fmt.Sprintf("While servers run: %d pages of usage, %.1f MB, are rewritten, %d a second: %s. Answers stay what they are.\n",
+			u.Pages, float64(u.Bytes)/1e6, store.RewrittenASecond, time.Duration(seconds)*time.Second) +
+			"Disk until then: up to half of these bytes more.\n"
+	}
+	return text
+}
 
 // open opens a database that is there, for a command that asks nothing of usage. It makes and migrates none: a mistyped name stays one.
 func (f databaseFlag) open(ctx context.Context) (*store.Store, error) {

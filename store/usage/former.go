@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -34,6 +35,30 @@ func (e *Engine) former(ctx context.Context) (minute.Former, error) {
 		}
 		return minute.SubjectOf(minute.PersonOf(old), 0)
 	}, nil
+}
+
+// Backlog is what a release of before left to be changed.
+type Backlog struct {
+	Rows  int64 // of the present, which a migration moves
+	Pages int64 // of format 1, which are rewritten while servers run
+	Bytes int64 // of these pages
+}
+
+// BacklogOf counts what was left in a database that has these tables. The schema need not be current.
+func BacklogOf(tx *gorm.DB, tables []string) (b Backlog, err error) {
+	if slices.Contains(tables, "usage_open") {
+		if err := tx.Raw(`SELECT COUNT(*) FROM usage_open`).Row().Scan(&b.Rows); err != nil {
+			return b, fmt.Errorf("count usage rows: %w", err)
+		}
+	}
+	if slices.Contains(tables, "usage_day") {
+		err = tx.Raw(`SELECT COUNT(*), CAST(COALESCE(SUM(length(usage) + length(latency)), 0) AS bigint) FROM usage_day`).
+			Row().Scan(&b.Pages, &b.Bytes)
+		if err != nil {
+			return b, fmt.Errorf("count usage pages of format 1: %w", err)
+		}
+	}
+	return b, nil
 }
 
 // Rewrite gives up to so many pages of format 1 the format 2, the newest days first, and says how many it left. Any number of servers may

@@ -15,8 +15,7 @@ const (
 	refreshEvery = time.Second / 2 // half of how long a directory counts, so that reports do not wait for it
 	foldEvery    = 30 * time.Minute
 	foldAgain    = time.Minute // after a fold that had to give way
-	rewriteEvery = time.Second // so that questions and reports have the database in between
-	rewriteLimit = 20          // pages at a time
+	rewriteEvery = time.Second
 	touchEvery   = 5 * time.Second
 	treatEvery   = 5 * time.Second
 	promiseEvery = store.PromiseSilence / 4
@@ -114,7 +113,7 @@ func (g *Service) rewriteAll(ctx context.Context) {
 	for {
 		wait, left := rewriteEvery, int64(0)
 		err := background.Contain(func() (err error) {
-			left, err = g.store.RewritePages(ctx, rewriteLimit)
+			left, err = g.store.RewritePages(ctx)
 			return err
 		})
 		if ctx.Err() != nil {
