@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -20,6 +22,34 @@ type AgentState struct {
 	DirectAt         Instant   // when it last reached a peer directly
 	RelayedAt        Instant   // when it last reached a peer through a relay
 	DERPRegion       string    `gorm:"column:derp_region"` // of its relay; empty: not known
+	Reached          *SeatRegion `gorm:"-"`                // what is to be kept of its seat; nil: nothing new
+}
+
+// SeatRegion is through which relay somebody reached a seat, from a half hour on.
+type SeatRegion struct {
+	Subject  int64
+	HalfHour int32 // counted from the Unix epoch
+	Region   string
+}
+
+// seatRegions says how regions of seats are kept: where one differs from the one before. Of a half hour the last one counts.
+var seatRegions = db.Upsert[SeatRegion]{
+	Table:   "seat_regions",
+	Columns: []string{"subject", "half_hour", "region"},
+	Types:   []string{"bigint", "int", "text"},
+	Key:     []string{"subject", "half_hour"},
+	Set:     `region = excluded.region`,
+	Changes: `seat_regions.region <> excluded.region`,
+	Among: `given.region <> COALESCE((SELECT earlier.region FROM seat_regions AS earlier WHERE earlier.subject = given.subject
+		AND earlier.half_hour < given.half_hour ORDER BY earlier.half_hour DESC LIMIT 1), '')`,
+	Arrays: func(regions []SeatRegion) []any {
+		subjects, halfHours, names := make([]int64, len(regions)), make([]int32, len(regions)), make([]string, len(regions))
+		for i, r := range regions {
+			subjects[i], halfHours[i], names[i] = r.Subject, r.HalfHour, r.Region
+		}
+		return []any{subjects, halfHours, names}
+	},
+	Values: func(r SeatRegion) []any { return []any{r.Subject, r.HalfHour, r.Region} },
 }
 
 // touchedAgents says how the states of agents are kept: the first connection stays, and what was known where the new reports say nothing.
@@ -63,6 +93,18 @@ func (s *Store) TouchAgents(ctx context.Context, agents []AgentState) error {
 	slices.SortFunc(agents, func(a, b AgentState) int { return slices.Compare(a.AgentID[:], b.AgentID[:]) })
 	if err := db.UpsertAll(ctx, s.db, touchedAgents, agents); err != nil {
 		return fmt.Errorf("note %d agents: %w", len(agents), err)
+	}
+	reached := map[[2]int64]SeatRegion{} // a seat may have several agents
+	for _, a := range agents {
+		if r := a.Reached; r != nil {
+			reached[[2]int64{r.Subject, int64(r.HalfHour)}] = *r
+		}
+	}
+	regions := slices.SortedFunc(maps.Values(reached), func(a, b SeatRegion) int {
+		return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.HalfHour, b.HalfHour))
+	})
+	if err := db.UpsertAll(ctx, s.db, seatRegions, regions); err != nil {
+		return fmt.Errorf("note regions of %d seats: %w", len(regions), err)
 	}
 	return nil
 }

@@ -90,6 +90,18 @@ func (c *canaries) leaveMore(t *testing.T) {
 			t.Fatal(known, err)
 		}
 	}
+	subjects, err := c.Subjects(t.Context(), []store.Visit{{User: c.Users[0], Workspace: c.Workspaces[0][0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range subjects {
+		err := c.TouchAgents(t.Context(), []store.AgentState{
+			{AgentID: c.Agents[0][0], Reached: &store.SeatRegion{Subject: subject, HalfHour: 1, Region: "fra"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, statement := range []string{
 		`INSERT INTO usage_day SELECT template_id, day - 1, version, usage, latency FROM usage_pages`,
 		`UPDATE usage_pages SET sums = usage`, `UPDATE people SET former_subject = person`,

@@ -128,7 +128,12 @@ func (e *eraser) erase() error {
 
 // people replaces each user by a new user without a name, who counts as deleted from now on.
 func (e *eraser) people() error {
-	err := e.tx.Exec(`UPDATE people SET user_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
+	err := e.tx.Exec(`DELETE FROM seat_regions WHERE subject IN (SELECT seats.subject FROM people JOIN seats
+		ON seats.subject >> 24 = people.person WHERE people.user_id IN ?)`, e.users).Error
+	if err != nil {
+		return err
+	}
+	err = e.tx.Exec(`UPDATE people SET user_id = erased.value FROM `+e.store.db.Pairs("uuid")+` AS erased
 		WHERE people.user_id = erased.id`, e.nobody).Error
 	if err != nil {
 		return err

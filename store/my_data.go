@@ -26,6 +26,14 @@ type MyData struct {
 	Tokens        []Token // newest first, without hashes
 	Groups        []Group // with no other member
 	RoleBindings  []RoleBinding
+	Regions       []MyRegion // oldest first
+}
+
+// MyRegion is through which relay somebody reached a workspace from a time on.
+type MyRegion struct {
+	At        time.Time
+	Workspace uuid.UUID
+	Region    string
 }
 
 // MyUsage is the use of one app in one template on one UTC day, whether or not it counts behind the connection gate.
@@ -96,6 +104,15 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 		p := ownUsage{s, row.Person, make(map[int64]uuid.UUID, len(seats))}
 		for _, seat := range seats {
 			p.seats[seat.Subject] = seat.WorkspaceID
+		}
+		var regions []SeatRegion
+		err = db.Table("seat_regions").Where("subject BETWEEN ? AND ?", minute.SubjectOf(row.Person, 0),
+			minute.SubjectOf(row.Person, minute.MaxSeat)).Order("half_hour, subject").Find(&regions).Error
+		if err != nil {
+			return d, fmt.Errorf("read regions of seats: %w", err)
+		}
+		for _, r := range regions {
+			d.Regions = append(d.Regions, MyRegion{time.Unix(int64(r.HalfHour)*1800, 0).UTC(), p.seats[r.Subject], r.Region})
 		}
 		if d.Usage, err = p.usage(ctx); err != nil {
 			return d, err

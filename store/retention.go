@@ -374,6 +374,14 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 			[]any{day(h.Latency) * minute.HalfHoursPerDay},
 		},
 		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{used, used}},
+		// The newest row before the horizon stays: it tells the region at the horizon.
+		{
+			ExpiredUsage, h.Usage, `DELETE FROM seat_regions WHERE half_hour < ? AND EXISTS (SELECT 1 FROM seat_regions AS later
+			WHERE later.subject = seat_regions.subject AND later.half_hour > seat_regions.half_hour AND later.half_hour <= ?)`,
+			[]any{day(h.Usage) * minute.HalfHoursPerDay, day(h.Usage) * minute.HalfHoursPerDay},
+		},
+		{ExpiredCatalog, h.Usage, `DELETE FROM seat_regions WHERE subject IN (SELECT subject FROM seats WHERE` +
+			without("seats.workspace_id", "workspaces") + `)`, nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM seats WHERE` + without("seats.workspace_id", "workspaces"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agents WHERE` + without("agents.workspace_id", "workspaces"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_states WHERE` + without("agent_states.agent_id", "agents"), nil},

@@ -3819,6 +3819,28 @@ export interface GetMyDataResponse {
    * What the user did that is in the audit trail, newest first, the last 1000.
    */
   actions: AuditEvent[];
+  /**
+   * Through which relays the user reached workspaces, oldest first.
+   */
+  regions: MyRegion[];
+}
+
+/**
+ * MyRegion is through which relay the user reached a workspace from a time on, until the next entry of that workspace.
+ */
+export interface MyRegion {
+  /**
+   * The begin of the half hour.
+   */
+  at: string | null;
+  /**
+   * The workspace.
+   */
+  workspace_id: string;
+  /**
+   * The region as the workspace's agents name it.
+   */
+  region: string;
 }
 
 /**

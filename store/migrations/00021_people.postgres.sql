@@ -26,6 +26,14 @@ CREATE TABLE seats (
 );
 CREATE UNIQUE INDEX seats_of_workspaces ON seats (workspace_id, (subject >> 24));
 
+-- Through which relay people reached their seats: from the half hour on, until the next row of the seat.
+CREATE TABLE seat_regions (
+    subject   bigint  NOT NULL,
+    half_hour integer NOT NULL,
+    region    text    NOT NULL,
+    PRIMARY KEY (subject, half_hour)
+);
+
 -- The present: rows that merge. half_hour counts from the Unix epoch; minutes has one bit per minute.
 CREATE TABLE usage_rows (
     half_hour   integer  NOT NULL,

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -252,5 +253,39 @@ func subjectsOnce(t *testing.T, f *Fixture) {
 	}
 	if len(given) != len(visits) {
 		t.Errorf("%d subjects of %d visits", len(given), len(visits))
+	}
+}
+
+func regionsOfSeats(t *testing.T, f *Fixture) {
+	subject := f.Subject[f.Users[0]] + 1
+	touch := func(halfHour int32, region string) {
+		t.Helper()
+		reached := &store.SeatRegion{Subject: subject, HalfHour: halfHour, Region: region}
+		if err := f.TouchAgents(t.Context(), []store.AgentState{{AgentID: f.Agents[0][0], Reached: reached}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, known, err := f.NewDirectory().Place(t.Context(), f.Agents[0][0]); err != nil || !known {
+		t.Fatal(known, err)
+	}
+	touch(10, "fra")
+	touch(11, "fra") // as before
+	touch(12, "nyc")
+	touch(12, "sin") // the last one of a half hour counts
+	touch(20, "fra")
+	data, err := f.MyData(t.Context(), f.Users[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []store.MyRegion
+	for halfHour, region := range []string{10: "fra", 12: "sin", 20: "fra"} {
+		if region != "" {
+			want = append(want, store.MyRegion{
+				At: time.Unix(int64(halfHour)*1800, 0).UTC(), Workspace: f.Workspaces[0][0], Region: region,
+			})
+		}
+	}
+	if diff := cmp.Diff(want, data.Regions); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
 	}
 }

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"tokens for one call":               oneCall,
 		"roles":                             roles,
 		"subjects are given once":           subjectsOnce,
+		"regions of seats":                  regionsOfSeats,
 		"what is not stored":                unstoredItems,
 		"roles of another system":           rolesOfAnotherSystem,
 		"how far an import has come":        importedUntil,

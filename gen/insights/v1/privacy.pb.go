@@ -795,7 +795,9 @@ type GetMyDataResponse struct {
 	// Roles of the user's own.
 	RoleBindings []*RoleBinding `protobuf:"bytes,10,rep,name=role_bindings,json=roleBindings,proto3" json:"role_bindings,omitempty"`
 	// What the user did that is in the audit trail, newest first, the last 1000.
-	Actions       []*AuditEvent `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
+	Actions []*AuditEvent `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
+	// Through which relays the user reached workspaces, oldest first.
+	Regions       []*MyRegion `protobuf:"bytes,12,rep,name=regions,proto3" json:"regions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -907,6 +909,77 @@ func (x *GetMyDataResponse) GetActions() []*AuditEvent {
 	return nil
 }
 
+func (x *GetMyDataResponse) GetRegions() []*MyRegion {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+// MyRegion is through which relay the user reached a workspace from a time on, until the next entry of that workspace.
+type MyRegion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The begin of the half hour.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,2,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The region as the workspace's agents name it.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MyRegion) Reset() {
+	*x = MyRegion{}
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MyRegion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MyRegion) ProtoMessage() {}
+
+func (x *MyRegion) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MyRegion.ProtoReflect.Descriptor instead.
+func (*MyRegion) Descriptor() ([]byte, []int) {
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *MyRegion) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *MyRegion) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *MyRegion) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // MyUsage is the time in one app of one template on one day.
 type MyUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -926,7 +999,7 @@ type MyUsage struct {
 
 func (x *MyUsage) Reset() {
 	*x = MyUsage{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1011,7 @@ func (x *MyUsage) String() string {
 func (*MyUsage) ProtoMessage() {}
 
 func (x *MyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[13]
+	mi := &file_insights_v1_privacy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1024,7 @@ func (x *MyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyUsage.ProtoReflect.Descriptor instead.
 func (*MyUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MyUsage) GetDate() string {
@@ -1006,7 +1079,7 @@ type MyLatency struct {
 
 func (x *MyLatency) Reset() {
 	*x = MyLatency{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[14]
+	mi := &file_insights_v1_privacy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1091,7 @@ func (x *MyLatency) String() string {
 func (*MyLatency) ProtoMessage() {}
 
 func (x *MyLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[14]
+	mi := &file_insights_v1_privacy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1104,7 @@ func (x *MyLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyLatency.ProtoReflect.Descriptor instead.
 func (*MyLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MyLatency) GetDate() string {
@@ -1075,7 +1148,7 @@ type MyStatusChange struct {
 
 func (x *MyStatusChange) Reset() {
 	*x = MyStatusChange{}
-	mi := &file_insights_v1_privacy_proto_msgTypes[15]
+	mi := &file_insights_v1_privacy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1160,7 @@ func (x *MyStatusChange) String() string {
 func (*MyStatusChange) ProtoMessage() {}
 
 func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_privacy_proto_msgTypes[15]
+	mi := &file_insights_v1_privacy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1173,7 @@ func (x *MyStatusChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MyStatusChange.ProtoReflect.Descriptor instead.
 func (*MyStatusChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{15}
+	return file_insights_v1_privacy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MyStatusChange) GetAt() *timestamppb.Timestamp {
@@ -1170,7 +1243,7 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x10EraseUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x13\n" +
 	"\x11EraseUserResponse\"\x12\n" +
-	"\x10GetMyDataRequest\"\xbd\x04\n" +
+	"\x10GetMyDataRequest\"\xee\x04\n" +
 	"\x11GetMyDataResponse\x12%\n" +
 	"\x04user\x18\x01 \x01(\v2\x11.insights.v1.UserR\x04user\x12*\n" +
 	"\x05usage\x18\x02 \x03(\v2\x14.insights.v1.MyUsageR\x05usage\x12B\n" +
@@ -1185,7 +1258,12 @@ const file_insights_v1_privacy_proto_rawDesc = "" +
 	"\x06groups\x18\t \x03(\v2\x12.insights.v1.GroupR\x06groups\x12=\n" +
 	"\rrole_bindings\x18\n" +
 	" \x03(\v2\x18.insights.v1.RoleBindingR\froleBindings\x121\n" +
-	"\aactions\x18\v \x03(\v2\x17.insights.v1.AuditEventR\aactions\"\x95\x01\n" +
+	"\aactions\x18\v \x03(\v2\x17.insights.v1.AuditEventR\aactions\x12/\n" +
+	"\aregions\x18\f \x03(\v2\x15.insights.v1.MyRegionR\aregions\"q\n" +
+	"\bMyRegion\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12!\n" +
+	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"\x95\x01\n" +
 	"\aMyUsage\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12%\n" +
 	"\vtemplate_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
@@ -1224,7 +1302,7 @@ func file_insights_v1_privacy_proto_rawDescGZIP() []byte {
 	return file_insights_v1_privacy_proto_rawDescData
 }
 
-var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_insights_v1_privacy_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_insights_v1_privacy_proto_goTypes = []any{
 	(*SetPrivacyModeRequest)(nil),       // 0: insights.v1.SetPrivacyModeRequest
 	(*SetPrivacyModeResponse)(nil),      // 1: insights.v1.SetPrivacyModeResponse
@@ -1239,55 +1317,58 @@ var file_insights_v1_privacy_proto_goTypes = []any{
 	(*EraseUserResponse)(nil),           // 10: insights.v1.EraseUserResponse
 	(*GetMyDataRequest)(nil),            // 11: insights.v1.GetMyDataRequest
 	(*GetMyDataResponse)(nil),           // 12: insights.v1.GetMyDataResponse
-	(*MyUsage)(nil),                     // 13: insights.v1.MyUsage
-	(*MyLatency)(nil),                   // 14: insights.v1.MyLatency
-	(*MyStatusChange)(nil),              // 15: insights.v1.MyStatusChange
-	(*timestamppb.Timestamp)(nil),       // 16: google.protobuf.Timestamp
-	(*User)(nil),                        // 17: insights.v1.User
-	(*Build)(nil),                       // 18: insights.v1.Build
-	(*Token)(nil),                       // 19: insights.v1.Token
-	(*AuditEvent)(nil),                  // 20: insights.v1.AuditEvent
-	(*Workspace)(nil),                   // 21: insights.v1.Workspace
-	(*Group)(nil),                       // 22: insights.v1.Group
-	(*RoleBinding)(nil),                 // 23: insights.v1.RoleBinding
-	(*ConnectionLatency)(nil),           // 24: insights.v1.ConnectionLatency
+	(*MyRegion)(nil),                    // 13: insights.v1.MyRegion
+	(*MyUsage)(nil),                     // 14: insights.v1.MyUsage
+	(*MyLatency)(nil),                   // 15: insights.v1.MyLatency
+	(*MyStatusChange)(nil),              // 16: insights.v1.MyStatusChange
+	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
+	(*User)(nil),                        // 18: insights.v1.User
+	(*Build)(nil),                       // 19: insights.v1.Build
+	(*Token)(nil),                       // 20: insights.v1.Token
+	(*AuditEvent)(nil),                  // 21: insights.v1.AuditEvent
+	(*Workspace)(nil),                   // 22: insights.v1.Workspace
+	(*Group)(nil),                       // 23: insights.v1.Group
+	(*RoleBinding)(nil),                 // 24: insights.v1.RoleBinding
+	(*ConnectionLatency)(nil),           // 25: insights.v1.ConnectionLatency
 }
 var file_insights_v1_privacy_proto_depIdxs = []int32{
-	16, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
-	16, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
+	17, // 0: insights.v1.GetPrivacyModeResponse.since:type_name -> google.protobuf.Timestamp
+	17, // 1: insights.v1.GetPrivacyModeResponse.treated_at:type_name -> google.protobuf.Timestamp
 	4,  // 2: insights.v1.GetPrivacyModeResponse.overrides:type_name -> insights.v1.PrivacyModeOverride
-	16, // 3: insights.v1.PrivacyModeOverride.since:type_name -> google.protobuf.Timestamp
-	16, // 4: insights.v1.PrivacyModeOverride.treated_at:type_name -> google.protobuf.Timestamp
-	17, // 5: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
-	13, // 6: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
-	15, // 7: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
-	18, // 8: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
-	19, // 9: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
-	20, // 10: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
-	14, // 11: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
-	21, // 12: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
-	22, // 13: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
-	23, // 14: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
-	20, // 15: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
-	24, // 16: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	16, // 17: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
-	0,  // 18: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
-	2,  // 19: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
-	5,  // 20: insights.v1.PrivacyService.SetParameterRelease:input_type -> insights.v1.SetParameterReleaseRequest
-	7,  // 21: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
-	9,  // 22: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
-	11, // 23: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
-	1,  // 24: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
-	3,  // 25: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
-	6,  // 26: insights.v1.PrivacyService.SetParameterRelease:output_type -> insights.v1.SetParameterReleaseResponse
-	8,  // 27: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
-	10, // 28: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
-	12, // 29: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 3: insights.v1.PrivacyModeOverride.since:type_name -> google.protobuf.Timestamp
+	17, // 4: insights.v1.PrivacyModeOverride.treated_at:type_name -> google.protobuf.Timestamp
+	18, // 5: insights.v1.GetMyDataResponse.user:type_name -> insights.v1.User
+	14, // 6: insights.v1.GetMyDataResponse.usage:type_name -> insights.v1.MyUsage
+	16, // 7: insights.v1.GetMyDataResponse.status_changes:type_name -> insights.v1.MyStatusChange
+	19, // 8: insights.v1.GetMyDataResponse.builds:type_name -> insights.v1.Build
+	20, // 9: insights.v1.GetMyDataResponse.tokens:type_name -> insights.v1.Token
+	21, // 10: insights.v1.GetMyDataResponse.viewers:type_name -> insights.v1.AuditEvent
+	15, // 11: insights.v1.GetMyDataResponse.latency:type_name -> insights.v1.MyLatency
+	22, // 12: insights.v1.GetMyDataResponse.workspaces:type_name -> insights.v1.Workspace
+	23, // 13: insights.v1.GetMyDataResponse.groups:type_name -> insights.v1.Group
+	24, // 14: insights.v1.GetMyDataResponse.role_bindings:type_name -> insights.v1.RoleBinding
+	21, // 15: insights.v1.GetMyDataResponse.actions:type_name -> insights.v1.AuditEvent
+	13, // 16: insights.v1.GetMyDataResponse.regions:type_name -> insights.v1.MyRegion
+	17, // 17: insights.v1.MyRegion.at:type_name -> google.protobuf.Timestamp
+	25, // 18: insights.v1.MyLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	17, // 19: insights.v1.MyStatusChange.at:type_name -> google.protobuf.Timestamp
+	0,  // 20: insights.v1.PrivacyService.SetPrivacyMode:input_type -> insights.v1.SetPrivacyModeRequest
+	2,  // 21: insights.v1.PrivacyService.GetPrivacyMode:input_type -> insights.v1.GetPrivacyModeRequest
+	5,  // 22: insights.v1.PrivacyService.SetParameterRelease:input_type -> insights.v1.SetParameterReleaseRequest
+	7,  // 23: insights.v1.PrivacyService.ResolvePseudonym:input_type -> insights.v1.ResolvePseudonymRequest
+	9,  // 24: insights.v1.PrivacyService.EraseUser:input_type -> insights.v1.EraseUserRequest
+	11, // 25: insights.v1.PrivacyService.GetMyData:input_type -> insights.v1.GetMyDataRequest
+	1,  // 26: insights.v1.PrivacyService.SetPrivacyMode:output_type -> insights.v1.SetPrivacyModeResponse
+	3,  // 27: insights.v1.PrivacyService.GetPrivacyMode:output_type -> insights.v1.GetPrivacyModeResponse
+	6,  // 28: insights.v1.PrivacyService.SetParameterRelease:output_type -> insights.v1.SetParameterReleaseResponse
+	8,  // 29: insights.v1.PrivacyService.ResolvePseudonym:output_type -> insights.v1.ResolvePseudonymResponse
+	10, // 30: insights.v1.PrivacyService.EraseUser:output_type -> insights.v1.EraseUserResponse
+	12, // 31: insights.v1.PrivacyService.GetMyData:output_type -> insights.v1.GetMyDataResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_privacy_proto_init() }
@@ -1306,7 +1387,7 @@ func file_insights_v1_privacy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_privacy_proto_rawDesc), len(file_insights_v1_privacy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

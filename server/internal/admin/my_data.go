@@ -68,6 +68,11 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 			WorkspaceIds: call.Texts(l.At),
 		})
 	}
+	for _, r := range d.Regions {
+		answer.Regions = append(answer.Regions, &insightsv1.MyRegion{
+			At: timestamppb.New(r.At), WorkspaceId: r.Workspace.String(), Region: r.Region,
+		})
+	}
 	for _, c := range d.StatusChanges {
 		answer.StatusChanges = append(answer.StatusChanges, &insightsv1.MyStatusChange{At: timestamppb.New(c.At.Time), Status: c.Status})
 	}

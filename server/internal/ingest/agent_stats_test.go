@@ -467,7 +467,7 @@ func BenchmarkAgentStats(b *testing.B) {
 			ControlPlane: exposition.NewControlPlane(),
 		}, m)
 		for what, note := range map[string]func(*agentReport){
-			"seen": func(r *agentReport) { seen.note(*r) }, "stats": func(r *agentReport) { stats.note(r, nil) },
+			"seen": func(r *agentReport) { seen.note(*r, 1) }, "stats": func(r *agentReport) { stats.note(r, nil) },
 		} {
 			b.Run(name+"/"+what, func(b *testing.B) {
 				b.ReportAllocs()

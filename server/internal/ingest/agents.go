@@ -28,11 +28,13 @@ type agentsSeen struct {
 type agentSeen struct {
 	store.AgentState
 	changed  bool          // in more than the times
+	reached  store.Instant // its last report with connections through a relay that is known
+	region   string        // of that relay
 	reported int64         // the turn before which it reported last
 	written  store.Instant // LastSeenAt at the last turn that took it
 }
 
-func (a *agentsSeen) note(r agentReport) {
+func (a *agentsSeen) note(r agentReport, subject int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.states == nil {
@@ -63,6 +65,12 @@ func (a *agentsSeen) note(r agentReport) {
 	if r.region != "" && r.region != s.DERPRegion {
 		s.DERPRegion, s.changed = r.region, true
 	}
+	if r.region != "" && r.connections > 0 && at.After(s.reached.Time) {
+		if s.reached = at; r.region != s.region {
+			s.region, s.changed = r.region, true
+			s.Reached = &store.SeatRegion{Subject: subject, HalfHour: int32(at.Unix() / 1800), Region: r.region}
+		}
+	}
 	if len(r.sessions) > 0 && (s.LegacySessions == nil || *s.LegacySessions != r.legacy) {
 		legacy := r.legacy // not a pointer into the report, which would stay with it
 		s.LegacySessions, s.changed = &legacy, true
@@ -81,7 +89,7 @@ func (a *agentsSeen) due() []store.AgentState {
 		switch {
 		case s.changed || ahead >= touchAfter || silent && ahead > 0:
 			due = append(due, s.AgentState)
-			s.changed, s.written = false, s.LastSeenAt
+			s.changed, s.written, s.Reached = false, s.LastSeenAt, nil
 		case silent:
 			delete(a.states, id)
 		}
@@ -94,8 +102,11 @@ func (a *agentsSeen) due() []store.AgentState {
 func (a *agentsSeen) again(states []store.AgentState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range states {
-		a.states[s.AgentID].changed = true
+	for _, unwritten := range states {
+		s := a.states[unwritten.AgentID]
+		if s.changed = true; s.Reached == nil {
+			s.Reached = unwritten.Reached
+		}
 	}
 }
 

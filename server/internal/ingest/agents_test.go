@@ -42,7 +42,7 @@ func TestAgentsDue(t *testing.T) {
 		{nil, 0, "all is written"},
 	} {
 		if turn.report != nil {
-			a.note(*turn.report)
+			a.note(*turn.report, 7)
 		} else if turn.due > 0 {
 			for quiet := int64(1); quiet < touchQuiet; quiet++ {
 				if due := a.due(); len(due) > 0 {
@@ -61,9 +61,51 @@ func TestAgentsDue(t *testing.T) {
 	if len(a.states) != 0 {
 		t.Errorf("%d agents are remembered, want none", len(a.states))
 	}
-	a.note(*report(200, nil))
+	a.note(*report(200, nil), 7)
 	a.again(a.due())
 	if n := len(a.due()); n != 1 {
 		t.Errorf("%d agents are due after a write that failed, want 1", n)
+	}
+}
+
+// The region of a seat is that of the newest report with connections, and is written when it changes, again if that failed.
+func TestRegionOfASeat(t *testing.T) {
+	begin := time.Date(2023, 8, 15, 12, 0, 0, 0, time.UTC)
+	var a agentsSeen
+	for i, turn := range []struct {
+		minute      int
+		region      string
+		connections int64
+		fails       bool
+		want        string
+	}{
+		{0, "", 1, false, ""},
+		{1, "fra", 0, false, ""},
+		{2, "fra", 1, false, "fra"},
+		{3, "fra", 1, false, ""},
+		{1, "nyc", 1, false, ""}, // late: it is not the newest
+		{40, "nyc", 1, true, "nyc"},
+		{40, "", 1, false, "nyc"}, // the write failed
+		{41, "", 1, false, ""},
+	} {
+		a.note(agentReport{
+			agent: uuid.UUID{1}, collected: begin.Add(time.Duration(turn.minute) * time.Minute), region: turn.region,
+			connections: turn.connections,
+		}, 7)
+		got, due := "", a.due()
+		for _, d := range due {
+			if d.Reached != nil {
+				got = d.Reached.Region
+				if d.Reached.Subject != 7 || d.Reached.HalfHour != int32(begin.Unix()/1800)+int32(turn.minute/30) {
+					t.Errorf("turn %d: %+v", i, *d.Reached)
+				}
+			}
+		}
+		if got != turn.want {
+			t.Errorf("turn %d: region %q is written, want %q", i, got, turn.want)
+		}
+		if turn.fails {
+			a.again(due)
+		}
 	}
 }

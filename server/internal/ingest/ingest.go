@@ -114,7 +114,7 @@ func (g *Service) stores(mode store.PrivacyMode) bool {
 // note keeps what a report says about its agent. The stream is nil when it came in a unary call.
 func (g *Service) note(r *agentReport, p store.Placement, s *agentStream) {
 	if g.stores(p.Mode) {
-		g.seen.note(*r)
+		g.seen.note(*r, p.Subject)
 	}
 	if g.stats != nil {
 		g.stats.note(r, s)
