@@ -143,7 +143,7 @@ func TestPrivacyReport(t *testing.T) {
 			code, page, errs := command(t, nil, "privacy", "report", "--database="+f.Database)
 			for _, want := range []string{
 				"Mode of the deployment: pseudonym", "1        7              Europe/Berlin", "should be gone", auditor.String(),
-				"users: Users. A deleted user takes the place of an erased one.", "totals; without a link in subjects",
+				"users: Users. A deleted user takes the place of an erased one.", "totals; without a link in people",
 			} {
 				if code != exitOK || !strings.Contains(page, want) {
 					t.Errorf("%d %s: the page does not say %q:\n%s", code, errs, want, page)

@@ -238,13 +238,13 @@ var mutants = []mutant{
 		"store/usage", "TestSQLite/stopped_fold_loses_nothing",
 	},
 	{
-		"a page is written over a newer one", "store/usage/fold.go",
+		"a page is written over a newer one", "store/usage/page.go",
 		"WHERE usage_pages.version = ?`", "WHERE usage_pages.version <> -1 - ?`",
 		"store/usage", "TestFoldBesideFold",
 	},
 	{
-		"a conflict of pages is no error", "store/usage/fold.go",
-		"if written.RowsAffected == 0 {", "if written.RowsAffected < 0 {",
+		"a conflict of pages is no error", "store/usage/page.go",
+		"done.RowsAffected == 0 {", "done.RowsAffected < 0 {",
 		"store/usage", "TestFoldBesideFold",
 	},
 	{
@@ -455,7 +455,7 @@ var mutants = []mutant{
 	},
 	{
 		"latencies that should be gone are not reported", "store/retention.go",
-		"AS at FROM usage_pages WHERE length(latency) > 0\n", "AS at FROM usage_pages WHERE 1 = 0\n",
+		"AS at FROM ` + usage.Pages + ` WHERE length(latency) > 0\n", "AS at FROM ` + usage.Pages + ` WHERE 1 = 0\n",
 		"cmd/insights", "TestPrivacyReport",
 	},
 	{
@@ -891,8 +891,8 @@ var mutants = []mutant{
 		"store/usage", "TestSQLite/fold_beside_question",
 	},
 	{
-		"a page that begins again is taken for the one before", "store/usage/fold.go",
-		"version := 1 + rand.Int64N(math.MaxInt64/2)", "version := old.Version + 1 + 0*rand.Int64N(math.MaxInt64/2)",
+		"a page that begins again is taken for the one before", "store/usage/page.go",
+		"1+rand.Int64N(math.MaxInt64/2)", "version+1+0*rand.Int64N(math.MaxInt64/2)",
 		"store", "TestSQLite/retention",
 	},
 	{
