@@ -44,12 +44,12 @@ npm-package: ## Pack the TypeScript client into bin/, as npm publishes it.
 	cd bin/npm && npm pkg set version=$(NPM_VERSION) && npm pack --silent --pack-destination ..
 
 # Sweeps ask tens of thousands of questions, mostly one after the other: the race detector would take minutes to find nothing in them.
-SWEEPS := ^Test(AccessMatrix|Canary|Properties|PublishedProperties|ExportProperties|GaugesAgreeWithInsights)$$
+SWEEPS := ^Test(AccessMatrix|SessionKeysOfCoder|Canary|Properties|PublishedProperties|ExportProperties|GaugesAgreeWithInsights)$$
 
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh
-	go test -race -tags failpoints -timeout 30m -skip '$(SWEEPS)' ./server ./... # what takes longest begins first
+	go test -race -tags failpoints -timeout 45m -skip '$(SWEEPS)' ./server ./... # what takes longest begins first
 	go test -tags failpoints -timeout 30m -run '$(SWEEPS)' ./server
 
 .PHONY: test-short

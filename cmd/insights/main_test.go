@@ -276,7 +276,7 @@ func start(t *testing.T, args ...string) *program {
 
 // patience is how long a test waits for the program: with the race detector on a busy machine a month of history takes
 // its time.
-const patience = 5 * time.Minute
+const patience = 15 * time.Minute
 
 // wait reads on until a line matches and returns what the expression's groups matched.
 func (p *program) wait(t *testing.T, expression string) []string {

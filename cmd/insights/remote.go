@@ -128,15 +128,28 @@ func (f remoteFlags) ask(ctx context.Context, c console, path string, query url.
 	req.Header.Set("Authorization", "Bearer "+token)
 	// the token is for this address
 	client := http.Client{Timeout: maxWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the server: %w", err)
+	for attempt := 1; ; attempt++ {
+		resp, err := client.Do(req)
+		if err != nil {
+			return nil, fmt.Errorf("ask the server: %w", err)
+		}
+		if resp.StatusCode == http.StatusOK {
+			return resp.Body, nil
+		}
+		err = errors.Join(refusal(resp), resp.Body.Close())
+		if resp.StatusCode != http.StatusServiceUnavailable || attempt == maxAttempts {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(time.Duration(attempt) * time.Second):
+		}
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.Join(refusal(resp), resp.Body.Close())
-	}
-	return resp.Body, nil
 }
+
+// maxAttempts is how often a server is asked that cannot answer right now.
+const maxAttempts = 4
 
 // refusal is an answer that is none, with what the server says about it.
 func refusal(resp *http.Response) error {
