@@ -1217,12 +1217,12 @@ var mutants = []mutant{
 	},
 	{
 		"a product of JetBrains is of no family", "store/apps/apps.go",
-		"apps[byMaker+name] = row.App", "apps[name] = row.App",
+		"strings.CutPrefix(key, byMaker)", "strings.CutPrefix(key, JetBrains+\"-\")",
 		"store/apps", "TestOf",
 	},
 	{
 		"the older activity API has IDEs of its own", "server/internal/insights/activity.go",
-		"return apps.Of(name).IDE", "return apps.Of(name).Family == apps.VSCode",
+		"return known.Of(name).IDE", "return known.Of(name).Family == apps.VSCode",
 		"server", "TestFamiliesAreOneList",
 	},
 	{
@@ -1299,7 +1299,7 @@ var mutants = []mutant{
 	},
 	{
 		"an app is its own family", "server/internal/ingest/agent_stats.go",
-		"s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
+		"s.Add(a.open, append(labels, a.app, a.family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
 		"server/internal/ingest", "TestAgentStats",
 	},
 	{
