@@ -40,6 +40,7 @@ import (
 	"github.com/template-insights/insights/server/internal/insights"
 	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // Options say how a server listens and what it accepts. All fields without "nil", "zero" or "empty" in their comment are needed.
@@ -65,6 +66,7 @@ type Options struct {
 	DrainDelay       time.Duration  // how long health checks may take to notice that the server is about to stop; zero: no time
 	UsageStats       bool           // false: reports are acknowledged and nothing of them is stored
 	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: 5
+	AIPerPerson      bool           // false: what belongs to the family ai of apps is told of at least PrivacyFloor people together alone
 	Location         *time.Location // whose days are published there; nil: UTC
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
 	LatencyRetention time.Duration  // how long latencies are kept; zero: for ever
@@ -108,6 +110,15 @@ func (o Options) check() error {
 		return errors.New("server needs a series budget that is not negative")
 	}
 	return checkSettings(o.Store.Settings(), o.AllowDataLoss)
+}
+
+// apps are what is known of apps without the file of definitions.
+func (o Options) apps() *apps.List {
+	known := apps.BuiltIn()
+	if o.AIPerPerson {
+		return known
+	}
+	return known.Extend([]apps.FamilyDefinition{{Name: apps.AI, Together: o.PrivacyFloor}}, nil)
 }
 
 // Limits of connections.
@@ -186,6 +197,7 @@ func assemble(o Options) (*Server, error) {
 	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	registry.MustRegister(calls)
 	tellSettings(o.Store, o.Logger, registry)
+	o.PrivacyFloor = cmp.Or(o.PrivacyFloor, insights.DefaultPrivacyFloor)
 	page, controlPlane := exposition.New(registry, o.SeriesBudget), exposition.NewControlPlane()
 	s := &Server{options: o, page: page, requests: guard.NewRequests()}
 	// What is wrong with one room is told beside what is wrong with another.
@@ -194,7 +206,7 @@ func assemble(o Options) (*Server, error) {
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
 		Promise: store.Promise{
-			PrivacyFloor: cmp.Or(o.PrivacyFloor, insights.DefaultPrivacyFloor), Timezone: cmp.Or(o.Location, time.UTC).String(),
+			PrivacyFloor: o.PrivacyFloor, Timezone: cmp.Or(o.Location, time.UTC).String(),
 			Retention: store.Retention{
 				Usage: o.UsageRetention, Latency: o.LatencyRetention, Audit: o.AuditRetention, Confirmed: o.ConfirmRetention,
 			},
@@ -227,7 +239,8 @@ func assemble(o Options) (*Server, error) {
 	page.MustAdd(s.usage)
 	page.MustAdd(s.deployment)
 	s.definitions, err = definitions.New(definitions.Options{
-		File: o.Definitions, Logger: o.Logger, Clock: o.Clock, ControlPlane: controlPlane, Changed: s.deployment.Nudge,
+		File: o.Definitions, Logger: o.Logger, Clock: o.Clock, ControlPlane: controlPlane, Apps: o.apps(), KnowApps: o.Store.KnowApps,
+		Changed: s.deployment.Nudge,
 		Own: slices.DeleteFunc(page.Families(), func(f *exposition.Family) bool {
 			return slices.Contains(exposition.ControlPlaneFamilies, f)
 		}),
@@ -408,10 +421,12 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.gateway.Close())
 }
 
-// Refresh writes down what agents said of themselves, and brings what metrics show of the database and of the list of the erased up to
-// date. All of it happens by and by while the server runs.
+// Refresh writes down what agents said of themselves, reads the file of definitions, and brings what metrics show of the database and of
+// the list of the erased up to date. All of it happens by and by while the server runs.
 func (s *Server) Refresh(ctx context.Context) error {
-	return errors.Join(s.ingest.Refresh(ctx), s.usage.Refresh(ctx), s.deployment.Refresh(ctx), s.erasures.Refresh(ctx))
+	return errors.Join(
+		s.ingest.Refresh(ctx), s.definitions.Refresh(ctx), s.usage.Refresh(ctx), s.deployment.Refresh(ctx), s.erasures.Refresh(ctx),
+	)
 }
 
 // keepErased erases again whom a backup brought back, before anybody sees them.

@@ -13,20 +13,15 @@ import (
 	"github.com/template-insights/insights/store/usage"
 )
 
-// The channels of a question, in order: the builtin entries, unknown editors, workspace apps by identity, and then the
-// session apps, each within its entry, as they turn up.
-const (
-	unknownChannel = len(apps.Families)
-	firstIdentity  = unknownChannel + 1
-)
-
-// maxEditors bounds the session apps that a question tells apart; agents may send any name. The others are only counted in
-// their entries.
+// maxEditors bounds the session apps of unknown names that a question tells apart; agents may send any name. The others are only counted
+// in their entries.
 const maxEditors = 256
 
 // appChannels numbers the app entries of a question. Two workspace apps are one entry when slug, display name and icon are
-// equal.
+// equal. The channels are, in order: the families, unknown editors, workspace apps by identity, and then the session apps, each within
+// its entry, as they turn up.
 type appChannels struct {
+	known      *apps.List
 	declared   []TemplateApp
 	identities []TemplateApp    // without template, sorted
 	apps       []map[string]int // by template index: slug to channel
@@ -35,7 +30,7 @@ type appChannels struct {
 }
 
 func (s *Store) appChannels(ctx context.Context, x usage.Index) (*appChannels, error) {
-	c := &appChannels{apps: make([]map[string]int, len(x.IDs)), editors: map[string]int{}}
+	c := &appChannels{known: s.Apps(), apps: make([]map[string]int, len(x.IDs)), editors: map[string]int{}}
 	var err error
 	if c.declared, err = s.templateApps(ctx, x); err != nil {
 		return nil, err
@@ -51,10 +46,14 @@ func (s *Store) appChannels(ctx context.Context, x usage.Index) (*appChannels, e
 			c.apps[template] = map[string]int{}
 		}
 		i, _ := slices.BinarySearchFunc(c.identities, identity(a), compareIdentity)
-		c.apps[template][a.Slug] = firstIdentity + i
+		c.apps[template][a.Slug] = c.firstIdentity() + i
 	}
 	return c, nil
 }
+
+func (c *appChannels) unknown() int       { return len(c.known.Families()) }
+func (c *appChannels) firstIdentity() int { return c.unknown() + 1 }
+func (c *appChannels) firstEditor() int   { return c.firstIdentity() + len(c.identities) }
 
 func identity(a TemplateApp) TemplateApp {
 	return TemplateApp{Slug: a.Slug, DisplayName: a.DisplayName, Icon: a.Icon}
@@ -93,13 +92,13 @@ func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string
 func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, within int) {
 	switch kind {
 	case minute.Session:
-		entry := apps.Entry(app)
-		editor, known := c.editors[app]
-		if !known {
-			if len(c.names) == maxEditors {
+		entry := c.known.Entry(app)
+		editor, numbered := c.editors[app]
+		if !numbered {
+			if len(c.names) >= maxEditors && !c.known.Listed(app) {
 				return entry, minute.NoChannel
 			}
-			editor = firstIdentity + len(c.identities) + len(c.names)
+			editor = c.firstEditor() + len(c.names)
 			c.editors[app] = editor
 			c.names = append(c.names, app)
 		}
@@ -116,29 +115,95 @@ func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, w
 // ofEntry is of for a question that does not tell editors apart.
 func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
 	if kind == minute.Session {
-		return apps.Entry(app), minute.NoChannel
+		return c.known.Entry(app), minute.NoChannel
 	}
 	return c.of(template, kind, app)
+}
+
+// together is how many people a channel is told of at least; 0: it is told of each. A workspace app is told of as the session app of its
+// name.
+func (c *appChannels) together(channel int) int {
+	switch {
+	case channel < c.unknown():
+		return c.known.Families()[channel].Together
+	case channel == c.unknown():
+		return 0
+	case channel < c.firstEditor():
+		return c.known.Together(NormalizeSessionName(c.identities[channel-c.firstIdentity()].Slug))
+	default:
+		return c.known.Together(c.names[channel-c.firstEditor()])
+	}
+}
+
+// withhold takes out of a tally what is told of several people together alone and was used by fewer: such channels, all session apps of
+// an entry of which one is such a channel, so that no difference tells it, and of the templates of the others those with fewer people.
+func (c *appChannels) withhold(t *minute.Tally) {
+	few := map[int]bool{}           // what has channels of few within
+	people := map[int]map[int]int{} // of the channels that stay, by channel and template
+	for channel, of := range t.Channels {
+		switch together := c.together(channel); {
+		case together == 0 || of.Users == 0:
+		case of.Users < together:
+			few[c.within(channel)], t.Channels[channel] = true, minute.ChannelTally{}
+		default:
+			people[channel] = map[int]int{}
+		}
+	}
+	for channel := range people {
+		if !c.isEntry(channel) && few[c.within(channel)] {
+			t.Channels[channel] = minute.ChannelTally{}
+			delete(people, channel)
+		}
+	}
+	if len(people) == 0 {
+		return
+	}
+	for _, u := range t.Users {
+		for _, used := range u.Channels {
+			if in := people[used.Channel]; in != nil {
+				for _, template := range u.Templates {
+					in[template]++
+				}
+			}
+		}
+	}
+	for channel, in := range people {
+		of := &t.Channels[channel]
+		of.Templates = slices.DeleteFunc(of.Templates, func(template int) bool { return in[template] < c.together(channel) })
+	}
+}
+
+// within is the entry that a session app lies within; of an entry [minute.NoChannel].
+func (c *appChannels) within(channel int) int {
+	if c.isEntry(channel) {
+		return minute.NoChannel
+	}
+	return c.known.Entry(c.names[channel-c.firstEditor()])
 }
 
 // entry describes a channel that is an entry of an answer.
 func (c *appChannels) entry(channel int) AppUsage {
 	switch {
-	case channel < unknownChannel:
-		f := apps.Families[channel]
-		return AppUsage{Builtin: true, Family: f.Name, Slug: f.Slug, DisplayName: f.DisplayName, Icon: f.Icon}
-	case channel == unknownChannel:
+	case channel < c.unknown():
+		f := c.known.Families()[channel]
+		return AppUsage{Builtin: true, Family: f.Name, Slug: f.Slug(), DisplayName: f.DisplayName, Icon: f.Icon}
+	case channel == c.unknown():
 		return AppUsage{Builtin: true, Family: UnknownSession, Slug: UnknownSession, DisplayName: "Other Editors"}
 	default:
-		d := c.identities[channel-firstIdentity]
+		d := c.identities[channel-c.firstIdentity()]
 		return AppUsage{Family: WorkspaceApp, Slug: d.Slug, DisplayName: d.DisplayName, Icon: d.Icon}
 	}
 }
 
-// isEntry reports whether a channel is an entry of an answer, not a session app within one.
-func (c *appChannels) isEntry(channel int) bool { return channel < firstIdentity+len(c.identities) }
+// always reports whether a channel is an entry where nobody used it as well.
+func (c *appChannels) always(channel int) bool {
+	return channel < c.unknown() && c.known.Families()[channel].Always
+}
 
-// fill turns the tally of the channels into entries. Builtin entries are always there, apps only when used.
+// isEntry reports whether a channel is an entry of an answer, not a session app within one.
+func (c *appChannels) isEntry(channel int) bool { return channel < c.firstEditor() }
+
+// fill turns the tally of the channels into entries: those that are always there, and those that were used.
 func (c *appChannels) fill(answer *TemplateInsights, x usage.Index, tally []minute.ChannelTally) {
 	of := func(channel int) minute.ChannelTally {
 		if channel < len(tally) {
@@ -146,31 +211,34 @@ func (c *appChannels) fill(answer *TemplateInsights, x usage.Index, tally []minu
 		}
 		return minute.ChannelTally{} // beyond the last that was used
 	}
-	entries := make([]AppUsage, firstIdentity+len(c.identities))
-	for channel := range entries {
-		t := of(channel)
-		entries[channel] = c.entry(channel)
-		entries[channel].Templates, entries[channel].Minutes, entries[channel].Launches = x.Of(t.Templates), t.Minutes, t.Launches
-	}
+	editors := make([][]EditorUsage, c.firstEditor()) // by entry
 	for _, name := range slices.Sorted(slices.Values(c.names)) {
 		if t := of(c.editors[name]); t.Minutes > 0 {
-			e := &entries[apps.Entry(name)]
-			app := apps.Of(name)
-			e.Editors = append(e.Editors, EditorUsage{name, app.DisplayName, app.Icon, x.Of(t.Templates), t.Minutes, t.Launches})
+			entry, app := c.known.Entry(name), c.known.Of(name)
+			editors[entry] = append(
+				editors[entry], EditorUsage{name, app.DisplayName, app.Icon, x.Of(t.Templates), t.Minutes, t.Launches},
+			)
 		}
 	}
-	answer.Unknown = entries[unknownChannel]
-	answer.Apps = slices.DeleteFunc(slices.Delete(entries, unknownChannel, firstIdentity), func(a AppUsage) bool {
-		return !a.Builtin && a.Minutes == 0
-	})
+	for channel := range c.firstEditor() {
+		t, e := of(channel), c.entry(channel)
+		e.Templates, e.Minutes, e.Launches, e.Editors = x.Of(t.Templates), t.Minutes, t.Launches, editors[channel]
+		switch {
+		case channel == c.unknown():
+			answer.Unknown = e
+		case e.Minutes > 0 || c.always(channel):
+			answer.Apps = append(answer.Apps, e)
+		}
+	}
 }
 
-// unused are the declared apps that were not used in their template.
+// unused are the declared apps that were not used in their template. That nobody used what is told of several people together alone would
+// tell of each that he did not.
 func (c *appChannels) unused(x usage.Index, tally []minute.ChannelTally) (unused []TemplateApp) {
 	for _, a := range c.declared {
 		template, _ := x.Number(a.TemplateID)
 		channel := c.apps[template][a.Slug]
-		if channel >= len(tally) || !slices.Contains(tally[channel].Templates, template) {
+		if c.together(channel) == 0 && (channel >= len(tally) || !slices.Contains(tally[channel].Templates, template)) {
 			unused = append(unused, a)
 		}
 	}
@@ -183,7 +251,7 @@ func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
 	for _, u := range channels {
 		if c.isEntry(u.Channel) {
 			e := c.entry(u.Channel)
-			used = append(used, UserApp{e.Builtin, e.DisplayName, e.Slug, u.Minutes})
+			used = append(used, UserApp{e.Builtin, e.DisplayName, e.Slug, u.Minutes, c.together(u.Channel)})
 		}
 	}
 	slices.SortStableFunc(used, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })

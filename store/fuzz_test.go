@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // maxName is how many code points a stored session name has at most, and how many names a report.
@@ -56,7 +57,7 @@ func FuzzSessions(f *testing.F) {
 		for _, n := range counts {
 			want = min(want+uint64(max(n, 0)), 1<<63)
 		}
-		sessions, overflow := store.NormalizeSessions(counts)
+		sessions, overflow := store.NormalizeSessions(apps.BuiltIn(), counts)
 		for name, n := range sessions {
 			checkSessionName(t, "a name of the report", name)
 			if n < 1 {

@@ -52,9 +52,9 @@ func NormalizeSessionName(name string) string {
 }
 
 // NormalizeSessions returns the open sessions of a report by stored name, and how many names were too many. Counts of
-// names that become equal are added up; counts that are not positive are dropped. Of more than 64 names the known ones
+// names that become equal are added up; counts that are not positive are dropped. Of more than 64 names those of the list
 // stay first, then those with higher counts, then by name; the others are added to "unknown".
-func NormalizeSessions(counts map[string]int64) (sessions map[string]int64, overflow int) {
+func NormalizeSessions(known *apps.List, counts map[string]int64) (sessions map[string]int64, overflow int) {
 	sessions = make(map[string]int64, len(counts))
 	for name, n := range counts {
 		if n > 0 {
@@ -66,7 +66,7 @@ func NormalizeSessions(counts map[string]int64) (sessions map[string]int64, over
 		return sessions, 0
 	}
 	names := slices.SortedFunc(maps.Keys(sessions), func(a, b string) int {
-		if listed := apps.Listed(a); listed != apps.Listed(b) {
+		if listed := known.Listed(a); listed != known.Listed(b) {
 			if listed {
 				return -1
 			}

@@ -52,19 +52,19 @@ func TestSessionNames(t *testing.T) {
 		if len(counts) == 0 {
 			counts = e.Fields
 		}
-		got, _ := store.NormalizeSessions(counts)
+		got, _ := store.NormalizeSessions(apps.BuiltIn(), counts)
 		if diff := cmp.Diff(e.Want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", e.Name, diff)
 		}
 	}
 	for family, names := range examples.Families {
 		for _, app := range names {
-			if got := apps.Of(app).Family; got != family && family != "unknown" {
+			if got := apps.BuiltIn().Of(app).Family; got != family && family != "unknown" {
 				t.Errorf("family of %q: got %q, want %q", app, got, family)
 			}
 		}
 	}
-	if got := apps.Of("emacs").Family; got != "unknown" {
+	if got := apps.BuiltIn().Of("emacs").Family; got != "unknown" {
 		t.Errorf("family of an app that nobody knows: %q", got)
 	}
 }

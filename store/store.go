@@ -10,6 +10,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/archive"
 	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/usage"
@@ -70,6 +71,7 @@ type Store struct {
 	clock func() time.Time
 	key   *PrivacyKey // nil: none
 	list  erasedList  // of whom the key made tombstones
+	apps  atomic.Pointer[apps.List]
 
 	// Changes that this Store made, counted when they are committed and nobody knows of it yet. They are counted after an error as well:
 	// the transaction may have committed all the same. What is remembered from before does not count any more.
@@ -96,8 +98,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.list = erasedList(s.key.file + ".erased")
 	}
 	s.usage = usage.New(d, s.clock, o.PageCache)
+	s.KnowApps(apps.BuiltIn())
 	return s, nil
 }
+
+// KnowApps sets the list of apps that the next questions go by, about the past as well; at first it is that which is built in.
+func (s *Store) KnowApps(list *apps.List) { s.apps.Store(list) }
+
+// Apps is the list of apps that questions go by now. Who asks for it once has one that does not change.
+func (s *Store) Apps() *apps.List { return s.apps.Load() }
 
 // Close ends all connections. Calls still running fail.
 func (s *Store) Close() error { return s.db.Close() }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/usage"
 )
@@ -16,7 +17,7 @@ import (
 type TemplateInsights struct {
 	Templates   []uuid.UUID   // with any activity, ascending
 	ActiveUsers int           // distinct users with any activity
-	Apps        []AppUsage    // builtin entries in their fixed order, then apps by slug, display name and icon
+	Apps        []AppUsage    // families in the order of the list of apps, then apps by slug, display name and icon
 	Unknown     AppUsage      // session apps of no builtin family, together
 	Unused      []TemplateApp // declared, and not used in the window
 	Intervals   []Interval    // one per bound of the window
@@ -50,7 +51,7 @@ type AppUsage struct {
 }
 
 // WorkspaceApp is the family of apps that are not session apps.
-const WorkspaceApp = "workspace_app"
+const WorkspaceApp = apps.Workspace
 
 // EditorUsage is the use of one session app.
 type EditorUsage struct {
@@ -89,6 +90,7 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	answer := TemplateInsights{
 		Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
 	}
+	channels.withhold(&tally)
 	channels.fill(&answer, x, tally.Channels)
 	answer.Unused = channels.unused(x, tally.Channels)
 	return answer, nil
@@ -159,6 +161,7 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 			continue
 		}
 		insights := TemplateInsights{Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users)}
+		channels.withhold(&tally)
 		channels.fill(&insights, x, tally.Channels)
 		answer[x.IDs[template]] = insights
 	}

@@ -35,6 +35,7 @@ type UserApp struct {
 	DisplayName string
 	Slug        string
 	Minutes     int64 // distinct minutes
+	Together    int   // how many people it is told of at least, and never of this one alone; 0: it is told of each
 }
 
 // Latency is how quick connections were.

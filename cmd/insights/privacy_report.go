@@ -378,7 +378,9 @@ func (r privacyReport) print(w io.Writer) {
 	if len(r.Disagree) > 0 {
 		fmt.Fprintf(w, "Servers disagree on %s.\n", strings.Join(r.Disagree, ", "))
 	}
-	fmt.Fprint(w, "In every mode but full, numbers about fewer people than the floor are hidden, by whole days of the time zone.\n")
+	fmt.Fprint(w, "In every mode but full, numbers about fewer people than the floor are hidden, by whole days of the time zone.\n"+
+		"In every mode, AI tools are told of as many people together, unless a server runs with --ai-per-person,\n"+
+		"which servers do not write down.\n")
 	heading(w, "Retention, as set and as carried out", len(r.Retention), "DATA\tKEPT\tOLDEST\t")
 	for _, k := range r.Retention {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Kind, cmp.Or(strings.Join(k.Keep, " or "), "-"), at(k.Oldest), k.state())

@@ -68,6 +68,7 @@ type serveCommand struct {
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" range:"0|24h..876000h" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" range:"0|24h..876000h" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" range:"2..1000" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
+	AIPerPerson      bool           `name:"ai-per-person" env:"INSIGHTS_AI_PER_PERSON" help:"Tell the use of AI tools of each person, as that of other apps. Otherwise it is told, in every privacy mode, of as many people together as --privacy-floor says, and people see their own."`
 	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
 	ConfirmRetention bool           `env:"INSIGHTS_CONFIRM_RETENTION" help:"Delete at once what is beyond retention, although it is more than a tenth of the stored days; otherwise that waits for a day, so that a mistake can be taken back. Take it away when it is done."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" range:"0..10000000" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
@@ -164,7 +165,7 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true",
 		UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention,
 		ConfirmRetention: f.ConfirmRetention,
-		PrivacyFloor:     f.PrivacyFloor, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
+		PrivacyFloor:     f.PrivacyFloor, AIPerPerson: f.AIPerPerson, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
 		IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 		Definitions: f.Definitions, AllowDataLoss: f.AllowDataLoss,

@@ -1086,6 +1086,74 @@ export interface GetDefinitionsResponse {
    * Why the file as it is now is not in force: then what it said before is. It names the line and the key. Empty: it is in force.
    */
   error: string;
+  /**
+   * The families of session apps, in the order of their entries in answers.
+   */
+  app_families: DefinedAppFamily[];
+  /**
+   * The apps that are known by name, by name. Any other belongs to no family, unless its name begins with `jetbrains_`.
+   */
+  apps: DefinedApp[];
+}
+
+/**
+ * DefinedAppFamily is a family of session apps.
+ */
+export interface DefinedAppFamily {
+  /**
+   * Its name, such as `vscode`.
+   */
+  name: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  icon: string;
+  /**
+   * True: its apps are IDEs, but for those that say otherwise.
+   */
+  ide: boolean;
+  /**
+   * How many people must use it at least for it to be told, and then of all of them together. Absent: it is told of each.
+   */
+  floor?: number;
+  /**
+   * As DefinedMetricFamily.origin.
+   */
+  origin: string;
+}
+
+/**
+ * DefinedApp is an app that is known by name.
+ */
+export interface DefinedApp {
+  /**
+   * Its name as agents report it, in lower case with `_` for `-`.
+   */
+  name: string;
+  /**
+   * The name of its family; `unknown`: none.
+   */
+  family: string;
+  /**
+   * What people see.
+   */
+  display_name: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  icon: string;
+  /**
+   * True: people program in it.
+   */
+  ide: boolean;
+  /**
+   * As DefinedMetricFamily.origin.
+   */
+  origin: string;
 }
 
 /**
@@ -2118,7 +2186,8 @@ export interface LowUsageUser {
 }
 
 /**
- * AppPreference is how many people use and prefer one app.
+ * AppPreference is how many people use and prefer one app. What belongs to a family with a floor (DefinedAppFamily.floor) is there only
+ * where at least as many people use it.
  */
 export interface AppPreference {
   /**
@@ -2473,7 +2542,7 @@ export interface TemplateInsightsReport {
  */
 export interface AppUsage {
   /**
-   * Templates in which it was used, ascending.
+   * Templates in which it was used, ascending; where its family has a floor, those of as many of its users at least.
    */
   template_ids: string[];
   /**
@@ -2501,12 +2570,14 @@ export interface AppUsage {
    */
   times_used: number;
   /**
-   * `vscode`, `jetbrains`, `reconnecting_pty`, `ssh`, `sftp` or `unknown` for session apps, `workspace_app` for others.
+   * The family of session apps: `vscode`, `jetbrains`, `reconnecting_pty`, `ssh` and `sftp`, which are there even unused, `ai` or another
+   * of DefinitionsService where it was used, or `unknown`; `workspace_app` for others. A family with a floor is there only where at least
+   * as many people used it, and so is a workspace app with the slug of an app of such a family.
    */
   family: string;
   /**
    * The session apps of a builtin family that were used, by name. A minute in two of them counts in both, and once in the
-   * family. Absent: none was used, or it is a workspace app.
+   * family. Absent: none was used, it is a workspace app, or fewer people than the floor of the family used one of them.
    */
   editors?: EditorUsage[];
   /**
@@ -2929,7 +3000,7 @@ export interface UserActivity {
   active_days: number;
   /**
    * What the time was spent in: families of session apps and workspace apps, most seconds first. What no entry of
-   * TemplateInsightsReport shows is not here either.
+   * TemplateInsightsReport shows is not here either, nor what belongs to a family with a floor (DefinedAppFamily.floor).
    */
   apps: UserAppUsage[];
   /**
@@ -3521,7 +3592,7 @@ export interface Finding {
    * - `agents_offline`: agents do not report at present.
    * - `agent_too_old`: agents send sessions in the older form, which knows four apps.
    * - `app_never_seen`: declared apps were not used in the window.
-   * - `undeclared_apps`: only ports, or apps that no agent declares, were used.
+   * - `undeclared_apps`: only ports, apps that no agent declares, or apps of a family with a floor were used.
    * - `no_latency_samples`: agents of active users measured no latency.
    * - `relayed_only`: connections of agents went through a relay, never directly.
    * - `no_builds`: no build that started a workspace was ever reported.

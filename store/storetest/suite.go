@@ -27,6 +27,8 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"organizations have names alone":    organizationNames,
 		"directory follows the catalog":     directoryFollows,
 		"app takes its newest definition":   newestApp,
+		"families with a floor":             familiesWithFloor,
+		"known apps among many":             knownAmongMany,
 		"agents are called by their names":  agentNames,
 		"parameters of newest starts":       parametersOfLatestBuilds,
 		"parameters of newest versions":     parametersOfNewestVersions,

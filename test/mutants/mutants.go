@@ -1217,12 +1217,62 @@ var mutants = []mutant{
 	},
 	{
 		"a product of JetBrains is of no family", "store/apps/apps.go",
-		"apps[byMaker+name] = row.App", "apps[name] = row.App",
+		"strings.CutPrefix(key, byMaker)", "strings.CutPrefix(key, JetBrains+\"-\")",
 		"store/apps", "TestOf",
 	},
 	{
+		"what a definition leaves out of an app is forgotten", "store/apps/apps.go",
+		"Family: cmp.Or(d.Family, known.Family),", "Family: cmp.Or(d.Family, Unknown),",
+		"store/apps", "TestExtend",
+	},
+	{
+		"a family of apps is told of fewer people than its floor", "store/app_channels.go",
+		"case of.Users < together:", "case false:",
+		"store", "TestSQLite/families_with_a_floor",
+	},
+	{
+		"a template of few is named where a family has a floor", "store/app_channels.go",
+		"return in[template] < c.together(channel)", "return in[template] < 1",
+		"store", "TestSQLite/families_with_a_floor",
+	},
+	{
+		"a tool that few use is the difference of a family and its tools", "store/app_channels.go",
+		"if !c.isEntry(channel) && few[c.within(channel)] {", "if false {",
+		"server", "TestAIFamily",
+	},
+	{
+		"a workspace app has no floor", "store/app_channels.go",
+		"return c.known.Together(NormalizeSessionName(", "return 0 * c.known.Together(NormalizeSessionName(",
+		"server", "TestAIFamily",
+	},
+	{
+		"that nobody used what has a floor is told", "store/app_channels.go",
+		"if c.together(channel) == 0 && (channel", "if c.together(channel) >= 0 && (channel",
+		"server", "TestAIFamily",
+	},
+	{
+		"users are listed with what is told of several together", "server/internal/insights/people.go",
+		"if a.Together == 0 {", "if a.Together >= 0 {",
+		"server", "TestAIFamily",
+	},
+	{
+		"the support report tells of fewer people than the floor", "server/internal/insights/reports/support.go",
+		"if p.GetUsers() >= int64(a.Together) {", "if p.GetUsers() > 0 {",
+		"server", "TestAIFamily",
+	},
+	{
+		"the older activity API has a category of what has a floor", "server/internal/insights/activity.go",
+		"if known.Together(name) > 0 {", "if known.Together(name) < 0 {",
+		"server", "TestAIFamily",
+	},
+	{
+		"agents are shown with what has a floor", "server/internal/ingest/agent_stats.go",
+		"known.Together(app) == 0, float64(n)}", "true, float64(n)}",
+		"server", "TestAIFamily",
+	},
+	{
 		"the older activity API has IDEs of its own", "server/internal/insights/activity.go",
-		"return apps.Of(name).IDE", "return apps.Of(name).Family == apps.VSCode",
+		"return known.Of(name).IDE", "return known.Of(name).Family == apps.VSCode",
 		"server", "TestFamiliesAreOneList",
 	},
 	{
@@ -1299,7 +1349,7 @@ var mutants = []mutant{
 	},
 	{
 		"an app is its own family", "server/internal/ingest/agent_stats.go",
-		"s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
+		"s.Add(a.open, append(labels, a.app, a.family)...)", "s.Add(a.open, append(labels, a.app, a.app)...)",
 		"server/internal/ingest", "TestAgentStats",
 	},
 	{

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -197,7 +198,7 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 			}
 		}
 		arrived := at.Unix() / 60
-		open, _ := store.NormalizeSessions(counts)
+		open, _ := store.NormalizeSessions(apps.BuiltIn(), counts)
 		for app := range open {
 			c := cell{template, user, int32(arrived / minute.MinutesPerHalfHour), minute.Session, app}
 			u.addSpan(c, arrived, arrived)

@@ -71,7 +71,11 @@ type GetDefinitionsResponse struct {
 	// When the server last read the file with success.
 	ReadAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
 	// Why the file as it is now is not in force: then what it said before is. It names the line and the key. Empty: it is in force.
-	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// The families of session apps, in the order of their entries in answers.
+	AppFamilies []*DefinedAppFamily `protobuf:"bytes,5,rep,name=app_families,json=appFamilies,proto3" json:"app_families,omitempty"`
+	// The apps that are known by name, by name. Any other belongs to no family, unless its name begins with `jetbrains_`.
+	Apps          []*DefinedApp `protobuf:"bytes,6,rep,name=apps,proto3" json:"apps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +138,202 @@ func (x *GetDefinitionsResponse) GetError() string {
 	return ""
 }
 
+func (x *GetDefinitionsResponse) GetAppFamilies() []*DefinedAppFamily {
+	if x != nil {
+		return x.AppFamilies
+	}
+	return nil
+}
+
+func (x *GetDefinitionsResponse) GetApps() []*DefinedApp {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+// DefinedAppFamily is a family of session apps.
+type DefinedAppFamily struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, such as `vscode`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What people see.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Path or URL of a picture. Empty: none.
+	Icon string `protobuf:"bytes,3,opt,name=icon,proto3" json:"icon,omitempty"`
+	// True: its apps are IDEs, but for those that say otherwise.
+	Ide bool `protobuf:"varint,4,opt,name=ide,proto3" json:"ide,omitempty"`
+	// How many people must use it at least for it to be told, and then of all of them together. Absent: it is told of each.
+	Floor int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As DefinedMetricFamily.origin.
+	Origin        string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefinedAppFamily) Reset() {
+	*x = DefinedAppFamily{}
+	mi := &file_insights_v1_definitions_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefinedAppFamily) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefinedAppFamily) ProtoMessage() {}
+
+func (x *DefinedAppFamily) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_definitions_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefinedAppFamily.ProtoReflect.Descriptor instead.
+func (*DefinedAppFamily) Descriptor() ([]byte, []int) {
+	return file_insights_v1_definitions_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DefinedAppFamily) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DefinedAppFamily) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *DefinedAppFamily) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *DefinedAppFamily) GetIde() bool {
+	if x != nil {
+		return x.Ide
+	}
+	return false
+}
+
+func (x *DefinedAppFamily) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *DefinedAppFamily) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+// DefinedApp is an app that is known by name.
+type DefinedApp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name as agents report it, in lower case with `_` for `-`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of its family; `unknown`: none.
+	Family string `protobuf:"bytes,2,opt,name=family,proto3" json:"family,omitempty"`
+	// What people see.
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Path or URL of a picture. Empty: none.
+	Icon string `protobuf:"bytes,4,opt,name=icon,proto3" json:"icon,omitempty"`
+	// True: people program in it.
+	Ide bool `protobuf:"varint,5,opt,name=ide,proto3" json:"ide,omitempty"`
+	// As DefinedMetricFamily.origin.
+	Origin        string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefinedApp) Reset() {
+	*x = DefinedApp{}
+	mi := &file_insights_v1_definitions_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefinedApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefinedApp) ProtoMessage() {}
+
+func (x *DefinedApp) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_definitions_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefinedApp.ProtoReflect.Descriptor instead.
+func (*DefinedApp) Descriptor() ([]byte, []int) {
+	return file_insights_v1_definitions_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DefinedApp) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DefinedApp) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *DefinedApp) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *DefinedApp) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *DefinedApp) GetIde() bool {
+	if x != nil {
+		return x.Ide
+	}
+	return false
+}
+
+func (x *DefinedApp) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
 // DefinedMetricFamily is a family of metrics that a control plane may report.
 type DefinedMetricFamily struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -153,7 +353,7 @@ type DefinedMetricFamily struct {
 
 func (x *DefinedMetricFamily) Reset() {
 	*x = DefinedMetricFamily{}
-	mi := &file_insights_v1_definitions_proto_msgTypes[2]
+	mi := &file_insights_v1_definitions_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +365,7 @@ func (x *DefinedMetricFamily) String() string {
 func (*DefinedMetricFamily) ProtoMessage() {}
 
 func (x *DefinedMetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_definitions_proto_msgTypes[2]
+	mi := &file_insights_v1_definitions_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +378,7 @@ func (x *DefinedMetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefinedMetricFamily.ProtoReflect.Descriptor instead.
 func (*DefinedMetricFamily) Descriptor() ([]byte, []int) {
-	return file_insights_v1_definitions_proto_rawDescGZIP(), []int{2}
+	return file_insights_v1_definitions_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DefinedMetricFamily) GetName() string {
@@ -221,12 +421,29 @@ var File_insights_v1_definitions_proto protoreflect.FileDescriptor
 const file_insights_v1_definitions_proto_rawDesc = "" +
 	"\n" +
 	"\x1dinsights/v1/definitions.proto\x12\vinsights.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19insights/v1/options.proto\"\x17\n" +
-	"\x15GetDefinitionsRequest\"\xc2\x01\n" +
+	"\x15GetDefinitionsRequest\"\xb1\x02\n" +
 	"\x16GetDefinitionsResponse\x12I\n" +
 	"\x0fmetric_families\x18\x01 \x03(\v2 .insights.v1.DefinedMetricFamilyR\x0emetricFamilies\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x123\n" +
 	"\aread_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"\x81\x01\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12@\n" +
+	"\fapp_families\x18\x05 \x03(\v2\x1d.insights.v1.DefinedAppFamilyR\vappFamilies\x12+\n" +
+	"\x04apps\x18\x06 \x03(\v2\x17.insights.v1.DefinedAppR\x04apps\"\xa3\x01\n" +
+	"\x10DefinedAppFamily\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04icon\x18\x03 \x01(\tR\x04icon\x12\x10\n" +
+	"\x03ide\x18\x04 \x01(\bR\x03ide\x12\x1a\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06origin\x18\x06 \x01(\tR\x06origin\"\x99\x01\n" +
+	"\n" +
+	"DefinedApp\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06family\x18\x02 \x01(\tR\x06family\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04icon\x18\x04 \x01(\tR\x04icon\x12\x10\n" +
+	"\x03ide\x18\x05 \x01(\bR\x03ide\x12\x16\n" +
+	"\x06origin\x18\x06 \x01(\tR\x06origin\"\x81\x01\n" +
 	"\x13DefinedMetricFamily\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
@@ -249,23 +466,27 @@ func file_insights_v1_definitions_proto_rawDescGZIP() []byte {
 	return file_insights_v1_definitions_proto_rawDescData
 }
 
-var file_insights_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_insights_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_insights_v1_definitions_proto_goTypes = []any{
 	(*GetDefinitionsRequest)(nil),  // 0: insights.v1.GetDefinitionsRequest
 	(*GetDefinitionsResponse)(nil), // 1: insights.v1.GetDefinitionsResponse
-	(*DefinedMetricFamily)(nil),    // 2: insights.v1.DefinedMetricFamily
-	(*timestamppb.Timestamp)(nil),  // 3: google.protobuf.Timestamp
+	(*DefinedAppFamily)(nil),       // 2: insights.v1.DefinedAppFamily
+	(*DefinedApp)(nil),             // 3: insights.v1.DefinedApp
+	(*DefinedMetricFamily)(nil),    // 4: insights.v1.DefinedMetricFamily
+	(*timestamppb.Timestamp)(nil),  // 5: google.protobuf.Timestamp
 }
 var file_insights_v1_definitions_proto_depIdxs = []int32{
-	2, // 0: insights.v1.GetDefinitionsResponse.metric_families:type_name -> insights.v1.DefinedMetricFamily
-	3, // 1: insights.v1.GetDefinitionsResponse.read_at:type_name -> google.protobuf.Timestamp
-	0, // 2: insights.v1.DefinitionsService.GetDefinitions:input_type -> insights.v1.GetDefinitionsRequest
-	1, // 3: insights.v1.DefinitionsService.GetDefinitions:output_type -> insights.v1.GetDefinitionsResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: insights.v1.GetDefinitionsResponse.metric_families:type_name -> insights.v1.DefinedMetricFamily
+	5, // 1: insights.v1.GetDefinitionsResponse.read_at:type_name -> google.protobuf.Timestamp
+	2, // 2: insights.v1.GetDefinitionsResponse.app_families:type_name -> insights.v1.DefinedAppFamily
+	3, // 3: insights.v1.GetDefinitionsResponse.apps:type_name -> insights.v1.DefinedApp
+	0, // 4: insights.v1.DefinitionsService.GetDefinitions:input_type -> insights.v1.GetDefinitionsRequest
+	1, // 5: insights.v1.DefinitionsService.GetDefinitions:output_type -> insights.v1.GetDefinitionsResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_definitions_proto_init() }
@@ -280,7 +501,7 @@ func file_insights_v1_definitions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_definitions_proto_rawDesc), len(file_insights_v1_definitions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -640,7 +640,7 @@ func (x *TemplateInsightsReport) GetSuppressed() bool {
 // AppUsage is the use of one app. Apps of several templates with equal slug, display name and icon are one.
 type AppUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Templates in which it was used, ascending.
+	// Templates in which it was used, ascending; where its family has a floor, those of as many of its users at least.
 	TemplateIds []string `protobuf:"bytes,1,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// `builtin` for a family of session apps, `app` for a workspace app.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
@@ -654,10 +654,12 @@ type AppUsage struct {
 	Seconds int64 `protobuf:"varint,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	// Launches: for each user the runs of consecutive half hours with use, summed over users.
 	TimesUsed int64 `protobuf:"varint,7,opt,name=times_used,json=timesUsed,proto3" json:"times_used,omitempty"`
-	// `vscode`, `jetbrains`, `reconnecting_pty`, `ssh`, `sftp` or `unknown` for session apps, `workspace_app` for others.
+	// The family of session apps: `vscode`, `jetbrains`, `reconnecting_pty`, `ssh` and `sftp`, which are there even unused, `ai` or another
+	// of DefinitionsService where it was used, or `unknown`; `workspace_app` for others. A family with a floor is there only where at least
+	// as many people used it, and so is a workspace app with the slug of an app of such a family.
 	Family string `protobuf:"bytes,8,opt,name=family,proto3" json:"family,omitempty"`
 	// The session apps of a builtin family that were used, by name. A minute in two of them counts in both, and once in the
-	// family. Absent: none was used, or it is a workspace app.
+	// family. Absent: none was used, it is a workspace app, or fewer people than the floor of the family used one of them.
 	Editors []*EditorUsage `protobuf:"bytes,9,rep,name=editors,proto3" json:"editors,omitempty"`
 	// True: nothing is published; its numbers tell nothing. As TemplateInsightsReport.suppressed.
 	Suppressed    bool `protobuf:"varint,10,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
@@ -1917,7 +1919,7 @@ type UserActivity struct {
 	// Number of calendar days with any activity.
 	ActiveDays int64 `protobuf:"varint,6,opt,name=active_days,json=activeDays,proto3" json:"active_days,omitempty"`
 	// What the time was spent in: families of session apps and workspace apps, most seconds first. What no entry of
-	// TemplateInsightsReport shows is not here either.
+	// TemplateInsightsReport shows is not here either, nor what belongs to a family with a floor (DefinedAppFamily.floor).
 	Apps []*UserAppUsage `protobuf:"bytes,7,rep,name=apps,proto3" json:"apps,omitempty"`
 	// Median of the seconds of any activity on the days that have any, a multiple of 30. Users with few long days and with many
 	// short ones differ in it.
@@ -3787,7 +3789,7 @@ type Finding struct {
 	// - `agents_offline`: agents do not report at present.
 	// - `agent_too_old`: agents send sessions in the older form, which knows four apps.
 	// - `app_never_seen`: declared apps were not used in the window.
-	// - `undeclared_apps`: only ports, or apps that no agent declares, were used.
+	// - `undeclared_apps`: only ports, apps that no agent declares, or apps of a family with a floor were used.
 	// - `no_latency_samples`: agents of active users measured no latency.
 	// - `relayed_only`: connections of agents went through a relay, never directly.
 	// - `no_builds`: no build that started a workspace was ever reported.

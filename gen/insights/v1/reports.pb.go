@@ -1567,7 +1567,8 @@ func (x *LowUsageUser) GetActiveDays() int64 {
 	return 0
 }
 
-// AppPreference is how many people use and prefer one app.
+// AppPreference is how many people use and prefer one app. What belongs to a family with a floor (DefinedAppFamily.floor) is there only
+// where at least as many people use it.
 type AppPreference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `builtin` for a family of session apps, `app` for a workspace app.

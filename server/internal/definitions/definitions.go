@@ -21,6 +21,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/background"
 	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // readEvery is how often the file is read.
@@ -36,6 +37,8 @@ type Options struct {
 	Clock        func() time.Time
 	ControlPlane *exposition.ControlPlane // which takes the families of metrics
 	Own          []*exposition.Family     // the families that this service tells itself, whose names are taken
+	Apps         *apps.List               // what is known of apps without the file
+	KnowApps     func(*apps.List)         // takes the list of apps that is in force
 	Changed      func()                   // called when other definitions are in force
 }
 
@@ -48,27 +51,32 @@ type Service struct {
 	mu      sync.Mutex
 	text    []byte // in force; nil: none
 	content content
+	apps    *apps.List
 	readAt  time.Time
 	err     error // why the file as it is now is not in force
 }
 
 // New reads the file. It fails if that is not possible or the file is wrong.
 func New(o Options) (*Service, error) {
-	s := &Service{options: o}
+	s := &Service{options: o, apps: o.Apps}
+	o.KnowApps(s.apps)
 	_, err := s.read()
 	return s, err
 }
 
 // Run reads the file again and again until the context is done.
 func (s *Service) Run(ctx context.Context) {
-	background.Every(ctx, readEvery, background.LookTimeout, s.options.Logger, "read definitions", func(ctx context.Context) error {
-		changed, err := s.read()
-		if changed {
-			s.options.Logger.InfoContext(ctx, "other definitions are in force", "file", s.options.File)
-			s.options.Changed()
-		}
-		return err
-	})
+	background.Every(ctx, readEvery, background.LookTimeout, s.options.Logger, "read definitions", s.Refresh)
+}
+
+// Refresh reads the file now.
+func (s *Service) Refresh(ctx context.Context) error {
+	changed, err := s.read()
+	if changed {
+		s.options.Logger.InfoContext(ctx, "other definitions are in force", "file", s.options.File)
+		s.options.Changed()
+	}
+	return err
 }
 
 // read brings the file into force if it is another one than before. What is wrong with it is returned once.
@@ -84,11 +92,15 @@ func (s *Service) read() (changed bool, err error) {
 		return false, nil
 	}
 	var c content
+	var known *apps.List
 	if err == nil {
 		c, err = parse(text)
 	}
 	if err == nil {
 		err = c.check(s.options.Own)
+	}
+	if err == nil {
+		known, err = c.extend(s.options.Apps)
 	}
 	if err != nil {
 		err = fmt.Errorf("definitions in %s: %w", filepath.Base(s.options.File), err)
@@ -98,8 +110,9 @@ func (s *Service) read() (changed bool, err error) {
 		}
 		return false, err
 	}
-	s.text, s.content, s.readAt, s.err = text, c, s.options.Clock(), nil
+	s.text, s.content, s.apps, s.readAt, s.err = text, c, known, s.options.Clock(), nil
 	s.options.ControlPlane.Extend(c.families)
+	s.options.KnowApps(known)
 	return true, nil
 }
 
@@ -142,6 +155,24 @@ func (s *Service) GetDefinitions(context.Context, *insightsv1.GetDefinitionsRequ
 	}
 	if s.err != nil {
 		answer.Error = s.err.Error()
+	}
+	origin := func(lines map[string]int, name string) string {
+		if line, defined := lines[name]; defined {
+			return fmt.Sprintf("%s:%d", answer.GetFile(), line)
+		}
+		return builtIn
+	}
+	for _, f := range s.apps.Families() {
+		answer.AppFamilies = append(answer.AppFamilies, &insightsv1.DefinedAppFamily{
+			Name: f.Name, DisplayName: f.DisplayName, Icon: f.Icon, Ide: f.IDE, Floor: int64(f.Together),
+			Origin: origin(s.content.appFamilies.lines, f.Name),
+		})
+	}
+	for _, name := range s.apps.Names() {
+		a := s.apps.Of(name)
+		answer.Apps = append(answer.Apps, &insightsv1.DefinedApp{
+			Name: name, Family: a.Family, DisplayName: a.DisplayName, Icon: a.Icon, Ide: a.IDE, Origin: origin(s.content.apps.lines, name),
+		})
 	}
 	for _, f := range s.options.ControlPlane.Families() {
 		answer.MetricFamilies = append(answer.MetricFamilies, &insightsv1.DefinedMetricFamily{

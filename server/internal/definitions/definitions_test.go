@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // file is a file of definitions that tests change.
@@ -26,6 +28,7 @@ type file struct {
 	now          time.Time
 	controlPlane *exposition.ControlPlane
 	changes      int
+	apps         *apps.List // that was told last
 }
 
 func newFile(t *testing.T, text string) *file {
@@ -48,8 +51,10 @@ func (f *file) write(t *testing.T, text string) {
 func (f *file) open() (*Service, error) {
 	return New(Options{
 		File: f.path, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return f.now }, ControlPlane: f.controlPlane,
-		Own:     []*exposition.Family{{Name: "coderd_workspace_builds_total", Kind: exposition.CounterFamily}},
-		Changed: func() { f.changes++ },
+		Own:      []*exposition.Family{{Name: "coderd_workspace_builds_total", Kind: exposition.CounterFamily}},
+		Changed:  func() { f.changes++ },
+		Apps:     apps.BuiltIn().Extend([]apps.FamilyDefinition{{Name: apps.AI, Together: 7}}, nil),
+		KnowApps: func(l *apps.List) { f.apps = l },
 	})
 }
 
@@ -110,7 +115,7 @@ metric_families:
 	if family, _ := f.controlPlane.Family(native + "_sum"); family == nil || !family.Native || !slices.Contains(family.Labels, "region") {
 		t.Errorf("%s with another label: %+v", native, family)
 	}
-	none, err := New(Options{ControlPlane: exposition.NewControlPlane()})
+	none, err := New(Options{ControlPlane: exposition.NewControlPlane(), Apps: apps.BuiltIn(), KnowApps: func(*apps.List) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +183,71 @@ func TestDefinitionsChange(t *testing.T) {
 	}
 }
 
+// The file extends the list of apps; everything that is known is shown with where it comes from.
+func TestAppDefinitions(t *testing.T) {
+	t.Parallel()
+	f := newFile(t, `apps:
+- {name: acme_editor, family: acme, display_name: ACME Editor, icon: /icon/acme.svg}
+- name: acme_helper
+  family: ai
+- {name: zed, ide: false}
+app_families: # after those who are in them
+- {name: acme, display_name: ACME, ide: true}
+`)
+	s, err := f.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func() (families map[string]*insightsv1.DefinedAppFamily, known map[string]*insightsv1.DefinedApp) {
+		_, answer := of(t, s)
+		families, known = map[string]*insightsv1.DefinedAppFamily{}, map[string]*insightsv1.DefinedApp{}
+		for _, f := range answer.GetAppFamilies() {
+			families[f.GetName()] = f
+		}
+		for _, a := range answer.GetApps() {
+			known[a.GetName()] = a
+		}
+		if len(families) != len(answer.GetAppFamilies()) || len(known) != len(answer.GetApps()) || len(known) != len(f.apps.Names()) {
+			t.Errorf("%d families and %d apps, of %d", len(answer.GetAppFamilies()), len(answer.GetApps()), len(f.apps.Names()))
+		}
+		return families, known
+	}
+	families, known := shown()
+	for name, want := range map[string]*insightsv1.DefinedAppFamily{
+		"acme": {Name: "acme", DisplayName: "ACME", Ide: true, Origin: "definitions.yaml:7"},
+		"ai":   {Name: "ai", DisplayName: "AI Tools", Floor: 7, Origin: builtIn},
+		"ssh":  {Name: "ssh", DisplayName: "SSH", Icon: "/icon/terminal.svg", Origin: builtIn},
+	} {
+		if diff := cmp.Diff(want, families[name], protocmp.Transform()); diff != "" {
+			t.Errorf("family %s (-want +got):\n%s", name, diff)
+		}
+	}
+	for name, want := range map[string]*insightsv1.DefinedApp{
+		"acme_editor": {
+			Name: "acme_editor", Family: "acme", DisplayName: "ACME Editor", Icon: "/icon/acme.svg", Ide: true,
+			Origin: "definitions.yaml:2",
+		},
+		"acme_helper": {Name: "acme_helper", Family: "ai", DisplayName: "acme_helper", Origin: "definitions.yaml:3"},
+		"zed":         {Name: "zed", Family: "ssh", DisplayName: "Zed", Icon: "/icon/zed.svg", Origin: "definitions.yaml:5"},
+		"jupyter":     {Name: "jupyter", Family: "unknown", DisplayName: "Jupyter", Icon: "/icon/jupyter.svg", Ide: true, Origin: builtIn},
+	} {
+		if diff := cmp.Diff(want, known[name], protocmp.Transform()); diff != "" {
+			t.Errorf("app %s (-want +got):\n%s", name, diff)
+		}
+	}
+	if f.apps.Together("acme_helper") != 7 || !f.apps.Of("acme_editor").IDE || f.apps.Of("zed").IDE {
+		t.Errorf("the list in force: %+v", f.apps)
+	}
+	f.write(t, "apps: [{name: acme_helper}]")
+	if _, err := s.read(); err != nil {
+		t.Fatal(err)
+	}
+	families, known = shown()
+	if families["acme"] != nil || known["acme_editor"] != nil || known["acme_helper"].GetFamily() != "unknown" || !f.apps.Of("zed").IDE {
+		t.Errorf("after another file: %v, %v", families["acme"], known["acme_helper"])
+	}
+}
+
 // While it runs, a file that changes is in force after some seconds, and those whom it concerns are told once.
 func TestDefinitionsRun(t *testing.T) {
 	t.Parallel()
@@ -208,7 +278,34 @@ func TestDefinitionsFaults(t *testing.T) {
 	}
 	many := "metric_families:\n" + strings.Repeat("- {name: a, type: gauge, help: H.}\n", maxFamilies+1)
 	for name, c := range map[string]struct{ text, want string }{
-		"no YAML":            {"metric_families: [", "line 1"},
+		"no YAML":          {"metric_families: [", "line 1"},
+		"families as text": {"app_families: ai", "line 1: app_families: must be a list"},
+		"many app families": {
+			"app_families:\n" + strings.Repeat("- {name: a}\n", maxGroups+1), "line 2: app_families: 101 families, at most 100",
+		},
+		"many apps":          {"apps:\n" + strings.Repeat("- {name: a}\n", maxApps+1), "line 2: apps: 1001 apps, at most 1000"},
+		"an app by name":     {"apps: [a]", "line 1: apps[0]: must be a mapping"},
+		"no name of a group": {"app_families:\n- {ide: true}\n", "line 2: app_families[0].name: is missing"},
+		"no name of an app":  {"apps:\n- {family: ai}\n", "line 2: apps[0].name: is missing"},
+		"no family":          {"app_families:\n- name: unknown\n", "line 2: app_families[0].name: unknown is what belongs to no family"},
+		"workspace apps":     {"app_families:\n- name: workspace_app\n", "line 2: app_families[0].name: workspace_app is what"},
+		"a name that is not stored": {
+			"apps:\n- name: Claude-Code\n", "line 2: apps[0].name: must be a name in lower case",
+		},
+		"a name of a group that is not stored": {"app_families:\n- name: our tools\n", "line 2: app_families[0].name: must be a name"},
+		"a group twice":                        {"app_families: [{name: a}, {name: a}]", "line 1: app_families[1].name: a is there twice"},
+		"an app twice":                         {"apps:\n- {name: a}\n- {name: a}\n", "line 3: apps[1].name: a is there twice"},
+		"an unknown family":                    {"apps:\n- {name: a}\n- {name: b, family: c}\n", "line 3: apps[1].family: c is no family"},
+		"an IDE by half":                       {"apps:\n- name: a\n  ide: maybe\n", "line 3: apps[0].ide: must be true or false"},
+		"an IDE as text":                       {"app_families:\n- {name: a, ide: \"true\"}", "line 2: app_families[0].ide: must be true"},
+		"an icon without a path":               {"apps:\n- name: a\n  icon: ''\n", "line 3: apps[0].icon: must be a text of 1 to"},
+		"a long display name": {
+			"apps:\n- name: a\n  display_name: " + strings.Repeat("n", 129) + "\n", "line 3: apps[0].display_name: must be a text of 1",
+		},
+		"control characters": {
+			"app_families:\n- name: a\n  display_name: \"a\\tb\"\n", "line 3: app_families[0].display_name: must be a text of 1 to 128",
+		},
+		"a floor":            {"app_families:\n- name: a\n  floor: 2\n", "line 3: app_families[0].floor: is no key of definitions"},
 		"two documents":      {"metric_families: []\n---\nmetric_families: []\n", "line 1: must be one document"},
 		"a list":             {"- 5", "line 1: must be a mapping"},
 		"an unknown part":    {"metric_families: []\nprices: []\n", "line 2: prices: is no key of definitions"},
@@ -272,7 +369,7 @@ func TestDefinitionsFaults(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
-			if len(f.controlPlane.Families()) != len(exposition.ControlPlaneFamilies) {
+			if len(f.controlPlane.Families()) != len(exposition.ControlPlaneFamilies) || f.apps.Listed("a") {
 				t.Error("a file that is wrong is in force")
 			}
 		})

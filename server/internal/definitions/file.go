@@ -13,20 +13,43 @@ import (
 
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/exposition"
+	"github.com/template-insights/insights/store/apps"
 )
 
 // Limits of a file.
 const (
 	maxFile     = 1 << 20 // bytes
-	maxFamilies = 500
+	maxFamilies = 500     // of metrics
 	maxLabels   = 32
 	maxHelp     = 500 // bytes
+	maxApps     = 1000
+	maxGroups   = 100 // families of apps
 )
 
 // content is what a file says.
 type content struct {
-	families []*exposition.Family
-	lines    []int // of the families
+	families    []*exposition.Family
+	lines       []int // of the families
+	appFamilies defined[apps.FamilyDefinition]
+	apps        defined[apps.AppDefinition]
+}
+
+// defined are the members of a list, and their lines by name.
+type defined[T any] struct {
+	all   []T
+	lines map[string]int
+}
+
+// add adds a member, unless the list has its name.
+func (d *defined[T]) add(member T, name string, line int, key string) error {
+	if _, twice := d.lines[name]; twice {
+		return fault{line, key + ".name", name + " is there twice"}
+	}
+	if d.lines == nil {
+		d.lines = map[string]int{}
+	}
+	d.all, d.lines[name] = append(d.all, member), line
+	return nil
 }
 
 // fault is what is wrong with a part of a file.
@@ -61,29 +84,56 @@ func parse(text []byte) (content, error) {
 	if root.Tag == "!!null" {
 		return c, nil
 	}
-	var families *yaml.Node
-	if err := eachKey(root, "", map[string]func(*yaml.Node, string) error{
-		"metric_families": func(n *yaml.Node, _ string) error {
-			families = n
-			return nil
-		},
-	}); err != nil || families == nil {
-		return c, err
-	}
-	if families.Kind != yaml.SequenceNode {
-		return c, fault{families.Line, "metric_families", "must be a list"}
-	}
-	if len(families.Content) > maxFamilies {
-		return c, fault{families.Line, "metric_families", fmt.Sprintf("%d families, at most %d", len(families.Content), maxFamilies)}
-	}
-	for i, n := range families.Content {
-		f, err := parseFamily(n, fmt.Sprintf("metric_families[%d]", i))
-		if err != nil {
-			return c, err
+	return c, eachKey(root, "", map[string]func(*yaml.Node, string) error{
+		"metric_families": eachMember("families", maxFamilies, func(n *yaml.Node, at string) error {
+			f, err := parseFamily(n, at)
+			c.families, c.lines = append(c.families, f), append(c.lines, n.Line)
+			return err
+		}),
+		"app_families": eachMember("families", maxGroups, func(n *yaml.Node, at string) error {
+			f, err := parseAppFamily(n, at)
+			if err != nil {
+				return err
+			}
+			return c.appFamilies.add(f, f.Name, n.Line, at)
+		}),
+		"apps": eachMember("apps", maxApps, func(n *yaml.Node, at string) error {
+			a, err := parseApp(n, at)
+			if err != nil {
+				return err
+			}
+			return c.apps.add(a, a.Name, n.Line, at)
+		}),
+	})
+}
+
+// eachMember hands the members of a list to a function, with what they are called.
+func eachMember(what string, most int, read func(n *yaml.Node, at string) error) func(*yaml.Node, string) error {
+	return func(n *yaml.Node, key string) error {
+		if n.Kind != yaml.SequenceNode {
+			return fault{n.Line, key, "must be a list"}
 		}
-		c.families, c.lines = append(c.families, f), append(c.lines, n.Line)
+		if len(n.Content) > most {
+			return fault{n.Line, key, fmt.Sprintf("%d %s, at most %d", len(n.Content), what, most)}
+		}
+		for i, member := range n.Content {
+			if err := read(member, fmt.Sprintf("%s[%d]", key, i)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return c, nil
+}
+
+// extend returns a list of apps with what the file says besides. The family of an app may come after it in the file.
+func (c content) extend(known *apps.List) (*apps.List, error) {
+	extended := known.Extend(c.appFamilies.all, c.apps.all)
+	for i, a := range c.apps.all {
+		if _, is := extended.Family(a.Family); !is && a.Family != "" && a.Family != apps.Unknown {
+			return nil, fault{c.apps.lines[a.Name], fmt.Sprintf("apps[%d].family", i), a.Family + " is no family of apps"}
+		}
+	}
+	return extended, nil
 }
 
 // check holds the names of the families against each other, against those of this service, and against the built-in ones, of
@@ -212,4 +262,71 @@ func parseLabels(n *yaml.Node, key string) ([]string, error) {
 		}
 	}
 	return labels, nil
+}
+
+// parseAppFamily reads a family of apps.
+func parseAppFamily(n *yaml.Node, at string) (f apps.FamilyDefinition, err error) {
+	err = eachKey(n, at, map[string]func(*yaml.Node, string) error{
+		"name": func(n *yaml.Node, key string) error {
+			f.Name = n.Value
+			if n.Kind == yaml.ScalarNode && (f.Name == apps.Unknown || f.Name == apps.Workspace) {
+				return fault{n.Line, key, f.Name + " is what belongs to no family"}
+			}
+			return parseAppName(n, key)
+		},
+		"display_name": parseText(&f.DisplayName),
+		"icon":         parseText(&f.Icon),
+		"ide":          parseTruth(&f.IDE),
+	})
+	if err == nil && f.Name == "" {
+		err = fault{n.Line, at + ".name", "is missing"}
+	}
+	return f, err
+}
+
+// parseApp reads an app.
+func parseApp(n *yaml.Node, at string) (a apps.AppDefinition, err error) {
+	err = eachKey(n, at, map[string]func(*yaml.Node, string) error{
+		"name": func(n *yaml.Node, key string) error {
+			a.Name = n.Value
+			return parseAppName(n, key)
+		},
+		"family":       parseText(&a.Family),
+		"display_name": parseText(&a.DisplayName),
+		"icon":         parseText(&a.Icon),
+		"ide":          parseTruth(&a.IDE),
+	})
+	if err == nil && a.Name == "" {
+		err = fault{n.Line, at + ".name", "is missing"}
+	}
+	return a, err
+}
+
+// parseAppName checks the name of an app or a family.
+func parseAppName(n *yaml.Node, key string) error {
+	if n.Kind != yaml.ScalarNode || !apps.IsName(n.Value) {
+		return fault{n.Line, key, "must be a name in lower case, at most 64 characters, with _ for - and blanks"}
+	}
+	return nil
+}
+
+// parseText reads a text that people see.
+func parseText(to *string) func(*yaml.Node, string) error {
+	return func(n *yaml.Node, key string) error {
+		if *to = n.Value; n.Kind != yaml.ScalarNode || *to == "" || call.CheckText(*to) != nil {
+			return fault{n.Line, key, fmt.Sprintf("must be a text of 1 to %d bytes without control characters", call.MaxStringBytes)}
+		}
+		return nil
+	}
+}
+
+// parseTruth reads true or false.
+func parseTruth(to **bool) func(*yaml.Node, string) error {
+	return func(n *yaml.Node, key string) error {
+		*to = new(bool)
+		if n.Tag != "!!bool" || n.Decode(*to) != nil {
+			return fault{n.Line, key, "must be true or false"}
+		}
+		return nil
+	}
 }

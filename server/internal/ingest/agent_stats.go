@@ -52,18 +52,19 @@ func checkAggregation(by []string) error {
 type agentValues struct {
 	traffic       traffic
 	connections   float64
-	latency       float64                         // seconds; 0: not measured
-	region        string                          // of its relay; empty: none
-	sessions      [len(apps.Families) + 1]float64 // by family, in the order of [apps.Entry]
-	apps          []appSessions                   // with open sessions, by name
-	direct, relay float64                         // peers reached so
+	latency       float64       // seconds; 0: not measured
+	region        string        // of its relay; empty: none
+	apps          []appSessions // with open sessions, by name
+	direct, relay float64       // peers reached so
 	forwarded     []forwardedSeries
 }
 
 // appSessions are the open sessions of an app.
 type appSessions struct {
-	app  string
-	open float64
+	app    string
+	family string // of the app
+	alone  bool   // the app is told of one agent, whose owner has a name
+	open   float64
 }
 
 // traffic counts bytes by the minutes of the server's clock.
@@ -144,10 +145,12 @@ var agentGauges = []agentGauge{
 	}, writeSessions(apps.Unknown)},
 	{&exposition.Family{
 		Name: "coderd_agentstats_session_count", Kind: exposition.GaugeFamily, Labels: append(slices.Clone(perAgent), "app_name", "family"),
-		Help: "Open sessions of an app, with the family of the app; absent while there are none.",
+		Help: "Open sessions of an app, with the family of the app; absent while there are none, and for AI tools unless told per person.",
 	}, func(s *exposition.Series, labels []string, v *agentValues) {
 		for _, a := range v.apps {
-			s.Add(a.open, append(labels, a.app, apps.Of(a.app).Family)...)
+			if a.alone {
+				s.Add(a.open, append(labels, a.app, a.family)...)
+			}
 		}
 	}},
 	{&exposition.Family{
@@ -175,9 +178,16 @@ const (
 	connectionRelay  = "derp"
 )
 
-func writeSessions(of string) func(*exposition.Series, []string, *agentValues) {
-	i := apps.Entry(of)
-	return func(s *exposition.Series, labels []string, v *agentValues) { s.Add(v.sessions[i], labels...) }
+func writeSessions(family string) func(*exposition.Series, []string, *agentValues) {
+	return func(s *exposition.Series, labels []string, v *agentValues) {
+		open := 0.0
+		for _, a := range v.apps {
+			if a.family == family {
+				open += a.open
+			}
+		}
+		s.Add(open, labels...)
+	}
 }
 
 // agentState is an agent that reports to this server.
@@ -291,25 +301,23 @@ func (a *agentStats) note(r *agentReport, stream *agentStream) {
 	}
 	s.collected = at
 	if a.usage {
-		s.take(r, now.Unix()/60)
+		s.take(r, a.store.Apps(), now.Unix()/60)
 	}
 	if len(r.metrics) > 0 {
 		s.agentValues.forwarded = a.forwarded.take(r.metrics, &s.agentValues, s.expires)
 	}
 }
 
-// take replaces the values by those of a report.
-func (v *agentValues) take(r *agentReport, minute int64) {
+// take replaces the values by those of a report, whose apps are what a list says of them.
+func (v *agentValues) take(r *agentReport, known *apps.List, minute int64) {
 	v.traffic.turn(minute)
 	v.traffic.rx += float64(r.rxBytes)
 	v.traffic.tx += float64(r.txBytes)
 	v.connections, v.latency, v.region = float64(r.connections), r.latency/1000, r.region
 	v.direct, v.relay = float64(r.direct), float64(r.relayed)
-	clear(v.sessions[:])
 	v.apps = make([]appSessions, 0, len(r.sessions)) // a scrape may be reading the one before
 	for app, n := range r.sessions {
-		v.sessions[apps.Entry(app)] += float64(n)
-		v.apps = append(v.apps, appSessions{app, float64(n)})
+		v.apps = append(v.apps, appSessions{app, known.Of(app).Family, known.Together(app) == 0, float64(n)})
 	}
 	slices.SortFunc(v.apps, func(a, b appSessions) int { return strings.Compare(a.app, b.app) })
 }

@@ -58,7 +58,7 @@ func (f *agentStatsFixture) report(agent uuid.UUID) *insightsv1.AgentReport {
 func (f *agentStatsFixture) note(t *testing.T, stream *agentStream, reports ...*insightsv1.AgentReport) {
 	t.Helper()
 	for _, m := range reports {
-		r, rejected := parseReport(m, limits{newest: f.now.Add(time.Hour)})
+		r, rejected := parseReport(m, limits{newest: f.now.Add(time.Hour), apps: f.Apps()})
 		if rejected != nil {
 			t.Fatal(rejected.reason)
 		}

@@ -45,9 +45,9 @@ func newAppNames(s *store.Store, clock func() time.Time) *appNames {
 
 // bound bounds the names of the sessions that an agent of a template has open: sessions of apps beyond the bounds become those of
 // another name. It returns the names that are left, ascending.
-func (n *appNames) bound(p store.Placement, sessions map[string]int64) []string {
+func (n *appNames) bound(known *apps.List, p store.Placement, sessions map[string]int64) []string {
 	for _, name := range slices.Sorted(maps.Keys(sessions)) {
-		if name != otherSession && !apps.Listed(name) && !n.admit(p.Template, p.Agent, name) {
+		if name != otherSession && !known.Listed(name) && !n.admit(p.Template, p.Agent, name) {
 			sessions[otherSession] = min(sessions[otherSession], math.MaxInt64-sessions[name]) + sessions[name]
 			delete(sessions, name)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -54,12 +55,12 @@ func TestNamesOfATemplate(t *testing.T) {
 	}
 	p := store.Placement{Template: template, Agent: uuid.New()}
 	sessions := map[string]int64{"a": 1, "b": 2, "jetbrains": 3, "port1": 4, "ssh": 5, "unknown": 6}
-	got := fmt.Sprint(n.bound(p, sessions), sessions)
+	got := fmt.Sprint(n.bound(apps.BuiltIn(), p, sessions), sessions)
 	if got != "[jetbrains port1 ssh unknown] map[jetbrains:3 port1:4 ssh:5 unknown:9]" {
 		t.Errorf("sessions beyond the bound: %s", got)
 	}
 	sessions = map[string]int64{"a": math.MaxInt64, "b": math.MaxInt64}
-	if n.bound(p, sessions); sessions["unknown"] != math.MaxInt64 {
+	if n.bound(apps.BuiltIn(), p, sessions); sessions["unknown"] != math.MaxInt64 {
 		t.Errorf("more sessions than there are numbers: %v", sessions)
 	}
 	now = now.Add(24*time.Hour - time.Second)

@@ -22,12 +22,15 @@ import (
 	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
 
 // fuzzLimits are those of a control plane: everything since the epoch.
-func fuzzLimits() limits { return limits{time.Unix(0, 0), storetest.Now.Add(5 * time.Minute)} }
+func fuzzLimits() limits {
+	return limits{time.Unix(0, 0), storetest.Now.Add(5 * time.Minute), apps.BuiltIn()}
+}
 
 // checkRejection wants an item to be refused in words that can travel.
 func checkRejection(t *testing.T, r *rejection) {

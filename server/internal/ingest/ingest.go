@@ -192,7 +192,7 @@ func (g *Service) takeReport(
 	if err != nil || rejected != nil {
 		return r, nil, rejected, err
 	}
-	apps := g.names.bound(p, r.sessions)
+	apps := g.names.bound(l.apps, p, r.sessions)
 	g.note(&r, p, s)
 	return r, g.reportRows(r, p, apps), nil, nil
 }

@@ -11,6 +11,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
 )
 
@@ -39,15 +40,16 @@ func unknownItem(what string, id uuid.UUID) *rejection {
 
 func erasedItem() *rejection { return &rejection{causeDeleted, "the user was erased", true} }
 
-// limits are the moments between which reports are taken.
+// limits are what is taken of reports.
 type limits struct {
-	oldest, newest time.Time
+	oldest, newest time.Time  // between which they were made
+	apps           *apps.List // whose names come first where names are too many
 }
 
 // limits returns what is taken now. Who backfills is bound by the future only.
 func (g *Service) limits(backfill bool) limits {
 	now := g.clock()
-	l := limits{oldest: now.Add(-g.options.MaxAge), newest: now.Add(g.options.MaxAhead)}
+	l := limits{oldest: now.Add(-g.options.MaxAge), newest: now.Add(g.options.MaxAhead), apps: g.store.Apps()}
 	if backfill {
 		l.oldest = time.Unix(0, 0)
 	}
@@ -120,7 +122,7 @@ func parseReport(r *insightsv1.AgentReport, l limits) (agentReport, *rejection) 
 			"reconnecting_pty": r.GetSessionCountReconnectingPty(), "ssh": r.GetSessionCountSsh(),
 		}
 	}
-	open, _ := store.NormalizeSessions(sessions)
+	open, _ := store.NormalizeSessions(l.apps, sessions)
 	return agentReport{
 		agent:       agent,
 		collected:   collected,

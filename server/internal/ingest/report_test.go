@@ -14,6 +14,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -51,7 +52,7 @@ func checkLimits[C any](t *testing.T, good map[string]C, bad map[string]map[stri
 
 func TestReportLimits(t *testing.T) {
 	t.Parallel()
-	l := limits{storetest.Now.Add(-time.Hour), storetest.Now.Add(time.Minute)}
+	l := limits{storetest.Now.Add(-time.Hour), storetest.Now.Add(time.Minute), apps.BuiltIn()}
 	type report = insightsv1.AgentReport
 	type change = func(*report)
 	at := func(when time.Time) change { return func(r *report) { r.CollectedAt = timestamppb.New(when) } }
@@ -130,7 +131,7 @@ func TestReportLimits(t *testing.T) {
 
 func TestSessionLimits(t *testing.T) {
 	t.Parallel()
-	l := limits{storetest.Now.Add(-time.Hour), storetest.Now.Add(time.Minute)}
+	l := limits{storetest.Now.Add(-time.Hour), storetest.Now.Add(time.Minute), apps.BuiltIn()}
 	type session = insightsv1.AppSession
 	type change = func(*session)
 	lasts := func(d time.Duration) change {

@@ -37,29 +37,41 @@ var (
 	}
 )
 
-// ideApps says of names of apps, as session names are stored, whether they count as an IDE.
-type ideApps func(name string) bool
+// ideApps are the names of apps, as session names are stored, that count as an IDE; nil: those that are known as such.
+type ideApps map[string]bool
 
 // newIDEApps chooses the IDEs by their names; without any, those that are known as such are chosen.
 func newIDEApps(names []string) ideApps {
 	if names == nil {
-		return func(name string) bool { return apps.Of(name).IDE }
+		return nil
 	}
-	chosen := map[string]bool{}
+	chosen := ideApps{}
 	for _, name := range names {
 		chosen[store.NormalizeSessionName(name)] = true
 	}
-	return func(name string) bool { return chosen[name] }
+	return chosen
+}
+
+// include reports whether an app counts as an IDE. None does that is told of several people together alone: a category may hold nothing
+// else, and tells it of each.
+func (chosen ideApps) include(known *apps.List, name string) bool {
+	if known.Together(name) > 0 {
+		return false
+	}
+	if chosen == nil {
+		return known.Of(name).IDE
+	}
+	return chosen[name]
 }
 
 // category is the one that some usage belongs to.
-func (isIDE ideApps) category(kind minute.Kind, app string) string {
+func (chosen ideApps) category(known *apps.List, kind minute.Kind, app string) string {
 	switch {
 	case kind == minute.Login:
 		return categoryLogin
-	case app == store.TerminalApp || kind == minute.Session && apps.Of(app).Family == apps.ReconnectingPTY:
+	case app == store.TerminalApp || kind == minute.Session && known.Of(app).Family == apps.ReconnectingPTY:
 		return categoryTerminal
-	case isIDE(store.NormalizeSessionName(app)):
+	case chosen.include(known, store.NormalizeSessionName(app)):
 		return categoryIDE
 	case kind == minute.App:
 		return categoryApp
@@ -88,8 +100,9 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if err != nil {
 		return nil, err
 	}
+	known := s.store.Apps()
 	activity, err := s.store.Activity(ctx, call.ScopeOf(ctx), windows, func(kind minute.Kind, app string) bool {
-		return wanted == categoryAny || s.ide.category(kind, app) == wanted
+		return wanted == categoryAny || s.ide.category(known, kind, app) == wanted
 	})
 	if err != nil {
 		return nil, err

@@ -290,7 +290,7 @@ func (d *diagnosis) findApps() {
 			return evidence{}, !d.unused(f) && !insights.AnyApp()
 		},
 		func(*insightsv1.Finding) string {
-			return "Only ports, terminals of the proxy or apps that no agent declares were used."
+			return "Only ports, terminals of the proxy, apps that no agent declares, or apps that are told of more people were used."
 		},
 		"Declare the apps in the template, so that they are counted under their names.")
 }

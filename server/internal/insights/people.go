@@ -158,12 +158,13 @@ func (s *Service) GetUserActivity(
 func userActivity(u store.UserUsage) *insightsv1.UserActivity {
 	m := &insightsv1.UserActivity{
 		TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), Apps: make([]*insightsv1.UserAppUsage, len(u.Apps)),
-		MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
+		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
 	}
-	for i, a := range u.Apps {
-		m.Apps[i] = &insightsv1.UserAppUsage{
-			Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes,
+	for _, a := range u.Apps {
+		if a.Together == 0 {
+			m.Apps = append(m.Apps, &insightsv1.UserAppUsage{
+				Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes,
+			})
 		}
 	}
 	return m

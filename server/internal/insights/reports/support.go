@@ -69,10 +69,10 @@ func lowUsageUsers(owners []store.Owner, active []store.UserUsage, w minute.Wind
 	return low
 }
 
-// appPreferences count who uses and who prefers each app. The apps of a user are in order of the time spent in them.
+// appPreferences count who uses and who prefers each app. The apps of a user are in order of the time spent in them. An app is left out
+// that is told of more people together than use it.
 func appPreferences(users []store.UserUsage) []*insightsv1.AppPreference {
 	of := map[store.UserApp]*insightsv1.AppPreference{}
-	var preferences []*insightsv1.AppPreference
 	for _, u := range users {
 		for i, a := range u.Apps {
 			minutes := a.Minutes
@@ -81,13 +81,18 @@ func appPreferences(users []store.UserUsage) []*insightsv1.AppPreference {
 			if p == nil {
 				p = &insightsv1.AppPreference{Type: AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName}
 				of[a] = p
-				preferences = append(preferences, p)
 			}
 			p.Users++
 			p.Seconds += 60 * minutes
 			if i == 0 {
 				p.PreferredBy++
 			}
+		}
+	}
+	var preferences []*insightsv1.AppPreference
+	for a, p := range of {
+		if p.GetUsers() >= int64(a.Together) {
+			preferences = append(preferences, p)
 		}
 	}
 	slices.SortFunc(preferences, func(a, b *insightsv1.AppPreference) int {
