@@ -54,9 +54,9 @@ func TestPercentile(t *testing.T) {
 		{"of two seats the lower", window(0, 1440), [][]Row{{row(0, 1, 120), at(2, row(0, 0b11, 100, 110))}}, 1, BinValue(110)},
 		{"also when the lower is the first", window(0, 1440), [][]Row{{row(0, 1, 100), at(2, row(0, 1, 120))}}, 1, BinValue(100)},
 		{"of two seats out of the window none", window(1, 2), [][]Row{{row(0, 0b11, 9, 100), at(2, row(0, 1, 8))}}, 0.5, BinValue(100)},
-		{"of two seats no minute stays for the next day", window(1, 2000), [][]Row{
-			{row(0, 1, 9), at(2, row(0, 1, 8)), at(3, row(48, 1, 100)), at(4, row(48, 1, 110))},
-		}, 0, BinValue(100)},
+		{"no minute of two seats stays for the next day", window(0, 2000), [][]Row{
+			{row(0, 1, 8), row(48, 1, 110), at(2, row(0, 1, 9)), at(2, row(48, 1, 100))},
+		}, 1, BinValue(100)},
 		{"an estimate where nothing was measured", window(0, 1440), [][]Row{
 			{estimate(row(0, 0b11, 90, 90)), row(1, 1, 100)},
 		}, 0, BinValue(90)},

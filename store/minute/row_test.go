@@ -56,9 +56,18 @@ func anyHalfHour(days int32) *rapid.Generator[int32] {
 
 func anyMask(t *rapid.T) Mask { return Mask(rapid.Uint32Max(uint32(fullMask)).Draw(t, "mask")) }
 
-// anyRows draws a sorted list without duplicates.
+// anyRows draws a sorted list without duplicates. Often a person has several rows in a half hour, at the same seat or at others.
 func anyRows(days int32, most int) *rapid.Generator[[]Row] {
-	return rapid.Map(rapid.SliceOfN(anyRow(days), 0, most), Normalize)
+	return rapid.Custom(func(t *rapid.T) []Row {
+		rows := rapid.SliceOfN(anyRow(days), 0, most).Draw(t, "rows")
+		for i := 1; i < len(rows); i++ {
+			if rapid.Bool().Draw(t, "beside the one before") {
+				rows[i].HalfHour = rows[i-1].HalfHour
+				rows[i].Subject = SubjectOf(PersonOf(rows[i-1].Subject), SeatOf(rows[i].Subject))
+			}
+		}
+		return Normalize(rows)
+	})
 }
 
 // sameRows compares lists of rows; an empty list of bins is none.
