@@ -28,7 +28,7 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.F
 
 // RewrittenASecond is how many pages of a release of before a server rewrites in a second, so that questions and reports have the database
 // in between.
-const RewrittenASecond = 20
+const RewrittenASecond = 50
 
 // RewritePages rewrites those of one second, and says how many are left. Any number of servers may do it at once. An error of one page
 // does not stop the others.
