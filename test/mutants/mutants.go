@@ -716,6 +716,16 @@ var mutants = []mutant{
 		"return erased[c.user] || ", "return len(erased) < 0 || ",
 		"cmd/insights/coder", "TestImportObeysPrivacyModes",
 	},
+	{
+		"whoever starts a prebuilt workspace takes it", "cmd/insights/coder/builds.go",
+		"	WHEN workspaces.owner_id <> '` + prebuilds + `' AND EXISTS", "	WHEN EXISTS",
+		"cmd/insights/coder", "TestImportOrigins",
+	},
+	{
+		"a stop ends the task of a workspace", "cmd/insights/coder/catalog.go",
+		"AND transition = 'start' AND job_status", "AND job_status",
+		"cmd/insights/coder", "TestImportOrigins",
+	},
 
 	// Session keys of Coder.
 	{
@@ -1084,6 +1094,21 @@ var mutants = []mutant{
 		"a stop changes what a workspace runs with", "store/parameter_usage.go",
 		"`transition = 'start' AND status = 'succeeded'`", "`status = 'succeeded'`",
 		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"workspaces of erased people are for development", "store/eraser.go",
+		"TemplateID: w.TemplateID, Purpose: w.Purpose, CreatedAt", "TemplateID: w.TemplateID, CreatedAt",
+		"store", "TestColumnsAreTreatedAsTold",
+	},
+	{
+		"anything is a reason of a build", "server/internal/ingest/events.go",
+		`case b.Reason != "" && !buildReason.MatchString(b.Reason):`, `case len(b.Reason) > 1000:`,
+		"server", "TestControlPlaneRejections",
+	},
+	{
+		"a stop takes a prebuilt workspace", "server/internal/ingest/events.go",
+		`case b.Prebuild != none && b.Transition != "start":`, `case b.Prebuild != none && b.Transition == "":`,
+		"server", "TestControlPlaneRejections",
 	},
 	{
 		"a build that was corrected no longer counts as it did", "store/builds.go",
