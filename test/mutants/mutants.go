@@ -1111,6 +1111,11 @@ var mutants = []mutant{
 		"server", "TestControlPlaneRejections",
 	},
 	{
+		"of two starts of one number the lower id counts", "store/parameter_usage.go",
+		"(newer.number, newer.id) > (builds.number, builds.id)", "(newer.number, builds.id) > (builds.number, newer.id)",
+		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
 		"a build that was corrected no longer counts as it did", "store/builds.go",
 		"`builds.outcomes | excluded.outcomes`", "`excluded.outcomes`",
 		"store", "TestSQLite/corrections_lower_no_count",
