@@ -727,6 +727,28 @@ var mutants = []mutant{
 		"cmd/insights/coder", "TestImportOrigins",
 	},
 
+	// What became of workspaces.
+	{
+		"an end that nobody knows is guessed", "store/workspace/history.go",
+		"return h.bounded(b.at()), false", "return h.bounded(b.at()), true",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"a start counts for the half hour in which it began", "store/workspace/history.go",
+		"(first(changes[i].at()) + halfHour - 1) / halfHour", "first(changes[i].at()) / halfHour",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"use that may have been elsewhere leaves a workspace unattended", "store/workspace/attendance.go",
+		"silent.Without(use.Somewhere)", "silent",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"an agent that never connected is left out", "store/workspace/ready.go",
+		"			r.NeverConnected++\n", "",
+		"store/workspace", "TestTimeToReady",
+	},
+
 	// Session keys of Coder.
 	{
 		"a limited key gives all roles of its user", "server/internal/call/identity.go",
