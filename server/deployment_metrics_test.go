@@ -527,6 +527,11 @@ func TestControlPlaneRejections(t *testing.T) {
 		change(e.GetJob())
 		return e
 	}
+	built := func(transition string, change func(*insightsv1.Build)) *insightsv1.ReportEventsRequest {
+		e := d.build(d.dev, d.version, 9, transition, "succeeded")
+		change(e.GetBuild())
+		return &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{e}}
+	}
 	build := d.build(d.dev, d.version, 1, "start", "succeeded")
 	known := d.job("succeeded", 1)
 	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{build, known})
@@ -667,6 +672,24 @@ func TestControlPlaneRejections(t *testing.T) {
 		},
 		"stolen build": {
 			request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{stolenBuild}}, reason: "build.workspace_id: ",
+		},
+		"build's reason": {
+			request: built("start", func(b *insightsv1.Build) { b.Reason = "Ann wanted it" }), reason: "build.reason: want 1 to 64",
+		},
+		"build's long reason": {
+			request: built("start", func(b *insightsv1.Build) { b.Reason = strings.Repeat("a", 65) }), reason: "build.reason: ",
+		},
+		"build's initiator": {
+			request: built("start", func(b *insightsv1.Build) { b.InitiatorKind = "human" }), reason: "build.initiator_kind: ",
+		},
+		"build's preset": {
+			request: built("start", func(b *insightsv1.Build) { b.Preset = "a\nb" }), reason: "build.preset: control characters",
+		},
+		"build's prebuild": {
+			request: built("start", func(b *insightsv1.Build) { b.Prebuild = "taken" }), reason: "build.prebuild: must be one of",
+		},
+		"stop that takes a prebuilt workspace": {
+			request: built("stop", func(b *insightsv1.Build) { b.Prebuild = "claimed" }), reason: "build.prebuild: only a start is claimed",
 		},
 		"nothing that happened": {request: &insightsv1.ReportEventsRequest{Events: []*insightsv1.Event{{At: ago(0)}}}, reason: "kind: "},
 	} {

@@ -82,7 +82,7 @@ func (p *patient) build(t *testing.T, at *timestamppb.Timestamp, values ...strin
 	t.Helper()
 	b := &insightsv1.Build{
 		Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start",
-		Status: "succeeded", CreatedAt: at,
+		Status: "succeeded", CreatedAt: at, Reason: "a_reason_to_come", InitiatorKind: "service", Preset: "Large",
 	}
 	for _, v := range values {
 		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: "size", Value: v})

@@ -38,7 +38,14 @@ func TestGetMyData(t *testing.T) {
 			group := &insightsv1.Group{
 				Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "g", UserIds: []string{user, p.Users[1].String()},
 			}
-			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group}})
+			purposes := map[string]string{p.Workspaces[0][0].String(): "development", p.Workspaces[1][0].String(): "ai_task"}
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
+				Groups: []*insightsv1.Group{group},
+				Workspaces: []*insightsv1.Workspace{
+					{Id: p.Workspaces[0][0].String(), OwnerId: user, TemplateId: p.Templates[0].String(), Name: "w"},
+					{Id: p.Workspaces[1][0].String(), OwnerId: user, TemplateId: p.Templates[1].String(), Name: "w", Purpose: "ai_task"},
+				},
+			})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
 			p.send(t, p.session(0, yesterday, nil))
 			if _, err := p.Fold(t.Context()); err != nil {
@@ -91,7 +98,12 @@ func TestGetMyData(t *testing.T) {
 				t.Errorf("who looked (-want +got):\n%s", diff)
 			}
 			if len(answer.GetBuilds()) != 1 || answer.GetBuilds()[0].GetParameters()[0].GetValue() != "large" {
-				t.Errorf("builds: %v", answer.GetBuilds())
+				t.Fatalf("builds: %v", answer.GetBuilds())
+			}
+			b := answer.GetBuilds()[0]
+			if b.GetReason() != "a_reason_to_come" || b.GetInitiatorKind() != "service" || b.GetPreset() != "Large" ||
+				b.GetPrebuild() != "none" {
+				t.Errorf("where the build comes from: %v", b)
 			}
 			if tokens := answer.GetTokens(); len(tokens) != 1 || tokens[0].GetName() != "mine" || tokens[0].GetId() != own.ID() {
 				t.Errorf("tokens: %v", tokens)
@@ -99,6 +111,11 @@ func TestGetMyData(t *testing.T) {
 			if len(answer.GetWorkspaces()) != 2 || len(answer.GetRoleBindings()) != 1 ||
 				answer.GetRoleBindings()[0].GetId() != role.ID.String() {
 				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
+			}
+			for _, w := range answer.GetWorkspaces() {
+				if w.GetPurpose() != purposes[w.GetId()] {
+					t.Errorf("workspace %s is for %s, want %s", w.GetId(), w.GetPurpose(), purposes[w.GetId()])
+				}
 			}
 			template, workspaces := p.Templates[0].String(), []string{p.Workspaces[0][0].String()}
 			group.UserIds = []string{user}

@@ -101,10 +101,14 @@ type Workspace struct {
 	OwnerID    uuid.UUID
 	TemplateID uuid.UUID
 	Name       string
+	Purpose    string  // one of WorkspacePurposes
 	CreatedAt  Instant `gorm:"autoCreateTime:false"`
 	DeletedAt  Instant
 	ChangedAt  Instant // version of the catalog since which its agents belong where they do; when it took the place of an erased one
 }
+
+// WorkspacePurposes are what workspaces are for; one of which nobody says it is for the first.
+var WorkspacePurposes = []string{"development", "ai_task", "prebuild"}
 
 // Agent runs in a workspace and reports its usage. It keeps its workspace for ever.
 type Agent struct {
@@ -132,6 +136,12 @@ type TemplateApp struct {
 	DeclaredAt  Instant // when that agent was created
 }
 
+// InitiatorKinds are the kinds of who asks for builds.
+var InitiatorKinds = []string{"person", "service", "system"}
+
+// PrebuildSteps are what builds do to prebuilt workspaces; one of which nobody says it does the first, which is nothing.
+var PrebuildSteps = []string{"none", "created", "claimed"}
+
 // Build is one build of a workspace, with the value of each parameter.
 type Build struct {
 	ID                uuid.UUID
@@ -142,6 +152,10 @@ type Build struct {
 	Number            int64
 	Transition        string // start, stop or delete
 	Status            string
+	Reason            string  // why it was asked for; empty: not known
+	InitiatorKind     string  // one of InitiatorKinds; empty: not known
+	Preset            string  // name; empty: none
+	Prebuild          string  // one of PrebuildSteps
 	CreatedAt         Instant `gorm:"autoCreateTime:false"`
 	StartedAt         Instant
 	FinishedAt        Instant

@@ -68,7 +68,7 @@ func newCanaries(t *testing.T, database string) *canaries {
 			c.words[fmt.Sprintf("workspace %d of %s", x, name)], c.words[fmt.Sprintf("agent %d of %s", x, name)] = workspace.String(),
 				agent.String()
 			c.catalog.Workspaces = append(c.catalog.Workspaces, store.Workspace{
-				ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name,
+				ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name, Purpose: "ai_task",
 			})
 			c.catalog.Agents = append(c.catalog.Agents, store.Agent{
 				ID: agent, WorkspaceID: workspace, Name: "agent of " + name, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
@@ -79,6 +79,7 @@ func newCanaries(t *testing.T, database string) *canaries {
 		builds = append(builds, store.Build{
 			ID: uuid.New(), WorkspaceID: c.Workspaces[0][u], TemplateID: c.Templates[0], TemplateVersionID: version, Number: 1,
 			Transition: "start", Status: "succeeded", CreatedAt: store.At(storetest.Now.Add(-7 * time.Minute)),
+			Reason: "autostart", InitiatorKind: "person", Preset: "large", Prebuild: "claimed",
 			FinishedAt: store.At(storetest.Now.Add(-5*time.Minute - time.Millisecond)),
 			Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git/" + name}},
 		})

@@ -237,7 +237,7 @@ func (e *eraser) workspaces() error {
 		for i, w := range batch {
 			e.owned[w.ID] = true
 			left[i] = Workspace{
-				ID: uuid.New(), OwnerID: e.nobody[w.OwnerID], TemplateID: w.TemplateID, CreatedAt: w.CreatedAt,
+				ID: uuid.New(), OwnerID: e.nobody[w.OwnerID], TemplateID: w.TemplateID, Purpose: w.Purpose, CreatedAt: w.CreatedAt,
 				DeletedAt: e.deleted(w.DeletedAt), ChangedAt: now,
 			}
 			ids[w.ID] = left[i].ID

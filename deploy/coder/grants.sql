@@ -31,7 +31,9 @@ BEGIN
             ('template_version_parameters', 'template_version_id name display_name type description default_value options display_order'),
             ('provisioner_jobs', 'id updated_at started_at completed_at job_status'),
             ('workspaces', 'id owner_id organization_id template_id name created_at updated_at deleted'),
-            ('workspace_builds', 'id workspace_id template_version_id job_id build_number transition created_at'),
+            ('template_version_presets', 'id name'),
+            ('workspace_builds', 'id workspace_id template_version_id job_id build_number transition created_at reason initiator_id'
+                ' template_version_preset_id has_ai_task'),
             ('workspace_build_parameters', 'workspace_build_id name value'),
             ('workspace_resources', 'id job_id'),
             ('workspace_agents', 'id resource_id name created_at'),

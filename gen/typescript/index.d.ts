@@ -1013,6 +1013,11 @@ export interface Workspace {
    * When it was deleted. Absent: it exists. Reports from later are rejected.
    */
   deleted_at: string | null;
+  /**
+   * What it is for: `development`, by people; `ai_task`, by an agent that works on a task; `prebuild`, by nobody yet, made ahead so that
+   * somebody may take it. A prebuilt workspace that somebody took is no `prebuild` any more. Empty: `development`.
+   */
+  purpose: string;
 }
 
 /**
@@ -1592,6 +1597,25 @@ export interface Build {
    * The parameters' values, defaults filled in; at most 256.
    */
   parameters: BuildParameter[];
+  /**
+   * Why it was asked for, as Coder names it: `initiator` (somebody asked), `autostart`, `autostop`, `dormancy`, `failedstop`,
+   * `autodelete`, `dashboard`, `cli`, `ssh_connection` and so on. Any word of 1 to 64 lower-case letters, digits and `_` that begins with
+   * a letter is kept. Empty: not known.
+   */
+  reason?: string;
+  /**
+   * Who asked for it: `person`, `service` or `system`. Empty: not known.
+   */
+  initiator_kind?: string;
+  /**
+   * Name of the preset of parameters that was chosen. Empty: none.
+   */
+  preset?: string;
+  /**
+   * `created`: this start makes a prebuilt workspace, for nobody yet. `claimed`: with this start somebody took one. `none`: neither.
+   * Only a `start` is one of the first two. Empty: `none`.
+   */
+  prebuild: string;
 }
 
 /**

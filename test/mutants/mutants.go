@@ -716,6 +716,38 @@ var mutants = []mutant{
 		"return erased[c.user] || ", "return len(erased) < 0 || ",
 		"cmd/insights/coder", "TestImportObeysPrivacyModes",
 	},
+	{
+		"whoever starts a prebuilt workspace takes it", "cmd/insights/coder/builds.go",
+		"	WHEN workspaces.owner_id <> '` + prebuilds + `' AND EXISTS", "	WHEN EXISTS",
+		"cmd/insights/coder", "TestImportOrigins",
+	},
+	{
+		"a stop ends the task of a workspace", "cmd/insights/coder/catalog.go",
+		"AND transition = 'start' AND job_status", "AND job_status",
+		"cmd/insights/coder", "TestImportOrigins",
+	},
+
+	// What became of workspaces.
+	{
+		"an end that nobody knows is guessed", "store/workspace/history.go",
+		"return h.bounded(b.at()), false", "return h.bounded(b.at()), true",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"a start counts for the half hour in which it began", "store/workspace/history.go",
+		"(first(changes[i].at()) + halfHour - 1) / halfHour", "first(changes[i].at()) / halfHour",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"use that may have been elsewhere leaves a workspace unattended", "store/workspace/attendance.go",
+		"silent.Without(use.Somewhere)", "silent",
+		"store/workspace", "TestHistories",
+	},
+	{
+		"an agent that never connected is left out", "store/workspace/ready.go",
+		"			r.NeverConnected++\n", "",
+		"store/workspace", "TestTimeToReady",
+	},
 
 	// Session keys of Coder.
 	{
@@ -1083,6 +1115,26 @@ var mutants = []mutant{
 	{
 		"a stop changes what a workspace runs with", "store/parameter_usage.go",
 		"`transition = 'start' AND status = 'succeeded'`", "`status = 'succeeded'`",
+		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"workspaces of erased people are for development", "store/eraser.go",
+		"TemplateID: w.TemplateID, Purpose: w.Purpose, CreatedAt", "TemplateID: w.TemplateID, CreatedAt",
+		"store", "TestColumnsAreTreatedAsTold",
+	},
+	{
+		"anything is a reason of a build", "server/internal/ingest/events.go",
+		`case b.Reason != "" && !buildReason.MatchString(b.Reason):`, `case len(b.Reason) > 1000:`,
+		"server", "TestControlPlaneRejections",
+	},
+	{
+		"a stop takes a prebuilt workspace", "server/internal/ingest/events.go",
+		`case b.Prebuild != none && b.Transition != "start":`, `case b.Prebuild != none && b.Transition == "":`,
+		"server", "TestControlPlaneRejections",
+	},
+	{
+		"of two starts of one number the lower id counts", "store/parameter_usage.go",
+		"(newer.number, newer.id) > (builds.number, builds.id)", "(newer.number, builds.id) > (builds.number, newer.id)",
 		"store", "TestSQLite/parameters_of_newest_starts",
 	},
 	{

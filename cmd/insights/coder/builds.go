@@ -16,16 +16,28 @@ import (
 // maxValue is the number of bytes of the value of a parameter; longer ones are left out.
 const maxValue = 8 << 10
 
+// prebuild is the expression for what a build does to a prebuilt workspace: the first that is not asked for by who keeps prebuilt
+// workspaces takes one, unless it is still theirs.
+const prebuild = `CASE WHEN workspace_builds.transition <> 'start' THEN 'none'
+	WHEN workspace_builds.initiator_id = '` + prebuilds + `' THEN 'created'
+	WHEN workspaces.owner_id <> '` + prebuilds + `' AND EXISTS (SELECT FROM workspace_builds AS before
+		WHERE before.workspace_id = workspaces.id AND before.build_number = workspace_builds.build_number - 1
+			AND before.initiator_id = '` + prebuilds + `') THEN 'claimed'
+	ELSE 'none' END`
+
 // builds calls f with the builds whose jobs moved on since a moment.
 func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Build) error) error {
 	err := each(ctx, tx, `SELECT workspace_builds.id, provisioner_jobs.updated_at, workspaces.id, workspaces.template_id,
 			workspace_builds.template_version_id,
 			workspace_builds.build_number, workspace_builds.transition::text, provisioner_jobs.job_status::text,
-			workspace_builds.created_at, provisioner_jobs.started_at, provisioner_jobs.completed_at,
+			workspace_builds.reason::text, CASE WHEN users.id IS NULL THEN '' ELSE `+d.shape.kind("person")+` END,
+			COALESCE((SELECT name FROM template_version_presets WHERE id = workspace_builds.template_version_preset_id), ''),
+			`+prebuild+`, workspace_builds.created_at, provisioner_jobs.started_at, provisioner_jobs.completed_at,
 			(SELECT jsonb_object_agg(name, value) FROM workspace_build_parameters WHERE workspace_build_id = workspace_builds.id
 			AND length(value) <= $3)
 		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
 		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
+		LEFT JOIN users ON users.id = workspace_builds.initiator_id
 		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2`, scanBuild, f, organization,
 		since, maxValue)
 	if err != nil {
@@ -38,9 +50,10 @@ func scanBuild(row pgx.CollectableRow) (b store.Build, err error) {
 	var at, created, started, finished *time.Time
 	var values map[string]string
 	err = row.Scan(
-		&b.ID, &at, &b.WorkspaceID, &b.TemplateID, &b.TemplateVersionID, &b.Number, &b.Transition, &b.Status, &created, &started, &finished,
-		&values,
+		&b.ID, &at, &b.WorkspaceID, &b.TemplateID, &b.TemplateVersionID, &b.Number, &b.Transition, &b.Status,
+		&b.Reason, &b.InitiatorKind, &b.Preset, &b.Prebuild, &created, &started, &finished, &values,
 	)
+	b.Preset = plain(b.Preset)
 	b.At, b.CreatedAt, b.StartedAt, b.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		b.Parameters = append(b.Parameters, store.BuildParameter{Name: plain(name), Value: values[name]})

@@ -17,10 +17,6 @@ import (
 // people are the parts of the catalog that are few and change in any way: they are read whole.
 func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUID) (store.Catalog, error) {
 	var c store.Catalog
-	service := "false"
-	if d.shape.ServiceAccounts {
-		service = "is_service_account"
-	}
 	for _, read := range []func() error{
 		func() (err error) {
 			c.Organizations, err = collect(
@@ -36,9 +32,7 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 			return err
 		},
 		func() (err error) {
-			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, CASE WHEN is_system THEN 'system' WHEN `+service+` THEN
-					'service' ELSE 'human' END,
-					status::text, created_at,
+			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, `+d.shape.kind(store.Human)+`, status::text, created_at,
 					CASE WHEN deleted THEN COALESCE((SELECT MAX(deleted_at) FROM user_deleted WHERE user_id = users.id), updated_at) END,
 					ARRAY(SELECT organization_id FROM organization_members WHERE user_id = users.id
 					AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY organization_id)
@@ -55,7 +49,8 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 			return err
 		},
 		func() (err error) {
-			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, created_at, CASE WHEN deleted THEN COALESCE(
+			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, `+d.shape.purpose()+`, created_at,
+					CASE WHEN deleted THEN COALESCE(
 					(SELECT MAX(created_at) FROM workspace_builds WHERE workspace_id = workspaces.id AND transition = 'delete'), updated_at)
 					END
 				FROM workspaces WHERE $1::uuid IS NULL OR organization_id = $1`, scanWorkspace, organization)
@@ -67,6 +62,17 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 		}
 	}
 	return c, nil
+}
+
+// purpose is the expression for the purpose of a row of workspaces. Whether it is for a task, its newest start says that succeeded.
+func (s shape) purpose() string {
+	task := ""
+	if s.AITasks {
+		task = ` WHEN (SELECT has_ai_task FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
+			WHERE workspace_id = workspaces.id AND transition = 'start' AND job_status = 'succeeded'
+			ORDER BY build_number DESC LIMIT 1) THEN 'ai_task'`
+	}
+	return `CASE WHEN owner_id = '` + prebuilds + `' THEN 'prebuild'` + task + ` ELSE 'development' END`
 }
 
 // collect reads all rows of a query.
@@ -131,7 +137,7 @@ func scanGroup(row pgx.CollectableRow) (g store.Group, err error) {
 
 func scanWorkspace(row pgx.CollectableRow) (w store.Workspace, err error) {
 	var created, deleted *time.Time
-	err = row.Scan(&w.ID, &w.OwnerID, &w.TemplateID, &w.Name, &created, &deleted)
+	err = row.Scan(&w.ID, &w.OwnerID, &w.TemplateID, &w.Name, &w.Purpose, &created, &deleted)
 	w.CreatedAt, w.DeletedAt = instant(created), instant(deleted)
 	return w, err
 }

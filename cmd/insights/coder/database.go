@@ -40,6 +40,19 @@ type shape struct {
 	SessionCounts   bool // a report has its sessions by name, not in a column for each of four
 	SessionApps     bool // a half hour has its sessions by name, in a table of their own
 	ServiceAccounts bool // users may be service accounts
+	AITasks         bool // builds say whether an agent works on a task in the workspace
+}
+
+// prebuilds is the user who owns prebuilt workspaces until somebody takes them, the same in every deployment.
+const prebuilds = "c42fdf75-3097-471c-8c33-fb52454d81c0"
+
+// kind is the expression for the kind of a row of users, in which people go by a word.
+func (s shape) kind(people string) string {
+	service := ""
+	if s.ServiceAccounts {
+		service = " WHEN users.is_service_account THEN 'service'"
+	}
+	return "CASE WHEN users.is_system THEN 'system'" + service + " ELSE '" + people + "' END"
 }
 
 // Open connects to a database for reading and looks whether it is one that this package reads: if not, the error is ErrSchema.
@@ -114,7 +127,8 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 	}
 	err = tx.QueryRow(ctx,
 		`SELECT `+exists("workspace_agent_stats", "session_counts")+`, `+exists("template_usage_stats_session_apps", "app_name")+`, `+
-			exists("users", "is_service_account")).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts)
+			exists("users", "is_service_account")+`, `+exists("workspace_builds", "has_ai_task"),
+	).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts, &d.shape.AITasks)
 	if err != nil {
 		return err
 	}

@@ -350,6 +350,94 @@ func TestImportCatalog(t *testing.T) {
 	}
 }
 
+// Builds say why they were asked for, by whom, with which preset, and what they did to prebuilt workspaces. Workspaces say what they are
+// for, where Coder still does.
+func TestImportOrigins(t *testing.T) {
+	t.Parallel()
+	for shape := range schemas {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, shape, 2)
+			taken, waiting, task, preset, stop := w.workspaces[0][0], w.workspaces[0][1], w.workspaces[1][0], uuid.New(), uuid.New()
+			for _, s := range []struct {
+				statement string
+				args      []any
+			}{
+				{`INSERT INTO users (id, username, is_system) VALUES ($1, 'prebuilds', true)`, []any{prebuilds}},
+				{`UPDATE users SET is_service_account = true WHERE id = $1`, []any{w.users[2]}},
+				{`INSERT INTO template_version_presets (id, template_version_id, name) VALUES ($1, $1, 'large')`, []any{preset}},
+				{
+					`UPDATE workspace_builds SET initiator_id = $2, template_version_preset_id = $3
+						WHERE workspace_id = $1 AND build_number = 1`,
+					[]any{taken, prebuilds, preset},
+				},
+				{`UPDATE workspace_builds SET initiator_id = $2 WHERE workspace_id = $1 AND build_number = 2`, []any{taken, w.users[0]}},
+				{`UPDATE workspaces SET owner_id = $2 WHERE id = $1`, []any{waiting, prebuilds}},
+				{`UPDATE workspace_builds SET initiator_id = $2 WHERE workspace_id = $1 AND build_number = 1`, []any{waiting, prebuilds}},
+				{`UPDATE workspace_builds SET initiator_id = $2 WHERE workspace_id = $1 AND build_number = 2`, []any{waiting, w.users[1]}},
+				{
+					`UPDATE workspace_builds SET initiator_id = $2, reason = 'autostart', has_ai_task = build_number = 2
+						WHERE workspace_id = $1`,
+					[]any{task, w.users[2]},
+				},
+				{`INSERT INTO provisioner_jobs (id, started_at, completed_at) VALUES ($1, now(), now())`, []any{stop}},
+				{
+					`INSERT INTO workspace_builds (id, workspace_id, template_version_id, build_number, transition, job_id, reason,
+						has_ai_task)
+						SELECT $1, workspace_id, template_version_id, 3, 'stop', $1, 'autostop', false
+						FROM workspace_builds WHERE workspace_id = $2 AND build_number = 2`,
+					[]any{stop, task},
+				},
+			} {
+				w.exec(t, s.statement, s.args...)
+			}
+			to := openStore(t, storetest.SQLite(t))
+			runImport(t, w.url, to, Options{})
+			want := map[string]string{
+				"taken": "development", "taken 1": "initiator system large created", "taken 2": "initiator person  claimed",
+				"waiting": "prebuild", "waiting 1": "initiator system  created", "waiting 2": "initiator person  none",
+				"task": "ai_task", "task 1": "autostart service  none", "task 2": "autostart service  none", "task 3": "autostop   none",
+			}
+			names := map[uuid.UUID]string{taken: "taken", waiting: "waiting", task: "task"}
+			if diff := cmp.Diff(want, origins(t, to, names, w.users[0], uuid.MustParse(prebuilds))); diff != "" {
+				t.Errorf("origins (-want +got):\n%s", diff)
+			}
+
+			w.exec(t, `ALTER TABLE workspace_builds DROP COLUMN has_ai_task`)
+			want["task"] = "development"
+			if r := runImport(t, w.url, to, Options{}); r.Workspaces != 1 {
+				t.Errorf("one workspace says no more what it is for: %+v", r)
+			}
+			if diff := cmp.Diff(want, origins(t, to, names, w.users[0], uuid.MustParse(prebuilds))); diff != "" {
+				t.Errorf("origins without tasks (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// origins are the purposes of the named workspaces of some users by name, and the origins of their builds by name and number.
+func origins(t *testing.T, s *store.Store, names map[uuid.UUID]string, users ...uuid.UUID) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, user := range users {
+		d, err := s.MyData(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range d.Workspaces {
+			if name, named := names[w.ID]; named {
+				all[name] = w.Purpose
+			}
+		}
+		for _, b := range d.Builds {
+			if name, named := names[b.WorkspaceID]; named {
+				all[fmt.Sprint(name, " ", b.Number)] = strings.Join([]string{b.Reason, b.InitiatorKind, b.Preset, b.Prebuild}, " ")
+			}
+		}
+	}
+	return all
+}
+
 // checkGrants tries what the role of grants.sql must not see and do.
 func checkGrants(t *testing.T, url string) {
 	t.Helper()
@@ -362,7 +450,7 @@ func checkGrants(t *testing.T, url string) {
 		`SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`, `SELECT * FROM users`,
 		`SELECT * FROM api_keys`,
 		`SELECT auth_token FROM workspace_agents`, `SELECT environment_variables FROM workspace_agents`,
-		`SELECT provisioner_state FROM workspace_builds`,
+		`SELECT provisioner_state FROM workspace_builds`, `SELECT description FROM template_version_presets`,
 		`SELECT url FROM workspace_apps`, `SELECT input FROM provisioner_jobs`, `BEGIN READ WRITE; DELETE FROM template_usage_stats`,
 	} {
 		_, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()

@@ -48,7 +48,8 @@ func (c *Company) provision(w *workspace, number int64, at time.Time) *provision
 	return &provisioning{
 		build: &insightsv1.Build{
 			Id: c.id().String(), WorkspaceId: w.id.String(), TemplateVersionId: w.version.GetId(), Number: number,
-			Transition: "start", Status: "pending", CreatedAt: timestamppb.New(at), Parameters: w.parameters(number),
+			Transition: "start", Status: "pending", CreatedAt: timestamppb.New(at), Parameters: w.parameters(number), Reason: "dashboard",
+			InitiatorKind: "person",
 		},
 		job: &insightsv1.JobEvent{
 			Id: c.id().String(), OrganizationId: w.organization, Provisioner: "terraform", Type: "workspace_build", Status: "pending",

@@ -1150,7 +1150,18 @@ type Build struct {
 	// When it ended. Absent: not yet.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	// The parameters' values, defaults filled in; at most 256.
-	Parameters    []*BuildParameter `protobuf:"bytes,10,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters []*BuildParameter `protobuf:"bytes,10,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// Why it was asked for, as Coder names it: `initiator` (somebody asked), `autostart`, `autostop`, `dormancy`, `failedstop`,
+	// `autodelete`, `dashboard`, `cli`, `ssh_connection` and so on. Any word of 1 to 64 lower-case letters, digits and `_` that begins with
+	// a letter is kept. Empty: not known.
+	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who asked for it: `person`, `service` or `system`. Empty: not known.
+	InitiatorKind string `protobuf:"bytes,12,opt,name=initiator_kind,json=initiatorKind,proto3" json:"initiator_kind,omitempty"`
+	// Name of the preset of parameters that was chosen. Empty: none.
+	Preset string `protobuf:"bytes,13,opt,name=preset,proto3" json:"preset,omitempty"`
+	// `created`: this start makes a prebuilt workspace, for nobody yet. `claimed`: with this start somebody took one. `none`: neither.
+	// Only a `start` is one of the first two. Empty: `none`.
+	Prebuild      string `protobuf:"bytes,14,opt,name=prebuild,proto3" json:"prebuild,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1264,34 @@ func (x *Build) GetParameters() []*BuildParameter {
 		return x.Parameters
 	}
 	return nil
+}
+
+func (x *Build) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Build) GetInitiatorKind() string {
+	if x != nil {
+		return x.InitiatorKind
+	}
+	return ""
+}
+
+func (x *Build) GetPreset() string {
+	if x != nil {
+		return x.Preset
+	}
+	return ""
+}
+
+func (x *Build) GetPrebuild() string {
+	if x != nil {
+		return x.Prebuild
+	}
+	return ""
 }
 
 // BuildParameter is the value that one build used for one parameter.
@@ -1644,7 +1683,7 @@ const file_insights_v1_ingest_proto_rawDesc = "" +
 	"\x04kind\"%\n" +
 	"\n" +
 	"LoginEvent\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xaa\x03\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xaf\x04\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12.\n" +
@@ -1663,7 +1702,11 @@ const file_insights_v1_ingest_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\n" +
 	" \x03(\v2\x1b.insights.v1.BuildParameterR\n" +
-	"parameters\":\n" +
+	"parameters\x12\x1c\n" +
+	"\x06reason\x18\v \x01(\tB\x04\xd0\xf3\x18\x01R\x06reason\x12+\n" +
+	"\x0einitiator_kind\x18\f \x01(\tB\x04\xd0\xf3\x18\x01R\rinitiatorKind\x12\x1c\n" +
+	"\x06preset\x18\r \x01(\tB\x04\xd0\xf3\x18\x01R\x06preset\x12\x1a\n" +
+	"\bprebuild\x18\x0e \x01(\tR\bprebuild\":\n" +
 	"\x0eBuildParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xed\x01\n" +

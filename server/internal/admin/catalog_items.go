@@ -114,6 +114,7 @@ func parseWorkspace(m *insightsv1.Workspace, f fields) store.Workspace {
 		OwnerID:    f.id("owner_id", m.GetOwnerId()),
 		TemplateID: f.id("template_id", m.GetTemplateId()),
 		Name:       f.name("name", m.GetName()),
+		Purpose:    f.oneOf("purpose", cmp.Or(m.GetPurpose(), store.WorkspacePurposes[0]), store.WorkspacePurposes...),
 		CreatedAt:  f.time("created_at", m.GetCreatedAt()),
 		DeletedAt:  f.time("deleted_at", m.GetDeletedAt()),
 	}

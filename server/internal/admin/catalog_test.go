@@ -20,9 +20,10 @@ func TestParseCatalogFaults(t *testing.T) {
 				Id: id, TemplateId: id, Name: "v1",
 				Parameters: []*insightsv1.Parameter{{Name: "size", Type: "number", Description: "Of the disk\nin **GiB**"}},
 			}},
-			Users:  []*insightsv1.User{{Id: id, Username: "ann"}},
-			Groups: []*insightsv1.Group{{Id: id, OrganizationId: id, Name: "all", UserIds: []string{id}}},
-			Apps:   []*insightsv1.App{{AgentId: id, Slug: "ide"}},
+			Users:      []*insightsv1.User{{Id: id, Username: "ann"}},
+			Groups:     []*insightsv1.Group{{Id: id, OrganizationId: id, Name: "all", UserIds: []string{id}}},
+			Apps:       []*insightsv1.App{{AgentId: id, Slug: "ide"}},
+			Workspaces: []*insightsv1.Workspace{{Id: id, OwnerId: id, TemplateId: id, Name: "dev", Purpose: "ai_task"}},
 		}
 		change(req)
 		return req
@@ -50,6 +51,9 @@ func TestParseCatalogFaults(t *testing.T) {
 		"users: status: must be one of [active dormant suspended]": func(r *insightsv1.ApplyCatalogRequest) { r.Users[0].Status = "gone" },
 		"users: organization_ids[1]: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) {
 			r.Users[0].OrganizationIds = []string{id, "x"}
+		},
+		"workspaces: purpose: must be one of [development ai_task prebuild]": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Workspaces[0].Purpose = "fun"
 		},
 		"groups: user_ids[0]: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) { r.Groups[0].UserIds[0] = "x" },
 		"apps: slug: is required":             func(r *insightsv1.ApplyCatalogRequest) { r.Apps[0].Slug = "" },

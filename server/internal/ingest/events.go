@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/google/uuid"
@@ -32,6 +34,9 @@ var (
 	}
 	appHealths = []string{"disabled", "initializing", "healthy", "unhealthy"}
 )
+
+// buildReason is the form of the word for why a build was asked for. Words that are not known yet are kept, and nothing else fits in.
+var buildReason = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // eventBatch is what one request comes to.
 type eventBatch struct {
@@ -301,7 +306,10 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 	case !slices.Contains(store.JobStatuses, b.Status):
 		return b, invalidItem("build.status: must be one of %v", store.JobStatuses)
 	}
-	var rejected *rejection
+	rejected := parseOrigin(m, &b)
+	if rejected != nil {
+		return b, rejected
+	}
 	if b.CreatedAt, b.StartedAt, b.FinishedAt, rejected = parseJobTimes("build", m); rejected != nil {
 		return b, rejected
 	}
@@ -318,6 +326,25 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 		b.Parameters = append(b.Parameters, store.BuildParameter{Name: p.GetName(), Value: p.GetValue()})
 	}
 	return b, nil
+}
+
+// parseOrigin reads where a build comes from: why it was asked for, who did, and what was chosen.
+func parseOrigin(m *insightsv1.Build, b *store.Build) *rejection {
+	none := store.PrebuildSteps[0]
+	b.Reason, b.InitiatorKind, b.Preset, b.Prebuild = m.GetReason(), m.GetInitiatorKind(), m.GetPreset(), cmp.Or(m.GetPrebuild(), none)
+	switch {
+	case b.Reason != "" && !buildReason.MatchString(b.Reason):
+		return invalidItem("build.reason: want 1 to 64 lower-case letters, digits and _, the first a letter")
+	case b.InitiatorKind != "" && !slices.Contains(store.InitiatorKinds, b.InitiatorKind):
+		return invalidItem("build.initiator_kind: must be one of %v", store.InitiatorKinds)
+	case call.CheckText(b.Preset) != nil:
+		return invalidItem("build.preset: %v", call.CheckText(b.Preset))
+	case !slices.Contains(store.PrebuildSteps, b.Prebuild):
+		return invalidItem("build.prebuild: must be one of %v", store.PrebuildSteps)
+	case b.Prebuild != none && b.Transition != "start":
+		return invalidItem("build.prebuild: only a start is %s", b.Prebuild)
+	}
+	return nil
 }
 
 // parseJobTimes reads when a build or job was asked for, began and ended; the latter two are zero as long as they did not.

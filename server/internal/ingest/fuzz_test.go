@@ -165,6 +165,7 @@ func FuzzEvent(f *testing.F) {
 	build := &insightsv1.Build{
 		Id: wiretest.Agent, WorkspaceId: wiretest.Agent, TemplateVersionId: wiretest.Agent, Number: 1, Transition: "start",
 		Status: "running", CreatedAt: timestamppb.New(storetest.Now), Parameters: []*insightsv1.BuildParameter{{Name: "a", Value: "b"}},
+		Reason: "autostart", InitiatorKind: "system", Preset: "a", Prebuild: "created",
 	}
 	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Build{Build: build}}))
 	build.FinishedAt = &timestamppb.Timestamp{Seconds: math.MaxInt64}
@@ -191,7 +192,8 @@ func FuzzEvent(f *testing.F) {
 		case m.GetBuild() != nil:
 			var b store.Build
 			if b, rejected = known.build(caller, m.GetBuild()); rejected == nil &&
-				(b.ID == uuid.Nil || b.TemplateID != id || b.Number < 1 || len(b.Parameters) != len(m.GetBuild().GetParameters())) {
+				(b.ID == uuid.Nil || b.TemplateID != id || b.Number < 1 || len(b.Parameters) != len(m.GetBuild().GetParameters()) ||
+					len(b.Reason) > 64 || len(b.Preset) > call.MaxStringBytes || b.Prebuild == "") {
 				t.Errorf("build %+v of %v", b, &m)
 			}
 		case m.GetAgent() != nil:

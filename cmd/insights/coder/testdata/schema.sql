@@ -5,6 +5,10 @@ INSERT INTO schema_migrations VALUES (500, false);
 
 CREATE TYPE user_status AS ENUM ('active', 'suspended', 'dormant');
 CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
+CREATE TYPE build_reason AS ENUM (
+    'initiator', 'autostart', 'autostop', 'dormancy', 'failedstop', 'autodelete', 'dashboard', 'cli', 'ssh_connection', 'vscode_connection',
+    'jetbrains_connection', 'task_auto_pause', 'task_manual_pause', 'task_resume'
+);
 CREATE TYPE provisioner_job_status AS ENUM ('pending', 'running', 'succeeded', 'canceling', 'canceled', 'failed', 'unknown');
 
 CREATE TABLE organizations (
@@ -33,7 +37,7 @@ CREATE TABLE templates (
 );
 CREATE TABLE provisioner_jobs (
     id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz,
-    canceled_at timestamptz, completed_at timestamptz, error text, input jsonb NOT NULL DEFAULT '{}',
+    canceled_at timestamptz, completed_at timestamptz, error text, input jsonb NOT NULL DEFAULT '{}', initiator_id uuid,
     job_status provisioner_job_status NOT NULL GENERATED ALWAYS AS (CASE
         WHEN error <> '' THEN 'failed'::provisioner_job_status
         WHEN completed_at IS NOT NULL AND canceled_at IS NOT NULL THEN 'canceled'
@@ -56,7 +60,12 @@ CREATE TABLE workspaces (
 );
 CREATE TABLE workspace_builds (
     id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), workspace_id uuid NOT NULL, template_version_id uuid NOT NULL, build_number integer NOT NULL,
-    transition workspace_transition NOT NULL, job_id uuid NOT NULL, provisioner_state bytea, UNIQUE (workspace_id, build_number)
+    transition workspace_transition NOT NULL, job_id uuid NOT NULL, provisioner_state bytea, initiator_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    reason build_reason NOT NULL DEFAULT 'initiator', template_version_preset_id uuid, has_ai_task boolean, UNIQUE (workspace_id, build_number)
+);
+CREATE TABLE template_version_presets (
+    id uuid PRIMARY KEY, template_version_id uuid NOT NULL, name text NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+    desired_instances integer, description varchar(128) NOT NULL DEFAULT ''
 );
 CREATE TABLE workspace_build_parameters (workspace_build_id uuid NOT NULL, name text NOT NULL, value text NOT NULL);
 CREATE TABLE workspace_resources (id uuid PRIMARY KEY, job_id uuid NOT NULL);
