@@ -101,7 +101,7 @@ func TestGetMyData(t *testing.T) {
 				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
 			}
 			template := p.Templates[0].String()
-			group.UserIds = []string{user}
+			group.UserIds, group.Members = nil, []*insightsv1.GroupMember{{UserId: user, From: timestamppb.New(storetest.Now)}}
 			want := &insightsv1.GetMyDataResponse{
 				User: &insightsv1.User{
 					Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()},

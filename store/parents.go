@@ -49,10 +49,11 @@ func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) 
 	return parents(s.db.Lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
 }
 
-// GroupsOf returns the ids of the groups of an organization.
+// GroupsOf returns the ids of the groups of an organization that are not deleted.
 func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
-	if err := s.db.Lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
+	live := s.db.Lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ? AND deleted_at = 0", organization)
+	if err := live.Pluck("id", &ids).Error; err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
 	return ids, nil

@@ -200,7 +200,8 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`DELETE FROM subjects WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE group_members SET user_id = moved.value FROM ` + moved + ` WHERE group_members.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM group_members AS other
-			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id)`,
+			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id
+			AND other.from_at = group_members.from_at AND other.to_at = group_members.to_at)`,
 		`DELETE FROM group_members WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE user_status_changes SET user_id = moved.value FROM ` + moved + ` WHERE user_status_changes.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other

@@ -756,8 +756,8 @@ export interface ApplyCatalogResponse {
 }
 
 /**
- * DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; groups
- * vanish with their members. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
+ * DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; a group has
+ * no members from then on. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
  */
 export interface DeletedItems {
   /**
@@ -963,7 +963,8 @@ export interface User {
 }
 
 /**
- * Group is a set of users of one organization, to which roles can be granted.
+ * Group is a set of users of one organization, to which roles can be granted. Roles are those of its members of the moment; use
+ * counts for the groups of its time. Who is in it is said by `user_ids` or by `members`; by neither, nobody is from now on.
  */
 export interface Group {
   /**
@@ -979,9 +980,37 @@ export interface Group {
    */
   name: string;
   /**
-   * All its members, UUIDs of users. To a caller whose grant is for some organizations they must be users of these.
+   * All its members from now on, UUIDs of users: who is not among them leaves it at the time of the request, who is new joins it
+   * then, and who was in it before stays known. To a caller whose grant is for some organizations they must be users of these.
    */
   user_ids: string[];
+  /**
+   * All its members at all times, for a control plane that knows better since when they are: it replaces whatever was said of the
+   * group before. Not together with `user_ids`, and with the same rule for whose users they must be.
+   */
+  members: GroupMember[];
+  /**
+   * True: it has all members of its organization, as the group that Coder calls Everyone.
+   */
+  everyone: boolean;
+}
+
+/**
+ * GroupMember is a user who is in a group, or was. Of one user there may be several; time that is in two of them counts once.
+ */
+export interface GroupMember {
+  /**
+   * The user, a UUID.
+   */
+  user_id: string;
+  /**
+   * When the user came into the group, at most five minutes in the future. Absent: the user has always been in it.
+   */
+  from: string | null;
+  /**
+   * When the user left it: after `from`, and at most five minutes in the future. Absent: the user is in it.
+   */
+  to: string | null;
 }
 
 /**
@@ -3808,7 +3837,7 @@ export interface GetMyDataResponse {
    */
   workspaces: Workspace[];
   /**
-   * Groups; of their members only the user is named.
+   * Groups that the user is or was in, and when; of their members only the user is named. Those that are gone are among them.
    */
   groups: Group[];
   /**
