@@ -86,7 +86,7 @@ func (c *canaries) leaveMore(t *testing.T) {
 	c.MustMerge(t, latency)
 	for _, statement := range []string{
 		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`,
-		`UPDATE builds SET at = 1, started_at = 2`, `UPDATE group_members SET to_at = from_at + 1`,
+		`UPDATE builds SET at = 1, started_at = 2`, `UPDATE group_members SET to_at = from_at + 1 WHERE to_at = 0`,
 		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`,
 		`UPDATE agent_conditions SET at = 1, app_health = '{"x":"y"}'`,
 		`UPDATE users SET created_at = 1600000000000001`, `UPDATE workspaces SET created_at = 1600000000000001`,
