@@ -96,7 +96,9 @@ func (c *canaries) leaveMore(t *testing.T) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	if err := c.ExecForTest(`UPDATE role_bindings SET organization_id = ?, template_id = ?`, c.Organization, c.Templates[0]); err != nil {
+	if err := c.ExecForTest(
+		`UPDATE role_bindings SET organization_id = ?, template_id = ?, group_id = ?`, c.Organization, c.Templates[0], c.Organization,
+	); err != nil {
 		t.Fatal(err)
 	}
 }

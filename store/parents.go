@@ -169,9 +169,9 @@ func (s *Store) FindPrincipal(ctx context.Context, kind access.Kind, id uuid.UUI
 	return id, s.checkKnown(ctx, table, id)
 }
 
-// CheckScope fails with ErrUnknown if the catalog does not hold an organization or template; uuid.Nil names none.
-func (s *Store) CheckScope(ctx context.Context, organization, template uuid.UUID) error {
-	for table, id := range map[string]uuid.UUID{"organizations": organization, "templates": template} {
+// CheckScope fails with ErrUnknown if the catalog does not hold what a binding is limited to.
+func (s *Store) CheckScope(ctx context.Context, b access.Binding) error {
+	for table, id := range map[string]uuid.UUID{"organizations": b.Organization, "templates": b.Template, "groups": b.Group} {
 		if id == uuid.Nil {
 			continue
 		}

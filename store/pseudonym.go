@@ -210,7 +210,8 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`UPDATE role_bindings SET principal_id = moved.value FROM ` + moved + `
 			WHERE principal_kind = 'user' AND principal_id = moved.id AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
 			WHERE other.principal_kind = 'user' AND other.principal_id = moved.value AND other.role = role_bindings.role
-			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id)`,
+			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id
+			AND other.group_id = role_bindings.group_id)`,
 		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE tokens SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,
 		`UPDATE audit_events SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,

@@ -382,6 +382,10 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 			AND NOT EXISTS (SELECT 1 FROM group_members WHERE group_id = groups.id)`, []any{firstDay},
 		},
 		{
+			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE group_id <> ? AND` + without("role_bindings.group_id", "groups"),
+			[]any{uuid.Nil},
+		},
+		{
 			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld,
 			[]any{access.KindUser, usage},
 		},

@@ -384,7 +384,8 @@ export interface RoleBinding {
    * `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
    * to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
    * `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
-   * `resolve-pseudonyms`.
+   * `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members; questions that
+   * are about templates, as all are by now, are not answered for it.
    */
   role: string;
   /**
@@ -399,6 +400,10 @@ export interface RoleBinding {
    * When it was granted.
    */
   created_at: string | null;
+  /**
+   * The group to whose members it is limited, a UUID. Absent: to none.
+   */
+  group_id?: string;
 }
 
 /**
@@ -422,6 +427,10 @@ export interface GrantRoleRequest {
    * The template to limit it to, a UUID of the catalog. Empty: to none.
    */
   template_id: string;
+  /**
+   * The group to whose members to limit it, a UUID of the catalog. Empty: to none.
+   */
+  group_id: string;
 }
 
 /**
@@ -528,6 +537,10 @@ export interface Grant {
    * The template to which it is limited, a UUID. Absent: to none.
    */
   template_id?: string;
+  /**
+   * The group to whose members it is limited, a UUID. Absent: to none.
+   */
+  group_id?: string;
 }
 
 /**

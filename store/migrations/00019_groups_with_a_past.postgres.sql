@@ -13,3 +13,9 @@ ALTER TABLE group_members
     ALTER COLUMN to_at DROP DEFAULT,
     DROP CONSTRAINT group_members_pkey,
     ADD PRIMARY KEY (group_id, user_id, from_at, to_at);
+
+-- Roles may be limited to the members of a group.
+ALTER TABLE role_bindings
+    ADD COLUMN group_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    DROP CONSTRAINT role_bindings_principal_kind_principal_id_role_organization_key,
+    ADD UNIQUE (principal_kind, principal_id, role, organization_id, template_id, group_id);

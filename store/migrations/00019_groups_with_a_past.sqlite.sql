@@ -16,3 +16,21 @@ INSERT INTO group_periods SELECT group_id, user_id, 0, 0 FROM group_members;
 DROP TABLE group_members;
 ALTER TABLE group_periods RENAME TO group_members;
 CREATE INDEX group_members_user ON group_members (user_id);
+
+-- Roles may be limited to the members of a group.
+CREATE TABLE role_limits (
+    id              text    NOT NULL PRIMARY KEY,
+    principal_kind  text    NOT NULL,
+    principal_id    text    NOT NULL,
+    role            text    NOT NULL,
+    organization_id text    NOT NULL,
+    template_id     text    NOT NULL,
+    created_at      integer NOT NULL,
+    source          text    NOT NULL DEFAULT '',
+    group_id        text    NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    UNIQUE (principal_kind, principal_id, role, organization_id, template_id, group_id)
+);
+INSERT INTO role_limits (id, principal_kind, principal_id, role, organization_id, template_id, created_at, source)
+    SELECT id, principal_kind, principal_id, role, organization_id, template_id, created_at, source FROM role_bindings;
+DROP TABLE role_bindings;
+ALTER TABLE role_limits RENAME TO role_bindings;

@@ -187,6 +187,11 @@ func pastOfGroupsExpires(t *testing.T, f *Fixture) {
 		member(0, time.Time{}, midnight), member(1, time.Time{}, midnight.Add(time.Hour)),
 		member(2, midnight.AddDate(0, 0, -7), time.Time{}),
 	}}}})
+	if _, err := f.GrantRole(t.Context(), store.RoleBinding{
+		PrincipalKind: access.KindUser, PrincipalID: f.Users[0], Role: access.RoleViewGroupInsights, GroupID: old,
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if oldest, err := f.Oldest(t.Context()); err != nil || !oldest[store.ExpiredCatalog].Equal(midnight) {
 		t.Errorf("oldest: %v, %v; want %v", oldest, err, midnight)
 	}
@@ -197,7 +202,7 @@ func pastOfGroupsExpires(t *testing.T, f *Fixture) {
 		known   error
 	}{
 		{midnight.Add(-time.Minute), 0, [3]int{1, 1, 1}, nil},
-		{Now.AddDate(0, 0, -2), 2, [3]int{0, 1, 1}, store.ErrUnknown}, // noon of the day: the day itself stays
+		{Now.AddDate(0, 0, -2), 3, [3]int{0, 1, 1}, store.ErrUnknown}, // noon of the day: the day itself stays; a period, group and role
 		{Now.AddDate(0, 0, -1), 1, [3]int{0, 0, 1}, store.ErrUnknown},
 	} {
 		expired, err := f.Expire(t.Context(), store.Horizons{Usage: c.horizon})

@@ -636,6 +636,16 @@ var mutants = []mutant{
 		"store", "TestSQLite/past_of_groups_expires",
 	},
 	{
+		"who sees a group sees the deployment", "store/access/principal.go",
+		"g.Permission == perm && g.Group == uuid.Nil && covers(g)", "g.Permission == perm && covers(g)",
+		"store/access", "TestRights",
+	},
+	{
+		"a role about a group is one about another", "store/role_binding.go",
+		"AND template_id = ? AND group_id = ?\",\n", "AND template_id = ? AND (group_id = ? OR 1 = 1)\",\n",
+		"store", "TestSQLite/roles",
+	},
+	{
 		"periods that overlap end with the first", "store/minute/period.go",
 		"if b.IsZero() || !a.IsZero() && a.Before(b) {", "if b.IsZero() {",
 		"store/minute", "TestPeriods",
