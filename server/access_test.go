@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/server/servertest/wiretest"
 	"github.com/template-insights/insights/store/access"
 )
 
@@ -78,6 +80,9 @@ func TestTokensAndRoles(t *testing.T) {
 		}),
 		"unknown binding": codeOf(t, service.RevokeRole, owner, &insightsv1.RevokeRoleRequest{RoleBindingId: uuid.NewString()}),
 		"unknown token":   codeOf(t, service.RevokeToken, owner, &insightsv1.RevokeTokenRequest{TokenId: "nothing"}),
+		"unknown group": codeOf(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{
+			Principal: person, Role: "view-group-insights", GroupId: uuid.NewString(),
+		}),
 		"unknown template": codeOf(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{
 			Principal: person, Role: "template-admin", TemplateId: uuid.NewString(),
 		}),
@@ -95,6 +100,49 @@ func TestTokensAndRoles(t *testing.T) {
 		if got := codeOf(t, service.CreateToken, owner, req); got != codes.InvalidArgument {
 			t.Errorf("bad %s: %v", name, got)
 		}
+	}
+}
+
+// A role about the members of a group is granted, listed and told, and answers no question that is about templates.
+func TestRoleAboutGroup(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	owner, service := c.Token(t, access.RoleOwner, servertest.Everywhere), insightsv1.NewAccessServiceClient(c.Conn)
+	person, group := &insightsv1.Principal{Kind: "user", Id: c.user}, uuid.NewString()
+	c.Apply(t, c.Token(t, access.RoleControlPlane, servertest.Everywhere), &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{
+		{Id: group, OrganizationId: c.organizations[0].String(), Name: "team", UserIds: []string{c.user}},
+	}})
+	secret := servertest.Must(t, service.CreateToken, owner, &insightsv1.CreateTokenRequest{Principal: person}).GetSecret()
+	for name, req := range map[string]*insightsv1.GrantRoleRequest{
+		"group_id: role \"view-group-insights\" needs a group":                {Role: "view-group-insights"},
+		"group_id: role \"view-insights-aggregate\" does not bind to a group": {Role: "view-insights-aggregate", GroupId: group},
+		"group_id: must be a UUID":                                            {Role: "view-group-insights", GroupId: "team"},
+		"group_id: a role binds to one organization, template or group alone": {
+			Role: "view-group-insights", GroupId: group, TemplateId: c.templates[0].String(),
+		},
+	} {
+		req.Principal = person
+		_, err := service.GrantRole(servertest.As(t.Context(), owner), req)
+		if got := wiretest.Faults(t, err); !slices.Equal(got, []string{name}) {
+			t.Errorf("%v: %q, want %q", req, got, name)
+		}
+	}
+	binding := servertest.Must(t, service.GrantRole, owner, &insightsv1.GrantRoleRequest{
+		Principal: person, Role: "view-group-insights", GroupId: group,
+	}).GetRoleBinding()
+	listed := servertest.Must(t, service.ListRoleBindings, owner, &insightsv1.ListRoleBindingsRequest{Principal: person}).GetRoleBindings()
+	if len(listed) != 1 || !proto.Equal(listed[0], binding) || binding.GetGroupId() != group {
+		t.Errorf("bindings %v, want %v about %s", listed, binding, group)
+	}
+	want := &insightsv1.Grant{Permission: "view_insights_aggregate", GroupId: group}
+	grants := servertest.Must(t, service.WhoAmI, secret, &insightsv1.WhoAmIRequest{}).GetGrants()
+	if len(grants) != 1 || !proto.Equal(grants[0], want) {
+		t.Errorf("grants %v, want %v", grants, want)
+	}
+	if got := codeOf(t, insightsv1.NewInsightsServiceClient(c.Conn).GetTemplateInsights, secret, &insightsv1.GetTemplateInsightsRequest{
+		StartTime: "2023-03-26T00:00:00Z", EndTime: "2023-03-27T00:00:00Z",
+	}); got != codes.NotFound {
+		t.Errorf("insights of templates: %v", got)
 	}
 }
 

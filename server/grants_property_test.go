@@ -93,11 +93,13 @@ func (x shop) drawBinding(t *rapid.T, roles []access.Role) store.RoleBinding {
 	if len(x.groups) > 0 && rapid.Bool().Draw(t, "to a group") {
 		b.PrincipalKind, b.PrincipalID = store.KindGroup, rapid.SampledFrom(x.groups).Draw(t, "group").ID
 	}
-	switch level := rapid.IntRange(0, 2).Draw(t, "level"); {
+	switch level := rapid.IntRange(0, 3).Draw(t, "level"); {
 	case level == 1:
 		b.OrganizationID = rapid.SampledFrom(x.organizations).Draw(t, "organization")
 	case level == 2 && len(x.templates) > 0:
 		b.TemplateID = rapid.SampledFrom(x.templates).Draw(t, "template").ID
+	case level == 3 && len(x.groups) > 0:
+		b.GroupID = rapid.SampledFrom(x.groups).Draw(t, "about").ID
 	}
 	return b
 }
@@ -115,6 +117,8 @@ func (x shop) holds(roles []who, user uuid.UUID, permission access.Permission) (
 			level = "organization"
 		case b.TemplateID != uuid.Nil:
 			level = "template"
+		case b.GroupID != uuid.Nil:
+			level = "group" // which no question is about
 		}
 		for _, r := range roles {
 			if r.role != b.Role || r.site.level != level || r.role == access.RoleAgent || !slices.Contains(r.holds, permission) {

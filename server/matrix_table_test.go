@@ -116,16 +116,17 @@ func (m matrix) sees(who string) (templates []string) {
 
 // site is where a role is bound in the world of the table.
 type site struct {
-	name                   string // after the @; empty: everywhere
-	level                  string // of the table of rights
-	organization, template uuid.UUID
+	name                          string // after the @; empty: everywhere
+	level                         string // of the table of rights
+	organization, template, group uuid.UUID
 }
 
 var sites = []site{
-	{"", "deployment", uuid.Nil, uuid.Nil},
-	{"A", "organization", servertest.OrganizationA, uuid.Nil},
-	{"B", "organization", servertest.OrganizationB, uuid.Nil},
-	{"a1", "template", uuid.Nil, servertest.TemplateA1},
+	{name: "", level: "deployment"},
+	{name: "A", level: "organization", organization: servertest.OrganizationA},
+	{name: "B", level: "organization", organization: servertest.OrganizationB},
+	{name: "a1", level: "template", template: servertest.TemplateA1},
+	{name: "team", level: "group", group: uuid.MustParse("00000000-0000-4000-8000-0000000000e1")},
 }
 
 // who is a role at a site.
@@ -138,13 +139,15 @@ type who struct {
 }
 
 func (w who) binding() access.Binding {
-	return access.Binding{Role: w.role, Organization: w.site.organization, Template: w.site.template}
+	return access.Binding{Role: w.role, Organization: w.site.organization, Template: w.site.template, Group: w.site.group}
 }
 
 // grants are what w holds and where.
 func (w who) grants() (grants []access.Grant) {
 	for _, p := range w.holds {
-		grants = append(grants, access.Grant{Permission: p, Organization: w.site.organization, Template: w.site.template})
+		grants = append(
+			grants, access.Grant{Permission: p, Organization: w.site.organization, Template: w.site.template, Group: w.site.group},
+		)
 	}
 	return grants
 }

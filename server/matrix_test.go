@@ -74,7 +74,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 	}
 	grant := func(kind access.Kind, id uuid.UUID, b access.Binding) {
 		w.Grant(t, store.RoleBinding{
-			PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template,
+			PrincipalKind: kind, PrincipalID: id, Role: b.Role, OrganizationID: b.Organization, TemplateID: b.Template, GroupID: b.Group,
 		})
 	}
 
@@ -263,7 +263,7 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 		for _, g := range who.GetGrants() {
 			grants = append(grants, access.Grant{
 				Permission: access.Permission(g.GetPermission()), Organization: idOrNil(t, g.GetOrganizationId()),
-				Template: idOrNil(t, g.GetTemplateId()),
+				Template: idOrNil(t, g.GetTemplateId()), Group: idOrNil(t, g.GetGroupId()),
 			})
 		}
 		if diff := cmp.Diff(c.caller.grants, grants); diff != "" {

@@ -40,13 +40,18 @@ func TestGetMyData(t *testing.T) {
 			}
 			purposes := map[string]string{p.Workspaces[0][0].String(): "development", p.Workspaces[1][0].String(): "ai_task"}
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
-				Groups: []*insightsv1.Group{group},
 				Workspaces: []*insightsv1.Workspace{
 					{Id: p.Workspaces[0][0].String(), OwnerId: user, TemplateId: p.Templates[0].String(), Name: "w"},
 					{Id: p.Workspaces[1][0].String(), OwnerId: user, TemplateId: p.Templates[1].String(), Name: "w", Purpose: "ai_task"},
 				},
 			})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
+			all := &insightsv1.Group{
+				Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "h", Everyone: true, Members: []*insightsv1.GroupMember{
+					{UserId: p.Users[1].String()}, {UserId: user, From: before(1, 0)}, {UserId: user, To: yesterday},
+				},
+			}
+			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{Groups: []*insightsv1.Group{group, all}})
 			p.send(t, p.session(0, yesterday, nil))
 			if _, err := p.Fold(t.Context()); err != nil {
 				t.Fatal(err)
@@ -118,7 +123,8 @@ func TestGetMyData(t *testing.T) {
 				}
 			}
 			template, workspaces := p.Templates[0].String(), []string{p.Workspaces[0][0].String()}
-			group.UserIds = []string{user}
+			group.UserIds, group.Members = nil, []*insightsv1.GroupMember{{UserId: user, From: timestamppb.New(storetest.Now)}}
+			all.Members = []*insightsv1.GroupMember{{UserId: user, To: yesterday}, {UserId: user, From: before(1, 0)}}
 			want := &insightsv1.GetMyDataResponse{
 				User: &insightsv1.User{
 					Id: user, Username: "user0", Kind: "human", Status: "dormant", OrganizationIds: []string{p.Organization.String()},
@@ -139,7 +145,7 @@ func TestGetMyData(t *testing.T) {
 					},
 				},
 				StatusChanges: []*insightsv1.MyStatusChange{{At: before(3, 0), Status: "dormant"}},
-				Groups:        []*insightsv1.Group{group},
+				Groups:        []*insightsv1.Group{group, all},
 			}
 			got := &insightsv1.GetMyDataResponse{
 				User: answer.GetUser(), Usage: answer.GetUsage(), Latency: answer.GetLatency(), StatusChanges: answer.GetStatusChanges(),

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/guard"
@@ -91,6 +92,13 @@ var mentions = map[string]map[string]func(own, x itemIDs) proto.Message{
 			return catalog(func(c *insightsv1.ApplyCatalogRequest) {
 				c.Groups = own.catalog("mine").Groups
 				c.Groups[0].UserIds = append(c.Groups[0].UserIds, x.user)
+			})
+		},
+		"member of a group before": func(own, x itemIDs) proto.Message {
+			return catalog(func(c *insightsv1.ApplyCatalogRequest) {
+				c.Groups = own.catalog("mine").Groups
+				c.Groups[0].UserIds = nil
+				c.Groups[0].Members = []*insightsv1.GroupMember{{UserId: x.user, To: timestamppb.New(storetest.Now)}}
 			})
 		},
 		"template of a workspace": func(own, x itemIDs) proto.Message {

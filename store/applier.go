@@ -173,8 +173,10 @@ func (a *applier) load(c Catalog) (err error) {
 
 // members are the users of groups.
 func members(groups []Group) (users []uuid.UUID) {
-	for _, g := range groups {
-		users = append(users, g.UserIDs...)
+	for i := range groups {
+		for _, id := range groups[i].users() {
+			users = append(users, *id)
+		}
 	}
 	return users
 }
@@ -394,8 +396,7 @@ func (a *applier) writeUsers(c Catalog) error {
 }
 
 func (a *applier) writeGroups(c Catalog) error {
-	var members []GroupMember
-	var written []uuid.UUID
+	written := map[uuid.UUID]Group{}
 	granted, err := a.groupsWithGrants(c)
 	if err != nil {
 		return err
@@ -408,31 +409,19 @@ func (a *applier) writeGroups(c Catalog) error {
 		if granted[x.ID] && !a.authority.ManageAccess {
 			return "group holds grants: changing its members needs manage_access", true
 		}
-		if slices.ContainsFunc(x.UserIDs, func(id uuid.UUID) bool { return !a.erased[id] && !a.mayNameUser(a.users[id]) }) {
+		if slices.ContainsFunc(x.users(), func(id *uuid.UUID) bool { return !a.erased[*id] && !a.mayNameUser(a.users[*id]) }) {
 			return "a member is not in the catalog", false
 		}
-		written = append(written, x.ID)
-		members = slices.DeleteFunc(members, func(m GroupMember) bool { return m.GroupID == x.ID })
-		for _, user := range x.UserIDs {
-			if !a.erased[user] {
-				members = append(members, GroupMember{GroupID: x.ID, UserID: user})
-			}
+		if reason := x.tooNew(a.now); reason != "" {
+			return reason, false
 		}
+		written[x.ID] = x.without(a.erased)
 		return "", false
 	})
-	if err != nil || len(written) == 0 {
+	if err != nil {
 		return err
 	}
-	if err := a.tx.Where("group_id IN ?", written).Delete(&GroupMember{}).Error; err != nil {
-		return fmt.Errorf("replace members of groups: %w", err)
-	}
-	if len(members) == 0 {
-		return nil
-	}
-	if err := a.tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(members, writeBatch).Error; err != nil {
-		return fmt.Errorf("replace members of groups: %w", err)
-	}
-	return nil
+	return writeMembers(a.tx, written, a.now)
 }
 
 func (a *applier) groupsWithGrants(c Catalog) (map[uuid.UUID]bool, error) {
@@ -570,11 +559,8 @@ func (a *applier) markDeleted(c Catalog) error {
 	}{
 		{&Template{}, own(c.Deleted.Templates, a.organizationOfTemplate)}, {&User{}, users}, {&Workspace{}, workspaces}, {&Agent{}, agents},
 	} {
-		for batch := range slices.Chunk(step.ids, writeBatch) {
-			err := a.tx.Model(step.model).Where("id IN ? AND deleted_at = 0", batch).Update("deleted_at", a.now).Error
-			if err != nil {
-				return fmt.Errorf("mark as deleted: %w", err)
-			}
+		if err := a.mark(step.model, step.ids); err != nil {
+			return err
 		}
 	}
 	if err := a.touch(append(touched, workspaces...)); err != nil {
@@ -588,7 +574,7 @@ func (a *applier) deleteGroups(c Catalog) error {
 	if err != nil {
 		return err
 	}
-	var groups []uuid.UUID
+	gone := map[uuid.UUID]Group{} // without members
 	for i, id := range c.Deleted.Groups {
 		organization, known := a.groups[id]
 		if !known || !a.authority.Organization(organization) {
@@ -598,14 +584,19 @@ func (a *applier) deleteGroups(c Catalog) error {
 			a.refusals = append(a.refusals, Refusal{"deleted.groups", i, "group holds grants: deleting it needs manage_access", true})
 			continue
 		}
-		groups = append(groups, id)
+		gone[id] = Group{ID: id}
 	}
-	for batch := range slices.Chunk(groups, readBatch) {
-		if err := a.tx.Where("group_id IN ?", batch).Delete(&GroupMember{}).Error; err != nil {
-			return fmt.Errorf("delete members of groups: %w", err)
-		}
-		if err := a.tx.Where("id IN ?", batch).Delete(&Group{}).Error; err != nil {
-			return fmt.Errorf("delete groups: %w", err)
+	if err := a.mark(&Group{}, slices.Collect(maps.Keys(gone))); err != nil {
+		return err
+	}
+	return writeMembers(a.tx, gone, a.now)
+}
+
+// mark notes of rows of a model that they were deleted, unless they were already.
+func (a *applier) mark(model any, ids []uuid.UUID) error {
+	for batch := range slices.Chunk(ids, writeBatch) {
+		if err := a.tx.Model(model).Where("id IN ? AND deleted_at = 0", batch).Update("deleted_at", a.now).Error; err != nil {
+			return fmt.Errorf("mark as deleted: %w", err)
 		}
 	}
 	return nil

@@ -112,17 +112,18 @@ type AuditByRole struct {
 // holds several counts with each.
 func (s *Store) AuditByRole(ctx context.Context, actions []string) ([]AuditByRole, error) {
 	var all []AuditByRole
+	now := At(s.clock())
 	err := s.db.Reads.WithContext(ctx).Raw(`SELECT events.action, events.principal_kind AS kind, COALESCE(held.role, '') AS role,
 			count(DISTINCT events.principal_id) AS principals, count(*) AS events, max(events.at) AS last
 		FROM audit_events AS events LEFT JOIN (
 			SELECT principal_kind, principal_id, role FROM role_bindings
 			UNION SELECT ?, group_members.user_id, role_bindings.role
-			FROM role_bindings JOIN group_members ON group_members.group_id = role_bindings.principal_id
+			FROM role_bindings JOIN group_members ON group_members.group_id = role_bindings.principal_id AND `+isMember+`
 			WHERE role_bindings.principal_kind = ?
 		) AS held ON held.principal_kind = events.principal_kind AND held.principal_id = events.principal_id
 		WHERE events.action IN ?
 		GROUP BY events.action, events.principal_kind, COALESCE(held.role, '')
-		ORDER BY 1, 2, 3`, access.KindUser, KindGroup, actions).Scan(&all).Error
+		ORDER BY 1, 2, 3`, access.KindUser, now, now, KindGroup, actions).Scan(&all).Error
 	if err != nil {
 		return nil, fmt.Errorf("count audit events: %w", err)
 	}

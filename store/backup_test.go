@@ -113,7 +113,7 @@ func fill(t *testing.T, f *storetest.Fixture) access.Token {
 			{ID: version, TemplateID: f.Templates[0], Name: "v1", Parameters: []store.Parameter{{Name: "region", Type: "string"}}},
 			{ID: uuid.New(), TemplateID: f.Templates[1]},
 		},
-		Groups: []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "people", UserIDs: f.Users[:2]}},
+		Groups: []store.Group{{ID: uuid.New(), OrganizationID: f.Organization, Name: "people", Everyone: true, UserIDs: f.Users[:2]}},
 		Apps:   []store.App{{AgentID: f.Agents[0][0], Slug: "ide", DisplayName: "IDE\nin two lines"}},
 	}, store.Authority{Organization: func(uuid.UUID) bool { return true }, ManageAccess: true})
 	if len(refusals) > 0 {

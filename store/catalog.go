@@ -86,13 +86,10 @@ type Group struct {
 	ID             uuid.UUID
 	OrganizationID uuid.UUID
 	Name           string
-	UserIDs        []uuid.UUID `gorm:"-"` // kept as GroupMember
-}
-
-// GroupMember says that a user is in a group.
-type GroupMember struct {
-	GroupID uuid.UUID `gorm:"primaryKey"`
-	UserID  uuid.UUID `gorm:"primaryKey"`
+	Everyone       bool          // it has all members of its organization
+	DeletedAt      Instant       // its members of before stay
+	UserIDs        []uuid.UUID   `gorm:"-"` // of a change: who is in it from now on
+	Members        []GroupMember `gorm:"-"` // of a change, instead of UserIDs unless nil: who was and is in it at all times
 }
 
 // Workspace is an environment made from a template. It keeps its template for ever; its owner may change.
@@ -239,10 +236,8 @@ func (s *Store) enter(tx *gorm.DB, c Catalog) (Catalog, entrance, error) {
 		ids = append(ids, &c.Workspaces[i].OwnerID)
 	}
 	for i := range c.Groups {
-		c.Groups[i].UserIDs = slices.Clone(c.Groups[i].UserIDs)
-		for j := range c.Groups[i].UserIDs {
-			ids = append(ids, &c.Groups[i].UserIDs[j])
-		}
+		c.Groups[i] = c.Groups[i].clone()
+		ids = append(ids, c.Groups[i].users()...)
 	}
 	for i := range c.Deleted.Users {
 		ids = append(ids, &c.Deleted.Users[i])

@@ -106,7 +106,7 @@ func (c *canaries) leaveMore(t *testing.T) {
 		`INSERT INTO usage_day SELECT template_id, day - 1, version, usage, latency FROM usage_pages`,
 		`UPDATE usage_pages SET sums = usage`, `UPDATE people SET former_subject = person`,
 		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`,
-		`UPDATE builds SET at = 1, started_at = 2`,
+		`UPDATE builds SET at = 1, started_at = 2`, `UPDATE group_members SET to_at = from_at + 1 WHERE to_at = 0`,
 		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`,
 		`UPDATE agent_conditions SET at = 1, app_health = '{"x":"y"}'`,
 		`UPDATE users SET created_at = 1600000000000001`, `UPDATE workspaces SET created_at = 1600000000000001`,
@@ -116,7 +116,9 @@ func (c *canaries) leaveMore(t *testing.T) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	if err := c.ExecForTest(`UPDATE role_bindings SET organization_id = ?, template_id = ?`, c.Organization, c.Templates[0]); err != nil {
+	if err := c.ExecForTest(
+		`UPDATE role_bindings SET organization_id = ?, template_id = ?, group_id = ?`, c.Organization, c.Templates[0], c.Organization,
+	); err != nil {
 		t.Fatal(err)
 	}
 }

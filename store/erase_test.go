@@ -48,7 +48,13 @@ func newCanaries(t *testing.T, database string) *canaries {
 	key := storetest.PrivacyKey(t, database)
 	version, group := uuid.New(), uuid.New()
 	c.catalog = store.Catalog{
-		Groups: []store.Group{{ID: group, OrganizationID: c.Organization, Name: "leads", UserIDs: c.Users[:]}},
+		Groups: []store.Group{
+			{ID: group, OrganizationID: c.Organization, Name: "leads", UserIDs: c.Users[:]},
+			{ID: uuid.New(), OrganizationID: c.Organization, Name: "alumni", Members: []store.GroupMember{
+				{UserID: c.Users[0], ToAt: store.At(storetest.Now.Add(-time.Hour))},
+				{UserID: c.Users[1], FromAt: store.At(storetest.Now.Add(-2 * time.Hour)), ToAt: store.At(storetest.Now.Add(-time.Hour))},
+			}},
+		},
 		Versions: []store.TemplateVersion{{ID: version, TemplateID: c.Templates[0], Name: "v1", Parameters: []store.Parameter{
 			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}},
 			{Name: "dotfiles", Type: "string"},

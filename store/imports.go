@@ -60,7 +60,7 @@ func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error)
 		pick(&fresh.Templates, c.Templates)(unstored(tx, "id", kept.Templates, func(x Template) uuid.UUID { return x.ID })),
 		pick(&fresh.Versions, c.Versions)(unstored(tx, "id", kept.Versions, func(x TemplateVersion) uuid.UUID { return x.ID })),
 		pick(&fresh.Users, c.Users)(unstored(tx, "id", kept.Users, func(x User) uuid.UUID { return x.ID })),
-		pick(&fresh.Groups, c.Groups)(unstoredGroups(tx, kept.Groups)),
+		pick(&fresh.Groups, c.Groups)(unstoredGroups(tx, kept.Groups, At(s.clock()))),
 		pick(&fresh.Workspaces, c.Workspaces)(
 			unstored(tx.Omit("changed_at"), "id", kept.Workspaces, func(x Workspace) uuid.UUID { return x.ID }),
 		),
@@ -75,12 +75,9 @@ func (s *Store) UnstoredCatalog(ctx context.Context, c Catalog) (Catalog, error)
 
 // withoutThoseErased removes erased users, and their workspaces, agents and apps, from a change.
 func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
-	var ids []uuid.UUID
+	ids := members(c.Groups)
 	for _, u := range c.Users {
 		ids = append(ids, u.ID)
-	}
-	for _, g := range c.Groups {
-		ids = append(ids, g.UserIDs...)
 	}
 	for _, w := range c.Workspaces {
 		ids = append(ids, w.ID, w.OwnerID)
@@ -98,7 +95,7 @@ func (s *Store) withoutThoseErased(tx *gorm.DB, c Catalog) (Catalog, error) {
 	c.Users = slices.DeleteFunc(slices.Clone(c.Users), func(u User) bool { return erased[u.ID] })
 	c.Groups = slices.Clone(c.Groups)
 	for i, g := range c.Groups {
-		c.Groups[i].UserIDs = slices.DeleteFunc(slices.Clone(g.UserIDs), func(id uuid.UUID) bool { return erased[id] })
+		c.Groups[i] = g.without(erased)
 	}
 	c.Workspaces = slices.DeleteFunc(slices.Clone(c.Workspaces), func(w Workspace) bool { return erased[w.ID] || erased[w.OwnerID] })
 	c.Agents = slices.DeleteFunc(slices.Clone(c.Agents), func(a Agent) bool { return erased[a.ID] || erased[a.WorkspaceID] })
@@ -165,48 +162,25 @@ func unstored[T any](tx *gorm.DB, column string, items []T, key func(T) uuid.UUI
 	return fresh, nil
 }
 
-// unstoredGroups returns the positions of the groups that the catalog does not have with the same name and the same set of members.
-func unstoredGroups(tx *gorm.DB, groups []Group) ([]int, error) {
-	var members []GroupMember
-	var of []int // the positions of the members' groups
-	bare := make([]Group, len(groups))
+// unstoredGroups returns the positions of the groups that the catalog does not have as they are, or with other members.
+func unstoredGroups(tx *gorm.DB, groups []Group, now Instant) ([]int, error) {
+	bare, ids := make([]Group, len(groups)), make([]uuid.UUID, len(groups))
 	for i, g := range groups {
-		for _, user := range g.UserIDs {
-			members, of = append(members, GroupMember{g.ID, user}), append(of, i)
-		}
+		ids[i] = g.ID
+		g.UserIDs, g.Members = nil, nil
 		bare[i] = g
-		bare[i].UserIDs = nil
 	}
 	changed, err := unstored(tx, "id", bare, func(g Group) uuid.UUID { return g.ID })
 	if err != nil {
 		return nil, err
 	}
-	added, err := unstored(tx, "group_id", members, func(m GroupMember) uuid.UUID { return m.GroupID })
+	before, err := memberships(tx, ids)
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range added {
-		changed = append(changed, of[i])
-	}
-	for first := 0; first < len(groups); first += readBatch {
-		batch := groups[first:min(first+readBatch, len(groups))]
-		ids := make([]uuid.UUID, len(batch))
-		for i, g := range batch {
-			ids[i] = g.ID
-		}
-		var counts []struct {
-			GroupID uuid.UUID
-			Members int
-		}
-		if err := tx.Model(&GroupMember{}).Select(
-			"group_id, COUNT(*) AS members",
-		).Where("group_id IN ?", ids).Group("group_id").Scan(&counts).Error; err != nil {
-			return nil, err
-		}
-		for _, c := range counts {
-			if i := slices.Index(ids, c.GroupID); c.Members != len(batch[i].UserIDs) {
-				changed = append(changed, first+i)
-			}
+	for i, g := range groups {
+		if !before[g.ID].change(g, now).equal(before[g.ID]) {
+			changed = append(changed, i)
 		}
 	}
 	slices.Sort(changed)

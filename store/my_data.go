@@ -24,7 +24,7 @@ type MyData struct {
 	Workspaces    []Workspace
 	Builds        []Build
 	Tokens        []Token // newest first, without hashes
-	Groups        []Group // with no other member
+	Groups        []Group // of which the user is or was a member, with no other one
 	RoleBindings  []RoleBinding
 	Regions       []MyRegion // oldest first
 }
@@ -87,8 +87,16 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 	for i := range d.Tokens {
 		d.Tokens[i].Hash = nil
 	}
-	for i := range d.Groups {
-		d.Groups[i].UserIDs = []uuid.UUID{user}
+	ids := make([]uuid.UUID, len(d.Groups))
+	for i, g := range d.Groups {
+		ids[i] = g.ID
+	}
+	all, err := memberships(db.Where("user_id = ?", user), ids)
+	if err != nil {
+		return d, err
+	}
+	for i, g := range d.Groups {
+		d.Groups[i].Members = all[g.ID].rows(g.ID)
 	}
 	var people []personRow
 	if err := db.Where("user_id = ?", user).Find(&people).Error; err != nil {

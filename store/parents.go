@@ -49,10 +49,11 @@ func (s *Store) WorkspaceTemplates(ctx context.Context, workspaces []uuid.UUID) 
 	return parents(s.db.Lookups.WithContext(ctx), "workspaces", "template_id", workspaces)
 }
 
-// GroupsOf returns the ids of the groups of an organization.
+// GroupsOf returns the ids of the groups of an organization that are not deleted.
 func (s *Store) GroupsOf(ctx context.Context, organization uuid.UUID) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
-	if err := s.db.Lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ?", organization).Pluck("id", &ids).Error; err != nil {
+	live := s.db.Lookups.WithContext(ctx).Model(&Group{}).Where("organization_id = ? AND deleted_at = 0", organization)
+	if err := live.Pluck("id", &ids).Error; err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
 	return ids, nil
@@ -168,9 +169,9 @@ func (s *Store) FindPrincipal(ctx context.Context, kind access.Kind, id uuid.UUI
 	return id, s.checkKnown(ctx, table, id)
 }
 
-// CheckScope fails with ErrUnknown if the catalog does not hold an organization or template; uuid.Nil names none.
-func (s *Store) CheckScope(ctx context.Context, organization, template uuid.UUID) error {
-	for table, id := range map[string]uuid.UUID{"organizations": organization, "templates": template} {
+// CheckScope fails with ErrUnknown if the catalog does not hold what a binding is limited to.
+func (s *Store) CheckScope(ctx context.Context, b access.Binding) error {
+	for table, id := range map[string]uuid.UUID{"organizations": b.Organization, "templates": b.Template, "groups": b.Group} {
 		if id == uuid.Nil {
 			continue
 		}

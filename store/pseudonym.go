@@ -200,7 +200,8 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`DELETE FROM people WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE group_members SET user_id = moved.value FROM ` + moved + ` WHERE group_members.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM group_members AS other
-			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id)`,
+			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id
+			AND other.from_at = group_members.from_at AND other.to_at = group_members.to_at)`,
 		`DELETE FROM group_members WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE user_status_changes SET user_id = moved.value FROM ` + moved + ` WHERE user_status_changes.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM user_status_changes AS other
@@ -209,7 +210,8 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`UPDATE role_bindings SET principal_id = moved.value FROM ` + moved + `
 			WHERE principal_kind = 'user' AND principal_id = moved.id AND NOT EXISTS (SELECT 1 FROM role_bindings AS other
 			WHERE other.principal_kind = 'user' AND other.principal_id = moved.value AND other.role = role_bindings.role
-			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id)`,
+			AND other.organization_id = role_bindings.organization_id AND other.template_id = role_bindings.template_id
+			AND other.group_id = role_bindings.group_id)`,
 		`DELETE FROM role_bindings WHERE principal_kind = 'user' AND principal_id IN (SELECT moved.id FROM ` + moved + `)`,
 		`UPDATE tokens SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,
 		`UPDATE audit_events SET principal_id = moved.value FROM ` + moved + ` WHERE principal_kind = 'user' AND principal_id = moved.id`,

@@ -149,6 +149,12 @@ func (p *hidden) tell(t *testing.T) {
 	c := store.Catalog{
 		Groups: []store.Group{
 			{ID: uuid.NewSHA1(uuid.Nil, []byte("group")), OrganizationID: p.Organization, Name: "leads", UserIDs: p.Users[:2]},
+			{
+				ID: uuid.NewSHA1(uuid.Nil, []byte("alumni")), OrganizationID: p.Organization, Name: "alumni", Members: []store.GroupMember{
+					{UserID: p.Users[1], ToAt: store.At(storetest.Now.Add(-time.Hour))},
+					{UserID: p.Users[2], FromAt: store.At(storetest.Now.Add(-time.Hour))},
+				},
+			},
 		},
 		Versions: []store.TemplateVersion{{ID: version, TemplateID: p.Templates[0], Name: "v1", Parameters: []store.Parameter{
 			{Name: "region", Type: "string", Options: []store.ParameterOption{{Name: "EU", Value: "eu"}}},

@@ -351,6 +351,7 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 	day := func(t time.Time) int32 { return int32(t.Unix() / 86400) } // the first that stays
 	expired := map[string]int64{}
 	used, audit := At(h.Usage), At(h.Audit)
+	firstDay := At(time.Unix(int64(day(h.Usage))*86400, 0)) // usage of that day stays whole
 	for _, statement := range []struct {
 		kind   string
 		before time.Time
@@ -390,6 +391,15 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredCatalog, h.Usage, `DELETE FROM people WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{used}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE to_at > 0 AND to_at <= ?`, []any{firstDay}},
+		{
+			ExpiredCatalog, h.Usage, `DELETE FROM groups WHERE deleted_at > 0 AND deleted_at <= ?
+			AND NOT EXISTS (SELECT 1 FROM group_members WHERE group_id = groups.id)`, []any{firstDay},
+		},
+		{
+			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE group_id <> ? AND` + without("role_bindings.group_id", "groups"),
+			[]any{uuid.Nil},
+		},
 		{
 			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE principal_kind = ? AND principal_id` + ofOld,
 			[]any{access.KindUser, used},
@@ -443,7 +453,9 @@ func (s *Store) Oldest(ctx context.Context) (map[string]Instant, error) {
 		ExpiredLatency: `SELECT CAST(day AS bigint) * 86400000000 AS at FROM ` + usage.Pages + ` WHERE length(latency) > 0
 			UNION ALL SELECT CAST(half_hour AS bigint) * 1800000000 FROM usage_rows WHERE ` + usage.LatencyRows,
 		ExpiredCatalog: `SELECT deleted_at AS at FROM users WHERE deleted_at > 0
-			UNION ALL SELECT deleted_at FROM workspaces WHERE deleted_at > 0`,
+			UNION ALL SELECT deleted_at FROM workspaces WHERE deleted_at > 0
+			UNION ALL SELECT deleted_at FROM groups WHERE deleted_at > 0
+			UNION ALL SELECT to_at FROM group_members WHERE to_at > 0`,
 		ExpiredBuilds: `SELECT created_at AS at FROM builds WHERE parameters IS NOT NULL`,
 		ExpiredAudit:  `SELECT at FROM audit_events`,
 		ExpiredTokens: `SELECT expires_at AS at FROM tokens WHERE expires_at > 0

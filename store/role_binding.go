@@ -25,13 +25,14 @@ type RoleBinding struct {
 	Role           access.Role
 	OrganizationID uuid.UUID // uuid.Nil: not bound to one
 	TemplateID     uuid.UUID // uuid.Nil: not bound to one
+	GroupID        uuid.UUID // uuid.Nil: not bound to the members of one
 	CreatedAt      Instant   `gorm:"autoCreateTime:false"`
 	Source         string    // of a binding that is kept as another system has it: which; empty: it was granted here
 }
 
 // Binding is what the access rules see of it.
 func (b RoleBinding) Binding() access.Binding {
-	return access.Binding{Role: b.Role, Organization: b.OrganizationID, Template: b.TemplateID}
+	return access.Binding{Role: b.Role, Organization: b.OrganizationID, Template: b.TemplateID, Group: b.GroupID}
 }
 
 // GrantRole gives a role and returns its binding; the same grant again is the same binding. The error names the field
@@ -47,8 +48,8 @@ func (s *Store) GrantRole(ctx context.Context, b RoleBinding) (RoleBinding, erro
 		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&b).Error; err != nil {
 			return err
 		}
-		return tx.Where("principal_kind = ? AND principal_id = ? AND role = ? AND organization_id = ? AND template_id = ?",
-			b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID).Take(&kept).Error
+		return tx.Where("principal_kind = ? AND principal_id = ? AND role = ? AND organization_id = ? AND template_id = ? AND group_id = ?",
+			b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID, b.GroupID).Take(&kept).Error
 	})
 	if err != nil {
 		return RoleBinding{}, fmt.Errorf("grant role: %w", err)
@@ -66,14 +67,11 @@ func (s *Store) SyncRoles(
 	ctx context.Context, source string, bindings []RoleBinding, covers func(RoleBinding) bool, dry bool,
 ) (given, taken int, err error) {
 	type key struct {
-		kind                   access.Kind
-		principal              uuid.UUID
-		role                   access.Role
-		organization, template uuid.UUID
+		kind      access.Kind
+		principal uuid.UUID
+		binding   access.Binding
 	}
-	keyOf := func(b RoleBinding) key {
-		return key{b.PrincipalKind, b.PrincipalID, b.Role, b.OrganizationID, b.TemplateID}
-	}
+	keyOf := func(b RoleBinding) key { return key{b.PrincipalKind, b.PrincipalID, b.Binding()} }
 	var users []uuid.UUID
 	for _, b := range bindings {
 		if err := b.Binding().Validate(); err != nil {

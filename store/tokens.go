@@ -221,7 +221,9 @@ func (s *Store) Holding(ctx context.Context, kind access.Kind, id uuid.UUID) (ac
 		return p.With(held...), err
 	}
 	var groups []uuid.UUID
-	if err := s.db.Lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ?", id).Pluck("group_id", &groups).Error; err != nil {
+	now := At(s.clock())
+	member := s.db.Lookups.WithContext(ctx).Model(&GroupMember{}).Where("user_id = ? AND "+isMember, id, now, now)
+	if err := member.Pluck("group_id", &groups).Error; err != nil {
 		return p, fmt.Errorf("look up groups of user: %w", err)
 	}
 	shared, err := s.bindings(ctx, KindGroup, groups)

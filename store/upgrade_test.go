@@ -141,8 +141,20 @@ func checkEarly(t *testing.T, kind, database string) {
 		t.Errorf("answer (-before +after pages were rewritten):\n%s", diff)
 	}
 	minutes := map[string]int64{}
+	var periods []store.GroupMember
 	for _, u := range answer.Activity {
 		minutes[u.Username] = u.Minutes
+		d, err := f.MyData(t.Context(), u.UserID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range d.Groups {
+			periods = append(periods, g.Members...)
+		}
+	}
+	since := func(p store.GroupMember) bool { return p.FromAt.IsZero() && p.ToAt.IsZero() }
+	if len(periods) != 2 || !since(periods[0]) || !since(periods[1]) {
+		t.Errorf("members of the group: %+v, want two who have always been in it and are", periods)
 	}
 	if diff := cmp.Diff(earlyMinutes, minutes); diff != "" {
 		t.Errorf("minutes (-early +now):\n%s", diff)

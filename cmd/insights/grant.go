@@ -17,9 +17,10 @@ type grantCreateCommand struct {
 	User         string `xor:"whom" required:"" placeholder:"ID" help:"To this user."`
 	Group        string `xor:"whom" required:"" placeholder:"ID" help:"To everyone in this group."`
 	Service      string `xor:"whom" required:"" placeholder:"ID" help:"To this service."`
-	Role         string `required:"" placeholder:"ROLE" help:"owner, template-admin, auditor, user-admin, member, organization-admin, organization-template-admin, organization-auditor, organization-user-admin, proxy, control-plane; or one permission: view-insights, view-insights-aggregate, read-users, manage-access, manage-privacy, read-audit, resolve-pseudonyms."`
+	Role         string `required:"" placeholder:"ROLE" help:"owner, template-admin, auditor, user-admin, member, organization-admin, organization-template-admin, organization-auditor, organization-user-admin, proxy, control-plane; or one permission: view-insights, view-insights-aggregate, read-users, manage-access, manage-privacy, read-audit, resolve-pseudonyms; or view-group-insights."`
 	Organization string `placeholder:"ID" help:"Limit the role to this organization."`
 	Template     string `placeholder:"ID" help:"Limit the role to this template."`
+	AboutGroup   string `placeholder:"ID" help:"Limit the role to the members of this group."`
 }
 
 // Run grants the role and prints the id of the grant alone.
@@ -48,6 +49,9 @@ func (f grantCreateCommand) Run(ctx context.Context, c console) (err error) {
 	if err := audit(ctx, s, "grant create", f); err != nil {
 		return err
 	}
+	if b.GroupID, err = parseID("--about-group", f.AboutGroup); err != nil {
+		return err
+	}
 	if b, err = grant(ctx, s, b, f.Organization, f.Template); err != nil {
 		return err
 	}
@@ -64,7 +68,7 @@ func grant(ctx context.Context, s *store.Store, b store.RoleBinding, organizatio
 	if b.TemplateID, err = parseID("--template", template); err != nil {
 		return b, err
 	}
-	if err := s.CheckScope(ctx, b.OrganizationID, b.TemplateID); err != nil {
+	if err := s.CheckScope(ctx, b.Binding()); err != nil {
 		return b, err
 	}
 	b, err = s.GrantRole(ctx, b)
@@ -89,11 +93,11 @@ func (f grantListCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tKIND\tPRINCIPAL\tROLE\tORGANIZATION\tTEMPLATE\tGRANTED")
+	fmt.Fprintln(w, "ID\tKIND\tPRINCIPAL\tROLE\tORGANIZATION\tTEMPLATE\tGROUP\tGRANTED")
 	for _, b := range bindings {
 		fmt.Fprintf(
-			w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, b.PrincipalKind, b.PrincipalID, b.Role, showID(b.OrganizationID), showID(b.TemplateID),
-			showTime(b.CreatedAt),
+			w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, b.PrincipalKind, b.PrincipalID, b.Role, showID(b.OrganizationID),
+			showID(b.TemplateID), showID(b.GroupID), showTime(b.CreatedAt),
 		)
 	}
 	return w.Flush()

@@ -94,6 +94,7 @@ type reportedRight struct {
 	Role           string    `json:"role"`
 	OrganizationID string    `json:"organization_id,omitempty"`
 	TemplateID     string    `json:"template_id,omitempty"`
+	GroupID        string    `json:"group_id,omitempty"`
 	Since          time.Time `json:"since"`
 }
 
@@ -200,6 +201,9 @@ func reportPrivacy(ctx context.Context, s *store.Store) (r privacyReport, err er
 		}
 		if b.TemplateID != uuid.Nil {
 			right.TemplateID = b.TemplateID.String()
+		}
+		if b.GroupID != uuid.Nil {
+			right.GroupID = b.GroupID.String()
 		}
 		r.Rights = append(r.Rights, right)
 	}
@@ -385,11 +389,11 @@ func (r privacyReport) print(w io.Writer) {
 	for _, k := range r.Retention {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Kind, cmp.Or(strings.Join(k.Keep, " or "), "-"), at(k.Oldest), k.state())
 	}
-	heading(w, "Who holds which right", len(r.Rights), "KIND\tID\tROLE\tORGANIZATION\tTEMPLATE\tSINCE")
+	heading(w, "Who holds which right", len(r.Rights), "KIND\tID\tROLE\tORGANIZATION\tTEMPLATE\tGROUP\tSINCE")
 	for _, b := range r.Rights {
 		fmt.Fprintf(
-			w, "%s\t%s\t%s\t%s\t%s\t%s\n", b.Kind, b.ID, b.Role, cmp.Or(b.OrganizationID, "-"), cmp.Or(b.TemplateID, "-"),
-			b.Since.Format(time.RFC3339),
+			w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Kind, b.ID, b.Role, cmp.Or(b.OrganizationID, "-"), cmp.Or(b.TemplateID, "-"),
+			cmp.Or(b.GroupID, "-"), b.Since.Format(time.RFC3339),
 		)
 	}
 	printDoings(w, "Looks at single people, by the roles that are held now", r.Looks)

@@ -384,7 +384,8 @@ export interface RoleBinding {
    * `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
    * to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
    * `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
-   * `resolve-pseudonyms`.
+   * `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members; questions that
+   * are about templates, as all are by now, are not answered for it.
    */
   role: string;
   /**
@@ -399,6 +400,10 @@ export interface RoleBinding {
    * When it was granted.
    */
   created_at: string | null;
+  /**
+   * The group to whose members it is limited, a UUID. Absent: to none.
+   */
+  group_id?: string;
 }
 
 /**
@@ -422,6 +427,10 @@ export interface GrantRoleRequest {
    * The template to limit it to, a UUID of the catalog. Empty: to none.
    */
   template_id: string;
+  /**
+   * The group to whose members to limit it, a UUID of the catalog. Empty: to none.
+   */
+  group_id: string;
 }
 
 /**
@@ -528,6 +537,10 @@ export interface Grant {
    * The template to which it is limited, a UUID. Absent: to none.
    */
   template_id?: string;
+  /**
+   * The group to whose members it is limited, a UUID. Absent: to none.
+   */
+  group_id?: string;
 }
 
 /**
@@ -756,8 +769,8 @@ export interface ApplyCatalogResponse {
 }
 
 /**
- * DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; groups
- * vanish with their members. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
+ * DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; a group has
+ * no members from then on. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
  */
 export interface DeletedItems {
   /**
@@ -963,7 +976,8 @@ export interface User {
 }
 
 /**
- * Group is a set of users of one organization, to which roles can be granted.
+ * Group is a set of users of one organization, to which roles can be granted. Roles are those of its members of the moment; use
+ * counts for the groups of its time. Who is in it is said by `user_ids` or by `members`; by neither, nobody is from now on.
  */
 export interface Group {
   /**
@@ -979,9 +993,37 @@ export interface Group {
    */
   name: string;
   /**
-   * All its members, UUIDs of users. To a caller whose grant is for some organizations they must be users of these.
+   * All its members from now on, UUIDs of users: who is not among them leaves it at the time of the request, who is new joins it
+   * then, and who was in it before stays known. To a caller whose grant is for some organizations they must be users of these.
    */
   user_ids: string[];
+  /**
+   * All its members at all times, for a control plane that knows better since when they are: it replaces whatever was said of the
+   * group before. Not together with `user_ids`, and with the same rule for whose users they must be.
+   */
+  members: GroupMember[];
+  /**
+   * True: it has all members of its organization, as the group that Coder calls Everyone.
+   */
+  everyone: boolean;
+}
+
+/**
+ * GroupMember is a user who is in a group, or was. Of one user there may be several; time that is in two of them counts once.
+ */
+export interface GroupMember {
+  /**
+   * The user, a UUID.
+   */
+  user_id: string;
+  /**
+   * When the user came into the group, at most five minutes in the future. Absent: the user has always been in it.
+   */
+  from: string | null;
+  /**
+   * When the user left it: after `from`, and at most five minutes in the future. Absent: the user is in it.
+   */
+  to: string | null;
 }
 
 /**
@@ -3903,7 +3945,7 @@ export interface GetMyDataResponse {
    */
   workspaces: Workspace[];
   /**
-   * Groups; of their members only the user is named.
+   * Groups that the user is or was in, and when; of their members only the user is named. Those that are gone are among them.
    */
   groups: Group[];
   /**

@@ -35,7 +35,23 @@ func TestBindingErrors(t *testing.T) {
 		},
 		{
 			"both", bound(access.RoleTemplateAdmin, "organization and template"), "template_id",
-			"template_id: a role binds to an organization or a template, not to both",
+			"template_id: a role binds to one organization, template or group alone",
+		},
+		{
+			"group missing", bound(access.RoleViewGroupInsights, "deployment"), "group_id",
+			`group_id: role "view-group-insights" needs a group`,
+		},
+		{
+			"organization instead of group", bound(access.RoleViewGroupInsights, "organization"), "organization_id",
+			`organization_id: role "view-group-insights" does not bind to an organization`,
+		},
+		{
+			"group not wanted", bound(access.RoleViewInsightsAggregate, "group"), "group_id",
+			`group_id: role "view-insights-aggregate" does not bind to a group`,
+		},
+		{
+			"group and organization", bound(access.RoleViewGroupInsights, "organization and group"), "group_id",
+			"group_id: a role binds to one organization, template or group alone",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,18 +29,21 @@ type Principal struct {
 	Until  time.Time // when that credential ends; zero: never
 	Once   bool      // that credential was good for this one call
 	Agent  uuid.UUID // the only agent that it may report for; KindAgent alone has one
-	Grants []Grant   // by permission, organization and template, each once; With makes them of roles
+	Grants []Grant   // by permission, organization, template and group, each once; With makes them of roles
 }
 
-// Grant is a permission and where it is held: everywhere if it names neither an organization nor a template. An agent holds
-// what it is granted for itself alone.
+// Grant is a permission and where it is held: everywhere if it names nothing. An agent holds what it is granted for itself alone. What
+// is granted about the members of a group is for questions about groups alone: Holds and its like do not count it.
 type Grant struct {
 	Permission   Permission
 	Organization uuid.UUID // uuid.Nil: not limited to one
 	Template     uuid.UUID // uuid.Nil: not limited to one
+	Group        uuid.UUID // uuid.Nil: not limited to the members of one
 }
 
-func (g Grant) everywhere() bool { return g.Organization == uuid.Nil && g.Template == uuid.Nil }
+func (g Grant) everywhere() bool {
+	return g.Organization == uuid.Nil && g.Template == uuid.Nil && g.Group == uuid.Nil
+}
 
 // in says whether the grant is limited to the organization; uuid.Nil is none.
 func (g Grant) in(organization uuid.UUID) bool {
@@ -62,7 +65,7 @@ func (p Principal) With(bindings ...Binding) Principal {
 			continue
 		}
 		for _, perm := range grants[b.Role][b.level()] {
-			p.Grants = append(p.Grants, Grant{Permission: perm, Organization: b.Organization, Template: b.Template})
+			p.Grants = append(p.Grants, Grant{Permission: perm, Organization: b.Organization, Template: b.Template, Group: b.Group})
 		}
 	}
 	p.Grants = sorted(p.Grants)
@@ -72,7 +75,10 @@ func (p Principal) With(bindings ...Binding) Principal {
 // sorted puts grants in order, each once, in place.
 func sorted(grants []Grant) []Grant {
 	slices.SortFunc(grants, func(a, b Grant) int {
-		return cmp.Or(cmp.Compare(a.Permission, b.Permission), compare(a.Organization, b.Organization), compare(a.Template, b.Template))
+		return cmp.Or(
+			cmp.Compare(a.Permission, b.Permission), compare(a.Organization, b.Organization), compare(a.Template, b.Template),
+			compare(a.Group, b.Group),
+		)
 	})
 	return slices.Compact(grants)
 }
@@ -84,7 +90,7 @@ func (p Principal) Only(perms ...Permission) Principal {
 }
 
 // Within returns the principal with a permission on nothing beyond a scope. Unless the scope covers everything, each grant of it
-// becomes one for each template that both cover. organizationOf holds the organizations of all templates that exist.
+// becomes one for each template that both cover, and those about groups are none. organizationOf holds the organizations of all templates that exist.
 func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.UUID]uuid.UUID) Principal {
 	if scope.All() {
 		return p
@@ -140,7 +146,9 @@ func (p Principal) holdsOn(perm Permission, templateID, organizationID uuid.UUID
 
 // has says whether the principal is granted the permission in a place that covers what is asked for.
 func (p Principal) has(perm Permission, covers func(Grant) bool) bool {
-	return p.known() && slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Permission == perm && covers(g) })
+	return p.known() && slices.ContainsFunc(p.Grants, func(g Grant) bool {
+		return g.Permission == perm && g.Group == uuid.Nil && covers(g)
+	})
 }
 
 // known says whether the principal is of a kind that exists, and an agent is a certain one.

@@ -34,6 +34,9 @@ const (
 	RoleViewInsights Role = "view-insights"
 	// RoleViewInsightsAggregate is ViewInsightsAggregate alone.
 	RoleViewInsightsAggregate Role = "view-insights-aggregate"
+	// RoleViewGroupInsights is ViewInsightsAggregate about the members of the one group that it is bound to. It is a role of its own, so
+	// that a server that knows of no such limit takes it for nothing.
+	RoleViewGroupInsights Role = "view-group-insights"
 	// RoleReadUsers is ReadUsers alone.
 	RoleReadUsers Role = "read-users"
 	// RoleManageAccess is ManageAccess alone.
@@ -56,6 +59,7 @@ const (
 	deployment
 	organization
 	template
+	group
 )
 
 // grants says what each role may do and where it may be bound: a level that is not listed for a role grants nothing.
@@ -86,6 +90,7 @@ var grants = map[Role]map[level][]Permission{
 		organization: {ViewInsightsAggregate},
 		template:     {ViewInsightsAggregate},
 	},
+	RoleViewGroupInsights: {group: {ViewInsightsAggregate}},
 	RoleReadUsers: {
 		deployment:   {ReadUsers},
 		organization: {ReadUsers},

@@ -24,6 +24,8 @@ var (
 
 	organizationOf = map[uuid.UUID]uuid.UUID{a1: orgA, a2: orgA, b1: orgB}
 
+	team = uuid.MustParse("00000000-0000-0000-0000-0000000000e1") // a group of A
+
 	agentID = uuid.MustParse("00000000-0000-0000-0000-0000000000a9")
 )
 
@@ -69,6 +71,10 @@ func bound(role access.Role, place string) access.Binding {
 		return access.Binding{Role: role, Template: a1}
 	case "organization and template":
 		return access.Binding{Role: role, Organization: orgA, Template: a1}
+	case "group":
+		return access.Binding{Role: role, Group: team}
+	case "organization and group":
+		return access.Binding{Role: role, Organization: orgA, Group: team}
 	default:
 		panic("unknown place " + place)
 	}
@@ -90,7 +96,9 @@ func TestRights(t *testing.T) {
 	}
 	seen := 0
 	for _, role := range slices.Concat(roles, strangers) {
-		for _, place := range []string{"deployment", "organization", "template", "organization and template"} {
+		for _, place := range []string{
+			"deployment", "organization", "template", "group", "organization and template", "organization and group",
+		} {
 			row, listed := rights[string(role)+" "+place]
 			if !listed {
 				row = strings.Repeat("-", len(columns))
@@ -155,6 +163,9 @@ func TestGrants(t *testing.T) {
 		{Role: access.RoleOwner, Organization: orgA},
 		{Role: "superuser"},
 		{Role: access.RoleAgent},
+		{Role: access.RoleViewGroupInsights, Group: team},
+		{Role: access.RoleViewGroupInsights},
+		{Role: access.RoleAuditor, Group: team},
 	}
 	p := access.Principal{Kind: access.KindUser}.With(bindings...)
 	want := []access.Grant{
@@ -165,6 +176,7 @@ func TestGrants(t *testing.T) {
 		{Permission: "read_users", Organization: orgA},
 		{Permission: "view_insights", Template: a1},
 		{Permission: "view_insights", Organization: orgB},
+		{Permission: "view_insights_aggregate", Group: team},
 		{Permission: "view_insights_aggregate", Template: a1},
 		{Permission: "view_insights_aggregate", Organization: orgB},
 	}

@@ -89,6 +89,19 @@ func roles(t *testing.T, f *Fixture) {
 	if again, err := f.GrantRole(t.Context(), binding); err != nil || again.ID != first.ID {
 		t.Errorf("the same grant again: %+v, %v; want %v", again, err, first.ID)
 	}
+	var about []uuid.UUID
+	for _, of := range []uuid.UUID{group, uuid.New(), group} {
+		b, err := f.GrantRole(t.Context(), store.RoleBinding{
+			PrincipalKind: access.KindUser, PrincipalID: f.Users[2], Role: access.RoleViewGroupInsights, GroupID: of,
+		})
+		if err != nil || b.GroupID != of {
+			t.Fatal(b, err)
+		}
+		about = append(about, b.ID)
+	}
+	if about[0] == about[1] || about[0] != about[2] {
+		t.Errorf("bindings about a group, another one and the first again: %v", about)
+	}
 	var invalid *access.BindingError
 	_, err = f.GrantRole(t.Context(), store.RoleBinding{PrincipalKind: "user", Role: "emperor"})
 	if !errors.As(err, &invalid) || invalid.Field != "role" {

@@ -50,7 +50,7 @@ func catalogKeepsParents(t *testing.T, f *Fixture) {
 func catalogConfined(t *testing.T, f *Fixture) {
 	other := uuid.New()
 	confined := store.Authority{Organization: func(id uuid.UUID) bool { return id == other }}
-	foreign, own, member := uuid.New(), uuid.New(), uuid.New()
+	foreign, own, member, left := uuid.New(), uuid.New(), uuid.New(), store.At(Now)
 	f.apply(t, store.Catalog{Organizations: []store.Organization{{ID: other, Name: "other"}}})
 	refusals, err := f.ApplyCatalog(t.Context(), store.Catalog{
 		Templates: []store.Template{
@@ -66,14 +66,18 @@ func catalogConfined(t *testing.T, f *Fixture) {
 			{ID: uuid.New(), OrganizationID: other, Name: "own", UserIDs: []uuid.UUID{member}},
 			{ID: uuid.New(), OrganizationID: other, Name: "foreign", UserIDs: []uuid.UUID{member, f.Users[0]}},
 			{ID: uuid.New(), OrganizationID: other, Name: "unknown", UserIDs: []uuid.UUID{uuid.New()}},
+			{ID: uuid.New(), OrganizationID: other, Name: "own past", Members: []store.GroupMember{{UserID: member, ToAt: left}}},
+			{ID: uuid.New(), OrganizationID: other, Name: "foreign past", Members: []store.GroupMember{{UserID: f.Users[0], ToAt: left}}},
 		},
 		Deleted: store.Deleted{Templates: []uuid.UUID{f.Templates[1]}, Agents: []uuid.UUID{f.Agents[0][0]}},
 	}, confined)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(refusals) != 5 || refusals[3].Reason != refusals[4].Reason || refusals[3].Permanent || refusals[4].Permanent {
-		t.Errorf("got %v, want two templates, the user, and alike a group with a foreign member and one with an unknown", refusals)
+	if len(refusals) != 6 || slices.ContainsFunc(refusals[3:], func(r store.Refusal) bool {
+		return r.Reason != refusals[3].Reason || r.Permanent
+	}) {
+		t.Errorf("got %v, want two templates, the user, and alike groups with a foreign, an unknown and a foreign past member", refusals)
 	}
 	organizations, err := f.OrganizationsOf(t.Context(), []uuid.UUID{own, foreign, f.Templates[0]})
 	if err != nil {

@@ -602,8 +602,63 @@ var mutants = []mutant{
 	},
 	{
 		"a confined control plane puts anybody into its groups", "store/applier.go",
-		"!a.erased[id] && !a.mayNameUser(a.users[id]) })", "false })",
+		"!a.erased[*id] && !a.mayNameUser(a.users[*id]) })", "false })",
 		"store", "TestSQLite/catalog_stays_in_its_organization",
+	},
+	{
+		"a confined control plane says that anybody was in its groups", "store/group_members.go",
+		"	for i := range g.Members {\n", "	for i := range g.Members[:0] {\n",
+		"store", "TestSQLite/catalog_stays_in_its_organization",
+	},
+	{
+		"who leaves a group was never in it", "store/group_members.go",
+		"minute.Until(periods, now.Time)", "minute.Until(periods[:0], now.Time)",
+		"store", "TestSQLite/groups_keep_their_past",
+	},
+	{
+		"who left a group keeps its roles", "store/group_members.go",
+		"OR group_members.to_at > ?)", "OR group_members.to_at > ? OR 1 = 1)",
+		"store", "TestSQLite/groups_keep_their_past",
+	},
+	{
+		"somebody has the roles of a group before they come into it", "store/group_members.go",
+		"group_members.from_at <= ? AND", "(group_members.from_at <= ? OR 1 = 1) AND",
+		"store", "TestSQLite/times_of_members",
+	},
+	{
+		"somebody comes into a group in the far future", "store/group_members.go",
+		"now.Add(memberAhead)", "now.Add(1000 * memberAhead)",
+		"store", "TestSQLite/times_of_members",
+	},
+	{
+		"who left a group on the first day that stays was not in it", "store/retention.go",
+		"to_at > 0 AND to_at <= ?`, []any{firstDay}", "to_at > 0 AND to_at <= ?`, []any{usage}",
+		"store", "TestSQLite/past_of_groups_expires",
+	},
+	{
+		"who sees a group sees the deployment", "store/access/principal.go",
+		"g.Permission == perm && g.Group == uuid.Nil && covers(g)", "g.Permission == perm && covers(g)",
+		"store/access", "TestRights",
+	},
+	{
+		"a role about a group is one about another", "store/role_binding.go",
+		"AND template_id = ? AND group_id = ?\",\n", "AND template_id = ? AND (group_id = ? OR 1 = 1)\",\n",
+		"store", "TestSQLite/roles",
+	},
+	{
+		"periods that overlap end with the first", "store/minute/period.go",
+		"if b.IsZero() || !a.IsZero() && a.Before(b) {", "if b.IsZero() {",
+		"store/minute", "TestPeriods",
+	},
+	{
+		"who comes within a half hour is a member from its begin", "store/minute/membership.go",
+		"if t.Unix() > h*seconds || t.Nanosecond() > 0 {", "if h < 0 {",
+		"store/minute", "TestMembership",
+	},
+	{
+		"a group that is imported for the first time has no past", "cmd/insights/coder/importer.go",
+		"if !known[g.ID] {", "if known[g.ID] {",
+		"cmd/insights/coder", "TestImportCatalog",
 	},
 	{
 		"organizations have one name", "store/applier.go",

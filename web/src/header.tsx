@@ -180,7 +180,7 @@ function Me({ me, templates, signedOut }: { me: WhoAmIResponse; templates: Templ
   const name = me.username ?? me.principal?.kind ?? "";
   const [problem, setProblem] = useState("");
   const leave = () => client.signOut().then(signedOut, (error: unknown) => setProblem(reasonOf(error).text));
-  const rights = [...new Set(me.grants.map((g) => words(g.permission) + (g.organization_id ? " in an organization" : g.template_id ? " on a template" : "")))];
+  const rights = [...new Set(me.grants.map((g) => words(g.permission) + (g.organization_id ? " in an organization" : g.template_id ? " on a template" : g.group_id ? " about a group" : "")))];
   return (
     <details class="popover right" ref={box} id="me">
       <summary>{name}</summary>

@@ -131,8 +131,18 @@ func scanUser(row pgx.CollectableRow) (u store.User, err error) {
 
 func scanGroup(row pgx.CollectableRow) (g store.Group, err error) {
 	err = row.Scan(&g.ID, &g.OrganizationID, &g.Name, &g.UserIDs)
-	g.Name = plain(g.Name)
+	g.Name, g.Everyone = plain(g.Name), g.ID == g.OrganizationID
 	return g, err
+}
+
+// sinceAlways returns a group whose members have always been in it: Coder does not say since when they are.
+func sinceAlways(g store.Group) store.Group {
+	g.Members = make([]store.GroupMember, len(g.UserIDs))
+	for i, user := range g.UserIDs {
+		g.Members[i].UserID = user
+	}
+	g.UserIDs = nil
+	return g
 }
 
 func scanWorkspace(row pgx.CollectableRow) (w store.Workspace, err error) {

@@ -221,21 +221,29 @@ func (i *Importer) catalog(ctx context.Context) error {
 	return i.save(ctx)
 }
 
-// people imports the parts of the catalog that are read whole. Groups that are gone there go here.
+// people imports the parts of the catalog that are read whole. Groups that are gone there go here. The members of a group that comes for
+// the first time have always been in it, for the use of before; later ones come and go when an import finds them.
 func (i *Importer) people(ctx context.Context, tx pgx.Tx) error {
 	c, err := i.from.people(ctx, tx, i.organization)
 	if err != nil {
 		return err
 	}
+	known := map[uuid.UUID]bool{}
 	for _, o := range c.Organizations {
-		known, err := i.to.GroupsOf(ctx, o.ID)
+		groups, err := i.to.GroupsOf(ctx, o.ID)
 		if err != nil {
 			return err
 		}
-		for _, id := range known {
+		for _, id := range groups {
+			known[id] = true
 			if !slices.ContainsFunc(c.Groups, func(g store.Group) bool { return g.ID == id }) {
 				c.Deleted.Groups = append(c.Deleted.Groups, id)
 			}
+		}
+	}
+	for n, g := range c.Groups {
+		if !known[g.ID] {
+			c.Groups[n] = sinceAlways(g)
 		}
 	}
 	return i.apply(ctx, c)

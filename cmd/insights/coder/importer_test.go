@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -321,6 +322,23 @@ func TestImportCatalog(t *testing.T) {
 		role(access.KindUser, w.users[1], access.RoleViewInsights, uuid.Nil, w.templates[0]):        1,
 	}
 	runImport(t, w.url, to, Options{})
+	groups := func(user int) (told []string) {
+		t.Helper()
+		d, err := to.MyData(t.Context(), w.users[user])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range d.Groups {
+			for _, m := range g.Members {
+				told = append(told, fmt.Sprint(g.Name, " everyone:", g.Everyone, " always:", m.FromAt.IsZero(), " still:", m.ToAt.IsZero()))
+			}
+		}
+		return told
+	}
+	everyone := "Everyone everyone:true always:true still:true"
+	if diff := cmp.Diff([]string{everyone, "testers everyone:false always:true still:true"}, groups(0)); diff != "" {
+		t.Errorf("groups of a user (-want +got):\n%s", diff)
+	}
 	got := ask(t, to, w.begin)
 	if diff := cmp.Diff(want, got.Roles); diff != "" {
 		t.Error(diff)
@@ -341,12 +359,22 @@ func TestImportCatalog(t *testing.T) {
 	if r := runImport(t, w.url, to, Options{Organization: w.organization.String()}); r.RolesTaken+r.RolesGiven != 0 {
 		t.Errorf("an import of one organization took or gave roles that the import of all gave: %+v", r)
 	}
+	w.exec(t, `INSERT INTO group_members VALUES ($1, $2)`, w.users[1], group)
+	if runImport(t, w.url, to, Options{}); !slices.Contains(groups(1), "testers everyone:false always:false still:true") {
+		t.Errorf("groups of who came between two imports: %q", groups(1))
+	}
 	w.exec(t, `DELETE FROM groups WHERE id = $1`, group)
 	w.exec(t, `UPDATE templates SET group_acl = '{}'`)
 	w.exec(t, `UPDATE users SET rbac_roles = '{}'`)
 	r := runImport(t, w.url, to, Options{})
 	if r.GroupsGone != 1 || r.RolesTaken != 2 || r.RolesGiven != 0 || r.Users != 0 {
 		t.Errorf("a group and two roles are gone: %+v", r)
+	}
+	for u, always := range []bool{true, false} {
+		want := []string{everyone, fmt.Sprintf("testers everyone:false always:%v still:false", always)}
+		if diff := cmp.Diff(want, groups(u)); diff != "" {
+			t.Errorf("groups of user %d after one is gone (-want +got):\n%s", u, diff)
+		}
 	}
 }
 

@@ -521,14 +521,17 @@ type RoleBinding struct {
 	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
 	// to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
 	// `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
-	// `resolve-pseudonyms`.
+	// `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members; questions that
+	// are about templates, as all are by now, are not answered for it.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,4,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The template to which it is limited, a UUID. Absent: to none.
 	TemplateId string `protobuf:"bytes,5,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
 	// When it was granted.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The group to whose members it is limited, a UUID. Absent: to none.
+	GroupId       string `protobuf:"bytes,7,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,6 +608,13 @@ func (x *RoleBinding) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *RoleBinding) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
 // GrantRoleRequest names principal, role and limits.
 type GrantRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -616,7 +626,9 @@ type GrantRoleRequest struct {
 	// The organization to limit it to, a UUID of the catalog. Empty: to none.
 	OrganizationId string `protobuf:"bytes,3,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The template to limit it to, a UUID of the catalog. Empty: to none.
-	TemplateId    string `protobuf:"bytes,4,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	TemplateId string `protobuf:"bytes,4,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// The group to whose members to limit it, a UUID of the catalog. Empty: to none.
+	GroupId       string `protobuf:"bytes,5,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +687,13 @@ func (x *GrantRoleRequest) GetOrganizationId() string {
 func (x *GrantRoleRequest) GetTemplateId() string {
 	if x != nil {
 		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *GrantRoleRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
 	}
 	return ""
 }
@@ -1047,7 +1066,9 @@ type Grant struct {
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The template to which it is limited, a UUID. Absent: to none.
-	TemplateId    string `protobuf:"bytes,3,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	TemplateId string `protobuf:"bytes,3,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// The group to whose members it is limited, a UUID. Absent: to none.
+	GroupId       string `protobuf:"bytes,4,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1120,13 @@ func (x *Grant) GetOrganizationId() string {
 func (x *Grant) GetTemplateId() string {
 	if x != nil {
 		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *Grant) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
 	}
 	return ""
 }
@@ -1684,7 +1712,7 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"n\n" +
 	"\x12ListTokensResponse\x12*\n" +
 	"\x06tokens\x18\x01 \x03(\v2\x12.insights.v1.TokenR\x06tokens\x12,\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\"\xf8\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\"\x99\x02\n" +
 	"\vRoleBinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
 	"\tprincipal\x18\x02 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x12\n" +
@@ -1693,13 +1721,15 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\vtemplate_id\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
 	"templateId\x129\n" +
 	"\n" +
-	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xa6\x01\n" +
+	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1f\n" +
+	"\bgroup_id\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R\agroupId\"\xc1\x01\n" +
 	"\x10GrantRoleRequest\x124\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12'\n" +
 	"\x0forganization_id\x18\x03 \x01(\tR\x0eorganizationId\x12\x1f\n" +
 	"\vtemplate_id\x18\x04 \x01(\tR\n" +
-	"templateId\"P\n" +
+	"templateId\x12\x19\n" +
+	"\bgroup_id\x18\x05 \x01(\tR\agroupId\"P\n" +
 	"\x11GrantRoleResponse\x12;\n" +
 	"\frole_binding\x18\x01 \x01(\v2\x18.insights.v1.RoleBindingR\vroleBinding\";\n" +
 	"\x11RevokeRoleRequest\x12&\n" +
@@ -1718,14 +1748,15 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\tprincipal\x18\x01 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12 \n" +
 	"\busername\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\busername\x12*\n" +
 	"\x06grants\x18\x03 \x03(\v2\x12.insights.v1.GrantR\x06grants\x121\n" +
-	"\x11insights_timezone\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x10insightsTimezone\"}\n" +
+	"\x11insights_timezone\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x10insightsTimezone\"\x9e\x01\n" +
 	"\x05Grant\x12\x1e\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\tR\n" +
 	"permission\x12-\n" +
 	"\x0forganization_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12%\n" +
 	"\vtemplate_id\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
-	"templateId\"\x0f\n" +
+	"templateId\x12\x1f\n" +
+	"\bgroup_id\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\agroupId\"\x0f\n" +
 	"\rSignInRequest\"K\n" +
 	"\x0eSignInResponse\x129\n" +
 	"\n" +

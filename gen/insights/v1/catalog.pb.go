@@ -204,8 +204,8 @@ func (x *ApplyCatalogResponse) GetRejected() []*Rejection {
 	return nil
 }
 
-// DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; groups
-// vanish with their members. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
+// DeletedItems lists ids of what is gone. Items are marked with the time of the request and keep their history; a group has
+// no members from then on. An id that is unknown, or not within the caller's grant, is as deleted as can be and ignored.
 type DeletedItems struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ids of templates.
@@ -833,7 +833,8 @@ func (x *User) GetDeletedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// Group is a set of users of one organization, to which roles can be granted.
+// Group is a set of users of one organization, to which roles can be granted. Roles are those of its members of the moment; use
+// counts for the groups of its time. Who is in it is said by `user_ids` or by `members`; by neither, nobody is from now on.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group, a UUID.
@@ -842,8 +843,14 @@ type Group struct {
 	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// Its name within the organization.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// All its members, UUIDs of users. To a caller whose grant is for some organizations they must be users of these.
-	UserIds       []string `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// All its members from now on, UUIDs of users: who is not among them leaves it at the time of the request, who is new joins it
+	// then, and who was in it before stays known. To a caller whose grant is for some organizations they must be users of these.
+	UserIds []string `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// All its members at all times, for a control plane that knows better since when they are: it replaces whatever was said of the
+	// group before. Not together with `user_ids`, and with the same rule for whose users they must be.
+	Members []*GroupMember `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
+	// True: it has all members of its organization, as the group that Coder calls Everyone.
+	Everyone      bool `protobuf:"varint,6,opt,name=everyone,proto3" json:"everyone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -906,6 +913,84 @@ func (x *Group) GetUserIds() []string {
 	return nil
 }
 
+func (x *Group) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Group) GetEveryone() bool {
+	if x != nil {
+		return x.Everyone
+	}
+	return false
+}
+
+// GroupMember is a user who is in a group, or was. Of one user there may be several; time that is in two of them counts once.
+type GroupMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user, a UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// When the user came into the group, at most five minutes in the future. Absent: the user has always been in it.
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// When the user left it: after `from`, and at most five minutes in the future. Absent: the user is in it.
+	To            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GroupMember) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *GroupMember) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *GroupMember) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
 // Workspace is an environment made from a template. It keeps its template for ever; its owner may change.
 type Workspace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -931,7 +1016,7 @@ type Workspace struct {
 
 func (x *Workspace) Reset() {
 	*x = Workspace{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	mi := &file_insights_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1028,7 @@ func (x *Workspace) String() string {
 func (*Workspace) ProtoMessage() {}
 
 func (x *Workspace) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	mi := &file_insights_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1041,7 @@ func (x *Workspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
 func (*Workspace) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Workspace) GetId() string {
@@ -1025,7 +1110,7 @@ type Agent struct {
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[11]
+	mi := &file_insights_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1122,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[11]
+	mi := &file_insights_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1135,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Agent) GetId() string {
@@ -1099,7 +1184,7 @@ type App struct {
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[12]
+	mi := &file_insights_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1196,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[12]
+	mi := &file_insights_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1209,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *App) GetAgentId() string {
@@ -1233,12 +1318,18 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"deleted_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\"o\n" +
+	"deleted_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\"\xbf\x01\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x19\n" +
-	"\buser_ids\x18\x04 \x03(\tR\auserIds\"\xfb\x01\n" +
+	"\buser_ids\x18\x04 \x03(\tR\auserIds\x122\n" +
+	"\amembers\x18\x05 \x03(\v2\x18.insights.v1.GroupMemberR\amembers\x12\x1a\n" +
+	"\beveryone\x18\x06 \x01(\bR\beveryone\"\x82\x01\n" +
+	"\vGroupMember\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\xfb\x01\n" +
 	"\tWorkspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bowner_id\x18\x02 \x01(\tR\aownerId\x12\x1f\n" +
@@ -1278,7 +1369,7 @@ func file_insights_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_insights_v1_catalog_proto_rawDescData
 }
 
-var file_insights_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_insights_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_insights_v1_catalog_proto_goTypes = []any{
 	(*ApplyCatalogRequest)(nil),   // 0: insights.v1.ApplyCatalogRequest
 	(*ApplyCatalogResponse)(nil),  // 1: insights.v1.ApplyCatalogResponse
@@ -1290,11 +1381,12 @@ var file_insights_v1_catalog_proto_goTypes = []any{
 	(*ParameterOption)(nil),       // 7: insights.v1.ParameterOption
 	(*User)(nil),                  // 8: insights.v1.User
 	(*Group)(nil),                 // 9: insights.v1.Group
-	(*Workspace)(nil),             // 10: insights.v1.Workspace
-	(*Agent)(nil),                 // 11: insights.v1.Agent
-	(*App)(nil),                   // 12: insights.v1.App
-	(*Rejection)(nil),             // 13: insights.v1.Rejection
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*GroupMember)(nil),           // 10: insights.v1.GroupMember
+	(*Workspace)(nil),             // 11: insights.v1.Workspace
+	(*Agent)(nil),                 // 12: insights.v1.Agent
+	(*App)(nil),                   // 13: insights.v1.App
+	(*Rejection)(nil),             // 14: insights.v1.Rejection
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_insights_v1_catalog_proto_depIdxs = []int32{
 	3,  // 0: insights.v1.ApplyCatalogRequest.organizations:type_name -> insights.v1.Organization
@@ -1302,28 +1394,31 @@ var file_insights_v1_catalog_proto_depIdxs = []int32{
 	5,  // 2: insights.v1.ApplyCatalogRequest.template_versions:type_name -> insights.v1.TemplateVersion
 	8,  // 3: insights.v1.ApplyCatalogRequest.users:type_name -> insights.v1.User
 	9,  // 4: insights.v1.ApplyCatalogRequest.groups:type_name -> insights.v1.Group
-	10, // 5: insights.v1.ApplyCatalogRequest.workspaces:type_name -> insights.v1.Workspace
-	11, // 6: insights.v1.ApplyCatalogRequest.agents:type_name -> insights.v1.Agent
-	12, // 7: insights.v1.ApplyCatalogRequest.apps:type_name -> insights.v1.App
+	11, // 5: insights.v1.ApplyCatalogRequest.workspaces:type_name -> insights.v1.Workspace
+	12, // 6: insights.v1.ApplyCatalogRequest.agents:type_name -> insights.v1.Agent
+	13, // 7: insights.v1.ApplyCatalogRequest.apps:type_name -> insights.v1.App
 	2,  // 8: insights.v1.ApplyCatalogRequest.deleted:type_name -> insights.v1.DeletedItems
-	13, // 9: insights.v1.ApplyCatalogResponse.rejected:type_name -> insights.v1.Rejection
-	14, // 10: insights.v1.Template.created_at:type_name -> google.protobuf.Timestamp
-	14, // 11: insights.v1.Template.deleted_at:type_name -> google.protobuf.Timestamp
-	14, // 12: insights.v1.TemplateVersion.created_at:type_name -> google.protobuf.Timestamp
+	14, // 9: insights.v1.ApplyCatalogResponse.rejected:type_name -> insights.v1.Rejection
+	15, // 10: insights.v1.Template.created_at:type_name -> google.protobuf.Timestamp
+	15, // 11: insights.v1.Template.deleted_at:type_name -> google.protobuf.Timestamp
+	15, // 12: insights.v1.TemplateVersion.created_at:type_name -> google.protobuf.Timestamp
 	6,  // 13: insights.v1.TemplateVersion.parameters:type_name -> insights.v1.Parameter
 	7,  // 14: insights.v1.Parameter.options:type_name -> insights.v1.ParameterOption
-	14, // 15: insights.v1.User.created_at:type_name -> google.protobuf.Timestamp
-	14, // 16: insights.v1.User.deleted_at:type_name -> google.protobuf.Timestamp
-	14, // 17: insights.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
-	14, // 18: insights.v1.Workspace.deleted_at:type_name -> google.protobuf.Timestamp
-	14, // 19: insights.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 20: insights.v1.CatalogService.ApplyCatalog:input_type -> insights.v1.ApplyCatalogRequest
-	1,  // 21: insights.v1.CatalogService.ApplyCatalog:output_type -> insights.v1.ApplyCatalogResponse
-	21, // [21:22] is the sub-list for method output_type
-	20, // [20:21] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	15, // 15: insights.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	15, // 16: insights.v1.User.deleted_at:type_name -> google.protobuf.Timestamp
+	10, // 17: insights.v1.Group.members:type_name -> insights.v1.GroupMember
+	15, // 18: insights.v1.GroupMember.from:type_name -> google.protobuf.Timestamp
+	15, // 19: insights.v1.GroupMember.to:type_name -> google.protobuf.Timestamp
+	15, // 20: insights.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
+	15, // 21: insights.v1.Workspace.deleted_at:type_name -> google.protobuf.Timestamp
+	15, // 22: insights.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: insights.v1.CatalogService.ApplyCatalog:input_type -> insights.v1.ApplyCatalogRequest
+	1,  // 24: insights.v1.CatalogService.ApplyCatalog:output_type -> insights.v1.ApplyCatalogResponse
+	24, // [24:25] is the sub-list for method output_type
+	23, // [23:24] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_catalog_proto_init() }
@@ -1339,7 +1434,7 @@ func file_insights_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_catalog_proto_rawDesc), len(file_insights_v1_catalog_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -790,7 +790,7 @@ type GetMyDataResponse struct {
 	Latency []*MyLatency `protobuf:"bytes,7,rep,name=latency,proto3" json:"latency,omitempty"`
 	// Workspaces, deleted ones too, oldest first.
 	Workspaces []*Workspace `protobuf:"bytes,8,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
-	// Groups; of their members only the user is named.
+	// Groups that the user is or was in, and when; of their members only the user is named. Those that are gone are among them.
 	Groups []*Group `protobuf:"bytes,9,rep,name=groups,proto3" json:"groups,omitempty"`
 	// Roles of the user's own.
 	RoleBindings []*RoleBinding `protobuf:"bytes,10,rep,name=role_bindings,json=roleBindings,proto3" json:"role_bindings,omitempty"`

@@ -109,7 +109,11 @@ func (a *Access) GrantRole(ctx context.Context, req *insightsv1.GrantRoleRequest
 	for _, scope := range []struct {
 		field, text string
 		to          *uuid.UUID
-	}{{"organization_id", req.GetOrganizationId(), &b.OrganizationID}, {"template_id", req.GetTemplateId(), &b.TemplateID}} {
+	}{
+		{"organization_id", req.GetOrganizationId(), &b.OrganizationID},
+		{"template_id", req.GetTemplateId(), &b.TemplateID},
+		{"group_id", req.GetGroupId(), &b.GroupID},
+	} {
 		if scope.text == "" {
 			continue
 		}
@@ -117,7 +121,7 @@ func (a *Access) GrantRole(ctx context.Context, req *insightsv1.GrantRoleRequest
 			return nil, call.Invalid(call.MessageInvalidValue, call.FieldError{Field: scope.field, Detail: err.Error()})
 		}
 	}
-	if err := a.store.CheckScope(ctx, b.OrganizationID, b.TemplateID); err != nil {
+	if err := a.store.CheckScope(ctx, b.Binding()); err != nil {
 		return nil, err
 	}
 	if b, err = a.store.GrantRole(ctx, b); err != nil {
@@ -175,6 +179,7 @@ func (a *Access) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest) (*insi
 	for _, g := range p.Grants {
 		answer.Grants = append(answer.Grants, &insightsv1.Grant{
 			Permission: string(g.Permission), OrganizationId: call.OptionalID(g.Organization), TemplateId: call.OptionalID(g.Template),
+			GroupId: call.OptionalID(g.Group),
 		})
 	}
 	answer.InsightsTimezone, err = a.insights.Timezone(ctx)
@@ -310,6 +315,6 @@ func bindingMessage(b store.RoleBinding) *insightsv1.RoleBinding {
 	return &insightsv1.RoleBinding{
 		Id: b.ID.String(), Principal: &insightsv1.Principal{Kind: string(b.PrincipalKind), Id: b.PrincipalID.String()},
 		Role: string(b.Role), OrganizationId: call.OptionalID(b.OrganizationID), TemplateId: call.OptionalID(b.TemplateID),
-		CreatedAt: call.Timestamp(b.CreatedAt),
+		GroupId: call.OptionalID(b.GroupID), CreatedAt: call.Timestamp(b.CreatedAt),
 	}
 }

@@ -83,7 +83,7 @@ func TestCatalogOutlastsDeadline(t *testing.T) {
 	if err := file.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM applied`).Scan(&applied); err != nil || applied != 1 {
 		t.Errorf("applied %d times, %v", applied, err)
 	}
-	if err := s.CheckScope(t.Context(), id, uuid.Nil); err != nil {
+	if err := s.CheckScope(t.Context(), access.Binding{Organization: id}); err != nil {
 		t.Error(err)
 	}
 }

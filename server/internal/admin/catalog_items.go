@@ -100,12 +100,32 @@ func parseUser(m *insightsv1.User, f fields) store.User {
 }
 
 func parseGroup(m *insightsv1.Group, f fields) store.Group {
-	return store.Group{
+	g := store.Group{
 		ID:             f.id("id", m.GetId()),
 		OrganizationID: f.id("organization_id", m.GetOrganizationId()),
 		Name:           f.name("name", m.GetName()),
+		Everyone:       m.GetEveryone(),
 		UserIDs:        f.ids("user_ids", m.GetUserIds()),
 	}
+	if len(m.GetUserIds()) > 0 && len(m.GetMembers()) > 0 {
+		f.check("members", errors.New("must not be given together with user_ids"))
+	}
+	for i, member := range m.GetMembers() {
+		g.Members = append(g.Members, parseMember(member, f.within(fmt.Sprintf("members[%d].", i))))
+	}
+	return g
+}
+
+func parseMember(m *insightsv1.GroupMember, f fields) store.GroupMember {
+	member := store.GroupMember{
+		UserID: f.id("user_id", m.GetUserId()),
+		FromAt: f.time("from", m.GetFrom()),
+		ToAt:   f.time("to", m.GetTo()),
+	}
+	if m.GetTo() != nil && m.GetTo().AsTime().UnixMicro() <= max(0, member.FromAt.UnixMicro()) { // as they are stored
+		f.check("to", errors.New("must be after from"))
+	}
+	return member
 }
 
 func parseWorkspace(m *insightsv1.Workspace, f fields) store.Workspace {

@@ -56,7 +56,30 @@ func TestParseCatalogFaults(t *testing.T) {
 			r.Workspaces[0].Purpose = "fun"
 		},
 		"groups: user_ids[0]: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) { r.Groups[0].UserIds[0] = "x" },
-		"apps: slug: is required":             func(r *insightsv1.ApplyCatalogRequest) { r.Apps[0].Slug = "" },
+		"groups: members: must not be given together with user_ids": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Groups[0].Members = []*insightsv1.GroupMember{{UserId: id}}
+		},
+		"groups: members[1].user_id: must be a UUID": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Groups[0].UserIds, r.Groups[0].Members = nil, []*insightsv1.GroupMember{{UserId: id}, {}}
+		},
+		"groups: members[0].from: must be a time from 1970 on": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Groups[0].UserIds = nil
+			r.Groups[0].Members = []*insightsv1.GroupMember{{UserId: id, From: &timestamppb.Timestamp{Seconds: -1}}}
+		},
+		"groups: members[0].to: must be after from": func(r *insightsv1.ApplyCatalogRequest) {
+			at := &timestamppb.Timestamp{Seconds: 7, Nanos: 1000}
+			r.Groups[0].UserIds = nil
+			r.Groups[0].Members = []*insightsv1.GroupMember{{UserId: id, From: at, To: &timestamppb.Timestamp{Seconds: 7, Nanos: 1999}}}
+		},
+		"groups: members[2].to: must be after from": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Groups[0].UserIds = nil
+			r.Groups[0].Members = []*insightsv1.GroupMember{
+				{UserId: id, To: &timestamppb.Timestamp{Nanos: 1000}},
+				{UserId: id, From: &timestamppb.Timestamp{Seconds: 7}, To: &timestamppb.Timestamp{Seconds: 8}},
+				{UserId: id, To: &timestamppb.Timestamp{}},
+			}
+		},
+		"apps: slug: is required": func(r *insightsv1.ApplyCatalogRequest) { r.Apps[0].Slug = "" },
 		"template_versions: parameters: 257 entries, at most 256": func(r *insightsv1.ApplyCatalogRequest) {
 			r.TemplateVersions[0].Parameters = parameters(257)
 		},

@@ -89,9 +89,7 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 		answer.Tokens = append(answer.Tokens, tokenMessage(t))
 	}
 	for _, g := range d.Groups {
-		answer.Groups = append(answer.Groups, &insightsv1.Group{
-			Id: g.ID.String(), OrganizationId: g.OrganizationID.String(), Name: g.Name, UserIds: call.Texts(g.UserIDs),
-		})
+		answer.Groups = append(answer.Groups, groupMessage(g))
 	}
 	for _, b := range d.RoleBindings {
 		answer.RoleBindings = append(answer.RoleBindings, bindingMessage(b))
@@ -104,6 +102,16 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 		func(store.AuditEvent) (bool, error) { return true, nil },
 	)
 	return answer, err
+}
+
+func groupMessage(g store.Group) *insightsv1.Group {
+	m := &insightsv1.Group{Id: g.ID.String(), OrganizationId: g.OrganizationID.String(), Name: g.Name, Everyone: g.Everyone}
+	for _, p := range g.Members {
+		m.Members = append(m.Members, &insightsv1.GroupMember{
+			UserId: p.UserID.String(), From: call.Timestamp(p.FromAt), To: call.Timestamp(p.ToAt),
+		})
+	}
+	return m
 }
 
 func buildMessage(b store.Build) *insightsv1.Build {

@@ -13,6 +13,7 @@ import (
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/access"
 )
 
 // SetPrivacyMode implements [insightsv1.PrivacyServiceServer].
@@ -139,5 +140,5 @@ func (p *Privacy) optionalOrganization(ctx context.Context, text string) (uuid.U
 	if err != nil {
 		return id, call.InvalidParam("organization_id", "%v", err)
 	}
-	return id, p.store.CheckScope(ctx, id, uuid.Nil)
+	return id, p.store.CheckScope(ctx, access.Binding{Organization: id})
 }
