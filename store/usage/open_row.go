@@ -22,7 +22,7 @@ type OpenRow struct {
 
 // latencies are the row's samples as the table keeps them.
 func (r OpenRow) latencies() string {
-	if r.Kind != minute.Connection {
+	if !r.Kind.HasBins() {
 		return ""
 	}
 	return minute.FormatLatencies(r.Minutes, r.Bins)
@@ -84,7 +84,7 @@ func eachOpen(r db.Records, f func(OpenRow) error) error {
 			apps[known] = known
 		}
 		row.App, row.Bins = known, nil
-		if row.Kind == minute.Connection {
+		if row.Kind.HasBins() {
 			if row.Minutes, row.Bins, err = minute.ParseLatencies(string(latencies)); err != nil {
 				return fmt.Errorf("usage row of template %s, half hour %d, subject %d: %w", row.Template, row.HalfHour, row.Subject, err)
 			}

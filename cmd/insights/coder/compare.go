@@ -139,7 +139,7 @@ func (d *Database) counted(ctx context.Context, tx pgx.Tx, organization *uuid.UU
 	}
 	for c, is := range used {
 		at := place(c)
-		if c.kind != minute.Connection && (c.kind != minute.Session || open[at]) && c.halfHour >= first && c.halfHour < end {
+		if !c.kind.HasBins() && (c.kind != minute.Session || open[at]) && c.halfHour >= first && c.halfHour < end {
 			n.ours[at] |= is.minutes
 		}
 	}

@@ -13,6 +13,7 @@ type bucket struct {
 	usage    int            // with any activity
 	sessions map[string]int // by session app
 	apps     map[string]int // by slug or port
+	latency  float64        // median of its reports, in milliseconds; 0: not known
 }
 
 // estimate chooses minutes, the same ones each time, so that all numbers are as they were: those of each session and app, and

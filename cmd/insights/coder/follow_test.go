@@ -63,9 +63,10 @@ func (w *world) liveAt(t testing.TB, n int, at time.Time) {
 	r := report{at: at, template: n % 2, user: n % 3, vscode: true, connections: 1, latency: float64(5 + n)}
 	s := session{template: n % 2, user: (n + 1) % 3, app: "code", started: at, ended: at.Add(time.Second)}
 	w.reports, w.sessions = append(w.reports, r), append(w.sessions, s)
-	w.exec(t, `INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, connection_median_latency_ms,
-		session_counts)
-		VALUES ($1, $2, $3, 1, $4, '{"vscode": 1}')`, r.at, w.users[r.user], w.templates[r.template], r.latency)
+	w.exec(t, `INSERT INTO workspace_agent_stats (created_at, user_id, template_id, workspace_id, connection_count,
+		connection_median_latency_ms, session_counts)
+		VALUES ($1, $2, $3, $4, 1, $5, '{"vscode": 1}')`, r.at, w.users[r.user], w.templates[r.template],
+		w.workspaces[r.template][r.user], r.latency)
 	w.exec(t, `INSERT INTO workspace_app_stats (user_id, workspace_id, access_method, slug_or_port, session_started_at, session_ended_at)
 		VALUES ($1, $2, 'path', $3, $4, $5)`, w.users[s.user], w.workspaces[s.template][s.user], s.app, s.started, s.ended)
 }

@@ -41,7 +41,7 @@ type Importer struct {
 
 	until        time.Time // up to when usage is here; zero: none is
 	catalogUntil time.Time // up to when the catalog is here
-	subjects     map[uuid.UUID]int64
+	subjects     map[store.Visit]int64
 	report       Report
 
 	usageEvery, catalogEvery time.Duration // that what is new is looked for
@@ -50,7 +50,7 @@ type Importer struct {
 // NewImporter returns an importer that goes on where the last one of this deployment ended.
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
-		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[uuid.UUID]int64{},
+		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
 		usageEvery: usageEvery, catalogEvery: catalogEvery,
 	}
 	if o.Organization != "" {
@@ -368,7 +368,10 @@ func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Co
 	if err := i.dropUnwanted(ctx, used); err != nil {
 		return err
 	}
-	if err := i.findSubjects(ctx, used.users()); err != nil {
+	if err := i.dropUnknown(ctx, used); err != nil {
+		return err
+	}
+	if err := i.findSubjects(ctx, used.visits()); err != nil {
 		return err
 	}
 	rows, err := unstored(ctx, used.rows(i.subjects))
@@ -398,8 +401,24 @@ func (i *Importer) dropUnwanted(ctx context.Context, used usage) error {
 	}
 	maps.DeleteFunc(used, func(c cell, _ *use) bool {
 		mode := modeOf(c.template)
-		return erased[c.user] || mode == store.PrivacyOff || c.kind == minute.Connection && mode.AtLeast(store.PrivacyAggregate)
+		return erased[c.user] || mode == store.PrivacyOff || c.kind.HasBins() && mode.AtLeast(store.PrivacyAggregate)
 	})
+	return nil
+}
+
+// dropUnknown forgets workspaces that are not here: a seat is for one that is.
+func (i *Importer) dropUnknown(ctx context.Context, used usage) error {
+	known, err := i.to.WorkspaceTemplates(ctx, used.workspaces())
+	if err != nil {
+		return err
+	}
+	for c, is := range maps.Clone(used) {
+		if _, here := known[c.workspace]; c.workspace != uuid.Nil && !here {
+			delete(used, c)
+			c.workspace = uuid.Nil
+			used.at(c).unite(is)
+		}
+	}
 	return nil
 }
 
@@ -413,27 +432,23 @@ func (i *Importer) modes(ctx context.Context) (of func(template uuid.UUID) store
 	return func(template uuid.UUID) store.PrivacyMode { return modes.Of(organizations[template]) }, err
 }
 
-// findSubjects learns the subjects of users; who was erased just now has none. In a dry run new ones get numbers that nobody else has.
-func (i *Importer) findSubjects(ctx context.Context, users []uuid.UUID) error {
-	users = slices.DeleteFunc(users, func(id uuid.UUID) bool { return i.subjects[id] != 0 })
-	if len(users) == 0 {
+// findSubjects learns the subjects of visits; who was erased just now has none. In a dry run new ones get numbers that nobody else has.
+func (i *Importer) findSubjects(ctx context.Context, visits []store.Visit) error {
+	visits = slices.DeleteFunc(visits, func(v store.Visit) bool { return i.subjects[v] != 0 })
+	if len(visits) == 0 {
 		return nil
 	}
 	find := i.to.Subjects
 	if i.dry {
 		find = i.to.KnownSubjects
 	}
-	visits := make([]store.Visit, len(users))
-	for n, user := range users {
-		visits[n] = store.Visit{User: user}
-	}
 	found, err := find(ctx, visits)
 	if err != nil {
 		return err
 	}
-	for _, id := range users {
-		if i.subjects[id] = found[store.Visit{User: id}]; i.subjects[id] == 0 && i.dry {
-			i.subjects[id] = minute.SubjectOf(-1-int64(len(i.subjects)), 0)
+	for _, v := range visits {
+		if i.subjects[v] = found[v]; i.subjects[v] == 0 && i.dry {
+			i.subjects[v] = minute.SubjectOf(-1-int64(len(i.subjects)), 0)
 		}
 	}
 	return nil

@@ -200,7 +200,7 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 			i, done := newImporter(t, w.url, to, options)
 			defer done()
 			late := usage{{user: w.users[0]}: {minutes: 1}, {user: w.users[1]}: {minutes: 1}} // read before one was erased
-			if err := i.findSubjects(t.Context(), late.users()); err != nil || len(late.rows(i.subjects)) != 1 {
+			if err := i.findSubjects(t.Context(), late.visits()); err != nil || len(late.rows(i.subjects)) != 1 {
 				t.Errorf("of one who is left, and one who was erased: %v, %v", late.rows(i.subjects), err)
 			}
 

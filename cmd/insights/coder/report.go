@@ -6,7 +6,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/template-insights/insights/store"
-	"github.com/template-insights/insights/store/minute"
 )
 
 // Report counts what an import found to be new or different.
@@ -51,7 +50,7 @@ func (r *Report) addCatalog(c store.Catalog) int {
 // addUsage counts rows.
 func (r *Report) addUsage(rows []store.OpenRow) {
 	for _, row := range rows {
-		if row.Kind == minute.Connection {
+		if row.Kind.HasBins() {
 			r.Samples += row.Minutes.Count()
 			continue
 		}

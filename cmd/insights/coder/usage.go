@@ -22,9 +22,10 @@ const halfHour = minute.MinutesPerHalfHour * time.Minute
 // usage is what was used, united as it is read.
 type usage map[cell]*use
 
-// cell is the key of a row, with the user as Coder knows them.
+// cell is the key of a row, with user and workspace as Coder knows them.
 type cell struct {
 	template, user uuid.UUID
+	workspace      uuid.UUID // uuid.Nil: not known
 	halfHour       int32
 	kind           minute.Kind
 	app            string
@@ -35,6 +36,22 @@ type use struct {
 	minutes   minute.Mask
 	connected bool
 	bins      *[minute.MinutesPerHalfHour]byte // of a connection
+}
+
+// unite adds what is known of another cell. Of a minute with two latencies the one that is there stays.
+func (is *use) unite(other *use) {
+	if other.bins != nil {
+		if is.bins == nil {
+			is.bins = new([minute.MinutesPerHalfHour]byte)
+		}
+		for i, bin := range other.bins {
+			if is.minutes>>i&1 == 0 {
+				is.bins[i] = bin
+			}
+		}
+	}
+	is.minutes |= other.minutes
+	is.connected = is.connected || other.connected
 }
 
 func (u usage) at(c cell) *use {
@@ -74,11 +91,31 @@ func (u usage) users() []uuid.UUID {
 	return slices.Collect(maps.Keys(users))
 }
 
-// rows are the rows of those users who have a subject.
-func (u usage) rows(subjects map[uuid.UUID]int64) []store.OpenRow {
+// workspaces are those that are known.
+func (u usage) workspaces() []uuid.UUID {
+	workspaces := map[uuid.UUID]bool{}
+	for c := range u {
+		if c.workspace != uuid.Nil {
+			workspaces[c.workspace] = true
+		}
+	}
+	return slices.Collect(maps.Keys(workspaces))
+}
+
+// visits are the users who used anything, each with the workspaces where they did.
+func (u usage) visits() []store.Visit {
+	visits := map[store.Visit]bool{}
+	for c := range u {
+		visits[store.Visit{User: c.user, Workspace: c.workspace}] = true
+	}
+	return slices.Collect(maps.Keys(visits))
+}
+
+// rows are the rows of those visits that have a subject.
+func (u usage) rows(subjects map[store.Visit]int64) []store.OpenRow {
 	rows := make([]store.OpenRow, 0, len(u))
 	for c, is := range u {
-		subject := subjects[c.user]
+		subject := subjects[store.Visit{User: c.user, Workspace: c.workspace}]
 		if subject == 0 {
 			continue
 		}
@@ -174,7 +211,7 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 	if d.shape.SessionCounts {
 		sessions, into = `session_counts`, []any{&counts}
 	}
-	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, connection_count, connection_median_latency_ms, `+sessions+`
+	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, workspace_id, connection_count, connection_median_latency_ms, `+sessions+`
 		FROM workspace_agent_stats WHERE created_at >= $2 AND created_at < $3`+inOrganization+` ORDER BY created_at`, organization, w.from,
 		w.to)
 	if err != nil {
@@ -182,10 +219,10 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 	}
 	defer rows.Close()
 	var at time.Time
-	var template, user uuid.UUID
+	var template, user, workspace uuid.UUID
 	var connections int64
 	var latency float64
-	into = append([]any{&at, &template, &user, &connections, &latency}, into...)
+	into = append([]any{&at, &template, &user, &workspace, &connections, &latency}, into...)
 	for rows.Next() {
 		counts = nil
 		if err := rows.Scan(into...); err != nil {
@@ -200,12 +237,12 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 		arrived := at.Unix() / 60
 		open, _ := store.NormalizeSessions(apps.BuiltIn(), counts)
 		for app := range open {
-			c := cell{template, user, int32(arrived / minute.MinutesPerHalfHour), minute.Session, app}
+			c := cell{template, user, workspace, int32(arrived / minute.MinutesPerHalfHour), minute.Session, app}
 			u.addSpan(c, arrived, arrived)
 			u.at(c).connected = u.at(c).connected || connections > 0
 		}
 		if latency > 0 && latency <= float64(maxLatency.Milliseconds()) {
-			u.addSample(cell{template: template, user: user, kind: minute.Connection}, arrived, latency)
+			u.addSample(cell{template: template, user: user, workspace: workspace, kind: minute.Connection}, arrived, latency)
 		}
 	}
 	return rows.Err()
@@ -216,8 +253,8 @@ const maxSession = 31 * 24 * time.Hour
 
 // appSessions adds the sessions of apps that touch a window, whole.
 func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
-	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, access_method, slug_or_port, session_started_at,
-		session_ended_at
+	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, workspaces.id, access_method, slug_or_port,
+		session_started_at, session_ended_at
 		FROM workspace_app_stats JOIN workspaces ON workspaces.id = workspace_app_stats.workspace_id
 		WHERE session_ended_at >= $2 AND session_started_at < $3`+inOrganization, organization, w.from, w.to)
 	if err != nil {
@@ -225,10 +262,10 @@ func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organiza
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var template, user uuid.UUID
+		var template, user, workspace uuid.UUID
 		var method, app string
 		var started, ended time.Time
-		if err := rows.Scan(&template, &user, &method, &app, &started, &ended); err != nil {
+		if err := rows.Scan(&template, &user, &workspace, &method, &app, &started, &ended); err != nil {
 			return err
 		}
 		if app = plain(app); method == "terminal" {
@@ -239,7 +276,7 @@ func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organiza
 		}
 		const micros = int64(time.Minute / time.Microsecond)
 		first, last := started.Unix()/60, (ended.UnixMicro()+micros-1)/micros-1 // up to the end, not with it
-		u.addSpan(cell{template: template, user: user, kind: minute.App, app: app}, first, last)
+		u.addSpan(cell{template: template, user: user, workspace: workspace, kind: minute.App, app: app}, first, last)
 	}
 	return rows.Err()
 }
@@ -249,17 +286,27 @@ func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organizati
 	if !w.from.Before(w.to) {
 		return nil
 	}
-	known := map[cell]minute.Mask{} // minutes of apps, in cells without kind and app
+	known := map[cell]minute.Mask{} // minutes of apps, in cells without workspace, kind and app
 	for c, is := range u {
 		if c.kind == minute.App {
-			c.kind, c.app = 0, ""
+			c.workspace, c.kind, c.app = uuid.Nil, 0, ""
 			known[c] |= is.minutes
 		}
 	}
 	return d.buckets(ctx, tx, organization, w, func(c cell, b bucket) {
-		for _, r := range b.estimate(known[c]) {
+		used := known[c]
+		for _, r := range b.estimate(used) {
 			c.kind, c.app = r.Kind, r.App
 			u.at(c).minutes |= r.Minutes
+			used |= r.Minutes
+		}
+		if b.latency <= 0 || b.latency > float64(maxLatency.Milliseconds()) {
+			return
+		}
+		c.kind, c.app = minute.ImportedConnection, ""
+		for ; used != 0; used &= used - 1 {
+			at := int64(bits.TrailingZeros32(uint32(used)))
+			u.addSample(c, int64(c.halfHour)*minute.MinutesPerHalfHour+at, b.latency)
 		}
 	})
 }
@@ -272,7 +319,8 @@ func (d *Database) buckets(ctx context.Context, tx pgx.Tx, organization *uuid.UU
 		sessions = `(SELECT jsonb_object_agg(app_name, usage_mins) FROM template_usage_stats_session_apps AS apps
 			WHERE apps.start_time = stats.start_time AND apps.template_id = stats.template_id AND apps.user_id = stats.user_id)`
 	}
-	rows, err := tx.Query(ctx, `SELECT start_time, template_id, user_id, usage_mins, `+sessions+`, app_usage_mins
+	rows, err := tx.Query(ctx, `SELECT start_time, template_id, user_id, usage_mins, `+sessions+`, app_usage_mins,
+		COALESCE(median_latency_ms, 0)::float8
 		FROM template_usage_stats AS stats WHERE start_time >= $2 AND start_time < $3`+inOrganization, organization, w.from, w.to)
 	if err != nil {
 		return err
@@ -283,7 +331,7 @@ func (d *Database) buckets(ctx context.Context, tx pgx.Tx, organization *uuid.UU
 		var c cell
 		var b bucket
 		var named map[string]int
-		if err := rows.Scan(&start, &c.template, &c.user, &b.usage, &named, &b.apps); err != nil {
+		if err := rows.Scan(&start, &c.template, &c.user, &b.usage, &named, &b.apps, &b.latency); err != nil {
 			return err
 		}
 		c.halfHour = int32(start.Unix() / int64(halfHour.Seconds()))

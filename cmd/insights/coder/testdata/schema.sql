@@ -79,7 +79,7 @@ CREATE TABLE workspace_apps (
 );
 CREATE TABLE workspace_agent_stats (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL, user_id uuid NOT NULL, template_id uuid NOT NULL,
-    connection_count bigint NOT NULL DEFAULT 0, connection_median_latency_ms double precision NOT NULL DEFAULT -1,
+    workspace_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', connection_count bigint NOT NULL DEFAULT 0, connection_median_latency_ms double precision NOT NULL DEFAULT -1,
     session_count_vscode bigint NOT NULL DEFAULT 0, session_count_jetbrains bigint NOT NULL DEFAULT 0,
     session_count_reconnecting_pty bigint NOT NULL DEFAULT 0, session_count_ssh bigint NOT NULL DEFAULT 0
 );
