@@ -41,7 +41,7 @@ func TestExports(t *testing.T) {
 	p.everybody(t, func(r *insightsv1.AgentReport) { r.ConnectionMedianLatencyMs, r.AgentVersion = 400, "1" })
 	for m := range 10 {
 		p.send(t, p.session(1, before(30, m), func(r *insightsv1.AgentReport) {
-			r.ConnectionMedianLatencyMs, r.SessionCounts = 400, map[string]int64{"claude_code": 1}
+			r.ConnectionMedianLatencyMs, r.SessionCounts = 400, map[string]int64{"my_editor": 1}
 		}))
 	}
 	p.declare(t, "wiki", "docs")

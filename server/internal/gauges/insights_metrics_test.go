@@ -195,7 +195,7 @@ func TestInsightsNames(t *testing.T) {
 		f.use(t, gone, "ann", "vscode")
 		f.use(t, next, "ann", "vscode")
 		f.use(t, next, "bob", "ssh")
-		f.use(t, next, "bob", "claude_code")
+		f.use(t, next, "bob", "my_editor")
 		f.use(t, other, "bob", "jetbrains")
 		for _, template := range []uuid.UUID{gone, next} {
 			f.merge(t, template, "ann", minute.App, "ide", insightsNow.Add(-time.Minute))
