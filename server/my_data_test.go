@@ -47,7 +47,8 @@ func TestGetMyData(t *testing.T) {
 			})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
 			all := &insightsv1.Group{
-				Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "h", Everyone: true, Members: []*insightsv1.GroupMember{
+				Id: uuid.NewString(), OrganizationId: p.Organization.String(), Name: "h", Everyone: true,
+				Members: []*insightsv1.GroupMember{
 					{UserId: p.Users[1].String()}, {UserId: user, From: before(1, 0)}, {UserId: user, To: yesterday},
 				},
 			}

@@ -90,7 +90,8 @@ func (p Principal) Only(perms ...Permission) Principal {
 }
 
 // Within returns the principal with a permission on nothing beyond a scope. Unless the scope covers everything, each grant of it
-// becomes one for each template that both cover, and those about groups are none. organizationOf holds the organizations of all templates that exist.
+// becomes one for each template that both cover: those about groups are gone then. organizationOf holds the organizations of all templates
+// that exist.
 func (p Principal) Within(perm Permission, scope Scope, organizationOf map[uuid.UUID]uuid.UUID) Principal {
 	if scope.All() {
 		return p
