@@ -124,8 +124,8 @@ func (p *tables) tell(t *rapid.T, w *world) propertyQuestion {
 			})
 		}
 	}
-	p.report(t, *w)
-	p.send(t, world{logins: events})
+	p.report(t, w)
+	p.send(t, told{logins: events})
 	if err := p.r.Refresh(context.Background()); err != nil { // else states of agents are written between two questions
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestGaugesAgreeWithInsights(t *testing.T) {
 			s.EndedAt = timestamppb.New(s.GetStartedAt().AsTime().Add(time.Second))
 		}
 		p.empty(rt)
-		p.report(rt, w)
+		p.report(rt, &w)
 		if err := p.r.Refresh(t.Context()); err != nil {
 			rt.Fatal(err)
 		}

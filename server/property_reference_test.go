@@ -18,16 +18,18 @@ type use struct{ template, user, kind, app string }
 // reference is all that was used and measured.
 type reference struct {
 	uses    map[use]map[int64]bool
-	samples map[[2]string]map[int64]float64 // by template and user
+	samples map[[2]string]map[int64]float64 // by template and user: of a minute the quickest
+	guessed map[[2]string]map[int64]bool    // by template and user: minutes that are used by estimate
 	apps    map[[2]string][3]string         // by template and slug: slug, display name and icon
 	names   map[string]string               // of users
+	kinds   map[string]string               // of users
 	builds  []*insightsv1.Event             // in the order of their numbers
 }
 
 func newReference(w world) reference {
 	ref := reference{
 		uses: map[use]map[int64]bool{}, samples: map[[2]string]map[int64]float64{}, apps: map[[2]string][3]string{},
-		names: map[string]string{},
+		names: map[string]string{}, kinds: map[string]string{}, guessed: map[[2]string]map[int64]bool{},
 	}
 	template, owner := map[string]string{}, map[string]string{} // of agents
 	for _, a := range w.catalog.GetAgents() {
@@ -43,35 +45,26 @@ func newReference(w world) reference {
 		}
 	}
 	for _, u := range w.catalog.GetUsers() {
-		ref.names[u.GetId()] = u.GetUsername()
+		ref.names[u.GetId()], ref.kinds[u.GetId()] = u.GetUsername(), cmp.Or(u.GetKind(), "human")
 	}
 	connected := map[[2]string]map[int64]bool{} // half hours
-	for _, r := range w.reports {
-		key := [2]string{template[r.GetAgentId()], owner[r.GetAgentId()]}
-		last := floor(r.GetCollectedAt().GetSeconds(), 60)
-		names := map[string]int64{"vscode": r.GetSessionCountVscode(), "ssh": r.GetSessionCountSsh()}
-		if len(r.GetSessionCounts()) > 0 {
-			names = r.GetSessionCounts()
-		}
-		for m := last - max(1, (r.GetInterval().GetSeconds()+59)/60) + 1; m <= last; m++ {
-			for name, open := range names {
-				if open <= 0 {
-					continue
-				}
-				mark(ref.uses, use{key[0], key[1], "session", sessionNames[name]}, m)
-				if r.GetConnectionCount() > 0 {
-					mark(connected, key, floor(m, 30))
+	for i, part := range w.parts {
+		for _, ws := range w.handed {
+			for _, a := range w.catalog.GetAgents() {
+				if i > 0 && a.GetWorkspaceId() == ws.GetId() {
+					owner[a.GetId()] = ws.GetOwnerId()
 				}
 			}
 		}
-		if r.GetConnectionMedianLatencyMs() > 0 {
-			if ref.samples[key] == nil {
-				ref.samples[key] = map[int64]float64{}
-			}
-			ref.samples[key][last] = r.GetConnectionMedianLatencyMs()
+		for _, r := range part.reports {
+			ref.addReport(r, [2]string{template[r.GetAgentId()], owner[r.GetAgentId()]}, connected)
 		}
 	}
+	measured := map[[3]string]map[int64]bool{} // half hours by template, user and kind
 	for u, minutes := range ref.uses {
+		for m := range minutes {
+			mark(measured, [3]string{u.template, u.user, u.kind}, floor(m, 30))
+		}
 		maps.DeleteFunc(minutes, func(m int64, _ bool) bool { return !connected[[2]string{u.template, u.user}][floor(m, 30)] })
 	}
 	for _, s := range w.sessions {
@@ -82,12 +75,61 @@ func newReference(w world) reference {
 		end := s.GetEndedAt().AsTime().Add(-time.Microsecond).Unix()
 		for m := floor(s.GetStartedAt().GetSeconds(), 60); m <= floor(end, 60); m++ {
 			mark(ref.uses, use{template[s.GetAgentId()], s.GetUserId(), "app", app}, m)
+			mark(measured, [3]string{template[s.GetAgentId()], s.GetUserId(), "app"}, floor(m, 30))
+		}
+	}
+	for _, e := range w.estimates {
+		for m := 30 * e.halfHour; m < 30*e.halfHour+int64(e.minutes) && !measured[[3]string{e.template, e.user, e.kind}][e.halfHour]; m++ {
+			mark(ref.uses, use{e.template, e.user, e.kind, e.app}, m)
+			mark(ref.guessed, [2]string{e.template, e.user}, m)
 		}
 	}
 	for _, l := range w.logins {
 		mark(ref.uses, use{"", l.GetLogin().GetUserId(), "login", ""}, floor(l.GetAt().GetSeconds(), 60))
 	}
 	return ref
+}
+
+// addReport adds what an agent said, whose template and owner are in the key: sessions that count if they are connected, and a sample.
+func (ref reference) addReport(r *insightsv1.AgentReport, key [2]string, connected map[[2]string]map[int64]bool) {
+	last := floor(r.GetCollectedAt().GetSeconds(), 60)
+	names := map[string]int64{"vscode": r.GetSessionCountVscode(), "ssh": r.GetSessionCountSsh()}
+	if len(r.GetSessionCounts()) > 0 {
+		names = r.GetSessionCounts()
+	}
+	for m := last - max(1, (r.GetInterval().GetSeconds()+59)/60) + 1; m <= last; m++ {
+		for name, open := range names {
+			if open <= 0 {
+				continue
+			}
+			mark(ref.uses, use{key[0], key[1], "session", sessionNames[name]}, m)
+			if r.GetConnectionCount() > 0 {
+				mark(connected, key, floor(m, 30))
+			}
+		}
+	}
+	ms := r.GetConnectionMedianLatencyMs()
+	if ms <= 0 {
+		return
+	}
+	if ref.samples[key] == nil {
+		ref.samples[key] = map[int64]float64{}
+	}
+	if before, known := ref.samples[key][last]; !known || ms < before {
+		ref.samples[key][last] = ms
+	}
+}
+
+// estimated reports whether some of what was used is an estimate.
+func (ref reference) estimated(w refWindow, templates []string) bool {
+	for key, minutes := range ref.guessed {
+		for m := range minutes {
+			if slices.Contains(templates, key[0]) && m >= w.from && m < w.to {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func mark[K comparable](sets map[K]map[int64]bool, key K, m int64) {
@@ -249,7 +291,7 @@ func (ref reference) activity(w refWindow, templates []string, location *time.Lo
 		perDay := slices.Sorted(maps.Values(days))
 		a := &insightsv1.UserActivity{
 			UserId: id, Username: ref.names[id], TemplateIds: in, Seconds: 60 * int64(len(minutes)), ActiveDays: int64(len(days)),
-			Kind: "human",
+			Kind: ref.kinds[id],
 		}
 		a.MedianDailySeconds = 30 * (perDay[(len(days)-1)/2] + perDay[len(days)/2])
 		one := reference{uses: maps.Clone(ref.uses), apps: ref.apps}

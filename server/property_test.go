@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -25,7 +26,9 @@ import (
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // propertyNow is the present of the properties: everything happened before, some of it within the days of DAUs.
@@ -46,18 +49,18 @@ func propertyRuns(t *testing.T) int {
 
 // shares counts the runs with what makes questions hard.
 type shares struct {
-	mu                                 sync.Mutex
-	runs, nonEmpty, overlap, late, dst int
+	mu                                                              sync.Mutex
+	runs, nonEmpty, overlap, late, dst, together, estimated, handed int
 }
 
-func (s *shares) note(nonEmpty, overlap, late, dst bool) {
+func (s *shares) note(nonEmpty, overlap, late, dst, together, estimated, handed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
 	for _, c := range []struct {
 		is bool
 		n  *int
-	}{{nonEmpty, &s.nonEmpty}, {overlap, &s.overlap}, {late, &s.late}, {dst, &s.dst}} {
+	}{{nonEmpty, &s.nonEmpty}, {overlap, &s.overlap}, {late, &s.late}, {dst, &s.dst}, {together, &s.together}, {estimated, &s.estimated}, {handed, &s.handed}} {
 		if c.is {
 			*c.n++
 		}
@@ -89,7 +92,10 @@ func TestProperties(t *testing.T) {
 	percent := func(n int) int { return 100 * n / max(1, s.runs) }
 	t.Logf("%d runs: %d %% with answers that are not empty, %d %% with overlap, %d %% with late data, %d %% over a change of the clock",
 		s.runs, percent(s.nonEmpty), percent(s.overlap), percent(s.late), percent(s.dst))
-	if percent(s.nonEmpty) < 90 || percent(s.overlap) < 30 || percent(s.late) < 30 || percent(s.dst) < 30 {
+	t.Logf("%d %% with somebody at two workspaces of a template at once, %d %% with estimates, %d %% with workspaces that change hands",
+		percent(s.together), percent(s.estimated), percent(s.handed))
+	if percent(s.nonEmpty) < 90 || percent(s.overlap) < 30 || percent(s.late) < 30 || percent(s.dst) < 30 || percent(s.together) < 30 ||
+		percent(s.estimated) < 30 || percent(s.handed) < 20 {
 		t.Error("the runs are too easy")
 	}
 }
@@ -138,12 +144,13 @@ func (p *properties) check(t *rapid.T) {
 	w := anyWorld.Draw(t, "world")
 	p.empty(t)
 	builds := drawChoices(t, &w)
-	late := p.report(t, w)
-	p.send(t, world{logins: builds})
+	late := p.report(t, &w)
+	p.send(t, told{logins: builds})
 	ref := newReference(w)
 	ref.builds = builds
 	q := anyQuestion(w).Draw(t, "question")
-	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst())
+	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst(), w.sharesMinutes(), ref.estimated(q.window(), q.templates),
+		w.changesHands())
 	p.checkLaws(t, w, q)
 }
 
@@ -151,7 +158,7 @@ func (p *properties) check(t *rapid.T) {
 func (p *properties) empty(t *rapid.T) {
 	for _, table := range []string{
 		"usage_rows", "usage_pages", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
-		"apps", "template_apps", "builds", "people", "user_status_changes",
+		"apps", "template_apps", "builds", "people", "seats", "user_status_changes",
 	} {
 		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)
@@ -159,14 +166,19 @@ func (p *properties) empty(t *rapid.T) {
 	}
 }
 
-// report tells the server everything, part of it after a fold, and says whether anything was late.
-func (p *properties) report(t *rapid.T, w world) (late bool) {
-	ask(t, insightsv1.NewCatalogServiceClient(p.r.Conn).ApplyCatalog, p.controlPlane, w.catalog)
-	first, second := world{}, world{}
+// report tells the server everything, part of it after a fold and after workspaces changed hands, and says whether anything was late.
+func (p *properties) report(t *rapid.T, w *world) (late bool) {
+	catalog := insightsv1.NewCatalogServiceClient(p.r.Conn)
+	ask(t, catalog.ApplyCatalog, p.controlPlane, w.catalog)
+	first, second := &w.parts[0], &w.parts[1]
 	first.reports, second.reports = arrivals(t, w.reports, w.late)
 	first.sessions, second.sessions = arrivals(t, w.sessions, w.late)
 	first.logins, second.logins = arrivals(t, w.logins, w.late)
-	for i, part := range []world{first, second} {
+	first.estimates, second.estimates = arrivals(t, w.estimates, w.late)
+	for i, part := range w.parts {
+		if i > 0 && len(w.handed) > 0 {
+			ask(t, catalog.ApplyCatalog, p.controlPlane, &insightsv1.ApplyCatalogRequest{Workspaces: w.handed})
+		}
 		p.send(t, part)
 		if i == 0 || rapid.Bool().Draw(t, "fold again") {
 			if _, err := p.r.Store.Fold(context.Background()); err != nil {
@@ -177,12 +189,35 @@ func (p *properties) report(t *rapid.T, w world) (late bool) {
 	return int(w.late*float64(len(w.reports)))+int(w.late*float64(len(w.sessions))) > 0
 }
 
+// estimate stores what another system knew, as an import does.
+func (p *properties) estimate(ctx context.Context, estimates []estimate) error {
+	rows := make([]store.OpenRow, len(estimates))
+	for i, e := range estimates {
+		visit := store.Visit{User: uuid.MustParse(e.user)}
+		if e.workspace != "" {
+			visit.Workspace = uuid.MustParse(e.workspace)
+		}
+		subjects, err := p.r.Store.Subjects(ctx, []store.Visit{visit})
+		if err != nil {
+			return err
+		}
+		rows[i] = store.OpenRow{Template: uuid.MustParse(e.template), Row: minute.Row{
+			HalfHour: int32(e.halfHour), Subject: subjects[visit], Kind: minute.ImportedSession, App: e.app, Minutes: 1<<e.minutes - 1,
+		}}
+		if e.kind == "app" {
+			rows[i].Kind = minute.ImportedApp
+		}
+	}
+	return p.r.Store.Merge(ctx, rows)
+}
+
 // send reports everything at once.
-func (p *properties) send(t *rapid.T, w world) {
+func (p *properties) send(t *rapid.T, w told) {
 	ctx, cancel := context.WithTimeout(servertest.As(context.Background(), p.controlPlane), time.Minute)
 	defer cancel()
 	ingest := insightsv1.NewIngestServiceClient(p.r.Conn)
 	calls, ctx := errgroup.WithContext(ctx)
+	calls.Go(func() error { return p.estimate(ctx, w.estimates) })
 	settled := func(rejected []*insightsv1.Rejection, err error) error {
 		if err == nil && len(rejected) > 0 {
 			err = fmt.Errorf("rejected: %v", rejected)
@@ -204,6 +239,36 @@ func (p *properties) send(t *rapid.T, w world) {
 	if err := calls.Wait(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// sharesMinutes reports whether two workspaces of one owner and template reported of one minute.
+func (w *world) sharesMinutes() bool {
+	at := map[string]map[int64]string{} // agents, by all agents beside them and minute
+	for _, r := range w.reports {
+		together, m := strings.Join(w.beside(r.GetAgentId()), " "), floor(r.GetCollectedAt().GetSeconds(), 60)
+		if at[together] == nil {
+			at[together] = map[int64]string{}
+		}
+		if other, reported := at[together][m]; reported && other != r.GetAgentId() {
+			return true
+		}
+		at[together][m] = r.GetAgentId()
+	}
+	return false
+}
+
+// changesHands reports whether a workspace reported before and after it got another owner.
+func (w *world) changesHands() bool {
+	for _, ws := range w.handed {
+		of := func(r *insightsv1.AgentReport) bool {
+			i := slices.IndexFunc(w.catalog.GetAgents(), func(a *insightsv1.Agent) bool { return a.GetId() == r.GetAgentId() })
+			return w.catalog.GetAgents()[i].GetWorkspaceId() == ws.GetId()
+		}
+		if slices.ContainsFunc(w.parts[0].reports, of) && slices.ContainsFunc(w.parts[1].reports, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // overlaps reports whether somebody spent a minute in two places.
@@ -258,7 +323,7 @@ func (p *properties) checkInsights(
 	entries := ref.entries(window, q.templates)
 	want := &insightsv1.TemplateInsightsReport{
 		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: int64(len(users)), AppsUsage: entries[:5],
-		ParametersUsage: ref.choices(w, window, q.templates),
+		ParametersUsage: ref.choices(w, window, q.templates), Estimated: ref.estimated(window, q.templates),
 	}
 	if entries[5].GetSeconds() > 0 {
 		want.UnknownUsage = entries[5]
@@ -411,7 +476,15 @@ func categoryOf(u use) string {
 // checkLaws holds answers against each other.
 func (p *properties) checkLaws(t *rapid.T, w world, q propertyQuestion) {
 	whole := p.total(t, q)
-	p.send(t, w) // everything once more, in another order
+	again := w.told // everything once more, in another order; what a workspace sends that changed hands is its new owner's now
+	again.reports = slices.DeleteFunc(slices.Clone(again.reports), func(r *insightsv1.AgentReport) bool {
+		return slices.ContainsFunc(w.handed, func(ws *insightsv1.Workspace) bool {
+			return slices.ContainsFunc(w.catalog.GetAgents(), func(a *insightsv1.Agent) bool {
+				return a.GetId() == r.GetAgentId() && a.GetWorkspaceId() == ws.GetId()
+			})
+		})
+	})
+	p.send(t, again)
 	equal(t, "after everything was sent again", whole, p.total(t, q))
 
 	// What a window has its halves have, second by second; users of the whole are at most those of the halves.

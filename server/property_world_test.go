@@ -17,12 +17,29 @@ import (
 
 // world is a small company and everything that was reported from it.
 type world struct {
-	catalog  *insightsv1.ApplyCatalogRequest
-	reports  []*insightsv1.AgentReport
-	sessions []*insightsv1.AppSession
-	logins   []*insightsv1.Event
-	late     float64 // part of it all that arrives after the rest was folded
-	place    place
+	catalog *insightsv1.ApplyCatalogRequest
+	told
+	late   float64                 // part of it all that arrives after the rest was folded
+	parts  [2]told                 // it all as it arrived: the late part after the workspaces that change hands did
+	handed []*insightsv1.Workspace // with the owners that they have then: claimed prebuilds, and workspaces that somebody passes on
+	place  place
+}
+
+// told is what agents, proxies, the control plane and an import report.
+type told struct {
+	reports   []*insightsv1.AgentReport
+	sessions  []*insightsv1.AppSession
+	logins    []*insightsv1.Event
+	estimates []estimate
+}
+
+// estimate is what another system knew of a half hour of a person in a template.
+type estimate struct {
+	user, template string
+	workspace      string // empty: it did not know where
+	kind, app      string // as in use
+	halfHour       int64  // since the epoch
+	minutes        int    // it said how many; they are taken for the first ones
 }
 
 // GoString writes what makes up a failing run.
@@ -37,7 +54,10 @@ func (w world) GoString() string {
 	for _, l := range w.logins {
 		text += fmt.Sprintln(l.GetAt().AsTime().Format(time.RFC3339), l)
 	}
-	return text
+	for i, part := range w.parts {
+		text += fmt.Sprintf("part %d: %d reports, %d sessions, estimates %+v\n", i, len(part.reports), len(part.sessions), part.estimates)
+	}
+	return text + fmt.Sprintln("change hands:", w.handed)
 }
 
 // place is whose calendar the questions follow.
@@ -109,7 +129,7 @@ func drawWorld(t *rapid.T, people int) world {
 	w.drawCatalog(t, people)
 	agents := w.catalog.GetAgents()
 	for range rapid.IntRange(6, 25).Draw(t, "reports") {
-		w.reports = append(w.reports, w.drawReport(t, rapid.SampledFrom(agents).Draw(t, "agent").GetId()))
+		w.reports = append(w.reports, w.drawReport(t))
 	}
 	for range rapid.IntRange(0, 8).Draw(t, "sessions") {
 		w.sessions = append(w.sessions, w.drawSession(t, rapid.SampledFrom(agents).Draw(t, "agent").GetId()))
@@ -119,6 +139,17 @@ func drawWorld(t *rapid.T, people int) world {
 		w.logins = append(w.logins, &insightsv1.Event{
 			At: timestamppb.New(w.drawTime(t)), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user.GetId()}},
 		})
+	}
+	for range rapid.SampledFrom([]int{0, 0, 4, 8, 12}).Draw(t, "estimates") {
+		w.estimates = append(w.estimates, w.drawEstimate(t))
+	}
+	for _, ws := range w.catalog.GetWorkspaces() {
+		if rapid.IntRange(0, 5).Draw(t, "changes hands") == 0 {
+			to := rapid.SampledFrom(w.catalog.GetUsers()).Draw(t, "new owner").GetId()
+			ws = proto.CloneOf(ws)
+			ws.OwnerId = to
+			w.handed = append(w.handed, ws)
+		}
 	}
 	w.late = rapid.SampledFrom([]float64{0, 0.2, 0.5, 0.8}).Draw(t, "late")
 	return w
@@ -140,10 +171,13 @@ func (w *world) drawCatalog(t *rapid.T, people int) {
 	for i := range rapid.IntRange(1, people).Draw(t, "users") {
 		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: fmt.Sprint("user", i)})
 	}
+	if rapid.Bool().Draw(t, "prebuilds") {
+		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: "prebuilds", Kind: "system"})
+	}
 	created := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 	for u, user := range c.GetUsers() {
 		for i, template := range c.GetTemplates() {
-			for range rapid.SampledFrom([]int{1, 1, 1, 0, 2}).Draw(t, "workspaces") + isFirst(u+i) {
+			for range rapid.SampledFrom([]int{1, 1, 2, 0, 2}).Draw(t, "workspaces") + isFirst(u+i) {
 				workspace := &insightsv1.Workspace{
 					Id: uuid.NewString(), OwnerId: user.GetId(), TemplateId: template.GetId(), Name: "w",
 					CreatedAt: timestamppb.New(created),
@@ -183,8 +217,38 @@ func (w *world) drawTime(t *rapid.T) time.Time {
 		time.Duration(rapid.SampledFrom([]int{0, 0, 30, 59}).Draw(t, "second"))*time.Second)
 }
 
-func (w *world) drawReport(t *rapid.T, agent string) *insightsv1.AgentReport {
-	at := w.drawTime(t)
+// ownerInTheEnd is whose a workspace is after some changed hands.
+func (w *world) ownerInTheEnd(ws *insightsv1.Workspace) string {
+	for _, handed := range w.handed {
+		if handed.GetId() == ws.GetId() {
+			return handed.GetOwnerId()
+		}
+	}
+	return ws.GetOwnerId()
+}
+
+// beside are the agents of all workspaces of the owner and the template of an agent's workspace.
+func (w *world) beside(agent string) (ids []string) {
+	of := map[string][2]string{}
+	for i, a := range w.catalog.GetAgents() { // each workspace has one
+		ws := w.catalog.GetWorkspaces()[i]
+		of[a.GetId()] = [2]string{ws.GetOwnerId(), ws.GetTemplateId()}
+	}
+	for _, a := range w.catalog.GetAgents() {
+		if of[a.GetId()] == of[agent] {
+			ids = append(ids, a.GetId())
+		}
+	}
+	return ids
+}
+
+// drawReport draws a report, often for a minute in which another workspace of its owner reported.
+func (w *world) drawReport(t *rapid.T) *insightsv1.AgentReport {
+	agent, at := rapid.SampledFrom(w.catalog.GetAgents()).Draw(t, "agent").GetId(), w.drawTime(t)
+	if len(w.reports) > 0 && rapid.IntRange(0, 2).Draw(t, "beside another") == 0 {
+		other := rapid.SampledFrom(w.reports).Draw(t, "other")
+		agent, at = rapid.SampledFrom(w.beside(other.GetAgentId())).Draw(t, "agent beside"), other.GetCollectedAt().AsTime()
+	}
 	r := &insightsv1.AgentReport{
 		AgentId: agent, CollectedAt: timestamppb.New(at),
 		ConnectionCount: int64(rapid.SampledFrom([]int{1, 1, 7, 0, 1, 7}).Draw(t, "connections")),
@@ -193,7 +257,7 @@ func (w *world) drawReport(t *rapid.T, agent string) *insightsv1.AgentReport {
 		r.Interval = durationpb.New(time.Duration(minutes) * time.Second)
 	}
 	if rapid.Bool().Draw(t, "measured") { // always the same for an agent's minute, so that the order does not matter
-		r.ConnectionMedianLatencyMs = latencyIn(at.Unix() / 60)
+		r.ConnectionMedianLatencyMs = w.latencyIn(agent, at.Unix()/60)
 	}
 	for range rapid.SampledFrom([]int{1, 1, 2, 0}).Draw(t, "names") {
 		if r.SessionCounts == nil {
@@ -208,8 +272,31 @@ func (w *world) drawReport(t *rapid.T, agent string) *insightsv1.AgentReport {
 	return r
 }
 
-// latencyIn is what every agent measures in a minute, in milliseconds.
-func latencyIn(minute int64) float64 { return 1 + float64(minute*7919%4001)/10 }
+// latencyIn is what an agent measures in a minute, in milliseconds.
+func (w *world) latencyIn(agent string, minute int64) float64 {
+	number := slices.IndexFunc(w.catalog.GetAgents(), func(a *insightsv1.Agent) bool { return a.GetId() == agent })
+	return 1 + float64((minute*7919+int64(number)*1009)%4001)/10
+}
+
+// drawEstimate draws what another system knew, often of a half hour of which there is a report.
+func (w *world) drawEstimate(t *rapid.T) estimate {
+	ws := rapid.SampledFrom(w.catalog.GetWorkspaces()).Draw(t, "estimated workspace")
+	e := estimate{
+		user: ws.GetOwnerId(), template: ws.GetTemplateId(), halfHour: w.drawTime(t).Unix() / 1800,
+		minutes: rapid.SampledFrom([]int{1, 5, 29, 30}).Draw(t, "estimated minutes"),
+	}
+	if rapid.Bool().Draw(t, "workspace is known") {
+		e.workspace = ws.GetId()
+	}
+	if rapid.Bool().Draw(t, "of a report") {
+		e.halfHour = rapid.SampledFrom(w.reports).Draw(t, "estimated report").GetCollectedAt().GetSeconds() / 1800
+	}
+	e.kind, e.app = "session", sessionNames[anySession.Draw(t, "estimated name")]
+	if rapid.IntRange(0, 2).Draw(t, "of an app") == 0 {
+		e.kind, e.app = "app", rapid.SampledFrom([]string{"wiki", "code-server", "[terminal]"}).Draw(t, "estimated app")
+	}
+	return e
+}
 
 func (w *world) drawSession(t *rapid.T, agent string) *insightsv1.AppSession {
 	s := &insightsv1.AppSession{AgentId: agent, UserId: rapid.SampledFrom(w.catalog.GetUsers()).Draw(t, "visitor").GetId()}
@@ -222,7 +309,7 @@ func (w *world) drawSession(t *rapid.T, agent string) *insightsv1.AppSession {
 }
 
 // arrivals draws in which order it all arrives: what comes first, and what comes late, some of it for the second time.
-func arrivals[M proto.Message](t *rapid.T, all []M, late float64) (first, second []M) {
+func arrivals[M any](t *rapid.T, all []M, late float64) (first, second []M) {
 	if len(all) == 0 {
 		return nil, nil
 	}

@@ -82,8 +82,8 @@ func (p *publishedProperties) check(t *rapid.T) (published, hidden bool) {
 	w := anyWorld.Draw(t, "world")
 	p.empty(t)
 	builds := drawChoices(t, &w)
-	p.report(t, w)
-	p.send(t, world{logins: builds})
+	p.report(t, &w)
+	p.send(t, told{logins: builds})
 	at := p.place
 	year, month, day := w.place.around.In(at.location).Date()
 	at.around = time.Date(year, month, day, 12, 0, 0, 0, at.location)
@@ -147,12 +147,13 @@ type atom struct {
 type published struct {
 	seconds, launches map[atom]int64
 	workspaces        map[atom]int64
+	estimated         bool                                                // some of the atoms of any use
 	people            func(refWindow) (rounded int64, templates []string) // of the atoms of any use
 }
 
 // publish goes through all atoms of some days and keeps those of enough people.
 func publish(ref reference, builds []*insightsv1.Event, w world, templates []string, days []part) published {
-	p := published{map[atom]int64{}, map[atom]int64{}, map[atom]int64{}, nil}
+	p := published{seconds: map[atom]int64{}, launches: map[atom]int64{}, workspaces: map[atom]int64{}}
 	who := map[atom]map[string]map[int64]bool{} // of any use
 	for _, day := range days {
 		ref := ref.within(day.refWindow)
@@ -166,6 +167,7 @@ func publish(ref reference, builds []*insightsv1.Event, w world, templates []str
 			all, _ := ref.of(day.refWindow, usage([]string{template}))
 			if len(all) >= publishedFloor {
 				who[atom{template: template, day: day.from}] = all
+				p.estimated = p.estimated || ref.estimated(day.refWindow, []string{template})
 			}
 			for key := range keys {
 				users, _ := ref.of(day.refWindow, func(u use) bool {
@@ -184,7 +186,7 @@ func publish(ref reference, builds []*insightsv1.Event, w world, templates []str
 					if owners[value] == nil {
 						owners[value] = map[string]bool{}
 					}
-					owners[value][ws.GetOwnerId()] = true
+					owners[value][w.ownerInTheEnd(ws)] = true
 					p.workspaces[atom{template: template, day: day.from, value: value}]++
 				}
 			}
@@ -226,6 +228,7 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 	users, in := k.people(q.window())
 	report := &insightsv1.TemplateInsightsReport{
 		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: users, Suppressed: users == 0,
+		Estimated: k.estimated,
 	}
 	total := func(of map[atom]int64, choose func(atom) bool) (n int64, in []string) {
 		templates := map[string]bool{}

@@ -3,7 +3,11 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,9 +41,10 @@ func openWith(t *testing.T, database, keyOf string) *store.Store {
 // canaries is two people of the fixture who left traces everywhere, with overlapping minutes in both templates.
 type canaries struct {
 	*storetest.Fixture
-	catalog store.Catalog     // that brings them back if anything does
-	rows    []store.OpenRow   // as their agents report them
-	words   map[string]string // that must not be found, by what they are
+	visits  map[store.Visit]int64 // of everybody at the workspaces of the two, in each of which each of them used an app
+	catalog store.Catalog         // that brings them back if anything does
+	rows    []store.OpenRow       // as their agents report them
+	words   map[string]string     // that must not be found, by what they are
 }
 
 func newCanaries(t *testing.T, database string) *canaries {
@@ -95,6 +100,7 @@ func newCanaries(t *testing.T, database string) *canaries {
 		})
 	}
 	c.applyAll(t, c.catalog, 0)
+	c.visit(t)
 	for _, err := range []error{
 		c.RecordBuilds(t.Context(), builds), c.RecordStatusChanges(t.Context(), statuses),
 		c.TouchAgents(t.Context(), []store.AgentState{
@@ -146,6 +152,30 @@ func newCanaries(t *testing.T, database string) *canaries {
 		}
 	}
 	return c
+}
+
+// visit has everybody use an app in each workspace of the two.
+func (c *canaries) visit(t *testing.T) {
+	t.Helper()
+	var visits []store.Visit
+	template := map[uuid.UUID]int{}
+	for x := range c.Templates {
+		for _, workspace := range c.Workspaces[x][:2] {
+			template[workspace] = x
+			for _, user := range c.Users {
+				visits = append(visits, store.Visit{User: user, Workspace: workspace})
+			}
+		}
+	}
+	var err error
+	if c.visits, err = c.Subjects(t.Context(), visits); err != nil || len(c.visits) != len(visits) {
+		t.Fatalf("%d subjects of %d visits: %v", len(c.visits), len(visits), err)
+	}
+	for i, visit := range visits {
+		r := c.Row(template[visit.Workspace], 0, 18, 1<<i)
+		r.Subject, r.Kind, r.App, r.Connected = c.visits[visit], minute.App, "wiki", false
+		c.rows = append(c.rows, r)
+	}
 }
 
 // applyAll applies a catalog and wants a number of items refused for ever.
@@ -257,6 +287,7 @@ func TestErase(t *testing.T) {
 			}
 			clean("erased", c.Store, c.Database)
 			c.checkNobodies(t)
+			c.checkSeats(t)
 
 			// Late: the catalog, events, reports of agents, and a replay of rows by who has not heard of it.
 			for range 2 {
@@ -269,6 +300,9 @@ func TestErase(t *testing.T) {
 			if given, err := c.Subjects(t.Context(), storetest.AtNoWorkspace(c.Users[:]...)); err != nil || len(given) != 1 ||
 				given[store.Visit{User: c.Users[2]}] == 0 {
 				t.Errorf("subjects of two erased users and another: %v, %v", given, err)
+			}
+			if given, err := c.Subjects(t.Context(), slices.Collect(maps.Keys(c.visits))); err != nil || len(given) != 0 {
+				t.Errorf("subjects at the workspaces of erased users: %v, %v", given, err)
 			}
 			if err := c.RecordStatusChanges(t.Context(), []store.UserStatusChange{
 				{UserID: c.Users[0], At: store.At(storetest.Now), Status: "dormant"},
@@ -352,6 +386,103 @@ func (c *canaries) checkNobodies(t *testing.T) {
 	}
 	if partial != 2 {
 		t.Errorf("%d searches for other names are left, want 2", partial)
+	}
+}
+
+// checkSeats wants every seat at the workspace that stands in the place of the one before, and that workspace with the person of its owner.
+func (c *canaries) checkSeats(t *testing.T) {
+	t.Helper()
+	var seats []struct {
+		Subject, Owner int64
+		WorkspaceID    uuid.UUID
+	}
+	err := storetest.OpenDB(t, c.Database).Reads.Raw(`SELECT seats.subject, seats.workspace_id, people.person AS owner FROM seats
+		JOIN workspaces ON workspaces.id = seats.workspace_id JOIN people ON people.user_id = workspaces.owner_id`).Scan(&seats).Error
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, now := map[int64]store.Visit{}, map[uuid.UUID]uuid.UUID{}
+	for visit, subject := range c.visits {
+		before[subject] = visit
+	}
+	for _, s := range seats {
+		was, known := before[s.Subject]
+		if !known {
+			continue
+		}
+		delete(before, s.Subject)
+		if at, seen := now[was.Workspace]; seen && at != s.WorkspaceID {
+			t.Errorf("seats of workspace %s are at %s and at %s", was.Workspace, at, s.WorkspaceID)
+		}
+		now[was.Workspace] = s.WorkspaceID
+		for x := range c.Templates {
+			for u, workspace := range c.Workspaces[x] {
+				if workspace == was.Workspace && minute.SubjectOf(s.Owner, 0) != c.Subject[c.Users[u]] {
+					t.Errorf("what was workspace %s belongs to person %d", workspace, s.Owner)
+				}
+			}
+		}
+	}
+	if len(before) > 0 {
+		t.Errorf("seats are gone: %v", before)
+	}
+}
+
+// A visitor who comes while the owner of a workspace is erased leaves no id of the workspace behind.
+func TestVisitBesideErasure(t *testing.T) {
+	t.Parallel()
+	for kind, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := storetest.NewFixture(t, open(t))
+			second := openWith(t, f.Database, f.Database)
+			words := map[string]string{"user": f.Users[0].String(), "workspace": f.Workspaces[0][0].String()}
+			var visiting sync.WaitGroup
+			erased := make(chan struct{})
+			var before, after atomic.Int64
+			for _, s := range []*store.Store{f.Store, second, f.Store, second} {
+				visiting.Go(func() {
+					for end := false; !end; {
+						select {
+						case <-erased:
+							end = true // once more, now that it is gone
+						default:
+						}
+						visit := store.Visit{User: uuid.New(), Workspace: f.Workspaces[0][0]}
+						given, err := s.Subjects(t.Context(), []store.Visit{visit, {User: f.Users[1], Workspace: visit.Workspace}})
+						switch {
+						case err != nil:
+							t.Error(err)
+							return
+						case len(given) == 2 && end:
+							t.Error("a seat at a workspace that was erased")
+						case len(given) == 2:
+							before.Add(1)
+						default:
+							after.Add(1)
+						}
+					}
+				})
+			}
+			for before.Load() < 10 && !t.Failed() {
+				time.Sleep(time.Millisecond)
+			}
+			if err := f.EraseUser(t.Context(), f.Users[0]); err != nil {
+				t.Error(err)
+			}
+			close(erased)
+			visiting.Wait()
+			if after.Load() == 0 {
+				t.Error("nobody came after the erasure")
+			}
+			if found := storetest.Traces(t, f.Database, words); len(found) > 0 {
+				t.Errorf("there is still: %q", found)
+			}
+			var lost int
+			if err := f.QueryForTest(`SELECT COUNT(*) FROM seats WHERE workspace_id NOT IN (SELECT id FROM workspaces)`, &lost); err != nil || lost > 0 {
+				t.Errorf("%d seats at no workspace, %v", lost, err)
+			}
+		})
 	}
 }
 

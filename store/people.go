@@ -28,7 +28,8 @@ func (personRow) TableName() string { return "people" }
 type Visit struct{ User, Workspace uuid.UUID }
 
 // Subjects returns the numbers under which the usage of visits is kept. A user seen for the first time becomes a person with a random
-// number, and gets a seat at each workspace. It does not ask whether users and workspaces exist, but a user who was erased gets no number.
+// number, and gets a seat at each workspace. It does not ask whether users and workspaces exist, but a user who was erased gets no number,
+// and nobody gets one at a workspace that was erased with its owner.
 func (s *Store) Subjects(ctx context.Context, visits []Visit) (map[Visit]int64, error) {
 	subjects, err := s.KnownSubjects(ctx, visits)
 	if err != nil {
@@ -40,17 +41,21 @@ func (s *Store) Subjects(ctx context.Context, visits []Visit) (map[Visit]int64, 
 	}
 	var given map[Visit]int64
 	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
-		people, err := s.makePeople(tx, unknown)
+		visits, err := s.unerased(tx, unknown)
 		if err != nil {
 			return err
 		}
-		if err := makeSeats(tx, unknown, people); err != nil {
+		people, err := s.makePeople(tx, visits)
+		if err != nil {
 			return err
 		}
-		if given, err = readSeats(tx, unknown, people); err != nil {
+		if err := makeSeats(tx, visits, people); err != nil {
 			return err
 		}
-		for _, v := range unknown {
+		if given, err = readSeats(tx, visits, people); err != nil {
+			return err
+		}
+		for _, v := range visits {
 			if person, known := people[v.User]; known && given[v] == 0 {
 				given[v] = minute.SubjectOf(person, 0) // all numbers of seats are taken
 			}
@@ -75,6 +80,19 @@ func (s *Store) KnownSubjects(ctx context.Context, visits []Visit) (subjects map
 		return nil, fmt.Errorf("find subjects of %d visits: %w", len(visits), err)
 	}
 	return subjects, nil
+}
+
+// unerased are the visits at workspaces that were not erased. Until the transaction ends nobody is erased: whoever erases waits for all who
+// read tombstones.
+func (s *Store) unerased(tx *gorm.DB, visits []Visit) ([]Visit, error) {
+	var workspaces []uuid.UUID
+	for _, v := range visits {
+		if v.Workspace != uuid.Nil {
+			workspaces = append(workspaces, v.Workspace)
+		}
+	}
+	erased, err := s.erased(tx, workspaces)
+	return slices.DeleteFunc(slices.Clone(visits), func(v Visit) bool { return erased[v.Workspace] }), err
 }
 
 func usersOf(visits []Visit) []uuid.UUID {

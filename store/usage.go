@@ -30,10 +30,14 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.F
 // in between.
 const RewrittenASecond = 50
 
-// RewritePages rewrites those of one second, and says how many are left. Any number of servers may do it at once. An error of one page
-// does not stop the others.
-func (s *Store) RewritePages(ctx context.Context) (left int64, err error) {
-	return s.usage.Rewrite(ctx, RewrittenASecond)
+// Place is where a page lies.
+type Place = usage.Place
+
+// RewritePages rewrites those of one second, after a place. It returns the place of the last one, nil if there are no more after it, and
+// how many are left anywhere. A page that another one wrote meanwhile or that cannot be read is left, and does not stop the others. Any
+// number of servers may rewrite at once.
+func (s *Store) RewritePages(ctx context.Context, after *Place) (last *Place, left int64, err error) {
+	return s.usage.Rewrite(ctx, after, RewrittenASecond)
 }
 
 // UnstoredUsage returns the rows that add anything to what is stored: minutes, samples or an open gate, and of estimates those of what

@@ -60,6 +60,7 @@ func TestRecordedPageOfFormat1(t *testing.T) {
 			return old &^ MaxSeat
 		},
 		"the order turns": backwards,
+		"two become one":  func(old int64) int64 { return old &^ MaxSeat },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -201,14 +201,15 @@ func (t *LatencyTable) fill(batch arrow.RecordBatch, former Former) error {
 	return nil
 }
 
-// translate puts the subjects of today in place of those of format 1. It reports whether they are sorted as well.
+// translate puts the subjects of today in place of those of format 1. It reports whether they are sorted as well, and no two are one.
 func (b *blocks) translate(former Former) bool {
-	subjects := make([]int64, len(b.subjects))
+	subjects, ascending := make([]int64, len(b.subjects)), true
 	for i, old := range b.subjects {
 		subjects[i] = former(old)
+		ascending = ascending && (i == 0 || subjects[i-1] < subjects[i])
 	}
 	b.subjects = subjects
-	return slices.IsSorted(subjects)
+	return ascending
 }
 
 // fill takes the column of subjects.

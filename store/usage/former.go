@@ -61,16 +61,22 @@ func BacklogOf(tx *gorm.DB, tables []string) (b Backlog, err error) {
 	return b, nil
 }
 
-// Rewrite gives up to so many pages of format 1 the format 2, the newest days first, and says how many it left. Any number of servers may
-// do it at once, beside writers and readers. An error of one page does not stop the others.
-func (e *Engine) Rewrite(ctx context.Context, limit int) (left int64, err error) {
+// Rewrite gives pages of format 1 the format 2, the newest days first: up to so many of those after a place, nil: of all. It returns the
+// place of the last one, nil if there are no more after it, and how many are left anywhere. A page that another one wrote meanwhile or
+// that cannot be read is left, and does not stop the others. Any number of servers may rewrite at once, beside writers and readers.
+func (e *Engine) Rewrite(ctx context.Context, after *Place, limit int) (last *Place, left int64, err error) {
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	var due []Place
 	lookups := e.db.Lookups.WithContext(search)
-	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY day DESC LIMIT ?`, limit).Scan(&due).Error
+	condition, args := "1 = 1", []any(nil)
+	if after != nil {
+		condition, args = "day < ? OR day = ? AND template_id > ?", []any{after.Day, after.Day, after.Template}
+	}
+	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day WHERE `+condition+` ORDER BY day DESC, template_id LIMIT ?`,
+		append(args, limit)...).Scan(&due).Error
 	if err != nil {
-		return 0, fmt.Errorf("look for pages of format 1: %w", err)
+		return after, 0, fmt.Errorf("look for pages of format 1: %w", err)
 	}
 	var errs []error
 	for _, at := range due {
@@ -78,10 +84,13 @@ func (e *Engine) Rewrite(ctx context.Context, limit int) (left int64, err error)
 			errs = append(errs, fmt.Errorf("rewrite page of template %s, day %d: %w", at.Template, at.Day, err))
 		}
 	}
+	if len(due) == limit {
+		last = &due[limit-1]
+	}
 	if err := lookups.Raw(`SELECT COUNT(*) FROM usage_day`).Row().Scan(&left); err != nil {
 		errs = append(errs, fmt.Errorf("count pages of format 1: %w", err))
 	}
-	return left, errors.Join(errs...)
+	return last, left, errors.Join(errs...)
 }
 
 func (e *Engine) rewritePage(ctx context.Context, at Place) error {

@@ -19,13 +19,14 @@ func (e *Engine) DropLatencies(ctx context.Context, templates []uuid.UUID) error
 			args []any
 		}{
 			{`DELETE FROM usage_rows WHERE ` + LatencyRows + ` AND template_id IN ?`, []any{batch}},
-			// A fold that read the page before one of these statements finds another version and starts again.
+			// In the order in which folds and rewriting move what is there. One that read the page before one of these statements finds
+			// another version and starts again.
 			{
-				`UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
+				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
 				[]any{[]byte{}, batch},
 			},
 			{
-				`UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
+				`UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND template_id IN ?`,
 				[]any{[]byte{}, batch},
 			},
 		} {

@@ -38,6 +38,9 @@ func run(t *testing.T, open func(testing.TB) string) {
 		"what is not stored":            unstored,
 		"rows of one subject":           rowsOfOne,
 		"dropped latencies":             droppedLatencies,
+		"rewrite goes past damage":      rewriteGoesPastDamage,
+		"rewrite beside all":            rewriteBesideAll,
+		"rewrite beside deletion":       rewriteBesideDeletion,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -108,23 +108,31 @@ func (g *Service) foldForEver(ctx context.Context) {
 	}
 }
 
-// rewriteAll rewrites the pages that a release of before left in its format, until there are none.
+// rewriteAll rewrites the pages that a release of before left in its format, until there are none. It goes past those that cannot be
+// read, and comes back to them much later.
 func (g *Service) rewriteAll(ctx context.Context) {
+	var last *store.Place
 	for {
 		wait, left := rewriteEvery, int64(0)
 		err := background.Contain(func() (err error) {
-			left, err = g.store.RewritePages(ctx)
+			last, left, err = g.store.RewritePages(ctx, last)
 			return err
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		g.metrics.formerPages.Set(float64(left))
+		if err == nil || left > 0 {
+			g.metrics.formerPages.Set(float64(left))
+		}
+		if err == nil && left == 0 {
+			return
+		}
 		if err != nil {
 			g.logger.ErrorContext(ctx, "rewrite usage pages of the format of before", "error", err)
 			wait = foldAgain
-		} else if left == 0 {
-			return
+		}
+		if last == nil {
+			wait = foldEvery
 		}
 		select {
 		case <-ctx.Done():
