@@ -339,7 +339,7 @@ func (c *Deployment) readActiveUsers(ctx context.Context, _ access.Scope, now ti
 		return err
 	}
 	hour := []minute.Window{minute.NewWindow(now.Add(-time.Hour), now)}
-	activity, err := c.store.Activity(ctx, scope, hour, func(minute.Kind, string) bool { return true })
+	activity, err := c.store.Activity(ctx, scope, minute.Everybody, hour, func(minute.Kind, string) bool { return true })
 	if err != nil {
 		return err
 	}

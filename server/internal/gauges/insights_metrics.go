@@ -98,11 +98,11 @@ func (c *Usage) Refresh(ctx context.Context) error {
 		return err
 	}
 	start := now.Add(-insightsWindow)
-	templates, err := c.store.PerTemplate(ctx, scope, minute.NewWindow(start, now))
+	templates, err := c.store.PerTemplate(ctx, scope, minute.Everybody, minute.NewWindow(start, now))
 	if err != nil {
 		return err
 	}
-	parameters, err := c.store.ParameterUsage(ctx, scope, start, now, store.Floor{})
+	parameters, err := c.store.ParameterUsage(ctx, scope, minute.Everybody, start, now, store.Floor{})
 	if err != nil {
 		return err
 	}
