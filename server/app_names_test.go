@@ -47,7 +47,7 @@ func TestFloodOfNames(t *testing.T) {
 		r.ReportStats(t, controlPlane, reports)
 		r.ReportSessions(t, controlPlane, sessions)
 	}
-	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(begin, begin.Add(24*time.Hour)))
+	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.People, minute.NewWindow(begin, begin.Add(24*time.Hour)))
 	if err != nil || len(users) != 2 || users[0].Minutes != flood || users[1].Minutes != flood {
 		t.Errorf("users: %+v, %v; want two with %d minutes each", users, err, flood)
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -23,9 +24,15 @@ import (
 // workspace of the first template that has been running since 10 hours before the day.
 func machines(t *testing.T, database string) *patient {
 	t.Helper()
-	p := newPatient(t, database, nil)
+	return machinesWith(t, database, nil, "human", "system", "service")
+}
+
+// machinesWith is machines with other kinds, on a server with other options.
+func machinesWith(t *testing.T, database string, options func(*server.Options), kinds ...string) *patient {
+	t.Helper()
+	p := newPatient(t, database, options)
 	change := &insightsv1.ApplyCatalogRequest{}
-	for i, kind := range []string{"human", "system", "service"} {
+	for i, kind := range kinds {
 		change.Users = append(change.Users, &insightsv1.User{
 			Id: p.Users[i].String(), Username: fmt.Sprintf("user%d", i), Kind: kind, OrganizationIds: []string{p.Organization.String()},
 		})
@@ -44,20 +51,27 @@ func machines(t *testing.T, database string) *patient {
 
 var wholeDay = url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
 
-// Lists of users say of what kind each is, and a question may be limited to some kinds: all its figures are.
+// Lists of users say of what kind each is, and are about people, unless other actors are asked for: all their figures are. Kinds are the
+// older name of that.
 func TestKindsOfUsers(t *testing.T) {
 	t.Parallel()
 	for database, open := range servertest.Databases {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
 			p := machines(t, open(t))
-			for kind, want := range map[string][]string{
-				"":               {"user0 human", "user1 system", "user2 service"},
-				"human":          {"user0 human"},
-				"system":         {"user1 system"},
-				"service,system": {"user1 system", "user2 service"},
+			for of, want := range map[string][]string{
+				"":                     {"user0 human"},
+				"actor=all":            {"user0 human", "user1 system", "user2 service"},
+				"actor=person":         {"user0 human"},
+				"actor=service,system": {"user1 system", "user2 service"},
+				"kind=human":           {"user0 human"},
+				"kind=system":          {"user1 system"},
+				"kind=service,system":  {"user1 system", "user2 service"},
 			} {
-				params := url.Values{"sort": {"username"}, "kind": {kind}}
+				params, err := url.ParseQuery("sort=username&" + of)
+				if err != nil {
+					t.Fatal(err)
+				}
 				for name, values := range wholeDay {
 					params[name] = values
 				}
@@ -70,7 +84,7 @@ func TestKindsOfUsers(t *testing.T) {
 					status, body := p.Get(t, p.owner, "/api/v2/insights/"+path, params)
 					report, ok := body["report"].(map[string]any)
 					if status != http.StatusOK || !ok {
-						t.Fatalf("%s of %q: %d %v", path, kind, status, body)
+						t.Fatalf("%s of %q: %d %v", path, of, status, body)
 					}
 					var got []string
 					for _, u := range report["users"].([]any) {
@@ -78,12 +92,16 @@ func TestKindsOfUsers(t *testing.T) {
 						got = append(got, fmt.Sprintf("%s %s", user["username"], user["kind"]))
 					}
 					if diff := cmp.Diff(want, got); diff != "" {
-						t.Errorf("%s of %q (-want +got):\n%s", path, kind, diff)
+						t.Errorf("%s of %q (-want +got):\n%s", path, of, diff)
 					}
 					if n := float64(len(want)); report["total_users"] != n || total(report) != 60*n {
-						t.Errorf("%s of %q: %v users, %v seconds, want %v", path, kind, report["total_users"], total(report), n)
+						t.Errorf("%s of %q: %v users, %v seconds, want %v", path, of, report["total_users"], total(report), n)
 					}
 				}
+			}
+			both := url.Values{"kind": {"human"}, "actor": {"person"}, "start_time": wholeDay["start_time"], "end_time": wholeDay["end_time"]}
+			if status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", both); status != http.StatusBadRequest {
+				t.Errorf("by kind and by actor: %d %v", status, body)
 			}
 			params := url.Values{"kind": {"human,robot"}, "start_time": wholeDay["start_time"], "end_time": wholeDay["end_time"]}
 			for _, path := range []string{"user-activity", "user-latency"} {

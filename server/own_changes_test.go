@@ -57,7 +57,7 @@ func (d *disputed) next() *insightsv1.AgentReport {
 // check holds what is stored against what each owner shall have.
 func (d *disputed) check(t *testing.T) {
 	t.Helper()
-	users, _, err := d.UserActivity(t.Context(), d.Everything, minute.NewWindow(storetest.Now.Add(-2*time.Hour), storetest.Now))
+	users, _, err := d.UserActivity(t.Context(), d.Everything, minute.People, minute.NewWindow(storetest.Now.Add(-2*time.Hour), storetest.Now))
 	if err != nil {
 		t.Fatal(err)
 	}

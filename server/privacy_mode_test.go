@@ -40,7 +40,7 @@ func (p *patient) setMode(t *testing.T, mode store.PrivacyMode) {
 func (p *patient) kept(t *testing.T) (minutes, samples int64) {
 	t.Helper()
 	users, total, err := p.UserLatency(
-		t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)),
+		t.Context(), p.Everything, minute.People, minute.NewWindow(storetest.Now.AddDate(0, 0, -7), storetest.Now.AddDate(0, 0, 1)),
 	)
 	if err != nil {
 		t.Fatal(err)

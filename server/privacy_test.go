@@ -17,7 +17,7 @@ import (
 // report, which are no items of a list, may say beside them.
 var (
 	templateWords = []string{"template_id", "template_ids", "template_name"}
-	questionWords = []string{"start_time", "end_time", "data_as_of", "data_since", "collection_mode", "next_page_token"}
+	questionWords = []string{"start_time", "end_time", "data_as_of", "data_since", "collection_mode", "next_page_token", "actors"}
 )
 
 // wordsInAnswers are what answers about insights may say in words beside that, by message. A field that is not here must first be
@@ -40,6 +40,7 @@ var wordsInAnswers = map[string]string{
 	"LowUsageUser":                   "user_id username avatar_url",
 	"Organization":                   "id name display_name",
 	"MostUsedApp":                    "type display_name slug icon",
+	"OtherActor":                     "actor",
 	"ParameterOption":                "name description value icon",
 	"ParameterUsage":                 "display_name name type description unused_options default_value",
 	"ParameterValue":                 "value",

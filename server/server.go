@@ -84,6 +84,7 @@ type Options struct {
 	AgentStatsBy   []string
 	SeriesBudget   int            // label sets of one family of metrics that a scrape shows; zero: 200,000
 	MetricsCompat  []string       // whose names and labels metrics have besides the usual ones: seed, coder; nil: nobody's
+	MetricsActors  []string       // whose figures gauges with Coder's names are: person, service, system, all; nil: all
 	Definitions    string         // a file that says what things mean here besides what is built in; empty: nothing
 	Reflection     bool           // serve gRPC reflection
 	AllowDataLoss  bool           // serve although a crash of the database may take what was acknowledged
@@ -230,7 +231,7 @@ func assemble(o Options) (*Server, error) {
 	}
 	gauged := gauges.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,
-		ControlPlane: controlPlane,
+		MetricsActors: o.MetricsActors, ControlPlane: controlPlane,
 	}
 	if s.deployment, err = gauges.NewDeployment(gauged); err != nil {
 		return nil, errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check())

@@ -83,7 +83,7 @@ func (c *company) minutes(t *testing.T, day time.Time) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, _, err := c.Store.UserActivity(t.Context(), scope, minute.NewWindow(day, day.Add(24*time.Hour)))
+	users, _, err := c.Store.UserActivity(t.Context(), scope, minute.People, minute.NewWindow(day, day.Add(24*time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,12 +32,14 @@ type Active struct {
 type Activity struct {
 	Windows [][]Active // as the windows were named, in no order within one
 	People  map[uuid.UUID]Person
+	Others  []OtherActor // that the question leaves out
 }
 
-// Activity counts what a category includes in windows that follow one another without overlap. Logins belong to no template
-// and count only with a scope of everything.
+// Activity counts what a category includes of some actors in windows that follow one another without overlap. Logins belong to no
+// template and count only with a scope of everything.
 func (s *Store) Activity(
-	ctx context.Context, scope access.Scope, windows []minute.Window, includes func(kind minute.Kind, app string) bool,
+	ctx context.Context, scope access.Scope, actors minute.Actors, windows []minute.Window,
+	includes func(kind minute.Kind, app string) bool,
 ) (Activity, error) {
 	activity := Activity{Windows: make([][]Active, len(windows)), People: map[uuid.UUID]Person{}}
 	if len(windows) == 0 {
@@ -50,7 +52,7 @@ func (s *Store) Activity(
 	if x.All {
 		x = x.WithLogins()
 	}
-	tallies, err := s.countEach(ctx, x, windows, func(_ int, kind minute.Kind, app string) (channel, within int) {
+	tallies, err := s.countEach(ctx, x, actors, windows, func(_ int, kind minute.Kind, app string) (channel, within int) {
 		if includes(kind, app) {
 			return minute.NoChannel, minute.NoChannel
 		}
@@ -69,7 +71,9 @@ func (s *Store) Activity(
 	if err != nil {
 		return activity, err
 	}
+	var others []minute.OtherTally
 	for i, t := range tallies {
+		others = append(others, t.Others...)
 		for _, u := range t.Users {
 			if p, known := people[u.Person]; known {
 				activity.Windows[i] = append(activity.Windows[i], Active{p.ID, u.Minutes})
@@ -77,19 +81,24 @@ func (s *Store) Activity(
 			}
 		}
 	}
+	activity.Others = together(others)
 	return activity, s.addRoles(ctx, scope, activity.People)
 }
 
 // countEach runs one counting pass for all windows.
 func (s *Store) countEach(
-	ctx context.Context, x usage.Index, windows []minute.Window, channelOf minute.ChannelOf,
+	ctx context.Context, x usage.Index, actors minute.Actors, windows []minute.Window, channelOf minute.ChannelOf,
 ) ([]minute.Tally, error) {
+	of, err := s.population(ctx, actors)
+	if err != nil {
+		return nil, err
+	}
 	counters := make([]*minute.Counter, len(windows))
 	for i, w := range windows {
-		counters[i] = minute.NewCounter(w, len(x.IDs), channelOf)
+		counters[i] = minute.NewCounter(w, of, len(x.IDs), channelOf)
 	}
 	whole := minute.Window{Start: windows[0].Start, End: windows[len(windows)-1].End}
-	err := usage.EachDay(ctx, s.usage, x, whole, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
+	err = usage.EachDay(ctx, s.usage, x, whole, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, w := range windows {
 			if first, last := w.Days(); first <= day && day <= last {
 				if err := counters[i].Add(day, sources); err != nil {

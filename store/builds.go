@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // EndedBuilds counts the builds of workspaces of one name that ended in one way.
@@ -180,9 +181,11 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 }
 
 // RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over the workspaces that
-// belong to people. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
+// belong to some actors. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
 // deletion. Templates without any are absent.
-func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end time.Time) (map[uuid.UUID]time.Duration, error) {
+func (s *Store) RunningTime(
+	ctx context.Context, scope access.Scope, actors minute.Actors, start, end time.Time,
+) (map[uuid.UUID]time.Duration, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -200,9 +203,9 @@ func (s *Store) RunningTime(ctx context.Context, scope access.Scope, start, end 
 				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
 					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number, builds.id), NULLIF(workspaces.deleted_at, 0), ?) AS ended
 			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id
-				JOIN users ON users.id = workspaces.owner_id AND users.kind = '`+Human+`' WHERE `+condition+`) AS runs
+				JOIN users ON users.id = workspaces.owner_id AND users.kind IN ? WHERE `+condition+`) AS runs
 		WHERE transition = 'start' AND ended > began AND ended > ? AND began < ? GROUP BY template_id`,
-		append(append([]any{to, to, from, from, to}, args...), from, to)...).Scan(&found).Error
+		append(append([]any{to, to, from, from, to, kindsOf(actors)}, args...), from, to)...).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("add up the time that workspaces were running: %w", err)
 	}

@@ -192,7 +192,7 @@ func (o ownUsage) latency(ctx context.Context) (latency []MyLatency, err error) 
 		return nil, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(rows), usage.ComparePlaces) {
-		counter := minute.NewLatencyCounter(minute.NewWindow(date(at), date(at).AddDate(0, 0, 1)))
+		counter := minute.NewLatencyCounter(minute.NewWindow(date(at), date(at).AddDate(0, 0, 1)), minute.Everyone)
 		if err := counter.Add(at.Day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.Day, rows[at])}}); err != nil {
 			return nil, fmt.Errorf("count latencies: %w", err)
 		}

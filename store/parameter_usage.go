@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/usage"
 )
 
@@ -40,20 +41,22 @@ type parameterGroup struct {
 	values, hidden map[string]int64 // workspaces by value: by those that are shown, and by those that look like credentials
 }
 
-// ParameterUsage answers by the newest start of each workspace that succeeded among those created in [start, end): no other build
-// changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody has
+// ParameterUsage answers by the newest start of each workspace of some actors that succeeded among those created in [start, end): no
+// other build changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody has
 // a value for is left out. The order is that of name, type, display name, description and options. A parameter that the newest version
 // of a template calls sensitive is sensitive, whatever it was when the workspaces were built; of others, values that look like
 // credentials are hidden. A floor lets it tell what is published alone.
-func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, end time.Time, floor Floor) ([]ParameterUsage, error) {
+func (s *Store) ParameterUsage(
+	ctx context.Context, scope access.Scope, actors minute.Actors, start, end time.Time, floor Floor,
+) ([]ParameterUsage, error) {
 	if floor.hides() {
-		return s.publishedParameters(ctx, scope, floor)
+		return s.publishedParameters(ctx, scope, actors, floor)
 	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
-	choices, err := s.latestChoices(ctx, x, start, end)
+	choices, err := s.latestChoices(ctx, x, actors, start, end)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func (s *Store) ParameterUsage(ctx context.Context, scope access.Scope, start, e
 		return groups.usage(suspicion.newest), err
 	}
 	// Owners are told apart only where something is under suspicion: that takes many more rows.
-	if choices, err = s.choicesOfOwners(ctx, x, start, end); err != nil {
+	if choices, err = s.choicesOfOwners(ctx, x, actors, start, end); err != nil {
 		return nil, err
 	}
 	err = s.eachParameter(ctx, choices, func(c choice, p Parameter, value string, chosen bool) {
@@ -271,18 +274,21 @@ type choice struct {
 // changesWorkspace is the condition that a build changed what its workspace runs with: parameters and template version.
 const changesWorkspace = `transition = 'start' AND status = 'succeeded'`
 
-// latestStarts is the condition that a build is the newest start of its workspace that succeeded, among those of the templates that were
-// created in [start, end), and its arguments. The newest has the highest number, and of equal ones the highest id.
-func latestStarts(x usage.Index, start, end time.Time) (condition string, args []any) {
+// latestStarts is the condition that a build is the newest start of a workspace of some actors that succeeded, among those of the
+// templates that were created in [start, end), and its arguments. The newest has the highest number, and of equal ones the highest id.
+func latestStarts(x usage.Index, actors minute.Actors, start, end time.Time) (condition string, args []any) {
 	condition, args = x.Where(changesWorkspace+" AND created_at >= ? AND created_at < ?", At(start), At(end))
+	owned, kinds := ownedBy(actors, "builds.workspace_id")
 	return condition + ` AND NOT EXISTS (SELECT 1 FROM builds AS newer
-		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition + `)`,
-		slices.Concat(args, args)
+		WHERE newer.workspace_id = builds.workspace_id AND (newer.number, newer.id) > (builds.number, builds.id) AND ` + condition +
+		`) AND ` + owned, append(slices.Concat(args, args), kinds)
 }
 
 // latestChoices are what the newest starts of workspaces chose.
-func (s *Store) latestChoices(ctx context.Context, x usage.Index, start, end time.Time) ([]choice, error) {
-	condition, args := latestStarts(x, start, end)
+func (s *Store) latestChoices(
+	ctx context.Context, x usage.Index, actors minute.Actors, start, end time.Time,
+) ([]choice, error) {
+	condition, args := latestStarts(x, actors, start, end)
 	var choices []choice
 	err := s.db.Reads.WithContext(ctx).Raw(
 		`SELECT template_id, template_version_id, parameters, COUNT(*) AS workspaces FROM builds WHERE `+condition+`
@@ -295,8 +301,10 @@ func (s *Store) latestChoices(ctx context.Context, x usage.Index, start, end tim
 }
 
 // choicesOfOwners is latestChoices, with a choice for each owner.
-func (s *Store) choicesOfOwners(ctx context.Context, x usage.Index, start, end time.Time) ([]choice, error) {
-	condition, args := latestStarts(x, start, end)
+func (s *Store) choicesOfOwners(
+	ctx context.Context, x usage.Index, actors minute.Actors, start, end time.Time,
+) ([]choice, error) {
+	condition, args := latestStarts(x, actors, start, end)
 	var choices []choice
 	err := s.db.Reads.WithContext(ctx).Raw(`SELECT chosen.template_id, template_version_id, owner_id, parameters, COUNT(*) AS workspaces
 		FROM (SELECT workspace_id, template_id, template_version_id, parameters FROM builds WHERE `+condition+`) AS chosen

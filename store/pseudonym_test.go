@@ -229,7 +229,7 @@ func (p *hidden) tell(t *testing.T) {
 func (p *hidden) activity(t *testing.T) []store.UserUsage {
 	t.Helper()
 	users, _, err := p.UserActivity(
-		t.Context(), p.Everything, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)),
+		t.Context(), p.Everything, minute.People, minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)),
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -29,13 +29,19 @@ func (f Floor) hides() bool { return f.People > 0 }
 
 // publishedInsights is TemplateInsights of published atoms alone. The answer does not tell editors apart: the difference between an
 // entry and the sum of its editors could be the usage of one person.
-func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) (TemplateInsights, error) {
+func (s *Store) publishedInsights(
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, floor Floor,
+) (TemplateInsights, error) {
 	days := floor.Days
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
 	channels, err := s.appChannels(ctx, x)
+	if err != nil {
+		return TemplateInsights{}, err
+	}
+	of, err := s.population(ctx, actors)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
@@ -60,7 +66,7 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 			for i, source := range sources {
 				counter := counters[day][source.Template]
 				if counter == nil {
-					counter = minute.NewCounter(days[day], len(x.IDs), channels.ofEntry)
+					counter = minute.NewCounter(days[day], of, len(x.IDs), channels.ofEntry)
 					counters[day][source.Template] = counter
 				}
 				if err := counter.Add(utc, sources[i:i+1]); err != nil {
@@ -76,7 +82,9 @@ func (s *Store) publishedInsights(ctx context.Context, scope access.Scope, w min
 	for ; next < len(days); next++ {
 		publish(next)
 	}
-	answer := TemplateInsights{Templates: x.Of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated}
+	answer := TemplateInsights{
+		Templates: x.Of(p.inWindow.templates.list()), ActiveUsers: p.count(p.inWindow), Estimated: p.estimated, Others: together(p.others),
+	}
 	for i, w := range p.intervals {
 		answer.Intervals = append(answer.Intervals, Interval{
 			w.Start, w.End, x.Of(p.inInterval[i].templates.list()), p.count(p.inInterval[i]),
@@ -97,6 +105,7 @@ type publication struct {
 	inWindow   published
 	inInterval []published
 	channels   []publishedChannel
+	others     []minute.OtherTally // of each atom in which at least as many as the floor are of an actor that is left out
 }
 
 // published is the people and the templates of some published atoms.
@@ -113,6 +122,11 @@ type publishedChannel struct {
 
 // add adds the atoms of a template and day.
 func (p *publication) add(template int, day minute.Window, t minute.Tally) {
+	for _, o := range t.Others {
+		if len(o.People) >= p.floor {
+			p.others = append(p.others, o)
+		}
+	}
 	if len(t.Users) < p.floor {
 		return
 	}
@@ -168,14 +182,16 @@ func (s set[T]) list() []T { return slices.Sorted(maps.Keys(s)) }
 // publishedParameters is ParameterUsage of published atoms alone. On each day the newest start of each workspace that succeeded
 // counts. Whether the value of an atom is hidden depends on the people of the atom alone, so that the answer stays a sum of published
 // atoms. It has no options that nobody chose.
-func (s *Store) publishedParameters(ctx context.Context, scope access.Scope, published Floor) ([]ParameterUsage, error) {
+func (s *Store) publishedParameters(
+	ctx context.Context, scope access.Scope, actors minute.Actors, published Floor,
+) ([]ParameterUsage, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
 	choices := make([][]choice, len(published.Days))
 	for i, day := range published.Days {
-		if choices[i], err = s.choicesOfOwners(ctx, x, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0)); err != nil {
+		if choices[i], err = s.choicesOfOwners(ctx, x, actors, time.Unix(60*day.Start, 0), time.Unix(60*day.End, 0)); err != nil {
 			return nil, err
 		}
 	}

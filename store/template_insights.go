@@ -22,6 +22,7 @@ type TemplateInsights struct {
 	Unused      []TemplateApp // declared, and not used in the window
 	Intervals   []Interval    // one per bound of the window
 	Estimated   bool          // some of the usage is an estimate taken over from another system
+	Others      []OtherActor  // that the question leaves out
 }
 
 // AnyApp reports whether any entry was used.
@@ -70,10 +71,13 @@ type Interval struct {
 	ActiveUsers int
 }
 
-// TemplateInsights answers for the templates of a scope in one pass over their usage. A floor lets it tell what is published alone.
-func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) (TemplateInsights, error) {
+// TemplateInsights answers for some actors in the templates of a scope in one pass over their usage. A floor lets it tell what is
+// published alone.
+func (s *Store) TemplateInsights(
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, floor Floor,
+) (TemplateInsights, error) {
 	if floor.hides() {
-		return s.publishedInsights(ctx, scope, w, floor)
+		return s.publishedInsights(ctx, scope, actors, w, floor)
 	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -83,12 +87,13 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	tally, err := s.usage.Count(ctx, x, w, channels.of)
+	tally, err := s.count(ctx, x, actors, w, channels.of)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
 	answer := TemplateInsights{
 		Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
+		Others: together(tally.Others),
 	}
 	channels.withhold(&tally)
 	channels.fill(&answer, x, tally.Channels)
@@ -96,21 +101,23 @@ func (s *Store) TemplateInsights(ctx context.Context, scope access.Scope, w minu
 	return answer, nil
 }
 
-// Intervals answers for the intervals of the window alone. A floor lets it tell what is published alone.
-func (s *Store) Intervals(ctx context.Context, scope access.Scope, w minute.Window, floor Floor) ([]Interval, error) {
+// Intervals answers for the intervals of the window alone, and says whom it leaves out. A floor lets it tell what is published alone.
+func (s *Store) Intervals(
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, floor Floor,
+) ([]Interval, []OtherActor, error) {
 	if floor.hides() {
-		published, err := s.publishedInsights(ctx, scope, w, floor)
-		return published.Intervals, err
+		published, err := s.publishedInsights(ctx, scope, actors, w, floor)
+		return published.Intervals, published.Others, err
 	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tally, err := s.usage.Count(ctx, x, w, anyUsage)
+	tally, err := s.count(ctx, x, actors, w, anyUsage)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return intervals(x, tally), nil
+	return intervals(x, tally), together(tally.Others), nil
 }
 
 func intervals(x usage.Index, tally minute.Tally) []Interval {
@@ -129,8 +136,10 @@ func anyUsage(_ int, kind minute.Kind, _ string) (channel, within int) {
 	return minute.NoChannel, minute.NoChannel
 }
 
-// PerTemplate answers for each template by itself: usage of one person in two templates counts in both.
-func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Window) (map[uuid.UUID]TemplateInsights, error) {
+// PerTemplate answers for some actors in each template by itself: usage of one person in two templates counts in both.
+func (s *Store) PerTemplate(
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window,
+) (map[uuid.UUID]TemplateInsights, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -139,11 +148,15 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 	if err != nil {
 		return nil, err
 	}
+	of, err := s.population(ctx, actors)
+	if err != nil {
+		return nil, err
+	}
 	counters := map[int]*minute.Counter{}
 	err = usage.EachDay(ctx, s.usage, x, w, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, source := range sources {
 			if counters[source.Template] == nil {
-				counters[source.Template] = minute.NewCounter(w, len(x.IDs), channels.of)
+				counters[source.Template] = minute.NewCounter(w, of, len(x.IDs), channels.of)
 			}
 			if err := counters[source.Template].Add(day, sources[i:i+1]); err != nil {
 				return err
@@ -172,9 +185,10 @@ func (s *Store) PerTemplate(ctx context.Context, scope access.Scope, w minute.Wi
 type Use struct {
 	Templates []TemplateUse // that the catalog knows, used or not, ascending
 	Users     []TemplateUser
-	Active    int        // distinct users with any activity, also those whose name is not known any more
-	Intervals []Interval // one per bound of the window
-	Peaks     []int32    // as [minute.Tally.Peaks]; nil unless asked for
+	Active    int          // distinct users with any activity, also those whose name is not known any more
+	Intervals []Interval   // one per bound of the window
+	Peaks     []int32      // as [minute.Tally.Peaks]; nil unless asked for
+	Others    []OtherActor // that the question leaves out
 }
 
 // TemplateUser is a user with any activity, without apps.
@@ -195,14 +209,16 @@ type TemplateUse struct {
 	Minutes     int64 // distinct minutes of each user, summed over users
 }
 
-// Use answers for the templates of a scope, with the details, in one pass over their usage.
-func (s *Store) Use(ctx context.Context, scope access.Scope, w minute.Window, details ...minute.Detail) (Use, error) {
+// Use answers for some actors in the templates of a scope, with the details, in one pass over their usage.
+func (s *Store) Use(
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, details ...minute.Detail,
+) (Use, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return Use{}, err
 	}
 	// Each template is a channel of its own.
-	tally, err := s.usage.Count(ctx, x, w, func(template int, kind minute.Kind, app string) (channel, within int) {
+	tally, err := s.count(ctx, x, actors, w, func(template int, kind minute.Kind, app string) (channel, within int) {
 		if channel, within = anyUsage(template, kind, app); channel == minute.Ignored {
 			return channel, within
 		}
@@ -211,7 +227,7 @@ func (s *Store) Use(ctx context.Context, scope access.Scope, w minute.Window, de
 	if err != nil {
 		return Use{}, err
 	}
-	use := Use{Active: len(tally.Users), Intervals: intervals(x, tally), Peaks: tally.Peaks}
+	use := Use{Active: len(tally.Users), Intervals: intervals(x, tally), Peaks: tally.Peaks, Others: together(tally.Others)}
 	users, tallies, err := s.usersOf(ctx, x, tally)
 	if err != nil {
 		return Use{}, err

@@ -52,26 +52,31 @@ type UserLatency struct {
 	Latency
 }
 
-// UserActivity lists the users with any activity, of some kinds or of all, most minutes first, then by id, and says whether some of
-// the usage is an estimate taken over from another system.
+// ActivityTotal is what is known of the activity of all users of a question together.
+type ActivityTotal struct {
+	Estimated bool         // some of it is an estimate taken over from another system
+	Others    []OtherActor // that the question leaves out
+}
+
+// UserActivity lists the users with any activity that are some actors, most minutes first, then by id.
 func (s *Store) UserActivity(
-	ctx context.Context, scope access.Scope, w minute.Window, kinds ...string,
-) (users []UserUsage, estimated bool, err error) {
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window,
+) (users []UserUsage, total ActivityTotal, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
-		return nil, false, err
+		return nil, total, err
 	}
 	channels, err := s.appChannels(ctx, x)
 	if err != nil {
-		return nil, false, err
+		return nil, total, err
 	}
-	tally, err := s.usage.Count(ctx, x, w, channels.of, minute.IntervalMinutes)
+	tally, err := s.count(ctx, x, actors, w, channels.of, minute.IntervalMinutes)
 	if err != nil {
-		return nil, false, err
+		return nil, total, err
 	}
-	users, tallies, err := s.usersOf(ctx, x, tally, kinds...)
+	users, tallies, err := s.usersOf(ctx, x, tally)
 	if err != nil {
-		return nil, false, err
+		return nil, total, err
 	}
 	for i, t := range tallies {
 		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
@@ -79,7 +84,7 @@ func (s *Store) UserActivity(
 	slices.SortFunc(users, func(a, b UserUsage) int {
 		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
-	return users, tally.Estimated, nil
+	return users, ActivityTotal{tally.Estimated, together(tally.Others)}, nil
 }
 
 // median sorts a list in place; of an even number it is halfway between the two in the middle, of none 0.
@@ -91,11 +96,17 @@ func median(list []int64) float64 {
 	return float64(list[(len(list)-1)/2]+list[len(list)/2]) / 2
 }
 
-// UserLatency lists the users with any activity, of some kinds or of all, the highest P95 first, then by id, and tells the latency
-// of all of them together.
+// LatencyTotal is what is known of the latency of all users of a question together.
+type LatencyTotal struct {
+	Latency
+
+	Others []OtherActor // that the question leaves out, by their activity
+}
+
+// UserLatency lists the users with any activity that are some actors, the highest P95 first, then by id.
 func (s *Store) UserLatency(
-	ctx context.Context, scope access.Scope, w minute.Window, kinds ...string,
-) (users []UserLatency, total Latency, err error) {
+	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window,
+) (users []UserLatency, total LatencyTotal, err error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, total, err
@@ -103,12 +114,17 @@ func (s *Store) UserLatency(
 	// Who was active and how quick connections were are two passes over different pages.
 	var active []UserUsage
 	var tallies []minute.UserTally
-	counter := minute.NewLatencyCounter(w)
+	of, err := s.population(ctx, actors)
+	if err != nil {
+		return nil, total, err
+	}
+	counter := minute.NewLatencyCounter(w, of)
 	passes, ctx := errgroup.WithContext(ctx)
 	passes.Go(func() error {
-		tally, err := s.usage.Count(ctx, x, w, anyUsage)
+		tally, err := s.usage.Count(ctx, x, of, w, anyUsage)
 		if err == nil {
-			active, tallies, err = s.usersOf(ctx, x, tally, kinds...)
+			total.Others = together(tally.Others)
+			active, tallies, err = s.usersOf(ctx, x, tally)
 		}
 		return err
 	})
@@ -125,7 +141,8 @@ func (s *Store) UserLatency(
 	slices.SortFunc(users, func(a, b UserLatency) int {
 		return cmp.Or(cmp.Compare(b.P95, a.P95), slices.Compare(a.UserID[:], b.UserID[:]))
 	})
-	return users, latencyOf(counter.Together(people), 0), nil
+	total.Latency = latencyOf(counter.Together(people), 0)
+	return users, total, nil
 }
 
 func latencyOf(c *minute.LatencyCounter, person int64) Latency {
@@ -135,11 +152,8 @@ func latencyOf(c *minute.LatencyCounter, person int64) Latency {
 	}
 }
 
-// usersOf are the users of a tally, of some kinds or of all, and, in the same order, what was counted of them. A person without a
-// user is left out.
-func (s *Store) usersOf(
-	ctx context.Context, x usage.Index, tally minute.Tally, kinds ...string,
-) ([]UserUsage, []minute.UserTally, error) {
+// usersOf are the users of a tally and, in the same order, what was counted of them. A person without a user is left out.
+func (s *Store) usersOf(ctx context.Context, x usage.Index, tally minute.Tally) ([]UserUsage, []minute.UserTally, error) {
 	people, err := s.people(ctx, tally.Users)
 	if err != nil {
 		return nil, nil, err
@@ -147,7 +161,7 @@ func (s *Store) usersOf(
 	users, tallies := make([]UserUsage, 0, len(tally.Users)), make([]minute.UserTally, 0, len(tally.Users))
 	for _, t := range tally.Users {
 		person, ok := people[t.Person]
-		if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {
+		if !ok {
 			continue
 		}
 		users = append(users, UserUsage{

@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // RecordStatusChanges keeps when users got which status, and makes the newest the user's own. A change that is known
@@ -73,29 +74,33 @@ type userStatus struct {
 	Status          string
 	OrganizationIDs []uuid.UUID `gorm:"serializer:json"`
 	DeletedAt       Instant
+	Kind            string
 }
 
-// StatusCounts counts the users with each status as of several moments, ascending; a change at a moment counts. A status
-// that no user had before the end is absent. Users whose organizations includes does not want, system users and users
-// without any change do not count, deleted users count until they were deleted.
+// StatusCounts counts the users that are some actors with each status as of several moments, ascending; a change at a moment counts.
+// A status that none of them had before the end is absent. Users whose organizations includes does not want and users without any
+// change do not count, deleted users count until they were deleted. The others would have counted at some of the moments.
 func (s *Store) StatusCounts(
-	ctx context.Context, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool,
-) (map[string][]int64, error) {
+	ctx context.Context, actors minute.Actors, moments []time.Time, end time.Time, includes func(organizations []uuid.UUID) bool,
+) (counts map[string][]int64, others []OtherActor, err error) {
 	var changes []userStatus
-	err := s.db.Reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
-			users.organization_ids, users.deleted_at
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT user_status_changes.user_id, user_status_changes.at, user_status_changes.status,
+			users.organization_ids, users.deleted_at, users.kind
 		FROM user_status_changes JOIN users ON users.id = user_status_changes.user_id
-		WHERE users.kind <> 'system' AND user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`,
+		WHERE user_status_changes.at < ? ORDER BY user_status_changes.user_id, user_status_changes.at`,
 		At(end)).Scan(&changes).Error
 	if err != nil {
-		return nil, fmt.Errorf("read status changes: %w", err)
+		return nil, nil, fmt.Errorf("read status changes: %w", err)
 	}
-	counts := map[string][]int64{}
+	counts = map[string][]int64{}
+	left := map[minute.Actor]map[uuid.UUID]bool{}
 	for i, c := range changes {
 		if !includes(c.OrganizationIDs) {
 			continue
 		}
-		if counts[c.Status] == nil {
+		actor := ActorOf(c.Kind)
+		counted := actors.Has(actor)
+		if counted && counts[c.Status] == nil {
 			counts[c.Status] = make([]int64, len(moments))
 		}
 		until := end
@@ -107,16 +112,29 @@ func (s *Store) StatusCounts(
 		}
 		from, _ := slices.BinarySearchFunc(moments, c.At.Time, time.Time.Compare)
 		for ; from < len(moments) && moments[from].Before(until); from++ {
-			counts[c.Status][from]++
+			if counted {
+				counts[c.Status][from]++
+				continue
+			}
+			if left[actor] == nil {
+				left[actor] = map[uuid.UUID]bool{}
+			}
+			left[actor][c.UserID] = true
 		}
 	}
-	return counts, nil
+	for _, actor := range actors.Others().List() {
+		if n := len(left[actor]); n > 0 {
+			others = append(others, OtherActor{Actor: actor, Actors: n})
+		}
+	}
+	return counts, others, nil
 }
 
-// EligibleUsers are the people, not accounts of another kind, who could have used the templates of a scope before a moment: those in
-// the organizations of the templates, or all with a scope of everything, who had been created, and were neither deleted by then nor
-// are suspended.
-func (s *Store) EligibleUsers(ctx context.Context, scope access.Scope, end time.Time) (map[uuid.UUID]bool, error) {
+// EligibleUsers are those that are some actors and could have used the templates of a scope before a moment: those in the organizations
+// of the templates, or all with a scope of everything, who had been created, and were neither deleted by then nor are suspended.
+func (s *Store) EligibleUsers(
+	ctx context.Context, scope access.Scope, actors minute.Actors, end time.Time,
+) (map[uuid.UUID]bool, error) {
 	within, err := s.organizationsOfScope(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -124,7 +142,8 @@ func (s *Store) EligibleUsers(ctx context.Context, scope access.Scope, end time.
 	var people []User
 	err = s.db.Reads.WithContext(ctx).Select("id", "organization_ids").
 		Where(
-			"kind = ? AND status <> 'suspended' AND created_at < ? AND (deleted_at = 0 OR deleted_at >= ?)", Human, At(end), At(end),
+			"kind IN ? AND status <> 'suspended' AND created_at < ? AND (deleted_at = 0 OR deleted_at >= ?)", kindsOf(actors), At(end),
+			At(end),
 		).Find(&people).Error
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)

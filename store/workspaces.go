@@ -10,6 +10,7 @@ import (
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/db"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // LiveWorkspace is a workspace that is not deleted.
@@ -175,9 +176,9 @@ type Owner struct {
 	Workspaces int64
 }
 
-// Owners lists the people who were there before a moment and own workspaces of the templates of a scope that were created before it
-// and are not deleted, by id. Workspaces of which nobody said when they were created are left out: they may be new.
-func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time) ([]Owner, error) {
+// Owners lists the users that are some actors, were there before a moment and own workspaces of the templates of a scope that were
+// created before it and are not deleted, by id. Workspaces of which nobody said when they were created are left out: they may be new.
+func (s *Store) Owners(ctx context.Context, scope access.Scope, actors minute.Actors, before time.Time) ([]Owner, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -185,7 +186,7 @@ func (s *Store) Owners(ctx context.Context, scope access.Scope, before time.Time
 	condition, args := x.WhereColumn(
 		"workspaces.template_id",
 		"workspaces.deleted_at = 0 AND workspaces.created_at > 0 AND workspaces.created_at < ? AND users.created_at < ?"+
-			" AND users.deleted_at = 0 AND users.kind = ?", At(before), At(before), Human,
+			" AND users.deleted_at = 0 AND users.kind IN ?", At(before), At(before), kindsOf(actors),
 	)
 	rows, err := s.db.Reads.WithContext(ctx).Raw(`SELECT users.id, users.username, users.avatar_url, workspaces.template_id, COUNT(*)
 		FROM workspaces JOIN users ON users.id = workspaces.owner_id

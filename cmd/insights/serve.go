@@ -87,6 +87,7 @@ type serveCommand struct {
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
 	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" range:"1..100000000" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
 	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
+	MetricsActors    []string       `env:"INSIGHTS_METRICS_ACTORS" enum:"person,service,system,all" placeholder:"NAME,..." help:"Whose usage and workspaces the gauges with the names of Coder count, coderd_insights_* and coderd_api_active_users_duration_hour: person, service, system. Default: all, as Coder does."`
 	Definitions      string         `env:"INSIGHTS_DEFINITIONS" placeholder:"FILE" help:"A YAML file that says what things mean here besides what is built in, such as further families of metrics of a control plane. It is read again when it changes."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback. This file and those of the next two flags are read again when they change."`
 	TLSKey           string         `name:"tls-key" env:"INSIGHTS_TLS_KEY" placeholder:"FILE" help:"Its private key (PEM)."`
@@ -168,7 +169,8 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		PrivacyFloor:     f.PrivacyFloor, AIPerPerson: f.AIPerPerson, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
 		IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
-		Definitions: f.Definitions, AllowDataLoss: f.AllowDataLoss,
+		MetricsActors: f.MetricsActors,
+		Definitions:   f.Definitions, AllowDataLoss: f.AllowDataLoss,
 	}
 	var errs []error
 	refuse := func(err error) { errs = append(errs, err) }

@@ -681,6 +681,26 @@ export interface AuditEvent {
 }
 
 /**
+ * OtherActor is the accounts of one actor that an answer leaves out. A user is one actor, so an answer about each actor, added up, is
+ * the answer about all.
+ */
+export interface OtherActor {
+  /**
+   * `person`, `service` (an account that works for people, such as that of a CI) or `system` (an account of the control plane, such as
+   * the owner of prebuilds).
+   */
+  actor: string;
+  /**
+   * How many of them were active, in what the answer is about. With a floor: rounded down to a multiple of it, of published parts.
+   */
+  actors: number;
+  /**
+   * Seconds with any activity, a multiple of 60, summed over them. 0 in an answer that is not about activity.
+   */
+  seconds: number;
+}
+
+/**
  * Rejection names one item of a request that was not stored; the others were. Batches are not all or nothing.
  */
 export interface Rejection {
@@ -1775,6 +1795,10 @@ export interface GetCapacityReportRequest {
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -1789,6 +1813,14 @@ export interface GetCapacityReportResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -1962,6 +1994,10 @@ export interface GetOptimizationReportRequest {
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -1976,6 +2012,14 @@ export interface GetOptimizationReportResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -2123,6 +2167,10 @@ export interface GetSupportReportRequest {
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -2137,6 +2185,14 @@ export interface GetSupportReportResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -2160,9 +2216,9 @@ export interface SupportReport {
    */
   high_latency_users: HighLatencyUser[];
   /**
-   * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
-   * deleted nor accounts of another kind, who were there and had a workspace of the templates all the time, as `created_at` of the
-   * catalog says; a workspace without it may be new.
+   * Users with less than one hour of activity per 7 days of the window, least first, then by username. Only those count that are not
+   * deleted, were there and had a workspace of the templates all the time, as `created_at` of the catalog says; a workspace without it
+   * may be new.
    */
   low_usage_users: LowUsageUser[];
   /**
@@ -2306,6 +2362,10 @@ export interface GetROIReportRequest {
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -2320,12 +2380,20 @@ export interface GetROIReportResponse {
    * As GetTemplateInsightsResponse.data_as_of.
    */
   data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
  * ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
- * It says nothing about how productive anybody is. All its figures are of people: users of other kinds (User.kind), their activity
- * and their workspaces are left out of every one.
+ * It says nothing about how productive anybody is. All its figures are of the actors of the answer, people unless others were asked
+ * for: other users, their activity and their workspaces are left out of every one.
  */
 export interface ROIReport {
   /**
@@ -2489,6 +2557,12 @@ export interface GetTemplateInsightsRequest {
    * none. Not together with `template_ids`.
    */
   organization_id: string;
+  /**
+   * Whose figures: `person`, `service`, `system`, or `all`; separated by commas over REST. What a user is, User.kind says at present,
+   * of the past as well; a user whose kind is not known is a person. Where small groups are hidden, anything but `person` is
+   * FAILED_PRECONDITION with the reason PRIVACY_MODE. Empty: `person`.
+   */
+  actor: string[];
 }
 
 /**
@@ -2521,6 +2595,15 @@ export interface GetTemplateInsightsResponse {
    * of those in published parts, rounded down to a multiple of it. Absent: everything is counted.
    */
   floor?: number;
+  /**
+   * Whose figures these are: `person`, `service`, `system`, in this order.
+   */
+  actors: string[];
+  /**
+   * Who was active beside them and is left out, in the same order. Where small groups are hidden, only what as many take part in as the
+   * floor says. Absent: nobody, or it is not told.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -2823,6 +2906,10 @@ export interface ListTemplateUsageRequest {
    * with `previous_start_time` or not at all. Empty: nothing is compared.
    */
   previous_end_time: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -2845,6 +2932,10 @@ export interface ListTemplateUsageResponse {
    * As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
    */
   floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
 }
 
 /**
@@ -2901,6 +2992,10 @@ export interface TemplateUsage {
    * The app of TemplateInsightsReport.apps_usage with most seconds, the first of several. Absent: none was used, or none is published.
    */
   most_used_app?: MostUsedApp;
+  /**
+   * As GetTemplateInsightsResponse.other_actors, of this template.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -2971,9 +3066,14 @@ export interface GetUserActivityRequest {
    */
   organization_id: string;
   /**
-   * Kinds of users, `human`, `system` or `service`, to whom the whole answer is limited; separated by commas over REST. Empty: all.
+   * The older name of `actor`, not together with it: `human` is `person`, `system` and `service` are as there. Separated by commas over
+   * REST. Empty: what `actor` says.
    */
   kind: string[];
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -2996,6 +3096,14 @@ export interface GetUserActivityResponse {
    * As GetTemplateInsightsResponse.collection_mode.
    */
   collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -3151,6 +3259,10 @@ export interface GetUserLatencyRequest {
    * Kinds of users; rules as for GetUserActivityRequest.kind.
    */
   kind: string[];
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3173,6 +3285,14 @@ export interface GetUserLatencyResponse {
    * As GetTemplateInsightsResponse.collection_mode.
    */
   collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -3284,6 +3404,10 @@ export interface GetDeploymentDAUsRequest {
    * INVALID_ARGUMENT. Empty: days of `tz_offset`.
    */
   timezone: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3311,6 +3435,14 @@ export interface GetDeploymentDAUsResponse {
    * that names another one the `timezone` is INVALID_ARGUMENT.
    */
   floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -3348,6 +3480,10 @@ export interface GetTemplateDAUsRequest {
    * IANA name of a time zone; rules as for GetDeploymentDAUsRequest.timezone.
    */
   timezone: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3375,6 +3511,14 @@ export interface GetTemplateDAUsResponse {
    * that names another one the `timezone` is INVALID_ARGUMENT.
    */
   floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -3393,6 +3537,10 @@ export interface GetUserStatusCountsRequest {
    * Accepted, because existing clients send it, and ignored: the step is always one calendar day.
    */
   interval: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3408,12 +3556,19 @@ export interface GetUserStatusCountsResponse {
    * deployment's time zone. It is there as soon as any organization has another mode than `full`.
    */
   floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
  * UserStatusCounts holds one series per status: a count at each local midnight, oldest first. A status that no user had in
- * or before the range is absent; without any known change of status all are. System users never count, deleted users count
- * until their deletion.
+ * or before the range is absent; without any known change of status all are. Deleted users count until their deletion.
  */
 export interface UserStatusCounts {
   /**
@@ -3482,6 +3637,10 @@ export interface GetActivityRequest {
    * IANA name of a time zone whose calendar the days and steps follow. Empty: the offset of `start`.
    */
   timezone: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3504,6 +3663,14 @@ export interface GetActivityResponse {
    * True: the range is empty, for it ends when it begins or has not begun yet. Absent: it is not.
    */
   empty_window?: boolean;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**
@@ -3608,6 +3775,10 @@ export interface GetDiagnosisRequest {
    * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
    */
   organization_id: string;
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
 }
 
 /**
@@ -3635,6 +3806,14 @@ export interface GetDiagnosisResponse {
    * as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
    */
   data_since?: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
 }
 
 /**

@@ -51,7 +51,7 @@ func BenchmarkCounter(b *testing.B) {
 	run := func(b *testing.B, read func(day, template int) *Table, details ...Detail) {
 		b.ReportAllocs()
 		for b.Loop() {
-			c := NewCounter(w, benchTemplates, benchChannel, details...)
+			c := NewCounter(w, Everyone, benchTemplates, benchChannel, details...)
 			sources := make([]Source[*Table], benchTemplates)
 			for d := range month {
 				for t := range sources {
@@ -89,7 +89,7 @@ func BenchmarkLatencyCounter(b *testing.B) {
 	month, w := benchMonth(b), benchWindow()
 	b.ReportAllocs()
 	for b.Loop() {
-		c := NewLatencyCounter(w)
+		c := NewLatencyCounter(w, Everyone)
 		sources := make([]Source[*LatencyTable], benchTemplates)
 		for d := range month {
 			for t := range sources {

@@ -46,14 +46,17 @@ const MinutesPerQuarter = 15
 // the connection gate, sessions are usage, unless the question ignores them; so are estimates where nothing was measured. A
 // minute of a user counts once, in however many templates and apps and at however many seats.
 //
+// Persons whom the population leaves out are not in any of that: it is only counted how many were active, and how long.
+//
 // Users, each a person, belong to lanes, which count beside each other. A lane counts its users of a day one after the other,
 // each over all templates, in accumulators that are emptied for the next. What lasts are the counts, and per user short chains
 // of links.
 type Counter struct {
-	window   Window
-	size     int // number of templates
-	calendar calendar
-	lanes    []lane
+	window     Window
+	population Population
+	size       int // number of templates
+	calendar   calendar
+	lanes      []lane
 
 	peaks           []int32 // as Tally.Peaks; nil: nobody asked
 	intervalMinutes bool
@@ -80,6 +83,7 @@ type lane struct {
 	// Of the day:
 	sources []Source[*Table]
 	lookups [][]int32 // per source and code of a row: the channel
+	ignored [][]int32 // the same for persons who are left out: Ignored or NoChannel; nil before the first of them
 	blocks  []block   // the first is unused: 0 ends a chain
 	today   []int32   // users, in the order of their appearance
 
@@ -114,6 +118,7 @@ type userCount struct {
 	channels        int32 // chain of links
 	blocks          int32 // chain of blocks
 	inIntervals     int32 // chain of links, the latest interval first; empty unless asked for
+	actor           Actor
 }
 
 // link is a template, a channel or an interval that a user used.
@@ -133,16 +138,17 @@ type block struct {
 // unresolved is a lookup for which channelOf was not asked yet.
 const unresolved = -3
 
-// NewCounter returns a counter that has counted nothing. templates says how many there are. channelOf is asked for the kinds and
-// apps of a table that have usage in the window, at most once by each lane and by one lane at a time; it may go on to number
-// channels while the counter runs. The details are counted besides.
-func NewCounter(w Window, templates int, channelOf ChannelOf, details ...Detail) *Counter {
+// NewCounter returns a counter that has counted nothing, for a population. templates says how many there are. channelOf is asked for
+// the kinds and apps of a table that have usage in the window, by one lane at a time and at most once by each for those who count and
+// once for those who are left out; it may go on to number channels while the counter runs. The details are counted besides.
+func NewCounter(w Window, of Population, templates int, channelOf ChannelOf, details ...Detail) *Counter {
 	c := &Counter{
-		window:    w,
-		channelOf: channelOf,
-		size:      templates,
-		calendar:  calendar{window: w},
-		lanes:     make([]lane, min(runtime.GOMAXPROCS(0), maxLanes)),
+		window:     w,
+		population: of,
+		channelOf:  channelOf,
+		size:       templates,
+		calendar:   calendar{window: w},
+		lanes:      make([]lane, min(runtime.GOMAXPROCS(0), maxLanes)),
 	}
 	for i := range c.lanes {
 		l := &c.lanes[i]
@@ -211,19 +217,28 @@ func (c *Counter) raisePeaks(day int32) {
 // count counts the users of the day that are the lane's.
 func (l *lane) count(sources []Source[*Table]) {
 	defer func() { l.panicked = recover() }()
-	l.sources, l.lookups = sources, l.lookups[:0]
-	for _, s := range sources {
-		lookup := make([]int32, s.Table.codes())
-		for i := range lookup {
-			lookup[i] = unresolved
-		}
-		lookup[noUsage] = Ignored
-		l.lookups = append(l.lookups, lookup)
-	}
+	l.sources, l.lookups, l.ignored = sources, lookupsOf(sources), nil
 	l.collect()
-	for _, u := range l.today {
-		l.countUser(&l.users[u])
+	for _, i := range l.today {
+		if u := &l.users[i]; l.of.population.Counted.Has(u.actor) {
+			l.countUser(u)
+		} else {
+			l.countOther(u)
+		}
 	}
+}
+
+// lookupsOf returns lookups in which nothing is resolved but what is no usage.
+func lookupsOf(sources []Source[*Table]) [][]int32 {
+	lookups := make([][]int32, len(sources))
+	for i, s := range sources {
+		lookups[i] = make([]int32, s.Table.codes())
+		for code := range lookups[i] {
+			lookups[i][code] = unresolved
+		}
+		lookups[i][noUsage] = Ignored
+	}
+	return lookups
 }
 
 // collect finds the lane's users of the day and chains the blocks of each.
@@ -239,7 +254,7 @@ func (l *lane) collect() {
 			at, known := l.people[person]
 			if !known {
 				at = int32(len(l.users))
-				l.users = append(l.users, userCount{person: person})
+				l.users = append(l.users, userCount{person: person, actor: l.of.population.Actors[person]})
 				l.people[person] = at
 			}
 			u := &l.users[at]
@@ -290,6 +305,38 @@ func (l *lane) countUser(u *userCount) {
 			bit := bits.Len64(l.touched[i]) - 1
 			l.touched[i] &^= 1 << bit
 			l.countChannel(u, int32(i*64+bit))
+		}
+	}
+}
+
+// countOther counts the blocks of a person who is left out.
+func (l *lane) countOther(u *userCount) {
+	if l.ignored == nil {
+		l.ignored = lookupsOf(l.sources)
+	}
+	for ; u.blocks != 0; u.blocks = l.blocks[u.blocks].next {
+		l.gatherOther(l.blocks[u.blocks])
+	}
+	u.minutes += l.inAny.drain()
+}
+
+// gatherOther unions the minutes of a block of a person who is left out.
+func (l *lane) gatherOther(b block) {
+	source, ignored, clip := l.sources[b.source], l.ignored[b.source], &l.of.calendar.clip
+	for i := b.rows.from; i < b.rows.to; i++ {
+		half, code := source.Table.halfHour[i], source.Table.code[i]
+		m := Mask(source.Table.minutes[i]) & clip[half]
+		if m == 0 {
+			continue
+		}
+		if ignored[code] == unresolved {
+			kind, app := source.Table.decode(code)
+			kind, _ = kind.Measured()
+			channel, _ := l.of.ask(source.Template, kind, app)
+			ignored[code] = int32(min(channel, NoChannel))
+		}
+		if ignored[code] != Ignored {
+			l.inAny.add(half, m)
 		}
 	}
 }

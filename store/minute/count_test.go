@@ -12,8 +12,8 @@ import (
 )
 
 // tallyOf counts the rows of each template in all detail, as tables of days. It shows so many channels, also those never used.
-func tallyOf(tb rapid.TB, w Window, templates [][]Row, channels int, channelOf ChannelOf) Tally {
-	c := NewCounter(w, len(templates), channelOf, Peaks, IntervalMinutes)
+func tallyOf(tb rapid.TB, w Window, of Population, templates [][]Row, channels int, channelOf ChannelOf) Tally {
+	c := NewCounter(w, of, len(templates), channelOf, Peaks, IntervalMinutes)
 	for day, sources := range daysOf(templates, TableOf) {
 		var list []Source[*Table]
 		for template, table := range sources {
@@ -221,14 +221,14 @@ func TestCounterRules(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := tallyOf(t, tt.window, tt.templates, 2, channelOf)
+			got := tallyOf(t, tt.window, Everyone, tt.templates, 2, channelOf)
 			rough := cmp.Options{
 				cmpopts.IgnoreFields(UserTally{}, "Intervals", "Channels", "IntervalMinutes"), cmpopts.IgnoreFields(Tally{}, "Peaks"),
 			}
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), rough); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(newReference(tt.templates).tally(tt.window, 2, channelOf), got, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(newReference(tt.templates).tally(tt.window, Everyone, 2, channelOf), got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("reference: %s", diff)
 			}
 		})
@@ -277,8 +277,9 @@ func TestCounterAgainstReference(t *testing.T) {
 
 func counterMeetsReference(t *rapid.T) {
 	templates, w, channelOf := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
-	want := newReference(templates).tally(w, 5, channelOf)
-	got := tallyOf(t, w, templates, 5, channelOf)
+	of := anyPopulation.Draw(t, "population")
+	want := newReference(templates).tally(w, of, 5, channelOf)
+	got := tallyOf(t, w, of, templates, 5, channelOf)
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatal(diff)
 	}
@@ -289,6 +290,7 @@ func TestCounterOfManyUsers(t *testing.T) {
 	t.Parallel()
 	for seed := range 10 {
 		few, w, channelOf := anyTemplates.Example(seed), anyWindow.Example(seed), anyChannels.Example(seed)
+		of := anyPopulation.Example(seed)
 		many := make([][]Row, len(few))
 		for i, rows := range few {
 			for again := range int64(3 * maxLanes) {
@@ -299,8 +301,8 @@ func TestCounterOfManyUsers(t *testing.T) {
 			}
 			many[i] = Normalize(many[i])
 		}
-		want := newReference(many).tally(w, 5, channelOf)
-		if diff := cmp.Diff(want, tallyOf(t, w, many, 5, channelOf), cmpopts.EquateEmpty()); diff != "" {
+		want := newReference(many).tally(w, of, 5, channelOf)
+		if diff := cmp.Diff(want, tallyOf(t, w, of, many, 5, channelOf), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("seed %d: %s", seed, diff)
 		}
 	}
@@ -310,19 +312,20 @@ func TestCounterLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		templates, w, channelOf := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
-		whole := tallyOf(t, w, templates, 5, channelOf)
+		of := anyPopulation.Draw(t, "population")
+		whole := tallyOf(t, w, of, templates, 5, channelOf)
 
 		resent := make([][]Row, len(templates))
 		for i, rows := range templates {
 			resent[i] = Normalize(rapid.Permutation(slices.Concat(rows, rows)).Draw(t, "resent"))
 		}
-		if diff := cmp.Diff(whole, tallyOf(t, w, resent, 5, channelOf)); diff != "" {
+		if diff := cmp.Diff(whole, tallyOf(t, w, of, resent, 5, channelOf)); diff != "" {
 			t.Fatalf("resent: %s", diff)
 		}
 
 		cut := max(w.Start, min(rapid.Int64Range(-3000, 6000).Draw(t, "cut"), w.End))
-		before := tallyOf(t, window(w.Start, cut), templates, 5, channelOf)
-		after := tallyOf(t, window(cut, max(cut, w.End)), templates, 5, channelOf)
+		before := tallyOf(t, window(w.Start, cut), of, templates, 5, channelOf)
+		after := tallyOf(t, window(cut, max(cut, w.End)), of, templates, 5, channelOf)
 		minutes := map[int64]int64{}
 		for _, u := range slices.Concat(before.Users, after.Users) {
 			minutes[u.Person] += u.Minutes
@@ -338,17 +341,17 @@ func TestCounterLaws(t *testing.T) {
 			}
 		}
 
-		all := tallyOf(t, w, templates, 0, func(int, Kind, string) (int, int) { return NoChannel, NoChannel })
+		all := tallyOf(t, w, of, templates, 0, func(int, Kind, string) (int, int) { return NoChannel, NoChannel })
 		var union, sum int64
 		for _, u := range all.Users {
 			union += u.Minutes
 		}
-		for _, c := range tallyOf(t, w, templates, 5, func(_ int, _ Kind, app string) (int, int) {
+		for _, c := range tallyOf(t, w, of, templates, 5, func(_ int, _ Kind, app string) (int, int) {
 			return len(app) % 5, NoChannel
 		}).Channels {
 			sum += c.Minutes
 		}
-		one := tallyOf(t, w, templates, 2, func(int, Kind, string) (int, int) { return 1, 0 }).Channels[0]
+		one := tallyOf(t, w, of, templates, 2, func(int, Kind, string) (int, int) { return 1, 0 }).Channels[0]
 		if one.Minutes != union || sum < union || one.Users != len(all.Users) {
 			t.Fatalf("minutes: %d of users, %d of one channel, %d of all channels", union, one.Minutes, sum)
 		}
@@ -360,7 +363,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 	t.Parallel()
 	rows := fleet(1, 20, 0)
 	asked := map[string]int{}
-	c := NewCounter(window(0, 1440), 1, func(template int, kind Kind, app string) (int, int) {
+	c := NewCounter(window(0, 1440), Everyone, 1, func(template int, kind Kind, app string) (int, int) {
 		asked[fmt.Sprint(template, kind, app)]++
 		return 0, NoChannel
 	})
@@ -381,7 +384,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 func TestCounterPanics(t *testing.T) {
 	t.Parallel()
 	rows := fleet(1, 20, 0)
-	c := NewCounter(window(0, 1440), 1, func(int, Kind, string) (int, int) { panic("asked") })
+	c := NewCounter(window(0, 1440), Everyone, 1, func(int, Kind, string) (int, int) { panic("asked") })
 	defer func() {
 		if p := recover(); p != "asked" {
 			t.Errorf("recovered %v", p)
@@ -409,7 +412,7 @@ func TestCounterRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := NewCounter(window(0, 20_000), 2, nil)
+			c := NewCounter(window(0, 20_000), Everyone, 2, nil)
 			if err := c.Add(5, []Source[*Table]{{0, empty(5)}, {1, empty(5)}}); err != nil {
 				t.Fatal(err)
 			}

@@ -8,10 +8,11 @@ import (
 // LatencyCounter collects latency samples in one pass over the days of a window: one per template, person and minute, the lowest
 // of those at the seats of the person. Estimates are samples where nothing was measured.
 type LatencyCounter struct {
-	calendar calendar
-	people   map[int64]*histogram
-	spare    []histogram // allocated ahead of the people
-	shared   [HalfHoursPerDay]lowestBins
+	calendar   calendar
+	population Population
+	people     map[int64]*histogram
+	spare      []histogram // allocated ahead of the people
+	shared     [HalfHoursPerDay]lowestBins
 }
 
 // histogram is the number of samples in each bin.
@@ -23,9 +24,9 @@ type lowestBins struct {
 	bins    [MinutesPerHalfHour]byte
 }
 
-// NewLatencyCounter returns a counter without samples.
-func NewLatencyCounter(w Window) *LatencyCounter {
-	return &LatencyCounter{calendar: calendar{window: w}, people: make(map[int64]*histogram)}
+// NewLatencyCounter returns a counter without samples, for those of a population.
+func NewLatencyCounter(w Window, of Population) *LatencyCounter {
+	return &LatencyCounter{calendar: calendar{window: w}, population: of, people: make(map[int64]*histogram)}
 }
 
 // Add takes the samples of a day. The sources are all of that day, at most one per template, and days come in ascending
@@ -41,7 +42,9 @@ func (c *LatencyCounter) Add(day int32, sources []Source[*LatencyTable]) error {
 	}
 	for _, s := range sources {
 		for person, rows := range s.Table.people() {
-			c.collect(c.of(person), s.Table, rows)
+			if c.population.counts(person) {
+				c.collect(c.of(person), s.Table, rows)
+			}
 		}
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-func latencyCounterOf(tb rapid.TB, w Window, templates [][]Row) *LatencyCounter {
-	c := NewLatencyCounter(w)
+func latencyCounterOf(tb rapid.TB, w Window, of Population, templates [][]Row) *LatencyCounter {
+	c := NewLatencyCounter(w, of)
 	for day, tables := range daysOf(templates, LatencyTableOf) {
 		var sources []Source[*LatencyTable]
 		for template, table := range tables {
@@ -74,7 +74,7 @@ func TestPercentile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := latencyCounterOf(t, tt.window, tt.templates).Percentile(1, tt.p); math.Abs(got-tt.want) > 1e-9 {
+			if got := latencyCounterOf(t, tt.window, Everyone, tt.templates).Percentile(1, tt.p); math.Abs(got-tt.want) > 1e-9 {
 				t.Errorf("got %g, want %g", got, tt.want)
 			}
 		})
@@ -90,15 +90,17 @@ func latencyCounterMeetsReference(t *rapid.T) {
 	templates, w := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window")
 	person := rapid.SampledFrom(append(somePeople, 99)).Draw(t, "person")
 	p := rapid.OneOf(rapid.SampledFrom([]float64{0, 0.5, 0.95, 1}), rapid.Float64Range(0, 1)).Draw(t, "p")
-	want := newReference(templates).latencies(w, person)
-	got := latencyCounterOf(t, w, templates)
+	of := anyPopulation.Draw(t, "population")
+	ref := newReference(templates).of(of, of.Counted.Has)
+	want := ref.latencies(w, person)
+	got := latencyCounterOf(t, w, of, templates)
 	if n := got.Samples(person); n != int64(len(want)) {
 		t.Fatalf("%d samples, want %d", n, len(want))
 	}
 	if a, b := got.Percentile(person, p), percentile(want, p); math.Abs(a-b) > 1e-9*math.Abs(b) {
 		t.Fatalf("percentile %g is %g, want %g", p, a, b)
 	}
-	both := slices.Sorted(slices.Values(append(want, newReference(templates).latencies(w, 2)...)))
+	both := slices.Sorted(slices.Values(append(want, ref.latencies(w, 2)...)))
 	if a, b := got.Together([]int64{person, 2}).Percentile(0, p), percentile(both, p); math.Abs(a-b) > 1e-9*math.Abs(b) {
 		t.Fatalf("percentile %g of two is %g, want %g", p, a, b)
 	}
@@ -106,7 +108,7 @@ func latencyCounterMeetsReference(t *rapid.T) {
 
 func TestLatencyCounterRefuses(t *testing.T) {
 	t.Parallel()
-	c := NewLatencyCounter(window(0, 20_000))
+	c := NewLatencyCounter(window(0, 20_000), Everyone)
 	if err := c.Add(5, nil); err != nil {
 		t.Fatal(err)
 	}

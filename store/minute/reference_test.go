@@ -107,7 +107,39 @@ func (ref reference) between(start, end int64, filter func(use) bool) (users map
 	return users, slices.Sorted(maps.Keys(in))
 }
 
-func (ref reference) tally(w Window, channels int, channelOf ChannelOf) Tally {
+// of is the reference of the persons of some actors.
+func (ref reference) of(who Population, counted func(Actor) bool) reference {
+	some := reference{map[use]minutes{}, map[use]map[int64]byte{}}
+	for u, minutes := range ref.uses {
+		if counted(who.Actors[u.person]) {
+			some.uses[u] = minutes
+		}
+	}
+	for u, samples := range ref.samples {
+		if counted(who.Actors[u.person]) {
+			some.samples[u] = samples
+		}
+	}
+	return some
+}
+
+func (ref reference) tally(w Window, who Population, channels int, channelOf ChannelOf) Tally {
+	t := ref.of(who, who.Counted.Has).tallyAll(w, channels, channelOf)
+	for _, a := range []Actor{Person, Service, System} {
+		others := ref.of(who, func(other Actor) bool { return other == a }).tallyAll(w, 0, channelOf).Users
+		if who.Counted.Has(a) || len(others) == 0 {
+			continue
+		}
+		of := OtherTally{Actor: a}
+		for _, u := range others {
+			of.People, of.Minutes = append(of.People, u.Person), of.Minutes+u.Minutes
+		}
+		t.Others = append(t.Others, of)
+	}
+	return t
+}
+
+func (ref reference) tallyAll(w Window, channels int, channelOf ChannelOf) Tally {
 	active := func(u use) bool {
 		channel, _ := channelOf(u.template, u.kind, u.app)
 		return channel != Ignored

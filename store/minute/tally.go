@@ -21,6 +21,18 @@ type Tally struct {
 	Peaks []int32
 	// Estimated is whether some of the usage was estimated, not measured.
 	Estimated bool
+	// Others has an entry for each actor that the population leaves out and that was active, in their order.
+	Others []OtherTally
+}
+
+// OtherTally is the usage of the persons of one actor that is left out.
+type OtherTally struct {
+	// Actor is what these persons are.
+	Actor Actor
+	// People are those with any usage, ascending.
+	People []int64
+	// Minutes are those with any activity of each, in whichever templates, added up.
+	Minutes int64
 }
 
 // UserTally is the usage of one user.
@@ -109,7 +121,7 @@ func (c *Counter) Tally() Tally {
 	for i := range c.lanes {
 		l := &c.lanes[i]
 		for j := range l.users {
-			if u := &l.users[j]; u.minutes > 0 {
+			if u := &l.users[j]; u.minutes > 0 && c.population.Counted.Has(u.actor) {
 				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
 				inIntervals = l.appendIntervalMinutes(inIntervals[len(inIntervals):], u)
 				t.Users = append(t.Users, UserTally{
@@ -120,7 +132,27 @@ func (c *Counter) Tally() Tally {
 		}
 	}
 	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Person, b.Person) })
+	t.Others = c.others()
 	return t
+}
+
+// others adds up who is left out over the lanes.
+func (c *Counter) others() (others []OtherTally) {
+	for _, a := range c.population.Counted.Others().List() {
+		of := OtherTally{Actor: a}
+		for _, l := range c.lanes {
+			for _, u := range l.users {
+				if u.actor == a && u.minutes > 0 {
+					of.People, of.Minutes = append(of.People, u.person), of.Minutes+u.minutes
+				}
+			}
+		}
+		if of.Minutes > 0 {
+			slices.Sort(of.People)
+			others = append(others, of)
+		}
+	}
+	return others
 }
 
 // appendTemplates appends the templates of a user to an empty list, ascending.

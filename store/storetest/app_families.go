@@ -60,7 +60,7 @@ func familiesWithFloor(t *testing.T, f *Fixture) {
 				}
 			}
 		}
-		alone, err := f.PerTemplate(t.Context(), f.Everything, today())
+		alone, err := f.PerTemplate(t.Context(), f.Everything, minute.People, today())
 		if err != nil {
 			t.Fatal(err)
 		}

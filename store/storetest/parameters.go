@@ -52,7 +52,7 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 			t.Fatal(err)
 		}
 	}
-	got, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{})
+	got, err := f.ParameterUsage(t.Context(), f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func parametersOfLatestBuilds(t *testing.T, f *Fixture) {
 	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
 		{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{{Name: "secret", Type: "string"}}},
 	}})
-	if got, err = f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{}); err != nil {
+	if got, err = f.ParameterUsage(t.Context(), f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{}); err != nil {
 		t.Fatal(err)
 	}
 	want = []store.ParameterUsage{{
@@ -126,7 +126,7 @@ func parametersOfNewestVersions(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	usage, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(time.Minute), store.Floor{})
+	usage, err := f.ParameterUsage(t.Context(), f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func hiddenValues(t *testing.T, f *Fixture) {
 		day := []minute.Window{minute.NewWindow(Now, Now.Add(24*time.Hour))}
 		var answers [2]string
 		for i, floor := range []store.Floor{{}, {People: 1, Days: day}} {
-			all, err := f.ParameterUsage(t.Context(), f.Everything, Now, Now.Add(24*time.Hour), floor)
+			all, err := f.ParameterUsage(t.Context(), f.Everything, minute.People, Now, Now.Add(24*time.Hour), floor)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +305,7 @@ func hiddenValuesTakeTime(t *testing.T, f *Fixture) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := f.ParameterUsage(ctx, f.Everything, Now, Now.Add(time.Minute), store.Floor{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := f.ParameterUsage(ctx, f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after its deadline a question ends with %v", err)
 	}
 }

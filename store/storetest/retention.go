@@ -24,7 +24,7 @@ func retention(t *testing.T, f *Fixture) {
 	week := minute.NewWindow(midnight.AddDate(0, 0, -7), Now)
 	kept := func() (minutes, samples int64) {
 		t.Helper()
-		users, _, err := f.UserLatency(t.Context(), f.Everything, week)
+		users, _, err := f.UserLatency(t.Context(), f.Everything, minute.People, week)
 		if err != nil || len(users) != 1 {
 			t.Fatal(users, err)
 		}

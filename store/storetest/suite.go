@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"what is not stored":                unstoredItems,
 		"roles of another system":           rolesOfAnotherSystem,
 		"how far an import has come":        importedUntil,
+		"actors":                            actors,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -230,9 +231,9 @@ func (f *Fixture) Ask(t testing.TB) Answer {
 func (f *Fixture) AskIn(ctx context.Context, t testing.TB) (a Answer) {
 	t.Helper()
 	var errs [3]error
-	a.Insights, errs[0] = f.TemplateInsights(ctx, f.Everything, today(), store.Floor{})
-	a.Activity, _, errs[1] = f.UserActivity(ctx, f.Everything, today())
-	a.Latency, _, errs[2] = f.UserLatency(ctx, f.Everything, today())
+	a.Insights, errs[0] = f.TemplateInsights(ctx, f.Everything, minute.People, today(), store.Floor{})
+	a.Activity, _, errs[1] = f.UserActivity(ctx, f.Everything, minute.People, today())
+	a.Latency, _, errs[2] = f.UserLatency(ctx, f.Everything, minute.People, today())
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}

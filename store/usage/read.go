@@ -227,11 +227,11 @@ func (of Tables[T]) join(day int32, pages []minute.Source[T], open map[int][]min
 	return pages
 }
 
-// Count runs one counting pass over the usage of a window.
+// Count runs one counting pass over the usage of a population in a window.
 func (e *Engine) Count(
-	ctx context.Context, x Index, w minute.Window, channelOf minute.ChannelOf, details ...minute.Detail,
+	ctx context.Context, x Index, of minute.Population, w minute.Window, channelOf minute.ChannelOf, details ...minute.Detail,
 ) (minute.Tally, error) {
-	counter := minute.NewCounter(w, len(x.IDs), channelOf, details...)
+	counter := minute.NewCounter(w, of, len(x.IDs), channelOf, details...)
 	if err := EachDay(ctx, e, x, w, Minutes, counter.Add); err != nil {
 		return minute.Tally{}, err
 	}

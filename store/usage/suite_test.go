@@ -126,13 +126,13 @@ func (f *fixture) ask(t testing.TB, e *usage.Engine) answer {
 	t.Helper()
 	start := storetest.Now.Truncate(24 * time.Hour)
 	w, x := minute.NewWindow(start, start.Add(24*time.Hour)), usage.NewIndex(f.templates[:], false)
-	tally, err := e.Count(t.Context(), x, w, func(template int, _ minute.Kind, _ string) (channel, within int) {
+	tally, err := e.Count(t.Context(), x, minute.Everyone, w, func(template int, _ minute.Kind, _ string) (channel, within int) {
 		return template, minute.NoChannel
 	}, minute.Peaks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	counter := minute.NewLatencyCounter(w)
+	counter := minute.NewLatencyCounter(w, minute.Everyone)
 	if err := usage.EachDay(t.Context(), e, x, w, usage.Latencies, counter.Add); err != nil {
 		t.Fatal(err)
 	}

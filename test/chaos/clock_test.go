@@ -92,7 +92,7 @@ func TestClocks(t *testing.T) {
 			}
 		}
 		users, _, err := f.UserActivity(
-			t.Context(), f.Everything, minute.NewWindow(now.Truncate(24*time.Hour).AddDate(0, 0, -1), now.Add(24*time.Hour)),
+			t.Context(), f.Everything, minute.People, minute.NewWindow(now.Truncate(24*time.Hour).AddDate(0, 0, -1), now.Add(24*time.Hour)),
 		)
 		if err != nil || len(users) != 1 {
 			t.Fatal(users, err)

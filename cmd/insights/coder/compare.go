@@ -157,7 +157,7 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 	if err != nil {
 		return nil, err
 	}
-	activity, _, err := i.to.UserActivity(ctx, scope, minute.NewWindow(c.From, c.To))
+	activity, _, err := i.to.UserActivity(ctx, scope, minute.Everybody, minute.NewWindow(c.From, c.To))
 	if err != nil {
 		return nil, err
 	}

@@ -88,10 +88,10 @@ func ask(t testing.TB, s *store.Store, begin time.Time) answers {
 	end := time.Now().Add(time.Hour)
 	window := minute.NewWindow(begin, end)
 	var errs [5]error
-	a.Insights, errs[0] = s.PerTemplate(t.Context(), everything, window)
-	a.Activity, _, errs[1] = s.UserActivity(t.Context(), everything, window)
-	a.Latency, _, errs[2] = s.UserLatency(t.Context(), everything, window)
-	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, begin, end, store.Floor{})
+	a.Insights, errs[0] = s.PerTemplate(t.Context(), everything, minute.Everybody, window)
+	a.Activity, _, errs[1] = s.UserActivity(t.Context(), everything, minute.Everybody, window)
+	a.Latency, _, errs[2] = s.UserLatency(t.Context(), everything, minute.Everybody, window)
+	a.Builds, errs[3] = s.ParameterUsage(t.Context(), everything, minute.Everybody, begin, end, store.Floor{})
 	var bindings []store.RoleBinding
 	bindings, errs[4] = s.RoleBindings(t.Context())
 	if err := errors.Join(errs[:]...); err != nil {

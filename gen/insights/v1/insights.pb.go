@@ -218,8 +218,12 @@ type GetTemplateInsightsRequest struct {
 	// Id of an organization, a UUID: the question is about those of its templates that the caller may see, NOT_FOUND if there are
 	// none. Not together with `template_ids`.
 	OrganizationId string `protobuf:"bytes,7,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures: `person`, `service`, `system`, or `all`; separated by commas over REST. What a user is, User.kind says at present,
+	// of the past as well; a user whose kind is not known is a person. Where small groups are hidden, anything but `person` is
+	// FAILED_PRECONDITION with the reason PRIVACY_MODE. Empty: `person`.
+	Actor         []string `protobuf:"bytes,8,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTemplateInsightsRequest) Reset() {
@@ -301,6 +305,13 @@ func (x *GetTemplateInsightsRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetTemplateInsightsRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetTemplateInsightsResponse holds the parts that were asked for.
 type GetTemplateInsightsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -317,7 +328,12 @@ type GetTemplateInsightsResponse struct {
 	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// How many people must take part in what is published: sums and counts leave out what fewer did. Counts of distinct users are
 	// of those in published parts, rounded down to a multiple of it. Absent: everything is counted.
-	Floor         int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Whose figures these are: `person`, `service`, `system`, in this order.
+	Actors []string `protobuf:"bytes,7,rep,name=actors,proto3" json:"actors,omitempty"`
+	// Who was active beside them and is left out, in the same order. Where small groups are hidden, only what as many take part in as the
+	// floor says. Absent: nobody, or it is not told.
+	OtherActors   []*OtherActor `protobuf:"bytes,8,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +408,20 @@ func (x *GetTemplateInsightsResponse) GetFloor() int64 {
 		return x.Floor
 	}
 	return 0
+}
+
+func (x *GetTemplateInsightsResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetTemplateInsightsResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // DefaultInterval is the length of intervals that suits templates of an age in a window.
@@ -1182,8 +1212,10 @@ type ListTemplateUsageRequest struct {
 	// End of the window that `previous_active_users` is about; rules as for GetTemplateInsightsRequest.end_time, and given together
 	// with `previous_start_time` or not at all. Empty: nothing is compared.
 	PreviousEndTime string `protobuf:"bytes,7,opt,name=previous_end_time,json=previousEndTime,proto3" json:"previous_end_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,8,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTemplateUsageRequest) Reset() {
@@ -1265,6 +1297,13 @@ func (x *ListTemplateUsageRequest) GetPreviousEndTime() string {
 	return ""
 }
 
+func (x *ListTemplateUsageRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // ListTemplateUsageResponse is a list of templates.
 type ListTemplateUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1275,7 +1314,9 @@ type ListTemplateUsageResponse struct {
 	// As GetTemplateInsightsResponse.collection_mode.
 	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
-	Floor         int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors        []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1336,6 +1377,13 @@ func (x *ListTemplateUsageResponse) GetFloor() int64 {
 		return x.Floor
 	}
 	return 0
+}
+
+func (x *ListTemplateUsageResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
 }
 
 // TemplateUsageReport tells what is known of each template by itself.
@@ -1434,7 +1482,9 @@ type TemplateUsage struct {
 	// One report per day, oldest first, as GetTemplateInsightsResponse.interval_reports.
 	Intervals []*TemplateInsightsIntervalReport `protobuf:"bytes,5,rep,name=intervals,proto3" json:"intervals,omitempty"`
 	// The app of TemplateInsightsReport.apps_usage with most seconds, the first of several. Absent: none was used, or none is published.
-	MostUsedApp   *MostUsedApp `protobuf:"bytes,6,opt,name=most_used_app,json=mostUsedApp,proto3" json:"most_used_app,omitempty"`
+	MostUsedApp *MostUsedApp `protobuf:"bytes,6,opt,name=most_used_app,json=mostUsedApp,proto3" json:"most_used_app,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors, of this template.
+	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1507,6 +1557,13 @@ func (x *TemplateUsage) GetIntervals() []*TemplateInsightsIntervalReport {
 func (x *TemplateUsage) GetMostUsedApp() *MostUsedApp {
 	if x != nil {
 		return x.MostUsedApp
+	}
+	return nil
+}
+
+func (x *TemplateUsage) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
 	}
 	return nil
 }
@@ -1615,8 +1672,11 @@ type GetUserActivityRequest struct {
 	Search string `protobuf:"bytes,8,opt,name=search,proto3" json:"search,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	// Kinds of users, `human`, `system` or `service`, to whom the whole answer is limited; separated by commas over REST. Empty: all.
-	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	// The older name of `actor`, not together with it: `human` is `person`, `system` and `service` are as there. Separated by commas over
+	// REST. Empty: what `actor` says.
+	Kind []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,11,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1721,6 +1781,13 @@ func (x *GetUserActivityRequest) GetKind() []string {
 	return nil
 }
 
+func (x *GetUserActivityRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetUserActivityResponse wraps the report, as existing clients expect.
 type GetUserActivityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1732,8 +1799,12 @@ type GetUserActivityResponse struct {
 	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	// As GetTemplateInsightsResponse.collection_mode.
 	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,6,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserActivityResponse) Reset() {
@@ -1792,6 +1863,20 @@ func (x *GetUserActivityResponse) GetCollectionMode() string {
 		return x.CollectionMode
 	}
 	return ""
+}
+
+func (x *GetUserActivityResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetUserActivityResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // UserActivityReport ranks users by the time they spent.
@@ -2128,7 +2213,9 @@ type GetUserLatencyRequest struct {
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,9,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// Kinds of users; rules as for GetUserActivityRequest.kind.
-	Kind          []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	Kind []string `protobuf:"bytes,10,rep,name=kind,proto3" json:"kind,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,11,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2233,6 +2320,13 @@ func (x *GetUserLatencyRequest) GetKind() []string {
 	return nil
 }
 
+func (x *GetUserLatencyRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetUserLatencyResponse wraps the report, as existing clients expect.
 type GetUserLatencyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2244,8 +2338,12 @@ type GetUserLatencyResponse struct {
 	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	// As GetTemplateInsightsResponse.collection_mode.
 	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,6,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserLatencyResponse) Reset() {
@@ -2304,6 +2402,20 @@ func (x *GetUserLatencyResponse) GetCollectionMode() string {
 		return x.CollectionMode
 	}
 	return ""
+}
+
+func (x *GetUserLatencyResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetUserLatencyResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // UserLatencyReport tells the latency of users.
@@ -2597,7 +2709,9 @@ type GetDeploymentDAUsRequest struct {
 	TzOffset int32 `protobuf:"varint,1,opt,name=tz_offset,json=tzOffset,proto3" json:"tz_offset,omitempty"`
 	// IANA name of a time zone whose calendar days are counted. Given together with a `tz_offset` other than 0 it is
 	// INVALID_ARGUMENT. Empty: days of `tz_offset`.
-	Timezone      string `protobuf:"bytes,2,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	Timezone string `protobuf:"bytes,2,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,3,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2646,6 +2760,13 @@ func (x *GetDeploymentDAUsRequest) GetTimezone() string {
 	return ""
 }
 
+func (x *GetDeploymentDAUsRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetDeploymentDAUsResponse counts users per day.
 type GetDeploymentDAUsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2659,7 +2780,11 @@ type GetDeploymentDAUsResponse struct {
 	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
 	// that names another one the `timezone` is INVALID_ARGUMENT.
-	Floor         int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2727,6 +2852,20 @@ func (x *GetDeploymentDAUsResponse) GetFloor() int64 {
 		return x.Floor
 	}
 	return 0
+}
+
+func (x *GetDeploymentDAUsResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetDeploymentDAUsResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // DAUEntry is one day.
@@ -2802,7 +2941,9 @@ type GetTemplateDAUsRequest struct {
 	// Offset from UTC in whole hours, −12 to 14, whose days are counted.
 	TzOffset int32 `protobuf:"varint,2,opt,name=tz_offset,json=tzOffset,proto3" json:"tz_offset,omitempty"`
 	// IANA name of a time zone; rules as for GetDeploymentDAUsRequest.timezone.
-	Timezone      string `protobuf:"bytes,3,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	Timezone string `protobuf:"bytes,3,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,4,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2858,6 +2999,13 @@ func (x *GetTemplateDAUsRequest) GetTimezone() string {
 	return ""
 }
 
+func (x *GetTemplateDAUsRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetTemplateDAUsResponse counts users per day.
 type GetTemplateDAUsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2871,7 +3019,11 @@ type GetTemplateDAUsResponse struct {
 	CollectionMode string `protobuf:"bytes,4,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor. The days are those of the deployment's time zone that are over then, and of a request
 	// that names another one the `timezone` is INVALID_ARGUMENT.
-	Floor         int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2941,6 +3093,20 @@ func (x *GetTemplateDAUsResponse) GetFloor() int64 {
 	return 0
 }
 
+func (x *GetTemplateDAUsResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetTemplateDAUsResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
+}
+
 // GetUserStatusCountsRequest says at whose midnights to count.
 type GetUserStatusCountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2949,7 +3115,9 @@ type GetUserStatusCountsRequest struct {
 	// Offset from UTC in whole hours, −12 to 14. Other than 0 together with `timezone` it is INVALID_ARGUMENT.
 	TzOffset int32 `protobuf:"varint,2,opt,name=tz_offset,json=tzOffset,proto3" json:"tz_offset,omitempty"`
 	// Accepted, because existing clients send it, and ignored: the step is always one calendar day.
-	Interval      string `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
+	Interval string `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,4,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3005,6 +3173,13 @@ func (x *GetUserStatusCountsRequest) GetInterval() string {
 	return ""
 }
 
+func (x *GetUserStatusCountsRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetUserStatusCountsResponse counts users by status.
 type GetUserStatusCountsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3012,7 +3187,11 @@ type GetUserStatusCountsResponse struct {
 	StatusCounts *UserStatusCounts `protobuf:"bytes,1,opt,name=status_counts,json=statusCounts,proto3" json:"status_counts,omitempty"`
 	// As GetTemplateInsightsResponse.floor: counts are rounded down to a multiple of it, and the midnights are those of the
 	// deployment's time zone. It is there as soon as any organization has another mode than `full`.
-	Floor         int64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floor int64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3061,9 +3240,22 @@ func (x *GetUserStatusCountsResponse) GetFloor() int64 {
 	return 0
 }
 
+func (x *GetUserStatusCountsResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetUserStatusCountsResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
+}
+
 // UserStatusCounts holds one series per status: a count at each local midnight, oldest first. A status that no user had in
-// or before the range is absent; without any known change of status all are. System users never count, deleted users count
-// until their deletion.
+// or before the range is absent; without any known change of status all are. Deleted users count until their deletion.
 type UserStatusCounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Users who were active.
@@ -3211,7 +3403,9 @@ type GetActivityRequest struct {
 	// unknown or that the caller may not see is NOT_FOUND.
 	Org string `protobuf:"bytes,5,opt,name=org,proto3" json:"org,omitempty"`
 	// IANA name of a time zone whose calendar the days and steps follow. Empty: the offset of `start`.
-	Timezone      string `protobuf:"bytes,6,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	Timezone string `protobuf:"bytes,6,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,7,rep,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3288,6 +3482,13 @@ func (x *GetActivityRequest) GetTimezone() string {
 	return ""
 }
 
+func (x *GetActivityRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetActivityResponse tells activity per step and user.
 type GetActivityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3298,7 +3499,11 @@ type GetActivityResponse struct {
 	// As GetTemplateInsightsResponse.data_as_of.
 	DataAsOf string `protobuf:"bytes,3,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	// True: the range is empty, for it ends when it begins or has not begun yet. Absent: it is not.
-	EmptyWindow   bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	EmptyWindow bool `protobuf:"varint,4,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,6,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3359,6 +3564,20 @@ func (x *GetActivityResponse) GetEmptyWindow() bool {
 		return x.EmptyWindow
 	}
 	return false
+}
+
+func (x *GetActivityResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetActivityResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // ActivityInterval is one step.
@@ -3620,8 +3839,10 @@ type GetDiagnosisRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,6,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDiagnosisRequest) Reset() {
@@ -3689,6 +3910,13 @@ func (x *GetDiagnosisRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetDiagnosisRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetDiagnosisResponse lists what explains the answer.
 type GetDiagnosisResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3702,7 +3930,11 @@ type GetDiagnosisResponse struct {
 	Floor int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
 	// When usage of the templates was recorded first, whatever the window: the begin of its day in UTC, or of its half hour as long
 	// as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
-	DataSince     string `protobuf:"bytes,5,opt,name=data_since,json=dataSince,proto3" json:"data_since,omitempty"`
+	DataSince string `protobuf:"bytes,5,opt,name=data_since,json=dataSince,proto3" json:"data_since,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3770,6 +4002,20 @@ func (x *GetDiagnosisResponse) GetDataSince() string {
 		return x.DataSince
 	}
 	return ""
+}
+
+func (x *GetDiagnosisResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetDiagnosisResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // Finding is one reason why insights are empty or partial, with what it was concluded from.
@@ -3913,13 +4159,13 @@ var File_insights_v1_insights_proto protoreflect.FileDescriptor
 
 const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\x1a\x19insights/v1/reports.proto\"\x16\n" +
+	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x17insights/v1/actor.proto\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\x1a\x19insights/v1/reports.proto\"\x16\n" +
 	"\x14ListTemplatesRequest\"L\n" +
 	"\x15ListTemplatesResponse\x123\n" +
 	"\ttemplates\x18\x01 \x03(\v2\x15.insights.v1.TemplateR\ttemplates\"\x1a\n" +
 	"\x18ListOrganizationsRequest\"\\\n" +
 	"\x19ListOrganizationsResponse\x12?\n" +
-	"\rorganizations\x18\x01 \x03(\v2\x19.insights.v1.OrganizationR\rorganizations\"\xf6\x01\n" +
+	"\rorganizations\x18\x01 \x03(\v2\x19.insights.v1.OrganizationR\rorganizations\"\x8c\x02\n" +
 	"\x1aGetTemplateInsightsRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -3928,7 +4174,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12\x1a\n" +
 	"\binterval\x18\x05 \x01(\tR\binterval\x12\x1a\n" +
 	"\bsections\x18\x06 \x03(\tR\bsections\x12'\n" +
-	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\"\xf0\x02\n" +
+	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\b \x03(\tR\x05actor\"\xca\x03\n" +
 	"\x1bGetTemplateInsightsResponse\x12A\n" +
 	"\x06report\x18\x01 \x01(\v2#.insights.v1.TemplateInsightsReportB\x04\xd0\xf3\x18\x01R\x06report\x12\\\n" +
 	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\x12G\n" +
@@ -3936,7 +4183,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_as_of\x18\x04 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"E\n" +
+	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06actors\x18\a \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\b \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"E\n" +
 	"\x0fDefaultInterval\x12\x1a\n" +
 	"\binterval\x18\x01 \x01(\tR\binterval\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
@@ -4015,7 +4264,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x12$\n" +
 	"\n" +
 	"suppressed\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\x98\x02\n" +
+	"suppressed\"\xae\x02\n" +
 	"\x18ListTemplateUsageRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4024,20 +4273,22 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12.\n" +
 	"\x13previous_start_time\x18\x06 \x01(\tR\x11previousStartTime\x12*\n" +
-	"\x11previous_end_time\x18\a \x01(\tR\x0fpreviousEndTime\"\xbe\x01\n" +
+	"\x11previous_end_time\x18\a \x01(\tR\x0fpreviousEndTime\x12\x14\n" +
+	"\x05actor\x18\b \x03(\tR\x05actor\"\xd6\x01\n" +
 	"\x19ListTemplateUsageResponse\x128\n" +
 	"\x06report\x18\x01 \x01(\v2 .insights.v1.TemplateUsageReportR\x06report\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xd5\x01\n" +
+	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06actors\x18\x05 \x03(\tR\x06actors\"\xd5\x01\n" +
 	"\x13TemplateUsageReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x128\n" +
 	"\ttemplates\x18\x04 \x03(\v2\x1a.insights.v1.TemplateUsageR\ttemplates\x12'\n" +
-	"\fempty_window\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xf1\x02\n" +
+	"\fempty_window\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xb3\x03\n" +
 	"\rTemplateUsage\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x121\n" +
@@ -4048,14 +4299,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"suppressed\x12=\n" +
 	"\x15previous_active_users\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01H\x00R\x13previousActiveUsers\x88\x01\x01\x12I\n" +
 	"\tintervals\x18\x05 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportR\tintervals\x12B\n" +
-	"\rmost_used_app\x18\x06 \x01(\v2\x18.insights.v1.MostUsedAppB\x04\xd0\xf3\x18\x01R\vmostUsedAppB\x18\n" +
+	"\rmost_used_app\x18\x06 \x01(\v2\x18.insights.v1.MostUsedAppB\x04\xd0\xf3\x18\x01R\vmostUsedApp\x12@\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActorsB\x18\n" +
 	"\x16_previous_active_users\"\x86\x01\n" +
 	"\vMostUsedApp\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
 	"\x04slug\x18\x03 \x01(\tR\x04slug\x12\x12\n" +
 	"\x04icon\x18\x04 \x01(\tR\x04icon\x12\x18\n" +
-	"\aseconds\x18\x05 \x01(\x03R\aseconds\"\xb6\x02\n" +
+	"\aseconds\x18\x05 \x01(\x03R\aseconds\"\xcc\x02\n" +
 	"\x16GetUserActivityRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4069,13 +4321,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
 	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
 	"\x04kind\x18\n" +
-	" \x03(\tR\x04kind\"\xcd\x01\n" +
+	" \x03(\tR\x04kind\x12\x14\n" +
+	"\x05actor\x18\v \x03(\tR\x05actor\"\xa7\x02\n" +
 	"\x17GetUserActivityResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.UserActivityReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
-	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xc8\x02\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x16\n" +
+	"\x06actors\x18\x05 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x06 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xc8\x02\n" +
 	"\x12UserActivityReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4105,7 +4360,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
-	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xb5\x02\n" +
+	"\aseconds\x18\x04 \x01(\x03R\aseconds\"\xcb\x02\n" +
 	"\x15GetUserLatencyRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4119,13 +4374,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x06search\x18\b \x01(\tR\x06search\x12'\n" +
 	"\x0forganization_id\x18\t \x01(\tR\x0eorganizationId\x12\x12\n" +
 	"\x04kind\x18\n" +
-	" \x03(\tR\x04kind\"\xcb\x01\n" +
+	" \x03(\tR\x04kind\x12\x14\n" +
+	"\x05actor\x18\v \x03(\tR\x05actor\"\xa5\x02\n" +
 	"\x16GetUserLatencyResponse\x126\n" +
 	"\x06report\x18\x01 \x01(\v2\x1e.insights.v1.UserLatencyReportR\x06report\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\rnextPageToken\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
-	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\"\xc7\x02\n" +
+	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x16\n" +
+	"\x06actors\x18\x05 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x06 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xc7\x02\n" +
 	"\x11UserLatencyReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4152,43 +4410,52 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\asamples\x18\x03 \x01(\x03R\asamples\x12\x16\n" +
 	"\x06rating\x18\x04 \x01(\tR\x06rating\x12\x1d\n" +
 	"\n" +
-	"rating_p95\x18\x05 \x01(\tR\tratingP95\"S\n" +
+	"rating_p95\x18\x05 \x01(\tR\tratingP95\"i\n" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x02 \x01(\tR\btimezone\"\xdb\x01\n" +
+	"\btimezone\x18\x02 \x01(\tR\btimezone\x12\x14\n" +
+	"\x05actor\x18\x03 \x03(\tR\x05actor\"\xb5\x02\n" +
 	"\x19GetDeploymentDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"l\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"l\n" +
 	"\bDAUEntry\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12&\n" +
 	"\x06amount\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
 	"suppressedR\x06amount\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"r\n" +
+	"suppressed\"\x88\x01\n" +
 	"\x16GetTemplateDAUsRequest\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\btimezone\x18\x03 \x01(\tR\btimezone\"\xd9\x01\n" +
+	"\btimezone\x18\x03 \x01(\tR\btimezone\x12\x14\n" +
+	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xb3\x02\n" +
 	"\x17GetTemplateDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
-	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"q\n" +
+	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\x87\x01\n" +
 	"\x1aGetUserStatusCountsRequest\x12\x1a\n" +
 	"\btimezone\x18\x01 \x01(\tR\btimezone\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
-	"\binterval\x18\x03 \x01(\tR\binterval\"}\n" +
+	"\binterval\x18\x03 \x01(\tR\binterval\x12\x14\n" +
+	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xd7\x01\n" +
 	"\x1bGetUserStatusCountsResponse\x12B\n" +
 	"\rstatus_counts\x18\x01 \x01(\v2\x1d.insights.v1.UserStatusCountsR\fstatusCounts\x12\x1a\n" +
-	"\x05floor\x18\x02 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\"\xce\x01\n" +
+	"\x05floor\x18\x02 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
+	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xce\x01\n" +
 	"\x10UserStatusCounts\x12:\n" +
 	"\x06active\x18\x01 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\x06active\x12<\n" +
 	"\adormant\x18\x02 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\adormant\x12@\n" +
@@ -4199,20 +4466,23 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"suppressedR\x05count\x12$\n" +
 	"\n" +
 	"suppressed\x18\x03 \x01(\bB\x04\xd0\xf3\x18\x01R\n" +
-	"suppressed\"\xa2\x01\n" +
+	"suppressed\"\xb8\x01\n" +
 	"\x12GetActivityRequest\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\tR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\tR\x03end\x12\x1a\n" +
 	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1a\n" +
 	"\binterval\x18\x04 \x01(\tR\binterval\x12\x10\n" +
 	"\x03org\x18\x05 \x01(\tR\x03org\x12\x1a\n" +
-	"\btimezone\x18\x06 \x01(\tR\btimezone\"\xaf\x02\n" +
+	"\btimezone\x18\x06 \x01(\tR\btimezone\x12\x14\n" +
+	"\x05actor\x18\a \x03(\tR\x05actor\"\x89\x03\n" +
 	"\x13GetActivityResponse\x129\n" +
 	"\bactivity\x18\x01 \x03(\v2\x1d.insights.v1.ActivityIntervalR\bactivity\x12A\n" +
 	"\x05users\x18\x02 \x03(\v2+.insights.v1.GetActivityResponse.UsersEntryR\x05users\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x03 \x01(\tR\bdataAsOf\x12'\n" +
-	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\x1aS\n" +
+	"\fempty_window\x18\x04 \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\x12\x16\n" +
+	"\x06actors\x18\x05 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x06 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x1aS\n" +
 	"\n" +
 	"UsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
@@ -4236,14 +4506,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"totalCount\x12%\n" +
 	"\x0etotal_duration\x18\a \x01(\x03R\rtotalDuration\x12\x12\n" +
 	"\x04kind\x18\b \x01(\tR\x04kind\x12\x1e\n" +
-	"\adeleted\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xb7\x01\n" +
+	"\adeleted\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\"\xcd\x01\n" +
 	"\x13GetDiagnosisRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"\xd6\x01\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xb0\x02\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
 	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
 	"\n" +
@@ -4251,7 +4522,9 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
 	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12#\n" +
 	"\n" +
-	"data_since\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\tdataSince\"\xa4\x02\n" +
+	"data_since\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\tdataSince\x12\x16\n" +
+	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xa4\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
@@ -4344,15 +4617,16 @@ var file_insights_v1_insights_proto_goTypes = []any{
 	nil,                                    // 46: insights.v1.GetActivityResponse.UsersEntry
 	(*Template)(nil),                       // 47: insights.v1.Template
 	(*Organization)(nil),                   // 48: insights.v1.Organization
-	(*ParameterOption)(nil),                // 49: insights.v1.ParameterOption
-	(*GetCapacityReportRequest)(nil),       // 50: insights.v1.GetCapacityReportRequest
-	(*GetOptimizationReportRequest)(nil),   // 51: insights.v1.GetOptimizationReportRequest
-	(*GetSupportReportRequest)(nil),        // 52: insights.v1.GetSupportReportRequest
-	(*GetROIReportRequest)(nil),            // 53: insights.v1.GetROIReportRequest
-	(*GetCapacityReportResponse)(nil),      // 54: insights.v1.GetCapacityReportResponse
-	(*GetOptimizationReportResponse)(nil),  // 55: insights.v1.GetOptimizationReportResponse
-	(*GetSupportReportResponse)(nil),       // 56: insights.v1.GetSupportReportResponse
-	(*GetROIReportResponse)(nil),           // 57: insights.v1.GetROIReportResponse
+	(*OtherActor)(nil),                     // 49: insights.v1.OtherActor
+	(*ParameterOption)(nil),                // 50: insights.v1.ParameterOption
+	(*GetCapacityReportRequest)(nil),       // 51: insights.v1.GetCapacityReportRequest
+	(*GetOptimizationReportRequest)(nil),   // 52: insights.v1.GetOptimizationReportRequest
+	(*GetSupportReportRequest)(nil),        // 53: insights.v1.GetSupportReportRequest
+	(*GetROIReportRequest)(nil),            // 54: insights.v1.GetROIReportRequest
+	(*GetCapacityReportResponse)(nil),      // 55: insights.v1.GetCapacityReportResponse
+	(*GetOptimizationReportResponse)(nil),  // 56: insights.v1.GetOptimizationReportResponse
+	(*GetSupportReportResponse)(nil),       // 57: insights.v1.GetSupportReportResponse
+	(*GetROIReportResponse)(nil),           // 58: insights.v1.GetROIReportResponse
 }
 var file_insights_v1_insights_proto_depIdxs = []int32{
 	47, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
@@ -4360,72 +4634,81 @@ var file_insights_v1_insights_proto_depIdxs = []int32{
 	8,  // 2: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
 	13, // 3: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
 	6,  // 4: insights.v1.GetTemplateInsightsResponse.default_interval:type_name -> insights.v1.DefaultInterval
-	9,  // 5: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
-	11, // 6: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
-	9,  // 7: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
-	7,  // 8: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
-	10, // 9: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
-	49, // 10: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
-	12, // 11: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
-	16, // 12: insights.v1.ListTemplateUsageResponse.report:type_name -> insights.v1.TemplateUsageReport
-	17, // 13: insights.v1.TemplateUsageReport.templates:type_name -> insights.v1.TemplateUsage
-	13, // 14: insights.v1.TemplateUsage.intervals:type_name -> insights.v1.TemplateInsightsIntervalReport
-	18, // 15: insights.v1.TemplateUsage.most_used_app:type_name -> insights.v1.MostUsedApp
-	21, // 16: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
-	22, // 17: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
-	7,  // 18: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
-	23, // 19: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
-	26, // 20: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
-	27, // 21: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
-	7,  // 22: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
-	28, // 23: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
-	28, // 24: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	31, // 25: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	31, // 26: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	36, // 27: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
-	37, // 28: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
-	37, // 29: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
-	37, // 30: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
-	40, // 31: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
-	46, // 32: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
-	41, // 33: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
-	45, // 34: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
-	42, // 35: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
-	0,  // 36: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
-	2,  // 37: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
-	4,  // 38: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
-	14, // 39: insights.v1.InsightsService.ListTemplateUsage:input_type -> insights.v1.ListTemplateUsageRequest
-	19, // 40: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
-	24, // 41: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
-	29, // 42: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
-	32, // 43: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
-	34, // 44: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
-	38, // 45: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
-	43, // 46: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	50, // 47: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
-	51, // 48: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
-	52, // 49: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
-	53, // 50: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
-	1,  // 51: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 52: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 53: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	15, // 54: insights.v1.InsightsService.ListTemplateUsage:output_type -> insights.v1.ListTemplateUsageResponse
-	20, // 55: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	25, // 56: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	30, // 57: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	33, // 58: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	35, // 59: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	39, // 60: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	44, // 61: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	54, // 62: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
-	55, // 63: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
-	56, // 64: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
-	57, // 65: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
-	51, // [51:66] is the sub-list for method output_type
-	36, // [36:51] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	49, // 5: insights.v1.GetTemplateInsightsResponse.other_actors:type_name -> insights.v1.OtherActor
+	9,  // 6: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
+	11, // 7: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
+	9,  // 8: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
+	7,  // 9: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
+	10, // 10: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
+	50, // 11: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
+	12, // 12: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
+	16, // 13: insights.v1.ListTemplateUsageResponse.report:type_name -> insights.v1.TemplateUsageReport
+	17, // 14: insights.v1.TemplateUsageReport.templates:type_name -> insights.v1.TemplateUsage
+	13, // 15: insights.v1.TemplateUsage.intervals:type_name -> insights.v1.TemplateInsightsIntervalReport
+	18, // 16: insights.v1.TemplateUsage.most_used_app:type_name -> insights.v1.MostUsedApp
+	49, // 17: insights.v1.TemplateUsage.other_actors:type_name -> insights.v1.OtherActor
+	21, // 18: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
+	49, // 19: insights.v1.GetUserActivityResponse.other_actors:type_name -> insights.v1.OtherActor
+	22, // 20: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
+	7,  // 21: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
+	23, // 22: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
+	26, // 23: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
+	49, // 24: insights.v1.GetUserLatencyResponse.other_actors:type_name -> insights.v1.OtherActor
+	27, // 25: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
+	7,  // 26: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
+	28, // 27: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
+	28, // 28: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	31, // 29: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	49, // 30: insights.v1.GetDeploymentDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
+	31, // 31: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	49, // 32: insights.v1.GetTemplateDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
+	36, // 33: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
+	49, // 34: insights.v1.GetUserStatusCountsResponse.other_actors:type_name -> insights.v1.OtherActor
+	37, // 35: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
+	37, // 36: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
+	37, // 37: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
+	40, // 38: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
+	46, // 39: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
+	49, // 40: insights.v1.GetActivityResponse.other_actors:type_name -> insights.v1.OtherActor
+	41, // 41: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
+	45, // 42: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
+	49, // 43: insights.v1.GetDiagnosisResponse.other_actors:type_name -> insights.v1.OtherActor
+	42, // 44: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
+	0,  // 45: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
+	2,  // 46: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
+	4,  // 47: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
+	14, // 48: insights.v1.InsightsService.ListTemplateUsage:input_type -> insights.v1.ListTemplateUsageRequest
+	19, // 49: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
+	24, // 50: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
+	29, // 51: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
+	32, // 52: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
+	34, // 53: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
+	38, // 54: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
+	43, // 55: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
+	51, // 56: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
+	52, // 57: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
+	53, // 58: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
+	54, // 59: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
+	1,  // 60: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 61: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	5,  // 62: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	15, // 63: insights.v1.InsightsService.ListTemplateUsage:output_type -> insights.v1.ListTemplateUsageResponse
+	20, // 64: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	25, // 65: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	30, // 66: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	33, // 67: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	35, // 68: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	39, // 69: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	44, // 70: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	55, // 71: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
+	56, // 72: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
+	57, // 73: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
+	58, // 74: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
+	60, // [60:75] is the sub-list for method output_type
+	45, // [45:60] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_insights_proto_init() }
@@ -4433,6 +4716,7 @@ func file_insights_v1_insights_proto_init() {
 	if File_insights_v1_insights_proto != nil {
 		return
 	}
+	file_insights_v1_actor_proto_init()
 	file_insights_v1_catalog_proto_init()
 	file_insights_v1_options_proto_init()
 	file_insights_v1_reports_proto_init()

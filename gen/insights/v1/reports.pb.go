@@ -37,8 +37,10 @@ type GetCapacityReportRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,6,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetCapacityReportRequest) Reset() {
@@ -106,13 +108,24 @@ func (x *GetCapacityReportRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetCapacityReportRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetCapacityReportResponse wraps the report.
 type GetCapacityReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
 	Report *CapacityReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +172,20 @@ func (x *GetCapacityReportResponse) GetDataAsOf() string {
 		return x.DataAsOf
 	}
 	return ""
+}
+
+func (x *GetCapacityReportResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetCapacityReportResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // CapacityReport tells how many people work at once, when, and how that may go on.
@@ -621,8 +648,10 @@ type GetOptimizationReportRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,6,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetOptimizationReportRequest) Reset() {
@@ -690,13 +719,24 @@ func (x *GetOptimizationReportRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetOptimizationReportRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetOptimizationReportResponse wraps the report.
 type GetOptimizationReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
 	Report *OptimizationReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -743,6 +783,20 @@ func (x *GetOptimizationReportResponse) GetDataAsOf() string {
 		return x.DataAsOf
 	}
 	return ""
+}
+
+func (x *GetOptimizationReportResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetOptimizationReportResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
 }
 
 // OptimizationReport tells what templates offer and nobody takes.
@@ -1123,8 +1177,10 @@ type GetSupportReportRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,6,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetSupportReportRequest) Reset() {
@@ -1192,13 +1248,24 @@ func (x *GetSupportReportRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetSupportReportRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetSupportReportResponse wraps the report.
 type GetSupportReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
 	Report *SupportReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1247,6 +1314,20 @@ func (x *GetSupportReportResponse) GetDataAsOf() string {
 	return ""
 }
 
+func (x *GetSupportReportResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetSupportReportResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
+}
+
 // SupportReport tells who may need help.
 type SupportReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1258,9 +1339,9 @@ type SupportReport struct {
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
 	// Users of whom GetUserLatency answers `rating_p95` = `poor`, over at least 10 samples, the highest first.
 	HighLatencyUsers []*HighLatencyUser `protobuf:"bytes,4,rep,name=high_latency_users,json=highLatencyUsers,proto3" json:"high_latency_users,omitempty"`
-	// Users with less than one hour of activity per 7 days of the window, least first, then by username. Only people count, neither
-	// deleted nor accounts of another kind, who were there and had a workspace of the templates all the time, as `created_at` of the
-	// catalog says; a workspace without it may be new.
+	// Users with less than one hour of activity per 7 days of the window, least first, then by username. Only those count that are not
+	// deleted, were there and had a workspace of the templates all the time, as `created_at` of the catalog says; a workspace without it
+	// may be new.
 	LowUsageUsers []*LowUsageUser `protobuf:"bytes,5,rep,name=low_usage_users,json=lowUsageUsers,proto3" json:"low_usage_users,omitempty"`
 	// What people use, what most prefer first, then by users and seconds.
 	AppPreferences []*AppPreference `protobuf:"bytes,6,rep,name=app_preferences,json=appPreferences,proto3" json:"app_preferences,omitempty"`
@@ -1672,8 +1753,10 @@ type GetROIReportRequest struct {
 	Timezone string `protobuf:"bytes,4,opt,name=timezone,proto3" json:"timezone,omitempty"`
 	// Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
 	OrganizationId string `protobuf:"bytes,5,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whose figures; rules as for GetTemplateInsightsRequest.actor.
+	Actor         []string `protobuf:"bytes,6,rep,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetROIReportRequest) Reset() {
@@ -1741,13 +1824,24 @@ func (x *GetROIReportRequest) GetOrganizationId() string {
 	return ""
 }
 
+func (x *GetROIReportRequest) GetActor() []string {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // GetROIReportResponse wraps the report.
 type GetROIReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The report.
 	Report *ROIReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
 	// As GetTemplateInsightsResponse.data_as_of.
-	DataAsOf      string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	DataAsOf string `protobuf:"bytes,2,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
+	// As GetTemplateInsightsResponse.actors.
+	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors.
+	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1796,9 +1890,23 @@ func (x *GetROIReportResponse) GetDataAsOf() string {
 	return ""
 }
 
+func (x *GetROIReportResponse) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *GetROIReportResponse) GetOtherActors() []*OtherActor {
+	if x != nil {
+		return x.OtherActors
+	}
+	return nil
+}
+
 // ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
-// It says nothing about how productive anybody is. All its figures are of people: users of other kinds (User.kind), their activity
-// and their workspaces are left out of every one.
+// It says nothing about how productive anybody is. All its figures are of the actors of the answer, people unless others were asked
+// for: other users, their activity and their workspaces are left out of every one.
 type ROIReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Begin of the window as asked for.
@@ -2051,18 +2159,21 @@ var File_insights_v1_reports_proto protoreflect.FileDescriptor
 
 const file_insights_v1_reports_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/reports.proto\x12\vinsights.v1\x1a\x19insights/v1/options.proto\"\xbc\x01\n" +
+	"\x19insights/v1/reports.proto\x12\vinsights.v1\x1a\x17insights/v1/actor.proto\x1a\x19insights/v1/options.proto\"\xd2\x01\n" +
 	"\x18GetCapacityReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"n\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xc8\x01\n" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xd4\x03\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
+	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xd4\x03\n" +
 	"\x0eCapacityReport\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
@@ -2112,18 +2223,21 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\aseconds\x18\x05 \x01(\x03R\aseconds\x12\x1e\n" +
 	"\n" +
 	"workspaces\x18\x06 \x01(\x03R\n" +
-	"workspaces\"\xc0\x01\n" +
+	"workspaces\"\xd6\x01\n" +
 	"\x1cGetOptimizationReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"v\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xd0\x01\n" +
 	"\x1dGetOptimizationReportResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.OptimizationReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xda\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
+	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xda\x02\n" +
 	"\x12OptimizationReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2158,18 +2272,21 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"workspaces\x18\x06 \x01(\x03R\n" +
 	"workspaces\x12)\n" +
 	"\x10total_workspaces\x18\a \x01(\x03R\x0ftotalWorkspaces\x12\x18\n" +
-	"\amessage\x18\b \x01(\tR\amessage\"\xbb\x01\n" +
+	"\amessage\x18\b \x01(\tR\amessage\"\xd1\x01\n" +
 	"\x17GetSupportReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"l\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xc6\x01\n" +
 	"\x18GetSupportReportResponse\x122\n" +
 	"\x06report\x18\x01 \x01(\v2\x1a.insights.v1.SupportReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xe9\x02\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
+	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xe9\x02\n" +
 	"\rSupportReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2208,18 +2325,21 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x14\n" +
 	"\x05users\x18\x04 \x01(\x03R\x05users\x12!\n" +
 	"\fpreferred_by\x18\x05 \x01(\x03R\vpreferredBy\x12\x18\n" +
-	"\aseconds\x18\x06 \x01(\x03R\aseconds\"\xb7\x01\n" +
+	"\aseconds\x18\x06 \x01(\x03R\aseconds\"\xcd\x01\n" +
 	"\x13GetROIReportRequest\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
 	"\bend_time\x18\x02 \x01(\tR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
-	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\"d\n" +
+	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xbe\x01\n" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
-	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\"\xd9\x03\n" +
+	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
+	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xd9\x03\n" +
 	"\tROIReport\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
@@ -2284,28 +2404,33 @@ var file_insights_v1_reports_proto_goTypes = []any{
 	(*GetROIReportResponse)(nil),          // 20: insights.v1.GetROIReportResponse
 	(*ROIReport)(nil),                     // 21: insights.v1.ROIReport
 	(*TemplateROI)(nil),                   // 22: insights.v1.TemplateROI
+	(*OtherActor)(nil),                    // 23: insights.v1.OtherActor
 }
 var file_insights_v1_reports_proto_depIdxs = []int32{
 	2,  // 0: insights.v1.GetCapacityReportResponse.report:type_name -> insights.v1.CapacityReport
-	3,  // 1: insights.v1.CapacityReport.hours:type_name -> insights.v1.HourLoad
-	4,  // 2: insights.v1.CapacityReport.weeks:type_name -> insights.v1.WeekLoad
-	5,  // 3: insights.v1.CapacityReport.projection:type_name -> insights.v1.ProjectedWeek
-	6,  // 4: insights.v1.CapacityReport.sparse_templates:type_name -> insights.v1.SparseTemplate
-	9,  // 5: insights.v1.GetOptimizationReportResponse.report:type_name -> insights.v1.OptimizationReport
-	10, // 6: insights.v1.OptimizationReport.unused_apps:type_name -> insights.v1.UnusedApp
-	11, // 7: insights.v1.OptimizationReport.unused_options:type_name -> insights.v1.UnusedOption
-	12, // 8: insights.v1.OptimizationReport.default_changes:type_name -> insights.v1.DefaultChange
-	15, // 9: insights.v1.GetSupportReportResponse.report:type_name -> insights.v1.SupportReport
-	16, // 10: insights.v1.SupportReport.high_latency_users:type_name -> insights.v1.HighLatencyUser
-	17, // 11: insights.v1.SupportReport.low_usage_users:type_name -> insights.v1.LowUsageUser
-	18, // 12: insights.v1.SupportReport.app_preferences:type_name -> insights.v1.AppPreference
-	21, // 13: insights.v1.GetROIReportResponse.report:type_name -> insights.v1.ROIReport
-	22, // 14: insights.v1.ROIReport.templates:type_name -> insights.v1.TemplateROI
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	23, // 1: insights.v1.GetCapacityReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	3,  // 2: insights.v1.CapacityReport.hours:type_name -> insights.v1.HourLoad
+	4,  // 3: insights.v1.CapacityReport.weeks:type_name -> insights.v1.WeekLoad
+	5,  // 4: insights.v1.CapacityReport.projection:type_name -> insights.v1.ProjectedWeek
+	6,  // 5: insights.v1.CapacityReport.sparse_templates:type_name -> insights.v1.SparseTemplate
+	9,  // 6: insights.v1.GetOptimizationReportResponse.report:type_name -> insights.v1.OptimizationReport
+	23, // 7: insights.v1.GetOptimizationReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	10, // 8: insights.v1.OptimizationReport.unused_apps:type_name -> insights.v1.UnusedApp
+	11, // 9: insights.v1.OptimizationReport.unused_options:type_name -> insights.v1.UnusedOption
+	12, // 10: insights.v1.OptimizationReport.default_changes:type_name -> insights.v1.DefaultChange
+	15, // 11: insights.v1.GetSupportReportResponse.report:type_name -> insights.v1.SupportReport
+	23, // 12: insights.v1.GetSupportReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	16, // 13: insights.v1.SupportReport.high_latency_users:type_name -> insights.v1.HighLatencyUser
+	17, // 14: insights.v1.SupportReport.low_usage_users:type_name -> insights.v1.LowUsageUser
+	18, // 15: insights.v1.SupportReport.app_preferences:type_name -> insights.v1.AppPreference
+	21, // 16: insights.v1.GetROIReportResponse.report:type_name -> insights.v1.ROIReport
+	23, // 17: insights.v1.GetROIReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	22, // 18: insights.v1.ROIReport.templates:type_name -> insights.v1.TemplateROI
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_reports_proto_init() }
@@ -2313,6 +2438,7 @@ func file_insights_v1_reports_proto_init() {
 	if File_insights_v1_reports_proto != nil {
 		return
 	}
+	file_insights_v1_actor_proto_init()
 	file_insights_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -78,7 +78,7 @@ var (
 	}
 	activeUsersHourFamily = &exposition.Family{
 		Name: "coderd_api_active_users_duration_hour", Kind: exposition.GaugeFamily,
-		Help: "The number of users that have been active within the last hour.",
+		Help: "The number of users that have been active within the last hour. Every account counts, or those of --metrics-actors.",
 	}
 	jobTimingsFamily = &exposition.Family{
 		Name: "coderd_provisionerd_job_timings_seconds", Kind: exposition.HistogramFamily,
@@ -142,6 +142,8 @@ type Options struct {
 	Registry prometheus.Registerer // of what the gauges tell about themselves
 	// whose names and labels metrics have besides the usual ones: CompatSeed, CompatCoder; nil: nobody's
 	MetricsCompat []string
+	// whose usage and workspaces gauges with Coder's names count: names of minute.ParseActors; nil: everybody's, as Coder does
+	MetricsActors []string
 	OnlineWithin  time.Duration            // how long ago an agent that is online reported at most
 	ControlPlane  *exposition.ControlPlane // the families that the control plane may report
 }
@@ -158,7 +160,19 @@ func (o Options) check() error {
 			return fmt.Errorf("metrics are compatible with %s and %s, not with %q", CompatSeed, CompatCoder, compat)
 		}
 	}
+	if _, unknown, ok := minute.ParseActors(o.MetricsActors); !ok {
+		return fmt.Errorf("metrics are about some of %v, not about %q", minute.ActorNames(), unknown)
+	}
 	return nil
+}
+
+// actors are those whose usage and workspaces gauges with Coder's names count.
+func (o Options) actors() minute.Actors {
+	if o.MetricsActors == nil {
+		return minute.Everybody
+	}
+	actors, _, _ := minute.ParseActors(o.MetricsActors)
+	return actors
 }
 
 // NewDeployment fails if an option is out of its range.
@@ -339,7 +353,7 @@ func (c *Deployment) readActiveUsers(ctx context.Context, _ access.Scope, now ti
 		return err
 	}
 	hour := []minute.Window{minute.NewWindow(now.Add(-time.Hour), now)}
-	activity, err := c.store.Activity(ctx, scope, hour, func(minute.Kind, string) bool { return true })
+	activity, err := c.store.Activity(ctx, scope, c.options.actors(), hour, func(minute.Kind, string) bool { return true })
 	if err != nil {
 		return err
 	}

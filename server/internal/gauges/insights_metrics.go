@@ -29,19 +29,21 @@ const (
 var (
 	activeUsersFamily = &exposition.Family{
 		Name:   "coderd_insights_templates_active_users",
-		Help:   "Users with any activity in a template during the last five minutes.",
+		Help:   "Users with any activity in a template during the last five minutes. Every account counts, or those of --metrics-actors.",
 		Kind:   exposition.GaugeFamily,
 		Labels: []string{"template_name", "organization_name"},
 	}
 	usageSecondsFamily = &exposition.Family{
-		Name:   "coderd_insights_applications_usage_seconds",
-		Help:   "Time that users of a template spent in an application during the last five minutes, in seconds, added up over users.",
+		Name: "coderd_insights_applications_usage_seconds",
+		Help: "Time that users of a template spent in an application during the last five minutes, in seconds, added up over users. " +
+			"Every account counts, or those of --metrics-actors.",
 		Kind:   exposition.GaugeFamily,
 		Labels: []string{"template_name", "application_name", "slug", "organization_name"},
 	}
 	parametersFamily = &exposition.Family{
-		Name:   "coderd_insights_parameters",
-		Help:   "Workspaces whose newest successful start of the last five minutes used this value of a template parameter.",
+		Name: "coderd_insights_parameters",
+		Help: "Workspaces whose newest successful start of the last five minutes used this value of a template parameter. " +
+			"Workspaces of every account count, or of those of --metrics-actors.",
 		Kind:   exposition.GaugeFamily,
 		Labels: []string{"template_name", "parameter_name", "parameter_type", "parameter_value", "organization_name"},
 	}
@@ -53,6 +55,7 @@ type Usage struct {
 	store    *store.Store
 	clock    func() time.Time
 	logger   *slog.Logger
+	actors   minute.Actors
 	every    time.Duration
 	atOnce   chan struct{} // asks for a refresh
 	snapshot latest[exposition.Samples]
@@ -60,7 +63,9 @@ type Usage struct {
 
 // NewUsage makes the collector of the usage of the last five minutes.
 func NewUsage(o Options) *Usage {
-	return &Usage{store: o.Store, clock: o.Clock, logger: o.Logger, every: insightsEvery, atOnce: make(chan struct{}, 1)}
+	return &Usage{
+		store: o.Store, clock: o.Clock, logger: o.Logger, actors: o.actors(), every: insightsEvery, atOnce: make(chan struct{}, 1),
+	}
 }
 
 // Families implements [producer].
@@ -98,11 +103,11 @@ func (c *Usage) Refresh(ctx context.Context) error {
 		return err
 	}
 	start := now.Add(-insightsWindow)
-	templates, err := c.store.PerTemplate(ctx, scope, minute.NewWindow(start, now))
+	templates, err := c.store.PerTemplate(ctx, scope, c.actors, minute.NewWindow(start, now))
 	if err != nil {
 		return err
 	}
-	parameters, err := c.store.ParameterUsage(ctx, scope, start, now, store.Floor{})
+	parameters, err := c.store.ParameterUsage(ctx, scope, c.actors, start, now, store.Floor{})
 	if err != nil {
 		return err
 	}

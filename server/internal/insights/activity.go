@@ -94,14 +94,21 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if _, err := call.OneOf("category", wanted, categories...); err != nil {
 		return nil, err
 	}
+	actors, err := parseActors(req)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
 	mode, err := s.namesPeople(ctx, call.ScopeOf(ctx))
 	if err != nil {
 		return nil, err
 	}
+	if err := tellsOf(actors, mode, 0); err != nil {
+		return nil, err
+	}
 	known := s.store.Apps()
-	activity, err := s.store.Activity(ctx, call.ScopeOf(ctx), windows, func(kind minute.Kind, app string) bool {
+	activity, err := s.store.Activity(ctx, call.ScopeOf(ctx), actors, windows, func(kind minute.Kind, app string) bool {
 		return wanted == categoryAny || s.ide.category(known, kind, app) == wanted
 	})
 	if err != nil {
@@ -109,6 +116,7 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	}
 	answer := &insightsv1.GetActivityResponse{
 		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: s.asOf(ctx).In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
+		Actors: actorsOf(actors), OtherActors: s.others(mode, 0, activity.Others),
 	}
 	for user, p := range activity.People {
 		if err := s.alike(mode, &p.ID, &p.Username, new(string)); err != nil {

@@ -30,7 +30,7 @@ func (s *Service) GetCapacityReport(
 	if err != nil {
 		return nil, err
 	}
-	use, err := s.store.Use(ctx, q.scope, q.window.Split(q.start, q.end, 7), minute.Peaks)
+	use, err := s.store.Use(ctx, q.scope, q.actors, q.window.Split(q.start, q.end, 7), minute.Peaks)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,9 @@ func (s *Service) GetCapacityReport(
 		report.Hours = q.hourLoads(peaks)
 	}
 	report.Projection = q.projectWeeks(report.GetWeeks())
-	return &insightsv1.GetCapacityReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetCapacityReportResponse{
+		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, use.Others),
+	}, nil
 }
 
 // hourLoads are the hours of a week, as the clocks of the question's location show them.

@@ -43,6 +43,7 @@ func (s *Service) GetDeploymentDAUs(
 	}
 	return &insightsv1.GetDeploymentDAUsResponse{
 		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
+		Actors: d.actors, OtherActors: d.others,
 	}, nil
 }
 
@@ -59,6 +60,7 @@ func (s *Service) GetTemplateDAUs(
 	}
 	return &insightsv1.GetTemplateDAUsResponse{
 		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
+		Actors: d.actors, OtherActors: d.others,
 	}, nil
 }
 
@@ -69,26 +71,38 @@ type daus struct {
 	asOf    string
 	mode    store.PrivacyMode
 	floor   int
+	actors  []string
+	others  []*insightsv1.OtherActor
 }
 
 func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest) (daus, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
+	actors, err := parseActors(req)
+	if err != nil {
+		return daus{}, err
+	}
 	mode, floor, err := s.disclosed(ctx, scope)
 	if err != nil {
+		return daus{}, err
+	}
+	if err := tellsOf(actors, mode, floor); err != nil {
 		return daus{}, err
 	}
 	days, zone, err := s.daysOf(req, floor)
 	if err != nil {
 		return daus{}, err
 	}
-	intervals, err := s.store.Intervals(ctx, scope, days, store.Floor{People: floor, Days: days.Intervals()})
+	intervals, others, err := s.store.Intervals(ctx, scope, actors, days, store.Floor{People: floor, Days: days.Intervals()})
 	if err != nil {
 		return daus{}, err
 	}
 	now := s.clock().In(zone)
 	_, seconds := now.Zone()
-	answer := daus{offset: int32(seconds / 3600), asOf: s.asOf(ctx).In(zone).Format(time.RFC3339), mode: mode, floor: floor}
+	answer := daus{
+		offset: int32(seconds / 3600), asOf: s.asOf(ctx).In(zone).Format(time.RFC3339), mode: mode, floor: floor, actors: actorsOf(actors),
+		others: s.others(mode, floor, others),
+	}
 	for _, i := range intervals {
 		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)
 		answer.entries = append(answer.entries, &insightsv1.DAUEntry{
@@ -102,6 +116,7 @@ func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest)
 type zoneRequest interface {
 	GetTzOffset() int32
 	GetTimezone() string
+	actorRequest
 }
 
 // parseDays finds the location whose days a question counts.

@@ -34,17 +34,17 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	if err != nil {
 		return nil, err
 	}
-	insights, err := s.store.TemplateInsights(ctx, q.scope, q.window, q.floor)
+	insights, err := s.store.TemplateInsights(ctx, q.scope, q.actors, q.window, q.floor)
 	if err != nil {
 		return nil, err
 	}
-	parameters, err := s.store.ParameterUsage(ctx, q.scope, q.start, q.end, q.floor)
+	parameters, err := s.store.ParameterUsage(ctx, q.scope, q.actors, q.start, q.end, q.floor)
 	if err != nil {
 		return nil, err
 	}
 	o := observed{insights: &insights, parameters: &parameters}
 	if q.floor.People == 0 {
-		users, _, err := s.store.UserLatency(ctx, q.scope, q.window)
+		users, _, err := s.store.UserLatency(ctx, q.scope, q.actors, q.window)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	d.findDeletions(held)
 	return &insightsv1.GetDiagnosisResponse{
 		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
-		DataSince: d.show(d.firstUse()),
+		DataSince: d.show(d.firstUse()), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, insights.Others),
 	}, nil
 }
 

@@ -77,18 +77,20 @@ func (s *Service) GetTemplateInsights(
 	}
 	answer := &insightsv1.GetTemplateInsightsResponse{
 		DefaultInterval: q.suited, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+		Actors: actorsOf(q.actors),
 	}
 	var counted []store.Interval
+	var others []store.OtherActor
 	switch {
 	case q.report:
-		answer.Report, counted, err = s.templateReport(ctx, req, q)
+		answer.Report, counted, others, err = s.templateReport(ctx, req, q)
 	case len(q.window.Bounds) > 0:
-		counted, err = s.store.Intervals(ctx, q.scope, q.window, q.floor)
+		counted, others, err = s.store.Intervals(ctx, q.scope, q.actors, q.window, q.floor)
 	}
 	if err != nil {
 		return nil, err
 	}
-	answer.IntervalReports = q.intervalReports(counted)
+	answer.IntervalReports, answer.OtherActors = q.intervalReports(counted), s.others(q.mode, q.floor.People, others)
 	return answer, nil
 }
 
@@ -108,18 +110,18 @@ func (q question) intervalReports(intervals []store.Interval) []*insightsv1.Temp
 	return reports
 }
 
-// templateReport is the window as a whole and, from the same pass, what was counted in its intervals.
+// templateReport is the window as a whole and, from the same pass, what was counted in its intervals and who is left out.
 func (s *Service) templateReport(
 	ctx context.Context, req *insightsv1.GetTemplateInsightsRequest, q question,
-) (*insightsv1.TemplateInsightsReport, []store.Interval, error) {
+) (*insightsv1.TemplateInsightsReport, []store.Interval, []store.OtherActor, error) {
 	insights, parameters, err := s.usage(ctx, q)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	report := q.usageReport(insights)
 	report.StartTime, report.EndTime, report.ParametersUsage = req.GetStartTime(), req.GetEndTime(), parametersUsage(parameters)
 	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
-	return report, insights.Intervals, err
+	return report, insights.Intervals, insights.Others, err
 }
 
 // usageReport is the part of a report that is about usage.
@@ -143,11 +145,11 @@ func (q question) usageReport(insights store.TemplateInsights) *insightsv1.Templ
 func (s *Service) usage(ctx context.Context, q question) (insights store.TemplateInsights, parameters []store.ParameterUsage, err error) {
 	reading, both := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		insights, err = s.store.TemplateInsights(both, q.scope, q.window, q.floor)
+		insights, err = s.store.TemplateInsights(both, q.scope, q.actors, q.window, q.floor)
 		return err
 	})
 	reading.Go(func() (err error) {
-		parameters, err = s.store.ParameterUsage(both, q.scope, q.start, q.end, q.floor)
+		parameters, err = s.store.ParameterUsage(both, q.scope, q.actors, q.start, q.end, q.floor)
 		return err
 	})
 	err = reading.Wait()

@@ -40,7 +40,9 @@ func (s *Service) GetOptimizationReport(
 			report.DefaultChanges = append(report.DefaultChanges, change)
 		}
 	}
-	return &insightsv1.GetOptimizationReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetOptimizationReportResponse{
+		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, insights.Others),
+	}, nil
 }
 
 // unusedApps are the apps that nobody used of templates that were used.

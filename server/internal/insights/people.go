@@ -14,6 +14,7 @@ import (
 	"github.com/template-insights/insights/server/internal/insights/reports"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/label"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // Orders of users.
@@ -31,7 +32,6 @@ type peopleRequest interface {
 	call.PageRequest
 	GetSort() string
 	GetSearch() string
-	GetKind() []string
 }
 
 // peoplePage is the page of users that a question asks for.
@@ -95,16 +95,6 @@ type peopleRank[U any] struct {
 	rank func(U) int64
 }
 
-// checkKinds checks the kinds of users that a question is limited to.
-func checkKinds(kinds []string) error {
-	for _, kind := range kinds {
-		if _, err := call.OneOf("kind", kind, store.UserKinds...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // GetUserActivity implements [insightsv1.InsightsServiceServer].
 func (s *Service) GetUserActivity(
 	ctx context.Context, req *insightsv1.GetUserActivityRequest,
@@ -115,14 +105,11 @@ func (s *Service) GetUserActivity(
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKinds(req.GetKind()); err != nil {
-		return nil, err
-	}
 	asked, err := call.OpenPage(ctx, s.store, req, 0)
 	if err != nil {
 		return nil, err
 	}
-	users, estimated, err := s.store.UserActivity(ctx, q.scope, q.window.Split(q.start, q.end, 1), req.GetKind()...)
+	users, all, err := s.store.UserActivity(ctx, q.scope, q.actors, q.window.Split(q.start, q.end, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -142,16 +129,17 @@ func (s *Service) GetUserActivity(
 	}
 	report := &insightsv1.UserActivityReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
-		TotalSeconds: 60 * minutes, Estimated: estimated,
+		TotalSeconds: 60 * minutes, Estimated: all.Estimated,
 	}
 	for _, u := range page.users {
 		report.Users = append(report.Users, userActivity(u))
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found, narrowed: len(req.GetKind()) > 0}); err != nil {
+	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found, narrowed: !q.actors.Has(minute.Person)}); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserActivityResponse{
 		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
+		Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, all.Others),
 	}, nil
 }
 
@@ -178,14 +166,11 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKinds(req.GetKind()); err != nil {
-		return nil, err
-	}
 	asked, err := call.OpenPage(ctx, s.store, req, 0)
 	if err != nil {
 		return nil, err
 	}
-	users, total, err := s.store.UserLatency(ctx, q.scope, q.window, req.GetKind()...)
+	users, total, err := s.store.UserLatency(ctx, q.scope, q.actors, q.window)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +190,7 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 	}
 	report := &insightsv1.UserLatencyReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
-		TotalLatencyMs: ConnectionLatency(total),
+		TotalLatencyMs: ConnectionLatency(total.Latency),
 	}
 	for _, u := range page.users {
 		report.Users = append(report.Users, &insightsv1.UserLatency{
@@ -213,11 +198,12 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 			LatencyMs: ConnectionLatency(u.Latency), Kind: u.Kind, Deleted: u.Deleted,
 		})
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured, narrowed: len(req.GetKind()) > 0}); err != nil {
+	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured, narrowed: !q.actors.Has(minute.Person)}); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserLatencyResponse{
 		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
+		Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, total.Others),
 	}, nil
 }
 

@@ -25,6 +25,7 @@ type question struct {
 	asOf       time.Time // everything acknowledged before is in the answer
 	mode       store.PrivacyMode
 	floor      store.Floor
+	actors     minute.Actors // whose figures are asked for
 
 	// Of a question that has intervals and sections.
 	interval string                      // day, week; empty: none
@@ -44,6 +45,12 @@ const (
 	smallGroups               // of people without names: in the mode full alone
 )
 
+// windowRequest is a question about whose figures there are in a window.
+type windowRequest interface {
+	call.WindowRequest
+	actorRequest
+}
+
 // sectionedRequest is a question that chooses intervals and sections of its answer.
 type sectionedRequest interface {
 	GetInterval() string
@@ -51,9 +58,12 @@ type sectionedRequest interface {
 }
 
 // ask makes a question of a request: its fields are checked, and where it may not be answered it is refused.
-func (s *Service) ask(ctx context.Context, r call.WindowRequest, about matter) (question, error) {
+func (s *Service) ask(ctx context.Context, r windowRequest, about matter) (question, error) {
 	q, err := parseQuestion(r, s.clock())
 	if err != nil {
+		return q, err
+	}
+	if q.actors, err = parseActors(r); err != nil {
 		return q, err
 	}
 	q.scope, q.asOf = call.ScopeOf(ctx), s.asOf(ctx)
@@ -64,6 +74,9 @@ func (s *Service) ask(ctx context.Context, r call.WindowRequest, about matter) (
 		q.mode, err = s.namesPeople(ctx, q.scope)
 	case smallGroups:
 		q.mode, err = s.tellsSmallGroups(ctx, q.scope)
+	}
+	if err == nil {
+		err = tellsOf(q.actors, q.mode, q.floor.People)
 	}
 	if sections, ok := r.(sectionedRequest); ok && err == nil {
 		err = s.divide(ctx, &q, sections)

@@ -122,7 +122,7 @@ func TestFromReplica(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		_, err := st.Intervals(ctx, storetest.Everything(t), hour, store.Floor{})
+		_, _, err := st.Intervals(ctx, storetest.Everything(t), minute.People, hour, store.Floor{})
 		return "answer", err
 	})
 	if err != nil || answer != "answer" || asked != 2 || !strings.Contains(log.String(), "replica failed") {

@@ -25,15 +25,15 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	var running map[uuid.UUID]time.Duration
 	reading, all := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		use, err = s.store.Use(all, q.scope, q.window)
+		use, err = s.store.Use(all, q.scope, q.actors, q.window)
 		return err
 	})
 	reading.Go(func() (err error) {
-		eligible, err = s.store.EligibleUsers(all, q.scope, q.end)
+		eligible, err = s.store.EligibleUsers(all, q.scope, q.actors, q.end)
 		return err
 	})
 	reading.Go(func() (err error) {
-		running, err = s.store.RunningTime(all, q.scope, q.start, q.over())
+		running, err = s.store.RunningTime(all, q.scope, q.actors, q.start, q.over())
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -41,7 +41,9 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	}
 	report := reports.ROI(use, eligible, running)
 	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
-	return &insightsv1.GetROIReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetROIReportResponse{
+		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, use.Others),
+	}, nil
 }
 
 // over is the end of what has happened of the window.

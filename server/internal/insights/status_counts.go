@@ -18,6 +18,10 @@ func (s *Service) GetUserStatusCounts(
 ) (*insightsv1.GetUserStatusCountsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
+	actors, err := parseActors(req)
+	if err != nil {
+		return nil, err
+	}
 	modes, err := s.store.PrivacyModes(ctx)
 	if err != nil {
 		return nil, err
@@ -25,6 +29,9 @@ func (s *Service) GetUserStatusCounts(
 	floor := int64(0)
 	if modes.Strictest() != store.PrivacyFull {
 		floor = int64(s.options.PrivacyFloor)
+	}
+	if err := tellsOf(actors, modes.Strictest(), int(floor)); err != nil {
+		return nil, err
 	}
 	days, zone, err := s.daysOf(req, int(floor))
 	if err != nil {
@@ -35,7 +42,7 @@ func (s *Service) GetUserStatusCounts(
 		midnights = append(midnights, time.Unix(60*minutes, 0).In(zone))
 	}
 	caller := call.PrincipalOf(ctx)
-	counts, err := s.store.StatusCounts(ctx, midnights, time.Unix(60*days.End, 0), func(organizations []uuid.UUID) bool {
+	counts, others, err := s.store.StatusCounts(ctx, actors, midnights, time.Unix(60*days.End, 0), func(organizations []uuid.UUID) bool {
 		return caller.HoldsInAny(access.ReadUsers, organizations)
 	})
 	if err != nil {
@@ -59,5 +66,5 @@ func (s *Service) GetUserStatusCounts(
 	}
 	return &insightsv1.GetUserStatusCountsResponse{StatusCounts: &insightsv1.UserStatusCounts{
 		Active: series("active"), Dormant: series("dormant"), Suspended: series("suspended"),
-	}, Floor: floor}, nil
+	}, Floor: floor, Actors: actorsOf(actors), OtherActors: s.others(modes.Strictest(), int(floor), others)}, nil
 }

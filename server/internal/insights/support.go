@@ -23,17 +23,18 @@ func (s *Service) GetSupportReport(
 	var active []store.UserUsage
 	var measured []store.UserLatency
 	var owners []store.Owner
+	var total store.ActivityTotal
 	reading, all := errgroup.WithContext(ctx)
 	reading.Go(func() (err error) {
-		active, _, err = s.store.UserActivity(all, q.scope, q.window.Split(q.start, q.end, 1))
+		active, total, err = s.store.UserActivity(all, q.scope, q.actors, q.window.Split(q.start, q.end, 1))
 		return err
 	})
 	reading.Go(func() (err error) {
-		measured, _, err = s.store.UserLatency(all, q.scope, q.window)
+		measured, _, err = s.store.UserLatency(all, q.scope, q.actors, q.window)
 		return err
 	})
 	reading.Go(func() (err error) {
-		owners, err = s.store.Owners(all, q.scope, q.start)
+		owners, err = s.store.Owners(all, q.scope, q.actors, q.start)
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -56,5 +57,7 @@ func (s *Service) GetSupportReport(
 	}
 	report := reports.Support(active, measured, owners, q.window)
 	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
-	return &insightsv1.GetSupportReportResponse{Report: report, DataAsOf: q.dataAsOf()}, nil
+	return &insightsv1.GetSupportReportResponse{
+		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, total.Others),
+	}, nil
 }

@@ -88,6 +88,7 @@ func (s *Service) ListTemplateUsage(
 	slices.Sort(report.GetTemplateIds())
 	return &insightsv1.ListTemplateUsageResponse{
 		Report: report, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
+		Actors: actorsOf(q.actors),
 	}, nil
 }
 
@@ -100,16 +101,16 @@ func (s *Service) templateUsage(
 		return nil, err
 	}
 	ctx = call.WithScope(ctx, alone)
-	report, intervals, err := s.countUsage(ctx, req, intervalDay)
+	report, intervals, others, err := s.countUsage(ctx, req, intervalDay)
 	if err != nil {
 		return nil, err
 	}
 	usage := &insightsv1.TemplateUsage{
 		TemplateId: template.String(), ActiveUsers: report.GetActiveUsers(), Suppressed: report.GetSuppressed(), Intervals: intervals,
-		MostUsedApp: mostUsedApp(report.GetAppsUsage()),
+		MostUsedApp: mostUsedApp(report.GetAppsUsage()), OtherActors: others,
 	}
 	if compared {
-		before, _, err := s.countUsage(ctx, windowBefore{req}, "")
+		before, _, _, err := s.countUsage(ctx, windowBefore{req}, "")
 		if err != nil {
 			return nil, err
 		}
@@ -120,21 +121,21 @@ func (s *Service) templateUsage(
 	return usage, nil
 }
 
-// countUsage asks what was used in a window, which has intervals if they are named.
-func (s *Service) countUsage(
-	ctx context.Context, r call.WindowRequest, interval string,
-) (*insightsv1.TemplateInsightsReport, []*insightsv1.TemplateInsightsIntervalReport, error) {
+// countUsage asks what was used in a window, which has intervals if they are named, and who is left out.
+func (s *Service) countUsage(ctx context.Context, r windowRequest, interval string) (
+	*insightsv1.TemplateInsightsReport, []*insightsv1.TemplateInsightsIntervalReport, []*insightsv1.OtherActor, error,
+) {
 	q, err := s.ask(ctx, r, totals)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	q.interval = interval
 	q.split()
-	insights, err := s.store.TemplateInsights(ctx, q.scope, q.window, q.floor)
+	insights, err := s.store.TemplateInsights(ctx, q.scope, q.actors, q.window, q.floor)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return q.usageReport(insights), q.intervalReports(insights.Intervals), nil
+	return q.usageReport(insights), q.intervalReports(insights.Intervals), s.others(q.mode, q.floor.People, insights.Others), nil
 }
 
 // mostUsedApp is the first of those that no other was used longer than; nil if none was used.

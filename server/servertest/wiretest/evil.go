@@ -39,6 +39,7 @@ var Evil = map[protoreflect.Name][]string{
 	"sections": append([]string{"reports", "report,intervals"}, evilTexts...),
 	"sort":     append([]string{"SECONDS", "-seconds"}, evilTexts...), "category": append([]string{"ides", "any,ide"}, evilTexts...),
 	"kind":       append([]string{"Human", "human,robot", "person"}, evilTexts...),
+	"actor":      append([]string{"human", "Person", "person,robot", "everybody"}, evilTexts...),
 	"page_token": append([]string{"AAAA", "e30", "eyJBZnRlciI6bnVsbH0"}, evilTexts...),
 	"search":     {"\x00", "a\x00b", "\n", "\xff\xfe", strings.Repeat("a", 129), strings.Repeat("a", 4000)},
 	"page_size": {

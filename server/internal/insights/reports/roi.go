@@ -14,7 +14,7 @@ import (
 // that workspaces ran somebody was active. Eligible are the people who could use any of the templates; those who did are added.
 func ROI(use store.Use, eligible map[uuid.UUID]bool, running map[uuid.UUID]time.Duration) *insightsv1.ROIReport {
 	report := &insightsv1.ROIReport{}
-	// People are the population of every figure. Whoever was active could be.
+	// Whoever was active could be.
 	of := map[uuid.UUID]*insightsv1.TemplateROI{}
 	for _, t := range use.Templates {
 		seconds := int64(running[t.ID] / time.Second)
@@ -24,9 +24,6 @@ func ROI(use store.Use, eligible map[uuid.UUID]bool, running map[uuid.UUID]time.
 		}
 	}
 	for _, u := range use.Users {
-		if u.Kind != store.Human {
-			continue
-		}
 		eligible[u.UserID] = true
 		report.ActiveUsers++
 		report.ActiveSeconds += 60 * u.Minutes

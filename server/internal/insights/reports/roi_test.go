@@ -15,15 +15,15 @@ import (
 func TestROI(t *testing.T) {
 	t.Parallel()
 	web, idle, unused := uuid.UUID{1}, uuid.UUID{2}, uuid.UUID{3}
-	ann, bob, bot := uuid.UUID{4}, uuid.UUID{5}, uuid.UUID{6}
-	user := func(id uuid.UUID, kind string, minutes int64) store.TemplateUser {
+	ann, bob := uuid.UUID{4}, uuid.UUID{5}
+	user := func(id uuid.UUID, minutes int64) store.TemplateUser {
 		return store.TemplateUser{
-			UserUsage: store.UserUsage{UserID: id, Kind: kind, Templates: []uuid.UUID{web}, Minutes: minutes}, MinutesIn: []int64{minutes},
+			UserUsage: store.UserUsage{UserID: id, Templates: []uuid.UUID{web}, Minutes: minutes}, MinutesIn: []int64{minutes},
 		}
 	}
 	use := store.Use{
 		Templates: []store.TemplateUse{{ID: web, Name: "web"}, {ID: idle, Name: "idle", Deleted: true}, {ID: unused, Name: "unused"}},
-		Users:     []store.TemplateUser{user(ann, store.Human, 30), user(bot, "service", 50)},
+		Users:     []store.TemplateUser{user(ann, 30)},
 	}
 	eligible := map[uuid.UUID]bool{bob: true} // Ann is locked out since
 	running := map[uuid.UUID]time.Duration{web: time.Hour, idle: time.Hour}
@@ -36,7 +36,7 @@ func TestROI(t *testing.T) {
 		},
 	}
 	if diff := cmp.Diff(want, ROI(use, eligible, running), protocmp.Transform()); diff != "" {
-		t.Errorf("one person of two, beside a service (-want +got):\n%s", diff)
+		t.Errorf("one person of two (-want +got):\n%s", diff)
 	}
 	none := &insightsv1.ROIReport{Adoption: -1, Utilization: -1}
 	if diff := cmp.Diff(none, ROI(store.Use{}, map[uuid.UUID]bool{}, nil), protocmp.Transform()); diff != "" {

@@ -1,0 +1,130 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
+	"github.com/template-insights/insights/server"
+	"github.com/template-insights/insights/server/servertest"
+	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/storetest"
+)
+
+// actorParams are the parameters of a question about some actors on the whole day of machines.
+func (q question) actorParams(actor string) url.Values {
+	params := q.params()
+	for name, value := range map[string]string{
+		"start_time": wholeDay.Get("start_time"), "end_time": wholeDay.Get("end_time"),
+		"start": wholeDay.Get("start_time"), "end": wholeDay.Get("end_time"),
+	} {
+		if params.Has(name) {
+			params.Set(name, value)
+		}
+	}
+	if actor != "" {
+		params.Set("actor", actor)
+	}
+	return params
+}
+
+// othersIn are those whom an answer says it leaves out: of the first template where it tells of each.
+func othersIn(q question, body map[string]any) any {
+	if q.method == insightsv1.InsightsService_ListTemplateUsage_FullMethodName {
+		report, _ := body["report"].(map[string]any)
+		templates, _ := report["templates"].([]any)
+		body, _ = templates[0].(map[string]any)
+	}
+	return body["other_actors"]
+}
+
+// Every question is about people unless it asks for others, says about whom it is, and who was active beside them.
+func TestEveryQuestionHasActors(t *testing.T) {
+	t.Parallel()
+	for database, open := range servertest.Databases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			p := machines(t, open(t))
+			other := func(actor string) any {
+				return map[string]any{"actor": actor, "actors": 1.0, "seconds": 60.0}
+			}
+			for _, q := range questions(t, p.Templates[0]) {
+				if !q.has("actor") {
+					continue // about templates or organizations
+				}
+				for _, tt := range []struct {
+					actor          string
+					actors, others any
+				}{
+					{"", []any{"person"}, []any{other("service"), other("system")}},
+					{"system,person", []any{"person", "system"}, []any{other("service")}},
+					{"all", []any{"person", "service", "system"}, nil},
+				} {
+					status, body := p.Get(t, p.owner, q.path, q.actorParams(tt.actor))
+					if status != http.StatusOK {
+						t.Fatalf("%s about %q: %d %v", q.path, tt.actor, status, body)
+					}
+					if diff := cmp.Diff(tt.actors, body["actors"]); diff != "" {
+						t.Errorf("%s about %q: actors (-want +got):\n%s", q.path, tt.actor, diff)
+					}
+					if q.method == insightsv1.InsightsService_GetUserStatusCounts_FullMethodName {
+						continue // which is not about activity, and nobody's status is known
+					}
+					if diff := cmp.Diff(tt.others, othersIn(q, body)); diff != "" {
+						t.Errorf("%s about %q: others (-want +got):\n%s", q.path, tt.actor, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Where small groups are hidden nothing is told of others than people but that there are enough of them.
+func TestActorsOfSmallGroups(t *testing.T) {
+	t.Parallel()
+	refused := func(body map[string]any) bool {
+		return slices.Contains([]any{"This is told of people alone.", "This is not told here."}, body["message"])
+	}
+	for _, tt := range []struct {
+		floor  int
+		others any
+	}{
+		{2, []any{map[string]any{"actor": "service", "actors": 2.0, "seconds": 120.0}}},
+		{3, nil},
+	} {
+		t.Run(fmt.Sprint("floor ", tt.floor), func(t *testing.T) {
+			t.Parallel()
+			p := machinesWith(t, storetest.SQLite(t), func(o *server.Options) { o.PrivacyFloor = tt.floor }, "human", "service", "service")
+			p.setMode(t, store.PrivacyPseudonym)
+			for _, q := range questions(t, p.Templates[0]) {
+				if !q.has("actor") {
+					continue
+				}
+				for _, actor := range []string{"all", "service", "person,system"} {
+					status, body := p.Get(t, p.owner, q.path, q.actorParams(actor))
+					if status != http.StatusBadRequest || !refused(body) {
+						t.Errorf("%s about %s: %d %v", q.path, actor, status, body)
+					}
+				}
+				status, body := p.Get(t, p.owner, q.path, q.actorParams("person"))
+				if status == http.StatusBadRequest && refused(body) {
+					continue // a report that is told in the mode full alone
+				}
+				if status != http.StatusOK {
+					t.Fatalf("%s about people: %d %v", q.path, status, body)
+				}
+				if q.method == insightsv1.InsightsService_GetUserStatusCounts_FullMethodName {
+					continue
+				}
+				if diff := cmp.Diff(tt.others, othersIn(q, body)); diff != "" {
+					t.Errorf("%s: others (-want +got):\n%s", q.path, diff)
+				}
+			}
+		})
+	}
+}
