@@ -7,6 +7,7 @@ import (
 
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/apps"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // session is a minute of a user's session of an app.
