@@ -43,7 +43,8 @@ func (f *fixture) minutesOn(t *testing.T, subject int64, template uuid.UUID) int
 	t.Helper()
 	_, e := f.engine(t, storetest.Now)
 	start := time.Unix(0, 0)
-	tally, err := e.Count(t.Context(), usage.NewIndex([]uuid.UUID{template}, false), minute.NewWindow(start, start.Add(24*time.Hour)),
+	x, w := usage.NewIndex([]uuid.UUID{template}, false), minute.NewWindow(start, start.Add(24*time.Hour))
+	tally, err := e.Count(t.Context(), x, minute.Everyone, w,
 		func(template int, kind minute.Kind, _ string) (channel, within int) {
 			if kind == minute.Login {
 				return minute.Ignored, minute.NoChannel
