@@ -100,7 +100,8 @@ var anyone = store.Authority{Organization: func(uuid.UUID) bool { return true },
 type hidden struct {
 	*storetest.Fixture
 	key   *store.PrivacyKey
-	words map[string]string // that must not be found, by what they are
+	seats map[store.Visit]int64 // of everybody at every workspace of a template
+	words map[string]string     // that must not be found, by what they are
 	build uuid.UUID
 	token string
 }
@@ -109,6 +110,7 @@ func newHidden(t *testing.T, database string) *hidden {
 	t.Helper()
 	p := &hidden{
 		Fixture: storetest.NewFixture(t, database), key: storetest.PrivacyKey(t, database), build: uuid.New(),
+		seats: map[store.Visit]int64{},
 		words: map[string]string{
 			"name": "Kanarie-0", "picture": "https://img/kanarie", "workspace": "home of Kanarie", "free text": "git@kanarie/dotfiles",
 		},
@@ -132,6 +134,27 @@ func newHidden(t *testing.T, database string) *hidden {
 	}
 	p.MustMerge(t, p.Row(0, 0, 18, 0b1110), p.Row(0, 1, 19, 0b11), p.Row(1, 2, 20, 0b1))
 	return p
+}
+
+// visit has everybody at every workspace of a template, under the ids that the outside knows: each at the seat of before.
+func (p *hidden) visit(t *testing.T) {
+	t.Helper()
+	var visits []store.Visit
+	for _, user := range p.Users {
+		for _, workspace := range p.Workspaces[0] {
+			visits = append(visits, store.Visit{User: user, Workspace: workspace})
+		}
+	}
+	subjects, err := p.Subjects(t.Context(), visits)
+	if err != nil || len(subjects) != len(visits) {
+		t.Fatal(subjects, err)
+	}
+	for visit, subject := range subjects {
+		if of := p.seats[visit]; of != 0 && subject != of {
+			t.Errorf("%v got another seat", visit)
+		}
+		p.seats[visit] = subject
+	}
 }
 
 func (p *hidden) apply(t *testing.T, c store.Catalog) {
@@ -201,6 +224,7 @@ func (p *hidden) tell(t *testing.T) {
 	if err != nil || len(subjects) != len(people) {
 		t.Fatal(subjects, err)
 	}
+	p.visit(t)
 	for _, user := range p.Users {
 		if of := p.Subject[user]; of != 0 && subjects[store.Visit{User: user}] != of {
 			t.Errorf("%s got another subject", user)

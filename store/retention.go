@@ -321,7 +321,7 @@ func announcements(db *gorm.DB) (all []Announcement, err error) {
 
 // Horizons are the moments before which the store deletes data, by the kind of data. A zero horizon keeps everything.
 type Horizons struct {
-	// Usage is the horizon of sessions, apps and logins, by the end of their UTC day; of users and of workspaces, with agents and
+	// Usage is the horizon, by the end of UTC days, of sessions, apps and logins; of users and of workspaces, with seats, agents and
 	// builds, by their deletion; and of the values of parameters, by their build.
 	Usage   time.Time
 	Latency time.Time // latencies of UTC days that ended before
@@ -350,29 +350,30 @@ func without(column, table string) string {
 func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error) {
 	day := func(t time.Time) int32 { return int32(t.Unix() / 86400) } // the first that stays
 	expired := map[string]int64{}
-	used, audit := At(h.Usage), At(h.Audit)
-	firstDay := At(time.Unix(int64(day(h.Usage))*86400, 0)) // usage of that day stays whole
+	// Whole days: whoever used something on the first day that stays is known as long as that is.
+	used, audit := At(h.Usage.Truncate(24*time.Hour)), At(h.Audit)
 	for _, statement := range []struct {
 		kind   string
 		before time.Time
 		text   string
 		args   []any
 	}{
-		{ExpiredUsage, h.Usage, `DELETE FROM usage_pages WHERE day < ?`, []any{day(h.Usage)}},
-		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
+		// In the order in which folds and rewriting move what is there. One that read a page before one of these statements finds another
+		// version and starts again.
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_rows WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
-		// A fold that read the page before one of these statements finds another version and starts again.
+		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
+		{ExpiredUsage, h.Usage, `DELETE FROM usage_pages WHERE day < ?`, []any{day(h.Usage)}},
 		{
-			ExpiredLatency, h.Latency, `UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
-			[]any{[]byte{}, day(h.Latency)},
+			ExpiredLatency, h.Latency, `DELETE FROM usage_rows WHERE ` + usage.LatencyRows + ` AND half_hour < ?`,
+			[]any{day(h.Latency) * minute.HalfHoursPerDay},
 		},
 		{
 			ExpiredLatency, h.Latency, `UPDATE usage_day SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
 			[]any{[]byte{}, day(h.Latency)},
 		},
 		{
-			ExpiredLatency, h.Latency, `DELETE FROM usage_rows WHERE ` + usage.LatencyRows + ` AND half_hour < ?`,
-			[]any{day(h.Latency) * minute.HalfHoursPerDay},
+			ExpiredLatency, h.Latency, `UPDATE usage_pages SET latency = ?, version = version + 1 WHERE length(latency) > 0 AND day < ?`,
+			[]any{[]byte{}, day(h.Latency)},
 		},
 		{ExpiredCatalog, h.Usage, `DELETE FROM workspaces WHERE ` + oldWorkspaces, []any{used, used}},
 		// The newest row before the horizon stays: it tells the region at the horizon.
@@ -388,13 +389,14 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_states WHERE` + without("agent_states.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_conditions WHERE` + without("agent_conditions.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM apps WHERE` + without("apps.agent_id", "agents"), nil},
+		{ExpiredCatalog, h.Usage, `DELETE FROM seats WHERE subject >> 24 IN (SELECT person FROM people WHERE user_id` + ofOld + `)`, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM people WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{used}},
-		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE to_at > 0 AND to_at <= ?`, []any{firstDay}},
+		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE to_at > 0 AND to_at <= ?`, []any{used}},
 		{
 			ExpiredCatalog, h.Usage, `DELETE FROM groups WHERE deleted_at > 0 AND deleted_at <= ?
-			AND NOT EXISTS (SELECT 1 FROM group_members WHERE group_id = groups.id)`, []any{firstDay},
+			AND NOT EXISTS (SELECT 1 FROM group_members WHERE group_id = groups.id)`, []any{used},
 		},
 		{
 			ExpiredCatalog, h.Usage, `DELETE FROM role_bindings WHERE group_id <> ? AND` + without("role_bindings.group_id", "groups"),

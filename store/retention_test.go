@@ -27,7 +27,11 @@ func TestRetentionLeavesNothing(t *testing.T) {
 			deleted := store.Deleted{Users: c.Users[:1], Workspaces: []uuid.UUID{c.Workspaces[0][0], c.Workspaces[1][0]}}
 			c.applyAll(t, store.Catalog{Deleted: deleted}, 0)
 			day := func(n int) time.Time { return storetest.Now.Truncate(24*time.Hour).AddDate(0, 0, n) }
-			for _, h := range []store.Horizons{{}, {Usage: day(0), Latency: day(0), Audit: day(0)}} {
+			for _, h := range []store.Horizons{
+				{},
+				{Usage: day(0), Latency: day(0), Audit: day(0)},
+				{Usage: day(1).Add(-time.Hour), Latency: day(1).Add(-time.Hour)}, // the day is kept as a whole
+			} {
 				expired, err := c.Expire(t.Context(), h)
 				if err != nil {
 					t.Fatal(err)
@@ -52,6 +56,10 @@ func TestRetentionLeavesNothing(t *testing.T) {
 			}
 			if _, err := c.Expire(t.Context(), store.Horizons{Usage: day(1), Latency: day(1), Audit: day(1)}); err != nil {
 				t.Fatal(err)
+			}
+			// What is left is the seats at the workspaces of the other, of everybody who is there.
+			if n, want := stored(t, c.Store, `SELECT COUNT(*) FROM seats`), len(c.visits)/2/len(c.Users)*(len(c.Users)-1); n != want {
+				t.Errorf("%d seats are left, want %d", n, want)
 			}
 			gone, alive := c.catalog.Users[0].Username, c.catalog.Users[1].Username
 			var want []string

@@ -420,6 +420,8 @@ func unstored(t *testing.T, f *fixture) {
 			{"another sample", row(0, ann, minute.Connection, "", 0b10), 1},
 			{"fewer minutes", row(old, ann, minute.App, "code", 0b10), 0},
 			{"an estimate where its kind was measured", row(0, ann, minute.ImportedSession, "jetbrains", 0b1), 0},
+			{"an estimate where another seat of the person was measured", row(0, ann+1, minute.ImportedSession, "jetbrains", 0b1), 0},
+			{"the same minutes at another seat", row(0, ann+1, minute.Session, "ssh", 0b1), 1},
 			{"an estimate where another kind was measured", row(old, ann, minute.ImportedSession, "jetbrains", 0b1), 1},
 			{"another estimate of the same", row(old, bob, minute.ImportedSession, "ssh", 0b100), 0},
 			{"the estimate of another app", rows[4], 1},

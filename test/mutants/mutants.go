@@ -215,6 +215,102 @@ var mutants = []mutant{
 		"store", "TestSQLite/subjects_are_given_once",
 	},
 
+	// Seats.
+	{
+		"a person has one seat", "store/seats.go",
+		"SET seats = seats + 1 WHERE", "SET seats = 1 WHERE",
+		"store", "TestSQLite/subjects_are_given_once",
+	},
+	{
+		"a visitor brings back the id of a workspace that was erased", "store/people.go",
+		"return erased[v.Workspace] }), err", "return false && erased[v.Workspace] }), err",
+		"store", "TestVisitBesideErasure/sqlite",
+	},
+	{
+		"seats stay at the ids of workspaces that were erased", "store/eraser.go",
+		"WHERE seats.workspace_id = renamed.id`, ids)", "WHERE seats.workspace_id = renamed.value`, ids)",
+		"store", "TestErase/sqlite",
+	},
+	{
+		"seats go before the usage of their last day", "store/retention.go",
+		"At(h.Usage.Truncate(24*time.Hour))", "At(h.Usage.Truncate(time.Minute))",
+		"store", "TestRetentionLeavesNothing/sqlite",
+	},
+	{
+		"seats of people who are gone stay for ever", "store/retention.go",
+		"`DELETE FROM seats WHERE subject >> 24 IN", "`DELETE FROM seats WHERE subject IN",
+		"store", "TestRetentionLeavesNothing/sqlite",
+	},
+	{
+		"the gate is that of a seat", "store/minute/table.go",
+		"	for _, rows := range t.people() {\n		var open uint64 ",
+		"	for block := range t.subjects {\n		rows := span{int32(t.start(block)), t.ends[block]}\n		var open uint64 ",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"an estimate gives way at its own seat alone", "store/minute/table.go",
+		"	for _, rows := range t.people() {\n		var open uint64 ",
+		"	for block := range t.subjects {\n		rows := span{int32(t.start(block)), t.ends[block]}\n		var open uint64 ",
+		"server", "TestVectors/sqlite/seats/estimates",
+	},
+	{
+		"an import brings an estimate of what was measured at a seat", "store/usage/unstored.go",
+		"		at := place{template, minute.PersonOf(r.Subject), r.HalfHour, r.Kind}\n",
+		"		at := place{template, r.Subject, r.HalfHour, r.Kind}\n",
+		"store/usage", "TestSQLite/what_is_not_stored",
+	},
+	{
+		"of two seats the higher latency counts", "store/minute/percentile.go",
+		"|| bin < l.bins[at] {", "|| bin > l.bins[at] {",
+		"store/minute", "TestLatencyCounterAgainstReference",
+	},
+	{
+		"numbers of format 1 are taken for seats", "store/usage/former.go",
+		"		return minute.SubjectOf(minute.PersonOf(old), 0)\n", "		return old\n",
+		"store", "TestUpgrade/sqlite",
+	},
+	{
+		"two users whose numbers share the upper part are one in pages", "store/usage/former.go",
+		"WHERE former_subject IS NOT NULL`", "WHERE former_subject < 0`",
+		"store", "TestUpgradeNumbersPeople/sqlite",
+	},
+	{
+		"two users whose numbers share the upper part are one in rows", "store/migrations/00021_people.sqlite.sql",
+		"COALESCE(person, subject >> 24) << 24", "(subject >> 24) << 24",
+		"store", "TestUpgradeIsAFence/sqlite",
+	},
+	{
+		"an upgrade loses what servers of before take meanwhile", "store/migrations/00021_people.postgres.sql",
+		"IN ACCESS EXCLUSIVE MODE", "IN ACCESS SHARE MODE",
+		"store", "TestUpgradeIsAFence/postgres",
+	},
+	{
+		"two numbers of one person are two blocks of a page", "store/minute/read.go",
+		"subjects[i-1] < subjects[i])", "subjects[i-1] <= subjects[i])",
+		"store/minute", "TestRecordedPageOfFormat1",
+	},
+	{
+		"a page of format 1 is rewritten as it was before somebody changed it", "store/usage/page.go",
+		"`DELETE FROM usage_day WHERE template_id = ? AND day = ? AND version = ?`",
+		"`DELETE FROM usage_day WHERE template_id = ? AND day = ? AND version >= 0 * ?`",
+		"store/usage", "TestPostgres/rewrite_beside_deletion",
+	},
+	{
+		"latencies in pages of format 1 are not deleted", "store/usage/latencies.go",
+		"`UPDATE usage_day SET", "`UPDATE usage_pages SET",
+		"store/usage", "TestSQLite/rewrite_beside_deletion",
+	},
+	{
+		"damaged pages keep others from being rewritten", "store/usage/former.go",
+		"		last = &due[limit-1]\n", "		last = after\n",
+		"store/usage", "TestSQLite/rewrite_goes_past_damage",
+	},
+	{
+		"my data names workspaces of another app", "store/my_data.go",
+		"known && of(r) &&", "known && !of(r) &&",
+		"server", "TestGetMyData",
+	},
+
 	// Folding.
 	{
 		"half hours that are not over are folded", "store/usage/fold.go",
@@ -244,7 +340,7 @@ var mutants = []mutant{
 	},
 	{
 		"a conflict of pages is no error", "store/usage/page.go",
-		"done.RowsAffected == 0 {", "done.RowsAffected < 0 {",
+		"&& done.RowsAffected == 0 {", "&& done.RowsAffected < 0 {",
 		"store/usage", "TestFoldBesideFold",
 	},
 	{
@@ -979,7 +1075,7 @@ var mutants = []mutant{
 	},
 	{
 		"a page that begins again is taken for the one before", "store/usage/page.go",
-		"1+rand.Int64N(math.MaxInt64/2)", "version+1+0*rand.Int64N(math.MaxInt64/2)",
+		"1+rand.Int64N(math.MaxInt64/2)", "p.Version+1+0*rand.Int64N(math.MaxInt64/2)",
 		"store", "TestSQLite/retention",
 	},
 	{
