@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +82,30 @@ func TestEveryQuestionHasActors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An answer without people says that somebody else was active, and not that nobody connected.
+func TestOnlyOtherActors(t *testing.T) {
+	t.Parallel()
+	p := machinesWith(t, storetest.SQLite(t), nil, "service", "system", "service")
+	client := insightsv1.NewInsightsServiceClient(p.Conn)
+	activity := servertest.Must(t, client.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+		StartTime: wholeDay.Get("start_time"), EndTime: wholeDay.Get("end_time"),
+	}).GetReport()
+	if r := activity.GetReasons(); len(r) != 1 || r[0].GetReason() != "other_actors" {
+		t.Errorf("no people because of %v", r)
+	}
+	findings := servertest.Must(t, client.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{
+		StartTime: wholeDay.Get("start_time"), EndTime: wholeDay.Get("end_time"),
+	}).GetFindings()
+	for i, f := range findings {
+		if reason := f.GetReason(); (reason == "other_actors") != (i == 0) || strings.HasPrefix(reason, "no_connections") {
+			t.Errorf("finding %d is %s", i, reason)
+		}
+	}
+	if len(findings) == 0 {
+		t.Error("no findings")
 	}
 }
 

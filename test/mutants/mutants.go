@@ -728,7 +728,7 @@ var mutants = []mutant{
 	},
 	{
 		"who left a group on the first day that stays was not in it", "store/retention.go",
-		"to_at > 0 AND to_at <= ?`, []any{firstDay}", "to_at > 0 AND to_at <= ?`, []any{usage}",
+		"to_at > 0 AND to_at <= ?`, []any{used}", "to_at > 0 AND to_at <= ?`, []any{usage}",
 		"store", "TestSQLite/past_of_groups_expires",
 	},
 	{
@@ -1143,6 +1143,46 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
+		"accounts of services and the system are people", "store/actors.go",
+		"kindsOf(minute.People.Others()),", "kindsOf(minute.NoActors),",
+		"store", "TestSQLite/actors",
+	},
+	{
+		"workspaces of accounts that are left out choose parameters", "store/actors.go",
+		"kindsOf(actors.Others())", "kindsOf(minute.NoActors)",
+		"store", "TestSQLite/actors",
+	},
+	{
+		"who is left out counts where people do", "store/minute/count.go",
+		"if u := &l.users[i]; l.of.population.Counted.Has(u.actor) {", "if u := &l.users[i]; l.of.population.Counted.Has(Person) {",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"what a question ignores is activity of those whom it leaves out", "store/minute/count.go",
+		"		if ignored[code] != Ignored {\n", "		if ignored[code] != unresolved {\n",
+		"store/minute", "TestCounterAgainstReference",
+	},
+	{
+		"latencies of those who are left out count", "store/minute/percentile.go",
+		"if c.population.counts(person) {", "if c.population.counts(person) || person > 0 {",
+		"store/minute", "TestLatencyCounterAgainstReference",
+	},
+	{
+		"machines can be asked about under pseudonyms", "server/internal/insights/actors.go",
+		"actors == minute.People || mode == store.PrivacyFull && floor == 0", "actors == minute.People || floor == 0",
+		"server", "TestActorsOfSmallGroups",
+	},
+	{
+		"a few machines are told of where small groups are hidden", "server/internal/insights/actors.go",
+		"			o.Actors -= o.Actors % floor\n", "			o.Actors -= 0 % floor\n",
+		"server", "TestActorsOfSmallGroups",
+	},
+	{
+		"gauges with Coder's names are of people", "server/internal/gauges/deployment_metrics.go",
+		"		return minute.Everybody\n", "		return minute.People\n",
+		"server/internal/gauges", "TestInsightsActors",
+	},
+	{
 		"a table has one field of two that hold its rows", "server/internal/rest/export_table.go",
 		`"report.apps_usage,unknown_usage", ""}`, `"report.apps_usage", ""}`,
 		"server/internal/rest", "TestEveryListIsExported",
@@ -1394,13 +1434,13 @@ var mutants = []mutant{
 		"server", "TestDeletedSaySo",
 	},
 	{
-		"the time of machines is added to that of people", "server/internal/insights/reports/roi.go",
-		"if u.Kind != store.Human {", `if u.Kind == "" {`,
+		"the time of machines is added to that of people", "store/template_insights.go",
+		"s.count(ctx, x, actors, w, func(", "s.count(ctx, x, minute.Everybody, w, func(",
 		"server", "TestROIOfPeople",
 	},
 	{
 		"workspaces of machines run for people", "store/builds.go",
-		" AND users.kind = '`+Human+`'", "",
+		"[]any{to, to, from, from, to, kindsOf(actors)}", "[]any{to, to, from, from, to, UserKinds}",
 		"server", "TestROIOfPeople",
 	},
 	{
@@ -1409,8 +1449,8 @@ var mutants = []mutant{
 		"server", "TestROIOfPeople",
 	},
 	{
-		"a question about some kinds of users counts all", "store/user_usage.go",
-		"if !ok || len(kinds) > 0 && !slices.Contains(kinds, person.Kind) {", "if !ok {",
+		"a question about some kinds of users is about people", "server/internal/insights/actors.go",
+		"		of |= 1 << store.ActorOf(kind)\n", "		of |= 1 << minute.Person\n",
 		"server", "TestKindsOfUsers",
 	},
 	{
@@ -1819,7 +1859,7 @@ var mutants = []mutant{
 	},
 	{
 		"a row of the list of templates tells of small groups", "server/internal/insights/template_usage.go",
-		"q.scope, q.window, q.floor)", "q.scope, q.window, question{}.floor)",
+		"q.scope, q.actors, q.window, q.floor)", "q.scope, q.actors, q.window, question{}.floor)",
 		"server", "TestTemplateUsage",
 	},
 	{

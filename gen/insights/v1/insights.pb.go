@@ -4027,6 +4027,7 @@ type Finding struct {
 	// - `empty_window`: the window ends when it begins. It is the only finding then.
 	// - `collection_off`: reports are acknowledged and not stored.
 	// - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
+	// - `other_actors`: nobody whom the answer counts was active, and somebody else was.
 	// - `beyond_retention`: the window begins before what is kept.
 	// - `out_of_range`: there is data, but none in the window.
 	// - `no_workspaces`: nobody had a workspace of the templates in the window.

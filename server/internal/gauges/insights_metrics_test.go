@@ -226,6 +226,50 @@ func TestInsightsNames(t *testing.T) {
 	})
 }
 
+// TestInsightsActors: gauges count everybody, as Coder does, unless they are to be of some actors.
+func TestInsightsActors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		actors         []string
+		users, seconds float64
+	}{
+		{nil, 2, 120},
+		{[]string{"all"}, 2, 120},
+		{[]string{"person"}, 1, 60},
+		{[]string{"service", "system"}, 1, 60},
+	} {
+		t.Run(fmt.Sprint(tt.actors), func(t *testing.T) {
+			t.Parallel()
+			f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
+			f.collector = NewUsage(Options{
+				Store: f.Store, Clock: func() time.Time { return insightsNow }, Logger: slog.New(slog.DiscardHandler), MetricsActors: tt.actors,
+			})
+			f.page = exposition.New(prometheus.NewRegistry(), 0)
+			f.page.MustAdd(f.collector)
+			template, robot := f.template(t, f.organization(t, "acme"), "go"), uuid.New()
+			f.apply(t, store.Catalog{
+				Users: []store.User{{ID: robot, Username: "ci", Kind: "service", Status: "active", OrganizationIDs: []uuid.UUID{}}},
+			})
+			subjects, err := f.Subjects(t.Context(), storetest.AtNoWorkspace(robot))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.users["ci"] = subjects[store.Visit{User: robot}]
+			f.use(t, template, "ann", "vscode")
+			f.use(t, template, "ci", "vscode")
+			f.refresh(t)
+			got := f.gather(t)
+			users, seconds := got[usersSeries("acme", "go")], got[usageSeries("acme", "go", "Visual Studio Code", "")]
+			if users != tt.users || seconds != tt.seconds {
+				t.Errorf("%v users and %v seconds, want %v and %v", users, seconds, tt.users, tt.seconds)
+			}
+		})
+	}
+	if _, err := NewDeployment(Options{MetricsActors: []string{"human"}}); err == nil || !strings.Contains(err.Error(), "human") {
+		t.Errorf("an unknown actor: %v", err)
+	}
+}
+
 // TestInsightsManyValues: a parameter has the series of its fifty most frequent values, one of the others, and one of credentials.
 func TestInsightsManyValues(t *testing.T) {
 	t.Parallel()

@@ -42,7 +42,7 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	if err != nil {
 		return nil, err
 	}
-	o := observed{insights: &insights, parameters: &parameters}
+	o := observed{insights: &insights, parameters: &parameters, others: insights.Others}
 	if q.floor.People == 0 {
 		users, _, err := s.store.UserLatency(ctx, q.scope, q.actors, q.window)
 		if err != nil {
@@ -73,7 +73,8 @@ type observed struct {
 	parameters *[]store.ParameterUsage
 	activity   *int // users
 	latency    *measured
-	narrowed   bool // to some kinds of users: that there are none of them needs no explanation
+	narrowed   bool // to actors that are no people: that there are none of them needs no explanation
+	others     []store.OtherActor
 }
 
 // measured is how many active users there are, and of how many of them a latency is known.

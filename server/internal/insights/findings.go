@@ -15,6 +15,7 @@ const (
 	reasonEmptyWindow  = "empty_window"
 	ReasonOff          = "collection_off"
 	reasonSmallGroups  = "small_groups"
+	reasonOtherActors  = "other_actors"
 	reasonRetention    = "beyond_retention"
 	reasonOutOfRange   = "out_of_range"
 	reasonNoWorkspaces = "no_workspaces"
@@ -50,8 +51,11 @@ func (d *diagnosis) findAll() {
 		d.findSmallGroups() // the others would tell of few people
 		return
 	}
+	others := d.findOthers()
 	d.findRange()
-	d.findConnections()
+	if !others {
+		d.findConnections()
+	}
 	d.findAgents()
 	d.findApps()
 	d.findLatency()
@@ -164,6 +168,21 @@ func (d *diagnosis) findSmallGroups() {
 			},
 			"Ask about larger templates, or about days with more people.")
 	}
+}
+
+// findOthers says that all who were active are left out, and reports whether they are.
+func (d *diagnosis) findOthers() bool {
+	o := d.observed
+	nobody := (o.insights == nil || o.insights.ActiveUsers == 0) && (o.activity == nil || *o.activity == 0) &&
+		(o.latency == nil || o.latency.users == 0)
+	others := nobody && len(o.others) > 0 && d.q.mode == store.PrivacyFull // elsewhere they may be few
+	d.add(reasonOtherActors, usageSections,
+		func(store.TemplateFacts) (evidence, bool) { return evidence{}, others },
+		func(*insightsv1.Finding) string {
+			return "Nobody whom the answer counts was active, but other accounts were."
+		},
+		"Ask with actor=all to see them.")
+	return others
 }
 
 func (d *diagnosis) findRange() {

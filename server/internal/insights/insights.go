@@ -120,7 +120,7 @@ func (s *Service) templateReport(
 	}
 	report := q.usageReport(insights)
 	report.StartTime, report.EndTime, report.ParametersUsage = req.GetStartTime(), req.GetEndTime(), parametersUsage(parameters)
-	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters})
+	report.Reasons, err = s.reasons(ctx, q, observed{insights: &insights, parameters: &parameters, others: insights.Others})
 	return report, insights.Intervals, insights.Others, err
 }
 

@@ -134,7 +134,8 @@ func (s *Service) GetUserActivity(
 	for _, u := range page.users {
 		report.Users = append(report.Users, userActivity(u))
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{activity: &found, narrowed: !q.actors.Has(minute.Person)}); err != nil {
+	seen := observed{activity: &found, narrowed: !q.actors.Has(minute.Person), others: all.Others}
+	if report.Reasons, err = s.reasons(ctx, q, seen); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserActivityResponse{
@@ -198,7 +199,8 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 			LatencyMs: ConnectionLatency(u.Latency), Kind: u.Kind, Deleted: u.Deleted,
 		})
 	}
-	if report.Reasons, err = s.reasons(ctx, q, observed{latency: &measured, narrowed: !q.actors.Has(minute.Person)}); err != nil {
+	seen := observed{latency: &measured, narrowed: !q.actors.Has(minute.Person), others: total.Others}
+	if report.Reasons, err = s.reasons(ctx, q, seen); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserLatencyResponse{
