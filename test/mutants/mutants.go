@@ -728,7 +728,7 @@ var mutants = []mutant{
 	},
 	{
 		"who left a group on the first day that stays was not in it", "store/retention.go",
-		"to_at > 0 AND to_at <= ?`, []any{used}", "to_at > 0 AND to_at <= ?`, []any{usage}",
+		"to_at > 0 AND to_at <= ?`, []any{used}", "to_at > 0 AND to_at <= ?`, []any{At(h.Usage)}",
 		"store", "TestSQLite/past_of_groups_expires",
 	},
 	{
