@@ -27,6 +27,7 @@ type appChannels struct {
 	apps       []map[string]int // by template index: slug to channel
 	editors    map[string]int   // name to channel
 	names      []string         // of the editors, in order of their channels
+	strangers  int              // those of them that no list knows
 }
 
 func (s *Store) appChannels(ctx context.Context, x usage.Index) (*appChannels, error) {
@@ -95,8 +96,11 @@ func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, w
 		entry := c.known.Entry(app)
 		editor, numbered := c.editors[app]
 		if !numbered {
-			if len(c.names) >= maxEditors && !c.known.Listed(app) {
-				return entry, minute.NoChannel
+			if !c.known.Listed(app) {
+				if c.strangers == maxEditors {
+					return entry, minute.NoChannel
+				}
+				c.strangers++
 			}
 			editor = c.firstEditor() + len(c.names)
 			c.editors[app] = editor
