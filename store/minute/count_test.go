@@ -164,6 +164,11 @@ func TestCounterRules(t *testing.T) {
 			},
 		},
 		{
+			"the gate that is open at one seat is open at all", day,
+			[][]Row{{session(0, 1, "ssh", 0b1, false), at(2, session(0, 1, "zed", 0b10, true))}},
+			Tally{Templates: []int{0}, Users: []UserTally{user(1, 2, 0)}, Channels: []ChannelTally{{2, 1, 1, []int{0}}, {}}},
+		},
+		{
 			"a minute at two seats is one, and a run of half hours over seats one launch", day,
 			[][]Row{{app(0, 1, "jupyter", 0b11), at(2, app(0, 1, "jupyter", 0b110)), at(MaxSeat, app(1, 1, "jupyter", 0b1))}},
 			Tally{Templates: []int{0}, Users: []UserTally{user(1, 4, 0)}, Channels: []ChannelTally{{}, {4, 1, 1, []int{0}}}},

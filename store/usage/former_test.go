@@ -209,6 +209,9 @@ func rewriteBesideAll(t *testing.T, f *fixture) {
 		samples := 0
 		for _, r := range rows[usage.Place{Template: template}] {
 			samples += r.Minutes.Count()
+			if minute.SeatOf(r.Subject) != 0 {
+				t.Errorf("a row of before is at seat %d", minute.SeatOf(r.Subject))
+			}
 		}
 		if want := 5 * (i / 4); samples != want { // they were deleted of the first four
 			t.Errorf("template %d has %d samples, want %d", i, samples, want)

@@ -242,16 +242,10 @@ var mutants = []mutant{
 		"store", "TestRetentionLeavesNothing/sqlite",
 	},
 	{
-		"the gate is that of a seat", "store/minute/table.go",
+		"the gate and what beats estimates are those of a seat", "store/minute/table.go",
 		"	for _, rows := range t.people() {\n		var open uint64 ",
 		"	for block := range t.subjects {\n		rows := span{int32(t.start(block)), t.ends[block]}\n		var open uint64 ",
-		"store/minute", "TestCounterAgainstReference",
-	},
-	{
-		"an estimate gives way at its own seat alone", "store/minute/table.go",
-		"	for _, rows := range t.people() {\n		var open uint64 ",
-		"	for block := range t.subjects {\n		rows := span{int32(t.start(block)), t.ends[block]}\n		var open uint64 ",
-		"server", "TestVectors/sqlite/seats/estimates",
+		"store/minute", "TestCounterRules",
 	},
 	{
 		"an import brings an estimate of what was measured at a seat", "store/usage/unstored.go",
@@ -262,12 +256,12 @@ var mutants = []mutant{
 	{
 		"of two seats the higher latency counts", "store/minute/percentile.go",
 		"|| bin < l.bins[at] {", "|| bin > l.bins[at] {",
-		"store/minute", "TestLatencyCounterAgainstReference",
+		"store/minute", "TestPercentile",
 	},
 	{
 		"numbers of format 1 are taken for seats", "store/usage/former.go",
 		"		return minute.SubjectOf(minute.PersonOf(old), 0)\n", "		return old\n",
-		"store", "TestUpgrade/sqlite",
+		"store/usage", "TestSQLite/rewrite_beside_all",
 	},
 	{
 		"two users whose numbers share the upper part are one in pages", "store/usage/former.go",
@@ -298,7 +292,7 @@ var mutants = []mutant{
 	{
 		"latencies in pages of format 1 are not deleted", "store/usage/latencies.go",
 		"`UPDATE usage_day SET", "`UPDATE usage_pages SET",
-		"store/usage", "TestSQLite/rewrite_beside_deletion",
+		"store/usage", "TestPostgres/rewrite_beside_deletion",
 	},
 	{
 		"damaged pages keep others from being rewritten", "store/usage/former.go",
