@@ -210,9 +210,12 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 	all.Answer = f.Ask(t)
 	midnight := storetest.Now.Truncate(24 * time.Hour)
 	var errs [4]error
-	all.Parameters, errs[0] = s.ParameterUsage(t.Context(), c.Everything, minute.Everybody, midnight, midnight.AddDate(0, 0, 1), store.Floor{})
+	all.Parameters, errs[0] = s.ParameterUsage(
+		t.Context(), c.Everything, minute.Everybody, midnight, midnight.AddDate(0, 0, 1), store.Floor{},
+	)
 	all.Statuses, _, errs[1] = s.StatusCounts(
-		t.Context(), minute.Everybody, []time.Time{midnight.AddDate(0, 0, -2), midnight.AddDate(0, 0, -1), midnight}, midnight.AddDate(0, 0, 1),
+		t.Context(), minute.Everybody, []time.Time{midnight.AddDate(0, 0, -2), midnight.AddDate(0, 0, -1), midnight},
+		midnight.AddDate(0, 0, 1),
 		func([]uuid.UUID) bool { return true },
 	)
 	all.Facts, errs[2] = s.Facts(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1), midnight)

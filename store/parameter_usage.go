@@ -41,11 +41,11 @@ type parameterGroup struct {
 	values, hidden map[string]int64 // workspaces by value: by those that are shown, and by those that look like credentials
 }
 
-// ParameterUsage answers by the newest start of each workspace of some actors that succeeded among those created in [start, end): no
-// other build changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody has
-// a value for is left out. The order is that of name, type, display name, description and options. A parameter that the newest version
-// of a template calls sensitive is sensitive, whatever it was when the workspaces were built; of others, values that look like
-// credentials are hidden. A floor lets it tell what is published alone.
+// ParameterUsage answers by the newest start of each workspace of some actors that succeeded among those created in [start, end): no other
+// build changes what a workspace runs with. Definitions that differ in any part but the default are entries of their own; one that nobody
+// has a value for is left out. The order is that of name, type, display name, description and options. A parameter that the newest version
+// of a template calls sensitive is sensitive, whatever it was when the workspaces were built; of others, values that look like credentials
+// are hidden. A floor lets it tell what is published alone.
 func (s *Store) ParameterUsage(
 	ctx context.Context, scope access.Scope, actors minute.Actors, start, end time.Time, floor Floor,
 ) ([]ParameterUsage, error) {

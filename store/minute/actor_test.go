@@ -75,7 +75,8 @@ func TestActorsAddUp(t *testing.T) {
 			part := tallyOf(t, w, of, templates, 5, channelOf)
 			users = append(users, part.Users...)
 			for i, c := range part.Channels {
-				sums[i].Minutes, sums[i].Launches, sums[i].Users = sums[i].Minutes+c.Minutes, sums[i].Launches+c.Launches, sums[i].Users+c.Users
+				to := &sums[i]
+				to.Minutes, to.Launches, to.Users = to.Minutes+c.Minutes, to.Launches+c.Launches, to.Users+c.Users
 			}
 			left := int64(0)
 			for _, u := range part.Users {

@@ -233,7 +233,8 @@ func TestCounterRules(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), rough); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(newReference(tt.templates).tally(tt.window, Everyone, 2, channelOf), got, cmpopts.EquateEmpty()); diff != "" {
+			want := newReference(tt.templates).tally(tt.window, Everyone, 2, channelOf)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("reference: %s", diff)
 			}
 		})
