@@ -358,6 +358,7 @@ func TestGaugesAgreeWithInsights(t *testing.T) {
 		for _, template := range w.catalog.GetTemplates() {
 			report := ask(rt, p.insights.GetTemplateInsights, p.owner, &insightsv1.GetTemplateInsightsRequest{
 				StartTime: "2023-11-20T00:00:00Z", EndTime: "2023-11-20T13:00:00Z", TemplateIds: []string{template.GetId()},
+				Actor: []string{"all"}, // as gauges with Coder's names
 			}).GetReport()
 			if report.GetActiveUsers() == 0 {
 				continue

@@ -15,9 +15,10 @@ import (
 // use is where a minute was spent.
 type use struct{ template, user, kind, app string }
 
-// reference is all that was used and measured.
+// reference is all that people used and that was measured of them.
 type reference struct {
 	uses    map[use]map[int64]bool
+	others  map[use]map[int64]bool          // uses of accounts that are no people
 	samples map[[2]string]map[int64]float64 // by template and user: of a minute the quickest
 	guessed map[[2]string]map[int64]bool    // by template and user: minutes that are used by estimate
 	apps    map[[2]string][3]string         // by template and slug: slug, display name and icon
@@ -87,7 +88,22 @@ func newReference(w world) reference {
 	for _, l := range w.logins {
 		mark(ref.uses, use{"", l.GetLogin().GetUserId(), "login", ""}, floor(l.GetAt().GetSeconds(), 60))
 	}
+	ref.others = maps.Clone(ref.uses)
+	maps.DeleteFunc(ref.others, func(u use, _ map[int64]bool) bool { return ref.kinds[u.user] == "human" })
+	maps.DeleteFunc(ref.uses, func(u use, _ map[int64]bool) bool { return ref.kinds[u.user] != "human" })
+	maps.DeleteFunc(ref.samples, func(key [2]string, _ map[int64]float64) bool { return ref.kinds[key[1]] != "human" })
+	maps.DeleteFunc(ref.guessed, func(key [2]string, _ map[int64]bool) bool { return ref.kinds[key[1]] != "human" })
 	return ref
+}
+
+// otherActors is what is said of those who are no people, who are all accounts of the control plane.
+func (ref reference) otherActors(w refWindow, templates []string) []*insightsv1.OtherActor {
+	users, _ := reference{uses: ref.others}.of(w, usage(templates))
+	if len(users) == 0 {
+		return nil
+	}
+	seconds, _ := sum(users)
+	return []*insightsv1.OtherActor{{Actor: "system", Actors: int64(len(users)), Seconds: seconds}}
 }
 
 // addReport adds what an agent said, whose template and owner are in the key: sessions that count if they are connected, and a sample.
@@ -373,7 +389,9 @@ func daysBetween(from, to string) int {
 func (ref reference) choices(w world, within refWindow, templates []string) []*insightsv1.ParameterUsage {
 	template := map[string]string{}
 	for _, ws := range w.catalog.GetWorkspaces() {
-		template[ws.GetId()] = ws.GetTemplateId()
+		if ref.kinds[w.ownerInTheEnd(ws)] == "human" {
+			template[ws.GetId()] = ws.GetTemplateId()
+		}
 	}
 	counts, in := map[string]int64{}, map[string]bool{}
 	for workspace, value := range chosen(ref.builds, within) {

@@ -336,6 +336,7 @@ func (p *properties) checkInsights(
 	got := answer.GetReport()
 	got.Reasons = nil // the tests of the diagnosis look at them
 	equal(t, "report", want, got)
+	equal(t, "other actors", ref.otherActors(window, q.templates), answer.GetOtherActors())
 	var intervals []*insightsv1.TemplateInsightsIntervalReport
 	for _, i := range q.intervals() {
 		users, in := ref.of(i.refWindow, usage(q.templates))

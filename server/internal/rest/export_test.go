@@ -107,7 +107,7 @@ func TestEveryListIsExported(t *testing.T) {
 		for i := range m.Fields().Len() {
 			f := m.Fields().Get(i)
 			inner, at := rowMessage(f), strings.TrimPrefix(path+"."+string(f.Name()), ".")
-			if inner == nil {
+			if inner == nil || f.Name() == "other_actors" { // which tells of the answer as a whole, not of its rows
 				continue
 			}
 			toRows, known := covered[answer][at]
