@@ -89,7 +89,7 @@ func (w *world) activity() []store.UserUsage {
 	everything, err := access.Templates(owner, access.ViewInsights, nil, nil)
 	check(err)
 	start := w.began.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1)
-	users, _, err := w.store.UserActivity(context.Background(), everything, minute.NewWindow(start, start.AddDate(0, 0, 3)))
+	users, _, err := w.store.UserActivity(context.Background(), everything, minute.People, minute.NewWindow(start, start.AddDate(0, 0, 3)))
 	check(err)
 	return users
 }

@@ -35,7 +35,8 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 	today := time.Now().UTC().Truncate(24 * time.Hour)
-	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.NewWindow(today.AddDate(0, 0, -1), today.AddDate(0, 0, 2)))
+	window := minute.NewWindow(today.AddDate(0, 0, -1), today.AddDate(0, 0, 2))
+	users, _, err := f.UserActivity(t.Context(), f.Everything, minute.People, window)
 	if err != nil || len(users) != 1 || users[0].UserID != f.Users[0] || users[0].Minutes == 0 || users[0].Apps[0].Slug != "vscode" {
 		t.Errorf("%+v %v, want the first user in vscode", users, err)
 	}
