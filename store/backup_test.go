@@ -385,7 +385,8 @@ func TestRestoreInParts(t *testing.T) {
 	}
 	for day := range 3 {
 		if err := f.ExecForTest(
-			"INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)", f.Templates[0], day, bytes.Repeat([]byte{byte(day)}, 700<<10), []byte{},
+			"INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)",
+			f.Templates[0], day, bytes.Repeat([]byte{byte(day)}, 700<<10), []byte{},
 		); err != nil {
 			t.Fatal(err)
 		}

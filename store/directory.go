@@ -373,7 +373,8 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
 		LEFT JOIN people ON people.user_id = workspaces.owner_id
-		LEFT JOIN seats ON seats.workspace_id = workspaces.id AND seats.subject >> 24 = people.person WHERE agents.id IN ?`, agents).Scan(&rows).Error
+		LEFT JOIN seats ON seats.workspace_id = workspaces.id AND seats.subject >> 24 = people.person
+		WHERE agents.id IN ?`, agents).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("look for %d agents: %w", len(agents), err)
 	}

@@ -482,7 +482,8 @@ func TestVisitBesideErasure(t *testing.T) {
 				t.Errorf("there is still: %q", found)
 			}
 			var lost int
-			if err := f.QueryForTest(`SELECT COUNT(*) FROM seats WHERE workspace_id NOT IN (SELECT id FROM workspaces)`, &lost); err != nil || lost > 0 {
+			err := f.QueryForTest(`SELECT COUNT(*) FROM seats WHERE workspace_id NOT IN (SELECT id FROM workspaces)`, &lost)
+			if err != nil || lost > 0 {
 				t.Errorf("%d seats at no workspace, %v", lost, err)
 			}
 		})

@@ -31,7 +31,8 @@ func beforeSeats(t *testing.T, kind string) (database string, db *sql.DB) {
 	database = newDatabases[kind](t)
 	driver, source, dialect := "pgx", database, goose.DialectPostgres
 	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		driver, source, dialect = "sqlite", file+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_txlock=immediate", goose.DialectSQLite3
+		driver, dialect = "sqlite", goose.DialectSQLite3
+		source = file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_txlock=immediate"
 	}
 	db, err := sql.Open(driver, source)
 	if err != nil {

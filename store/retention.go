@@ -389,7 +389,10 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_states WHERE` + without("agent_states.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM agent_conditions WHERE` + without("agent_conditions.agent_id", "agents"), nil},
 		{ExpiredCatalog, h.Usage, `DELETE FROM apps WHERE` + without("apps.agent_id", "agents"), nil},
-		{ExpiredCatalog, h.Usage, `DELETE FROM seats WHERE subject >> 24 IN (SELECT person FROM people WHERE user_id` + ofOld + `)`, []any{used}},
+		{
+			ExpiredCatalog, h.Usage, `DELETE FROM seats WHERE subject >> 24 IN (SELECT person FROM people WHERE user_id` + ofOld + `)`,
+			[]any{used},
+		},
 		{ExpiredCatalog, h.Usage, `DELETE FROM people WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM user_status_changes WHERE user_id` + ofOld, []any{used}},
 		{ExpiredCatalog, h.Usage, `DELETE FROM group_members WHERE user_id` + ofOld, []any{used}},

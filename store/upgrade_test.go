@@ -102,8 +102,10 @@ func TestUpgradeNumbersPeople(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			database := early(t, kind)
-			// Who comes first of two keeps the number: a user of whom there is usage, and one of whom there is none. The last has no upper part.
-			execute(t, database, `INSERT INTO subjects SELECT '00000000-0000-4000-8000-000000000001', (MIN(subject) >> 24) << 24 FROM subjects;
+			// Who comes first of two keeps the number: a user of whom there is usage, and one of whom there is none. The last has no upper
+			// part.
+			execute(t, database, `
+				INSERT INTO subjects SELECT '00000000-0000-4000-8000-000000000001', (MIN(subject) >> 24) << 24 FROM subjects;
 				INSERT INTO subjects SELECT '00000000-0000-4000-8000-000000000002', ((MAX(subject) >> 24) << 24) + 16777215 FROM subjects;
 				INSERT INTO subjects VALUES ('00000000-0000-4000-8000-000000000003', 5)`)
 			if err := store.Migrate(t.Context(), store.Options{Database: database}); err != nil {

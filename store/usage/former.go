@@ -19,7 +19,8 @@ func (e *Engine) former(ctx context.Context) (minute.Former, error) {
 	defer e.reading.Unlock()
 	if e.moved == nil {
 		var rows []struct{ FormerSubject, Person int64 }
-		err := e.db.Lookups.WithContext(ctx).Raw(`SELECT former_subject, person FROM people WHERE former_subject IS NOT NULL`).Scan(&rows).Error
+		err := e.db.Lookups.WithContext(ctx).
+			Raw(`SELECT former_subject, person FROM people WHERE former_subject IS NOT NULL`).Scan(&rows).Error
 		if err != nil {
 			return nil, fmt.Errorf("read former numbers of people: %w", err)
 		}

@@ -45,8 +45,8 @@ type pageRow struct {
 // readPage reads the page of a place.
 func readPage(tx *gorm.DB, at Place) (pageRow, error) {
 	p := pageRow{TemplateID: at.Template, Day: at.Day}
-	return p, tx.Raw(`SELECT template_id, day, version, usage, latency, former FROM `+Pages+` WHERE template_id = ? AND day = ?`, at.Template, at.Day).
-		Scan(&p).Error
+	return p, tx.Raw(`SELECT template_id, day, version, usage, latency, former FROM `+Pages+` WHERE template_id = ? AND day = ?`,
+		at.Template, at.Day).Scan(&p).Error
 }
 
 // rows are the rows of the page in page order.
