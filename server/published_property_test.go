@@ -182,7 +182,8 @@ func publish(ref reference, builds []*insightsv1.Event, w world, templates []str
 			owners := map[string]map[string]bool{}
 			for workspace, value := range chosen(builds, day.refWindow) {
 				i := slices.IndexFunc(w.catalog.GetWorkspaces(), func(ws *insightsv1.Workspace) bool { return ws.GetId() == workspace })
-				if ws := w.catalog.GetWorkspaces()[i]; ws.GetTemplateId() == template {
+				ws := w.catalog.GetWorkspaces()[i]
+				if ws.GetTemplateId() == template && ref.kinds[w.ownerInTheEnd(ws)] == "human" {
 					if owners[value] == nil {
 						owners[value] = map[string]bool{}
 					}
