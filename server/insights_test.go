@@ -102,11 +102,14 @@ func TestIntervalsInTimezone(t *testing.T) {
 			StartTime: start, EndTime: end, Interval: "day", ActiveUsers: users, TemplateIds: ids(templates...),
 		}
 	}
-	want := &insightsv1.GetTemplateInsightsResponse{IntervalReports: []*insightsv1.TemplateInsightsIntervalReport{
-		day("2023-03-25T00:00:00+01:00", "2023-03-26T00:00:00+01:00", 1, c.templates[0]),
-		day("2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00", 1, c.templates[0], c.templates[1]),
-		day("2023-03-27T00:00:00+02:00", "2023-03-28T00:00:00+02:00", 0),
-	}, DefaultInterval: &insightsv1.DefaultInterval{Interval: "day", Reason: "age_unknown"}, DataAsOf: "2023-03-28T14:00:00+02:00", Actors: []string{"person"}}
+	want := &insightsv1.GetTemplateInsightsResponse{
+		IntervalReports: []*insightsv1.TemplateInsightsIntervalReport{
+			day("2023-03-25T00:00:00+01:00", "2023-03-26T00:00:00+01:00", 1, c.templates[0]),
+			day("2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00", 1, c.templates[0], c.templates[1]),
+			day("2023-03-27T00:00:00+02:00", "2023-03-28T00:00:00+02:00", 0),
+		}, DefaultInterval: &insightsv1.DefaultInterval{Interval: "day", Reason: "age_unknown"}, DataAsOf: "2023-03-28T14:00:00+02:00",
+		Actors: []string{"person"},
+	}
 	if diff := cmp.Diff(want, answer, protocmp.Transform()); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}

@@ -99,7 +99,9 @@ func TestKindsOfUsers(t *testing.T) {
 					}
 				}
 			}
-			both := url.Values{"kind": {"human"}, "actor": {"person"}, "start_time": wholeDay["start_time"], "end_time": wholeDay["end_time"]}
+			both := url.Values{
+				"kind": {"human"}, "actor": {"person"}, "start_time": wholeDay["start_time"], "end_time": wholeDay["end_time"],
+			}
 			if status, body := p.Get(t, p.owner, "/api/v2/insights/user-activity", both); status != http.StatusBadRequest {
 				t.Errorf("by kind and by actor: %d %v", status, body)
 			}

@@ -57,7 +57,8 @@ func (d *disputed) next() *insightsv1.AgentReport {
 // check holds what is stored against what each owner shall have.
 func (d *disputed) check(t *testing.T) {
 	t.Helper()
-	users, _, err := d.UserActivity(t.Context(), d.Everything, minute.People, minute.NewWindow(storetest.Now.Add(-2*time.Hour), storetest.Now))
+	recent := minute.NewWindow(storetest.Now.Add(-2*time.Hour), storetest.Now)
+	users, _, err := d.UserActivity(t.Context(), d.Everything, minute.People, recent)
 	if err != nil {
 		t.Fatal(err)
 	}

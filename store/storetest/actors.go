@@ -40,7 +40,8 @@ func actors(t *testing.T, f *Fixture) {
 		})
 		builds = append(builds, store.Build{
 			ID: uuid.New(), WorkspaceID: f.Workspaces[0][i], TemplateID: f.Templates[0], TemplateVersionID: version, Number: 1,
-			Transition: "start", Status: "succeeded", CreatedAt: store.At(day), Parameters: []store.BuildParameter{{Name: "size", Value: "s"}},
+			Transition: "start", Status: "succeeded", CreatedAt: store.At(day),
+			Parameters: []store.BuildParameter{{Name: "size", Value: "s"}},
 		})
 		changes = append(changes, store.UserStatusChange{UserID: user, At: store.At(day.Add(-time.Hour)), Status: "active"})
 		minutes, bins := minute.Mask(1)<<(1<<i)-1, make([]byte, 1<<i)
@@ -54,7 +55,8 @@ func actors(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	f.MustMerge(t, rows...)
-	system, service := store.OtherActor{Actor: minute.System, Actors: 1, Minutes: 2}, store.OtherActor{Actor: minute.Service, Actors: 1, Minutes: 4}
+	system := store.OtherActor{Actor: minute.System, Actors: 1, Minutes: 2}
+	service := store.OtherActor{Actor: minute.Service, Actors: 1, Minutes: 4}
 	people := store.OtherActor{Actor: minute.Person, Actors: 1, Minutes: 1}
 	of := func(users int, minutes int64, others ...store.OtherActor) counted {
 		return counted{users, users, users, users, users, users, minutes, minutes, int64(users), others}

@@ -305,7 +305,8 @@ func hiddenValuesTakeTime(t *testing.T, f *Fixture) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := f.ParameterUsage(ctx, f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := f.ParameterUsage(ctx, f.Everything, minute.People, Now, Now.Add(time.Minute), store.Floor{})
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after its deadline a question ends with %v", err)
 	}
 }

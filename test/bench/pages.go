@@ -162,7 +162,8 @@ func (p *pages) check(ctx context.Context, day int32, template int, rows []minut
 func (p *pages) repeat(ctx context.Context, from, to int) error {
 	for n := from; n < to; n++ {
 		_, err := p.db.ExecContext(ctx,
-			fmt.Sprintf("INSERT INTO usage_pages SELECT template_id, day - %d, part, version, usage, latency, sums FROM usage_pages WHERE day > %d",
+			fmt.Sprintf("INSERT INTO usage_pages SELECT template_id, day - %d, part, version, usage, latency, sums FROM usage_pages"+
+				" WHERE day > %d",
 				n*31, today().Unix()/86400-31))
 		if err != nil {
 			return fmt.Errorf("copy the month: %w", err)

@@ -165,7 +165,8 @@ func addLargeAnswer(t *testing.T, f *fleet, askers int) (tokens []string) {
 	}
 	db := openTables(t, f.database)
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "INSERT INTO people (user_id, person) SELECT id, row_number() OVER () FROM users"); err != nil {
+	_, err = db.ExecContext(t.Context(), "INSERT INTO people (user_id, person) SELECT id, row_number() OVER () FROM users")
+	if err != nil {
 		t.Fatal(err)
 	}
 	var template uuid.UUID

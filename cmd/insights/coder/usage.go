@@ -211,7 +211,8 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 	if d.shape.SessionCounts {
 		sessions, into = `session_counts`, []any{&counts}
 	}
-	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, workspace_id, connection_count, connection_median_latency_ms, `+sessions+`
+	rows, err := tx.Query(ctx, `SELECT created_at, template_id, user_id, workspace_id, connection_count,
+		connection_median_latency_ms, `+sessions+`
 		FROM workspace_agent_stats WHERE created_at >= $2 AND created_at < $3`+inOrganization+` ORDER BY created_at`, organization, w.from,
 		w.to)
 	if err != nil {

@@ -242,7 +242,8 @@ func TestInsightsActors(t *testing.T) {
 			t.Parallel()
 			f := newInsightsFixture(t, storetest.SQLite(t), insightsNow)
 			f.collector = NewUsage(Options{
-				Store: f.Store, Clock: func() time.Time { return insightsNow }, Logger: slog.New(slog.DiscardHandler), MetricsActors: tt.actors,
+				Store: f.Store, Clock: func() time.Time { return insightsNow }, Logger: slog.New(slog.DiscardHandler),
+				MetricsActors: tt.actors,
 			})
 			f.page = exposition.New(prometheus.NewRegistry(), 0)
 			f.page.MustAdd(f.collector)
