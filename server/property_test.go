@@ -60,7 +60,15 @@ func (s *shares) note(nonEmpty, overlap, late, dst, together, estimated, handed 
 	for _, c := range []struct {
 		is bool
 		n  *int
-	}{{nonEmpty, &s.nonEmpty}, {overlap, &s.overlap}, {late, &s.late}, {dst, &s.dst}, {together, &s.together}, {estimated, &s.estimated}, {handed, &s.handed}} {
+	}{
+		{nonEmpty, &s.nonEmpty},
+		{overlap, &s.overlap},
+		{late, &s.late},
+		{dst, &s.dst},
+		{together, &s.together},
+		{estimated, &s.estimated},
+		{handed, &s.handed},
+	} {
 		if c.is {
 			*c.n++
 		}
@@ -157,8 +165,8 @@ func (p *properties) check(t *rapid.T) {
 // empty forgets the company before.
 func (p *properties) empty(t *rapid.T) {
 	for _, table := range []string{
-		"usage_rows", "usage_pages", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents", "agent_states",
-		"apps", "template_apps", "builds", "people", "seats", "user_status_changes",
+		"usage_rows", "usage_pages", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents",
+		"agent_states", "apps", "template_apps", "builds", "people", "seats", "user_status_changes",
 	} {
 		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)
