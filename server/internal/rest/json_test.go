@@ -25,9 +25,9 @@ func TestJSON(t *testing.T) {
 			`{"template_ids":[],"user_id":"","username":"ann","avatar_url":"","seconds":9223372036854775807,` +
 				`"active_days":0,"apps":[],"median_daily_seconds":0,"kind":""}`,
 		},
-		"absent sections": {&insightsv1.GetTemplateInsightsResponse{}, `{"default_interval":null,"data_as_of":""}`},
+		"absent sections": {&insightsv1.GetTemplateInsightsResponse{}, `{"default_interval":null,"data_as_of":"","actors":[]}`},
 		"null for a message that is not there": {
-			&insightsv1.GetUserLatencyResponse{}, `{"report":null,"data_as_of":""}`,
+			&insightsv1.GetUserLatencyResponse{}, `{"report":null,"data_as_of":"","actors":[]}`,
 		},
 		"numbers with fractions": {
 			&insightsv1.ConnectionLatency{P50: 12.25, P95: -1}, `{"p50":12.25,"p95":-1,"samples":0,"rating":"","rating_p95":""}`,
