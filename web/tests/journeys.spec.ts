@@ -1,7 +1,7 @@
 // What people do with the page, in a real browser against a real demo.
 
 import type { Page } from "@playwright/test";
-import { expect, figure, ready, signIn, test } from "./program";
+import { expect, figure, ready, showSame, signIn, test } from "./program";
 
 const template = (page: Page) => page.locator("#template");
 
@@ -52,11 +52,9 @@ test("sign in, choose, look closer, hand on a link, sign out", async ({ page, de
   await ready(page);
   const query = new URL(page.url()).searchParams;
   expect(Object.fromEntries(query)).toEqual({ range: "14d", tz: "Pacific/Chatham", interval: "week", compare: "off", table: "users" });
-  const shown = await page.locator("main").innerText();
   const other = await page.context().newPage();
   await other.goto(page.url());
-  await ready(other);
-  expect(await other.locator("main").innerText()).toBe(shown);
+  await showSame(page, other);
   await other.close();
 
   // Back is where one was.

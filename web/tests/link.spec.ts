@@ -1,6 +1,6 @@
 // Who opens a link sees what was seen where it was copied, wherever they are.
 
-import { expect, ready, signIn, test } from "./program";
+import { expect, ready, showSame, signIn, test } from "./program";
 
 test("the zone is in the address before anything is chosen", async ({ page, demo, browser }) => {
   await signIn(page, demo.home, demo.owner);
@@ -12,12 +12,10 @@ test("the zone is in the address before anything is chosen", async ({ page, demo
   await page.keyboard.press("e");
   await ready(page);
   expect(page.url()).toBe(demo.home + "/?range=yesterday&tz=Europe/Berlin");
-  const shown = await page.locator("main").innerText();
   const elsewhere = await browser.newContext({ timezoneId: "America/Phoenix", storageState: await page.context().storageState() });
   const other = await elsewhere.newPage();
   await other.goto(page.url());
-  await ready(other);
-  expect(await other.locator("main").innerText()).toBe(shown);
+  await showSame(page, other);
   await expect(other.getByLabel("Time zone")).toHaveValue("Europe/Berlin");
   await elsewhere.close();
 });

@@ -120,6 +120,17 @@ export async function ready(page: Page): Promise<void> {
   await expect(page.locator(".skeleton")).toHaveCount(0);
 }
 
+/** showSame expects two pages to show the same. The demo goes on between two answers, so both ask again until they agree. */
+export async function showSame(page: Page, other: Page): Promise<void> {
+  await expect(async () => {
+    for (const p of [page, other]) {
+      await p.reload();
+      await ready(p);
+    }
+    expect(await other.locator("main").innerText()).toBe(await page.locator("main").innerText());
+  }).toPass({ timeout: 60_000 });
+}
+
 /** figure is the number that a tile of the summary shows. */
 export const figure = (page: Page, id: string): Promise<string> => page.locator(`[data-kpi="${id}"] .value`).innerText();
 
