@@ -535,7 +535,7 @@ var mutants = []mutant{
 	},
 	{
 		"the diagnosis does not ask what is held", "server/internal/insights/diagnosis.go",
-		"	d.findDeletions(held)\n", "	d.findDeletions(store.Brake{})\n",
+		"	d.findDeletions(held)\n", "	held = store.Brake{}\n	d.findDeletions(held)\n",
 		"server", "TestRetentionIsAnnounced/sqlite",
 	},
 	{
