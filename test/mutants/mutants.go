@@ -227,6 +227,11 @@ var mutants = []mutant{
 		"store", "TestVisitBesideErasure/sqlite",
 	},
 	{
+		"a seat that another owner takes has no region", "server/internal/ingest/agents.go",
+		"r.region != s.region || subject != s.seat {", "r.region != s.region {",
+		"server/internal/ingest", "TestRegionOfASeat",
+	},
+	{
 		"seats stay at the ids of workspaces that were erased", "store/eraser.go",
 		"WHERE seats.workspace_id = renamed.id`, ids)", "WHERE seats.workspace_id = renamed.value`, ids)",
 		"store", "TestErase/sqlite",

@@ -30,6 +30,7 @@ type agentSeen struct {
 	changed  bool          // in more than the times
 	reached  store.Instant // its last report with connections through a relay that is known
 	region   string        // of that relay
+	seat     int64         // that was reached so: a workspace that gets another owner is another seat
 	reported int64         // the turn before which it reported last
 	written  store.Instant // LastSeenAt at the last turn that took it
 }
@@ -66,8 +67,8 @@ func (a *agentsSeen) note(r agentReport, subject int64) {
 		s.DERPRegion, s.changed = r.region, true
 	}
 	if r.region != "" && r.connections > 0 && at.After(s.reached.Time) {
-		if s.reached = at; r.region != s.region {
-			s.region, s.changed = r.region, true
+		if s.reached = at; r.region != s.region || subject != s.seat {
+			s.region, s.seat, s.changed = r.region, subject, true
 			s.Reached = &store.SeatRegion{Subject: subject, HalfHour: int32(at.Unix() / 1800), Region: r.region}
 		}
 	}

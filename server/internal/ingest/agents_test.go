@@ -108,4 +108,8 @@ func TestRegionOfASeat(t *testing.T) {
 			a.again(due)
 		}
 	}
+	a.note(agentReport{agent: uuid.UUID{1}, collected: begin.Add(time.Hour), region: "nyc", connections: 1}, 8)
+	if due := a.due(); len(due) != 1 || due[0].Reached == nil || due[0].Reached.Subject != 8 || due[0].Reached.Region != "nyc" {
+		t.Errorf("under another owner %+v is written", due)
+	}
 }
