@@ -44,7 +44,7 @@ npm-package: ## Pack the TypeScript client into bin/, as npm publishes it.
 	cd bin/npm && npm pkg set version=$(NPM_VERSION) && npm pack --silent --pack-destination ..
 
 # Sweeps ask tens of thousands of questions, mostly one after the other: the race detector would take minutes to find nothing in them.
-SWEEPS := ^Test(AccessMatrix|SessionKeysOfCoder|Canary|Properties|PublishedProperties|ExportProperties|GaugesAgreeWithInsights)$$
+SWEEPS := ^Test(AccessMatrix|SessionKeysOfCoder|Canary|Properties|PublishedProperties|ExportProperties|QueryProperties|QueryAdversary|PollerLearnsNothing|GaugesAgreeWithInsights)$$
 
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
@@ -112,11 +112,23 @@ breaking: ## Fail if the contract breaks what the branch main promises.
 
 .PHONY: property
 property: ## Compare answers with a naive reference for 20,000 random companies on SQLite and 2,000 on Postgres.
-	PROPERTY_RUNS=20000 go test -count=1 -timeout=1h -run=TestProperties -v ./server | grep -v '^=== '
+	PROPERTY_RUNS=20000 go test -count=1 -timeout=1h -parallel 4 -run=TestProperties -v ./server | grep -v '^=== '
 
 .PHONY: property-published
 property-published: ## Compare answers that hide small groups with a reference that knows what is published, for 20,000 random companies on SQLite and 2,000 on Postgres.
 	PROPERTY_RUNS=100000 go test -count=1 -timeout=2h -run=TestPublishedProperties -v ./server | grep -v '^=== '
+
+.PHONY: property-poller
+property-poller: ## Play somebody who asks again after each change where small groups are hidden, in 20,000 random companies on SQLite and 2,000 on Postgres.
+	PROPERTY_RUNS=100000 go test -count=1 -timeout=6h -run=TestPollerLearnsNothing -v ./server | grep -v '^=== '
+
+.PHONY: property-query
+property-query: ## Ask random questions by dimensions and compare with a naive reference, for 20,000 random companies on SQLite and 2,000 on Postgres.
+	PROPERTY_RUNS=100000 go test -count=1 -timeout=3h -parallel 4 -run=TestQueryProperties -v ./server | grep -v '^=== '
+
+.PHONY: property-adversary
+property-adversary: ## Ask whatever may be asked in 20,000 pairs of random worlds on SQLite and 2,000 on Postgres that answers may not tell apart.
+	PROPERTY_RUNS=100000 go test -count=1 -timeout=3h -parallel 4 -run=TestQueryAdversary -v ./server | grep -v '^=== '
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (30s), one after the other, and add up the executions. TARGETS limits it to some.

@@ -147,6 +147,24 @@ func printActivity(ctx context.Context, conn *grpc.ClientConn) error {
 	return nil
 }
 
+// printHours prints how long people worked with each template in four weeks, today included.
+func printHours(ctx context.Context, conn *grpc.ClientConn) error {
+	now := time.Now().UTC()
+	answer, err := insightsv1.NewInsightsServiceClient(conn).QueryUsage(ctx, &insightsv1.QueryUsageRequest{
+		StartTime:  now.Truncate(24*time.Hour).AddDate(0, 0, -27).Format(time.RFC3339),
+		EndTime:    now.Truncate(time.Hour).Add(time.Hour).Format(time.RFC3339),
+		Metrics:    []string{"used_seconds"},
+		Dimensions: []string{"template"},
+	})
+	if err != nil {
+		return err
+	}
+	for _, row := range answer.GetRows() {
+		fmt.Println(row.GetKeys()[0].GetLabel(), time.Duration(row.GetValues().GetUsedSeconds())*time.Second)
+	}
+	return nil
+}
+
 // A service asks with the generated client; what is UNAVAILABLE is asked again.
 func ExampleNewConn() {
 	w := newWorld()
@@ -158,7 +176,10 @@ func ExampleNewConn() {
 	}
 	defer conn.Close()
 	fmt.Println(printActivity(context.Background(), conn))
+	fmt.Println(printHours(context.Background(), conn))
 	// Output:
 	// ada 2m0s
+	// <nil>
+	// go 2m0s
 	// <nil>
 }

@@ -32,7 +32,9 @@ as_postgres pg_ctl -D "$work/postgres" -w -l "$work/postgres/log" -o "-p $port -
 # The deployment of Coder that is followed.
 coder=postgres://postgres@127.0.0.1:$port/coder
 psql "${coder%/coder}/postgres" -qc 'CREATE DATABASE coder'
-for file in schema deployment; do psql "$coder" -qf "cmd/insights/coder/testdata/$file.sql" >/dev/null; done
+sed -E '/-- since (590|614)$/d' cmd/insights/coder/codertest/schema.sql | psql "$coder" -qf - >/dev/null
+psql "$coder" -qc 'INSERT INTO schema_migrations VALUES (551, false)'
+psql "$coder" -qf cmd/insights/coder/codertest/deployment.sql >/dev/null
 
 # Nothing of the user's is left but where programs, certificates, modules and packages come from.
 kept=("PATH=$PATH")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,6 +127,7 @@ func TestActorsOfSmallGroups(t *testing.T) {
 			t.Parallel()
 			p := machinesWith(t, storetest.SQLite(t), func(o *server.Options) { o.PrivacyFloor = tt.floor }, "human", "service", "service")
 			p.setMode(t, store.PrivacyPseudonym)
+			storetest.PublishAnew(t, p.Store, p.Database, store.Publication{Floor: tt.floor, Zone: time.UTC})
 			for _, q := range questions(t, p.Templates[0]) {
 				if !q.has("actor") {
 					continue

@@ -72,6 +72,8 @@ func TestAuditTrail(t *testing.T) {
 				`CreateToken {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"name":"n"}`,
 				`GrantRole {"principal":{"kind":"service","id":"00000000-0000-0000-0000-00000000000b"},"role":"auditor"}`,
 				`GetActivity {"start":"2023-08-01T00:00:00Z","end":"2023-08-15T00:00:00Z","interval":"1day"}`, `GetActivity {"start":"x"}`,
+				`QueryUsage {` + times + `,"metrics":["active_users"],"dimensions":["interval"],"interval":"day"}`, // about nobody
+				`QueryValues {` + times + `,"dimension":"template"}`,
 				`GetSupportReport {` + times + `}`, `GetUserLatency {` + times + `}`, `GetUserActivity {` + times + `}`,
 			}
 			// The clock stands still, so the order among the events is that of their ids.
@@ -106,6 +108,33 @@ func TestAuditTrail(t *testing.T) {
 			}
 			if got := p.trail(t, auditor, &insightsv1.ListAuditEventsRequest{}); len(got) != 0 {
 				t.Errorf("beyond retention: %v", got)
+			}
+		})
+	}
+}
+
+// A question about single users that cannot be written down is not answered, although the answer is looked for meanwhile.
+func TestNoAnswerWithoutTrail(t *testing.T) {
+	t.Parallel()
+	for database, open := range servertest.Databases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			p := newPatient(t, open(t), nil)
+			window := url.Values{"start_time": {"2023-08-14T00:00:00Z"}, "end_time": {"2023-08-15T00:00:00Z"}}
+			ask := func() int {
+				status, _ := p.Get(t, p.owner, "/api/v2/insights/user-activity", window)
+				return status
+			}
+			if status := ask(); status != 200 {
+				t.Fatalf("%d", status)
+			}
+			execute(t, p.Database, "ALTER TABLE audit_events RENAME TO gone")
+			if status := ask(); status < 500 {
+				t.Errorf("answered without a trail: %d", status)
+			}
+			execute(t, p.Database, "ALTER TABLE gone RENAME TO audit_events")
+			if status := ask(); status != 200 {
+				t.Errorf("with a trail again: %d", status)
 			}
 		})
 	}

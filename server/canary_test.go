@@ -540,9 +540,19 @@ func scriptQuestions(t testing.TB, own, other tenant, add func(string, ...proto.
 		}
 	}
 	for _, template := range []string{own.id("template", 0), own.id("template", 1), other.id("template", 0), nowhere} {
+		add(insightsv1.InsightsService_GetTemplate_FullMethodName, &insightsv1.GetTemplateRequest{TemplateId: template})
 		add(insightsv1.InsightsService_GetTemplateDAUs_FullMethodName, &insightsv1.GetTemplateDAUsRequest{
 			TemplateId: template, TzOffset: 14,
 		})
+	}
+	for _, organization := range []string{"", own.id("organization", 0), other.id("organization", 0), nowhere, "x"} {
+		for _, q := range []string{
+			"", "deleted:true", canary[:4], "name:" + canary[:4], "organization:" + canary, "organization:" + nowhere,
+		} {
+			add(insightsv1.InsightsService_ListTemplates_FullMethodName, &insightsv1.ListTemplatesRequest{
+				Q: &q, Organization: organization,
+			})
+		}
 	}
 	add(insightsv1.InsightsService_GetTemplateInsights_FullMethodName,
 		&insightsv1.GetTemplateInsightsRequest{StartTime: start, EndTime: end, Interval: "default", Sections: []string{"report"}},
@@ -580,6 +590,7 @@ func scriptQuestions(t testing.TB, own, other tenant, add func(string, ...proto.
 // scriptAccess are the calls about access and privacy.
 func scriptAccess(own, other tenant, add func(string, ...proto.Message)) {
 	add(insightsv1.AccessService_WhoAmI_FullMethodName, &insightsv1.WhoAmIRequest{})
+	add(insightsv1.AccessService_GetCurrentUser_FullMethodName, &insightsv1.GetCurrentUserRequest{})
 	add(insightsv1.DefinitionsService_GetDefinitions_FullMethodName, &insightsv1.GetDefinitionsRequest{})
 	add(insightsv1.AccessService_SignIn_FullMethodName, &insightsv1.SignInRequest{})
 	add(insightsv1.AccessService_SignOut_FullMethodName, &insightsv1.SignOutRequest{})

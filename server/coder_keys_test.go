@@ -150,6 +150,9 @@ func (k shapedKey) wants(m matrix, who string, r guard.Rule, rpc, about string) 
 	}
 	want, _ := m[rpc].want(who, about)
 	refused := m[rpc].refused
+	sees := func(of ...string) bool {
+		return !slices.ContainsFunc(of, func(name string) bool { return !slices.Contains(k.sees, name) })
+	}
 	switch {
 	case want != allowed && want != rejected && want != notFound || rpc == "Check" || rpc == "List" || rpc == "Watch":
 		return want
@@ -157,11 +160,13 @@ func (k shapedKey) wants(m matrix, who string, r guard.Rule, rpc, about string) 
 		return allowed // as far as access goes
 	case !call.MayCarry(r.Permission) && !k.whole:
 		return refused
+	case rpc == "ListTemplates" && want == allowed && about != "none": // of an organization: it may see one of its templates
+		if slices.ContainsFunc(m.sees(who), func(name string) bool { return sees(name) && (name == "b1") == (about == "B") }) {
+			return allowed
+		}
+		return notFound
 	case r.Permission != access.ViewInsights && r.Permission != access.ViewInsightsAggregate || want != allowed:
 		return want
-	}
-	sees := func(of ...string) bool {
-		return !slices.ContainsFunc(of, func(name string) bool { return !slices.Contains(k.sees, name) })
 	}
 	var may bool
 	switch about {

@@ -21,26 +21,28 @@ import (
 	"github.com/template-insights/insights/store/storetest"
 )
 
-// alarm is a log handler that rings when it sees certain words.
+// alarm is a log handler that rings when some background work is told of.
 type alarm struct {
 	slog.Handler
-	words string
+	doing string
 	rings chan struct{}
 }
 
-func newAlarm(words string) alarm {
-	return alarm{slog.DiscardHandler, words, make(chan struct{}, 1)}
-}
+func newAlarm(doing string) alarm { return alarm{slog.DiscardHandler, doing, make(chan struct{}, 1)} }
 
 func (alarm) Enabled(context.Context, slog.Level) bool { return true }
 
 func (a alarm) Handle(_ context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, a.words) {
+	r.Attrs(func(of slog.Attr) bool {
+		if of.Key != "doing" || of.Value.String() != a.doing {
+			return true
+		}
 		select {
 		case a.rings <- struct{}{}:
 		default: // it rings already
 		}
-	}
+		return false
+	})
 	return nil
 }
 
@@ -68,7 +70,7 @@ func TestNothingIsAcknowledgedBeforeItsCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := storetest.NewFixture(t, open(t))
-			failed := newAlarm("commit of usage rows will be tried again")
+			failed := newAlarm("commit usage rows")
 			c := &company{running: run(t, f.Database, storetest.Now, func(c *server.Options) { c.Logger = slog.New(failed) })}
 			agent := f.Agents[0][0].String()
 			stream := agentStreamOf(t, c, agent)

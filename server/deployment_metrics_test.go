@@ -688,6 +688,17 @@ func TestControlPlaneRejections(t *testing.T) {
 		"build's prebuild": {
 			request: built("start", func(b *insightsv1.Build) { b.Prebuild = "taken" }), reason: "build.prebuild: must be one of",
 		},
+		"build's cost": {
+			request: built("start", func(b *insightsv1.Build) { b.DailyCost = -1 }), reason: "build.daily_cost: must not be negative",
+		},
+		"build's instance type": {
+			request: built("start", func(b *insightsv1.Build) { b.InstanceTypes = []string{"m5.large", ""} }),
+			reason:  "build.instance_types: want 1 to 128 bytes",
+		},
+		"build's many instance types": {
+			request: built("start", func(b *insightsv1.Build) { b.InstanceTypes = make([]string, 65) }),
+			reason:  "build.instance_types: 65, at most 64",
+		},
 		"stop that takes a prebuilt workspace": {
 			request: built("stop", func(b *insightsv1.Build) { b.Prebuild = "claimed" }), reason: "build.prebuild: only a start is claimed",
 		},

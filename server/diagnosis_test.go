@@ -83,6 +83,7 @@ func (p *patient) build(t *testing.T, at *timestamppb.Timestamp, values ...strin
 	b := &insightsv1.Build{
 		Id: uuid.NewString(), WorkspaceId: p.Workspaces[0][0].String(), TemplateVersionId: p.version, Number: 1, Transition: "start",
 		Status: "succeeded", CreatedAt: at, Reason: "a_reason_to_come", InitiatorKind: "service", Preset: "Large",
+		DailyCost: 12, InstanceTypes: []string{"m5.large", "c7.large", "m5.large"},
 	}
 	for _, v := range values {
 		b.Parameters = append(b.Parameters, &insightsv1.BuildParameter{Name: "size", Value: v})
@@ -488,13 +489,13 @@ func TestDiagnosisOfSomeTemplates(t *testing.T) {
 			t.Errorf("of templates %v: %s", f.Templates, f.Message)
 		}
 	}
-	if since != "2023-07-26T11:30:00Z" {
+	if since != "2023-07-26T00:00:00Z" {
 		t.Errorf("data since %q", since)
 	}
-	if found, since = diagnose(start, end, both[1]); found[0].Message[:20] != "There is no usage in" || since != "2023-07-26T11:30:00Z" {
+	if found, since = diagnose(start, end, both[1]); found[0].Message[:20] != "There is no usage in" || since != "2023-07-26T00:00:00Z" {
 		t.Errorf("found %+v, data since %q", found, since)
 	}
-	if _, since = diagnose(start, end, both[0]); since != "2023-08-15T11:30:00Z" {
+	if _, since = diagnose(start, end, both[0]); since != "2023-08-15T00:00:00Z" {
 		t.Errorf("data of the first template since %q", since)
 	}
 	p.setMode(t, store.PrivacyAggregate)

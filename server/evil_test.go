@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -157,4 +159,78 @@ func (q question) evilGRPC(t *testing.T, r *running, owner string, field protore
 		t.Errorf("%s: does not name the field: %.300v", question, err)
 	}
 	checkWords(t, question, fmt.Sprint(err, wiretest.Faults(t, err)))
+}
+
+// The body of a POST is as strict as the parameters of a GET: whatever stands in a field, the error names it.
+func TestEvilBodies(t *testing.T) {
+	t.Parallel()
+	r := run(t, storetest.SQLite(t), storetest.Now, nil)
+	owner := r.Token(t, access.RoleOwner, servertest.Everywhere)
+	asked := new(servertest.World).Request(t, "QueryUsage", nil)
+	fields := asked.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		name := string(field.Name())
+		for _, value := range slices.Concat(wiretest.Evil[field.Name()], hostileTexts) {
+			var told any = value
+			if field.IsList() {
+				told = []string{value}
+			}
+			status, text := r.postField(t, owner, asked, name, told)
+			evil := slices.Contains(wiretest.Evil[field.Name()], value) && field.Kind() != protoreflect.Int32Kind // "1e3" is a number
+			if status != http.StatusBadRequest && status != http.StatusNotFound && status != http.StatusOK || evil && status != 400 {
+				t.Errorf("%s of %.60q: %d %.300s", name, value, status, text)
+			}
+			if status == http.StatusBadRequest && !strings.Contains(text, fmt.Sprintf("%q:%q", "field", name)) {
+				t.Errorf("%s of %.60q: does not name the field: %.300s", name, value, text)
+			}
+			checkWords(t, name, text)
+		}
+		for _, wrong := range []any{true, 1.5, -1, 1e300, map[string]any{"a": 1}, []any{[]any{"a"}}, []any{1}, []any{nil}} {
+			if status, text := r.postField(t, owner, asked, name, wrong); status != http.StatusBadRequest {
+				t.Errorf("%s of %v: %d %.300s", name, wrong, status, text)
+			}
+		}
+		if status, text := r.postField(t, owner, asked, name, nil); status >= http.StatusInternalServerError { // as if it were not there
+			t.Errorf("%s of null: %d %.300s", name, status, text)
+		}
+	}
+	for _, body := range []string{
+		"", "{", "[]", "null", `"a"`, "1", "{}{}", `{"metrics":["active_users"]} x`, `{"metric":[]}`, "\xff", "{\"a\":\x00}",
+	} {
+		if status, text := r.postBody(t, owner, []byte(body)); status != http.StatusBadRequest {
+			t.Errorf("the body %q: %d %.300s", body, status, text)
+		}
+	}
+}
+
+// postField asks the general question with another value of a field.
+func (r *running) postField(t *testing.T, token string, asked proto.Message, field string, value any) (int, string) {
+	t.Helper()
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := map[string]any{}
+	if err := json.Unmarshal(text, &body); err != nil {
+		t.Fatal(err)
+	}
+	body[field] = value
+	if text, err = json.Marshal(body); err != nil {
+		t.Fatal(err)
+	}
+	return r.postBody(t, token, text)
+}
+
+func (r *running) postBody(t *testing.T, token string, body []byte) (int, string) {
+	t.Helper()
+	target := "http://" + r.HTTPAddress() + "/api/v2/insights/query"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Coder-Session-Token", token)
+	req.Header.Set("Content-Type", "application/json")
+	status, _, text := servertest.Exchange(t, req)
+	return status, string(text)
 }

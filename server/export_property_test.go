@@ -51,10 +51,16 @@ func TestExportProperties(t *testing.T) {
 			year, month, day := w.place.around.In(published.place.location).Date()
 			w.place = published.place
 			w.place.around = time.Date(year, month, day, 12, 0, 0, 0, w.place.location)
-			p.checkTables(t, p.tell(t, &w))
+			q := p.tell(t, &w)
+			published.mark(t, w.place)
+			published.publish(t, w.place, 14)
+			p.checkTables(t, q)
 		})
 		t.Logf("companies with rows: %v", p.filled)
-		for _, table := range []string{"insights", "active-users", "apps", "parameters", "daus", "user-status-counts"} {
+		for _, table := range []string{
+			"insights", "active-users", "apps", "parameters", "daus", "user-status-counts", "capacity", "capacity-weeks", "roi",
+			"roi-templates",
+		} {
 			if p.filled[table] == 0 {
 				t.Errorf("no company had a row in the table %s", table)
 			}
@@ -101,9 +107,14 @@ func (p *tables) tell(t *rapid.T, w *world) propertyQuestion {
 	}
 	events = append(events, drawChoices(t, w)...)
 	versions := map[string]string{} // by template
-	for _, v := range w.catalog.GetTemplateVersions() {
-		v.GetParameters()[0].DefaultValue = rapid.SampledFrom([]string{"", "eu"}).Draw(t, "default")
-		versions[v.GetTemplateId()] = v.GetId()
+	for _, template := range w.catalog.GetTemplates() {
+		unchosen := rapid.SampledFrom([]string{"", "eu"}).Draw(t, "default") // of all versions
+		for _, v := range w.catalog.GetTemplateVersions() {
+			if v.GetTemplateId() == template.GetId() {
+				v.GetParameters()[0].DefaultValue = unchosen
+				versions[v.GetTemplateId()] = v.GetId()
+			}
+		}
 	}
 	if rapid.IntRange(0, 2).Draw(t, "everybody chooses the same") == 0 {
 		for _, ws := range w.catalog.GetWorkspaces() {
@@ -173,6 +184,10 @@ func (q propertyQuestion) params(method string) url.Values {
 		params.Set("start_time", start)
 		params.Set("end_time", end)
 		params.Set("template_ids", strings.Join(q.templates, ","))
+	}
+	if method == insightsv1.InsightsService_QueryUsage_FullMethodName {
+		params["metrics"], params["dimensions"] = []string{"active_users", "used_seconds"}, []string{"interval", "template"}
+		params.Set("interval", "day")
 	}
 	return params
 }

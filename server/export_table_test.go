@@ -102,7 +102,8 @@ func (j jsonTable) within(
 }
 
 // addCells adds the cells of a message to a row. What JSON leaves out is null, but for lists and what is true or false. So is a
-// number that is negative, because it stands for none, and every number of what is suppressed.
+// number that is negative, because it stands for none, every number of what is suppressed, and of reports all but the active users where
+// small groups are hidden.
 func (j jsonTable) addCells(t rapid.TB, row map[string]any, prefix string, object map[string]any, m protoreflect.MessageDescriptor) {
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
@@ -116,6 +117,14 @@ func (j jsonTable) addCells(t rapid.TB, row map[string]any, prefix string, objec
 		number, isNumber := value.(float64)
 		switch {
 		case f.Message() != nil && f.Cardinality() == protoreflect.Repeated:
+			list, _ := value.([]any)
+			for i, column := range proto.GetExtension(f.Options(), insightsv1.E_Columns).([]string) {
+				var inner map[string]any
+				if i < len(list) {
+					inner, _ = list[i].(map[string]any)
+				}
+				j.addCells(t, row, named(column), inner, f.Message())
+			}
 			continue
 		case f.Message() != nil:
 			inner, _ := value.(map[string]any)
@@ -126,7 +135,8 @@ func (j jsonTable) addCells(t rapid.TB, row map[string]any, prefix string, objec
 			value = []any{}
 		case f.Kind() == protoreflect.BoolKind && value == nil:
 			value = false
-		case isNumber && (number < 0 || object["suppressed"] == true):
+		case isNumber && (number < 0 || object["suppressed"] == true ||
+			object["small_groups_hidden"] == true && f.Name() != "active_users"):
 			value = nil
 		}
 		row[name] = value

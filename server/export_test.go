@@ -21,7 +21,9 @@ import (
 	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -127,8 +129,8 @@ func TestExportDates(t *testing.T) {
 	file := p.export(t, p.owner, "capacity", "csv", url.Values{
 		"start_time": {"2023-08-13T22:00:00Z"}, "end_time": {"2023-08-14T22:00:00Z"}, "timezone": {"Europe/Berlin"},
 	})
-	const want = "\ufeffstart_time,start_date,end_time,end_date,template_ids,active_users,peak_users,empty_window\r\n" +
-		`"2023-08-13T22:00:00Z","2023-08-14","2023-08-14T22:00:00Z","2023-08-15","[]",0,0,false` + "\r\n"
+	const want = "\ufeffstart_time,start_date,end_time,end_date,template_ids,active_users,peak_users,empty_window,small_groups_hidden\r\n" +
+		`"2023-08-13T22:00:00Z","2023-08-14","2023-08-14T22:00:00Z","2023-08-15","[]",0,0,false,false` + "\r\n"
 	if diff := cmp.Diff(want, string(file)); diff != "" {
 		t.Errorf("the file (-want +got):\n%s", diff)
 	}
@@ -228,5 +230,38 @@ func TestExportStreams(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A file may have more rows than an answer in JSON, which somebody reads whole.
+func TestExportManyRows(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	r := run(t, f.Database, storetest.Now, nil)
+	const apps, days = 30, 350
+	today := storetest.Now.Truncate(24 * time.Hour)
+	var rows []store.OpenRow
+	for day := range days {
+		for app := range apps {
+			rows = append(rows, store.OpenRow{Template: f.Templates[0], Row: minute.Row{
+				HalfHour: int32(today.AddDate(0, 0, -day-1).Unix()/1800) + int32(app), Subject: f.Subject[f.Users[0]], Kind: minute.Session,
+				App: fmt.Sprint("app", app), Minutes: 1, Connected: true,
+			}})
+		}
+	}
+	if err := f.Merge(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{"Coder-Session-Token": {r.Token(t, access.RoleOwner, servertest.Everywhere)}}
+	params := url.Values{
+		"start_time": {today.AddDate(0, 0, -days).Format(time.RFC3339)}, "end_time": {today.Format(time.RFC3339)},
+		"metrics": {"used_seconds"}, "dimensions": {"app,interval"}, "interval": {"day"},
+	}
+	if status, _, text := r.Fetch(t, header, "/api/v2/insights/query?"+params.Encode()); status != http.StatusBadRequest {
+		t.Errorf("as JSON: %d %.300s", status, text)
+	}
+	status, _, text := r.Fetch(t, header, "/api/v2/insights/export/query?"+params.Encode())
+	if lines := strings.Count(string(text), "\r\n"); status != http.StatusOK || lines != apps*days+1 {
+		t.Errorf("as a file: %d, %d lines", status, lines)
 	}
 }

@@ -247,7 +247,7 @@ func TestEmptyWindowSaysSo(t *testing.T) {
 			}
 		}
 	}
-	if asked != 10 {
+	if asked != 12 {
 		t.Errorf("%d questions have windows", asked)
 	}
 }
@@ -318,6 +318,12 @@ func TestInsightsOfAnOrganization(t *testing.T) {
 		} {
 			q.params.Set("start_time", "2023-03-25T00:00:00Z")
 			q.params.Set("end_time", "2023-03-28T00:00:00Z")
+			if asked.has("metrics") {
+				q.params.Set("metrics", "active_users")
+			}
+			if asked.has("dimension") {
+				q.params.Set("dimension", "template")
+			}
 			code, body := c.Get(t, q.token, asked.path, q.params)
 			if code != q.status {
 				t.Errorf("%s: %s: %d, %v", asked.path, name, code, body)

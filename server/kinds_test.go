@@ -157,8 +157,8 @@ func TestROIOfPeople(t *testing.T) {
 				EligibleUsers: people, ActiveUsers: people, Adoption: 1, ActiveSeconds: people * 60, RunningSeconds: running,
 				Utilization: people * 60.0 / running,
 				Templates: []*insightsv1.TemplateROI{{
-					TemplateId: p.Templates[0].String(), Name: "template0", ActiveUsers: people, ActiveSeconds: people * 60,
-					RunningSeconds: running, Utilization: people * 60.0 / running,
+					TemplateId: p.Templates[0].String(), Name: "template0", DisplayName: "template0", ActiveUsers: people,
+					ActiveSeconds: people * 60, RunningSeconds: running, Utilization: people * 60.0 / running,
 				}},
 			}
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store/access"
 )
@@ -127,6 +128,18 @@ var sites = []site{
 	{name: "B", level: "organization", organization: servertest.OrganizationB},
 	{name: "a1", level: "template", template: servertest.TemplateA1},
 	{name: "team", level: "group", group: uuid.MustParse("00000000-0000-4000-8000-0000000000e1")},
+}
+
+// groupsOfSites are the groups about whose members roles are held.
+func groupsOfSites() (groups []*insightsv1.Group) {
+	for _, at := range sites {
+		if at.group != uuid.Nil {
+			groups = append(groups, &insightsv1.Group{
+				Id: at.group.String(), OrganizationId: servertest.OrganizationA.String(), Name: at.name,
+			})
+		}
+	}
+	return groups
 }
 
 // who is a role at a site.

@@ -78,6 +78,7 @@ func (w *neighbors) callers(t *testing.T) []caller {
 		})
 	}
 
+	change.Groups = groupsOfSites()
 	everyone, _ := everyRole(t)
 	for _, x := range everyone {
 		if !x.binds || x.role == access.RoleAgent {
@@ -277,12 +278,17 @@ func (w *neighbors) checkAnswer(t *testing.T, m matrix, c cell, response proto.M
 	switch {
 	case c.about == "mixed":
 		sees = []string{"a1", "b1"}
+	case c.method.Name() == "ListTemplates" && c.about != "none": // those of an organization that are not deleted
+		sees = slices.DeleteFunc(sees, func(name string) bool {
+			return name == "gone" || w.Things[name].Organization != w.Things[c.about].Organization
+		})
 	case c.about != "none" && len(c.about) > 1: // a template
 		sees = []string{c.about}
 	}
 	id := func(x servertest.Thing) uuid.UUID { return x.Template }
 	switch report := c.method.Output().Fields().ByName("report"); {
-	case report != nil && report.Message().Fields().ByName("template_ids") != nil, c.method.Name() == "ListTemplates":
+	case report != nil && report.Message().Fields().ByName("template_ids") != nil, c.method.Name() == "ListTemplates",
+		c.method.Name() == "GetTemplate" && c.about != "none":
 	case c.method.Name() == "ListOrganizations":
 		id = func(x servertest.Thing) uuid.UUID { return x.Organization }
 	default:

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
 	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/server/servertest"
@@ -120,6 +121,12 @@ func (p *policy) scope(name string, q ruleCell) []string {
 	if everywhere, _ := p.matrix["GetDeploymentDAUs"].want(name, "none"); everywhere == allowed {
 		sees = append(sees, "unknown")
 	}
+	for _, template := range []string{"a1", "a2", "gone", "b1"} { // those of groups may be asked about and not seen
+		may, _ := p.matrix[q.rpc].want(name, template)
+		if slices.Contains(p.matrix[q.rpc].about, template) && may == allowed && !slices.Contains(sees, template) {
+			sees = append(sees, template)
+		}
+	}
 	switch {
 	case p.matrix[q.rpc].refused != notFound, slices.Contains([]string{"SetPrivacyMode", "GetPrivacyMode", "SetParameterRelease"}, q.rpc):
 		return nil
@@ -162,6 +169,11 @@ func changedRules(r guard.Rule, permissions []access.Permission) map[string]guar
 		c.Confine = !r.Confine
 		changed["confine flipped"] = c
 	}
+	if r.Groups {
+		c := r
+		c.Groups = false
+		changed["without groups"] = c
+	}
 	for _, permission := range append([]access.Permission{access.Authenticated}, permissions...) {
 		if permission != r.Permission {
 			c := r
@@ -174,7 +186,7 @@ func changedRules(r guard.Rule, permissions []access.Permission) map[string]guar
 
 // flipped is a principal with one permission more or less at the site of its role.
 func flipped(x somebody, permission access.Permission) somebody {
-	g := access.Grant{Permission: permission, Organization: x.site.organization, Template: x.site.template}
+	g := access.Grant{Permission: permission, Organization: x.site.organization, Template: x.site.template, Group: x.site.group}
 	had := len(x.principal.Grants)
 	x.principal.Grants = slices.DeleteFunc(slices.Clone(x.principal.Grants), func(held access.Grant) bool { return held == g })
 	if len(x.principal.Grants) == had {
@@ -189,6 +201,7 @@ func flipped(x somebody, permission access.Permission) somebody {
 func TestMutantsOfThePolicy(t *testing.T) {
 	t.Parallel()
 	p := &policy{newNeighbors(t), readMatrix(t)}
+	p.Apply(t, p.ControlPlane, &insightsv1.ApplyCatalogRequest{Groups: groupsOfSites()})
 	everybody, permissions := p.everybody(t)
 	own, err := guard.ReadRules(p.ServiceInfo())
 	if err != nil {

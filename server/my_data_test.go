@@ -42,7 +42,10 @@ func TestGetMyData(t *testing.T) {
 			p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 				Workspaces: []*insightsv1.Workspace{
 					{Id: p.Workspaces[0][0].String(), OwnerId: user, TemplateId: p.Templates[0].String(), Name: "w"},
-					{Id: p.Workspaces[1][0].String(), OwnerId: user, TemplateId: p.Templates[1].String(), Name: "w", Purpose: "ai_task"},
+					{
+						Id: p.Workspaces[1][0].String(), OwnerId: user, TemplateId: p.Templates[1].String(), Name: "w", Purpose: "ai_task",
+						TtlSeconds: 3600,
+					},
 				},
 			})
 			yesterday := timestamppb.New(storetest.Now.Add(-24 * time.Hour))
@@ -108,8 +111,9 @@ func TestGetMyData(t *testing.T) {
 			}
 			b := answer.GetBuilds()[0]
 			if b.GetReason() != "a_reason_to_come" || b.GetInitiatorKind() != "service" || b.GetPreset() != "Large" ||
-				b.GetPrebuild() != "none" {
-				t.Errorf("where the build comes from: %v", b)
+				b.GetPrebuild() != "none" || b.GetDailyCost() != 12 ||
+				!slices.Equal(b.GetInstanceTypes(), []string{"c7.large", "m5.large"}) {
+				t.Errorf("where the build comes from, and what it costs: %v", b)
 			}
 			if tokens := answer.GetTokens(); len(tokens) != 1 || tokens[0].GetName() != "mine" || tokens[0].GetId() != own.ID() {
 				t.Errorf("tokens: %v", tokens)
@@ -119,8 +123,8 @@ func TestGetMyData(t *testing.T) {
 				t.Errorf("workspaces: %v, roles: %v", answer.GetWorkspaces(), answer.GetRoleBindings())
 			}
 			for _, w := range answer.GetWorkspaces() {
-				if w.GetPurpose() != purposes[w.GetId()] {
-					t.Errorf("workspace %s is for %s, want %s", w.GetId(), w.GetPurpose(), purposes[w.GetId()])
+				if set := w.GetPurpose() == "ai_task"; w.GetPurpose() != purposes[w.GetId()] || (w.GetTtlSeconds() == 3600) != set {
+					t.Errorf("workspace %v, want it to be for %s", w, purposes[w.GetId()])
 				}
 			}
 			template, workspaces := p.Templates[0].String(), []string{p.Workspaces[0][0].String()}

@@ -15,12 +15,22 @@ import (
 // use is where a minute was spent.
 type use struct{ template, user, kind, app string }
 
+// seated is a use at a workspace, which is empty where none is known.
+type seated struct {
+	use
+
+	workspace string
+}
+
 // reference is all that people used and that was measured of them.
 type reference struct {
-	uses    map[use]map[int64]bool
-	others  map[use]map[int64]bool          // uses of accounts that are no people
-	samples map[[2]string]map[int64]float64 // by template and user: of a minute the quickest
-	guessed map[[2]string]map[int64]bool    // by template and user: minutes that are used by estimate
+	seats   map[seated]map[int64]bool       // of all accounts
+	sampled map[[3]string]map[int64]float64 // of all accounts, by template, user and workspace: of a minute the quickest
+	first   map[string]int64                // by template: the first minute of which use was told, whether or not it counts
+	uses    map[use]map[int64]bool          // of people, at whichever workspace
+	others  map[use]map[int64]bool          // of accounts that are no people
+	samples map[[2]string]map[int64]float64 // of people, by template and user: of a minute the quickest
+	guessed map[[2]string]map[int64]bool    // of people, by template and user: minutes that are used by estimate
 	apps    map[[2]string][3]string         // by template and slug: slug, display name and icon
 	names   map[string]string               // of users
 	kinds   map[string]string               // of users
@@ -29,26 +39,28 @@ type reference struct {
 
 func newReference(w world) reference {
 	ref := reference{
-		uses: map[use]map[int64]bool{}, samples: map[[2]string]map[int64]float64{}, apps: map[[2]string][3]string{},
-		names: map[string]string{}, kinds: map[string]string{}, guessed: map[[2]string]map[int64]bool{},
+		seats: map[seated]map[int64]bool{}, sampled: map[[3]string]map[int64]float64{}, first: map[string]int64{},
+		uses: map[use]map[int64]bool{}, others: map[use]map[int64]bool{}, samples: map[[2]string]map[int64]float64{},
+		guessed: map[[2]string]map[int64]bool{}, apps: map[[2]string][3]string{}, names: map[string]string{}, kinds: map[string]string{},
 	}
-	template, owner := map[string]string{}, map[string]string{} // of agents
+	home, owner := map[string]*insightsv1.Workspace{}, map[string]string{} // of agents
 	for _, a := range w.catalog.GetAgents() {
 		for _, ws := range w.catalog.GetWorkspaces() {
 			if ws.GetId() == a.GetWorkspaceId() {
-				template[a.GetId()], owner[a.GetId()] = ws.GetTemplateId(), ws.GetOwnerId()
+				home[a.GetId()], owner[a.GetId()] = ws, ws.GetOwnerId()
 			}
 		}
 		for _, app := range w.catalog.GetApps() { // agents come in the order of their creation: the newest has the last word
 			if app.GetAgentId() == a.GetId() {
-				ref.apps[[2]string{template[a.GetId()], app.GetSlug()}] = [3]string{app.GetSlug(), app.GetDisplayName(), app.GetIcon()}
+				key := [2]string{home[a.GetId()].GetTemplateId(), app.GetSlug()}
+				ref.apps[key] = [3]string{app.GetSlug(), app.GetDisplayName(), app.GetIcon()}
 			}
 		}
 	}
 	for _, u := range w.catalog.GetUsers() {
 		ref.names[u.GetId()], ref.kinds[u.GetId()] = u.GetUsername(), cmp.Or(u.GetKind(), "human")
 	}
-	connected := map[[2]string]map[int64]bool{} // half hours
+	connected := map[[2]string]map[int64]bool{} // half hours by template and user
 	for i, part := range w.parts {
 		for _, ws := range w.handed {
 			for _, a := range w.catalog.GetAgents() {
@@ -58,56 +70,71 @@ func newReference(w world) reference {
 			}
 		}
 		for _, r := range part.reports {
-			ref.addReport(r, [2]string{template[r.GetAgentId()], owner[r.GetAgentId()]}, connected)
+			ws := home[r.GetAgentId()]
+			ref.addReport(r, [3]string{ws.GetTemplateId(), owner[r.GetAgentId()], ws.GetId()}, connected)
 		}
 	}
 	measured := map[[3]string]map[int64]bool{} // half hours by template, user and kind
-	for u, minutes := range ref.uses {
+	for s, minutes := range ref.seats {
 		for m := range minutes {
-			mark(measured, [3]string{u.template, u.user, u.kind}, floor(m, 30))
+			mark(measured, [3]string{s.template, s.user, s.kind}, floor(m, 30))
 		}
-		maps.DeleteFunc(minutes, func(m int64, _ bool) bool { return !connected[[2]string{u.template, u.user}][floor(m, 30)] })
+		maps.DeleteFunc(minutes, func(m int64, _ bool) bool { return !connected[[2]string{s.template, s.user}][floor(m, 30)] })
 	}
 	for _, s := range w.sessions {
-		app := s.GetSlugOrPort()
-		if s.GetAccessMethod() == "terminal" {
-			app = "[terminal]"
-		}
-		end := s.GetEndedAt().AsTime().Add(-time.Microsecond).Unix()
-		for m := floor(s.GetStartedAt().GetSeconds(), 60); m <= floor(end, 60); m++ {
-			mark(ref.uses, use{template[s.GetAgentId()], s.GetUserId(), "app", app}, m)
-			mark(measured, [3]string{template[s.GetAgentId()], s.GetUserId(), "app"}, floor(m, 30))
-		}
+		ref.addSession(s, home[s.GetAgentId()], measured)
 	}
 	for _, e := range w.estimates {
+		ref.tell(e.template, 30*e.halfHour)
 		for m := 30 * e.halfHour; m < 30*e.halfHour+int64(e.minutes) && !measured[[3]string{e.template, e.user, e.kind}][e.halfHour]; m++ {
-			mark(ref.uses, use{e.template, e.user, e.kind, e.app}, m)
-			mark(ref.guessed, [2]string{e.template, e.user}, m)
+			mark(ref.seats, seated{use{e.template, e.user, e.kind, e.app}, e.workspace}, m)
+			if ref.kinds[e.user] == "human" {
+				mark(ref.guessed, [2]string{e.template, e.user}, m)
+			}
 		}
 	}
 	for _, l := range w.logins {
-		mark(ref.uses, use{"", l.GetLogin().GetUserId(), "login", ""}, floor(l.GetAt().GetSeconds(), 60))
+		mark(ref.seats, seated{use: use{"", l.GetLogin().GetUserId(), "login", ""}}, floor(l.GetAt().GetSeconds(), 60))
 	}
-	ref.others = maps.Clone(ref.uses)
-	maps.DeleteFunc(ref.others, func(u use, _ map[int64]bool) bool { return ref.kinds[u.user] == "human" })
-	maps.DeleteFunc(ref.uses, func(u use, _ map[int64]bool) bool { return ref.kinds[u.user] != "human" })
-	maps.DeleteFunc(ref.samples, func(key [2]string, _ map[int64]float64) bool { return ref.kinds[key[1]] != "human" })
-	maps.DeleteFunc(ref.guessed, func(key [2]string, _ map[int64]bool) bool { return ref.kinds[key[1]] != "human" })
+	ref.unite()
 	return ref
 }
 
-// otherActors is what is said of those who are no people, who are all accounts of the control plane.
-func (ref reference) otherActors(w refWindow, templates []string) []*insightsv1.OtherActor {
-	users, _ := reference{uses: ref.others}.of(w, usage(templates))
-	if len(users) == 0 {
-		return nil
+// unite takes workspaces together, of people and of others.
+func (ref reference) unite() {
+	for s, minutes := range ref.seats {
+		whose := ref.uses
+		if ref.kinds[s.user] != "human" {
+			whose = ref.others
+		}
+		for m := range minutes {
+			mark(whose, s.use, m)
+		}
 	}
-	seconds, _ := sum(users)
-	return []*insightsv1.OtherActor{{Actor: "system", Actors: int64(len(users)), Seconds: seconds}}
+	for key, samples := range ref.sampled {
+		for m, ms := range samples {
+			if ref.kinds[key[1]] == "human" {
+				measure(ref.samples, [2]string{key[0], key[1]}, m, ms)
+			}
+		}
+	}
 }
 
-// addReport adds what an agent said, whose template and owner are in the key: sessions that count if they are connected, and a sample.
-func (ref reference) addReport(r *insightsv1.AgentReport, key [2]string, connected map[[2]string]map[int64]bool) {
+// otherActors is what is said of those who are no people, by actor.
+func (ref reference) otherActors(w refWindow, templates []string) (others []*insightsv1.OtherActor) {
+	for _, kind := range []string{"service", "system"} {
+		users, _ := reference{uses: ref.others}.of(w, func(u use) bool { return ref.kinds[u.user] == kind && usage(templates)(u) })
+		if len(users) > 0 {
+			seconds, _ := sum(users)
+			others = append(others, &insightsv1.OtherActor{Actor: kind, Actors: int64(len(users)), Seconds: seconds})
+		}
+	}
+	return others
+}
+
+// addReport adds what an agent said, whose template, owner and workspace are in the key: sessions that count if they are connected, and a
+// sample.
+func (ref reference) addReport(r *insightsv1.AgentReport, key [3]string, connected map[[2]string]map[int64]bool) {
 	last := floor(r.GetCollectedAt().GetSeconds(), 60)
 	names := map[string]int64{"vscode": r.GetSessionCountVscode(), "ssh": r.GetSessionCountSsh()}
 	if len(r.GetSessionCounts()) > 0 {
@@ -118,21 +145,46 @@ func (ref reference) addReport(r *insightsv1.AgentReport, key [2]string, connect
 			if open <= 0 {
 				continue
 			}
-			mark(ref.uses, use{key[0], key[1], "session", sessionNames[name]}, m)
+			ref.tell(key[0], m)
+			mark(ref.seats, seated{use{key[0], key[1], "session", sessionNames[name]}, key[2]}, m)
 			if r.GetConnectionCount() > 0 {
-				mark(connected, key, floor(m, 30))
+				mark(connected, [2]string{key[0], key[1]}, floor(m, 30))
 			}
 		}
 	}
-	ms := r.GetConnectionMedianLatencyMs()
-	if ms <= 0 {
-		return
+	if ms := r.GetConnectionMedianLatencyMs(); ms > 0 {
+		measure(ref.sampled, key, last, ms)
 	}
-	if ref.samples[key] == nil {
-		ref.samples[key] = map[int64]float64{}
+}
+
+// addSession adds the visit of an app, which is measured in its half hours.
+func (ref reference) addSession(s *insightsv1.AppSession, at *insightsv1.Workspace, measured map[[3]string]map[int64]bool) {
+	app := s.GetSlugOrPort()
+	if s.GetAccessMethod() == "terminal" {
+		app = "[terminal]"
 	}
-	if before, known := ref.samples[key][last]; !known || ms < before {
-		ref.samples[key][last] = ms
+	end := s.GetEndedAt().AsTime().Add(-time.Microsecond).Unix()
+	for m := floor(s.GetStartedAt().GetSeconds(), 60); m <= floor(end, 60); m++ {
+		ref.tell(at.GetTemplateId(), m)
+		mark(ref.seats, seated{use{at.GetTemplateId(), s.GetUserId(), "app", app}, at.GetId()}, m)
+		mark(measured, [3]string{at.GetTemplateId(), s.GetUserId(), "app"}, floor(m, 30))
+	}
+}
+
+// tell notes that use of a template was told of a minute.
+func (ref reference) tell(template string, m int64) {
+	if before, told := ref.first[template]; !told || m < before {
+		ref.first[template] = m
+	}
+}
+
+// measure keeps a sample if it is the quickest of its minute.
+func measure[K comparable](samples map[K]map[int64]float64, key K, m int64, ms float64) {
+	if samples[key] == nil {
+		samples[key] = map[int64]float64{}
+	}
+	if before, known := samples[key][m]; !known || ms < before {
+		samples[key][m] = ms
 	}
 }
 
@@ -148,11 +200,11 @@ func (ref reference) estimated(w refWindow, templates []string) bool {
 	return false
 }
 
-func mark[K comparable](sets map[K]map[int64]bool, key K, m int64) {
+func mark[K, V comparable](sets map[K]map[V]bool, key K, v V) {
 	if sets[key] == nil {
-		sets[key] = map[int64]bool{}
+		sets[key] = map[V]bool{}
 	}
-	sets[key][m] = true
+	sets[key][v] = true
 }
 
 // floor divides rounding down; all times are after 1970.

@@ -51,9 +51,10 @@ func propertyRuns(t *testing.T) int {
 type shares struct {
 	mu                                                              sync.Mutex
 	runs, nonEmpty, overlap, late, dst, together, estimated, handed int
+	claimed, moves, added                                           int
 }
 
-func (s *shares) note(nonEmpty, overlap, late, dst, together, estimated, handed bool) {
+func (s *shares) note(nonEmpty, overlap, late, dst, together, estimated, handed, claimed, moves, added bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
@@ -68,6 +69,9 @@ func (s *shares) note(nonEmpty, overlap, late, dst, together, estimated, handed 
 		{together, &s.together},
 		{estimated, &s.estimated},
 		{handed, &s.handed},
+		{claimed, &s.claimed},
+		{moves, &s.moves},
+		{added, &s.added},
 	} {
 		if c.is {
 			*c.n++
@@ -102,8 +106,11 @@ func TestProperties(t *testing.T) {
 		s.runs, percent(s.nonEmpty), percent(s.overlap), percent(s.late), percent(s.dst))
 	t.Logf("%d %% with somebody at two workspaces of a template at once, %d %% with estimates, %d %% with workspaces that change hands",
 		percent(s.together), percent(s.estimated), percent(s.handed))
-	if percent(s.nonEmpty) < 80 || percent(s.overlap) < 30 || percent(s.late) < 30 || percent(s.dst) < 30 || percent(s.together) < 30 ||
-		percent(s.estimated) < 25 || percent(s.handed) < 15 {
+	t.Logf("%d %% with claimed prebuilds, %d %% with people who change groups at noon, %d %% whose minutes seats would add up to more",
+		percent(s.claimed), percent(s.moves), percent(s.added))
+	if percent(s.claimed) < 10 || percent(s.moves) < 30 || percent(s.added) < 30 || percent(s.nonEmpty) < 80 ||
+		percent(s.overlap) < 30 || percent(s.late) < 30 || percent(s.dst) < 30 || percent(s.together) < 30 ||
+		percent(s.estimated) < 50 || percent(s.handed) < 15 {
 		t.Error("the runs are too easy")
 	}
 }
@@ -151,6 +158,8 @@ func ask[Q, A any](t *rapid.T, call func(context.Context, Q, ...grpc.CallOption)
 func (p *properties) check(t *rapid.T) {
 	w := anyWorld.Draw(t, "world")
 	p.empty(t)
+	w.drawGroups(t)
+	w.drawDivision(t)
 	builds := drawChoices(t, &w)
 	late := p.report(t, &w)
 	p.send(t, told{logins: builds})
@@ -158,19 +167,30 @@ func (p *properties) check(t *rapid.T) {
 	ref.builds = builds
 	q := anyQuestion(w).Draw(t, "question")
 	p.shares.note(p.checkAll(t, ref, w, q), overlaps(ref), late, q.dst(), w.sharesMinutes(), ref.estimated(q.window(), q.templates),
-		w.changesHands())
+		w.changesHands(), w.claims(), w.moves, p.checkSeats(t, ref, q))
+	p.checkActors(t, q)
+	p.checkDivision(t, w, q)
 	p.checkLaws(t, w, q)
 }
 
 // empty forgets the company before.
 func (p *properties) empty(t *rapid.T) {
+	tx, err := p.database.Begin() // one commit is quicker than one for each table
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
 	for _, table := range []string{
 		"usage_rows", "usage_pages", "usage_day", "organizations", "templates", "template_versions", "users", "workspaces", "agents",
 		"agent_states", "apps", "template_apps", "builds", "people", "seats", "user_status_changes",
+		"published_days", "publications", "groups", "group_members", "seat_regions",
 	} {
-		if _, err := p.database.Exec("DELETE FROM " + table); err != nil {
+		if _, err := tx.Exec("DELETE FROM " + table); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -277,6 +297,14 @@ func (w *world) changesHands() bool {
 		}
 	}
 	return false
+}
+
+// claims reports whether a person takes a workspace that was made ahead.
+func (w *world) claims() bool {
+	return slices.ContainsFunc(w.handed, func(ws *insightsv1.Workspace) bool {
+		at := slices.IndexFunc(w.catalog.GetWorkspaces(), func(before *insightsv1.Workspace) bool { return before.GetId() == ws.GetId() })
+		return w.kindOf(w.catalog.GetWorkspaces()[at].GetOwnerId()) == "system" && w.kindOf(ws.GetOwnerId()) == ""
+	})
 }
 
 // overlaps reports whether somebody spent a minute in two places.
@@ -522,6 +550,95 @@ func (p *properties) checkLaws(t *rapid.T, w world, q propertyQuestion) {
 			t.Fatalf("%s has %d seconds in some templates, %d in all", id, seconds, whole[id])
 		}
 	}
+}
+
+// additive are the metrics that add up over persons.
+var additive = []string{"active_users", "used_seconds", "launches", "active_days", "latency_samples"}
+
+// by asks about everybody by dimensions.
+func (p *properties) by(t *rapid.T, q propertyQuestion, metrics []string, dimensions ...string) *insightsv1.QueryUsageResponse {
+	return ask(t, p.insights.QueryUsage, p.owner, &insightsv1.QueryUsageRequest{
+		StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates, Metrics: metrics, Dimensions: dimensions,
+		Actor: []string{"all"},
+	})
+}
+
+// checkActors: a person has one actor, so figures of persons add up to the whole, as rows and as questions about each.
+func (p *properties) checkActors(t *rapid.T, q propertyQuestion) {
+	answer, rows, asked := p.by(t, q, additive, "actor"), map[string]float64{}, int64(0)
+	for _, r := range answer.GetRows() {
+		for metric, n := range figuresOfRow(r.GetValues()) {
+			rows[metric] += n
+		}
+	}
+	for metric, n := range figuresOfRow(answer.GetTotals().GetValues()) {
+		if rows[metric] != n {
+			t.Fatalf("%s of actors adds up to %v, want %v", metric, rows[metric], n)
+		}
+	}
+	for _, actor := range []string{"person", "service", "system"} {
+		asked += ask(t, p.insights.GetUserActivity, p.owner, &insightsv1.GetUserActivityRequest{
+			StartTime: q.start(), EndTime: q.end(), Timezone: q.zone, TemplateIds: q.templates, Actor: []string{actor},
+		}).GetReport().GetTotalSeconds()
+	}
+	if want := answer.GetTotals().GetValues().GetUsedSeconds(); asked != want {
+		t.Fatalf("%d seconds of all actors asked about, want %d", asked, want)
+	}
+}
+
+// checkDivision: over groups of which everybody is in one at any time minutes and samples add up, and people if nobody moves.
+func (p *properties) checkDivision(t *rapid.T, w world, q propertyQuestion) {
+	answer, sums := p.by(t, q, additive, "group"), map[string]float64{}
+	for _, r := range answer.GetRows() {
+		for metric, n := range figuresOfRow(r.GetValues()) {
+			if slices.Contains(w.division, r.GetKeys()[0].GetValue()) {
+				sums[metric] += n
+			}
+		}
+	}
+	for metric, n := range figuresOfRow(answer.GetTotals().GetValues()) {
+		exact := !w.moves || metric == "used_seconds" || metric == "latency_samples"
+		if sums[metric] < n || exact && sums[metric] > n {
+			t.Fatalf("%s of groups adds up to %v, want %v", metric, sums[metric], n)
+		}
+	}
+}
+
+// checkSeats: the minutes of a person are those at all seats once, never added up over seats. It says whether adding up would tell more.
+func (p *properties) checkSeats(t *rapid.T, ref reference, q propertyQuestion) (more bool) {
+	seats, users := map[[2]string]map[int64]bool{}, map[string]map[int64]bool{}
+	for s, minutes := range ref.seats {
+		for m := range minutes {
+			if usage(q.templates)(s.use) && m >= q.window().from && m < q.window().to {
+				mark(seats, [2]string{s.user, s.workspace}, m)
+				mark(users, s.user, m)
+			}
+		}
+	}
+	sums := map[string]int{}
+	for seat, minutes := range seats {
+		sums[seat[0]] += len(minutes)
+	}
+	wantUsers, wantSeats, got := map[string]int64{}, map[string]int64{}, map[string]int64{}
+	for user, minutes := range users {
+		wantUsers[user] = 60 * int64(len(minutes))
+		more = more || sums[user] > len(minutes)
+	}
+	for seat, minutes := range seats {
+		if seat[1] != "" {
+			wantSeats[seat[0]+" "+seat[1]] = 60 * int64(len(minutes))
+		}
+	}
+	for _, r := range p.by(t, q, []string{"used_seconds"}, "user").GetRows() {
+		got[keyOf(r)] = r.GetValues().GetUsedSeconds()
+	}
+	equal(t, "seconds of persons", wantUsers, got)
+	got = map[string]int64{}
+	for _, r := range p.by(t, q, []string{"used_seconds"}, "user", "workspace").GetRows() {
+		got[keyOf(r)] = r.GetValues().GetUsedSeconds()
+	}
+	equal(t, "seconds at seats", wantSeats, got)
+	return more
 }
 
 // total is the seconds of each user.

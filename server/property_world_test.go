@@ -23,6 +23,12 @@ type world struct {
 	parts  [2]told                 // it all as it arrived: the late part after the workspaces that change hands did
 	handed []*insightsv1.Workspace // with the owners that they have then: claimed prebuilds, and workspaces that somebody passes on
 	place  place
+
+	division []string // groups of one of which everybody is a member at any time
+	moves    bool     // somebody goes from one of these to another
+	regions  []reached
+	made     []madeAgent
+	crowd    []string // the workspaces of people who are at work together
 }
 
 // told is what agents, proxies, the control plane and an import report.
@@ -140,11 +146,15 @@ func drawWorld(t *rapid.T, people int) world {
 			At: timestamppb.New(w.drawTime(t)), Kind: &insightsv1.Event_Login{Login: &insightsv1.LoginEvent{UserId: user.GetId()}},
 		})
 	}
-	for range rapid.SampledFrom([]int{0, 0, 4, 8, 12}).Draw(t, "estimates") {
+	for range rapid.SampledFrom([]int{0, 6, 9, 12}).Draw(t, "estimates") {
 		w.estimates = append(w.estimates, w.drawEstimate(t))
 	}
 	for _, ws := range w.catalog.GetWorkspaces() {
-		if rapid.IntRange(0, 5).Draw(t, "changes hands") == 0 {
+		rarely := 5
+		if w.kindOf(ws.GetOwnerId()) == "system" { // a prebuild, which somebody claims
+			rarely = 1
+		}
+		if rapid.IntRange(0, rarely).Draw(t, "changes hands") == 0 {
 			to := rapid.SampledFrom(w.catalog.GetUsers()).Draw(t, "new owner").GetId()
 			ws = proto.CloneOf(ws)
 			ws.OwnerId = to
@@ -171,8 +181,10 @@ func (w *world) drawCatalog(t *rapid.T, people int) {
 	for i := range rapid.IntRange(1, people).Draw(t, "users") {
 		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: fmt.Sprint("user", i)})
 	}
-	if rapid.Bool().Draw(t, "prebuilds") {
-		c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: "prebuilds", Kind: "system"})
+	for _, account := range []struct{ name, kind string }{{"prebuilds", "system"}, {"robot", "service"}} {
+		if rapid.Bool().Draw(t, account.name) {
+			c.Users = append(c.Users, &insightsv1.User{Id: uuid.NewString(), Username: account.name, Kind: account.kind})
+		}
 	}
 	created := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 	for u, user := range c.GetUsers() {
@@ -215,6 +227,12 @@ func (w *world) drawTime(t *rapid.T) time.Time {
 	hour := rapid.SampledFrom([]int{-12, -11, -3, 0, 11, 12}).Draw(t, "hours after noon")
 	return day.Add(time.Duration(hour)*time.Hour + time.Duration(rapid.IntRange(-3, 34).Draw(t, "minute"))*time.Minute +
 		time.Duration(rapid.SampledFrom([]int{0, 0, 30, 59}).Draw(t, "second"))*time.Second)
+}
+
+// kindOf is the kind of a user.
+func (w *world) kindOf(user string) string {
+	at := slices.IndexFunc(w.catalog.GetUsers(), func(u *insightsv1.User) bool { return u.GetId() == user })
+	return w.catalog.GetUsers()[at].GetKind()
 }
 
 // ownerInTheEnd is whose a workspace is after some changed hands.

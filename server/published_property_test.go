@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // publishedFloor is the floor of the properties, whose companies are small.
@@ -70,7 +72,9 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 		t.Fatal(err)
 	}
 	p := &publishedProperties{place: place{zone: zone.String(), location: zone}}
-	p.properties = newProperties(t, database, &shares{}, func(c *server.Options) { c.Location, c.PrivacyFloor = zone, publishedFloor })
+	p.properties = newProperties(t, database, &shares{}, func(c *server.Options) {
+		c.Location, c.PrivacyFloor, c.PublishAfter = zone, publishedFloor, 365*24*time.Hour // the properties publish themselves
+	})
 	if _, err := p.r.Store.SetPrivacyMode(t.Context(), access.Principal{}, uuid.Nil, store.PrivacyAggregate); err != nil {
 		t.Fatal(err)
 	}
@@ -80,55 +84,120 @@ func newPublishedProperties(t *testing.T, database string) *publishedProperties 
 // check is one run. It says whether anything was published, and whether something that happened was not.
 func (p *publishedProperties) check(t *rapid.T) (published, hidden bool) {
 	w := anyWorld.Draw(t, "world")
-	p.empty(t)
 	builds := drawChoices(t, &w)
+	p.begin(t, w.place)
 	p.report(t, &w)
 	p.send(t, told{logins: builds})
-	at := p.place
-	year, month, day := w.place.around.In(at.location).Date()
-	at.around = time.Date(year, month, day, 12, 0, 0, 0, at.location)
-	w.place = at
+	w.place = p.placeOf(w.place)
 	q := anyQuestion(w).Draw(t, "question")
+	last := rapid.SampledFrom([]int{14, 14, 1, 0, -1, -2}).Draw(t, "last day that is published")
+	p.publish(t, w.place, last)
 	ref := newReference(w)
-	known := publish(ref, builds, w, q.templates, q.steps(1))
+	known := newPublished()
+	known.add(ref, builds, w, daysOf(w.place, last))
 	answer := ask(t, p.insights.GetTemplateInsights, p.owner, q.templateInsights())
-	equal(t, "report", known.report(ref, w, q), answer.GetReport())
-	var intervals []*insightsv1.TemplateInsightsIntervalReport
-	for _, i := range q.intervals() {
-		users, in := known.people(i.refWindow)
-		intervals = append(intervals, &insightsv1.TemplateInsightsIntervalReport{
-			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: users,
-			Suppressed: users == 0, Partial: i.partial,
-		})
-	}
-	equal(t, "intervals", intervals, answer.GetIntervalReports())
-	p.checkPublishedDAUs(t, ref, w)
+	equal(t, "report", known.report(ref, q, last), answer.GetReport())
+	equal(t, "intervals", known.intervals(q), answer.GetIntervalReports())
+	p.checkPublishedDAUs(t, known)
 	return answer.GetReport().GetActiveUsers() > 0, answer.GetReport().GetActiveUsers() == 0 && len(ref.uses) > 0
 }
 
-// drawChoices gives the templates a parameter and draws the builds that choose its values.
-func drawChoices(t *rapid.T, w *world) (builds []*insightsv1.Event) {
-	versions := map[string]string{}
-	for _, template := range w.catalog.GetTemplates() {
-		id := uuid.NewString()
-		versions[template.GetId()] = id
-		w.catalog.TemplateVersions = append(w.catalog.TemplateVersions, &insightsv1.TemplateVersion{
-			Id: id, TemplateId: template.GetId(), Name: "v1",
-			Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string", Options: regions()}},
-		})
+// placeOf is a place in the zone of the deployment, on the same day.
+func (p *publishedProperties) placeOf(other place) place {
+	at := p.place
+	year, month, day := other.around.In(at.location).Date()
+	at.around = time.Date(year, month, day, 12, 0, 0, 0, at.location)
+	return at
+}
+
+// firstPublished is the first day that is published, from that of a place on: all happened after its begin.
+const firstPublished = -4
+
+// begin empties the database.
+func (p *publishedProperties) begin(t *rapid.T, at place) {
+	p.empty(t)
+	p.mark(t, at)
+}
+
+// mark makes the first day the next one to be published.
+func (p *publishedProperties) mark(t *rapid.T, at place) {
+	day := minute.DateOf(p.placeOf(at).around.AddDate(0, 0, firstPublished-1))
+	if _, err := p.database.Exec(fmt.Sprintf("INSERT INTO publications (day, published) VALUES (%d, true)", day)); err != nil {
+		t.Fatal(err)
 	}
-	for i := range rapid.IntRange(0, 15).Draw(t, "builds") {
+}
+
+// publish publishes the days up to one, counted from that of a place.
+func (p *publishedProperties) publish(t *rapid.T, at place, last int) {
+	after := propertyNow.Sub(at.around.AddDate(0, 0, last+1))
+	for published := true; published; {
+		var err error
+		published, err = p.r.Store.Publish(context.Background(), store.Publication{Floor: publishedFloor, Zone: at.location, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// daysOf are the days of a place that are published up to one.
+func daysOf(at place, last int) []part {
+	return propertyQuestion{place: at, first: firstPublished, last: last + 1}.steps(1)
+}
+
+// drawChoices gives the templates a parameter in one or two versions and draws the builds that choose its values.
+func drawChoices(t *rapid.T, w *world) (builds []*insightsv1.Event) {
+	versions := map[string][]string{}
+	for _, template := range w.catalog.GetTemplates() {
+		for i := range rapid.IntRange(1, 2).Draw(t, "versions") {
+			id := uuid.NewString()
+			versions[template.GetId()] = append(versions[template.GetId()], id)
+			w.catalog.TemplateVersions = append(w.catalog.TemplateVersions, &insightsv1.TemplateVersion{
+				Id: id, TemplateId: template.GetId(), Name: fmt.Sprint("v", i+1),
+				Parameters: []*insightsv1.Parameter{{Name: "region", Type: "string", Options: regions()}},
+			})
+		}
+	}
+	numbers := map[string]int64{}
+	for _, ws := range w.catalog.GetWorkspaces() {
+		if slices.Contains(w.crowd, ws.GetId()) { // it runs all the time
+			numbers[ws.GetId()]++
+			builds = append(builds, w.firstStart(ws))
+		}
+	}
+	for range rapid.IntRange(0, 15).Draw(t, "builds") {
 		ws := rapid.SampledFrom(w.catalog.GetWorkspaces()).Draw(t, "built")
-		at := timestamppb.New(w.drawTime(t))
-		builds = append(builds, &insightsv1.Event{At: at, Kind: &insightsv1.Event_Build{Build: &insightsv1.Build{
-			Id: uuid.NewString(), WorkspaceId: ws.GetId(), TemplateVersionId: versions[ws.GetTemplateId()], Number: int64(i + 1),
-			Transition: rapid.SampledFrom([]string{"start", "start", "start", "stop", "delete"}).Draw(t, "transition"),
-			Status:     rapid.SampledFrom([]string{"succeeded", "succeeded", "failed", "canceled", "running"}).Draw(t, "status"),
-			CreatedAt:  at,
-			Parameters: []*insightsv1.BuildParameter{{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")}},
-		}}})
+		at := w.drawTime(t)
+		numbers[ws.GetId()] += rapid.SampledFrom([]int64{1, 1, 1, 1, 1, 1, 2}).Draw(t, "number after the one before")
+		b := &insightsv1.Build{
+			Id: uuid.NewString(), WorkspaceId: ws.GetId(), Number: numbers[ws.GetId()], CreatedAt: timestamppb.New(at),
+			Preset:            rapid.SampledFrom([]string{"", "tiny", "huge"}).Draw(t, "preset"),
+			TemplateVersionId: rapid.SampledFrom(versions[ws.GetTemplateId()]).Draw(t, "version"),
+			Transition:        rapid.SampledFrom([]string{"start", "start", "start", "stop", "delete"}).Draw(t, "transition"),
+			Status:            rapid.SampledFrom([]string{"succeeded", "succeeded", "failed", "canceled", "running"}).Draw(t, "status"),
+			Parameters: []*insightsv1.BuildParameter{
+				{Name: "region", Value: rapid.SampledFrom([]string{"eu", "us"}).Draw(t, "region")},
+			},
+		}
+		if minutes := rapid.SampledFrom([]int{0, 1, 40}).Draw(t, "minutes of the build"); b.GetStatus() == "succeeded" && minutes > 0 {
+			b.FinishedAt = timestamppb.New(at.Add(time.Duration(minutes) * time.Minute))
+		}
+		builds = append(builds, &insightsv1.Event{At: b.GetCreatedAt(), Kind: &insightsv1.Event_Build{Build: b}})
 	}
 	return builds
+}
+
+// firstStart is a first build, before everything else, with which a workspace runs from then on.
+func (w *world) firstStart(ws *insightsv1.Workspace) *insightsv1.Event {
+	b := &insightsv1.Build{
+		Id: uuid.NewString(), WorkspaceId: ws.GetId(), Number: 1, CreatedAt: timestamppb.New(w.place.around.AddDate(0, 0, -5)),
+		Transition: "start", Status: "succeeded",
+	}
+	for _, version := range w.catalog.GetTemplateVersions() {
+		if version.GetTemplateId() == ws.GetTemplateId() {
+			b.TemplateVersionId = version.GetId()
+		}
+	}
+	return &insightsv1.Event{At: b.GetCreatedAt(), Kind: &insightsv1.Event_Build{Build: b}}
 }
 
 func regions() []*insightsv1.ParameterOption {
@@ -147,27 +216,41 @@ type atom struct {
 type published struct {
 	seconds, launches map[atom]int64
 	workspaces        map[atom]int64
-	estimated         bool                                                // some of the atoms of any use
-	people            func(refWindow) (rounded int64, templates []string) // of the atoms of any use
+	who               map[atom]map[string]bool // had any use
+	estimated         map[atom]bool            // some of any use
+	counted           map[atom]bool            // templates and days that were counted once, whether anything is published of them or not
 }
 
-// publish goes through all atoms of some days and keeps those of enough people.
-func publish(ref reference, builds []*insightsv1.Event, w world, templates []string, days []part) published {
-	p := published{seconds: map[atom]int64{}, launches: map[atom]int64{}, workspaces: map[atom]int64{}}
-	who := map[atom]map[string]map[int64]bool{} // of any use
+func newPublished() published {
+	return published{
+		map[atom]int64{}, map[atom]int64{}, map[atom]int64{}, map[atom]map[string]bool{}, map[atom]bool{}, map[atom]bool{},
+	}
+}
+
+// add goes through all atoms of some days that were not counted yet and keeps those of enough people.
+func (k published) add(all reference, builds []*insightsv1.Event, w world, days []part) {
 	for _, day := range days {
-		ref := ref.within(day.refWindow)
-		for _, template := range templates {
+		ref := all.within(day.refWindow)
+		for _, template := range call.Texts(templateIDsOf(w)) {
+			whole := atom{template: template, day: day.from}
+			if k.counted[whole] {
+				continue
+			}
+			users, _ := ref.of(day.refWindow, usage([]string{template}))
+			if len(users) >= publishedFloor {
+				k.who[whole] = map[string]bool{}
+				for id := range users {
+					k.who[whole][id] = true
+				}
+				k.estimated[whole] = ref.estimated(day.refWindow, []string{template})
+			}
+			starts := k.addValues(ref, builds, w, whole, day)
+			k.counted[whole] = len(users)+starts > 0 || len(all.otherActors(day.refWindow, []string{template})) > 0
 			keys := map[[3]string]bool{}
 			for u := range ref.uses {
 				if key, shown := ref.entryKey(u); shown && u.template == template {
 					keys[key] = true
 				}
-			}
-			all, _ := ref.of(day.refWindow, usage([]string{template}))
-			if len(all) >= publishedFloor {
-				who[atom{template: template, day: day.from}] = all
-				p.estimated = p.estimated || ref.estimated(day.refWindow, []string{template})
 			}
 			for key := range keys {
 				users, _ := ref.of(day.refWindow, func(u use) bool {
@@ -176,39 +259,58 @@ func publish(ref reference, builds []*insightsv1.Event, w world, templates []str
 				})
 				if len(users) >= publishedFloor {
 					at := atom{template: template, day: day.from, app: key}
-					p.seconds[at], p.launches[at] = sum(users)
-				}
-			}
-			owners := map[string]map[string]bool{}
-			for workspace, value := range chosen(builds, day.refWindow) {
-				i := slices.IndexFunc(w.catalog.GetWorkspaces(), func(ws *insightsv1.Workspace) bool { return ws.GetId() == workspace })
-				ws := w.catalog.GetWorkspaces()[i]
-				if ws.GetTemplateId() == template && ref.kinds[w.ownerInTheEnd(ws)] == "human" {
-					if owners[value] == nil {
-						owners[value] = map[string]bool{}
-					}
-					owners[value][w.ownerInTheEnd(ws)] = true
-					p.workspaces[atom{template: template, day: day.from, value: value}]++
-				}
-			}
-			maps.DeleteFunc(p.workspaces, func(a atom, _ int64) bool {
-				return a.template == template && a.day == day.from && len(owners[a.value]) < publishedFloor
-			})
-		}
-	}
-	p.people = func(w refWindow) (int64, []string) {
-		users, in := map[string]bool{}, map[string]bool{}
-		for a, of := range who {
-			if w.from <= a.day && a.day < w.to {
-				in[a.template] = true
-				for id := range of {
-					users[id] = true
+					k.seconds[at], k.launches[at] = sum(users)
 				}
 			}
 		}
-		return int64(len(users) / publishedFloor * publishedFloor), slices.Sorted(maps.Keys(in))
 	}
-	return p
+}
+
+// addValues adds the values of the parameter on a day, and says how many workspaces chose any.
+func (k published) addValues(ref reference, builds []*insightsv1.Event, w world, whole atom, day part) (starts int) {
+	owners, workspaces := map[string]map[string]bool{}, map[string]int64{}
+	for workspace, value := range chosen(builds, day.refWindow) {
+		i := slices.IndexFunc(w.catalog.GetWorkspaces(), func(ws *insightsv1.Workspace) bool { return ws.GetId() == workspace })
+		ws := w.catalog.GetWorkspaces()[i]
+		if ws.GetTemplateId() == whole.template && ref.kinds[w.ownerInTheEnd(ws)] == "human" {
+			if owners[value] == nil {
+				owners[value] = map[string]bool{}
+			}
+			owners[value][w.ownerInTheEnd(ws)] = true
+			workspaces[value]++
+			starts++
+		}
+	}
+	for value, n := range workspaces {
+		if len(owners[value]) >= publishedFloor {
+			k.workspaces[atom{template: whole.template, day: whole.day, value: value}] = n
+		}
+	}
+	return starts
+}
+
+// people are those of the atoms of any use in a window, rounded, and their templates.
+func (k published) people(w refWindow, templates []string) (rounded int64, in []string) {
+	users, used := map[string]bool{}, map[string]bool{}
+	for a, of := range k.who {
+		if w.from <= a.day && a.day < w.to && slices.Contains(templates, a.template) {
+			used[a.template] = true
+			maps.Copy(users, of)
+		}
+	}
+	return int64(len(users) / publishedFloor * publishedFloor), slices.Sorted(maps.Keys(used))
+}
+
+// intervals are those that a question asks for.
+func (k published) intervals(q propertyQuestion) (intervals []*insightsv1.TemplateInsightsIntervalReport) {
+	for _, i := range q.intervals() {
+		users, in := k.people(i.refWindow, q.templates)
+		intervals = append(intervals, &insightsv1.TemplateInsightsIntervalReport{
+			StartTime: q.show(i.from), EndTime: q.show(i.to), TemplateIds: in, Interval: q.interval, ActiveUsers: users,
+			Suppressed: users == 0, Partial: i.partial,
+		})
+	}
+	return intervals
 }
 
 // chosen is what the newest start of each workspace within a window chose that succeeded.
@@ -224,17 +326,23 @@ func chosen(builds []*insightsv1.Event, w refWindow) map[string]string {
 	return values
 }
 
-// report adds up what is published.
-func (k published) report(ref reference, w world, q propertyQuestion) *insightsv1.TemplateInsightsReport {
-	users, in := k.people(q.window())
+// report adds up what is published, up to a day.
+func (k published) report(ref reference, q propertyQuestion, last int) *insightsv1.TemplateInsightsReport {
+	window := q.window()
+	within := func(a atom) bool {
+		return window.from <= a.day && a.day < window.to && slices.Contains(q.templates, a.template)
+	}
+	users, in := k.people(window, q.templates)
 	report := &insightsv1.TemplateInsightsReport{
 		StartTime: q.start(), EndTime: q.end(), TemplateIds: in, ActiveUsers: users, Suppressed: users == 0,
-		Estimated: k.estimated,
+	}
+	for a, estimated := range k.estimated {
+		report.Estimated = report.Estimated || estimated && within(a)
 	}
 	total := func(of map[atom]int64, choose func(atom) bool) (n int64, in []string) {
 		templates := map[string]bool{}
 		for a, v := range of {
-			if choose(a) {
+			if within(a) && choose(a) {
 				n += v
 				templates[a.template] = true
 			}
@@ -277,8 +385,11 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 		return a.GetSeconds() > 0
 	})
 	reason := "small_groups"
-	if window := q.window(); window.from == window.to {
+	switch {
+	case window.from == window.to:
 		reason = "empty_window"
+	case q.first > last:
+		reason = "not_published"
 	}
 	for _, section := range []struct {
 		name  string
@@ -292,15 +403,17 @@ func (k published) report(ref reference, w world, q propertyQuestion) *insightsv
 }
 
 // checkPublishedDAUs holds the 60 days that are over against the atoms of each.
-func (p *publishedProperties) checkPublishedDAUs(t *rapid.T, ref reference, w world) {
+func (p *publishedProperties) checkPublishedDAUs(t *rapid.T, known published) {
 	q := propertyQuestion{
 		place: place{zone: p.place.zone, location: p.place.location, around: propertyNow.In(p.place.location)}, first: -60, last: 0,
 	}
-	days := q.steps(1)
-	known := publish(reference{uses: ref.uses}, nil, w, call.Texts(templateIDsOf(w)), days)
+	var templates []string
+	for a := range known.who {
+		templates = append(templates, a.template)
+	}
 	want := map[string]int64{}
-	for _, day := range days {
-		want[dateOf(day.from, p.place.location)], _ = known.people(day.refWindow)
+	for _, day := range q.steps(1) {
+		want[dateOf(day.from, p.place.location)], _ = known.people(day.refWindow, templates)
 	}
 	got := map[string]int64{}
 	answer := ask(t, p.insights.GetDeploymentDAUs, p.owner, &insightsv1.GetDeploymentDAUsRequest{Timezone: p.place.zone})

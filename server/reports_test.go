@@ -62,8 +62,8 @@ func TestCapacityReport(t *testing.T) {
 			{StartTime: midnight("09-04"), EndTime: midnight("09-11"), PeakUsers: 11.4, High: 23.2389},
 		},
 		SparseTemplates: []*insightsv1.SparseTemplate{
-			{TemplateId: templates[0].GetId(), Name: "template0", ActiveUsers: 3, Seconds: 720, Workspaces: 6},
-			{TemplateId: templates[1].GetId(), Name: "template1", ActiveUsers: 3, Seconds: 720, Workspaces: 6},
+			{TemplateId: templates[0].GetId(), Name: "template0", DisplayName: "template0", ActiveUsers: 3, Seconds: 720, Workspaces: 6},
+			{TemplateId: templates[1].GetId(), Name: "template1", DisplayName: "template1", ActiveUsers: 3, Seconds: 720, Workspaces: 6},
 		},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform(), cmpopts.EquateApprox(0, 0.001)); diff != "" {
@@ -72,6 +72,29 @@ func TestCapacityReport(t *testing.T) {
 	req.TemplateIds = []string{templates[0].GetId()}
 	if got := servertest.Must(t, client.GetCapacityReport, owner, req).GetReport(); got.GetPeakUsers() != 3 || len(got.GetHours()) > 0 {
 		t.Errorf("three people: a peak of %d and %d hours, which tell when single people work", got.GetPeakUsers(), len(got.GetHours()))
+	}
+}
+
+// Four people and one work in hours in which the report tells nothing, and six in one of which it tells how many, but of no other week.
+func TestCapacityHoursTellOfMany(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t, storetest.SQLite(t), nil)
+	agents := p.crowd(t, 6)
+	p.work(t, before(24, 0), agents...)          // Monday, 12:00
+	p.work(t, before(24+7*24, 0), agents[:4]...) // the Monday before
+	p.work(t, before(22, 0), agents[0])          // 14:00
+	client := insightsv1.NewInsightsServiceClient(p.Conn)
+	got := servertest.Must(t, client.GetCapacityReport, p.owner, &insightsv1.GetCapacityReportRequest{
+		StartTime: "2023-08-01T00:00:00Z", EndTime: "2023-08-15T00:00:00Z",
+	}).GetReport()
+	var busy []string
+	for _, h := range got.GetHours() {
+		if h.GetPeakUsers() > 0 {
+			busy = append(busy, fmt.Sprint(h.GetWeekday(), " ", h.GetHour(), ": ", h.GetPeakUsers(), " ", h.GetMeanPeakUsers()))
+		}
+	}
+	if diff := cmp.Diff([]string{"monday 12: 6 3"}, busy); diff != "" {
+		t.Errorf("busy hours (-want +got):\n%s", diff)
 	}
 }
 
@@ -246,8 +269,8 @@ func TestROIReport(t *testing.T) {
 				StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: req.GetTemplateIds(), EligibleUsers: 3,
 				ActiveUsers: 1, Adoption: 1.0 / 3, ActiveSeconds: 60, RunningSeconds: running, Utilization: 60.0 / running,
 				Templates: []*insightsv1.TemplateROI{{
-					TemplateId: p.Templates[0].String(), Name: "template0", ActiveUsers: 1, ActiveSeconds: 60, RunningSeconds: running,
-					Utilization: 60.0 / running,
+					TemplateId: p.Templates[0].String(), Name: "template0", DisplayName: "template0", ActiveUsers: 1, ActiveSeconds: 60,
+					RunningSeconds: running, Utilization: 60.0 / running,
 				}},
 			}
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

@@ -88,9 +88,12 @@ func TestServersSayWhatTheyPromise(t *testing.T) {
 	for kind, open := range servertest.Databases {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			r := run(t, open(t), time.Now(), func(c *server.Options) { c.UsageRetention, c.AuditRetention = 48*time.Hour, 24*time.Hour })
+			r := run(t, open(t), time.Now(), func(c *server.Options) {
+				c.UsageRetention, c.AuditRetention, c.AIPerPerson = 48*time.Hour, 24*time.Hour, true
+			})
 			want := store.Promises{Servers: 1, Promise: store.Promise{
-				PrivacyFloor: 5, Timezone: "UTC", Retention: store.Retention{Usage: 48 * time.Hour, Audit: 24 * time.Hour},
+				PrivacyFloor: 5, AIPerPerson: true, Timezone: "UTC",
+				Retention: store.Retention{Usage: 48 * time.Hour, Audit: 24 * time.Hour},
 			}}
 			var got []store.Promises
 			eventuallyWithin(t, time.Minute, "the server says what it promises", func() bool {

@@ -38,6 +38,7 @@ import (
 	"github.com/template-insights/insights/server/internal/guard"
 	"github.com/template-insights/insights/server/internal/ingest"
 	"github.com/template-insights/insights/server/internal/insights"
+	"github.com/template-insights/insights/server/internal/query"
 	"github.com/template-insights/insights/server/internal/rest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/apps"
@@ -49,6 +50,7 @@ type Options struct {
 	Store       *store.Store
 	Logger      *slog.Logger
 	Clock       func() time.Time // nil: time.Now
+	Version     string           // of the program, for clients of Coder that ask; empty: not told
 	GRPCAddress string           // host:port; port 0 takes a free one
 	HTTPAddress string           // REST, OpenAPI and the page
 	// where people reach HTTPAddress: scheme and host alone; empty: not known, and nobody signs in through the issuer
@@ -66,6 +68,7 @@ type Options struct {
 	DrainDelay       time.Duration  // how long health checks may take to notice that the server is about to stop; zero: no time
 	UsageStats       bool           // false: reports are acknowledged and nothing of them is stored
 	PrivacyFloor     int            // how many people must take part in what is published where small groups are hidden; zero: 5
+	PublishAfter     time.Duration  // how long after its end a day is published where small groups are hidden; zero: 24 hours
 	AIPerPerson      bool           // false: what belongs to the family ai of apps is told of at least PrivacyFloor people together alone
 	Location         *time.Location // whose days are published there; nil: UTC
 	UsageRetention   time.Duration  // how long usage is kept; zero: for ever
@@ -90,6 +93,9 @@ type Options struct {
 	AllowDataLoss  bool           // serve although a crash of the database may take what was acknowledged
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
+
+// defaultPublishAfter is how long after its end a day is published, unless it is configured otherwise.
+const defaultPublishAfter = 24 * time.Hour
 
 // OIDC is an issuer whose JSON web tokens are accepted.
 type OIDC = guard.OIDC
@@ -207,10 +213,13 @@ func assemble(o Options) (*Server, error) {
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, Page: page, MaxAge: o.IngestMaxAge,
 		MaxAhead: o.IngestMaxAhead, ReportInterval: o.ReportInterval, MaxStreamAge: o.MaxStreamAge, UsageStats: o.UsageStats,
 		Promise: store.Promise{
-			PrivacyFloor: o.PrivacyFloor, Timezone: cmp.Or(o.Location, time.UTC).String(),
+			PrivacyFloor: o.PrivacyFloor, AIPerPerson: o.AIPerPerson, Timezone: cmp.Or(o.Location, time.UTC).String(),
 			Retention: store.Retention{
 				Usage: o.UsageRetention, Latency: o.LatencyRetention, Audit: o.AuditRetention, Confirmed: o.ConfirmRetention,
 			},
+		},
+		Publication: store.Publication{
+			Floor: o.PrivacyFloor, Zone: cmp.Or(o.Location, time.UTC), After: cmp.Or(o.PublishAfter, defaultPublishAfter),
 		},
 		CollectAgentStats: o.CollectAgentStats, AgentStatsBy: o.AgentStatsBy, ControlPlane: controlPlane,
 	})
@@ -227,7 +236,7 @@ func assemble(o Options) (*Server, error) {
 	})
 	gateway := rest.Options{
 		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: s.requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
-		TrustedProxies: o.TrustedProxies,
+		TrustedProxies: o.TrustedProxies, Version: o.Version,
 	}
 	gauged := gauges.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,
@@ -249,7 +258,8 @@ func assemble(o Options) (*Server, error) {
 	if err = errors.Join(err, guardErr, ingestErr, insightsErr, gateway.Check()); err != nil {
 		return nil, err
 	}
-	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget)
+	s.erasures = admin.NewErasures(o.Store, o.Logger, registry, s.ingest.Forget, s.usage.Forget, s.deployment.Forget,
+		o.Store.Forget)
 	s.grpc = grpc.NewServer(slices.Concat(
 		s.transport(), s.guard.ServerOptions(), []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.insights.FromReplica)},
 	)...)
@@ -296,11 +306,20 @@ func (s *Server) transport() []grpc.ServerOption {
 	return options
 }
 
+// questions are the two rooms that answer the InsightsService.
+type questions struct {
+	*insights.Service
+	general
+}
+
+// general is the room of the general question: a name of its own, because both rooms call theirs a Service.
+type general = *query.Service
+
 // register adds the services.
 func (s *Server) register(cookie guard.SessionCookie) {
 	insightsv1.RegisterIngestServiceServer(s.grpc, s.ingest)
 	insightsv1.RegisterCatalogServiceServer(s.grpc, admin.NewCatalog(s.options.Store))
-	insightsv1.RegisterInsightsServiceServer(s.grpc, s.insights)
+	insightsv1.RegisterInsightsServiceServer(s.grpc, questions{s.insights, query.New(s.options.Store, s.insights, s.options.Clock)})
 	insightsv1.RegisterAccessServiceServer(s.grpc, admin.NewAccess(s.options.Store, s.options.Clock, s.insights, cookie))
 	insightsv1.RegisterPrivacyServiceServer(s.grpc, admin.NewPrivacy(s.options.Store, s.erasures))
 	insightsv1.RegisterDefinitionsServiceServer(s.grpc, s.definitions)

@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -27,7 +29,10 @@ func newUsedTemplates(t *testing.T, database string) *patient {
 	other := uuid.NewString()
 	p.Apply(t, p.controlPlane, &insightsv1.ApplyCatalogRequest{
 		Organizations: []*insightsv1.Organization{{Id: other, Name: "other", DisplayName: "The other"}},
-		Templates:     []*insightsv1.Template{{Id: uuid.NewString(), OrganizationId: other, Name: "idle", OrganizationName: "ignored"}},
+		Templates: []*insightsv1.Template{{
+			Id: uuid.NewString(), OrganizationId: other, Name: "idle", OrganizationName: "ignored", DefaultTtlSeconds: 28800,
+			DormantAfterSeconds: 604800, DeleteDormantAfterSeconds: 2592000,
+		}},
 	})
 	jetbrains := func(r *insightsv1.AgentReport) { r.SessionCounts = map[string]int64{"jetbrains": 1} }
 	inSecond := func(user int) func(*insightsv1.AgentReport) {
@@ -40,6 +45,7 @@ func newUsedTemplates(t *testing.T, database string) *patient {
 		p.session(0, before(5*24, 0), nil), p.session(1, before(5*24, 0), nil),
 		p.session(0, before(5*24, 1), inSecond(0)), p.session(1, before(5*24, 1), inSecond(1)),
 	)
+	storetest.PublishAnew(t, p.Store, p.Database, store.Publication{Floor: 2, Zone: time.UTC})
 	return p
 }
 
@@ -182,17 +188,22 @@ func TestTemplateUsageRefusals(t *testing.T) {
 	}
 }
 
-// Templates say what their organization is called; what a request says of that is ignored.
-func TestTemplatesNameTheirOrganization(t *testing.T) {
+// Templates say how long their workspaces run, and what their organization is called; what a request says of that name is ignored.
+func TestTemplatesNameTheirOrganizationAndSettings(t *testing.T) {
 	t.Parallel()
 	p := newUsedTemplates(t, storetest.SQLite(t))
 	got := map[string]string{}
 	for _, template := range servertest.Must(
 		t, insightsv1.NewInsightsServiceClient(p.Conn).ListTemplates, p.owner, &insightsv1.ListTemplatesRequest{},
 	).GetTemplates() {
-		got[template.GetName()] = template.GetOrganizationName() + ": " + template.GetOrganizationDisplayName()
+		got[template.GetName()] = fmt.Sprint(
+			template.GetOrganizationName(), ": ", template.GetOrganizationDisplayName(), " ", template.GetDefaultTtlSeconds(), " ",
+			template.GetDormantAfterSeconds(), " ", template.GetDeleteDormantAfterSeconds(),
+		)
 	}
-	if diff := cmp.Diff(map[string]string{"idle": "other: The other", "template0": "acme: ", "template1": "acme: "}, got); diff != "" {
-		t.Errorf("organizations (-want +got):\n%s", diff)
+	if diff := cmp.Diff(map[string]string{
+		"idle": "other: The other 28800 604800 2592000", "template0": "acme:  0 0 0", "template1": "acme:  0 0 0",
+	}, got); diff != "" {
+		t.Errorf("organizations and settings (-want +got):\n%s", diff)
 	}
 }

@@ -52,7 +52,7 @@ func (s *Store) Activity(
 	if x.All {
 		x = x.WithLogins()
 	}
-	tallies, err := s.countEach(ctx, x, actors, windows, func(_ int, kind minute.Kind, app string) (channel, within int) {
+	tallies, err := s.countEach(ctx, x, actors, windows, func(_ int, kind minute.Kind, app string, _ bool) (channel, within int) {
 		if includes(kind, app) {
 			return minute.NoChannel, minute.NoChannel
 		}
@@ -67,15 +67,20 @@ func (s *Store) Activity(
 			all[u.Person] = u
 		}
 	}
-	people, err := s.people(ctx, slices.Collect(maps.Values(all)))
+	users := slices.Collect(maps.Values(all))
+	found, err := s.people(ctx, users)
 	if err != nil {
 		return activity, err
+	}
+	people := make(map[int64]*person, len(users))
+	for i, u := range users {
+		people[u.Person] = found[i]
 	}
 	var others []minute.OtherTally
 	for i, t := range tallies {
 		others = append(others, t.Others...)
 		for _, u := range t.Users {
-			if p, known := people[u.Person]; known {
+			if p := people[u.Person]; p.ID != uuid.Nil {
 				activity.Windows[i] = append(activity.Windows[i], Active{p.ID, u.Minutes})
 				activity.People[p.ID] = Person{ID: p.ID, Username: p.Username, Kind: p.Kind, Deleted: p.DeletedAt != 0}
 			}
@@ -95,7 +100,7 @@ func (s *Store) countEach(
 	}
 	counters := make([]*minute.Counter, len(windows))
 	for i, w := range windows {
-		counters[i] = minute.NewCounter(w, of, len(x.IDs), channelOf)
+		counters[i] = minute.NewCounter(w, of, len(x.IDs), channelOf, minute.Users)
 	}
 	whole := minute.Window{Start: windows[0].Start, End: windows[len(windows)-1].End}
 	err = usage.EachDay(ctx, s.usage, x, whole, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {

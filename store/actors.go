@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/usage"
@@ -57,20 +59,25 @@ func kindsOf(actors minute.Actors) []string {
 	return kinds
 }
 
-// population is the persons that some actors are. It reads those who are no people: they are few.
+// population is the persons that some actors are. It reads those who are no people, and those who are counted as others: they are few.
 func (s *Store) population(ctx context.Context, actors minute.Actors) (minute.Population, error) {
-	of := minute.Population{Counted: actors, Actors: map[int64]minute.Actor{}}
+	of := minute.Population{Counted: actors, Actors: map[int64]minute.Actor{}, CountedAs: map[int64]int64{}}
 	query := s.db.Reads.WithContext(ctx).Raw(
-		`SELECT people.person, users.kind FROM users JOIN people ON people.user_id = users.id WHERE users.kind IN ?`,
+		`SELECT people.person, users.kind, people.person FROM users JOIN people ON people.user_id = users.id WHERE users.kind IN ?
+		UNION ALL SELECT person, '', counted_as FROM people WHERE counted_as IS NOT NULL`,
 		kindsOf(minute.People.Others()),
 	)
 	err := s.db.Rows(query, func(r db.Records) error {
-		var person int64
+		var person, as int64
 		var kind string
 		return r.Each(func() error {
-			of.Actors[person] = ActorOf(kind)
+			if as == person {
+				of.Actors[person] = ActorOf(kind)
+			} else {
+				of.CountedAs[person] = as
+			}
 			return nil
-		}, &person, &kind)
+		}, &person, &kind, &as)
 	})
 	if err != nil {
 		return of, fmt.Errorf("read actors: %w", err)
@@ -89,12 +96,22 @@ func (s *Store) count(
 	return s.usage.Count(ctx, x, of, w, channelOf, details...)
 }
 
-// ownedBy is a condition that some actors own the workspace that a column names, and its argument. A workspace without an owner in the
-// catalog is owned by a person.
-func ownedBy(actors minute.Actors, workspace string) (condition string, kinds []string) {
-	const owned = ` IN (SELECT workspaces.id FROM workspaces JOIN users ON users.id = workspaces.owner_id WHERE users.kind IN ?)`
-	if actors.Has(minute.Person) {
-		return workspace + ` NOT` + owned, kindsOf(actors.Others())
+// countEntries is count by the app entries of the templates, and returns these, which say what is counted besides.
+func (s *Store) countEntries(
+	ctx context.Context, x usage.Index, actors minute.Actors, w minute.Window, detail func(*appChannels) minute.Detail,
+) (channels *appChannels, tally minute.Tally, err error) {
+	var of minute.Population
+	reading, both := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		channels, err = s.appChannels(both, x)
+		return err
+	})
+	reading.Go(func() (err error) {
+		of, err = s.population(both, actors)
+		return err
+	})
+	if err = reading.Wait(); err == nil {
+		tally, err = s.usage.Count(ctx, x, of, w, channels.of, detail(channels))
 	}
-	return workspace + owned, kindsOf(actors)
+	return channels, tally, err
 }

@@ -14,15 +14,15 @@ import (
 
 // AgentState is what an agent's reports say about the agent itself.
 type AgentState struct {
-	AgentID          uuid.UUID `gorm:"primaryKey"`
-	Version          string    // empty: not known
-	FirstConnectedAt Instant   // its first report ever
-	LastSeenAt       Instant   // its last
-	LegacySessions   *bool     // whether its last sessions came in the older form, which knows four apps; nil: not known
-	DirectAt         Instant   // when it last reached a peer directly
-	RelayedAt        Instant   // when it last reached a peer through a relay
-	DERPRegion       string    `gorm:"column:derp_region"` // of its relay; empty: not known
-	Reached          *SeatRegion `gorm:"-"`                // what is to be kept of its seat; nil: nothing new
+	AgentID          uuid.UUID   `gorm:"primaryKey"`
+	Version          string      // empty: not known
+	FirstConnectedAt Instant     // its first report ever
+	LastSeenAt       Instant     // its last
+	LegacySessions   *bool       // whether its last sessions came in the older form, which knows four apps; nil: not known
+	DirectAt         Instant     // when it last reached a peer directly
+	RelayedAt        Instant     // when it last reached a peer through a relay
+	DERPRegion       string      `gorm:"column:derp_region"` // of its relay; empty: not known
+	Reached          *SeatRegion `gorm:"-"`                  // what is to be kept of its seat; nil: nothing new
 }
 
 // SeatRegion is through which relay somebody reached a seat, from a half hour on.

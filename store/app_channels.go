@@ -13,8 +13,8 @@ import (
 	"github.com/template-insights/insights/store/usage"
 )
 
-// maxEditors bounds the session apps of unknown names that a question tells apart; agents may send any name. The others are only counted
-// in their entries.
+// maxEditors bounds the session apps of unknown names that a question tells apart, of those whom it is about; agents may send any name.
+// The others are only counted in their entries.
 const maxEditors = 256
 
 // appChannels numbers the app entries of a question. Two workspace apps are one entry when slug, display name and icon are
@@ -90,11 +90,14 @@ func (s *Store) DeclaresApp(ctx context.Context, template uuid.UUID, slug string
 }
 
 // of is the [minute.ChannelOf] of the question.
-func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, within int) {
+func (c *appChannels) of(template int, kind minute.Kind, app string, shown bool) (channel, within int) {
 	switch kind {
 	case minute.Session:
 		entry := c.known.Entry(app)
 		editor, numbered := c.editors[app]
+		if !numbered && !shown {
+			return entry, minute.NoChannel
+		}
 		if !numbered {
 			if !c.known.Listed(app) {
 				if c.strangers == maxEditors {
@@ -117,11 +120,25 @@ func (c *appChannels) of(template int, kind minute.Kind, app string) (channel, w
 }
 
 // ofEntry is of for a question that does not tell editors apart.
-func (c *appChannels) ofEntry(template int, kind minute.Kind, app string) (channel, within int) {
+func (c *appChannels) ofEntry(template int, kind minute.Kind, app string, shown bool) (channel, within int) {
 	if kind == minute.Session {
 		return c.known.Entry(app), minute.NoChannel
 	}
-	return c.of(template, kind, app)
+	return c.of(template, kind, app, shown)
+}
+
+// published is the channel of a published app in a template. A family that there is no more is one of unknown apps.
+func (c *appChannels) published(template int, app publishedApp) (channel int, known bool) {
+	if app.Family == "" {
+		channel, known = c.apps[template][app.Slug]
+		return channel, known
+	}
+	for channel, f := range c.known.Families() {
+		if f.Name == app.Family {
+			return channel, true
+		}
+	}
+	return c.unknown(), true
 }
 
 // together is how many people a channel is told of at least; 0: it is told of each. A workspace app is told of as the session app of its
@@ -142,39 +159,31 @@ func (c *appChannels) together(channel int) int {
 // withhold takes out of a tally what is told of several people together alone and was used by fewer: such channels, all session apps of
 // an entry of which one is such a channel, so that no difference tells it, and of the templates of the others those with fewer people.
 func (c *appChannels) withhold(t *minute.Tally) {
-	few := map[int]bool{}           // what has channels of few within
-	people := map[int]map[int]int{} // of the channels that stay, by channel and template
+	few := map[int]bool{} // what has channels of few within
+	var stay []int
 	for channel, of := range t.Channels {
 		switch together := c.together(channel); {
 		case together == 0 || of.Users == 0:
 		case of.Users < together:
 			few[c.within(channel)], t.Channels[channel] = true, minute.ChannelTally{}
 		default:
-			people[channel] = map[int]int{}
+			stay = append(stay, channel)
 		}
 	}
-	for channel := range people {
-		if !c.isEntry(channel) && few[c.within(channel)] {
-			t.Channels[channel] = minute.ChannelTally{}
-			delete(people, channel)
-		}
-	}
-	if len(people) == 0 {
-		return
-	}
-	for _, u := range t.Users {
-		for _, used := range u.Channels {
-			if in := people[used.Channel]; in != nil {
-				for _, template := range u.Templates {
-					in[template]++
-				}
-			}
-		}
-	}
-	for channel, in := range people {
+	for _, channel := range stay {
 		of := &t.Channels[channel]
-		of.Templates = slices.DeleteFunc(of.Templates, func(template int) bool { return in[template] < c.together(channel) })
+		if !c.isEntry(channel) && few[c.within(channel)] {
+			*of = minute.ChannelTally{}
+		}
+		of.Templates = slices.DeleteFunc(of.Templates, func(template int) bool {
+			return t.UsersIn[channel][template] < c.together(channel)
+		})
 	}
+}
+
+// usersOf is the detail of a tally that withhold looks at.
+func (c *appChannels) usersOf() minute.Detail {
+	return minute.UsersOf(func(channel int) bool { return c.together(channel) > 0 })
 }
 
 // within is the entry that a session app lies within; of an entry [minute.NoChannel].

@@ -55,8 +55,14 @@ func (s *Store) ApplyCatalog(ctx context.Context, c Catalog, authority Authority
 		if err == nil && len(a.buried) > 0 {
 			err = s.bury(tx, a.buried)
 		}
+		if err == nil && len(c.Versions) > 0 {
+			err = a.raiseParameters(c.Versions)
+		}
 		if err == nil && len(a.changed) > 0 {
 			err = raiseVersion(tx, a.changed)
+		}
+		if err == nil && len(c.Users)+len(c.Deleted.Users) > 0 {
+			err = raiseNames(tx)
 		}
 		return err
 	})
@@ -351,6 +357,15 @@ func (a *applier) writeVersions(c Catalog) error {
 	return write(a, "template_versions", c.Versions, func(x *TemplateVersion) any { return x.ID }, func(x *TemplateVersion) (string, bool) {
 		return a.belongs("template", x.ID, x.TemplateID, a.versions, a.templates, a.organizationOfTemplate)
 	})
+}
+
+// raiseParameters raises the versions of parameters of the templates that versions belong to.
+func (a *applier) raiseParameters(versions []TemplateVersion) error {
+	templates := map[uuid.UUID]bool{}
+	for _, v := range versions {
+		templates[v.TemplateID] = true
+	}
+	return raiseParameters(a.tx, "id IN ?", slices.Collect(maps.Keys(templates)))
 }
 
 // mayWriteUser says whether the caller may write a user that is, or is to be, in these organizations.

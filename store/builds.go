@@ -11,7 +11,6 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/access"
-	"github.com/template-insights/insights/store/minute"
 )
 
 // EndedBuilds counts the builds of workspaces of one name that ended in one way.
@@ -67,7 +66,7 @@ func withoutFreeText(chosen []BuildParameter, v TemplateVersion) []BuildParamete
 }
 
 // RecordBuilds keeps builds as their newest events say they are. Values of sensitive parameters are never kept, free text is not
-// where names are hidden, and nothing is of users who were erased.
+// where names are hidden, and nothing is of users who were erased. A build stays in its workspace: events that say otherwise are left out.
 func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	workspaces := make([]uuid.UUID, len(builds))
 	for i, b := range builds {
@@ -115,10 +114,68 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 	for i, b := range builds {
 		rows[i] = buildRow{b, buildOutcome(b.Transition, b.Status), b.TemplateVersionID}
 	}
-	return recordNewest(ctx, s, rows, func(b buildRow) uuid.UUID { return b.ID }, map[string]string{
+	merge, err := newestOf[buildRow](s, map[string]string{
 		"outcomes":           `builds.outcomes | excluded.outcomes`,
 		"outcome_version_id": `CASE WHEN builds.outcomes = 0 THEN excluded.outcome_version_id ELSE builds.outcome_version_id END`,
 	})
+	if err != nil {
+		return err
+	}
+	merge.Where.Exprs = []clause.Expression{clause.Expr{SQL: "builds.workspace_id = excluded.workspace_id"}}
+	return eachOnce(rows, func(b buildRow) uuid.UUID { return b.ID }, func(batch []buildRow) error {
+		workspaces, templates := make([]uuid.UUID, len(batch)), make([]uuid.UUID, len(batch))
+		for i, b := range batch {
+			workspaces[i], templates[i] = b.WorkspaceID, b.TemplateID
+		}
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+			if err := s.db.LockNumbers(tx, buildLocks(workspaces)); err != nil {
+				return err
+			}
+			if err := tx.Clauses(merge).Create(&batch).Error; err != nil {
+				return err
+			}
+			if err := markSuperseded(tx, workspaces); err != nil {
+				return err
+			}
+			return raiseParameters(tx, "id IN ?", templates)
+		})
+		if err != nil {
+			return fmt.Errorf("record builds: %w", err)
+		}
+		return nil
+	})
+}
+
+// buildLocks are the numbers that are locked to write builds of workspaces, ascending. One transaction at a time writes builds of a
+// workspace: another one would mark by builds that this one corrects. Some workspaces share a number, because Postgres has room for few.
+func buildLocks(workspaces []uuid.UUID) []int64 {
+	var numbers []int64
+	for _, id := range workspaces {
+		numbers = append(numbers, int64(id[len(id)-1]%64))
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
+}
+
+// neverSuperseded is superseded_at of a build that no other is known to take the place of.
+const neverSuperseded = `9223372036854775807`
+
+// markSuperseded notes from when on the starts of workspaces are not the newest ones any more. It has to be called in each transaction that
+// writes builds, before raiseParameters, with buildLocks held unless nobody else knows the workspaces. A start without a mark costs time, a
+// wrong mark hides it: what is noted is true of the builds as they are.
+func markSuperseded(tx *gorm.DB, workspaces []uuid.UUID) error {
+	err := tx.Exec(`UPDATE builds SET superseded_at = known.superseded_at FROM (
+			SELECT id, CASE WHEN transition <> 'start' THEN 0 ELSE `+neverSuperseded+` END AS superseded_at
+			FROM builds WHERE workspace_id IN ? AND NOT (`+changesWorkspace+`)
+			UNION ALL SELECT id, CASE WHEN LEAD(number) OVER starts > number AND LEAD(created_at) OVER starts >= created_at
+				THEN LEAD(created_at) OVER starts ELSE `+neverSuperseded+` END AS superseded_at
+			FROM builds WHERE workspace_id IN ? AND `+changesWorkspace+` WINDOW starts AS (PARTITION BY workspace_id ORDER BY number, id)
+		) AS known WHERE known.id = builds.id AND builds.superseded_at <> known.superseded_at`,
+		workspaces, workspaces).Error
+	if err != nil {
+		return fmt.Errorf("mark starts that are not the newest: %w", err)
+	}
+	return nil
 }
 
 // buildRow is a build with what counters count of it.
@@ -135,12 +192,26 @@ func (buildRow) TableName() string { return "builds" }
 // their expressions, in which excluded is the event that comes. Events may be repeated and come in any order: of two of one moment the
 // later to come counts.
 func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) uuid.UUID, united map[string]string) error {
+	merge, err := newestOf[E](s, united)
+	if err != nil {
+		return err
+	}
+	return eachOnce(events, key, func(batch []E) error {
+		if err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error }); err != nil {
+			return fmt.Errorf("record events: %w", err)
+		}
+		return nil
+	})
+}
+
+// newestOf is how recordNewest merges an event with what is there.
+func newestOf[E any](s *Store, united map[string]string) (merge clause.OnConflict, err error) {
 	statement := gorm.Statement{DB: s.db.Writes}
 	if err := statement.Parse(new(E)); err != nil {
-		return fmt.Errorf("record events: %w", err)
+		return merge, fmt.Errorf("record events: %w", err)
 	}
 	table, id := statement.Schema.Table, statement.Schema.PrioritizedPrimaryField.DBName
-	merge := clause.OnConflict{Columns: []clause.Column{{Name: id}}}
+	merge.Columns = []clause.Column{{Name: id}}
 	for _, column := range statement.Schema.DBNames {
 		if column == id {
 			continue
@@ -153,6 +224,12 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 			Column: clause.Column{Name: column}, Value: clause.Expr{SQL: value},
 		})
 	}
+	return merge, nil
+}
+
+// eachOnce hands events to f in batches that have none with the same key, in the order of their keys, so that two writers wait for each
+// other instead of deadlocking. Of one key the events stay in their order.
+func eachOnce[E any](events []E, key func(E) uuid.UUID, f func(batch []E) error) error {
 	for len(events) > 0 {
 		var now, later []E // a statement writes a row once
 		seen := make(map[uuid.UUID]bool, len(events))
@@ -164,54 +241,16 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 				now = append(now, e)
 			}
 		}
-		// In the order of their ids, so that two writers wait for each other instead of deadlocking.
 		slices.SortFunc(now, func(a, b E) int {
 			idA, idB := key(a), key(b)
 			return slices.Compare(idA[:], idB[:])
 		})
 		for batch := range slices.Chunk(now, writeBatch) {
-			err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error })
-			if err != nil {
-				return fmt.Errorf("record %s: %w", table, err)
+			if err := f(batch); err != nil {
+				return err
 			}
 		}
 		events = later
 	}
 	return nil
-}
-
-// RunningTime is how long the workspaces of each template of a scope were running in [start, end), summed over the workspaces that
-// belong to some actors. A workspace runs from the end of a start that succeeded to the begin of the next build that did, or to its
-// deletion. Templates without any are absent.
-func (s *Store) RunningTime(
-	ctx context.Context, scope access.Scope, actors minute.Actors, start, end time.Time,
-) (map[uuid.UUID]time.Duration, error) {
-	x, err := s.index(ctx, scope)
-	if err != nil {
-		return nil, err
-	}
-	from, to := At(start), At(end)
-	condition, args := x.WhereColumn("builds.template_id", "builds.status = 'succeeded' AND builds.created_at < ?", to)
-	var found []struct {
-		TemplateID uuid.UUID
-		Micros     int64
-	}
-	err = s.db.Reads.WithContext(ctx).Raw(`SELECT template_id,
-		CAST(SUM(CASE WHEN ended < ? THEN ended ELSE ? END - CASE WHEN began > ? THEN began ELSE ? END) AS bigint) AS micros
-		FROM (SELECT builds.template_id, builds.transition, CASE WHEN builds.finished_at > 0 THEN builds.finished_at ELSE builds.created_at
-		END AS began,
-				COALESCE(LEAD(CASE WHEN builds.started_at > 0 THEN builds.started_at ELSE builds.created_at END)
-					OVER (PARTITION BY builds.workspace_id ORDER BY builds.number, builds.id), NULLIF(workspaces.deleted_at, 0), ?) AS ended
-			FROM builds JOIN workspaces ON workspaces.id = builds.workspace_id
-				JOIN users ON users.id = workspaces.owner_id AND users.kind IN ? WHERE `+condition+`) AS runs
-		WHERE transition = 'start' AND ended > began AND ended > ? AND began < ? GROUP BY template_id`,
-		append(append([]any{to, to, from, from, to, kindsOf(actors)}, args...), from, to)...).Scan(&found).Error
-	if err != nil {
-		return nil, fmt.Errorf("add up the time that workspaces were running: %w", err)
-	}
-	running := make(map[uuid.UUID]time.Duration, len(found))
-	for _, f := range found {
-		running[f.TemplateID] = time.Duration(f.Micros) * time.Microsecond
-	}
-	return running, nil
 }

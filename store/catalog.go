@@ -29,6 +29,10 @@ type Template struct {
 	Icon           string
 	CreatedAt      Instant `gorm:"autoCreateTime:false"`
 	DeletedAt      Instant
+
+	DefaultTTLSeconds         int64 // how long its workspaces run unless they are used or say otherwise; 0: until somebody stops them
+	DormantAfterSeconds       int64 // of no use, after which a workspace is dormant; 0: never
+	DeleteDormantAfterSeconds int64 // after which a dormant workspace is deleted; 0: never
 }
 
 // TemplateVersion is one revision of a template with the parameters that it asks for.
@@ -99,6 +103,7 @@ type Workspace struct {
 	TemplateID uuid.UUID
 	Name       string
 	Purpose    string  // one of WorkspacePurposes
+	TTLSeconds int64   // how long it runs unless it is used; 0: until somebody stops it
 	CreatedAt  Instant `gorm:"autoCreateTime:false"`
 	DeletedAt  Instant
 	ChangedAt  Instant // version of the catalog since which its agents belong where they do; when it took the place of an erased one
@@ -149,11 +154,13 @@ type Build struct {
 	Number            int64
 	Transition        string // start, stop or delete
 	Status            string
-	Reason            string  // why it was asked for; empty: not known
-	InitiatorKind     string  // one of InitiatorKinds; empty: not known
-	Preset            string  // name; empty: none
-	Prebuild          string  // one of PrebuildSteps
-	CreatedAt         Instant `gorm:"autoCreateTime:false"`
+	Reason            string   // why it was asked for; empty: not known
+	InitiatorKind     string   // one of InitiatorKinds; empty: not known
+	Preset            string   // name; empty: none
+	Prebuild          string   // one of PrebuildSteps
+	DailyCost         int64    // of its resources together, in the unit of the control plane; 0: nothing, or not known
+	InstanceTypes     []string `gorm:"serializer:json"` // of its resources, ascending
+	CreatedAt         Instant  `gorm:"autoCreateTime:false"`
 	StartedAt         Instant
 	FinishedAt        Instant
 	Parameters        []BuildParameter `gorm:"serializer:json"`

@@ -102,9 +102,11 @@ func (c *canaries) leaveMore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	storetest.Publish(t, c.Store, store.Publication{Floor: 1, Zone: time.UTC, After: -24 * time.Hour})
 	for _, statement := range []string{
 		`INSERT INTO usage_day SELECT template_id, day - 1, version, usage, latency FROM usage_pages`,
 		`UPDATE usage_pages SET sums = usage`, `UPDATE people SET former_subject = person`,
+		`INSERT INTO people (person, user_id, counted_as) SELECT 549755813887, user_id, person FROM people WHERE person > 0 LIMIT 1`,
 		`UPDATE agents SET deleted_at = 1`, `UPDATE apps SET icon = 'x'`, `UPDATE role_bindings SET source = 'x'`,
 		`UPDATE builds SET at = 1, started_at = 2`, `UPDATE group_members SET to_at = from_at + 1 WHERE to_at = 0`,
 		`UPDATE agent_states SET legacy_sessions = true, direct_at = 1, relayed_at = 2, derp_region = 'x'`,
@@ -306,7 +308,7 @@ func TestColumnsAreTreatedAsTold(t *testing.T) {
 					}
 				}
 				if entry.about == "nobody" {
-					if entry.word["erased"] != "kept" {
+					if word := entry.word["erased"]; word != "kept" && word != "replaced" {
 						t.Errorf("%s is about nobody and does not stay when somebody is erased", name)
 					}
 				} else if entry.about != "person" {

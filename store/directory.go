@@ -339,10 +339,7 @@ func (d *Directory) readView(ctx context.Context) (*catalogView, error) {
 //
 // A version is a moment in real time, or a microsecond more than the version before if that is later by the clock of another server.
 func raiseVersion(tx *gorm.DB, workspaces []uuid.UUID) error {
-	var version Instant
-	err := tx.Raw(`INSERT INTO catalog_version (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version =
-		CASE WHEN catalog_version.version < excluded.version THEN excluded.version ELSE catalog_version.version + 1 END
-		RETURNING version`, At(time.Now())).Row().Scan(&version)
+	version, err := raise(tx, "catalog_version")
 	if err != nil {
 		return fmt.Errorf("raise version of the catalog: %w", err)
 	}
@@ -352,6 +349,16 @@ func raiseVersion(tx *gorm.DB, workspaces []uuid.UUID) error {
 		}
 	}
 	return nil
+}
+
+// nextVersion is the version that takes the place of the stored one, where the present moment is to be inserted.
+const nextVersion = `CASE WHEN stored.version < excluded.version THEN excluded.version ELSE stored.version + 1 END`
+
+// raise raises the version that a table holds in its one row, and returns it.
+func raise(tx *gorm.DB, table string) (version Instant, err error) {
+	err = tx.Raw(`INSERT INTO `+table+` AS stored (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version = `+nextVersion+`
+		RETURNING version`, At(time.Now())).Row().Scan(&version)
+	return version, err
 }
 
 // Forget empties the directory. Its owner calls it after users were erased.
@@ -372,7 +379,7 @@ func (s *Store) placements(ctx context.Context, agents []uuid.UUID) (map[uuid.UU
 			templates.organization_id AS organization, workspaces.owner_id AS owner, COALESCE(seats.subject, 0) AS subject,
 			agents.deleted_at AS agent_deleted, workspaces.deleted_at AS workspace_deleted
 		FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN templates ON templates.id = workspaces.template_id
-		LEFT JOIN people ON people.user_id = workspaces.owner_id
+		LEFT JOIN people ON people.user_id = workspaces.owner_id AND people.counted_as IS NULL
 		LEFT JOIN seats ON seats.workspace_id = workspaces.id AND seats.subject >> 24 = people.person
 		WHERE agents.id IN ?`, agents).Scan(&rows).Error
 	if err != nil {

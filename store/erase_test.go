@@ -80,6 +80,7 @@ func newCanaries(t *testing.T, database string) *canaries {
 				agent.String()
 			c.catalog.Workspaces = append(c.catalog.Workspaces, store.Workspace{
 				ID: workspace, OwnerID: user, TemplateID: c.Templates[x], Name: "home of " + name, Purpose: "ai_task",
+				TTLSeconds: 28800,
 			})
 			c.catalog.Agents = append(c.catalog.Agents, store.Agent{
 				ID: agent, WorkspaceID: workspace, Name: "agent of " + name, CreatedAt: store.At(storetest.Now.Add(-time.Hour)),
@@ -91,6 +92,7 @@ func newCanaries(t *testing.T, database string) *canaries {
 			ID: uuid.New(), WorkspaceID: c.Workspaces[0][u], TemplateID: c.Templates[0], TemplateVersionID: version, Number: 1,
 			Transition: "start", Status: "succeeded", CreatedAt: store.At(storetest.Now.Add(-7 * time.Minute)),
 			Reason: "autostart", InitiatorKind: "person", Preset: "large", Prebuild: "claimed",
+			DailyCost: 7, InstanceTypes: []string{"m5.large"},
 			FinishedAt: store.At(storetest.Now.Add(-5*time.Minute - time.Millisecond)),
 			Parameters: []store.BuildParameter{{Name: "region", Value: "eu"}, {Name: "dotfiles", Value: "git/" + name}},
 		})
@@ -219,7 +221,7 @@ func (c *canaries) totals(t *testing.T, s *store.Store) (all totals) {
 		func([]uuid.UUID) bool { return true },
 	)
 	all.Facts, errs[2] = s.Facts(t.Context(), c.Everything, midnight, midnight.AddDate(0, 0, 1), midnight)
-	all.Running, errs[3] = s.RunningTime(t.Context(), c.Everything, minute.Everybody, midnight, storetest.Now)
+	all.Running, errs[3] = s.RunningTime(t.Context(), c.Everything, minute.Everybody, minute.NewWindow(midnight, storetest.Now))
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +245,7 @@ func what(u store.UserUsage) string { return fmt.Sprint(u.Minutes, u.Days, u.Tem
 func same(t *testing.T, when string, want, got totals) {
 	t.Helper()
 	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(store.UserUsage{}, "UserID", "Username", "AvatarURL", "Deleted"),
+		cmpopts.IgnoreFields(store.UserUsage{}, "UserID", "Username", "Place", "AvatarURL", "Deleted"),
 		cmpopts.IgnoreFields(store.ParameterValue{}, "Value", "Count"),
 		cmpopts.SortSlices(func(a, b store.UserUsage) bool { return what(a) < what(b) }),
 		cmpopts.SortSlices(func(a, b store.UserLatency) bool { return what(a.UserUsage) < what(b.UserUsage) }),
@@ -428,6 +430,36 @@ func (c *canaries) checkSeats(t *testing.T) {
 	}
 	if len(before) > 0 {
 		t.Errorf("seats are gone: %v", before)
+	}
+}
+
+// Somebody with more builds than a statement has room for.
+func TestEraseManyBuilds(t *testing.T) {
+	t.Parallel()
+	f := storetest.NewFixture(t, storetest.SQLite(t))
+	const workspaces, each = 340, 100
+	var change store.Catalog
+	var builds []store.Build
+	for i := range workspaces {
+		id := uuid.New()
+		change.Workspaces = append(change.Workspaces, store.Workspace{
+			ID: id, OwnerID: f.Users[0], TemplateID: f.Templates[0], Name: fmt.Sprint("w", i),
+		})
+		for n := range int64(each) {
+			builds = append(builds, store.Build{
+				ID: uuid.New(), At: store.At(storetest.Now), WorkspaceID: id, TemplateID: f.Templates[0], TemplateVersionID: uuid.New(),
+				Number: n, Transition: "start", Status: "succeeded", CreatedAt: store.At(storetest.Now.Add(time.Duration(n) * time.Minute)),
+			})
+		}
+	}
+	if _, err := f.ApplyCatalog(t.Context(), change, store.Authority{Organization: func(uuid.UUID) bool { return true }}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.RecordBuilds(t.Context(), builds); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.EraseUser(t.Context(), f.Users[0]); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -88,7 +88,10 @@ func (s *Store) erase(ctx context.Context, users []uuid.UUID) error {
 		if err := s.db.Lock(tx, "tombstones", db.LockAll); err != nil {
 			return err
 		}
-		e := eraser{store: s, tx: tx, now: At(s.clock()), nobody: db.Pairs[uuid.UUID]{}, owned: map[uuid.UUID]bool{}}
+		e := eraser{
+			store: s, tx: tx, now: At(s.clock()), nobody: db.Pairs[uuid.UUID]{}, owned: map[uuid.UUID]bool{},
+			templates: map[uuid.UUID]bool{},
+		}
 		for _, user := range users {
 			for _, id := range []uuid.UUID{user, s.key.Pseudonym(user)} {
 				e.users = append(e.users, id)
@@ -98,7 +101,13 @@ func (s *Store) erase(ctx context.Context, users []uuid.UUID) error {
 		if err := e.erase(); err != nil {
 			return err
 		}
-		return s.bury(tx, slices.AppendSeq(append([]uuid.UUID{uuid.Nil}, e.users...), maps.Keys(e.owned)))
+		if err := s.bury(tx, slices.AppendSeq(append([]uuid.UUID{uuid.Nil}, e.users...), maps.Keys(e.owned))); err != nil {
+			return err
+		}
+		if err := raiseParameters(tx, "id IN ?", slices.Collect(maps.Keys(e.templates))); err != nil {
+			return err
+		}
+		return raiseNames(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("erase user: %w", err)
@@ -115,6 +124,8 @@ type eraser struct {
 	nobody db.Pairs[uuid.UUID] // of each user the new user, who gets everything that stays
 	owned  map[uuid.UUID]bool  // workspaces and agents of the users
 	names  []string            // of the users
+
+	templates map[uuid.UUID]bool // of their builds
 }
 
 func (e *eraser) erase() error {
@@ -238,7 +249,7 @@ func (e *eraser) workspaces() error {
 			e.owned[w.ID] = true
 			left[i] = Workspace{
 				ID: uuid.New(), OwnerID: e.nobody[w.OwnerID], TemplateID: w.TemplateID, Purpose: w.Purpose, CreatedAt: w.CreatedAt,
-				DeletedAt: e.deleted(w.DeletedAt), ChangedAt: now,
+				TTLSeconds: w.TTLSeconds, DeletedAt: e.deleted(w.DeletedAt), ChangedAt: now,
 			}
 			ids[w.ID] = left[i].ID
 		}
@@ -309,6 +320,7 @@ func (e *eraser) builds(workspaces []uuid.UUID, left db.Pairs[uuid.UUID]) error 
 	for i := range builds {
 		b := &builds[i]
 		b.ID, b.WorkspaceID = uuid.New(), left[b.WorkspaceID]
+		e.templates[b.TemplateID] = true
 		for j := range b.Parameters {
 			if !isOffered(definitions[b.TemplateVersionID], b.Parameters[j]) {
 				b.Parameters[j].Value = ""
@@ -316,6 +328,9 @@ func (e *eraser) builds(workspaces []uuid.UUID, left db.Pairs[uuid.UUID]) error 
 		}
 	}
 	if err := e.tx.CreateInBatches(builds, writeBatch).Error; err != nil {
+		return err
+	}
+	if err := markSuperseded(e.tx, slices.Collect(maps.Values(left))); err != nil {
 		return err
 	}
 	return e.tx.Exec(`DELETE FROM builds WHERE workspace_id IN ?`, workspaces).Error

@@ -146,7 +146,7 @@ func TestUpgradeIsAFence(t *testing.T) {
 					if err := d.Reads.Raw(`SELECT person FROM people WHERE user_id = ?`, user).Row().Scan(&person); err != nil {
 						t.Fatalf("person of %s: %v", user, err)
 					}
-					rows, err := usage.RowsOf(ctx, engine, person, usage.Minutes)
+					rows, err := usage.RowsOf(ctx, engine, []int64{person}, usage.Minutes)
 					if err != nil {
 						t.Fatal(err)
 					}

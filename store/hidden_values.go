@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/template-insights/insights/store/credential"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // Free text of parameters may hold secrets, whatever the control plane says of a parameter. So values that look like credentials are
@@ -42,14 +43,17 @@ func (s *Store) SetParameterRelease(ctx context.Context, template uuid.UUID, nam
 			return fmt.Errorf("parameter %q of template %s %w", name, template, ErrUnknown)
 		}
 		row := parameterRelease{template, name}
-		if !released {
-			deleted := tx.Delete(&row)
-			previous = deleted.RowsAffected > 0
-			return deleted.Error
+		var changed *gorm.DB
+		if released {
+			changed = tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
+		} else {
+			changed = tx.Delete(&row)
 		}
-		created := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
-		previous = created.RowsAffected == 0
-		return created.Error
+		if changed.Error != nil {
+			return changed.Error
+		}
+		previous = released == (changed.RowsAffected == 0)
+		return raiseParameters(tx, "id = ?", template)
 	})
 	if err != nil {
 		return false, fmt.Errorf("set parameter release: %w", err)
@@ -64,9 +68,9 @@ type suspicion struct {
 	found    map[string]bool // whether values hold credentials, alone or as members of a list, whatever their parameters are
 }
 
-// suspicion knows the templates of the choices.
-func (s *Store) suspicion(ctx context.Context, choices []choice) (suspicion, error) {
-	newest, err := s.newestParameters(ctx, choices)
+// suspicion reads what it takes to tell of templates.
+func (s *Store) suspicion(ctx context.Context, templates []uuid.UUID) (suspicion, error) {
+	newest, err := s.newestParameters(ctx, templates)
 	if err != nil {
 		return suspicion{}, err
 	}
@@ -99,4 +103,91 @@ func (s suspicion) of(template uuid.UUID, p Parameter, value string) bool {
 // namesValue reports whether a definition itself names a value: as its default, or among its options.
 func namesValue(p Parameter, value string) bool {
 	return value == p.DefaultValue || len(p.Options) > 0 && offered([]Parameter{p}, membersOf(p, value))
+}
+
+// parameterValues tells the values of a parameter in the choices of a query, as far as their versions define it, as [Store.ParameterUsage]
+// shows them: the empty text for all values of a sensitive parameter, and HiddenValue for those that look like credentials, unless many
+// owners whom the query counts chose them for what workspaces run with in its window.
+func (r dimensionReader) parameterValues(name string, all *queryWorkspaces, v *queryValues, of []int64) error {
+	asked, suspicion, err := r.definitionsOf(name, all)
+	if err != nil {
+		return err
+	}
+	atomOf := func(c queryChoice) (atom parameterAtom, chosen bool) {
+		p, defined := asked[c.version]
+		atom.key, atom.value = p.key, c.parameters[name]
+		_, chosen = c.parameters[name]
+		return atom, defined && chosen
+	}
+	suspects, owners := make([]bool, len(of)), map[parameterAtom]map[uuid.UUID]bool{}
+	for i, c := range all.choices {
+		if err := r.ctx.Err(); err != nil { // looking at long values takes time
+			return fmt.Errorf("look at parameters: %w", err)
+		}
+		if atom, chosen := atomOf(c); chosen && !asked[c.version].Sensitive &&
+			suspicion.of(r.x.IDs[c.template], asked[c.version].Parameter, atom.value) {
+			suspects[i], owners[atom] = true, map[uuid.UUID]bool{}
+		}
+	}
+	for _, w := range all.list {
+		for _, s := range w.states {
+			atom, chosen := atomOf(all.choices[s.choice])
+			if known := owners[atom]; chosen && known != nil && r.counts(w) {
+				known[w.ownerID] = true
+			}
+		}
+	}
+	for i, c := range all.choices {
+		atom, chosen := atomOf(c)
+		shown := QueryKey{Value: atom.value, Label: atom.value}
+		switch {
+		case !chosen:
+			of[i] = minute.NoValue
+			continue
+		case asked[c.version].Sensitive:
+			shown = QueryKey{}
+		case suspects[i] && len(owners[atom]) < fewestOwners:
+			shown = QueryKey{Value: HiddenValue, Label: HiddenValue}
+		}
+		of[i] = v.add(shown)
+	}
+	return nil
+}
+
+// definitionsOf are the definitions of a parameter, by version, and what is known of values that look like credentials. One is sensitive if
+// it, or the newest version of a template that has the same one, says so.
+func (r dimensionReader) definitionsOf(name string, all *queryWorkspaces) (map[uuid.UUID]askedParameter, suspicion, error) {
+	ids := map[uuid.UUID]bool{}
+	for _, c := range all.choices {
+		ids[c.version] = true
+	}
+	versions, err := r.versionsOf(r.ctx, ids)
+	if err != nil {
+		return nil, suspicion{}, err
+	}
+	templates := make([]uuid.UUID, 0, len(versions))
+	for _, version := range versions {
+		templates = append(templates, version.TemplateID)
+	}
+	known, err := r.suspicion(r.ctx, templates)
+	if err != nil {
+		return nil, known, err
+	}
+	asked, sensitive := map[uuid.UUID]askedParameter{}, map[string]bool{}
+	for id, version := range versions {
+		for _, p := range version.Parameters {
+			if p.Name != name {
+				continue
+			}
+			asked[id] = askedParameter{p, parameterKey(p)}
+			sensitive[asked[id].key] = sensitive[asked[id].key] || p.Sensitive || slices.ContainsFunc(
+				known.newest[version.TemplateID], func(now Parameter) bool { return now.Name == name && now.Sensitive },
+			)
+		}
+	}
+	for id, p := range asked {
+		p.Sensitive = sensitive[p.key]
+		asked[id] = p
+	}
+	return asked, known, nil
 }

@@ -11,12 +11,15 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/template-insights/insights/store/minute"
 )
 
 // imported is how far the import of another system has come.
 type imported struct {
 	Source        string `gorm:"primaryKey"`
 	ImportedUntil Instant
+	RunningAt     Instant // when it said last that it runs; zero: it does not
 }
 
 // TableName implements [gorm.io/gorm/schema.Tabler].
@@ -33,10 +36,47 @@ func (s *Store) ImportedUntil(ctx context.Context, source string) (time.Time, er
 
 // SetImportedUntil notes up to when the data of another system is here.
 func (s *Store) SetImportedUntil(ctx context.Context, source string, until time.Time) error {
-	row := imported{source, At(until)}
-	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error })
+	row := imported{Source: source, ImportedUntil: At(until)}
+	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(updating("imported_until")).Create(&row).Error })
 	if err != nil {
 		return fmt.Errorf("note how far %s is imported: %w", source, err)
+	}
+	return nil
+}
+
+// updating makes a row that is there take over one column.
+func updating(column string) clause.OnConflict {
+	return clause.OnConflict{Columns: []clause.Column{{Name: "source"}}, DoUpdates: clause.AssignmentColumns([]string{column})}
+}
+
+// BeginImport notes that an import of another system runs: until EndImport, or for a day, nothing is published. An import repeats it
+// while it runs.
+func (s *Store) BeginImport(ctx context.Context, source string) error {
+	row := imported{Source: source, RunningAt: At(s.clock())}
+	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(updating("running_at")).Create(&row).Error })
+	if err != nil {
+		return fmt.Errorf("note that %s is being imported: %w", source, err)
+	}
+	return nil
+}
+
+// EndImport notes that an import ended, so that the days that it brought are published, each once.
+func (s *Store) EndImport(ctx context.Context, source string, from, until time.Time) error {
+	var days []map[string]any
+	for day := minute.DateOf(from.UTC()) - 1; day <= minute.DateOf(until.UTC())+1; day++ { // those of any zone
+		days = append(days, map[string]any{"day": day, "published": false})
+	}
+	err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+		if err := tx.Exec(`UPDATE imports SET running_at = 0 WHERE source = ?`, source).Error; err != nil {
+			return err
+		}
+		again := clause.OnConflict{
+			Columns: []clause.Column{{Name: "day"}}, DoUpdates: clause.AssignmentColumns([]string{"published"}),
+		}
+		return tx.Table("publications").Clauses(again).CreateInBatches(days, writeBatch).Error
+	})
+	if err != nil {
+		return fmt.Errorf("note that %s is imported: %w", source, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/minute"
@@ -98,36 +100,18 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 	for i, g := range d.Groups {
 		d.Groups[i].Members = all[g.ID].rows(g.ID)
 	}
-	var people []personRow
-	if err := db.Where("user_id = ?", user).Find(&people).Error; err != nil {
-		return d, fmt.Errorf("read person: %w", err)
+	own, regions, err := s.ownUsage(db, user)
+	if err != nil {
+		return d, err
 	}
-	for _, row := range people {
-		var seats []seatRow
-		err := db.Where("subject BETWEEN ? AND ?", minute.SubjectOf(row.Person, 0),
-			minute.SubjectOf(row.Person, minute.MaxSeat)).Find(&seats).Error
-		if err != nil {
-			return d, fmt.Errorf("read seats: %w", err)
-		}
-		p := ownUsage{s, row.Person, make(map[int64]uuid.UUID, len(seats))}
-		for _, seat := range seats {
-			p.seats[seat.Subject] = seat.WorkspaceID
-		}
-		var regions []SeatRegion
-		err = db.Table("seat_regions").Where("subject BETWEEN ? AND ?", minute.SubjectOf(row.Person, 0),
-			minute.SubjectOf(row.Person, minute.MaxSeat)).Order("half_hour, subject").Find(&regions).Error
-		if err != nil {
-			return d, fmt.Errorf("read regions of seats: %w", err)
-		}
-		for _, r := range regions {
-			d.Regions = append(d.Regions, MyRegion{time.Unix(int64(r.HalfHour)*1800, 0).UTC(), p.seats[r.Subject], r.Region})
-		}
-		if d.Usage, err = p.usage(ctx); err != nil {
-			return d, err
-		}
-		if d.Latency, err = p.latency(ctx); err != nil {
-			return d, err
-		}
+	for _, r := range regions {
+		d.Regions = append(d.Regions, MyRegion{time.Unix(int64(r.HalfHour)*1800, 0).UTC(), own.seats[r.Subject], r.Region})
+	}
+	if d.Usage, err = own.usage(ctx); err != nil {
+		return d, err
+	}
+	if d.Latency, err = own.latency(ctx); err != nil {
+		return d, err
 	}
 	return d, nil
 }
@@ -135,11 +119,39 @@ func (s *Store) MyData(ctx context.Context, user uuid.UUID) (d MyData, err error
 // date is the day of a place as a time.
 func date(at usage.Place) time.Time { return time.Unix(int64(at.Day)*86400, 0).UTC() }
 
-// ownUsage reads what is stored of the usage of one person.
+// ownUsage reads what is stored of the usage of one user.
 type ownUsage struct {
 	store  *Store
-	person int64
+	people []int64             // that the user is, first the one as whom all are counted
 	seats  map[int64]uuid.UUID // workspaces by subject
+}
+
+// ownUsage finds the seats of a user, and their regions, oldest first.
+func (s *Store) ownUsage(tx *gorm.DB, user uuid.UUID) (o ownUsage, regions []SeatRegion, err error) {
+	o = ownUsage{store: s, seats: map[int64]uuid.UUID{}}
+	err = tx.Model(&personRow{}).Where("user_id = ?", user).Order("counted_as IS NOT NULL, person").Pluck("person", &o.people).Error
+	if err != nil {
+		return o, nil, fmt.Errorf("read persons: %w", err)
+	}
+	for _, person := range o.people {
+		first, last := minute.SubjectOf(person, 0), minute.SubjectOf(person, minute.MaxSeat)
+		var seats []seatRow
+		if err := tx.Where("subject BETWEEN ? AND ?", first, last).Find(&seats).Error; err != nil {
+			return o, nil, fmt.Errorf("read seats: %w", err)
+		}
+		for _, seat := range seats {
+			o.seats[seat.Subject] = seat.WorkspaceID
+		}
+		var own []SeatRegion
+		if err := tx.Table("seat_regions").Where("subject BETWEEN ? AND ?", first, last).Find(&own).Error; err != nil {
+			return o, nil, fmt.Errorf("read regions of seats: %w", err)
+		}
+		regions = append(regions, own...)
+	}
+	slices.SortFunc(regions, func(a, b SeatRegion) int {
+		return cmp.Or(cmp.Compare(a.HalfHour, b.HalfHour), cmp.Compare(a.Subject, b.Subject))
+	})
+	return o, regions, nil
 }
 
 // workspaces are those of the rows of an app, or of all rows.
@@ -154,7 +166,7 @@ func (o ownUsage) workspaces(rows []minute.Row, of func(minute.Row) bool) (at []
 }
 
 func (o ownUsage) usage(ctx context.Context) (used []MyUsage, err error) {
-	rows, err := usage.RowsOf(ctx, o.store.usage, o.person, usage.Minutes)
+	rows, err := usage.RowsOf(ctx, o.store.usage, o.people, usage.Minutes)
 	if err != nil {
 		return nil, err
 	}
@@ -187,17 +199,21 @@ func (o ownUsage) usage(ctx context.Context) (used []MyUsage, err error) {
 }
 
 func (o ownUsage) latency(ctx context.Context) (latency []MyLatency, err error) {
-	rows, err := usage.RowsOf(ctx, o.store.usage, o.person, usage.Latencies)
+	rows, err := usage.RowsOf(ctx, o.store.usage, o.people, usage.Latencies)
 	if err != nil {
 		return nil, err
 	}
+	of := minute.Population{Counted: minute.Everybody, CountedAs: map[int64]int64{}}
+	for _, person := range o.people {
+		of.CountedAs[person] = o.people[0]
+	}
 	for _, at := range slices.SortedFunc(maps.Keys(rows), usage.ComparePlaces) {
-		counter := minute.NewLatencyCounter(minute.NewWindow(date(at), date(at).AddDate(0, 0, 1)), minute.Everyone)
+		counter := minute.NewLatencyCounter(minute.NewWindow(date(at), date(at).AddDate(0, 0, 1)), of)
 		if err := counter.Add(at.Day, []minute.Source[*minute.LatencyTable]{{Table: minute.LatencyTableOf(at.Day, rows[at])}}); err != nil {
 			return nil, fmt.Errorf("count latencies: %w", err)
 		}
 		workspaces := o.workspaces(rows[at], func(minute.Row) bool { return true })
-		latency = append(latency, MyLatency{date(at), at.Template, workspaces, latencyOf(counter, o.person)})
+		latency = append(latency, MyLatency{date(at), at.Template, workspaces, latencyOf(counter, o.people[0])})
 	}
 	return latency, nil
 }

@@ -28,6 +28,11 @@ func (s *Store) OrganizationsOf(ctx context.Context, templates []uuid.UUID) (map
 	return organizations, nil
 }
 
+// OrganizationsOfGroups reads the organizations of groups. Unknown ids are absent.
+func (s *Store) OrganizationsOfGroups(ctx context.Context, groups []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	return parents(s.db.Lookups.WithContext(ctx), "groups", "organization_id", groups)
+}
+
 // organizationsOfScope are the organizations of the templates that a scope lists.
 func (s *Store) organizationsOfScope(ctx context.Context, scope access.Scope) (map[uuid.UUID]bool, error) {
 	within, templates := map[uuid.UUID]bool{}, scope.Templates()

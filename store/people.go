@@ -7,15 +7,19 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/template-insights/insights/store/db"
+	"github.com/template-insights/insights/store/label"
 	"github.com/template-insights/insights/store/minute"
 )
 
-// personRow is the number of the person that a user is.
+// personRow is the number of a person that a user is.
 type personRow struct {
 	Person int64
 	UserID uuid.UUID
@@ -133,7 +137,7 @@ func (s *Store) makePeople(tx *gorm.DB, visits []Visit) (map[uuid.UUID]int64, er
 	return people, err
 }
 
-// knownPeople are the persons that users are, of those who are one.
+// knownPeople are the persons that users are, of those who are one: of those who are several, the one as whom all are counted.
 func (s *Store) knownPeople(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]int64, error) {
 	kept, err := s.keptAs(tx, users)
 	if err != nil {
@@ -146,7 +150,8 @@ func (s *Store) knownPeople(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]int64
 	known := make(map[uuid.UUID]int64, len(users))
 	for batch := range slices.Chunk(ids, readBatch) {
 		var found []personRow
-		if err := tx.Raw(`SELECT person, user_id FROM people WHERE user_id IN ?`, batch).Scan(&found).Error; err != nil {
+		err := tx.Raw(`SELECT person, user_id FROM people WHERE user_id IN ? AND counted_as IS NULL`, batch).Scan(&found).Error
+		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
@@ -158,6 +163,133 @@ func (s *Store) knownPeople(tx *gorm.DB, users []uuid.UUID) (map[uuid.UUID]int64
 		if person, ok := known[ids[i]]; ok {
 			people[user] = person
 		}
+	}
+	return people, nil
+}
+
+// person is the user who a person of a tally is.
+type person struct {
+	Person    int64
+	ID        uuid.UUID // uuid.Nil: none that the catalog knows
+	Username  string
+	Place     string // as [PlaceOf]; empty without a user
+	AvatarURL string
+	Kind      string
+	DeletedAt int64 // as an [Instant] is kept; 0: is in the catalog
+}
+
+// PlaceOf orders users: by name, as [label.Key] does, and those whose names are alike by id.
+func PlaceOf(username string, user uuid.UUID) string {
+	return label.Key(username) + "\x00" + user.String()
+}
+
+// names remembers who persons are as of a version. Whatever changes that raises the version in the same transaction.
+type names struct {
+	mu      sync.Mutex
+	version Instant
+	begun   time.Time         // when the first of them was read
+	people  map[int64]*person // that nobody changes any more
+}
+
+// versionLifetime is how long what is remembered by a version counts at most: while servers are replaced, one of before changes it and
+// raises no version.
+const versionLifetime = time.Minute
+
+// count reports whether what is remembered counts at a version.
+func (n *names) count(version Instant) bool {
+	return n.people != nil && n.version.Equal(version.Time) && time.Since(n.begun) < versionLifetime // the real clock: about age alone
+}
+
+// of returns persons in the order of the users, nil for those who are not remembered, and the numbers of those.
+func (n *names) of(version Instant, users []minute.UserTally) (people []*person, unknown []int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	people = make([]*person, len(users))
+	count := n.count(version)
+	for i, u := range users {
+		if p, known := n.people[u.Person]; known && count {
+			people[i] = p
+		} else {
+			unknown = append(unknown, u.Person)
+		}
+	}
+	return people, unknown
+}
+
+// add remembers persons who were read after a version.
+func (n *names) add(version Instant, people map[int64]*person) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.count(version) || len(n.people)+len(people) > maxDirectory {
+		n.version, n.begun, n.people = version, time.Now(), make(map[int64]*person, len(people))
+	}
+	maps.Copy(n.people, people)
+}
+
+// Forget forgets the names of people, and what their workspaces were started with. The owner of the store calls it after users were erased.
+func (s *Store) Forget(context.Context) error {
+	s.starts.forget()
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
+	s.names.people = nil
+	return nil
+}
+
+// raiseNames gives the names of people their next version. A transaction that changes users, or which user a person is, does it last, so
+// that no other one waits for long.
+func raiseNames(tx *gorm.DB) error {
+	if _, err := raise(tx, "names_version"); err != nil {
+		return fmt.Errorf("raise version of names: %w", err)
+	}
+	return nil
+}
+
+// people are the persons behind the users of a tally, in their order. What is remembered counts if it has the version that is current after
+// the call began.
+func (s *Store) people(ctx context.Context, users []minute.UserTally) ([]*person, error) {
+	var version Instant
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT COALESCE(MAX(version), 0) FROM names_version`).Row().Scan(&version)
+	if err != nil {
+		return nil, fmt.Errorf("read version of names: %w", err)
+	}
+	people, unknown := s.names.of(version, users)
+	if len(unknown) == 0 {
+		return people, nil
+	}
+	read, err := s.readPeople(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	s.names.add(version, read)
+	for i, u := range users {
+		if people[i] == nil {
+			people[i] = read[u.Person]
+		}
+	}
+	return people, nil
+}
+
+// readPeople reads who persons are.
+func (s *Store) readPeople(ctx context.Context, numbers []int64) (map[int64]*person, error) {
+	people, all := make(map[int64]*person, len(numbers)), make([]person, len(numbers))
+	for i, number := range numbers {
+		all[i].Person = number
+		people[number] = &all[i]
+	}
+	condition, argument := s.db.Among("people.person", numbers)
+	query := s.db.Reads.WithContext(ctx).Raw(
+		`SELECT people.person, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
+		FROM people JOIN users ON users.id = people.user_id WHERE `+condition, argument)
+	err := s.db.Rows(query, func(r db.Records) error {
+		var p person
+		return r.Each(func() error {
+			p.Place = PlaceOf(p.Username, p.ID)
+			*people[p.Person] = p
+			return nil
+		}, &p.Person, r.ID(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
 	}
 	return people, nil
 }

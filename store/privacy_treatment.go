@@ -122,7 +122,10 @@ func (s *Store) hideUsers(ctx context.Context, modes PrivacyModes) error {
 			if err := s.setTexts(tx, "users", "username = given.value, avatar_url = ''", aliases); err != nil {
 				return err
 			}
-			return raiseVersion(tx, changed)
+			if err := raiseVersion(tx, changed); err != nil {
+				return err
+			}
+			return raiseNames(tx)
 		})
 		if err != nil {
 			return err
@@ -212,7 +215,15 @@ func (s *Store) hideChoices(ctx context.Context, modes PrivacyModes) error {
 			}
 			parameters[b.ID] = string(text)
 		}
-		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error { return s.setTexts(tx, "builds", "parameters = given.value", parameters) })
+		if len(parameters) == 0 {
+			continue
+		}
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+			if err := s.setTexts(tx, "builds", "parameters = given.value", parameters); err != nil {
+				return err
+			}
+			return raiseParameters(tx, "id = ?", template)
+		})
 		if err != nil {
 			return fmt.Errorf("write builds: %w", err)
 		}

@@ -184,8 +184,8 @@ func sealIdentities(tx *gorm.DB, key *PrivacyKey, identities []Identity) error {
 }
 
 // moveUsers gives every row of users another id, each of its own. A row that is there under the other id already wins over the row of
-// the user. Of the audit trail moveUsers searches the targets from since on: the caller knows that no earlier target names the users. It
-// returns the workspaces of the users.
+// the user, but persons stay beside each other: their usage is the user's. Of the audit trail moveUsers searches the targets from since on:
+// the caller knows that no earlier target names the users. It returns the workspaces of the users.
 func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (workspaces []uuid.UUID, err error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -195,9 +195,9 @@ func (s *Store) moveUsers(tx *gorm.DB, ids db.Pairs[uuid.UUID], since Instant) (
 		`UPDATE users SET id = moved.value FROM ` + moved + ` WHERE users.id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.id = moved.value)`,
 		`DELETE FROM users WHERE id IN (SELECT moved.id FROM ` + moved + `)`,
-		`UPDATE people SET user_id = moved.value FROM ` + moved + ` WHERE people.user_id = moved.id
-			AND NOT EXISTS (SELECT 1 FROM people AS other WHERE other.user_id = moved.value)`,
-		`DELETE FROM people WHERE user_id IN (SELECT moved.id FROM ` + moved + `)`,
+		`UPDATE people SET user_id = moved.value, counted_as = COALESCE((SELECT other.person FROM people AS other
+			WHERE other.user_id = moved.value AND other.counted_as IS NULL), people.counted_as)
+			FROM ` + moved + ` WHERE people.user_id = moved.id`,
 		`UPDATE group_members SET user_id = moved.value FROM ` + moved + ` WHERE group_members.user_id = moved.id
 			AND NOT EXISTS (SELECT 1 FROM group_members AS other
 			WHERE other.user_id = moved.value AND other.group_id = group_members.group_id

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,6 +90,170 @@ func TestPseudonyms(t *testing.T) {
 			}
 			if diff := cmp.Diff(named(before), named(p.activity(t))); diff != "" {
 				t.Errorf("named again (-before +now):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A workspace has no name where its owner has none or its template is of an organization that hides names, whichever it is.
+func TestNamesOfWorkspacesAreHidden(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := open(t)
+			p := hidden{Fixture: storetest.NewFixture(t, database), key: storetest.PrivacyKey(t, database)}
+			loose, template := uuid.New(), uuid.New()
+			workspace := func(name string, owner int, template uuid.UUID) store.Workspace {
+				return store.Workspace{ID: uuid.New(), OwnerID: p.Users[owner], TemplateID: template, Name: name}
+			}
+			p.apply(t, store.Catalog{
+				Organizations: []store.Organization{{ID: loose, Name: "loose"}},
+				Templates:     []store.Template{{ID: template, OrganizationID: loose, Name: "loose"}},
+				Users: []store.User{
+					{ID: p.Users[0], Username: "hidden", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization}},
+					{ID: p.Users[1], Username: "named", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{loose}},
+				},
+				Workspaces: []store.Workspace{
+					workspace("of-a-hidden-user", 0, template), workspace("of-a-strict-template", 1, p.Templates[0]),
+					workspace("of-neither", 1, template),
+				},
+			})
+			if _, err := p.SetPrivacyMode(t.Context(), access.Principal{}, p.Organization, store.PrivacyPseudonym); err != nil {
+				t.Fatal(err)
+			}
+			p.treat(t)
+			found := storetest.Traces(t, p.Database, map[string]string{
+				"user": "of-a-hidden-user", "template": "of-a-strict-template", "neither": "of-neither",
+			})
+			if !slices.Equal(found, []string{"neither"}) {
+				t.Errorf("the database holds the names of workspaces %q, want that of neither alone", found)
+			}
+		})
+	}
+}
+
+// A user whose id and whose pseudonym were persons before they came together is one user: listed and counted once, with the minutes of
+// both, and found whole by who asks for their data and by who erases them.
+func TestPersonsOfOneUser(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newHidden(t, open(t))
+			// The catalog does not know the user yet, so that the first person is that of the pseudonym. A server without the key knows no
+			// pseudonym.
+			mode := func(m store.PrivacyMode) {
+				t.Helper()
+				if _, err := p.SetPrivacyMode(t.Context(), access.Principal{}, p.Organization, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			visit := store.Visit{User: uuid.New(), Workspace: p.Workspaces[0][1]}
+			pseudonym := p.key.Pseudonym(visit.User)
+			mode(store.PrivacyPseudonym)
+			early, err := p.Subjects(t.Context(), []store.Visit{visit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mode(store.PrivacyFull)
+			keyless, err := store.Open(t.Context(), store.Options{Database: p.Database})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer keyless.Close()
+			refusals, err := keyless.ApplyCatalog(t.Context(), store.Catalog{Users: []store.User{
+				{ID: visit.User, Username: "Kanarie-n", Kind: "human", Status: "active", OrganizationIDs: []uuid.UUID{p.Organization}},
+			}}, anyone)
+			if err != nil || len(refusals) > 0 {
+				t.Fatal(refusals, err)
+			}
+			late, err := keyless.Subjects(t.Context(), storetest.AtNoWorkspace(visit.User))
+			if err != nil {
+				t.Fatal(err)
+			}
+			numbers := []int64{early[visit], late[store.Visit{User: visit.User}]}
+			if minute.PersonOf(numbers[0]) == minute.PersonOf(numbers[1]) {
+				t.Fatalf("one person: %v", numbers)
+			}
+			for i, subject := range numbers {
+				used, measured := p.Row(0, 0, 18, 0b111<<i), p.Row(0, 0, 18, 1<<i)
+				measured.Kind, measured.App, measured.Bins = minute.Connection, "", []byte{7}
+				used.Subject, measured.Subject = subject, subject
+				p.MustMerge(t, used, measured)
+			}
+			p.MustMerge(t, store.OpenRow{Template: p.Templates[1], Row: minute.Row{
+				HalfHour: p.Row(0, 0, 19, 1).HalfHour, Subject: numbers[0], Kind: minute.Login, Minutes: 1,
+			}}, store.OpenRow{Template: p.Templates[1], Row: minute.Row{
+				HalfHour: p.Row(0, 0, 19, 1).HalfHour, Subject: numbers[1], Kind: minute.Login, Minutes: 1,
+			}})
+			mode(store.PrivacyPseudonym)
+			p.treat(t)
+			group := uuid.New()
+			p.apply(t, store.Catalog{Groups: []store.Group{{
+				ID: group, OrganizationID: p.Organization, Name: "both", Members: []store.GroupMember{{UserID: visit.User}},
+			}}})
+			for _, by := range []string{store.ByGroup, store.ByUser} {
+				result, err := p.Query(t.Context(), store.Query{
+					Scope: p.Everything, Actors: minute.People, By: []string{by},
+					Window:  minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1)),
+					Filters: []store.QueryFilter{{By: store.ByGroup, Values: []string{group.String()}}},
+				})
+				if err != nil || len(result.Rows) == 0 || !slices.ContainsFunc(result.Rows, func(r store.QueryRow) bool {
+					return r.Minutes == 4 && r.People == 1
+				}) {
+					t.Errorf("by %s: %+v, %v", by, result, err)
+				}
+			}
+
+			holds := func(when string, who uuid.UUID, name string) {
+				t.Helper()
+				w := minute.NewWindow(storetest.Now.AddDate(0, 0, -1), storetest.Now.AddDate(0, 0, 1))
+				total, err := p.TemplateInsights(t.Context(), p.Everything, minute.People, w, store.Floor{})
+				if err != nil || total.ActiveUsers != 4 {
+					t.Errorf("%s: %d active users, %v", when, total.ActiveUsers, err)
+				}
+				latencies, _, err := p.UserLatency(t.Context(), p.Everything, minute.People, w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var of []string
+				for _, u := range latencies {
+					if u.Username == name {
+						of = append(of, fmt.Sprintf("%d minutes, %d samples", u.Minutes, u.Samples))
+					}
+				}
+				if !slices.Equal(of, []string{"4 minutes, 2 samples"}) {
+					t.Errorf("%s: %v", when, of)
+				}
+				data, err := p.MyData(t.Context(), who)
+				if err != nil || len(data.Usage) != 2 || len(data.Latency) != 1 || data.Latency[0].Samples != 2 {
+					t.Fatalf("%s: %+v, %+v, %v", when, data.Usage, data.Latency, err)
+				}
+				for _, u := range data.Usage {
+					login := u.App == store.LoginApp
+					if login && u.Minutes != 1 || !login && (u.Minutes != 4 || !slices.Equal(u.At, []uuid.UUID{visit.Workspace})) {
+						t.Errorf("%s: %+v", when, u)
+					}
+				}
+			}
+			holds("together", pseudonym, "user-"+strings.ReplaceAll(pseudonym.String(), "-", "")[:8])
+			if again, err := p.Subjects(t.Context(), []store.Visit{visit}); err != nil || again[visit] != early[visit] {
+				t.Errorf("the number of new usage is %v, want that of %v, %v", again, early, err)
+			}
+			if err := p.EraseUser(t.Context(), visit.User); err != nil {
+				t.Fatal(err)
+			}
+			var nobody uuid.UUID
+			for _, u := range p.activity(t) {
+				if u.Username == store.DeletedUser {
+					nobody = u.UserID
+				}
+			}
+			holds("erased", nobody, store.DeletedUser)
+			ids := map[string]string{"id": visit.User.String(), "pseudonym": pseudonym.String()}
+			if found := storetest.Traces(t, p.Database, ids); len(found) > 0 {
+				t.Errorf("the database holds %v of the erased one", found)
 			}
 		})
 	}

@@ -266,6 +266,7 @@ func (s *Store) HeldDeletions(ctx context.Context) (b Brake, err error) {
 // Promise is what a server does for people, as its settings say.
 type Promise struct {
 	PrivacyFloor int    // how many people take part in what is published
+	AIPerPerson  bool   `gorm:"column:ai_per_person"` // the use of AI tools is told of each person, not of as many together
 	Timezone     string // whose days are published
 	Retention
 }
@@ -290,9 +291,9 @@ func (s *Store) RecordPromise(ctx context.Context, server uuid.UUID, p Promise) 
 			return err
 		}
 		return tx.Exec(`INSERT INTO promises
-			(server, at, privacy_floor, timezone, usage_retention, latency_retention, audit_retention) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (server) DO UPDATE SET at = excluded.at`, server.String(), At(now), p.PrivacyFloor, p.Timezone,
-			int64(p.Usage), int64(p.Latency), int64(p.Audit)).Error
+			(server, at, privacy_floor, ai_per_person, timezone, usage_retention, latency_retention, audit_retention)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET at = excluded.at`, server.String(), At(now), p.PrivacyFloor,
+			p.AIPerPerson, p.Timezone, int64(p.Usage), int64(p.Latency), int64(p.Audit)).Error
 	})
 	if err != nil {
 		return fmt.Errorf("record what the server promises: %w", err)
@@ -304,8 +305,9 @@ func (s *Store) RecordPromise(ctx context.Context, server uuid.UUID, p Promise) 
 func (s *Store) Promises(ctx context.Context) (all []Promises, now time.Time, err error) {
 	db := s.db.Lookups.WithContext(ctx)
 	if now, err = s.db.Now(db, s.clock); err == nil {
-		err = db.Raw(`SELECT privacy_floor, timezone, usage_retention AS usage, latency_retention AS latency, audit_retention AS audit,
-			COUNT(*) AS servers FROM promises WHERE at >= ? GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC, 1, 2, 3, 4, 5`,
+		err = db.Raw(`SELECT privacy_floor, ai_per_person, timezone, usage_retention AS usage, latency_retention AS latency,
+			audit_retention AS audit, COUNT(*) AS servers
+			FROM promises WHERE at >= ? GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 7 DESC, 1, 2, 3, 4, 5, 6`,
 			At(now.Add(-PromiseSilence))).Scan(&all).Error
 	}
 	if err != nil {
@@ -363,6 +365,8 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_rows WHERE half_hour < ?`, []any{day(h.Usage) * minute.HalfHoursPerDay}},
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_day WHERE day < ?`, []any{day(h.Usage)}},
 		{ExpiredUsage, h.Usage, `DELETE FROM usage_pages WHERE day < ?`, []any{day(h.Usage)}},
+		// publications stay: what was published and is gone is not published again.
+		{ExpiredUsage, h.Usage, `DELETE FROM published_days WHERE day < ?`, []any{day(h.Usage)}},
 		{
 			ExpiredLatency, h.Latency, `DELETE FROM usage_rows WHERE ` + usage.LatencyRows + ` AND half_hour < ?`,
 			[]any{day(h.Latency) * minute.HalfHoursPerDay},
@@ -434,10 +438,18 @@ func (s *Store) Expire(ctx context.Context, h Horizons) (map[string]int64, error
 			continue
 		}
 		var rows int64
-		err := s.db.Write(ctx, func(db *gorm.DB) error {
-			done := db.Exec(statement.text, statement.args...)
+		err := s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+			done := tx.Exec(statement.text, statement.args...)
 			rows = done.RowsAffected
-			return done.Error
+			switch {
+			case done.Error != nil || rows == 0:
+				return done.Error
+			case statement.kind == ExpiredBuilds:
+				return raiseParameters(tx, "1 = 1")
+			case statement.kind == ExpiredCatalog:
+				return raiseNames(tx)
+			}
+			return nil
 		})
 		if err != nil {
 			return expired, fmt.Errorf("delete what is beyond retention: %w", err)

@@ -262,7 +262,7 @@ func TestPromises(t *testing.T) {
 			t.Parallel()
 			s := storetest.Open(t, open(t), time.Now()) // Postgres has the real time
 			promise := store.Promise{PrivacyFloor: 5, Timezone: "UTC", Retention: store.Retention{Usage: 1, Latency: 2, Audit: 3}}
-			strict := store.Promise{PrivacyFloor: 9, Timezone: "Asia/Tokyo"}
+			strict := store.Promise{PrivacyFloor: 9, AIPerPerson: true, Timezone: "Asia/Tokyo"}
 			say := func(server byte, p store.Promise) {
 				t.Helper()
 				if err := s.RecordPromise(t.Context(), uuid.UUID{server}, p); err != nil {

@@ -158,6 +158,18 @@ func (s *Store) RoleBindings(ctx context.Context) ([]RoleBinding, error) {
 	return bindings, nil
 }
 
+// DeploymentRoles returns the roles that a principal holds for the whole deployment by themselves, not by a group, by name.
+func (s *Store) DeploymentRoles(ctx context.Context, kind access.Kind, id uuid.UUID) (roles []access.Role, err error) {
+	held, err := s.bindings(ctx, kind, []uuid.UUID{id})
+	for _, b := range held {
+		if b == (access.Binding{Role: b.Role}) {
+			roles = append(roles, b.Role)
+		}
+	}
+	slices.Sort(roles)
+	return roles, err
+}
+
 // bindings are the roles of the principals of one kind.
 func (s *Store) bindings(ctx context.Context, kind access.Kind, ids []uuid.UUID) ([]access.Binding, error) {
 	if len(ids) == 0 {

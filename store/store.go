@@ -1,3 +1,11 @@
+// Package store keeps what the service knows: usage as sets of minutes, the catalog that gives them names, and access.
+//
+// Usage lives in two places of one shape. The present is rows that merge (table usage_rows), the past is one page per
+// template and UTC day (table usage_pages). Writing is union, folding moves rows into pages, reading takes the union of
+// both places; so order, repetition and delay of reports change nothing.
+//
+// The package is the facade of three rooms: usage merges, folds and reads minutes, db has the connections and what differs between
+// Postgres and SQLite, archive backs up and restores. Nobody outside of the store uses the rooms.
 package store
 
 import (
@@ -31,7 +39,8 @@ type Options struct {
 	MaxReplicaLag time.Duration
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
-	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none.
+	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none. Beside them, what workspaces
+	// were started with takes at most as many, and at most 32 MiB.
 	PageCache int
 	// PrivacyKey is the key for what must not be readable with the database alone; nil: what needs it fails with ErrNoPrivacyKey.
 	PrivacyKey *PrivacyKey
@@ -72,6 +81,9 @@ type Store struct {
 	key   *PrivacyKey // nil: none
 	list  erasedList  // of whom the key made tombstones
 	apps  atomic.Pointer[apps.List]
+	names names
+
+	starts *startsMemory // what workspaces were started with
 
 	// Changes that this Store made, counted when they are committed and nobody knows of it yet. They are counted after an error as well:
 	// the transaction may have committed all the same. What is remembered from before does not count any more.
@@ -98,6 +110,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.list = erasedList(s.key.file + ".erased")
 	}
 	s.usage = usage.New(d, s.clock, o.PageCache)
+	s.starts = newStartsMemory(min(o.PageCache, maxStarts))
 	s.KnowApps(apps.BuiltIn())
 	return s, nil
 }

@@ -71,28 +71,24 @@ type Interval struct {
 	ActiveUsers int
 }
 
-// TemplateInsights answers for some actors in the templates of a scope in one pass over their usage. A floor lets it tell what is
-// published alone.
+// TemplateInsights answers for some actors in the templates of a scope in one pass over their usage. A floor lets it tell what was
+// published alone, which is of people.
 func (s *Store) TemplateInsights(
 	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, floor Floor,
 ) (TemplateInsights, error) {
 	if floor.hides() {
-		return s.publishedInsights(ctx, scope, actors, w, floor)
+		return s.publishedInsights(ctx, scope, w, floor)
 	}
 	x, err := s.index(ctx, scope)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
-	channels, err := s.appChannels(ctx, x)
-	if err != nil {
-		return TemplateInsights{}, err
-	}
-	tally, err := s.count(ctx, x, actors, w, channels.of)
+	channels, tally, err := s.countEntries(ctx, x, actors, w, (*appChannels).usersOf)
 	if err != nil {
 		return TemplateInsights{}, err
 	}
 	answer := TemplateInsights{
-		Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users), Intervals: intervals(x, tally), Estimated: tally.Estimated,
+		Templates: x.Of(tally.Templates), ActiveUsers: tally.ActiveUsers, Intervals: intervals(x, tally), Estimated: tally.Estimated,
 		Others: together(tally.Others),
 	}
 	channels.withhold(&tally)
@@ -101,12 +97,12 @@ func (s *Store) TemplateInsights(
 	return answer, nil
 }
 
-// Intervals answers for the intervals of the window alone, and says whom it leaves out. A floor lets it tell what is published alone.
+// Intervals answers for the intervals of the window alone, and says whom it leaves out. A floor is as in TemplateInsights.
 func (s *Store) Intervals(
 	ctx context.Context, scope access.Scope, actors minute.Actors, w minute.Window, floor Floor,
 ) ([]Interval, []OtherActor, error) {
 	if floor.hides() {
-		published, err := s.publishedInsights(ctx, scope, actors, w, floor)
+		published, err := s.publishedInsights(ctx, scope, w, floor)
 		return published.Intervals, published.Others, err
 	}
 	x, err := s.index(ctx, scope)
@@ -129,7 +125,7 @@ func intervals(x usage.Index, tally minute.Tally) []Interval {
 }
 
 // anyUsage counts usage as such, in no channel.
-func anyUsage(_ int, kind minute.Kind, _ string) (channel, within int) {
+func anyUsage(_ int, kind minute.Kind, _ string, _ bool) (channel, within int) {
 	if kind == minute.Login {
 		return minute.Ignored, minute.NoChannel
 	}
@@ -156,7 +152,7 @@ func (s *Store) PerTemplate(
 	err = usage.EachDay(ctx, s.usage, x, w, usage.Minutes, func(day int32, sources []minute.Source[*minute.Table]) error {
 		for i, source := range sources {
 			if counters[source.Template] == nil {
-				counters[source.Template] = minute.NewCounter(w, of, len(x.IDs), channels.of)
+				counters[source.Template] = minute.NewCounter(w, of, len(x.IDs), channels.of, channels.usersOf())
 			}
 			if err := counters[source.Template].Add(day, sources[i:i+1]); err != nil {
 				return err
@@ -170,10 +166,10 @@ func (s *Store) PerTemplate(
 	answer := map[uuid.UUID]TemplateInsights{}
 	for template, counter := range counters {
 		tally := counter.Tally()
-		if len(tally.Users) == 0 {
+		if tally.ActiveUsers == 0 {
 			continue
 		}
-		insights := TemplateInsights{Templates: x.Of(tally.Templates), ActiveUsers: len(tally.Users)}
+		insights := TemplateInsights{Templates: x.Of(tally.Templates), ActiveUsers: tally.ActiveUsers}
 		channels.withhold(&tally)
 		channels.fill(&insights, x, tally.Channels)
 		answer[x.IDs[template]] = insights
@@ -218,16 +214,16 @@ func (s *Store) Use(
 		return Use{}, err
 	}
 	// Each template is a channel of its own.
-	tally, err := s.count(ctx, x, actors, w, func(template int, kind minute.Kind, app string) (channel, within int) {
-		if channel, within = anyUsage(template, kind, app); channel == minute.Ignored {
+	tally, err := s.count(ctx, x, actors, w, func(template int, kind minute.Kind, app string, shown bool) (channel, within int) {
+		if channel, within = anyUsage(template, kind, app, shown); channel == minute.Ignored {
 			return channel, within
 		}
 		return template, within
-	}, details...)
+	}, append(details, minute.Users)...)
 	if err != nil {
 		return Use{}, err
 	}
-	use := Use{Active: len(tally.Users), Intervals: intervals(x, tally), Peaks: tally.Peaks, Others: together(tally.Others)}
+	use := Use{Active: tally.ActiveUsers, Intervals: intervals(x, tally), Peaks: tally.Peaks, Others: together(tally.Others)}
 	users, tallies, err := s.usersOf(ctx, x, tally)
 	if err != nil {
 		return Use{}, err

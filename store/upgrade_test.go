@@ -132,7 +132,7 @@ func checkEarly(t *testing.T, kind, database string) {
 	t.Helper()
 	f := storetest.Fixture{Store: storetest.Open(t, database, storetest.Now), Everything: storetest.Everything(t)}
 	answer := f.Ask(t)
-	if _, left, err := f.RewritePages(t.Context(), nil); err != nil || left > 0 {
+	if _, left, err := f.RewritePages(t.Context(), 0); err != nil || left > 0 {
 		t.Fatalf("%d pages of format 1 are left: %v", left, err)
 	}
 	f.Store = storetest.Open(t, database, storetest.Now) // which remembers no pages

@@ -15,6 +15,9 @@ import (
 // OpenRow is a row of the present: half an hour of one subject, kind and app in a template.
 type OpenRow = usage.OpenRow
 
+// FoldAge is how long ago a half hour ended when its rows are folded.
+const FoldAge = usage.FoldAge
+
 // FoldReport says what a pass of folding did.
 type FoldReport = usage.FoldReport
 
@@ -22,7 +25,7 @@ type FoldReport = usage.FoldReport
 // merging them all again is right. ErrRefused in the error means that the database will never take one of them.
 func (s *Store) Merge(ctx context.Context, rows []OpenRow) error { return s.usage.Merge(ctx, rows) }
 
-// Fold moves the rows of half hours that ended more than an hour ago into the pages of their templates and days. Any
+// Fold moves the rows of half hours that ended [FoldAge] ago into the pages of their templates and days. Any
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }
 
@@ -30,14 +33,11 @@ func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.F
 // in between.
 const RewrittenASecond = 50
 
-// Place is where a page lies.
-type Place = usage.Place
-
-// RewritePages rewrites those of one second, after a place. It returns the place of the last one, nil if there are no more after it, and
-// how many are left anywhere. A page that another one wrote meanwhile or that cannot be read is left, and does not stop the others. Any
-// number of servers may rewrite at once.
-func (s *Store) RewritePages(ctx context.Context, after *Place) (last *Place, left int64, err error) {
-	return s.usage.Rewrite(ctx, after, RewrittenASecond)
+// RewritePages rewrites those of one second, but for those past which it goes because they could not be rewritten. It returns how many more
+// of these there are, and how many pages are left anywhere. A page that another one wrote meanwhile or that cannot be read is left, and
+// does not stop the others. Any number of servers may rewrite at once.
+func (s *Store) RewritePages(ctx context.Context, past int) (failed int, left int64, err error) {
+	return s.usage.Rewrite(ctx, past, RewrittenASecond)
 }
 
 // UnstoredUsage returns the rows that add anything to what is stored: minutes, samples or an open gate, and of estimates those of what
@@ -68,6 +68,11 @@ func (s *Store) index(ctx context.Context, scope access.Scope) (usage.Index, err
 	if !scope.All() {
 		return usage.NewIndex(scope.Templates(), false), nil
 	}
+	return s.everything(ctx)
+}
+
+// everything is the index of all templates.
+func (s *Store) everything(ctx context.Context) (usage.Index, error) {
 	var templates []uuid.UUID
 	if err := s.db.Reads.WithContext(ctx).Model(&Template{}).Pluck("id", &templates).Error; err != nil {
 		return usage.Index{}, fmt.Errorf("read templates: %w", err)

@@ -1,16 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/template-insights/insights/store/access"
-	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/usage"
 )
@@ -19,6 +18,7 @@ import (
 type UserUsage struct {
 	UserID    uuid.UUID
 	Username  string
+	Place     string // among others by name, as [PlaceOf]
 	AvatarURL string
 	Kind      string      // as [User.Kind]
 	Deleted   bool        // is not in the catalog any more
@@ -66,11 +66,7 @@ func (s *Store) UserActivity(
 	if err != nil {
 		return nil, total, err
 	}
-	channels, err := s.appChannels(ctx, x)
-	if err != nil {
-		return nil, total, err
-	}
-	tally, err := s.count(ctx, x, actors, w, channels.of, minute.IntervalMinutes)
+	channels, tally, err := s.countEntries(ctx, x, actors, w, func(*appChannels) minute.Detail { return minute.IntervalMinutes })
 	if err != nil {
 		return nil, total, err
 	}
@@ -81,10 +77,24 @@ func (s *Store) UserActivity(
 	for i, t := range tallies {
 		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
 	}
-	slices.SortFunc(users, func(a, b UserUsage) int {
-		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), slices.Compare(a.UserID[:], b.UserID[:]))
+	users = sorted(users, func(a, b *UserUsage) int {
+		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), bytes.Compare(a.UserID[:], b.UserID[:]))
 	})
 	return users, ActivityTotal{tally.Estimated, together(tally.Others)}, nil
+}
+
+// sorted returns a list in order. Its items are large: each is moved once.
+func sorted[T any](list []T, compare func(a, b *T) int) []T {
+	order := make([]*T, len(list))
+	for i := range list {
+		order[i] = &list[i]
+	}
+	slices.SortFunc(order, compare)
+	ordered := make([]T, len(list))
+	for i, item := range order {
+		ordered[i] = *item
+	}
+	return ordered
 }
 
 // median sorts a list in place; of an even number it is halfway between the two in the middle, of none 0.
@@ -121,7 +131,7 @@ func (s *Store) UserLatency(
 	counter := minute.NewLatencyCounter(w, of)
 	passes, ctx := errgroup.WithContext(ctx)
 	passes.Go(func() error {
-		tally, err := s.usage.Count(ctx, x, of, w, anyUsage)
+		tally, err := s.usage.Count(ctx, x, of, w, anyUsage, minute.Users)
 		if err == nil {
 			total.Others = together(tally.Others)
 			active, tallies, err = s.usersOf(ctx, x, tally)
@@ -138,8 +148,8 @@ func (s *Store) UserLatency(
 		people[i] = tallies[i].Person
 		users[i] = UserLatency{u, latencyOf(counter, people[i])}
 	}
-	slices.SortFunc(users, func(a, b UserLatency) int {
-		return cmp.Or(cmp.Compare(b.P95, a.P95), slices.Compare(a.UserID[:], b.UserID[:]))
+	users = sorted(users, func(a, b *UserLatency) int {
+		return cmp.Or(cmp.Compare(b.P95, a.P95), bytes.Compare(a.UserID[:], b.UserID[:]))
 	})
 	total.Latency = latencyOf(counter.Together(people), 0)
 	return users, total, nil
@@ -159,49 +169,16 @@ func (s *Store) usersOf(ctx context.Context, x usage.Index, tally minute.Tally) 
 		return nil, nil, err
 	}
 	users, tallies := make([]UserUsage, 0, len(tally.Users)), make([]minute.UserTally, 0, len(tally.Users))
-	for _, t := range tally.Users {
-		person, ok := people[t.Person]
-		if !ok {
+	for i, t := range tally.Users {
+		person := people[i]
+		if person.ID == uuid.Nil {
 			continue
 		}
 		users = append(users, UserUsage{
-			UserID: person.ID, Username: person.Username, AvatarURL: person.AvatarURL, Kind: person.Kind, Deleted: person.DeletedAt != 0,
-			Templates: x.Of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
+			UserID: person.ID, Username: person.Username, Place: person.Place, AvatarURL: person.AvatarURL, Kind: person.Kind,
+			Deleted: person.DeletedAt != 0, Templates: x.Of(t.Templates), Minutes: t.Minutes, Days: t.Intervals,
 		})
 		tallies = append(tallies, t)
 	}
 	return users, tallies, nil
-}
-
-// person is the user who a person of a tally is.
-type person struct {
-	Person    int64
-	ID        uuid.UUID
-	Username  string
-	AvatarURL string
-	Kind      string
-	DeletedAt int64 // as an [Instant] is kept; 0: is in the catalog
-}
-
-// people are the persons behind the users of a tally.
-func (s *Store) people(ctx context.Context, users []minute.UserTally) (map[int64]person, error) {
-	people, numbers := make(map[int64]person, len(users)), make([]int64, len(users))
-	for i, u := range users {
-		numbers[i] = u.Person
-	}
-	condition, argument := s.db.Among("people.person", numbers)
-	query := s.db.Reads.WithContext(ctx).Raw(
-		`SELECT people.person, users.id, users.username, users.avatar_url, users.kind, users.deleted_at
-		FROM people JOIN users ON users.id = people.user_id WHERE `+condition, argument)
-	err := s.db.Rows(query, func(r db.Records) error {
-		var p person
-		return r.Each(func() error {
-			people[p.Person] = p
-			return nil
-		}, &p.Person, r.ID(&p.ID), &p.Username, &p.AvatarURL, &p.Kind, &p.DeletedAt)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read users: %w", err)
-	}
-	return people, nil
 }

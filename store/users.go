@@ -62,6 +62,18 @@ func (s *Store) RecordStatusChanges(ctx context.Context, changes []UserStatusCha
 	return nil
 }
 
+// CatalogUser returns what the catalog holds of a user, under the name that is shown. One that it does not hold is ErrUnknown.
+func (s *Store) CatalogUser(ctx context.Context, id uuid.UUID) (user User, err error) {
+	tx := s.db.Lookups.WithContext(ctx).Where("id = ?", id).Limit(1).Find(&user)
+	switch {
+	case tx.Error != nil:
+		return user, fmt.Errorf("read user %s: %w", id, tx.Error)
+	case tx.RowsAffected == 0:
+		return user, fmt.Errorf("user %s %w", id, ErrUnknown)
+	}
+	return user, nil
+}
+
 // compareStatusChanges is the order of the table's key.
 func compareStatusChanges(a, b UserStatusChange) int {
 	return cmp.Or(bytes.Compare(a.UserID[:], b.UserID[:]), a.At.Compare(b.At.Time))
@@ -128,6 +140,83 @@ func (s *Store) StatusCounts(
 		}
 	}
 	return counts, others, nil
+}
+
+// publishedStatus is how many users that are an actor, in the same organizations, had a status when a day ended. None of these numbers is
+// told by itself: answers are their sums, rounded down.
+type publishedStatus struct {
+	Status        string       `json:"status"`
+	Actor         minute.Actor `json:"actor"`
+	Organizations []uuid.UUID  `json:"organizations,omitempty"` // ascending
+	Users         int64        `json:"users"`
+}
+
+// statusesAt counts users by status as of a moment, as StatusCounts does.
+func (s *Store) statusesAt(ctx context.Context, at time.Time) (statuses []publishedStatus, err error) {
+	var users []userStatus
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT newest.user_id, newest.status, users.organization_ids, users.kind
+		FROM user_status_changes AS newest JOIN users ON users.id = newest.user_id
+		WHERE newest.at <= ? AND (users.deleted_at = 0 OR users.deleted_at > ?) AND NOT EXISTS (
+			SELECT 1 FROM user_status_changes AS later WHERE later.user_id = newest.user_id AND later.at > newest.at AND later.at <= ?)`,
+		At(at), At(at), At(at)).Scan(&users).Error
+	if err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	alike := map[string]int{}
+	for _, u := range users {
+		slices.SortFunc(u.OrganizationIDs, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+		key := fmt.Sprint(u.Status, ActorOf(u.Kind), u.OrganizationIDs)
+		i, known := alike[key]
+		if !known {
+			i = len(statuses)
+			alike[key] = i
+			statuses = append(statuses, publishedStatus{Status: u.Status, Actor: ActorOf(u.Kind), Organizations: u.OrganizationIDs})
+		}
+		statuses[i].Users++
+	}
+	return statuses, nil
+}
+
+// PublishedStatusCounts is StatusCounts of people, for midnights of the floor's zone, as it stood when the day was published that ends with
+// each. Numbers are rounded down to a multiple of the floor, of the others the greatest of any midnight.
+func (s *Store) PublishedStatusCounts(
+	ctx context.Context, floor Floor, midnights []time.Time, includes func(organizations []uuid.UUID) bool,
+) (counts map[string][]int64, others []OtherActor, err error) {
+	of := map[int32]int{} // midnights by the day that ends with them
+	for i, at := range midnights {
+		of[minute.DateOf(at.In(floor.Zone))-1] = i
+	}
+	counts = map[string][]int64{}
+	most := map[minute.Actor]int64{}
+	err = s.eachPublishedRow(ctx, "template_id = ?", []any{uuid.Nil}, slices.Sorted(maps.Keys(of)),
+		func(row publishedDay, atoms publishedAtoms) error {
+			multiple, left := int64(max(floor.People, row.Floor)), map[minute.Actor]int64{}
+			for _, p := range atoms.Statuses {
+				switch {
+				case !includes(p.Organizations):
+				case p.Actor != minute.Person:
+					left[p.Actor] += p.Users
+				default:
+					if counts[p.Status] == nil {
+						counts[p.Status] = make([]int64, len(midnights))
+					}
+					counts[p.Status][of[row.Day]] += p.Users
+				}
+			}
+			for _, count := range counts {
+				count[of[row.Day]] -= count[of[row.Day]] % multiple
+			}
+			for actor, n := range left {
+				most[actor] = max(most[actor], n-n%multiple)
+			}
+			return nil
+		})
+	for _, actor := range minute.People.Others().List() {
+		if n := most[actor]; n > 0 {
+			others = append(others, OtherActor{Actor: actor, Actors: int(n)})
+		}
+	}
+	return counts, others, err
 }
 
 // EligibleUsers are those that are some actors and could have used the templates of a scope before a moment: those in the organizations

@@ -19,7 +19,8 @@ func TestComplete(t *testing.T) {
 		"serve --database ":           "", // a file, or what nobody knows
 		"serve --log-level=debug --t": "--timezone --tls-cert --tls-key --tls-client-ca --trusted-proxies",
 		"completion ":                 "bash zsh fish",
-		"nonsense ":                   "serve migrate token grant import report privacy export backup restore demo version completion",
+		"nonsense ": "serve migrate token grant import report privacy query export backup restore demo version " +
+			"completion",
 	} {
 		code, out, errs := command(t, nil, append([]string{"complete", "--"}, strings.Split(words, " ")...)...)
 		if got := strings.Fields(out); code != exitOK || !slices.Equal(got, strings.Fields(want)) {

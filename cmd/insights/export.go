@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 )
 
 type exportCommand struct {
@@ -15,23 +12,10 @@ type exportCommand struct {
 }
 
 // Run writes the table.
-func (f exportCommand) Run(ctx context.Context, c console) (err error) {
+func (f exportCommand) Run(ctx context.Context, c console) error {
 	query, err := f.query()
 	if err != nil {
 		return err
 	}
-	query.Set("format", f.Format)
-	rows, err := f.ask(ctx, c, "/api/v2/insights/export/"+f.Table, query)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	p := c.progress("export", 0)
-	defer p.end()
-	return writeOutput(c, f.Output, func(w io.Writer) error {
-		if _, err := io.Copy(io.MultiWriter(w, p), rows); err != nil {
-			return fmt.Errorf("copy the export: %w", err)
-		}
-		return nil
-	})
+	return f.export(ctx, c, f.Table, f.Format, f.Output, query)
 }

@@ -59,6 +59,11 @@ func (f grantCreateCommand) Run(ctx context.Context, c console) (err error) {
 	return err
 }
 
+// bindingFlags are the flags that say the fields of a binding.
+var bindingFlags = map[string]string{
+	"role": "--role", "organization_id": "--organization", "template_id": "--template", "group_id": "--about-group",
+}
+
 // grant gives a role within an organization or template, or everywhere if they are empty.
 func grant(ctx context.Context, s *store.Store, b store.RoleBinding, organization, template string) (store.RoleBinding, error) {
 	var err error
@@ -74,7 +79,7 @@ func grant(ctx context.Context, s *store.Store, b store.RoleBinding, organizatio
 	b, err = s.GrantRole(ctx, b)
 	var binding *access.BindingError
 	if errors.As(err, &binding) {
-		return b, usageError(binding.Error())
+		return b, usageError(bindingFlags[binding.Field] + ": " + binding.Detail)
 	}
 	return b, err
 }

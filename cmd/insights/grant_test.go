@@ -55,6 +55,10 @@ func TestGrantsAndTokens(t *testing.T) {
 			t.Errorf("%s: code %d, %q", name, code, out)
 		}
 	}
+	code, _, errs := command(t, nil, "grant", "create", database, "--user="+user, "--role=view-group-insights")
+	if code != exitUsage || !strings.Contains(errs, "--about-group: ") {
+		t.Errorf("a role about no group: code %d, %q", code, errs)
+	}
 	events, err := f.AuditEvents(t.Context(), store.AuditFilter{PrincipalKind: store.KindCommandLine, Limit: 100})
 	if err != nil {
 		t.Fatal(err)

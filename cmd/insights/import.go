@@ -68,5 +68,12 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	if err := i.Run(ctx); err != nil {
 		return err
 	}
-	return i.Report().Write(c.out)
+	if err := i.Report().Write(c.out); err != nil || !f.DryRun {
+		return err
+	}
+	population, err := i.Population(ctx)
+	if err != nil {
+		return err
+	}
+	return population.Write(c.out)
 }

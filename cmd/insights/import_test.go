@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/template-insights/insights/cmd/insights/coder/codertest"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -23,16 +23,27 @@ func newCoder(t *testing.T) (url string, conn *pgx.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	for _, file := range []string{"schema.sql", "deployment.sql"} {
-		text, err := os.ReadFile("coder/testdata/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.PgConn().Exec(t.Context(), string(text)).ReadAll(); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
+	if _, err := conn.PgConn().Exec(t.Context(), codertest.Schema(551)+codertest.Deployment).ReadAll(); err != nil {
+		t.Fatal(err)
 	}
 	return url, conn
+}
+
+// addServiceAccount adds a service account that has used the template since yesterday.
+func addServiceAccount(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	for _, statement := range []string{
+		`INSERT INTO users (id, username, is_service_account) VALUES ('00000000-0000-0000-0000-000000000004', 'ci', true)`,
+		`INSERT INTO workspace_agent_stats (created_at, user_id, template_id, connection_count, session_count_ssh)
+			SELECT created_at, '00000000-0000-0000-0000-000000000004', template_id, 1, 1 FROM workspace_agent_stats`,
+		`INSERT INTO template_usage_stats SELECT start, start + INTERVAL '30 minutes', '00000000-0000-0000-0000-000000000003',
+			'00000000-0000-0000-0000-000000000004', NULL, 30, 30, 0, 0, 0, 0, NULL
+			FROM (SELECT date_trunc('day', now(), 'UTC') - INTERVAL '12 hours' AS start) AS first`,
+	} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestImportCoder(t *testing.T) {
@@ -60,6 +71,11 @@ func TestImportCoder(t *testing.T) {
 			t.Errorf("%s: %d\n%s%s", c.name, code, out, errs)
 		}
 	}
+	addServiceAccount(t, conn)
+	if code, out, errs := command(t, nil, "import", "coder", to, "--from="+from, "--dry-run"); code != exitOK ||
+		!strings.Contains(out, ": 1 in Coder, 0 here. 1 fewer: 1 service account.\n") {
+		t.Errorf("a dry run says who is left out: %d\n%s%s", code, out, errs)
+	}
 	if _, err := conn.Exec(t.Context(), `UPDATE schema_migrations SET version = 9000`); err != nil {
 		t.Fatal(err)
 	}
@@ -75,9 +91,11 @@ func TestImportCoder(t *testing.T) {
 // The demo of a deployment compares, serves, and ends.
 func TestDemoOfCoder(t *testing.T) {
 	t.Parallel()
-	from, _ := newCoder(t)
+	from, conn := newCoder(t)
+	addServiceAccount(t, conn)
 	p := start(t, "demo", "--from="+from, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0")
-	p.wait(t, `docker\s+minutes of use\s+0\s+\d+\s+\d+ more: Coder has not counted`)
+	p.wait(t, `docker\s+active users\s+\d\s+1\s+.*1 fewer: 1 service account$`)
+	p.wait(t, `docker\s+minutes of use\s+\d+\s+\d+\s+\d+ more: Coder has not counted.*; \d+ less: \d+ of service accounts$`)
 	p.wait(t, `page\s+http://\S+/#token=tia_\S+`)
 	token := p.wait(t, `token\s+(tia_\S+)`)[0]
 	url := p.wait(t, `curl -H '[^']*' '(\S+)'`)[0]

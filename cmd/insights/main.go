@@ -52,6 +52,7 @@ type commandLine struct {
 	Privacy struct {
 		Report privacyReportCommand `cmd:"" help:"Print what holds, who may do what, who looked at single people, and what is stored of whom and why, from the database. The audit trail tells that it was asked for."`
 	} `cmd:"" help:"What a privacy officer wants to know."`
+	Query   queryCommand   `cmd:"" help:"Ask a server for any figures of usage, and print them as a table."`
 	Export  exportCommand  `cmd:"" help:"Ask a server for a table and write it as CSV, NDJSON or Parquet."`
 	Backup  backupCommand  `cmd:"" help:"Write everything in a database to a file, while servers run."`
 	Restore restoreCommand `cmd:"" help:"Fill a new database from such a file, SQLite or Postgres, whichever it was."`
@@ -92,7 +93,8 @@ func run(ctx context.Context, args, environment []string, stdin io.Reader, stdou
 			panic(p)
 		}
 	}()
-	parser, err := kong.New(&commandLine{},
+	line := &commandLine{}
+	parser, err := kong.New(line,
 		kong.Name("insights"),
 		kong.Description(
 			"Shows who uses your workspace templates, with what, how long and how fast.\n\n"+
@@ -107,28 +109,25 @@ func run(ctx context.Context, args, environment []string, stdin io.Reader, stdou
 		fmt.Fprintln(stderr, "insights:", err)
 		return exitError
 	}
-	if err := checkEnvironment(parser.Model, environment); err != nil {
-		fmt.Fprintln(stderr, "insights:", err)
+	args, faults := leaveOutFaults(parser, args)
+	faults = errors.Join(checkEnvironment(parser.Model, environment), faults)
+	command, err := parse(parser, args)
+	switch {
+	case err == nil && (faults == nil || line.Serve.Check):
+		err = errors.Join(faults, command.Run())
+	default:
+		err = errors.Join(faults, err)
+	}
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "insights:", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(stderr, "See insights --help.")
 		return exitUsage
 	}
-	command, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(stderr, "insights: %v\nSee insights --help.\n", err)
-		return exitUsage
-	}
-	if err := checkRanges(command.Flags()); err != nil {
-		fmt.Fprintln(stderr, "insights:", err)
-		return exitUsage
-	}
-	if err := command.Run(); err != nil {
-		fmt.Fprintln(stderr, "insights:", err)
-		var usage usageError
-		if errors.As(err, &usage) {
-			return exitUsage
-		}
-		return exitError
-	}
-	return exitOK
+	return exitError
 }
 
 // usageError is a command line that can be read but makes no sense.
@@ -136,7 +135,7 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// checkEnvironment refuses variables with our prefix that no flag has: a misspelt setting must not pass silently.
+// checkEnvironment refuses all variables with our prefix that no flag has: a misspelt setting must not pass silently.
 func checkEnvironment(app *kong.Application, environment []string) error {
 	known := []string{tokenVariable}
 	var collect func(*kong.Node)
@@ -149,11 +148,14 @@ func checkEnvironment(app *kong.Application, environment []string) error {
 		}
 	}
 	collect(app.Node)
+	var errs []error
 	for _, variable := range environment {
 		name, _, _ := strings.Cut(variable, "=")
 		if strings.HasPrefix(name, "INSIGHTS_") && !slices.Contains(known, name) {
-			return fmt.Errorf("environment variable %s sets no flag; the names are in insights serve --help", name)
+			errs = append(errs, usageError(
+				fmt.Sprintf("environment variable %s sets no flag; the names are in insights serve --help", name),
+			))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -108,8 +108,8 @@ func TestCommandLine(t *testing.T) {
 				"serve", database, "--prometheus-series-budget=-1", "--usage-retention=4h", "--max-stream-age=0", "--privacy-floor=1",
 			},
 			code: exitUsage,
-			err: "--usage-retention: 4h0m0s must be 0 or 24h to 876000h\n--privacy-floor: 1 must be 2 to 1000\n" +
-				"--prometheus-series-budget: -1 must be 1 to 100000000\n",
+			err: "--prometheus-series-budget: -1 must be 1 to 100000000\n--usage-retention: 4h0m0s must be 0 or 24h to 876000h\n" +
+				"--privacy-floor: 1 must be 2 to 1000\n",
 		},
 		"unknown compatibility": {
 			args: []string{"serve", database, "--metrics-compat=seed,grafana"}, code: exitUsage, err: "metrics-compat",
@@ -502,6 +502,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("a question with a parameter that it does not know: %d", status)
 	}
 	checkReports(t, page[0], owner, member)
+	checkQueries(t, page[0], owner, member)
 	for deadline := time.Now().Add(patience); ; {
 		_, page := get(t, metrics, "")
 		right, wrong := wrongFamilies(t, page)

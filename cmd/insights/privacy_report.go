@@ -66,6 +66,7 @@ type reportedChange struct {
 type reportedPromise struct {
 	Servers          int64  `json:"servers"`
 	Floor            int    `json:"privacy_floor"`
+	AIPerPerson      bool   `json:"ai_per_person"` // the use of AI tools is told of each person
 	Timezone         string `json:"timezone"`
 	UsageRetention   string `json:"usage_retention"` // such as 9600h0m0s; "for ever"
 	LatencyRetention string `json:"latency_retention"`
@@ -259,7 +260,7 @@ func (r *privacyReport) addPromises(ctx context.Context, s *store.Store) error {
 	r.Servers, r.Disagree = []reportedPromise{}, []string{}
 	for _, p := range promises {
 		r.Servers = append(r.Servers, reportedPromise{
-			p.Servers, p.PrivacyFloor, p.Timezone, kept(p.Usage), kept(p.Latency), kept(p.Audit),
+			p.Servers, p.PrivacyFloor, p.AIPerPerson, p.Timezone, kept(p.Usage), kept(p.Latency), kept(p.Audit),
 		})
 	}
 	for _, setting := range []struct {
@@ -267,6 +268,7 @@ func (r *privacyReport) addPromises(ctx context.Context, s *store.Store) error {
 		of   func(reportedPromise) any
 	}{
 		{"privacy_floor", func(p reportedPromise) any { return p.Floor }},
+		{"ai_per_person", func(p reportedPromise) any { return p.AIPerPerson }},
 		{"timezone", func(p reportedPromise) any { return p.Timezone }},
 		{"usage_retention", func(p reportedPromise) any { return p.UsageRetention }},
 		{"latency_retention", func(p reportedPromise) any { return p.LatencyRetention }},
@@ -373,18 +375,20 @@ func (r privacyReport) print(w io.Writer) {
 			cmp.Or(c.From, "-"), c.To,
 		)
 	}
-	heading(w, "Settings of the servers that run", len(r.Servers), "SERVERS\tPRIVACY FLOOR\tTIME ZONE\tUSAGE\tLATENCY\tAUDIT")
+	heading(w, "Settings of the servers that run", len(r.Servers), "SERVERS\tPRIVACY FLOOR\tAI TOOLS\tTIME ZONE\tUSAGE\tLATENCY\tAUDIT")
 	for _, p := range r.Servers {
-		fmt.Fprintf(
-			w, "%d\t%d\t%s\t%s\t%s\t%s\n", p.Servers, p.Floor, p.Timezone, p.UsageRetention, p.LatencyRetention, p.AuditRetention,
-		)
+		tools := "together"
+		if p.AIPerPerson {
+			tools = "per person"
+		}
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\n", p.Servers, p.Floor, tools, p.Timezone, p.UsageRetention, p.LatencyRetention,
+			p.AuditRetention)
 	}
 	if len(r.Disagree) > 0 {
 		fmt.Fprintf(w, "Servers disagree on %s.\n", strings.Join(r.Disagree, ", "))
 	}
 	fmt.Fprint(w, "In every mode but full, numbers about fewer people than the floor are hidden, by whole days of the time zone.\n"+
-		"In every mode, AI tools are told of as many people together, unless a server runs with --ai-per-person,\n"+
-		"which servers do not write down.\n")
+		"In every mode, AI tools are told of as many people together, unless a server runs with --ai-per-person.\n")
 	heading(w, "Retention, as set and as carried out", len(r.Retention), "DATA\tKEPT\tOLDEST\t")
 	for _, k := range r.Retention {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Kind, cmp.Or(strings.Join(k.Keep, " or "), "-"), at(k.Oldest), k.state())

@@ -101,7 +101,7 @@ func TestPrivacyReport(t *testing.T) {
 			}) || !slices.Contains(r.Changes, reportedChange{storetest.Now, "user", f.Users[0].String(), "", "full", "pseudonym"}) {
 				t.Errorf("changes %+v", r.Changes)
 			}
-			want := reportedPromise{1, 7, "Europe/Berlin", "24h0m0s", "for ever", "9600h0m0s"}
+			want := reportedPromise{1, 7, false, "Europe/Berlin", "24h0m0s", "for ever", "9600h0m0s"}
 			if len(r.Servers) != 1 || r.Servers[0] != want || len(r.Disagree) > 0 {
 				t.Errorf("servers %+v disagree on %q", r.Servers, r.Disagree)
 			}
@@ -142,7 +142,7 @@ func TestPrivacyReport(t *testing.T) {
 
 			code, page, errs := command(t, nil, "privacy", "report", "--database="+f.Database)
 			for _, want := range []string{
-				"Mode of the deployment: pseudonym", "1        7              Europe/Berlin", "should be gone", auditor.String(),
+				"Mode of the deployment: pseudonym", "1        7              together  Europe/Berlin", "should be gone", auditor.String(),
 				"users: Users. A deleted user takes the place of an erased one.", "totals; without a link in people",
 			} {
 				if code != exitOK || !strings.Contains(page, want) {
@@ -185,7 +185,7 @@ func TestPrivacyReportOfServers(t *testing.T) {
 			for i, p := range []store.Promise{
 				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
 				{PrivacyFloor: 5, Timezone: "UTC", Retention: keep},
-				{PrivacyFloor: 7, Timezone: "UTC"},
+				{PrivacyFloor: 7, AIPerPerson: true, Timezone: "UTC"},
 			} {
 				if err := server.RecordPromise(t.Context(), uuid.UUID{byte(i)}, p); err != nil {
 					t.Fatal(err)
@@ -196,7 +196,8 @@ func TestPrivacyReportOfServers(t *testing.T) {
 			}
 			r, page = report()
 			if len(r.Servers) != 2 || r.Servers[0].Servers != 2 || r.Servers[1].Floor != 7 ||
-				!slices.Equal(r.Disagree, []string{"privacy_floor", "usage_retention"}) {
+				r.Servers[0].AIPerPerson || !r.Servers[1].AIPerPerson ||
+				!slices.Equal(r.Disagree, []string{"privacy_floor", "ai_per_person", "usage_retention"}) {
 				t.Errorf("three servers: %+v disagree on %q", r.Servers, r.Disagree)
 			}
 			usage := r.Retention[slices.Index(store.ExpiredKinds, store.ExpiredUsage)]
@@ -204,7 +205,8 @@ func TestPrivacyReportOfServers(t *testing.T) {
 				t.Errorf("announced: %+v", usage)
 			}
 			for _, want := range []string{
-				"Servers disagree on privacy_floor, usage_retention.", "240h0m0s or for ever", "29 of 40 days go at ", ", as announced at ",
+				"per person", "Servers disagree on privacy_floor, ai_per_person, usage_retention.",
+				"240h0m0s or for ever", "29 of 40 days go at ", ", as announced at ",
 			} {
 				if !strings.Contains(page, want) {
 					t.Errorf("the page does not say %q:\n%s", want, page)

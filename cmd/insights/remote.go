@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -151,6 +152,23 @@ func (f remoteFlags) ask(ctx context.Context, c console, path string, query url.
 // maxAttempts is how often a server is asked that cannot answer right now.
 const maxAttempts = 4
 
+// refusedError is what a server says that does not answer a question.
+type refusedError struct {
+	status string
+	body   *insightsv1.Error
+}
+
+func (e refusedError) Error() string {
+	said := []string{e.body.GetMessage()}
+	if e.body.GetDetail() != "" {
+		said = append(said, e.body.GetDetail())
+	}
+	for _, v := range e.body.GetValidations() {
+		said = append(said, v.GetDetail())
+	}
+	return fmt.Sprintf("the server answers %s: %s", e.status, strings.Join(said, " "))
+}
+
 // refusal is an answer that is none, with what the server says about it.
 func refusal(resp *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
@@ -158,28 +176,59 @@ func refusal(resp *http.Response) error {
 	if err != nil || protojson.Unmarshal(text, body) != nil {
 		return fmt.Errorf("the server answers %s", resp.Status)
 	}
-	said := []string{body.GetMessage()}
-	if body.GetDetail() != "" {
-		said = append(said, body.GetDetail())
+	return refusedError{resp.Status, body}
+}
+
+// answer asks, and reads the whole answer.
+func (f remoteFlags) answer(ctx context.Context, c console, path string, query url.Values) ([]byte, error) {
+	body, err := f.ask(ctx, c, path, query)
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range body.GetValidations() {
-		said = append(said, v.GetDetail())
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	return fmt.Errorf("the server answers %s: %s", resp.Status, strings.Join(said, " "))
+	return text, nil
+}
+
+// print prints an answer as it comes.
+func (f remoteFlags) print(ctx context.Context, c console, w io.Writer, path string, query url.Values) error {
+	text, err := f.answer(ctx, c, path, query)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", bytes.TrimSuffix(text, []byte("\n")))
+	return err
+}
+
+// export asks for a table and writes it as a file.
+func (f remoteFlags) export(ctx context.Context, c console, table, format, output string, query url.Values) (err error) {
+	query.Set("format", format)
+	rows, err := f.ask(ctx, c, "/api/v2/insights/export/"+table, query)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	p := c.progress("export", 0)
+	defer p.end()
+	return writeOutput(c, output, func(w io.Writer) error {
+		if _, err := io.Copy(io.MultiWriter(w, p), rows); err != nil {
+			return fmt.Errorf("copy the export: %w", err)
+		}
+		return nil
+	})
 }
 
 // askFor asks for an answer that is a message.
 func (f remoteFlags) askFor(ctx context.Context, c console, path string, query url.Values, answer proto.Message) error {
-	body, err := f.ask(ctx, c, path, query)
+	text, err := f.answer(ctx, c, path, query)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err == nil {
-		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, answer) // a newer server may say more
-	}
-	if err != nil {
+	// A newer server may say more.
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, answer); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil

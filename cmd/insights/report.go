@@ -46,7 +46,7 @@ func printReport[A proto.Message](
 	}
 	switch path := "/api/v2/insights/reports/" + name; f.Format {
 	case "json":
-		return f.print(ctx, c, path, query)
+		return f.print(ctx, c, c.out, path, query)
 	case "csv":
 		return f.printTables(ctx, c, tables, query)
 	default:
@@ -59,21 +59,6 @@ func printReport[A proto.Message](
 	}
 }
 
-// print prints an answer as it comes.
-func (f reportFlags) print(ctx context.Context, c console, path string, query url.Values) error {
-	body, err := f.ask(ctx, c, path, query)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	_, err = fmt.Fprintf(c.out, "%s\n", bytes.TrimSuffix(text, []byte("\n")))
-	return err
-}
-
 // byteOrderMark begins CSV that spreadsheets read.
 const byteOrderMark = "\ufeff"
 
@@ -81,14 +66,9 @@ const byteOrderMark = "\ufeff"
 func (f reportFlags) printTables(ctx context.Context, c console, tables []string, query url.Values) error {
 	query.Set("tables", strings.Join(tables, ","))
 	query.Set("format", f.Format)
-	body, err := f.ask(ctx, c, "/api/v2/insights/export", query)
+	text, err := f.answer(ctx, c, "/api/v2/insights/export", query)
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
 	}
 	archive, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
 	if err != nil {
@@ -136,6 +116,14 @@ func heading(w io.Writer, title string, rows int, columns string) {
 	fmt.Fprintln(w, columns)
 }
 
+// printWithheld says what a report leaves out where small groups are hidden.
+func printWithheld(w io.Writer, parts []*insightsv1.WithheldPart) {
+	heading(w, "Not told, because small groups are hidden", len(parts), "PART\tWHY")
+	for _, p := range parts {
+		fmt.Fprintf(w, "%s\t%s\n", p.GetPart(), p.GetReason())
+	}
+}
+
 type reportCapacityCommand struct{ reportFlags }
 
 // Run prints the report.
@@ -152,6 +140,15 @@ const busiestHours = 5
 
 func printCapacity(w io.Writer, answer *insightsv1.GetCapacityReportResponse) {
 	r := answer.GetReport()
+	if len(answer.GetWithheld()) > 0 {
+		fmt.Fprintf(w, "%s: at least %d people were active.\n", period(r), r.GetActiveUsers())
+		heading(w, "People, by week", len(r.GetWeeks()), "WEEK OF\tACTIVE")
+		for _, week := range r.GetWeeks() {
+			fmt.Fprintf(w, "%.10s\t%d\n", week.GetStartTime(), week.GetActiveUsers())
+		}
+		printWithheld(w, answer.GetWithheld())
+		return
+	}
 	fmt.Fprintf(
 		w, "%s: %d people were active, at most %d at once.\n", period(r), r.GetActiveUsers(), r.GetPeakUsers(),
 	)
@@ -192,6 +189,10 @@ func printOptimization(w io.Writer, answer *insightsv1.GetOptimizationReportResp
 	heading(w, "Defaults to change", len(r.GetDefaultChanges()), "ADVICE")
 	for _, d := range r.GetDefaultChanges() {
 		fmt.Fprintln(w, d.GetMessage())
+	}
+	if len(answer.GetWithheld()) > 0 {
+		printWithheld(w, answer.GetWithheld())
+		return
 	}
 	heading(w, "Apps that nobody used", len(r.GetUnusedApps()), "TEMPLATE\tAPP")
 	for _, a := range r.GetUnusedApps() {
@@ -245,6 +246,15 @@ func (f reportROICommand) Run(ctx context.Context, c console) error {
 
 func printROI(w io.Writer, answer *insightsv1.GetROIReportResponse) {
 	r := answer.GetReport()
+	if len(answer.GetWithheld()) > 0 {
+		fmt.Fprintf(w, "%s: at least %d people were active.\n", period(r), r.GetActiveUsers())
+		heading(w, "Templates", len(r.GetTemplates()), "TEMPLATE\tPEOPLE")
+		for _, t := range r.GetTemplates() {
+			fmt.Fprintf(w, "%s\t%d\n", marked(t.GetName(), t.GetDeleted()), t.GetActiveUsers())
+		}
+		printWithheld(w, answer.GetWithheld())
+		return
+	}
 	fmt.Fprintf(w, "%s\n\n", period(r))
 	fmt.Fprintf(w, "Adoption\t%s\t%d of %d people\n", percent(r.GetAdoption()), r.GetActiveUsers(), r.GetEligibleUsers())
 	fmt.Fprintf(

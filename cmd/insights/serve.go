@@ -68,11 +68,12 @@ type serveCommand struct {
 	LatencyRetention time.Duration  `default:"2160h" env:"INSIGHTS_LATENCY_RETENTION" range:"0|24h..876000h" help:"How long latencies are kept; what is older is deleted every day. Default: ${default} (90 days)."`
 	AuditRetention   time.Duration  `default:"9600h" env:"INSIGHTS_AUDIT_RETENTION" range:"0|24h..876000h" help:"How long the audit trail is kept; what is older is deleted every day. Default: ${default} (400 days)."`
 	PrivacyFloor     int            `default:"5" env:"INSIGHTS_PRIVACY_FLOOR" range:"2..1000" help:"How many people must take part in what is shown under another privacy mode than full, and to who may see totals only. Default: ${default}."`
+	PublishAfter     time.Duration  `default:"24h" env:"INSIGHTS_PUBLISH_AFTER" range:"1h..168h" help:"How long after its end a day is counted for what is shown there, once for all: what is reported later is left out. Default: ${default}."`
 	AIPerPerson      bool           `name:"ai-per-person" env:"INSIGHTS_AI_PER_PERSON" help:"Tell the use of AI tools of each person, as that of other apps. Otherwise it is told, in every privacy mode, of as many people together as --privacy-floor says, and people see their own."`
 	Timezone         string         `default:"UTC" env:"INSIGHTS_TIMEZONE" placeholder:"NAME" help:"The IANA name of the time zone whose whole days are shown there. Default: ${default}."`
 	ConfirmRetention bool           `env:"INSIGHTS_CONFIRM_RETENTION" help:"Delete at once what is beyond retention, although it is more than a tenth of the stored days; otherwise that waits for a day, so that a mistake can be taken back. Take it away when it is done."`
 	RateLimit        int            `default:"50" env:"INSIGHTS_RATE_LIMIT" range:"0..10000000" help:"Calls per second of one principal, streams aside, and failed authentications per second from one address; 0 is no limit. Default: ${default}."`
-	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" range:"0..1048576" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 50, with latencies 150; 0 reads all from the database. Default: ${default}."`
+	PageCache        int            `default:"256" env:"INSIGHTS_PAGE_CACHE" placeholder:"MIB" range:"0..1048576" help:"MiB of memory for the days that questions read last: 10,000 active users and a month take 70, with latencies 185; 0 reads all from the database. Default: ${default}."`
 	MaxConnections   int            `default:"20000" env:"INSIGHTS_MAX_CONNECTIONS" range:"0..10000000" help:"Connections to each of the addresses, at most half of them from one client address; raise it for more agents, and double it behind a load balancer that hides them; 0 is no limit. Default: ${default}."`
 	PrometheusToken  string         `name:"prometheus-token-file" env:"INSIGHTS_PROMETHEUS_TOKEN_FILE" placeholder:"FILE" help:"A file with the token that scrapes must bear, needed beyond loopback: the credentials_file of Prometheus."`
 	OIDCIssuer       string         `name:"oidc-issuer" env:"INSIGHTS_OIDC_ISSUER" placeholder:"URL" help:"Accept JSON web tokens of this issuer as those of users."`
@@ -158,7 +159,7 @@ func (f serveCommand) oidc() (*server.OIDC, error) {
 // config is what the flags come to, but for the store, and all that is wrong with them.
 func (f serveCommand) config(c console) (server.Options, error) {
 	config := server.Options{
-		Logger:      f.logger(c.err),
+		Logger: f.logger(c.err), Version: versionNumber(),
 		GRPCAddress: string(f.GRPCAddress), HTTPAddress: string(f.HTTPAddress), PrometheusAddress: f.prometheus(),
 		PprofAddress: string(f.PprofAddress),
 		IngestMaxAge: f.IngestMaxAge, IngestMaxAhead: f.IngestMaxAhead, ReportInterval: f.ReportInterval, MaxStreamAge: f.MaxStreamAge,
@@ -166,7 +167,8 @@ func (f serveCommand) config(c console) (server.Options, error) {
 		ExternalURL: f.ExternalURL, AvatarHosts: f.AvatarHosts, CoderURL: f.CoderURL, UsageStats: f.UsageStats == "true",
 		UsageRetention: f.UsageRetention, LatencyRetention: f.LatencyRetention, AuditRetention: f.AuditRetention,
 		ConfirmRetention: f.ConfirmRetention,
-		PrivacyFloor:     f.PrivacyFloor, AIPerPerson: f.AIPerPerson, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
+		PrivacyFloor:     f.PrivacyFloor, PublishAfter: f.PublishAfter, AIPerPerson: f.AIPerPerson,
+		RateLimit: f.RateLimit, MaxConnections: f.MaxConnections,
 		IDEApps: f.IDEApps, Reflection: f.GRPCReflection, TrustedProxies: f.TrustedProxies,
 		CollectAgentStats: f.CollectStats, AgentStatsBy: f.AggregateStatsBy, SeriesBudget: f.SeriesBudget, MetricsCompat: f.MetricsCompat,
 		MetricsActors: f.MetricsActors,

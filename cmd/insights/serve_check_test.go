@@ -33,6 +33,17 @@ func TestServeCheck(t *testing.T) {
 				"definitions in definitions: no such file", "external URL", "must be https", "color",
 			},
 		},
+		"faults of the command line beside others": {
+			[]string{
+				"--database=sqlite:/gone/new.db", "--log-level", "loud", "--no-such-flag=1", "--rate-limit=many", "--drain-delay=2h",
+				"--report-interval", "never", "stray", "--timezone=Mars", "--metrics-compat=seed,sown", "--max-replica-lag=5s",
+			},
+			exitUsage,
+			[]string{
+				"/gone/new.db", "--log-level", "--no-such-flag", "--rate-limit", "--drain-delay: 2h0m0s must be 0s to 1m",
+				"--report-interval", "--timezone", "--metrics-compat", "See insights --help.",
+			},
+		},
 		"what would be lost": {[]string{"--database=" + weak}, exitError, []string{"synchronous_commit=off", "--allow-data-loss"}},
 		"what may be lost":   {[]string{"--database=" + weak, "--allow-data-loss"}, exitOK, nil},
 	} {
@@ -54,6 +65,33 @@ func TestServeCheck(t *testing.T) {
 			t.Errorf("left %v, %v", left, err)
 		}
 	})
+}
+
+// A check goes on without the variables that make no sense, and a server that is not checked says all of them.
+func TestServeSaysAllFaultsOfVariables(t *testing.T) {
+	t.Setenv("INSIGHTS_RATE_LIMIT", "many")
+	t.Setenv("INSIGHTS_DRAIN_DELAY", "2h")
+	t.Setenv("INSIGHTS_LOG_FORMAT", "song")
+	faults := []string{"--rate-limit", "--drain-delay", "--log-format", "INSIGHTS_NO_SUCH_FLAG", "INSIGHTS_NOR_THIS"}
+	for _, c := range []struct {
+		args     []string
+		says     []string
+		saysNone string
+	}{
+		{[]string{"--check"}, append(faults, "/gone/new.db", "--timezone"), "Nothing would"},
+		{nil, faults, "/gone/new.db"},
+	} {
+		args := append([]string{"serve", "--database=sqlite:/gone/new.db", "--timezone=Mars"}, c.args...)
+		code, out, errs := command(t, []string{"INSIGHTS_NO_SUCH_FLAG=1", "INSIGHTS_NOR_THIS=1"}, args...)
+		if code != exitUsage || strings.Contains(out+errs, c.saysNone) {
+			t.Errorf("%v: code %d: %s%s", args, code, out, errs)
+		}
+		for _, says := range c.says {
+			if strings.Count(errs, says) == 0 {
+				t.Errorf("%v: no %q in:\n%s", args, says, errs)
+			}
+		}
+	}
 }
 
 // A server refuses a database that would lose what it acknowledges, unless it may; then log and metrics say so.

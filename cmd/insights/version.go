@@ -17,13 +17,15 @@ func (versionCommand) Run(c console) error {
 }
 
 // versionText names the program and its version.
-func versionText() string {
-	v := version
-	if v == "" {
-		v = "dev"
-		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-			v = info.Main.Version
-		}
+func versionText() string { return "insights " + versionNumber() }
+
+// versionNumber is the version of the program.
+func versionNumber() string {
+	if version != "" {
+		return version
 	}
-	return "insights " + v
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "dev"
 }

@@ -18,7 +18,7 @@ BEGIN
         SELECT allowed.name, string_agg(quote_ident(pg_attribute.attname), ', ') AS columns
         FROM (VALUES
             ('schema_migrations', 'version dirty'),
-            ('organizations', 'id name display_name is_default deleted'),
+            ('organizations', 'id name display_name is_default deleted default_org_member_roles'),
             ('organization_members', 'user_id organization_id roles'),
             ('users', 'id username avatar_url status rbac_roles created_at updated_at deleted is_system is_service_account'),
             ('user_deleted', 'user_id deleted_at'),
@@ -26,20 +26,22 @@ BEGIN
             ('custom_roles', 'name organization_id site_permissions org_permissions'),
             ('groups', 'id organization_id name'),
             ('group_members', 'user_id group_id'),
-            ('templates', 'id organization_id name display_name icon created_at updated_at deleted user_acl group_acl'),
+            ('templates', 'id organization_id name display_name icon created_at updated_at deleted user_acl group_acl'
+                ' default_ttl time_til_dormant time_til_dormant_autodelete'),
             ('template_versions', 'id template_id organization_id name job_id created_at updated_at'),
             ('template_version_parameters', 'template_version_id name display_name type description default_value options display_order'),
             ('provisioner_jobs', 'id updated_at started_at completed_at job_status'),
-            ('workspaces', 'id owner_id organization_id template_id name created_at updated_at deleted'),
+            ('workspaces', 'id owner_id organization_id template_id name created_at updated_at deleted ttl'),
             ('template_version_presets', 'id name'),
             ('workspace_builds', 'id workspace_id template_version_id job_id build_number transition created_at reason initiator_id'
                 ' template_version_preset_id has_ai_task'),
             ('workspace_build_parameters', 'workspace_build_id name value'),
-            ('workspace_resources', 'id job_id'),
+            ('workspace_resources', 'id job_id daily_cost instance_type'),
             ('workspace_agents', 'id resource_id name created_at'),
             ('workspace_apps', 'agent_id slug display_name icon created_at'),
             ('workspace_agent_stats', 'created_at template_id user_id workspace_id connection_count connection_median_latency_ms session_counts'
                 ' session_count_vscode session_count_jetbrains session_count_reconnecting_pty session_count_ssh'),
+            ('audit_logs', 'time user_id action status_code'),
             ('workspace_app_stats', 'user_id workspace_id access_method slug_or_port session_started_at session_ended_at'),
             ('template_usage_stats', 'start_time template_id user_id usage_mins app_usage_mins median_latency_ms'
                 ' ssh_mins sftp_mins reconnecting_pty_mins vscode_mins jetbrains_mins'),

@@ -62,6 +62,10 @@ export class InsightsClient {
    */
   whoAmI(request?: Input<WhoAmIRequest>, options?: CallOptions): Promise<WhoAmIResponse>;
   /**
+   * GetCurrentUser tells the caller who they are in the form in which clients of Coder decode a user. WhoAmI says what the caller may do.
+   */
+  getCurrentUser(request?: Input<GetCurrentUserRequest>, options?: CallOptions): Promise<CurrentUser>;
+  /**
    * SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
    * the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
    * so that no script reads it.
@@ -111,10 +115,16 @@ export class InsightsClient {
    */
   reportEvents(request?: Input<ReportEventsRequest>, options?: CallOptions): Promise<ReportEventsResponse>;
   /**
-   * ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
-   * else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
+   * ListTemplates lists the templates whose insights the caller may see, by name, then id: all of them, deleted ones included, or what a
+   * search or an organization leaves of them. Here and wherever else names are ordered or searched, those that differ in case or in the
+   * form in which Unicode writes a letter alone are alike. Clients of Coder decode the answer as theirs; over REST the templates of an
+   * organization are at `/api/v2/organizations/{organization}/templates` as well.
    */
   listTemplates(request?: Input<ListTemplatesRequest>, options?: CallOptions): Promise<Template[]>;
+  /**
+   * GetTemplate tells of one template, deleted or not, what ListTemplates tells of it.
+   */
+  getTemplate(request?: Input<GetTemplateRequest>, options?: CallOptions): Promise<Template>;
   /**
    * ListOrganizations lists the organizations of the templates whose insights the caller may see, by name, then id.
    */
@@ -128,6 +138,15 @@ export class InsightsClient {
    * was used most. The templates are those that the catalog knows, in the order of ListTemplates.
    */
   listTemplateUsage(request?: Input<ListTemplateUsageRequest>, options?: CallOptions): Promise<ListTemplateUsageResponse>;
+  /**
+   * QueryUsage tells figures of usage by up to two dimensions: one question in whose words most others can be asked. Over REST it is a GET
+   * with parameters or a POST with the same as its body.
+   */
+  queryUsage(request?: Input<QueryUsageRequest>, options?: CallOptions): Promise<QueryUsageResponse>;
+  /**
+   * QueryValues tells which values a dimension of QueryUsage has, most used first: what may be filtered by.
+   */
+  queryValues(request?: Input<QueryValuesRequest>, options?: CallOptions): Promise<QueryValuesResponse>;
   /**
    * GetUserActivity sums the time each user spent in templates over a window.
    */
@@ -232,6 +251,11 @@ export interface AccessRule {
    * for other reasons later are in the trail as well.
    */
   audit: boolean;
+  /**
+   * True: a caller who holds the permission about the members of groups alone may ask as well, about the templates of the organizations of
+   * these groups, and is told of those members. It is tried where the caller may not ask otherwise.
+   */
+  groups: boolean;
 }
 
 /**
@@ -384,8 +408,8 @@ export interface RoleBinding {
    * `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
    * to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
    * `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
-   * `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members; questions that
-   * are about templates, as all are by now, are not answered for it.
+   * `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members, for
+   * QueryUsage alone.
    */
   role: string;
   /**
@@ -541,6 +565,106 @@ export interface Grant {
    * The group to whose members it is limited, a UUID. Absent: to none.
    */
   group_id?: string;
+}
+
+/**
+ * GetCurrentUserRequest is empty.
+ */
+export interface GetCurrentUserRequest {
+}
+
+/**
+ * GetCurrentUserResponse holds the caller.
+ */
+export interface GetCurrentUserResponse {
+  /**
+   * The caller; over REST the answer is this itself.
+   */
+  user: CurrentUser | null;
+}
+
+/**
+ * CurrentUser is the caller as clients of Coder decode a user. What is not kept here has the zero value of its type.
+ */
+export interface CurrentUser {
+  /**
+   * The caller, a UUID.
+   */
+  id: string;
+  /**
+   * The name of a user. Empty for services and agents.
+   */
+  username: string;
+  /**
+   * Full name: empty.
+   */
+  name: string;
+  /**
+   * Path or URL of a picture. Empty: none.
+   */
+  avatar_url: string;
+  /**
+   * E-mail address: empty.
+   */
+  email: string;
+  /**
+   * When the account was made. 0001-01-01T00:00:00Z: not known.
+   */
+  created_at: string | null;
+  /**
+   * When it was changed: 0001-01-01T00:00:00Z.
+   */
+  updated_at: string | null;
+  /**
+   * When it was used last: 0001-01-01T00:00:00Z.
+   */
+  last_seen_at: string | null;
+  /**
+   * `active` or `dormant`.
+   */
+  status: string;
+  /**
+   * How the user signs in to Coder: empty.
+   */
+  login_type: string;
+  /**
+   * True for all who are no people: services, agents, and users of the kinds `service` and `system`.
+   */
+  is_service_account: boolean;
+  /**
+   * Colors of Coder's page: empty.
+   */
+  theme_preference: string;
+  /**
+   * The organizations that a user is a member of, UUIDs, ascending.
+   */
+  organization_ids: string[];
+  /**
+   * The roles that the caller holds for the whole deployment by themselves, not by a group. A session key of Coder may allow less.
+   */
+  roles: CurrentUserRole[];
+  /**
+   * Whether the user has a seat for AI: false.
+   */
+  has_ai_seat: boolean;
+}
+
+/**
+ * CurrentUserRole is a role for the whole deployment.
+ */
+export interface CurrentUserRole {
+  /**
+   * Its name, such as `owner`.
+   */
+  name: string;
+  /**
+   * What people see: empty, for the name.
+   */
+  display_name: string;
+  /**
+   * The organization to which it is limited: empty, for none.
+   */
+  organization_id: string;
 }
 
 /**
@@ -831,6 +955,31 @@ export interface Organization {
    * What people see. Empty: the name.
    */
   display_name: string;
+  /**
+   * What clients of Coder decode beside. These fields are for answers: requests need not say them, and they are ignored. None is known
+   * here, so that each has the zero value of its type. Picture: empty.
+   */
+  icon: string;
+  /**
+   * What it is for: empty.
+   */
+  description: string;
+  /**
+   * When it was made: 0001-01-01T00:00:00Z.
+   */
+  created_at: string | null;
+  /**
+   * When it was changed: 0001-01-01T00:00:00Z.
+   */
+  updated_at: string | null;
+  /**
+   * Whether new users are members: false.
+   */
+  is_default: boolean;
+  /**
+   * Roles of all members: none are told; what they allow is among the grants of WhoAmI.
+   */
+  default_org_member_roles: string[];
 }
 
 /**
@@ -858,7 +1007,7 @@ export interface Template {
    */
   icon: string;
   /**
-   * When it was made. Absent: not known.
+   * When it was made. Absent in a request, 0001-01-01T00:00:00Z in an answer: not known.
    */
   created_at: string | null;
   /**
@@ -873,6 +1022,182 @@ export interface Template {
    * What people see of the organization. Empty: its name. For answers, as `organization_name`.
    */
   organization_display_name: string;
+  /**
+   * How many seconds a workspace runs after its start or its last use, unless it says otherwise (`ttl_seconds`). Absent: until somebody
+   * stops it. With the next two it says how much idle time the template's settings leave.
+   */
+  default_ttl_seconds?: number;
+  /**
+   * After how many seconds without use a workspace becomes dormant: it is stopped, and its owner must wake it. Absent: never.
+   */
+  dormant_after_seconds?: number;
+  /**
+   * After how many seconds a dormant workspace is deleted. Absent: never.
+   */
+  delete_dormant_after_seconds?: number;
+  /**
+   * What clients of Coder decode beside. These fields are for answers: requests need not say them, and they are ignored. What is not
+   * known here has the zero value of its type. When it was changed: 0001-01-01T00:00:00Z.
+   */
+  updated_at: string | null;
+  /**
+   * What builds its workspaces: empty.
+   */
+  provisioner: string;
+  /**
+   * The version that new workspaces get: the nil UUID.
+   */
+  active_version_id: string;
+  /**
+   * How many people use it: −1, by which Coder says that it is not counted yet. GetTemplateInsights tells it.
+   */
+  active_user_count: number;
+  /**
+   * How long builds take, by transition: none are told.
+   */
+  build_time_stats: Record<string, TransitionStats>;
+  /**
+   * What it is for: empty.
+   */
+  description: string;
+  /**
+   * Whether it was deleted, as `deleted_at` says.
+   */
+  deleted: boolean;
+  /**
+   * Whether nobody should use it any more: false.
+   */
+  deprecated: boolean;
+  /**
+   * Why: empty.
+   */
+  deprecation_message: string;
+  /**
+   * Picture of the organization: empty.
+   */
+  organization_icon: string;
+  /**
+   * `default_ttl_seconds` in milliseconds. 0: until somebody stops a workspace.
+   */
+  default_ttl_ms: number;
+  /**
+   * How much longer a workspace runs for being used, in milliseconds: 0.
+   */
+  activity_bump_ms: number;
+  /**
+   * How long before its end people are told, in milliseconds: 0.
+   */
+  time_til_autostop_notify_ms: number;
+  /**
+   * On which days workspaces are stopped: no days.
+   */
+  autostop_requirement: AutostopRequirement | null;
+  /**
+   * On which days workspaces may start by themselves: no days.
+   */
+  autostart_requirement: AutostartRequirement | null;
+  /**
+   * Who made it: the nil UUID.
+   */
+  created_by_id: string;
+  /**
+   * Their name: empty.
+   */
+  created_by_name: string;
+  /**
+   * Whether people may have workspaces start by themselves: false.
+   */
+  allow_user_autostart: boolean;
+  /**
+   * Whether people may say when their workspaces stop: false.
+   */
+  allow_user_autostop: boolean;
+  /**
+   * Whether people may cancel builds: false.
+   */
+  allow_user_cancel_workspace_jobs: boolean;
+  /**
+   * Whether people may rename workspaces: false.
+   */
+  allow_workspace_renames: boolean;
+  /**
+   * When a workspace is stopped whose start failed, in milliseconds: 0.
+   */
+  failure_ttl_ms: number;
+  /**
+   * `dormant_after_seconds` in milliseconds. 0: never.
+   */
+  time_til_dormant_ms: number;
+  /**
+   * `delete_dormant_after_seconds` in milliseconds. 0: never.
+   */
+  time_til_dormant_autodelete_ms: number;
+  /**
+   * Whether workspaces must have the active version: false.
+   */
+  require_active_version: boolean;
+  /**
+   * With whom ports may be shared: empty.
+   */
+  max_port_share_level: string;
+  /**
+   * What shared ports answer to other origins: empty.
+   */
+  cors_behavior: string;
+  /**
+   * Whether parameters are asked for in the older way: false.
+   */
+  use_classic_parameter_flow: boolean;
+  /**
+   * Whether AI agents may build workspaces: false.
+   */
+  agents_allowed: boolean;
+  /**
+   * Whether modules are loaded anew for each build: false.
+   */
+  disable_module_cache: boolean;
+  /**
+   * Whether they are for all templates: false.
+   */
+  module_cache_disabled_by_deployment: boolean;
+}
+
+/**
+ * TransitionStats is how long builds of a transition take.
+ */
+export interface TransitionStats {
+  /**
+   * Median, milliseconds.
+   */
+  p50: number;
+  /**
+   * 95th percentile, milliseconds.
+   */
+  p95: number;
+}
+
+/**
+ * AutostopRequirement says when workspaces of a template are stopped.
+ */
+export interface AutostopRequirement {
+  /**
+   * Days of the week in lower case, such as `monday`.
+   */
+  days_of_week: string[];
+  /**
+   * Of how many weeks one.
+   */
+  weeks: number;
+}
+
+/**
+ * AutostartRequirement says when workspaces of a template may start by themselves.
+ */
+export interface AutostartRequirement {
+  /**
+   * Days of the week in lower case, such as `monday`.
+   */
+  days_of_week: string[];
 }
 
 /**
@@ -1080,6 +1405,10 @@ export interface Workspace {
    * somebody may take it. A prebuilt workspace that somebody took is no `prebuild` any more. Empty: `development`.
    */
   purpose: string;
+  /**
+   * How many seconds it runs after its start or its last use, as its owner set it. Absent: until somebody stops it.
+   */
+  ttl_seconds?: number;
 }
 
 /**
@@ -1678,6 +2007,16 @@ export interface Build {
    * Only a `start` is one of the first two. Empty: `none`.
    */
   prebuild: string;
+  /**
+   * What its resources cost a day, added up, in the unit in which the templates say it: not money unless the deployment means money.
+   * Absent: nothing, or not known.
+   */
+  daily_cost?: number;
+  /**
+   * Types of the instances among its resources, such as `m5.large`: at most 64, each once, of 1 to 128 bytes without control characters.
+   * Empty: none, or not known.
+   */
+  instance_types?: string[];
 }
 
 /**
@@ -1772,6 +2111,443 @@ export interface JobEvent {
 }
 
 /**
+ * QueryUsageRequest says what is asked: which figures, of what, told apart by what.
+ *
+ * Metrics are figures of usage: `active_users` (distinct persons), `used_seconds` (a minute of a person counts once in a row, however
+ * much it was spent on), `launches` (runs of consecutive half hours with use), `active_days` (days with use of each person, added up),
+ * `peak_users` (most persons in one minute; not together with `user`, `workspace`, `app`, `family` and `editor`) and `workspaces`
+ * (distinct ones with use). Of latency they are `latency_p50_ms`, `latency_p95_ms` and `latency_samples`: of one minute of a person in one
+ * template the lowest of the workspaces in a row is a sample. By `app`, `family` and `editor` a sample counts with each thing that the
+ * person used in the template in that half hour.
+ *
+ * Metrics of the time of workspaces are `running_seconds`, `attended_seconds`, `unattended_seconds` and `unknown_seconds`; of builds, by
+ * when they were asked for, `builds`, `failed_builds`, `ready_p50_seconds` and `ready_p95_seconds`. They are about workspaces whose owner
+ * is one of `actor`; `user`, `group` and `actor` are those of the owner. They do not go together with `app`, `family`, `editor` and
+ * `region`, and builds not with `hour_of_week`. Asked together with figures of usage, a row is what has any of them, and counts are 0
+ * where there is none.
+ *
+ * Dimensions tell rows apart: `interval`, `hour_of_week` (0 is the hour from Monday 00:00), `template`, `organization`, `group` (of the
+ * person, in each half hour), `user`, `workspace`, `template_version` (that the workspace ran with in the half hour), `app` (a session app,
+ * or a workspace app that the template declares), `family` (of a session app; workspace apps have `workspace_app`), `editor` (an app of a
+ * family of IDEs), `actor`, `purpose` (of the workspace), `region` (the relay through which the person reached the workspace), and
+ * `parameter:NAME` (the value of that parameter that the workspace ran with in the half hour; `parameter:preset` is the preset). Values of
+ * parameters are shown as GetTemplateInsights shows them: all of a sensitive one as the empty text, and what looks like a credential as
+ * `(hidden)`. Builds have their own template version, parameters and preset.
+ *
+ * Where small groups are hidden, days are told that were published, of parts as GetTemplateInsights has them. Dimensions and filters are
+ * `interval` (days and longer), `template`, `organization`, `app` (workspace apps alone) and `family`. With `app` or `family` the metrics
+ * are `used_seconds` and `launches`, sums of published parts; without them `active_users`, distinct persons in published parts, rounded
+ * down to a multiple of the floor, and `active_days`, these numbers of each day, added up. All else is FAILED_PRECONDITION with the reason
+ * PRIVACY_MODE, and named. In every mode: questions with `user` or `workspace` need the permission `view_insights` and are written to the
+ * audit trail, and so is every answer that is about fewer than five persons. With an `interval` of `hour`, with `hour_of_week`, and if the
+ * window begins or ends within a day other than the present one, nothing is told of parts of days of fewer than five persons: see
+ * QueryRow.suppressed. Such a question may have the dimensions `interval`, `hour_of_week` and `template` and filters by `template` and
+ * `organization`, and no others.
+ *
+ * Who holds the permission about the members of groups alone is answered about the templates of the organizations of these groups as if a
+ * filter named the groups, and is told no other groups, nor figures of fewer persons than the floor. Not told of members are users,
+ * workspaces, parts of days, and anything where small groups are hidden.
+ */
+export interface QueryUsageRequest {
+  /**
+   * Begin of the window: a full hour by its own clock, or that of `timezone`, from 1970 on and not after the coming hour. With dimensions
+   * or filters that do not go with parts of days a midnight. Required.
+   */
+  start_time: string;
+  /**
+   * End of the window, exclusive: a full hour by the clock of `start_time`, not before it, and not after the coming hour. With dimensions or
+   * filters that do not go with parts of days a midnight, or any full hour of the present day. At most 366 days after `start_time`.
+   * Required.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
+  /**
+   * Up to 8 metrics, each once; separated by commas over REST. Required.
+   */
+  metrics: string[];
+  /**
+   * Up to 2 dimensions, each once; separated by commas over REST. Empty: the totals alone.
+   */
+  dimensions: string[];
+  /**
+   * Length of the intervals of the dimension `interval`: `hour` (for windows of up to 7 days), `day`, `week` (of the calendar), `month`, or
+   * `default` for the one of `day` and `week` that suits the templates. The first and the last are cut at the window. Given together with
+   * that dimension or not at all. Empty: `default`.
+   */
+  interval: string;
+  /**
+   * First day of the weeks of `interval`: `monday` or `sunday`. Empty: `monday`.
+   */
+  week_start: string;
+  /**
+   * What is counted: `DIMENSION=VALUE` or `DIMENSION!=VALUE`, at most 50, none twice. Several of one dimension are one set: what has one of
+   * the values of `=` counts, or with `!=` what has none of them; a dimension has `=` or `!=`. Different dimensions narrow each other.
+   * `interval` and `hour_of_week` are no filters. Over REST separated by commas; a value with a comma needs POST.
+   */
+  filters: string[];
+  /**
+   * Whose figures; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
+  /**
+   * What `before` is about: `none`; `previous`, the window moved back by the smallest number of whole days that is not below its length;
+   * `weekdays`, by the smallest number of whole weeks that is not below it; `year`, the same dates a year before, 28 February for 29
+   * February. The clock shows the same. Empty: `none`. Only `none` if `end_time` is no midnight and dimensions or filters do not go with
+   * parts of days: the window before would end within a day that is over.
+   */
+  compare: string;
+  /**
+   * Order of the rows: a metric or a dimension of the question, with `-` before it for descending. A dimension orders by label, `interval`
+   * and `hour_of_week` by time; ties are in order of labels, then values. Empty: the first metric, descending.
+   */
+  order_by: string;
+  /**
+   * Greatest number of rows to answer, 0 to 1000. 0: all, which may be at most 10,000, or
+   * 100,000 where the answer becomes a file.
+   */
+  page_size: number;
+  /**
+   * Where to go on; rules as for GetUserActivityRequest.page_token.
+   */
+  page_token: string;
+}
+
+/**
+ * QueryUsageResponse is a table. All its numbers come from one pass over the data, those of `before` from another.
+ */
+export interface QueryUsageResponse {
+  /**
+   * The rows, in the order that was asked for. With `interval`, `hour_of_week` or `group` as the only dimension every value has a row, also
+   * one without use; otherwise what was used. What has no value in a dimension, such as use in a workspace that is not known, has no row.
+   * Neither has what is withheld, but for rows by time or group alone.
+   */
+  rows: QueryRow[];
+  /**
+   * Everything that passes the filters, once: not the sum of the rows.
+   */
+  totals: QueryTotals | null;
+  /**
+   * The window as asked for.
+   */
+  window: QueryWindow | null;
+  /**
+   * The window that `before` is about. Absent: nothing is compared.
+   */
+  before_window?: QueryWindow;
+  /**
+   * Length of the intervals: `hour`, `day`, `week` or `month`. Absent: there are none.
+   */
+  interval?: string;
+  /**
+   * As GetTemplateInsightsResponse.data_as_of.
+   */
+  data_as_of: string;
+  /**
+   * As GetTemplateInsightsResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.other_actors, of what passes the filters. Empty if the window begins or ends within a day other than the
+   * present one.
+   */
+  other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor; also how many persons figures about members of groups must be of.
+   */
+  floor?: number;
+  /**
+   * What is not told: `small_groups`, of suppressed rows and of apps of a family that is told of several persons together alone, and was
+   * used by fewer; `session_apps`, which have no row among apps where small groups are hidden, because their families alone are published.
+   * Where small groups are hidden these do not depend on what was used. Absent: everything is told.
+   */
+  withheld?: string[];
+  /**
+   * Why numbers are empty or less than they could be: `empty_window`, `no_usage`, `other_actors` (nobody whom the answer counts was active,
+   * but others were), `before_first_record` (the window before begins earlier than what is stored), `not_published` (small groups are
+   * hidden, and days of the window are not published yet), `small_groups` (they are hidden, and of the published days nothing is told).
+   * Absent: none is.
+   */
+  reasons?: string[];
+  /**
+   * Where the next page begins. Absent: this is the last.
+   */
+  next_page_token?: string;
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
+}
+
+/**
+ * QueryRow is the figures of one value of each dimension.
+ */
+export interface QueryRow {
+  /**
+   * The values, in the order of the dimensions.
+   */
+  keys: QueryKey[];
+  /**
+   * The figures.
+   */
+  values: QueryValues | null;
+  /**
+   * The same of the window before, matched by the keys; an interval by its number in the window. Absent: nothing is compared, it is
+   * suppressed, or it begins before the first day that is stored.
+   */
+  before?: QueryValues;
+  /**
+   * True: the interval is cut by the window, or not over yet. Absent: it is neither, or the row has none.
+   */
+  partial?: boolean;
+  /**
+   * True: the figures are not told. On a day on which fewer than five persons used a template in some hour, only the hours in which at
+   * least five did are told of that template, but for the one of these with the fewest, so that no difference to the day tells of few; and
+   * of several templates together only the hours that are told of each. The same holds of each kind of actors by itself, and, where
+   * latencies are asked for, of those who have samples. What has a part of a day with an hour that is not told is suppressed as well.
+   */
+  suppressed?: boolean;
+}
+
+/**
+ * QueryKey is a value of a dimension.
+ */
+export interface QueryKey {
+  /**
+   * What filters take: an id or a name; the begin of an interval in RFC 3339; the number of an hour of the week, 0 to 167.
+   */
+  value: string;
+  /**
+   * What people read.
+   */
+  label: string;
+  /**
+   * True: a user, workspace, template or group that is not in the catalog any more. Absent: it is, or it is no such thing.
+   */
+  deleted?: boolean;
+  /**
+   * True: a group that has all members of its organization. Absent: it has not, or it is no group.
+   */
+  everyone?: boolean;
+}
+
+/**
+ * QueryValues are the metrics that were asked for; the others are absent.
+ */
+export interface QueryValues {
+  /**
+   * Distinct persons with use.
+   */
+  active_users?: number;
+  /**
+   * Seconds with use of each person, added up; a multiple of 60.
+   */
+  used_seconds?: number;
+  /**
+   * Runs of consecutive half hours with use of each person, added up.
+   */
+  launches?: number;
+  /**
+   * Days of the question's time zone with use of each person, added up.
+   */
+  active_days?: number;
+  /**
+   * The greatest number of persons in one minute.
+   */
+  peak_users?: number;
+  /**
+   * Distinct workspaces with use; use in a workspace that is not known is in none.
+   */
+  workspaces?: number;
+  /**
+   * Median of the latency samples in milliseconds, as ConnectionLatency.p50. Absent also where there is no sample.
+   */
+  latency_p50_ms?: number;
+  /**
+   * 95th percentile of the latency samples in milliseconds. Absent also where there is no sample.
+   */
+  latency_p95_ms?: number;
+  /**
+   * Number of latency samples.
+   */
+  latency_samples?: number;
+  /**
+   * Seconds in which workspaces ran, added up over them; a multiple of 60. It is the sum of the next three.
+   */
+  running_seconds?: number;
+  /**
+   * Of these, seconds in which somebody, of whichever actor, used the workspace.
+   */
+  attended_seconds?: number;
+  /**
+   * Of these, seconds in which nobody did: a nightly build or an agent at work, as well as waste.
+   */
+  unattended_seconds?: number;
+  /**
+   * Of these, seconds in which nobody is known to have, in half hours in which the owner used the template in a workspace that is not
+   * known.
+   */
+  unknown_seconds?: number;
+  /**
+   * Builds that were asked for: starts, stops and deletes, whatever became of them.
+   */
+  builds?: number;
+  /**
+   * Of these, those that failed.
+   */
+  failed_builds?: number;
+  /**
+   * Median of the seconds from when a start was asked for until it was done and the last of its agents connected for the first time, of
+   * starts that succeeded and whose agents all connected; interpolated as ConnectionLatency.p50. Absent also where there is no such start.
+   */
+  ready_p50_seconds?: number;
+  /**
+   * 95th percentile of the same. Absent also where there is no such start.
+   */
+  ready_p95_seconds?: number;
+}
+
+/**
+ * QueryTotals is the figures of everything that passes the filters.
+ */
+export interface QueryTotals {
+  /**
+   * The figures.
+   */
+  values: QueryValues | null;
+  /**
+   * The same of the window before; rules as for QueryRow.before.
+   */
+  before?: QueryValues;
+  /**
+   * True: nothing is published, too few persons used what the filters name, or the window cuts a day in an hour of few. Absent: the figures
+   * are told.
+   */
+  suppressed?: boolean;
+}
+
+/**
+ * QueryWindow is a window of time.
+ */
+export interface QueryWindow {
+  /**
+   * Begin, inclusive.
+   */
+  start_time: string;
+  /**
+   * End, exclusive.
+   */
+  end_time: string;
+  /**
+   * Begin of the first day that is stored of the templates, in the time zone of the question. Absent: nothing is stored, or it is not told.
+   */
+  has_data_from?: string;
+}
+
+/**
+ * QueryValuesRequest asks for the values of a dimension. They are those of the rows that QueryUsage has by this dimension alone, of the
+ * same window and actors, for the same caller and by the same rules: it needs the same permissions, is refused where small groups are
+ * hidden as that question is, has no value that is withheld, and is in the audit trail as that question is.
+ */
+export interface QueryValuesRequest {
+  /**
+   * Begin of the window; rules as for QueryUsageRequest.start_time. Empty together with `end_time`: 27 days before the present one, in
+   * `timezone`, or in UTC.
+   */
+  start_time: string;
+  /**
+   * End of the window; rules as for QueryUsageRequest.end_time. Empty together with `start_time`: the coming full hour. Where small groups
+   * are hidden, the window without times has the last 28 days of the deployment's time zone that are over.
+   */
+  end_time: string;
+  /**
+   * Ids of templates; rules as for GetTemplateInsightsRequest.template_ids.
+   */
+  template_ids: string[];
+  /**
+   * IANA name of a time zone; rules as for GetTemplateInsightsRequest.timezone.
+   */
+  timezone: string;
+  /**
+   * Id of an organization; rules as for GetTemplateInsightsRequest.organization_id.
+   */
+  organization_id: string;
+  /**
+   * Whose use; rules as for GetTemplateInsightsRequest.actor.
+   */
+  actor: string[];
+  /**
+   * A dimension that filters may name: of those of QueryUsage all but `interval` and `hour_of_week`. Required.
+   */
+  dimension: string;
+  /**
+   * Part of the values or labels to answer, case aside; at most 128 bytes. Empty: all.
+   */
+  search: string;
+}
+
+/**
+ * QueryValuesResponse is what a filter by the dimension may name.
+ */
+export interface QueryValuesResponse {
+  /**
+   * The values, at most 100: by used time, then by number of users, both descending, then by label and value. Groups without use are
+   * among them.
+   */
+  values: QueryKey[];
+  /**
+   * True: there are more, which `search` may find. Absent: these are all.
+   */
+  more?: boolean;
+  /**
+   * The window, also if it was not asked for.
+   */
+  window: QueryWindow | null;
+  /**
+   * As QueryUsageResponse.data_as_of.
+   */
+  data_as_of: string;
+  /**
+   * As QueryUsageResponse.actors.
+   */
+  actors: string[];
+  /**
+   * As QueryUsageResponse.other_actors.
+   */
+  other_actors?: OtherActor[];
+  /**
+   * As QueryUsageResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As QueryUsageResponse.floor.
+   */
+  floor?: number;
+  /**
+   * As QueryUsageResponse.withheld.
+   */
+  withheld?: string[];
+  /**
+   * As QueryUsageResponse.reasons, of why there are no values or only some.
+   */
+  reasons?: string[];
+}
+
+/**
  * GetCapacityReportRequest names a window and templates.
  */
 export interface GetCapacityReportRequest {
@@ -1821,6 +2597,38 @@ export interface GetCapacityReportResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor.
+   */
+  floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
+  /**
+   * What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+   * tables empty. It does not depend on what was used. Absent: nothing is left out.
+   */
+  withheld?: WithheldPart[];
+}
+
+/**
+ * WithheldPart is a part of a report that is not told where small groups are hidden.
+ */
+export interface WithheldPart {
+  /**
+   * Path of the field within the report, such as `weeks.peak_users`.
+   */
+  part: string;
+  /**
+   * Why: `not_in_published_days` (no published day tells it), `small_groups` (it would tell what fewer people than the floor did, or that
+   * nobody did) or `present` (it is a number of the present, and would move when one person comes or goes).
+   */
+  reason: string;
 }
 
 /**
@@ -1868,6 +2676,10 @@ export interface CapacityReport {
    * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
    */
   empty_window?: boolean;
+  /**
+   * True: small groups are hidden, and `peak_users` is not told: 0 in JSON, an empty cell in exported tables. Absent: it is told.
+   */
+  small_groups_hidden?: boolean;
 }
 
 /**
@@ -1883,7 +2695,7 @@ export interface HourLoad {
    */
   hour: number;
   /**
-   * Greatest number of users active in one minute of any such hour.
+   * Greatest number of users active in one minute of any such hour. One in which there were never 5 counts as one of nobody.
    */
   peak_users: number;
   /**
@@ -1912,6 +2724,10 @@ export interface WeekLoad {
    * Distinct users with any activity.
    */
   active_users: number;
+  /**
+   * As CapacityReport.small_groups_hidden.
+   */
+  small_groups_hidden?: boolean;
 }
 
 /**
@@ -2020,6 +2836,23 @@ export interface GetOptimizationReportResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor.
+   */
+  floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
+  /**
+   * What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+   * tables empty. It does not depend on what was used. Absent: nothing is left out.
+   */
+  withheld?: WithheldPart[];
 }
 
 /**
@@ -2388,6 +3221,23 @@ export interface GetROIReportResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.collection_mode.
+   */
+  collection_mode?: string;
+  /**
+   * As GetTemplateInsightsResponse.floor.
+   */
+  floor?: number;
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
+  /**
+   * What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+   * tables empty. It does not depend on what was used. Absent: nothing is left out.
+   */
+  withheld?: WithheldPart[];
 }
 
 /**
@@ -2428,8 +3278,9 @@ export interface ROIReport {
    */
   active_seconds: number;
   /**
-   * Seconds that workspaces of people were running, summed over workspaces: from the end of a start that succeeded to the begin of
-   * the next build that did, or to the deletion.
+   * Seconds that workspaces of people were running, summed over workspaces; a multiple of 60, as `running_seconds` of QueryUsage. A
+   * workspace runs from the end of a start that succeeded to the begin of the next stop or delete that did, or to its deletion; not where
+   * builds are missing in between, so that nobody knows when it stopped.
    */
   running_seconds: number;
   /**
@@ -2444,6 +3295,11 @@ export interface ROIReport {
    * True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
    */
   empty_window?: boolean;
+  /**
+   * True: small groups are hidden, and `eligible_users`, `active_seconds` and `running_seconds` are not told: 0 in JSON, empty cells in
+   * exported tables; nor are the ratios, −1. Absent: all are told.
+   */
+  small_groups_hidden?: boolean;
 }
 
 /**
@@ -2482,12 +3338,30 @@ export interface TemplateROI {
    * True: the template was deleted. Absent: it is in the catalog.
    */
   deleted?: boolean;
+  /**
+   * As ROIReport.small_groups_hidden.
+   */
+  small_groups_hidden?: boolean;
 }
 
 /**
  * ListTemplatesRequest asks for the caller's templates.
  */
 export interface ListTemplatesRequest {
+  /**
+   * A search as Coder understands it: `KEY:VALUE` and free words, separated by blanks; values with blanks stand in double quotes. All of it
+   * must hold, whatever the case. Free words together are a part of what people see. Keys: `name` and `display_name` (a part of it),
+   * `exact_name` and `exact_display_name`, `ids` (separated by commas), `organization` (name or id) and `deleted` (`true`: deleted ones
+   * alone; otherwise only others). Of what is not known here the zero value counts: `deprecated`, `has-ai-task` and `has_external_agent`
+   * hold when `false`, `author` and `author_id` never. Other keys, one twice, and values that cannot be read are INVALID_ARGUMENT. Empty,
+   * as clients of Coder send it, finds all that are not deleted (in TypeScript, which sends no empty texts, `deleted:false` does). Absent:
+   * no search, and deleted ones are listed as well unless `organization` is given. Up to 1 KiB.
+   */
+  q: string | null;
+  /**
+   * Id or name of an organization, whose templates are meant. One that the caller sees no template of is NOT_FOUND. Empty: all.
+   */
+  organization: string;
 }
 
 /**
@@ -2498,6 +3372,26 @@ export interface ListTemplatesResponse {
    * The templates; over REST the answer is this list itself.
    */
   templates: Template[];
+}
+
+/**
+ * GetTemplateRequest names a template.
+ */
+export interface GetTemplateRequest {
+  /**
+   * The template, a UUID. One that the caller may not see, or that is not known, is NOT_FOUND.
+   */
+  template_id: string;
+}
+
+/**
+ * GetTemplateResponse holds a template.
+ */
+export interface GetTemplateResponse {
+  /**
+   * The template; over REST the answer is this itself.
+   */
+  template: Template | null;
 }
 
 /**
@@ -2583,7 +3477,8 @@ export interface GetTemplateInsightsResponse {
    */
   default_interval: DefaultInterval | null;
   /**
-   * Everything that was acknowledged before this time is in the answer. RFC 3339.
+   * Everything that was acknowledged before this time is in the answer. RFC 3339. Where small groups are hidden: the end of the newest day
+   * that was published, and later ones are not in the answer; empty: none was.
    */
   data_as_of: string;
   /**
@@ -2604,6 +3499,10 @@ export interface GetTemplateInsightsResponse {
    * floor says. Absent: nobody, or it is not told.
    */
   other_actors?: OtherActor[];
+  /**
+   * True: the answer is made of days that were published once, and leaves out what was reported of them later. Small groups are hidden.
+   */
+  late_excluded?: boolean;
 }
 
 /**
@@ -2776,7 +3675,7 @@ export interface ParameterUsage {
    */
   template_ids: string[];
   /**
-   * What people see.
+   * What people see. Empty: its name.
    */
   display_name: string;
   /**
@@ -2936,6 +3835,10 @@ export interface ListTemplateUsageResponse {
    * As GetTemplateInsightsResponse.actors.
    */
   actors: string[];
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
 }
 
 /**
@@ -3443,6 +4346,10 @@ export interface GetDeploymentDAUsResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
 }
 
 /**
@@ -3519,6 +4426,10 @@ export interface GetTemplateDAUsResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
 }
 
 /**
@@ -3561,9 +4472,18 @@ export interface GetUserStatusCountsResponse {
    */
   actors: string[];
   /**
-   * As GetTemplateInsightsResponse.other_actors.
+   * As GetTemplateInsightsResponse.other_actors. Where `floor` is there: the most that were counted at one of the midnights.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.late_excluded: the counts of a midnight are those at which they stood when the day that ends with it was
+   * published. Later midnights are suppressed.
+   */
+  late_excluded?: boolean;
+  /**
+   * The end of the newest day that was published, where counts are published; empty: none was. RFC 3339. Absent: counts are of the present.
+   */
+  data_as_of?: string;
 }
 
 /**
@@ -3802,8 +4722,8 @@ export interface GetDiagnosisResponse {
    */
   floor?: number;
   /**
-   * When usage of the templates was recorded first, whatever the window: the begin of its day in UTC, or of its half hour as long
-   * as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
+   * When usage of the templates was recorded first, whatever the window: the begin of its day in UTC. RFC 3339. Absent: there is no
+   * usage, or with a floor.
    */
   data_since?: string;
   /**
@@ -3814,6 +4734,10 @@ export interface GetDiagnosisResponse {
    * As GetTemplateInsightsResponse.other_actors.
    */
   other_actors?: OtherActor[];
+  /**
+   * As GetTemplateInsightsResponse.late_excluded.
+   */
+  late_excluded?: boolean;
 }
 
 /**
@@ -3829,6 +4753,7 @@ export interface Finding {
    * - `empty_window`: the window ends when it begins. It is the only finding then.
    * - `collection_off`: reports are acknowledged and not stored.
    * - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
+   * - `not_published`: small groups are hidden, and days of the window are not published yet.
    * - `other_actors`: nobody whom the answer counts was active, and somebody else was.
    * - `beyond_retention`: the window begins before what is kept.
    * - `out_of_range`: there is data, but none in the window.

@@ -77,6 +77,9 @@ export class InsightsClient {
   whoAmI(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/access/me", request, options);
   }
+  getCurrentUser(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/users/me", request, options);
+  }
   signIn(request = {}, options = {}) {
     return this.#call("POST", "/api/v2/access/session", request, options);
   }
@@ -107,6 +110,9 @@ export class InsightsClient {
   listTemplates(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/templates", request, options);
   }
+  getTemplate(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/templates/{template_id}", request, options);
+  }
   listOrganizations(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/organizations", request, options);
   }
@@ -115,6 +121,12 @@ export class InsightsClient {
   }
   listTemplateUsage(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/insights/template-usage", request, options);
+  }
+  queryUsage(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/query", request, options);
+  }
+  queryValues(request = {}, options = {}) {
+    return this.#call("GET", "/api/v2/insights/query/values", request, options);
   }
   getUserActivity(request = {}, options = {}) {
     return this.#call("GET", "/api/v2/insights/user-activity", request, options);

@@ -28,6 +28,7 @@ var buildings = []building{
 		"call": {}, "background": {}, "exposition": {}, "insights/reports": {"call"},
 		"guard":       {"call"},
 		"insights":    {"call", "insights/reports"},
+		"query":       {"insights", "call"},
 		"ingest":      {"exposition", "call", "background"},
 		"gauges":      {"exposition", "background"},
 		"definitions": {"exposition", "call", "background"},

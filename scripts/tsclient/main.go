@@ -135,7 +135,9 @@ func (g *generator) method(code, types *protogen.GeneratedFile, m *protogen.Meth
 	answer := m.Output.GoIdent.GoName
 	for _, f := range m.Output.Fields {
 		if string(f.Desc.Name()) == r.ResponseBody {
-			answer = f.Message.GoIdent.GoName + "[]"
+			if answer = f.Message.GoIdent.GoName; f.Desc.IsList() {
+				answer += "[]"
+			}
 		}
 	}
 	code.P("  ", name, "(request = {}, options = {}) {")

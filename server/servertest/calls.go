@@ -36,6 +36,17 @@ var Calls = map[string]Call{
 			PreviousEndTime: callStart,
 		}
 	},
+	"QueryUsage": func(t testing.TB, w *World, about []Thing) proto.Message {
+		return &insightsv1.QueryUsageRequest{
+			StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about), Metrics: []string{"active_users"},
+			Dimensions: []string{"interval"}, Interval: "day",
+		}
+	},
+	"QueryValues": func(t testing.TB, w *World, about []Thing) proto.Message {
+		return &insightsv1.QueryValuesRequest{
+			StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about), Dimension: "template",
+		}
+	},
 	"GetUserActivity": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.GetUserActivityRequest{StartTime: callStart, EndTime: callEnd, TemplateIds: templatesOf(about)}
 	},
@@ -70,7 +81,13 @@ var Calls = map[string]Call{
 		return &insightsv1.GetActivityRequest{Start: callStart, End: callEnd, Interval: "1 day", Org: organizationOf(about)}
 	},
 	"ListTemplates": func(t testing.TB, w *World, about []Thing) proto.Message {
-		return &insightsv1.ListTemplatesRequest{}
+		if len(about) == 0 {
+			return &insightsv1.ListTemplatesRequest{}
+		}
+		return &insightsv1.ListTemplatesRequest{Organization: organizationOf(about), Q: proto.String("deleted:false")}
+	},
+	"GetTemplate": func(t testing.TB, w *World, about []Thing) proto.Message {
+		return &insightsv1.GetTemplateRequest{TemplateId: strings.Join(templatesOf(about), "")}
 	},
 	"ListOrganizations": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.ListOrganizationsRequest{}
@@ -80,6 +97,9 @@ var Calls = map[string]Call{
 	},
 	"WhoAmI": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.WhoAmIRequest{}
+	},
+	"GetCurrentUser": func(testing.TB, *World, []Thing) proto.Message {
+		return &insightsv1.GetCurrentUserRequest{}
 	},
 	"SignIn": func(t testing.TB, w *World, about []Thing) proto.Message {
 		return &insightsv1.SignInRequest{}

@@ -56,6 +56,36 @@ func visible(p Principal, perm Permission, organizationOf map[uuid.UUID]uuid.UUI
 	return scopeOf(templates), nil
 }
 
+// Members returns what the answer to p's request may cover if it is of the members of groups alone: of those about which p holds the
+// permission and of which groupsIn has the organization. The templates are those of the organizations of the groups, or those of them that
+// are requested. One that is not among them, or none at all, is ErrNotFound. organizationOf holds the organizations of all templates.
+func Members(p Principal, perm Permission, requested []uuid.UUID, organizationOf, groupsIn map[uuid.UUID]uuid.UUID) (Scope, error) {
+	var groups []uuid.UUID
+	organizations := map[uuid.UUID]bool{}
+	for _, id := range p.About(perm) {
+		if organization, exists := groupsIn[id]; exists {
+			groups, organizations[organization] = append(groups, id), true
+		}
+	}
+	var all []uuid.UUID
+	for id, organization := range organizationOf {
+		if organizations[organization] {
+			all = append(all, id)
+		}
+	}
+	scope := scopeOf(all)
+	scope.groups = scopeOf(groups).templates
+	if len(requested) == 0 && len(all) > 0 {
+		return scope, nil
+	}
+	for _, id := range requested {
+		if !scope.Contains(id) {
+			return Scope{}, ErrNotFound
+		}
+	}
+	return scope.Within(requested)
+}
+
 // CheckStats returns nil if p may report the statistics of an agent whose template belongs to that organization: an
 // agent its own, a control plane those of its organization. It returns ErrForbidden to anyone else and ErrNotFound to a
 // control plane of another organization. For an agent the organization may be left uuid.Nil.

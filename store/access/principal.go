@@ -152,6 +152,16 @@ func (p Principal) has(perm Permission, covers func(Grant) bool) bool {
 	})
 }
 
+// About returns the groups about whose members the principal has the permission.
+func (p Principal) About(perm Permission) (groups []uuid.UUID) {
+	for _, g := range p.Grants {
+		if p.known() && g.Permission == perm && g.Group != uuid.Nil {
+			groups = append(groups, g.Group)
+		}
+	}
+	return groups
+}
+
 // known says whether the principal is of a kind that exists, and an agent is a certain one.
 func (p Principal) known() bool {
 	switch p.Kind {

@@ -8,10 +8,12 @@ import (
 )
 
 // Scope is the set of templates that an answer may cover: everything, or the ones it lists. Only this package makes
-// scopes, and the zero value covers nothing, so an empty list can never be mistaken for everything.
+// scopes, and the zero value covers nothing, so an empty list can never be mistaken for everything. A scope may be of the members of some
+// groups alone: only what asks for Groups may answer within it, and only rules that say so make one.
 type Scope struct {
 	all       bool
 	templates []uuid.UUID // sorted, each once
+	groups    []uuid.UUID // the same; none: of everybody
 }
 
 // scopeOf returns the scope of exactly these templates. It takes over the slice.
@@ -31,6 +33,11 @@ func (s Scope) Templates() []uuid.UUID {
 	return slices.Clone(s.templates)
 }
 
+// Groups returns the groups of whose members alone the answer is, sorted by id, each once, as a copy; none: it is of everybody.
+func (s Scope) Groups() []uuid.UUID {
+	return slices.Clone(s.groups)
+}
+
 // Contains says whether the scope covers the template.
 func (s Scope) Contains(templateID uuid.UUID) bool {
 	if s.all {
@@ -46,7 +53,9 @@ func (s Scope) Within(templates []uuid.UUID) (Scope, error) {
 	if len(common) == 0 {
 		return Scope{}, ErrNotFound
 	}
-	return scopeOf(common), nil
+	within := scopeOf(common)
+	within.groups = s.groups
+	return within, nil
 }
 
 func compare(a, b uuid.UUID) int {

@@ -18,6 +18,46 @@ func TestZeroScopeCoversNothing(t *testing.T) {
 	}
 }
 
+// A scope of members stays one, and never has templates beyond the organizations of their groups.
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	team, gone := uuid.New(), uuid.New()
+	about := func(group uuid.UUID) access.Binding {
+		return access.Binding{Role: access.RoleViewGroupInsights, Group: group}
+	}
+	lead := access.Principal{Kind: access.KindUser, ID: uuid.New()}.With(about(team), about(gone))
+	groupsIn := map[uuid.UUID]uuid.UUID{team: orgA}
+	for _, tt := range []struct {
+		name      string
+		of        access.Principal
+		requested []uuid.UUID
+		want      []uuid.UUID // nil: not found
+	}{
+		{"none named", lead, nil, []uuid.UUID{a1, a2}},
+		{"one twice", lead, []uuid.UUID{a2, a2}, []uuid.UUID{a2}},
+		{"one of another organization", lead, []uuid.UUID{a1, b1}, nil},
+		{"without such a role", principal(bound(access.RoleOwner, "deployment")), nil, nil},
+		{"of groups that are gone", principal(about(gone)), nil, nil},
+	} {
+		scope, err := access.Members(tt.of, access.ViewInsightsAggregate, tt.requested, organizationOf, groupsIn)
+		if tt.want == nil {
+			if !errors.Is(err, access.ErrNotFound) || scope.All() || len(scope.Templates()) > 0 {
+				t.Errorf("%s: %v, %v", tt.name, scope, err)
+			}
+			continue
+		}
+		within, withinErr := scope.Within(tt.want)
+		if err != nil || withinErr != nil {
+			t.Fatalf("%s: %v, %v", tt.name, err, withinErr)
+		}
+		for _, s := range []access.Scope{scope, within} {
+			if diff := cmp.Diff([][]uuid.UUID{tt.want, {team}}, [][]uuid.UUID{s.Templates(), s.Groups()}); diff != "" || s.All() {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+	}
+}
+
 func TestScope(t *testing.T) {
 	t.Parallel()
 	owner := principal(bound(access.RoleOwner, "deployment"))

@@ -157,6 +157,10 @@ func TestExtend(t *testing.T) {
 	}) {
 		t.Errorf("new families: %+v", got)
 	}
+	renamed := l.Extend([]apps.FamilyDefinition{{Name: apps.AI, DisplayName: "Robots"}}, nil)
+	if f, _ := renamed.Family(apps.AI); f.DisplayName != "Robots" || f.Together != 5 {
+		t.Errorf("a family that got another name: %+v", f)
+	}
 	before := apps.BuiltIn()
 	if before.Of("cursor").DisplayName != "Cursor" || before.Together("claude_code") != 0 || before.Listed("acme_editor") {
 		t.Error("the built-in list changed")

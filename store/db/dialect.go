@@ -23,8 +23,8 @@ import (
 )
 
 // Dialect is what differs between the databases beyond [Upsert]: how to connect, how many rows are read, how long lists are passed, how a
-// transaction begins, yields, locks or takes its time, which tables and settings there are, who may migrate, what time it is, what is
-// left of what is deleted, and what an error means.
+// transaction begins, yields, locks or takes its time, where rows lie, which tables and settings there are, who may migrate, what time it
+// is, what is left of what is deleted, and what an error means.
 type Dialect interface {
 	// String names the database without its credentials, for logs.
 	fmt.Stringer
@@ -40,6 +40,13 @@ type Dialect interface {
 	Patient(tx *gorm.DB) error
 	// Lock makes the transaction wait for all that use a table in the ways that the lock excludes, and others wait that want to.
 	Lock(tx *gorm.DB, table string, how Lock) error
+	// LockNumbers makes the transaction wait for all that hold one of some numbers of 32 bits, and others wait that want to. The numbers
+	// ascend, so that two transactions wait for each other instead of deadlocking; Postgres has room for few.
+	LockNumbers(tx *gorm.DB, numbers []int64) error
+	// Position is the column that tells where in its table a row lies.
+	Position() string
+	// Shrink gives back what the end of a table no longer needs, where a table has room of its own. It goes outside of transactions.
+	Shrink(db *gorm.DB, table string) error
 	// Now is the time by the clock of the database, or by that of this program where they are one.
 	Now(db *gorm.DB, own func() time.Time) (time.Time, error)
 	// Classify makes an error of the database wrap ErrRefused or ErrConflict where it means that.

@@ -127,6 +127,22 @@ func (postgres) Lock(tx *gorm.DB, table string, how Lock) error {
 	return tx.Exec("LOCK TABLE " + table + " IN " + string(how) + " MODE").Error
 }
 
+// numberLocks tells the locks of LockNumbers from others that a program takes in the same database.
+const numberLocks = 42
+
+func (postgres) LockNumbers(tx *gorm.DB, numbers []int64) error {
+	return tx.Exec("SELECT pg_advisory_xact_lock(?, CAST(number AS int)) FROM unnest(CAST(? AS bigint[])) AS number",
+		numberLocks, "{"+joined(numbers)+"}").Error
+}
+
+func (postgres) Position() string { return "ctid" }
+
+// Shrink passes over a table that somebody else vacuums. Rows that an index still names keep their room, so that goes first, however few
+// they are.
+func (postgres) Shrink(db *gorm.DB, table string) error {
+	return db.Exec("VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) " + table).Error
+}
+
 // scrub has nothing to do: no statement and no logical backup sees a row that was deleted, and autovacuum writes over it.
 func (postgres) scrub(context.Context, *gorm.DB) error { return nil }
 

@@ -57,6 +57,12 @@ func (sqlite) Now(_ *gorm.DB, own func() time.Time) (time.Time, error) { return 
 
 func (sqlite) Lock(*gorm.DB, string, Lock) error { return nil } // there is one writer at a time
 
+func (sqlite) Position() string { return "rowid" }
+
+func (sqlite) Shrink(*gorm.DB, string) error { return nil } // what one table no longer needs, others get
+
+func (sqlite) LockNumbers(*gorm.DB, []int64) error { return nil } // there is one writer at a time
+
 // scrub writes the file anew, without the pages that are free and the remains in the others, and empties the log.
 func (sqlite) scrub(ctx context.Context, db *gorm.DB) error {
 	if err := db.WithContext(ctx).Exec("VACUUM").Error; err != nil {

@@ -40,7 +40,7 @@ func isFolded(name string) bool {
 }
 
 // Contains reports whether a part occurs in a name, case and Unicode form aside.
-func Contains(name, part string) bool { return strings.Contains(Fold(name), Fold(part)) }
+func Contains(name, part string) bool { return part == "" || strings.Contains(Fold(name), Fold(part)) }
 
 // collator makes keys. It serves one goroutine at a time.
 type collator struct {

@@ -5,17 +5,20 @@ type Actor uint8
 
 // Actors, in the order in which answers name them.
 const (
-	Person  Actor = iota // a human being, or somebody of whom nothing else is known
-	Service              // an account that works for people, such as that of a CI
-	System               // an account of the control plane, such as the owner of prebuilds
-	actorKinds
+	Person     Actor = iota // a human being, or somebody of whom nothing else is known
+	Service                 // an account that works for people, such as that of a CI
+	System                  // an account of the control plane, such as the owner of prebuilds
+	ActorKinds              // how many there are
 )
 
 // actorNames are the names that the contract has for actors.
-var actorNames = [actorKinds]string{"person", "service", "system"}
+var actorNames = [ActorKinds]string{"person", "service", "system"}
 
 // String returns the name of the actor.
 func (a Actor) String() string { return actorNames[a] }
+
+// Alone is the set of this actor.
+func (a Actor) Alone() Actors { return 1 << a }
 
 // Actors is a set of actors. The zero value is empty.
 type Actors uint8
@@ -24,7 +27,7 @@ type Actors uint8
 const (
 	NoActors  Actors = 0
 	People    Actors = 1 << Person
-	Everybody Actors = 1<<actorKinds - 1
+	Everybody Actors = 1<<ActorKinds - 1
 )
 
 // everyActor is the name of [Everybody].
@@ -66,7 +69,7 @@ func (s Actors) Others() Actors { return Everybody &^ s }
 // List returns the actors in the set, in their order.
 func (s Actors) List() []Actor {
 	var list []Actor
-	for a := range actorKinds {
+	for a := range ActorKinds {
 		if s.Has(a) {
 			list = append(list, a)
 		}
@@ -80,10 +83,20 @@ type Population struct {
 	Counted Actors
 	// Actors has the actor of each person who is none of [Person].
 	Actors map[int64]Actor
+	// CountedAs has those who are the same user as another person, whose number stands for both.
+	CountedAs map[int64]int64
 }
 
 // Everyone is the population of a question that tells no actors apart.
 var Everyone = Population{Counted: Everybody}
 
+// As returns the person as whom one is counted.
+func (p Population) As(person int64) int64 {
+	if other, same := p.CountedAs[person]; same {
+		return other
+	}
+	return person
+}
+
 // counts reports whether a person counts.
-func (p Population) counts(person int64) bool { return p.Counted.Has(p.Actors[person]) }
+func (p Population) counts(person int64) bool { return p.Counted.Has(p.Actors[p.As(person)]) }

@@ -2,6 +2,7 @@ package minute
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -15,6 +16,19 @@ var anyPopulation = rapid.Custom(func(t *rapid.T) Population {
 	of := Population{Counted: Actors(rapid.IntRange(0, int(Everybody)).Draw(t, "counted")), Actors: map[int64]Actor{}}
 	for _, person := range somePeople {
 		of.Actors[person] = Actor(rapid.IntRange(0, int(System)).Draw(t, "actor"))
+	}
+	return of
+})
+
+// anyUsers draws a population in which several persons may be one user.
+var anyUsers = rapid.Custom(func(t *rapid.T) Population {
+	of := anyPopulation.Draw(t, "population")
+	root := rapid.SampledFrom(somePeople).Draw(t, "root")
+	of.CountedAs = map[int64]int64{}
+	for _, person := range somePeople {
+		if person != root && rapid.Bool().Draw(t, "is another") {
+			of.CountedAs[person] = root
+		}
 	}
 	return of
 })
@@ -70,7 +84,7 @@ func TestActorsAddUp(t *testing.T) {
 		whole := tallyOf(t, w, Everyone, templates, 5, channelOf)
 		var users []UserTally
 		sums := make([]ChannelTally, 5)
-		for a := range actorKinds {
+		for a := range ActorKinds {
 			of.Counted = 1 << a
 			part := tallyOf(t, w, of, templates, 5, channelOf)
 			users = append(users, part.Users...)
@@ -99,6 +113,42 @@ func TestActorsAddUp(t *testing.T) {
 		sameSums := cmpopts.IgnoreFields(ChannelTally{}, "Templates")
 		if diff := cmp.Diff(whole.Channels, sums, sameSums); diff != "" {
 			t.Fatal(diff)
+		}
+	})
+}
+
+// Two numbers of one user count as one: apps, which need no gate, as if they were seats of one person, and samples of latency together.
+func TestCountsPersonsOfOneUser(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		alias, root := somePeople[0], somePeople[1] // whom a pass meets first
+		w, channelOf := anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
+		apart, own := anyTemplates.Draw(t, "templates"), make([][]Row, 0)
+		for i, rows := range apart {
+			apart[i] = slices.DeleteFunc(rows, func(r Row) bool { return r.Kind != App && !r.Kind.HasBins() })
+			rows = slices.Clone(apart[i])
+			for j := range rows {
+				if PersonOf(rows[j].Subject) == alias {
+					rows[j].Subject = SubjectOf(root, MaxSeat-SeatOf(rows[j].Subject))
+				}
+			}
+			own = append(own, Normalize(rows))
+		}
+		of := anyPopulation.Draw(t, "population")
+		same := of
+		of.Actors = maps.Clone(of.Actors)
+		of.Actors[alias] = of.Actors[root]
+		same.CountedAs = map[int64]int64{alias: root}
+		want := tallyOf(t, w, of, own, 10, channelOf)
+		for name, table := range map[string]func(int32, []Row) *Table{"rows": TableOf, "sums": summed} {
+			got := tallyOfTables(t, w, same, apart, table, 10, channelOf, Peaks, IntervalMinutes)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("counted as one by %s (-seats of one +got):\n%s", name, diff)
+			}
+		}
+		each, together := latencyCounterOf(t, w, of, apart), latencyCounterOf(t, w, same, apart)
+		if n, want := together.Samples(root), each.Samples(root)+each.Samples(alias); n != want {
+			t.Fatalf("%d samples, want %d", n, want)
 		}
 	})
 }

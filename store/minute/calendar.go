@@ -3,14 +3,29 @@ package minute
 import (
 	"fmt"
 	"math/bits"
+	"time"
 )
+
+// DateOf numbers the dates of the calendar that the location of a time shows; 1970-01-01 is 0.
+func DateOf(t time.Time) int32 {
+	year, month, day := t.Date()
+	return int32(floorDiv(time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix(), 24*60*60))
+}
+
+// DayOf returns when the day of a date begins and ends in a location. A day that the zone skips ends when it begins.
+func DayOf(date int32, zone *time.Location) (start, end time.Time) {
+	return StartOfDay(1970, 1, 1+int(date), zone), StartOfDay(1970, 1, 2+int(date), zone)
+}
 
 // calendar is where the pass over the days of a window stands.
 type calendar struct {
 	window  Window
 	started bool
+	follows bool // the day before was there as well
 	day     int32
 	clip    dayMasks // the minutes of the day that are in the window
+	whole   uint64   // the half hours that are in the window with all their minutes
+	cut     uint64   // the half hours that an edge of the window or of an interval cuts
 	pieces  []piece  // the intervals that the day touches, ascending
 	next    int      // the first interval that does not end before the day
 }
@@ -19,6 +34,7 @@ type calendar struct {
 type piece struct {
 	interval int
 	masks    dayMasks
+	whole    uint64 // the half hours that are in it with all their minutes
 }
 
 // turn goes on to a day, which must be after the one before.
@@ -26,8 +42,9 @@ func (c *calendar) turn(day int32) error {
 	if c.started && day <= c.day {
 		return fmt.Errorf("day %d comes after day %d", day, c.day)
 	}
-	c.started, c.day = true, day
+	c.started, c.follows, c.day = true, c.started && day == c.day+1, day
 	c.clip = masksBetween(day, c.window.Start, c.window.End)
+	c.whole, c.cut = c.clip.halfHours()
 	c.pieces = c.pieces[:0]
 	begin := int64(day) * minutesPerDay
 	for i := c.next; i < len(c.window.Bounds); i++ {
@@ -39,7 +56,10 @@ func (c *calendar) turn(day int32) error {
 		if from >= begin+minutesPerDay {
 			break
 		}
-		c.pieces = append(c.pieces, piece{interval: i, masks: masksBetween(day, from, to)})
+		p := piece{interval: i, masks: masksBetween(day, from, to)}
+		whole, cut := p.masks.halfHours()
+		p.whole, c.cut = whole, c.cut|cut
+		c.pieces = append(c.pieces, p)
 	}
 	return nil
 }
@@ -56,6 +76,20 @@ func masksBetween(day int32, from, to int64) (masks dayMasks) {
 		masks[i] = 1<<b - 1<<a
 	}
 	return masks
+}
+
+// halfHours returns the half hours with all their minutes, and those with some.
+func (m *dayMasks) halfHours() (whole, cut uint64) {
+	for half, minutes := range m {
+		switch minutes {
+		case fullMask:
+			whole |= 1 << half
+		case 0:
+		default:
+			cut |= 1 << half
+		}
+	}
+	return whole, cut
 }
 
 // halfHours gathers minutes of one day.

@@ -13,8 +13,16 @@ import (
 
 // tallyOf counts the rows of each template in all detail, as tables of days. It shows so many channels, also those never used.
 func tallyOf(tb rapid.TB, w Window, of Population, templates [][]Row, channels int, channelOf ChannelOf) Tally {
-	c := NewCounter(w, of, len(templates), channelOf, Peaks, IntervalMinutes)
-	for day, sources := range daysOf(templates, TableOf) {
+	return tallyOfTables(tb, w, of, templates, TableOf, channels, channelOf, Peaks, IntervalMinutes)
+}
+
+// tallyOfTables is tallyOf with tables made by a function, and some details.
+func tallyOfTables(
+	tb rapid.TB, w Window, of Population, templates [][]Row, table func(int32, []Row) *Table, channels int, channelOf ChannelOf,
+	details ...Detail,
+) Tally {
+	c := NewCounter(w, of, len(templates), channelOf, details...)
+	for day, sources := range daysOf(templates, table) {
 		var list []Source[*Table]
 		for template, table := range sources {
 			list = append(list, Source[*Table]{template, table})
@@ -70,7 +78,7 @@ func TestCounterRules(t *testing.T) {
 		return UserTally{Person: person, Minutes: minutes, Templates: templates}
 	}
 	// Channel 0 is the session ssh and its sibling zed, channel 1 the app jupyter; all else but logins is activity only.
-	channelOf := func(_ int, kind Kind, name string) (int, int) {
+	channelOf := func(_ int, kind Kind, name string, _ bool) (int, int) {
 		switch {
 		case kind == Session && (name == "ssh" || name == "zed"):
 			return 0, NoChannel
@@ -226,6 +234,7 @@ func TestCounterRules(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			tt.want.ActiveUsers = len(tt.want.Users)
 			got := tallyOf(t, tt.window, Everyone, tt.templates, 2, channelOf)
 			rough := cmp.Options{
 				cmpopts.IgnoreFields(UserTally{}, "Intervals", "Channels", "IntervalMinutes"), cmpopts.IgnoreFields(Tally{}, "Peaks"),
@@ -236,6 +245,10 @@ func TestCounterRules(t *testing.T) {
 			want := newReference(tt.templates).tally(tt.window, Everyone, 2, channelOf)
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("reference: %s", diff)
+			}
+			added := tallyOfTables(t, tt.window, Everyone, tt.templates, summed, 2, channelOf, IntervalMinutes)
+			if diff := cmp.Diff(want, added, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Tally{}, "Peaks")); diff != "" {
+				t.Errorf("from sums: %s", diff)
 			}
 		})
 	}
@@ -267,7 +280,7 @@ var anyWindow = rapid.Custom(func(t *rapid.T) Window {
 // anyChannels draws a mapping to five channels, of which the last two lie within the first two, to none, or to Ignored.
 var anyChannels = rapid.Custom(func(t *rapid.T) ChannelOf {
 	seed := rapid.IntRange(0, 1000).Draw(t, "seed")
-	return func(template int, kind Kind, app string) (channel, within int) {
+	return func(template int, kind Kind, app string, _ bool) (channel, within int) {
 		channel = (seed+template*7+int(kind)*3+len(app)*5)%7 - 2
 		if channel >= 3 {
 			return channel, channel - 3
@@ -283,7 +296,7 @@ func TestCounterAgainstReference(t *testing.T) {
 
 func counterMeetsReference(t *rapid.T) {
 	templates, w, channelOf := anyTemplates.Draw(t, "templates"), anyWindow.Draw(t, "window"), anyChannels.Draw(t, "channels")
-	of := anyPopulation.Draw(t, "population")
+	of := anyUsers.Draw(t, "population")
 	want := newReference(templates).tally(w, of, 5, channelOf)
 	got := tallyOf(t, w, of, templates, 5, channelOf)
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -296,12 +309,12 @@ func TestCounterOfManyUsers(t *testing.T) {
 	t.Parallel()
 	for seed := range 10 {
 		few, w, channelOf := anyTemplates.Example(seed), anyWindow.Example(seed), anyChannels.Example(seed)
-		of := anyPopulation.Example(seed)
+		of := anyUsers.Example(seed)
 		many := make([][]Row, len(few))
 		for i, rows := range few {
 			for again := range int64(3 * maxLanes) {
 				for _, r := range rows {
-					r.Subject += SubjectOf(again*1000, 0)
+					r.Subject += SubjectOf(again<<34, 0)
 					many[i] = append(many[i], r)
 				}
 			}
@@ -347,17 +360,17 @@ func TestCounterLaws(t *testing.T) {
 			}
 		}
 
-		all := tallyOf(t, w, of, templates, 0, func(int, Kind, string) (int, int) { return NoChannel, NoChannel })
+		all := tallyOf(t, w, of, templates, 0, func(int, Kind, string, bool) (int, int) { return NoChannel, NoChannel })
 		var union, sum int64
 		for _, u := range all.Users {
 			union += u.Minutes
 		}
-		for _, c := range tallyOf(t, w, of, templates, 5, func(_ int, _ Kind, app string) (int, int) {
+		for _, c := range tallyOf(t, w, of, templates, 5, func(_ int, _ Kind, app string, _ bool) (int, int) {
 			return len(app) % 5, NoChannel
 		}).Channels {
 			sum += c.Minutes
 		}
-		one := tallyOf(t, w, of, templates, 2, func(int, Kind, string) (int, int) { return 1, 0 }).Channels[0]
+		one := tallyOf(t, w, of, templates, 2, func(int, Kind, string, bool) (int, int) { return 1, 0 }).Channels[0]
 		if one.Minutes != union || sum < union || one.Users != len(all.Users) {
 			t.Fatalf("minutes: %d of users, %d of one channel, %d of all channels", union, one.Minutes, sum)
 		}
@@ -369,7 +382,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 	t.Parallel()
 	rows := fleet(1, 20, 0)
 	asked := map[string]int{}
-	c := NewCounter(window(0, 1440), Everyone, 1, func(template int, kind Kind, app string) (int, int) {
+	c := NewCounter(window(0, 1440), Everyone, 1, func(template int, kind Kind, app string, _ bool) (int, int) {
 		asked[fmt.Sprint(template, kind, app)]++
 		return 0, NoChannel
 	})
@@ -381,7 +394,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 			t.Errorf("%d lanes asked %d times for %s", len(c.lanes), times, app)
 		}
 	}
-	if len(asked) != 8 {
+	if len(asked) != 9 {
 		t.Errorf("asked for %v", asked)
 	}
 }
@@ -390,7 +403,7 @@ func TestCounterAsksOncePerApp(t *testing.T) {
 func TestCounterPanics(t *testing.T) {
 	t.Parallel()
 	rows := fleet(1, 20, 0)
-	c := NewCounter(window(0, 1440), Everyone, 1, func(int, Kind, string) (int, int) { panic("asked") })
+	c := NewCounter(window(0, 1440), Everyone, 1, func(int, Kind, string, bool) (int, int) { panic("asked") })
 	defer func() {
 		if p := recover(); p != "asked" {
 			t.Errorf("recovered %v", p)

@@ -91,7 +91,7 @@ func TestPageWithManyApps(t *testing.T) {
 				t.Error("other rows come back")
 			}
 			last := rows[len(rows)-1].App
-			tally := tallyOf(t, window(0, 1440), Everyone, [][]Row{got}, 1, func(_ int, _ Kind, app string) (int, int) {
+			tally := tallyOf(t, window(0, 1440), Everyone, [][]Row{got}, 1, func(_ int, _ Kind, app string, _ bool) (int, int) {
 				if app == last {
 					return 0, NoChannel
 				}

@@ -10,13 +10,22 @@ import (
 type LatencyCounter struct {
 	calendar   calendar
 	population Population
-	people     map[int64]*histogram
-	spare      []histogram // allocated ahead of the people
-	shared     [HalfHoursPerDay]lowestBins
+	roster     roster
+	people     []*histogram // by number in the roster; nil: is left out
+	spare      []histogram  // allocated ahead of the people
+	sampler    sampler
 }
 
-// histogram is the number of samples in each bin.
-type histogram [binCount]uint32
+// histogram is the number of samples in each bin, and in all of them.
+type histogram struct {
+	bins    [binCount]uint32
+	samples int64
+}
+
+// sampler finds the samples of rows. Between two persons it is empty.
+type sampler struct {
+	shared [HalfHoursPerDay]lowestBins
+}
 
 // lowestBins are the lowest bins of the minutes of a half hour in which a person has several rows.
 type lowestBins struct {
@@ -26,7 +35,7 @@ type lowestBins struct {
 
 // NewLatencyCounter returns a counter without samples, for those of a population.
 func NewLatencyCounter(w Window, of Population) *LatencyCounter {
-	return &LatencyCounter{calendar: calendar{window: w}, population: of, people: make(map[int64]*histogram)}
+	return &LatencyCounter{calendar: calendar{window: w}, population: of, roster: newRoster(of)}
 }
 
 // Add takes the samples of a day. The sources are all of that day, at most one per template, and days come in ascending
@@ -41,30 +50,35 @@ func (c *LatencyCounter) Add(day int32, sources []Source[*LatencyTable]) error {
 		}
 	}
 	for _, s := range sources {
-		for person, rows := range s.Table.people() {
-			if c.population.counts(person) {
-				c.collect(c.of(person), s.Table, rows)
+		walk := c.roster.in(s.Template)
+		for person, blocks := range s.Table.people() {
+			at := walk.number(person)
+			if int(at) == len(c.people) {
+				c.people = append(c.people, c.histogram(person))
+			}
+			if h := c.people[at]; h != nil && !s.Table.sums.addTo(h, blocks.to-1, &c.calendar) {
+				c.sampler.collect(h, s.Table, s.Table.rowsOf(blocks), &c.calendar.clip)
 			}
 		}
+		walk.end()
 	}
 	return nil
 }
 
-// of returns the histogram of a person.
-func (c *LatencyCounter) of(person int64) *histogram {
-	h := c.people[person]
-	if h == nil {
-		if len(c.spare) == 0 {
-			c.spare = make([]histogram, 64)
-		}
-		h, c.spare = &c.spare[0], c.spare[1:]
-		c.people[person] = h
+// histogram returns a histogram for a person, nil for one who is left out.
+func (c *LatencyCounter) histogram(person int64) (h *histogram) {
+	if !c.population.counts(person) {
+		return nil
 	}
+	if len(c.spare) == 0 {
+		c.spare = make([]histogram, 64)
+	}
+	h, c.spare = &c.spare[0], c.spare[1:]
 	return h
 }
 
-// collect adds the samples of the rows of a person that are in the window.
-func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, rows span) {
+// collect adds the samples of the rows of a person that are in the clip.
+func (s *sampler) collect(h *histogram, t *LatencyTable, rows span, clip *dayMasks) {
 	var seen, shared, measured uint64 // half hours: with a row, with several, with a measured one
 	for i := rows.from; i < rows.to; i++ {
 		half := uint64(1) << t.halfHour[i]
@@ -80,14 +94,14 @@ func (c *LatencyCounter) collect(h *histogram, t *LatencyTable, rows span) {
 			continue
 		}
 		if shared>>half&1 != 0 {
-			c.shared[half].lower(minutes, bins)
+			s.shared[half].lower(minutes, bins)
 			continue
 		}
-		h.add(minutes, bins, c.calendar.clip[half])
+		h.add(minutes, bins, clip[half])
 	}
 	for ; shared != 0; shared &= shared - 1 {
 		half := bits.TrailingZeros64(shared)
-		c.shared[half].drainInto(h, c.calendar.clip[half])
+		s.shared[half].drainInto(h, clip[half])
 	}
 }
 
@@ -105,61 +119,64 @@ func (l *lowestBins) lower(m Mask, bins []byte) {
 // drainInto moves the bins of the minutes in a mask to a histogram, and drops the others.
 func (l *lowestBins) drainInto(h *histogram, clip Mask) {
 	for rest := l.minutes & clip; rest != 0; rest &= rest - 1 {
-		h[l.bins[bits.TrailingZeros32(uint32(rest))]]++
+		h.bins[l.bins[bits.TrailingZeros32(uint32(rest))]]++
+		h.samples++
 	}
 	l.minutes = 0
 }
 
 // Samples returns the number of samples of a person.
-func (c *LatencyCounter) Samples(person int64) int64 { return c.people[person].samples() }
+func (c *LatencyCounter) Samples(person int64) int64 { return c.of(person).samples }
 
 // Percentile returns the latency in milliseconds below which the part p, 0 to 1, of a person's samples lies: the linear
 // interpolation between the two nearest samples at (n-1)·p, as PERCENTILE_CONT of SQL. It is -1 without samples.
 func (c *LatencyCounter) Percentile(person int64, p float64) float64 {
-	return c.people[person].percentile(p)
+	return c.of(person).percentile(p)
+}
+
+// noSamples is the histogram of somebody without samples. It is only read.
+var noSamples histogram
+
+// of returns the histogram of a person.
+func (c *LatencyCounter) of(person int64) *histogram {
+	if number, known := c.roster.numbers[person]; known && c.people[number] != nil {
+		return c.people[number]
+	}
+	return &noSamples
 }
 
 // Together returns a counter in which the samples of all these people are those of person 0.
 func (c *LatencyCounter) Together(people []int64) *LatencyCounter {
 	together := &histogram{}
 	for _, person := range people {
-		if h := c.people[person]; h != nil {
-			for bin, count := range h {
-				together[bin] += count
-			}
+		h := c.of(person)
+		for bin, count := range &h.bins {
+			together.bins[bin] += count
 		}
+		together.samples += h.samples
 	}
-	return &LatencyCounter{people: map[int64]*histogram{0: together}}
+	return &LatencyCounter{roster: roster{numbers: map[int64]int32{0: 0}}, people: []*histogram{together}}
 }
 
 // add counts the bins of the minutes that are in a mask.
 func (h *histogram) add(m Mask, bins []byte, clip Mask) {
+	h.samples += int64((m & clip).Count())
 	if m&^clip == 0 {
 		for _, bin := range bins {
-			h[bin]++
+			h.bins[bin]++
 		}
 		return
 	}
 	for _, bin := range bins {
 		if m&-m&clip != 0 {
-			h[bin]++
+			h.bins[bin]++
 		}
 		m &= m - 1
 	}
 }
 
-// samples is the number of samples; a person without any has no histogram.
-func (h *histogram) samples() (n int64) {
-	if h != nil {
-		for _, count := range h {
-			n += int64(count)
-		}
-	}
-	return n
-}
-
 func (h *histogram) percentile(p float64) float64 {
-	n := h.samples()
+	n := h.samples
 	if n == 0 {
 		return -1
 	}
@@ -171,7 +188,7 @@ func (h *histogram) percentile(p float64) float64 {
 
 // bin returns the bin of the i-th sample, counted from 0, in ascending order.
 func (h *histogram) bin(i int64) byte {
-	for bin, count := range h {
+	for bin, count := range &h.bins {
 		if i -= int64(count); i < 0 {
 			return byte(bin)
 		}

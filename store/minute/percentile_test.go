@@ -9,8 +9,15 @@ import (
 )
 
 func latencyCounterOf(tb rapid.TB, w Window, of Population, templates [][]Row) *LatencyCounter {
+	return latencyCounterOfTables(tb, w, of, templates, LatencyTableOf)
+}
+
+// latencyCounterOfTables is latencyCounterOf with tables made by a function.
+func latencyCounterOfTables(
+	tb rapid.TB, w Window, of Population, templates [][]Row, table func(int32, []Row) *LatencyTable,
+) *LatencyCounter {
 	c := NewLatencyCounter(w, of)
-	for day, tables := range daysOf(templates, LatencyTableOf) {
+	for day, tables := range daysOf(templates, table) {
 		var sources []Source[*LatencyTable]
 		for template, table := range tables {
 			sources = append(sources, Source[*LatencyTable]{template, table})
@@ -76,6 +83,10 @@ func TestPercentile(t *testing.T) {
 			t.Parallel()
 			if got := latencyCounterOf(t, tt.window, Everyone, tt.templates).Percentile(1, tt.p); math.Abs(got-tt.want) > 1e-9 {
 				t.Errorf("got %g, want %g", got, tt.want)
+			}
+			summed := latencyCounterOfTables(t, tt.window, Everyone, tt.templates, summedLatency)
+			if got := summed.Percentile(1, tt.p); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("from sums: got %g, want %g", got, tt.want)
 			}
 		})
 	}

@@ -21,8 +21,8 @@ const (
 // n in ascending order. All latencies of the bin of that sample are rated alike, hence this is the rating of what was measured,
 // while Percentile may lie between two samples.
 func (c *LatencyCounter) Rating(person int64, percent int64) Rating {
-	h := c.people[person]
-	n := h.samples()
+	h := c.of(person)
+	n := h.samples
 	if n == 0 {
 		return Unrated
 	}

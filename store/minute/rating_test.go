@@ -50,9 +50,10 @@ func TestRating(t *testing.T) {
 	} {
 		h := &histogram{}
 		for _, ms := range c.samples {
-			h[Bin(ms)]++
+			h.bins[Bin(ms)]++
+			h.samples++
 		}
-		counter := LatencyCounter{people: map[int64]*histogram{1: h}}
+		counter := LatencyCounter{roster: roster{numbers: map[int64]int32{1: 0}}, people: []*histogram{h}}
 		if p50, p95 := counter.Rating(1, 50), counter.Rating(1, 95); p50 != c.p50 || p95 != c.p95 {
 			t.Errorf("%s: %s and %s, want %s and %s", name, p50, p95, c.p50, c.p95)
 		}

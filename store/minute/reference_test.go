@@ -107,12 +107,15 @@ func (ref reference) between(start, end int64, filter func(use) bool) (users map
 	return users, slices.Sorted(maps.Keys(in))
 }
 
-// of is the reference of the persons of some actors.
+// of is the reference of the users of some actors.
 func (ref reference) of(who Population, counted func(Actor) bool) reference {
 	some := reference{map[use]minutes{}, map[use]map[int64]byte{}}
-	for u, minutes := range ref.uses {
-		if counted(who.Actors[u.person]) {
-			some.uses[u] = minutes
+	for u, used := range ref.uses {
+		if u.person = who.As(u.person); counted(who.Actors[u.person]) {
+			if some.uses[u] == nil {
+				some.uses[u] = minutes{}
+			}
+			maps.Copy(some.uses[u], used)
 		}
 	}
 	for u, samples := range ref.samples {
@@ -141,11 +144,11 @@ func (ref reference) tally(w Window, who Population, channels int, channelOf Cha
 
 func (ref reference) tallyAll(w Window, channels int, channelOf ChannelOf) Tally {
 	active := func(u use) bool {
-		channel, _ := channelOf(u.template, u.kind, u.app)
+		channel, _ := channelOf(u.template, u.kind, u.app, true)
 		return channel != Ignored
 	}
 	in := func(u use, channel int) bool {
-		own, within := channelOf(u.template, u.kind, u.app)
+		own, within := channelOf(u.template, u.kind, u.app, true)
 		return own == channel || own >= 0 && within == channel
 	}
 	users, templates := ref.between(w.Start, w.End, active)
@@ -170,6 +173,7 @@ func (ref reference) tallyAll(w Window, channels int, channelOf ChannelOf) Tally
 		}
 		t.Users = append(t.Users, user)
 	}
+	t.ActiveUsers = len(t.Users)
 	for channel := range channels {
 		users, templates := ref.between(w.Start, w.End, func(u use) bool { return in(u, channel) })
 		c := ChannelTally{Users: len(users), Templates: templates}

@@ -21,6 +21,7 @@ type Table struct {
 	connected []byte // one bit per row, the least significant first
 
 	code []uint32 // what the row counts as: noUsage, or one more than its kind times the number of apps plus its app
+	sums *sums    // nil: the days of people are not added up
 }
 
 // noUsage is the code of sessions in half hours in which no session was connected, and of estimates in half hours in which
@@ -33,7 +34,7 @@ type blocks struct {
 	ends     []int32
 }
 
-// span is the rows from one up to but not including another.
+// span is rows, or blocks, from one up to but not including another.
 type span struct{ from, to int32 }
 
 // push adds the next row, which is of the given subject.
@@ -45,21 +46,39 @@ func (b *blocks) push(subject int64) {
 	b.ends[len(b.ends)-1]++
 }
 
-// people yields each person, ascending, and their rows at all seats.
-func (b *blocks) people() iter.Seq2[int64, span] {
+// people yields each person, ascending, and their blocks at all seats.
+func (b *blocks) people() iter.Seq2[int64, span] { return b.between(0, MaxPerson) }
+
+// between yields each person from the first to the last as people does.
+func (b *blocks) between(first, last int64) iter.Seq2[int64, span] {
 	return func(yield func(int64, span) bool) {
-		from := int32(0)
-		for i, subject := range b.subjects {
-			person := PersonOf(subject)
-			if i+1 < len(b.subjects) && PersonOf(b.subjects[i+1]) == person {
+		from, _ := b.of(first)
+		_, end := b.of(last)
+		for i := from; i < end; i++ {
+			person := PersonOf(b.subjects[i])
+			if i+1 < end && PersonOf(b.subjects[i+1]) == person {
 				continue
 			}
-			if !yield(person, span{from, b.ends[i]}) {
+			if !yield(person, span{int32(from), int32(i + 1)}) {
 				return
 			}
-			from = b.ends[i]
+			from = i + 1
 		}
 	}
+}
+
+// upTo returns the blocks of a person, of which the last is known.
+func (b *blocks) upTo(last int32) span {
+	from := last
+	for from > 0 && PersonOf(b.subjects[from-1]) == PersonOf(b.subjects[last]) {
+		from--
+	}
+	return span{from, last + 1}
+}
+
+// rowsOf returns the rows of blocks, of which there is at least one.
+func (b *blocks) rowsOf(blocks span) span {
+	return span{int32(b.start(int(blocks.from))), b.ends[blocks.to-1]}
 }
 
 // size is about how much memory the subjects hold, with the column that they came from.
@@ -120,7 +139,8 @@ func TableOf(day int32, rows []Row) *Table {
 // assignCodes gives each row its code.
 func (t *Table) assignCodes() {
 	t.code = make([]uint32, t.rows())
-	for _, rows := range t.people() {
+	for _, blocks := range t.people() {
+		rows := t.rowsOf(blocks)
 		var open uint64            // the half hours whose gate is open
 		var measured [kinds]uint64 // by kind, the half hours with rows of it
 		for i := rows.from; i < rows.to; i++ {
@@ -188,7 +208,7 @@ func (t *Table) app(row int) int {
 func (t *Table) connectedBit(row int) uint64 { return uint64(t.connected[row>>3] >> (row & 7) & 1) }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *Table) Size() int { return t.size() + 11*len(t.minutes) }
+func (t *Table) Size() int { return t.size() + 11*len(t.minutes) + t.sums.size() }
 
 // Rows returns the rows of the table, sorted.
 func (t *Table) Rows() []Row { return t.list(0, len(t.subjects), t.row) }
@@ -220,6 +240,8 @@ type LatencyTable struct {
 	minutes  []int32
 	bins     []byte  // of all rows, one after the other
 	offsets  []int32 // where the bins of each row begin, and the end of the last
+
+	sums *latencySums // nil: the days of people are not added up
 }
 
 // LatencyTableOf puts the rows with bins of a day into columns. The rows are sorted and without duplicates; rows without bins
@@ -242,7 +264,7 @@ func LatencyTableOf(day int32, rows []Row) *LatencyTable {
 }
 
 // Size is about how much memory the table holds, in bytes.
-func (t *LatencyTable) Size() int { return t.size() + 10*len(t.minutes) + len(t.bins) }
+func (t *LatencyTable) Size() int { return t.size() + 10*len(t.minutes) + len(t.bins) + t.sums.size() }
 
 // Rows returns the rows of the table, sorted. Their bins share memory with the table.
 func (t *LatencyTable) Rows() []Row { return t.list(0, len(t.subjects), t.row) }

@@ -10,10 +10,15 @@ import (
 type Tally struct {
 	// Templates are those with any usage.
 	Templates []int
-	// Users are those with any usage, ordered by person.
+	// ActiveUsers is the number of distinct users with any usage.
+	ActiveUsers int
+	// Users are these users, ordered by person. Nil unless the counter was asked for it.
 	Users []UserTally
 	// Channels has an entry for each channel up to the last that was used.
 	Channels []ChannelTally
+	// UsersIn is, of each channel that the counter was asked for and that was used, how many of its users used each template in
+	// whichever way.
+	UsersIn map[int][]int
 	// Intervals has an entry for each interval of the window, used or not.
 	Intervals []IntervalTally
 	// Peaks has an entry for each quarter of an hour from the one in which the window starts to the one in which it ends: the
@@ -66,7 +71,7 @@ type ChannelTally struct {
 	Minutes int64
 	// Launches are the runs of consecutive half hours with use, added up over the users.
 	Launches int64
-	// Users is the number of distinct users.
+	// Users is the number of distinct users. 0 unless the counter was asked for it.
 	Users int
 	// Templates are those in which it was used.
 	Templates []int
@@ -111,29 +116,77 @@ func (c *Counter) Tally() Tally {
 		t.Intervals[i].Start, t.Intervals[i].End = c.window.interval(i)
 		t.Intervals[i].Templates = inInterval[i].list()
 	}
-	// The lists of all users lie in one piece of memory.
+	if c.usersOf != nil {
+		t.UsersIn = map[int][]int{}
+	}
+	for i := range c.lanes {
+		c.lanes[i].addUsersOf(&t)
+		for _, p := range c.lanes[i].presences {
+			if p.reached > 0 {
+				t.ActiveUsers++
+			}
+		}
+	}
+	if c.users {
+		t.Users = c.userTallies()
+	}
+	t.Others = c.others()
+	return t
+}
+
+// addUsersOf adds the users of channels that are asked for, if not all are.
+func (l *lane) addUsersOf(t *Tally) {
+	for channel := range l.channels {
+		users := l.channels[channel].usersOf
+		if len(users) == 0 {
+			continue
+		}
+		if !l.of.users {
+			t.Channels[channel].Users += users.count()
+		}
+		in := t.UsersIn[channel]
+		if in == nil {
+			in = make([]int, l.of.size)
+			t.UsersIn[channel] = in
+		}
+		for template, active := range l.usersIn {
+			in[template] += active.countIn(users)
+		}
+	}
+}
+
+// userTallies returns the tallies of all users. Their lists lie in one piece of memory.
+func (c *Counter) userTallies() []UserTally {
 	links, users := 0, 0
 	for _, l := range c.lanes {
 		links, users = links+len(l.links), users+len(l.users)
 	}
 	templates, used, inIntervals := make([]int, 0, links), make([]UserChannel, 0, links), make([]int64, 0, links)
-	t.Users = make([]UserTally, 0, users)
+	tallies := make([]UserTally, 0, users)
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		for j := range l.users {
+		for _, j := range l.ascending() {
 			if u := &l.users[j]; u.minutes > 0 && c.population.Counted.Has(u.actor) {
 				templates, used = l.appendTemplates(templates[len(templates):], u), l.appendChannels(used[len(used):], u)
 				inIntervals = l.appendIntervalMinutes(inIntervals[len(inIntervals):], u)
-				t.Users = append(t.Users, UserTally{
+				tallies = append(tallies, UserTally{
 					Person: u.person, Minutes: u.minutes, Templates: slices.Clip(templates), Intervals: int(u.active),
 					Channels: slices.Clip(used), IntervalMinutes: slices.Clip(inIntervals),
 				})
 			}
 		}
 	}
-	slices.SortFunc(t.Users, func(a, b UserTally) int { return cmp.Compare(a.Person, b.Person) })
-	t.Others = c.others()
-	return t
+	return tallies
+}
+
+// ascending returns the indexes of the lane's users, ordered by person. All persons of the next lane come after them.
+func (l *lane) ascending() []int32 {
+	order := make([]int32, len(l.users))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(l.users[a].person, l.users[b].person) })
+	return order
 }
 
 // others adds up who is left out over the lanes.
@@ -197,6 +250,34 @@ func bitsets(n, size int) []bitset {
 
 func (s bitset) has(i int) bool { return s[i>>6]>>(i&63)&1 != 0 }
 func (s bitset) add(i int)      { s[i>>6] |= 1 << (i & 63) }
+
+// put adds a number to a set that grows for it.
+func (s *bitset) put(i int) {
+	if words := i>>6 + 1; words > len(*s) {
+		*s = append(*s, make(bitset, words-len(*s))...)
+	}
+	s.add(i)
+}
+
+// take takes a number out of a set that may be too small for it, and reports whether it was there.
+func (s bitset) take(i int) bool {
+	if i>>6 >= len(s) || !s.has(i) {
+		return false
+	}
+	s[i>>6] &^= 1 << (i & 63)
+	return true
+}
+
+// count returns how many numbers there are.
+func (s bitset) count() (n int) { return s.countIn(s) }
+
+// countIn returns how many of the numbers are in another set.
+func (s bitset) countIn(other bitset) (n int) {
+	for i := range min(len(s), len(other)) {
+		n += bits.OnesCount64(s[i] & other[i])
+	}
+	return n
+}
 
 // union adds the numbers of another set for the same size.
 func (s bitset) union(other bitset) {

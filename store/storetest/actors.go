@@ -87,6 +87,13 @@ func actors(t *testing.T, f *Fixture) {
 	if got := f.countActors(t, minute.People).Others; !cmp.Equal(got, []store.OtherActor{service}) {
 		t.Errorf("with a service account that was erased, others are %v", got)
 	}
+	before := f.countActors(t, minute.People).Workspaces
+	if err := OpenDB(t, f.Database).Writes.Exec(`DELETE FROM users WHERE id = ?`, f.Users[0]).Error; err != nil {
+		t.Fatal(err)
+	}
+	if got := f.countActors(t, minute.People).Workspaces; got != before {
+		t.Errorf("%d workspaces of people, want %d with that of a user who is gone", got, before)
+	}
 }
 
 // countActors asks every question about some actors on the day of Now.
@@ -152,9 +159,9 @@ func (f *Fixture) countActors(t *testing.T, actors minute.Actors) (n counted) {
 		}
 		left = left[1:]
 	}
-	running, err := f.RunningTime(ctx, f.Everything, actors, start, end)
+	running, err := f.RunningTime(ctx, f.Everything, actors, w)
 	fail(err)
 	n.Eligible, n.Owners, n.Statuses = len(eligible), len(owners), int(statuses["active"][0])
-	n.Running = int(running[f.Templates[0]] / (24 * time.Hour))
+	n.Running = int(running[f.Templates[0]] / (12 * time.Hour)) // until now
 	return n
 }

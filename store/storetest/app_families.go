@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/apps"
 	"github.com/template-insights/insights/store/minute"
@@ -92,5 +94,27 @@ func knownAmongMany(t *testing.T, f *Fixture) {
 		if entry := familyIn(a.Apps, family); entry == nil || len(entry.Editors) != 1 || entry.Editors[0].Name != app {
 			t.Errorf("%s: %+v", app, entry)
 		}
+	}
+}
+
+// Names that accounts send whom a question leaves out take no room of those that it shows.
+func namesOfOthers(t *testing.T, f *Fixture) {
+	f.apply(t, store.Catalog{Users: []store.User{
+		{ID: f.Users[1], Username: "ci", Kind: "service", Status: "active", OrganizationIDs: []uuid.UUID{f.Organization}},
+	}})
+	rows := []store.OpenRow{f.session(0, 0, "mine")}
+	for i := range 300 {
+		theirs := f.session(0, 1, fmt.Sprintf("a%03d", i))
+		theirs.HalfHour -= minute.HalfHoursPerDay // so that they are seen first
+		rows = append(rows, theirs)
+	}
+	f.MustMerge(t, rows...)
+	w := minute.NewWindow(Now.AddDate(0, 0, -2), Now.AddDate(0, 0, 1))
+	a, err := f.TemplateInsights(t.Context(), f.Everything, minute.People, w, store.Floor{})
+	if err != nil || len(a.Unknown.Editors) != 1 || a.Unknown.Editors[0].Name != "mine" {
+		t.Errorf("%+v, %v", a.Unknown, err)
+	}
+	if len(a.Others) != 1 || a.Others[0].Minutes != 1 {
+		t.Errorf("left out are %+v", a.Others)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,9 +205,10 @@ func hiddenValues(t *testing.T, f *Fixture) {
 	// usage is what is told of a parameter, where all is told and where each atom of one person is.
 	usage := func(name string) string {
 		t.Helper()
-		day := []minute.Window{minute.NewWindow(Now, Now.Add(24*time.Hour))}
+		day := []minute.Window{today()}
 		var answers [2]string
-		for i, floor := range []store.Floor{{}, {People: 1, Days: day}} {
+		PublishAnew(t, f.Store, f.Database, dayOfNow(1))
+		for i, floor := range []store.Floor{{}, {People: 1, Days: day, Zone: time.UTC}} {
 			all, err := f.ParameterUsage(t.Context(), f.Everything, minute.People, Now, Now.Add(24*time.Hour), floor)
 			if err != nil {
 				t.Fatal(err)
@@ -309,4 +313,100 @@ func hiddenValuesTakeTime(t *testing.T, f *Fixture) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after its deadline a question ends with %v", err)
 	}
+}
+
+// Whatever builds there were, corrected and in whatever order, a workspace counts with its newest start of the window. What is left of
+// erased people counts as before.
+func parametersOfRandomBuilds(t *testing.T, f *Fixture) {
+	version, size := uuid.New(), store.Parameter{Name: "size", Type: "string"}
+	for i := range 20 {
+		size.Options = append(size.Options, store.ParameterOption{Value: fmt.Sprint(i)})
+	}
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{
+		{ID: version, TemplateID: f.Templates[0], Parameters: []store.Parameter{size}},
+	}})
+	r := rand.New(rand.NewPCG(24, 30))
+	minutes := func(n int) store.Instant { return store.At(Now.Add(time.Duration(n) * time.Minute)) }
+	var ids []uuid.UUID
+	builds := map[uuid.UUID]store.Build{} // as their newest events say
+	check := func(what string, of map[uuid.UUID]store.Build, start, end int) {
+		t.Helper()
+		got, err := f.ParameterUsage(t.Context(), f.Everything, minute.People, minutes(start).Time, minutes(end).Time, store.Floor{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]int64{}
+		for _, u := range got {
+			for _, v := range u.Values {
+				values[v.Value] = v.Count
+			}
+		}
+		if diff := cmp.Diff(valuesOfNewestStarts(of, minutes(start), minutes(end)), values); diff != "" {
+			t.Fatalf("%s, minutes %d to %d (-want +got):\n%s", what, start, end, diff)
+		}
+	}
+	for round := range 60 {
+		var events []store.Build
+		for range 1 + r.IntN(5) {
+			number := 1 + r.IntN(12)
+			b := store.Build{
+				ID: uuid.New(), At: minutes(round), WorkspaceID: f.Workspaces[0][r.IntN(3)], TemplateID: f.Templates[0],
+				TemplateVersionID: version, Number: int64(number), Transition: []string{"start", "start", "start", "stop"}[r.IntN(4)],
+				Status: []string{"succeeded", "succeeded", "succeeded", "failed"}[r.IntN(4)], CreatedAt: minutes(number),
+				Parameters: []store.BuildParameter{{Name: "size", Value: fmt.Sprint(r.IntN(20))}},
+			}
+			if r.IntN(3) == 0 { // clocks differ
+				b.CreatedAt = minutes(r.IntN(12))
+			}
+			if len(ids) > 0 && r.IntN(3) == 0 { // an event corrects another one
+				b.ID = ids[r.IntN(len(ids))]
+				b.WorkspaceID = builds[b.ID].WorkspaceID
+			}
+			ids, events = append(ids, b.ID), append(events, b)
+			builds[b.ID] = b
+		}
+		if err := f.RecordBuilds(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			start := r.IntN(14)
+			check(fmt.Sprint("round ", round), builds, start, start+r.IntN(14))
+		}
+	}
+	left := map[uuid.UUID]store.Build{} // of each number one, so that new ids leave the order as it is
+	for number := range 12 {
+		b := store.Build{
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][0], TemplateID: f.Templates[0], TemplateVersionID: version,
+			Number: int64(number + 100), Transition: "start", Status: "succeeded", CreatedAt: minutes(number + 100),
+			Parameters: []store.BuildParameter{{Name: "size", Value: fmt.Sprint(number)}},
+		}
+		left[b.ID] = b
+	}
+	if err := f.RecordBuilds(t.Context(), slices.Collect(maps.Values(left))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.EraseUser(t.Context(), f.Users[0]); err != nil {
+		t.Fatal(err)
+	}
+	for end := range 14 {
+		check("erased", left, 100, 100+end)
+	}
+}
+
+// valuesOfNewestStarts counts the workspaces of each value of the only parameter by their newest starts that were created in a window.
+func valuesOfNewestStarts(builds map[uuid.UUID]store.Build, start, end store.Instant) map[string]int64 {
+	newest := map[uuid.UUID]store.Build{}
+	for _, b := range builds {
+		if b.Transition != "start" || b.Status != "succeeded" || b.CreatedAt.Before(start.Time) || !b.CreatedAt.Before(end.Time) {
+			continue
+		}
+		if n, known := newest[b.WorkspaceID]; !known || n.Number < b.Number || n.Number == b.Number && n.ID.String() < b.ID.String() {
+			newest[b.WorkspaceID] = b
+		}
+	}
+	values := map[string]int64{}
+	for _, b := range newest {
+		values[b.Parameters[0].Value]++
+	}
+	return values
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// foldAge is how long ago a half hour ended when its rows are folded. Until then rows still change often.
-const foldAge = time.Hour
+// FoldAge is how long ago a half hour ended when its rows are folded: what is under way then has come, and of what comes later there is
+// little.
+const FoldAge = 5 * time.Minute
 
 const foldTimeout = time.Minute // of one page, or of the search for all that are due
 
@@ -26,11 +27,11 @@ type FoldReport struct {
 	Late  int // pages left for the next pass because another transaction was in the way
 }
 
-// Fold moves the rows of half hours that ended more than an hour ago into the pages of their templates and days. Any
+// Fold moves the rows of half hours that ended [FoldAge] ago into the pages of their templates and days. Any
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (e *Engine) Fold(ctx context.Context) (FoldReport, error) {
 	var report FoldReport
-	end := int32(e.clock().Add(-foldAge).Unix() / 1800) // the first half hour that is too young
+	end := int32(e.clock().Add(-FoldAge).Unix() / 1800) // the first half hour that is too young
 	var due []struct {
 		TemplateID uuid.UUID
 		HalfHour   int32
@@ -108,25 +109,34 @@ func (e *Engine) unionPage(tx *gorm.DB, at Place, rows []OpenRow) error {
 		return fmt.Errorf("read page: %w", err)
 	}
 	failpoint.Hit(failpoint.FoldRead)
-	former, err := e.former(tx.Statement.Context)
+	page, err := e.union(tx.Statement.Context, old, rows)
 	if err != nil {
 		return err
-	}
-	earlier, err := old.rows(former)
-	if err != nil {
-		return err
-	}
-	later := make([]minute.Row, len(rows))
-	for i, r := range rows {
-		later[i] = r.Row
-	}
-	page, err := minute.EncodePage(at.Day, minute.Union(earlier, minute.Normalize(later)))
-	if err != nil {
-		return fmt.Errorf("encode page: %w", err)
 	}
 	if err := old.replace(tx, page); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	failpoint.Hit(failpoint.FoldWritten)
 	return nil
+}
+
+// union is a page with more rows, of format 2.
+func (e *Engine) union(ctx context.Context, old pageRow, rows []OpenRow) (minute.Page, error) {
+	former, err := e.former(ctx)
+	if err != nil {
+		return minute.Page{}, err
+	}
+	earlier, err := old.rows(former)
+	if err != nil {
+		return minute.Page{}, err
+	}
+	later := make([]minute.Row, len(rows))
+	for i, r := range rows {
+		later[i] = r.Row
+	}
+	page, err := minute.EncodePage(old.Day, minute.Union(earlier, minute.Normalize(later)))
+	if err != nil {
+		return minute.Page{}, fmt.Errorf("encode page: %w", err)
+	}
+	return page, nil
 }

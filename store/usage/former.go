@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -62,45 +63,76 @@ func BacklogOf(tx *gorm.DB, tables []string) (b Backlog, err error) {
 	return b, nil
 }
 
-// Rewrite gives pages of format 1 the format 2, the newest days first: up to so many of those after a place, nil: of all. It returns the
-// place of the last one, nil if there are no more after it, and how many are left anywhere. A page that another one wrote meanwhile or
+// shrinkPart is for which part of the pages of format 1 that are left their table is made to shrink: a pass over it costs much, however
+// little it gives back, and what waits for it is disk that is used twice.
+const shrinkPart = 8
+
+const shrinkTimeout = 10 * time.Minute // of one pass over a large table
+
+// Rewrite gives pages of format 1 the format 2: up to so many, but for those past which it goes because they could not be rewritten. It
+// returns how many more of these there are and how many pages of format 1 are left anywhere. A page that another one wrote meanwhile or
 // that cannot be read is left, and does not stop the others. Any number of servers may rewrite at once, beside writers and readers.
-func (e *Engine) Rewrite(ctx context.Context, after *Place, limit int) (last *Place, left int64, err error) {
+func (e *Engine) Rewrite(ctx context.Context, past, limit int) (failed int, left int64, err error) {
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
-	var due []Place
 	lookups := e.db.Lookups.WithContext(search)
-	condition, args := "1 = 1", []any(nil)
-	if after != nil {
-		condition, args = "day < ? OR day = ? AND template_id > ?", []any{after.Day, after.Day, after.Template}
+	if err := lookups.Raw(`SELECT COUNT(*) FROM usage_day`).Row().Scan(&left); err != nil {
+		return 0, 0, fmt.Errorf("count pages of format 1: %w", err)
 	}
-	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day WHERE `+condition+` ORDER BY day DESC, template_id LIMIT ?`,
-		append(args, limit)...).Scan(&due).Error
+	// What lies last goes first, however old it is: a table shrinks from its end only.
+	var due []Place
+	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY `+e.db.Position()+` DESC LIMIT ? OFFSET ?`, limit, past).
+		Scan(&due).Error
 	if err != nil {
-		return after, 0, fmt.Errorf("look for pages of format 1: %w", err)
+		return 0, left, fmt.Errorf("look for pages of format 1: %w", err)
 	}
 	var errs []error
 	for _, at := range due {
-		if err := e.rewritePage(ctx, at); err != nil && !errors.Is(err, db.ErrConflict) {
+		switch err := e.rewritePage(ctx, at); {
+		case err == nil:
+			left--
+			e.emptied.Add(1)
+		case !errors.Is(err, db.ErrConflict):
+			failed++
 			errs = append(errs, fmt.Errorf("rewrite page of template %s, day %d: %w", at.Template, at.Day, err))
 		}
 	}
-	if len(due) == limit {
-		last = &due[limit-1]
+	if emptied := e.emptied.Load(); emptied > 0 && emptied >= left/shrinkPart {
+		e.emptied.Store(0)
+		errs = append(errs, e.shrink(ctx))
 	}
-	if err := lookups.Raw(`SELECT COUNT(*) FROM usage_day`).Row().Scan(&left); err != nil {
-		errs = append(errs, fmt.Errorf("count pages of format 1: %w", err))
-	}
-	return last, left, errors.Join(errs...)
+	return failed, left, errors.Join(errs...)
 }
 
+// shrink gives the room of pages that were rewritten back, so that the new ones have it.
+func (e *Engine) shrink(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shrinkTimeout)
+	defer cancel()
+	if err := e.db.Shrink(e.db.Writes.WithContext(ctx), "usage_day"); err != nil {
+		return fmt.Errorf("give back the room of pages of format 1: %w", err)
+	}
+	return nil
+}
+
+// rewritePage reads and translates before its transaction, for which commits may have to wait.
 func (e *Engine) rewritePage(ctx context.Context, at Place) error {
 	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
+	old, err := readPage(e.db.Lookups.WithContext(ctx), at)
+	if err != nil {
+		return fmt.Errorf("read page: %w", err)
+	}
+	if !old.Former {
+		return nil // somebody else rewrote or deleted it
+	}
+	page, err := e.union(ctx, old, nil)
+	if err != nil {
+		return err
+	}
 	return e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {
 		if err := e.db.Yield(tx); err != nil {
 			return err
 		}
-		return e.unionPage(tx, at, nil)
+		return old.replace(tx, page)
 	})
 }

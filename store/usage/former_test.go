@@ -1,14 +1,17 @@
 package usage_test
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
@@ -31,11 +34,15 @@ func (f *fixture) addFormer(t *testing.T, template uuid.UUID, day int32) {
 			t.Fatal(err)
 		}
 	}
-	err := f.db.Writes.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
-		template, day, parts[0], parts[1]).Error
-	if err != nil {
+	if err := addPage(f.db.Writes, usage.Place{Template: template, Day: day}, parts[0], parts[1]); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// addPage puts a page where those of format 1 are.
+func addPage(tx *gorm.DB, at usage.Place, page, latency []byte) error {
+	return tx.Exec(`INSERT INTO usage_day (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)`,
+		at.Template, at.Day, page, latency).Error
 }
 
 // minutesOn are the minutes of a person in a template on day 0, as another engine counts them that remembers nothing.
@@ -45,12 +52,12 @@ func (f *fixture) minutesOn(t *testing.T, subject int64, template uuid.UUID) int
 	start := time.Unix(0, 0)
 	x, w := usage.NewIndex([]uuid.UUID{template}, false), minute.NewWindow(start, start.Add(24*time.Hour))
 	tally, err := e.Count(t.Context(), x, minute.Everyone, w,
-		func(template int, kind minute.Kind, _ string) (channel, within int) {
+		func(template int, kind minute.Kind, _ string, _ bool) (channel, within int) {
 			if kind == minute.Login {
 				return minute.Ignored, minute.NoChannel
 			}
 			return template, minute.NoChannel
-		})
+		}, minute.Users)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,35 +73,33 @@ func (f *fixture) count(t *testing.T, table string) (n int64) {
 	return n
 }
 
-// Damaged pages of format 1, more than one call takes and of the newest days, keep no other page from being rewritten.
+// Damaged pages of format 1, more than one call takes and the last in their table, keep no other page from being rewritten.
 func rewriteGoesPastDamage(t *testing.T, f *fixture) {
-	for i := range 3 {
-		f.addFormer(t, f.templates[0], int32(i+1))
-	}
 	whole := make([]uuid.UUID, 4)
 	for i := range whole {
 		whole[i] = uuid.New()
 		f.addFormer(t, whole[i], 0)
 	}
-	var last *usage.Place
+	for i := range 3 {
+		f.addFormer(t, f.templates[0], int32(i+1))
+	}
+	past, left := 0, int64(len(whole)+3)
 	failed := map[string]bool{}
-	for calls := 1; ; calls++ {
+	for calls := 1; left > int64(past); calls++ {
 		if calls > 4 {
 			t.Fatal("rewriting does not come to an end")
 		}
-		var left int64
+		var more int
 		var err error
-		if last, left, err = f.Rewrite(t.Context(), last, 2); err != nil {
+		if more, left, err = f.Rewrite(t.Context(), past, 2); err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
 				failed[line] = true
 			}
 		}
-		if last == nil {
-			if left != 3 || calls != 4 {
-				t.Errorf("%d pages left after %d calls, want the 3 damaged ones after 4", left, calls)
-			}
-			break
-		}
+		past += more
+	}
+	if left != 3 {
+		t.Errorf("%d pages left, want the 3 damaged ones", left)
 	}
 	if len(failed) != 3 {
 		t.Errorf("damaged pages are told as %v", failed)
@@ -174,14 +179,10 @@ func rewriteBesideAll(t *testing.T, f *fixture) {
 		_, e := f.engine(t, storetest.Now)
 		work.Go(func() {
 			for {
-				var last *usage.Place
-				left := int64(1)
-				var err error
-				for first := true; first || last != nil; first = false {
-					if last, left, err = e.Rewrite(ctx, last, 2); err != nil {
-						t.Error("rewrite:", err)
-						return
-					}
+				_, left, err := e.Rewrite(ctx, 0, 2)
+				if err != nil {
+					t.Error("rewrite:", err)
+					return
 				}
 				if left == 0 {
 					return
@@ -201,7 +202,7 @@ func rewriteBesideAll(t *testing.T, f *fixture) {
 			t.Errorf("template %d: minutes %v, want %v", i, got, want)
 		}
 	}
-	rows, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(former), usage.Latencies)
+	rows, err := usage.RowsOf(t.Context(), f.Engine, []int64{minute.PersonOf(former)}, usage.Latencies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,24 +232,26 @@ func rewriteBesideDeletion(t *testing.T, f *fixture) {
 		pool, e := f.engine(t, storetest.Now)
 		var deleting sync.WaitGroup
 		statements := 0
-		after(t, pool.Writes, func() {
-			if statements++; statements == stop {
-				deleting.Go(func() {
-					if err := f.DropLatencies(ctx, []uuid.UUID{template}); err != nil {
-						t.Error(err)
-					}
-				})
-				time.Sleep(20 * time.Millisecond) // it is done by then, or waits
-			}
-		})
-		_, _, err := e.Rewrite(ctx, nil, 10)
+		for _, connections := range []*gorm.DB{pool.Lookups, pool.Writes} {
+			after(t, connections, func() {
+				if statements++; statements == stop {
+					deleting.Go(func() {
+						if err := f.DropLatencies(ctx, []uuid.UUID{template}); err != nil {
+							t.Error(err)
+						}
+					})
+					time.Sleep(20 * time.Millisecond) // it is done by then, or waits
+				}
+			})
+		}
+		_, _, err := e.Rewrite(ctx, 0, 10)
 		deleting.Wait()
 		completed = statements < stop
 		cancel()
 		if err != nil {
 			t.Errorf("deletion after statement %d: %v", stop, err)
 		}
-		rows, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(former), usage.Latencies)
+		rows, err := usage.RowsOf(t.Context(), f.Engine, []int64{minute.PersonOf(former)}, usage.Latencies)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,4 +259,71 @@ func rewriteBesideDeletion(t *testing.T, f *fixture) {
 			t.Errorf("deletion after statement %d: %d rows of latencies are left", stop, len(left))
 		}
 	}
+}
+
+// In whichever order pages of format 1 lie, their room is given back while they are rewritten: the files grow by less than half.
+func rewriteKeepsDisk(t *testing.T, f *fixture) {
+	for name, order := range map[string]func(a, b usage.Place) int{
+		"oldest first": usage.ComparePlaces,
+		"newest first": func(a, b usage.Place) int { return usage.ComparePlaces(b, a) },
+		"by template":  func(a, b usage.Place) int { return bytes.Compare(a.Template[:], b.Template[:]) },
+	} {
+		var places []usage.Place
+		for range 8 {
+			template := uuid.New()
+			for day := range int32(20) {
+				places = append(places, usage.Place{Template: template, Day: day})
+			}
+		}
+		slices.SortStableFunc(places, order)
+		before := f.disk(t)
+		f.addLarge(t, places)
+		full := f.disk(t)
+		for left := int64(1); left > 0; {
+			var err error
+			if _, left, err = f.Rewrite(t.Context(), 0, 8); err != nil {
+				t.Fatal(err)
+			}
+			if size := f.disk(t); size-before > (full-before)*3/2 {
+				t.Fatalf("%s: %d bytes of pages take %d when %d of them are left", name, full-before, size-before, left)
+			}
+		}
+	}
+}
+
+// addLarge puts pages of some kilobytes where those of format 1 are.
+func (f *fixture) addLarge(t *testing.T, places []usage.Place) {
+	t.Helper()
+	err := f.db.InTransaction(t.Context(), func(tx *gorm.DB) error {
+		for _, at := range places {
+			rows := make([]minute.Row, 400)
+			for i := range rows {
+				rows[i] = minute.Row{HalfHour: at.Day * minute.HalfHoursPerDay, Subject: minute.SubjectOf(int64(1+i), 0), Minutes: 1}
+			}
+			page, err := minute.EncodePage(at.Day, rows)
+			if err != nil {
+				return err
+			}
+			if err := addPage(tx, at, page.Usage, []byte{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disk is how many bytes the files of pages have, on SQLite the file of all.
+func (f *fixture) disk(t *testing.T) (n int64) {
+	t.Helper()
+	size := `SELECT pg_total_relation_size('usage_day') + pg_total_relation_size('usage_pages')`
+	if strings.HasPrefix(f.database, "sqlite:") {
+		size = `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`
+	}
+	if err := f.db.Reads.Raw(size).Row().Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

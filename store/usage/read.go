@@ -26,6 +26,7 @@ type table interface {
 	Rows() []minute.Row
 	RowsOf(person int64) []minute.Row
 	Size() int
+	Sum()
 }
 
 // Tables is one part of what is kept: [Minutes] or [Latencies].
@@ -61,13 +62,16 @@ func Behind(ctx context.Context) time.Duration {
 	return c.Behind
 }
 
-// database is where a question reads usage.
-func (e *Engine) database(ctx context.Context) *gorm.DB {
+// reads is where a question reads usage: the primary, or the replica that its context names.
+func (e *Engine) reads(ctx context.Context) *gorm.DB {
 	if c, ok := ctx.Value(readingKey{}).(replica.Choice); ok {
-		return c.Replica.DB.WithContext(ctx)
+		return c.Replica.DB
 	}
-	return e.db.Reads.WithContext(ctx)
+	return e.db.Reads
 }
+
+// database is reads for a statement of the question.
+func (e *Engine) database(ctx context.Context) *gorm.DB { return e.reads(ctx).WithContext(ctx) }
 
 // EachDay calls f for every UTC day of the window, in order, with all that is known of it. It reads the rows of the present
 // first and the pages after: a fold between the two shows the same bits twice, which is once.
@@ -78,7 +82,7 @@ func EachDay[T table](
 	if first > last || len(x.IDs) == 0 {
 		return nil
 	}
-	open, err := e.openDays(ctx, x, first, last, of.open)
+	open, err := openDays(ctx, e, x, first, last, of)
 	if err != nil {
 		return fmt.Errorf("read usage rows: %w", err)
 	}
@@ -171,30 +175,56 @@ func cachedDays[T table](
 	return cached, missing, rows.Err()
 }
 
-// openDays reads the rows of the present that a condition chooses, by day and template.
-func (e *Engine) openDays(ctx context.Context, x Index, first, last int32, chosen string) (map[int32]map[int][]minute.Row, error) {
+// openDays returns the rows of one part of the present, by day and template, in page order. Nobody may change them: questions about
+// everybody share what they read.
+func openDays[T table](
+	ctx context.Context, e *Engine, x Index, first, last int32, of Tables[T],
+) (map[int32]map[int][]minute.Row, error) {
 	halfHours, err := e.openHalfHours(ctx, first*minute.HalfHoursPerDay, (last+1)*minute.HalfHoursPerDay)
 	if err != nil || len(halfHours) == 0 {
 		return nil, err
 	}
 	// Named one by one: the key begins with the half hour, so a range would be searched through for the templates.
-	condition, args := x.Where("half_hour IN ? AND "+chosen, halfHours)
+	condition, args := x.Where("half_hour IN ? AND "+of.open, halfHours)
+	read := func(ctx context.Context) (map[Place][]minute.Row, error) { return e.openRowsOf(ctx, condition, args) }
+	var found map[Place][]minute.Row
+	if x.All {
+		found, err = e.looks.share(ctx, lookAt{e.reads(ctx), of.column, fmt.Sprint(halfHours)}, read)
+	} else {
+		found, err = read(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
 	days := map[int32]map[int][]minute.Row{}
+	for at, rows := range found {
+		template, ok := x.Number(at.Template)
+		if !ok {
+			continue // a template younger than the index
+		}
+		if days[at.Day] == nil {
+			days[at.Day] = map[int][]minute.Row{}
+		}
+		days[at.Day][template] = rows
+	}
+	return days, nil
+}
+
+// openRowsOf reads the rows of the present that a condition chooses, in page order.
+func (e *Engine) openRowsOf(ctx context.Context, condition string, args []any) (map[Place][]minute.Row, error) {
+	found := map[Place][]minute.Row{}
 	query := e.database(ctx).Raw(`SELECT `+openColumns+` FROM usage_rows WHERE `+condition, args...)
-	return days, e.db.Rows(query, func(r db.Records) error {
+	err := e.db.Rows(query, func(r db.Records) error {
 		return eachOpen(r, func(row OpenRow) error {
-			template, ok := x.Number(row.Template)
-			if !ok {
-				return nil // a template younger than the index
-			}
-			day := row.HalfHour / minute.HalfHoursPerDay
-			if days[day] == nil {
-				days[day] = map[int][]minute.Row{}
-			}
-			days[day][template] = append(days[day][template], row.Row)
+			at := Place{row.Template, row.HalfHour / minute.HalfHoursPerDay}
+			found[at] = append(found[at], row.Row)
 			return nil
 		})
 	})
+	for at, rows := range found {
+		found[at] = minute.Normalize(rows)
+	}
+	return found, err
 }
 
 // openHalfHours are the half hours from first to before end of which there are rows. There are few, and each is found by its
@@ -216,12 +246,12 @@ func (e *Engine) openHalfHours(ctx context.Context, first, end int32) (halfHours
 func (of Tables[T]) join(day int32, pages []minute.Source[T], open map[int][]minute.Row) []minute.Source[T] {
 	for i, p := range pages {
 		if rows, ok := open[p.Template]; ok {
-			pages[i].Table = of.of(day, minute.Union(p.Table.Rows(), minute.Normalize(rows)))
+			pages[i].Table = of.of(day, minute.Union(p.Table.Rows(), rows))
 			delete(open, p.Template)
 		}
 	}
 	for template, rows := range open {
-		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, minute.Normalize(rows))})
+		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, rows)})
 	}
 	slices.SortFunc(pages, func(a, b minute.Source[T]) int { return a.Template - b.Template })
 	return pages
@@ -238,27 +268,29 @@ func (e *Engine) Count(
 	return counter.Tally(), nil
 }
 
-// RowsOf reads all rows of one person that one part of pages holds, ever, by place. It goes past the memory of pages, in which there is
+// RowsOf reads all rows of a few people that one part of pages holds, ever, by place. It goes past the memory of pages, in which there is
 // room for the questions of all.
-func RowsOf[T table](ctx context.Context, e *Engine, person int64, of Tables[T]) (map[Place][]minute.Row, error) {
+func RowsOf[T table](ctx context.Context, e *Engine, people []int64, of Tables[T]) (map[Place][]minute.Row, error) {
 	former, err := e.former(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var open []OpenRow
-	query := e.db.Reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_rows WHERE subject BETWEEN ? AND ? AND `+of.open,
-		minute.SubjectOf(person, 0), minute.SubjectOf(person, minute.MaxSeat))
-	err = e.db.Rows(query, func(r db.Records) error {
-		return eachOpen(r, func(row OpenRow) error {
-			open = append(open, row)
-			return nil
+	for _, person := range people {
+		query := e.db.Reads.WithContext(ctx).Raw(`SELECT `+openColumns+` FROM usage_rows WHERE subject BETWEEN ? AND ? AND `+of.open,
+			minute.SubjectOf(person, 0), minute.SubjectOf(person, minute.MaxSeat))
+		err = e.db.Rows(query, func(r db.Records) error {
+			return eachOpen(r, func(row OpenRow) error {
+				open = append(open, row)
+				return nil
+			})
 		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read usage rows: %w", err)
+		if err != nil {
+			return nil, fmt.Errorf("read usage rows: %w", err)
+		}
 	}
 	rows := map[Place][]minute.Row{}
-	query = e.db.Reads.WithContext(ctx).Raw(`SELECT template_id, day, ` + string(of.column) + ` FROM ` + Pages)
+	query := e.db.Reads.WithContext(ctx).Raw(`SELECT template_id, day, ` + string(of.column) + ` FROM ` + Pages)
 	err = e.db.Rows(query, func(r db.Records) error {
 		var at Place
 		var page []byte
@@ -267,8 +299,10 @@ func RowsOf[T table](ctx context.Context, e *Engine, person int64, of Tables[T])
 			if err != nil {
 				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, at.Template, at.Day, err)
 			}
-			if own := t.RowsOf(person); len(own) > 0 {
-				rows[at] = own
+			for _, person := range people {
+				if own := t.RowsOf(person); len(own) > 0 {
+					rows[at] = minute.Union(rows[at], own)
+				}
 			}
 			return nil
 		}, r.ID(&at.Template), &at.Day, r.Bytes(&page))

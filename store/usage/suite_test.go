@@ -32,6 +32,7 @@ func run(t *testing.T, open func(testing.TB) string) {
 		"merge is union":                mergeIsUnion,
 		"gate and latencies come apart": gateAndLatenciesApart,
 		"fold changes no answer":        foldChangesNoAnswer,
+		"age of what is folded":         ageOfFolded,
 		"folders and writers at once":   foldersAndWriters,
 		"stopped fold loses nothing":    stoppedFold,
 		"fold beside question":          foldBesideQuestion,
@@ -41,6 +42,7 @@ func run(t *testing.T, open func(testing.TB) string) {
 		"rewrite goes past damage":      rewriteGoesPastDamage,
 		"rewrite beside all":            rewriteBesideAll,
 		"rewrite beside deletion":       rewriteBesideDeletion,
+		"rewrite keeps disk":            rewriteKeepsDisk,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,10 +127,10 @@ func (a answer) minutes(subject int64) int64 {
 func (f *fixture) ask(t testing.TB, e *usage.Engine) answer {
 	t.Helper()
 	start := storetest.Now.Truncate(24 * time.Hour)
-	w, x := minute.NewWindow(start, start.Add(24*time.Hour)), usage.NewIndex(f.templates[:], false)
-	tally, err := e.Count(t.Context(), x, minute.Everyone, w, func(template int, _ minute.Kind, _ string) (channel, within int) {
+	w, x := minute.NewWindow(start, start.Add(24*time.Hour)), usage.NewIndex(f.templates[:], true)
+	tally, err := e.Count(t.Context(), x, minute.Everyone, w, func(template int, _ minute.Kind, _ string, _ bool) (channel, within int) {
 		return template, minute.NoChannel
-	}, minute.Peaks)
+	}, minute.Peaks, minute.Users)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +211,8 @@ func foldChangesNoAnswer(t *testing.T, f *fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Half hour 22 ended at 11:30 and 23 at noon: too young at 12:00.
-	if diff := cmp.Diff(usage.FoldReport{Pages: 2, Rows: 3}, report); diff != "" {
+	// Half hour 23 ended at noon: too young at 12:00.
+	if diff := cmp.Diff(usage.FoldReport{Pages: 2, Rows: 4}, report); diff != "" {
 		t.Errorf("fold (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want, f.ask(t, f.Engine)); diff != "" {
@@ -235,6 +237,31 @@ func foldChangesNoAnswer(t *testing.T, f *fixture) {
 		}
 		if diff := cmp.Diff(before, f.ask(t, f.Engine)); diff != "" {
 			t.Errorf("fold %d changed the answer:\n%s", late+2, diff)
+		}
+	}
+}
+
+// A half hour is folded as soon as it ended five minutes ago, and the running one never.
+func ageOfFolded(t *testing.T, f *fixture) {
+	f.mustMerge(t, f.row(0, ann, 22, 1), f.row(0, ann, 23, 1), f.row(0, ann, 24, 1), f.row(0, ann, 25, 1))
+	for _, c := range []struct {
+		after time.Duration // noon
+		rows  int
+	}{
+		{-25*time.Minute - time.Second, 0},
+		{-25 * time.Minute, 1},
+		{0, 0},
+		{5*time.Minute - time.Second, 0},
+		{5 * time.Minute, 1},
+		{34 * time.Minute, 0},
+		{35 * time.Minute, 1},
+	} {
+		_, at := f.engine(t, storetest.Now.Add(c.after))
+		if report, err := at.Fold(t.Context()); err != nil || report.Rows != c.rows {
+			t.Errorf("%v after noon %d rows were folded, %v; want %d", c.after, report.Rows, err, c.rows)
+		}
+		if got := f.ask(t, f.Engine).minutes(ann); got != 4 {
+			t.Errorf("%v after noon: %d minutes, want 4", c.after, got)
 		}
 	}
 }
@@ -424,6 +451,7 @@ func unstored(t *testing.T, f *fixture) {
 			{"the same minutes at another seat", row(0, ann+1, minute.Session, "ssh", 0b1), 1},
 			{"an estimate where another kind was measured", row(old, ann, minute.ImportedSession, "jetbrains", 0b1), 1},
 			{"another estimate of the same", row(old, bob, minute.ImportedSession, "ssh", 0b100), 0},
+			{"the same estimate at another seat", row(old, bob+1, minute.ImportedSession, "ssh", 0b100), 0},
 			{"the estimate of another app", rows[4], 1},
 		} {
 			if got := unstored(c.row); got != c.want {
@@ -444,7 +472,7 @@ func rowsOfOne(t *testing.T, f *fixture) {
 	}
 	f.mustMerge(t, f.row(0, ann, 18, 0b110), f.row(0, bob, 19, 1))
 	day := int32(storetest.Now.Unix() / 86400)
-	used, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Minutes)
+	used, err := usage.RowsOf(t.Context(), f.Engine, []int64{minute.PersonOf(ann)}, usage.Minutes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,7 +483,7 @@ func rowsOfOne(t *testing.T, f *fixture) {
 	if diff := cmp.Diff(want, used); diff != "" {
 		t.Errorf("minutes (-want +got):\n%s", diff)
 	}
-	latencies, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Latencies)
+	latencies, err := usage.RowsOf(t.Context(), f.Engine, []int64{minute.PersonOf(ann)}, usage.Latencies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,7 +524,7 @@ func droppedLatencies(t *testing.T, f *fixture) {
 func TestFoldBesideFold(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, storetest.Postgres(t))
-	_, other := f.engine(t, storetest.Now.Add(-6*time.Hour)) // half hours from 10 on are too young for it
+	_, other := f.engine(t, storetest.Now.Add(-6*time.Hour)) // half hours from 11 on are too young for it
 	completed, folded := false, 0
 	for stop := 1; !completed; stop++ {
 		if stop > 10 {
@@ -569,7 +597,7 @@ func TestDamagedPage(t *testing.T) {
 	if err := f.db.Writes.Exec("UPDATE usage_pages SET usage = substr(usage, 1, length(usage) / 2)").Error; err != nil {
 		t.Fatal(err)
 	}
-	_, err := usage.RowsOf(t.Context(), f.Engine, minute.PersonOf(ann), usage.Minutes)
+	_, err := usage.RowsOf(t.Context(), f.Engine, []int64{minute.PersonOf(ann)}, usage.Minutes)
 	for _, part := range []string{"usage page of template", f.templates[0].String(), "day 19584"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("reading a damaged page: %v; want %q", err, part)

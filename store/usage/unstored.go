@@ -11,7 +11,7 @@ import (
 )
 
 // Unstored returns the rows that add minutes, samples or an open gate to the usage in rows and pages. An estimate adds nothing
-// if the usage of the same kind was measured, or if the estimate is there already.
+// if the usage of the same kind was measured, or if the person has the estimate already, at whichever seat.
 func (e *Engine) Unstored(ctx context.Context, rows []OpenRow) ([]OpenRow, error) {
 	rows = distinct(rows)
 	if len(rows) == 0 {
@@ -66,14 +66,20 @@ func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 	}
 	type key struct {
 		place
-		subject int64
+		subject int64 // 0 of an estimate
 		app     string
+	}
+	keyOf := func(at place, r minute.Row) key {
+		if _, estimate := r.Kind.Measured(); estimate {
+			return key{at, 0, r.App}
+		}
+		return key{at, r.Subject, r.App}
 	}
 	known, measured := map[key]minute.Row{}, map[place]bool{}
 	for _, source := range sources {
 		for _, r := range source.Table.Rows() {
 			at := place{source.Template, minute.PersonOf(r.Subject), r.HalfHour, r.Kind}
-			known[key{at, r.Subject, r.App}], measured[at] = r, true
+			known[keyOf(at, r)], measured[at] = r, true
 		}
 	}
 	from, _ := slices.BinarySearchFunc(k.rows, day*minute.HalfHoursPerDay, func(r OpenRow, first int32) int {
@@ -83,7 +89,7 @@ func markStored[T table](k *knownUsage, day int32, sources []minute.Source[T]) {
 		r := k.rows[i]
 		template, _ := k.index.Number(r.Template)
 		at := place{template, minute.PersonOf(r.Subject), r.HalfHour, r.Kind}
-		is, found := known[key{at, r.Subject, r.App}]
+		is, found := known[keyOf(at, r.Row)]
 		if of, estimate := r.Kind.Measured(); estimate {
 			at.kind = of
 			k.stored[i] = k.stored[i] || found || measured[at]

@@ -58,8 +58,13 @@ type History struct {
 // now.
 func NewHistory(builds []Build, deleted, now time.Time) History {
 	builds = slices.Clone(builds)
-	slices.SortFunc(builds, func(a, b Build) int { return cmp.Or(cmp.Compare(a.Number, b.Number), bytes.Compare(a.ID[:], b.ID[:])) })
+	slices.SortFunc(builds, compare)
 	return History{builds, deleted, now}
+}
+
+// compare orders builds by number, and by id where numbers are equal.
+func compare(a, b Build) int {
+	return cmp.Or(cmp.Compare(a.Number, b.Number), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
 // Runs is when a workspace ran.
@@ -74,12 +79,12 @@ type Runs struct {
 // Runs says when the workspace ran.
 func (h History) Runs() Runs {
 	var running, unsure []Span
+	ends := h.ends()
 	for i, b := range h.builds {
 		if !b.starts() {
 			continue
 		}
-		end, known := h.end(i)
-		if span := (Span{first(b.at()), after(end)}); known {
+		if span := (Span{first(b.at()), after(ends[i].at)}); ends[i].known {
 			running = append(running, span)
 		} else {
 			unsure = append(unsure, span)
@@ -90,23 +95,37 @@ func (h History) Runs() Runs {
 	return r
 }
 
-// end is when the run of a start ended, and whether that is known. If it is not, it is the moment from which on a later build says whether
-// the workspace ran.
-func (h History) end(start int) (at time.Time, known bool) {
-	number := h.builds[start].Number
-	for _, b := range h.builds[start+1:] {
-		if b.Number > number+1 {
-			if b.starts() || b.stops() {
-				return h.bounded(b.at()), false
-			}
-			continue // it says nothing of that
+// runEnd is when a run ended, and whether that is known. If it is not, it is the moment from which on a later build says whether the
+// workspace ran.
+type runEnd struct {
+	at    time.Time
+	known bool
+}
+
+// ends is, for each build, when a run ended that went on after it. It goes from the last build to the first, so that a workspace that is
+// started again and again without a stop takes no longer than others.
+func (h History) ends() []runEnd {
+	ends := make([]runEnd, len(h.builds))
+	told := h.bounded(h.now) // when the next build that is known says whether the workspace ran
+	for i := len(h.builds) - 1; i >= 0; i-- {
+		if i == len(h.builds)-1 {
+			ends[i] = runEnd{told, true}
+			continue
 		}
-		if number = b.Number; b.stops() {
-			return h.bounded(b.at()), true
+		next := h.builds[i+1]
+		if next.starts() || next.stops() {
+			told = h.bounded(next.at())
+		}
+		switch {
+		case next.Number > h.builds[i].Number+1:
+			ends[i] = runEnd{told, false}
+		case next.stops():
+			ends[i] = runEnd{told, true}
+		default:
+			ends[i] = ends[i+1]
 		}
 	}
-	last := h.builds[len(h.builds)-1].Number
-	return h.bounded(h.now), last == number
+	return ends
 }
 
 // bounded is a time, or the deletion of the workspace or now if these came before.

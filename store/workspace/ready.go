@@ -1,9 +1,15 @@
 package workspace
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
 
-// Agent is when an agent of a build first connected and when it was ready; zero if it never was.
-type Agent struct{ Connected, Ready time.Time }
+	"github.com/google/uuid"
+)
+
+// Agent is when an agent was made, when it first connected and when it was ready; zero if it never was.
+type Agent struct{ Made, Connected, Ready time.Time }
 
 // Readiness is how long somebody waited who asked for a start that succeeded, in the parts of the way: each begins where the one before
 // it ends, and none is negative. Of several agents the slowest counts.
@@ -44,6 +50,32 @@ func TimeToReady(b Build, agents []Agent) (r Readiness) {
 	}
 	r.Queue, r.Build, r.Connect, r.Prepare = began.Sub(b.Asked), built.Sub(began), connected.Sub(built), ready.Sub(connected)
 	return r
+}
+
+// TimesToReady measures the ways of all starts of a workspace that succeeded, by build. An agent is one of the start, whatever became of
+// it, that was asked for last before the agent was made; one of which nobody said when it was made is of none.
+func TimesToReady(builds []Build, agents []Agent) map[uuid.UUID]Readiness {
+	starts := slices.DeleteFunc(slices.Clone(builds), func(b Build) bool { return b.Transition != "start" })
+	slices.SortFunc(starts, func(a, b Build) int { return cmp.Or(a.Asked.Compare(b.Asked), compare(a, b)) })
+	of := make([][]Agent, len(starts))
+	for _, a := range agents {
+		next, _ := slices.BinarySearchFunc(starts, a.Made, func(b Build, made time.Time) int {
+			if b.Asked.After(made) {
+				return 1
+			}
+			return -1
+		})
+		if next > 0 && !a.Made.IsZero() {
+			of[next-1] = append(of[next-1], a)
+		}
+	}
+	ready := map[uuid.UUID]Readiness{}
+	for i, b := range starts {
+		if b.starts() {
+			ready[b.ID] = TimeToReady(b, of[i])
+		}
+	}
+	return ready
 }
 
 // later is the later one of two times.

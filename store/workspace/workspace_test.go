@@ -216,31 +216,31 @@ func TestTimeToReady(t *testing.T) {
 	}{
 		"one agent": {
 			build,
-			[]Agent{{at(70), at(90)}},
+			[]Agent{{Connected: at(70), Ready: at(90)}},
 			Readiness{Queue: 5 * time.Second, Build: time.Minute, Connect: 5 * time.Second, Prepare: 20 * time.Second},
 			90 * time.Second,
 		},
 		"the slowest agent is the last to be ready, not the last to connect": {
 			build,
-			[]Agent{{at(80), at(85)}, {at(70), at(95)}, {at(66), at(67)}},
+			[]Agent{{Connected: at(80), Ready: at(85)}, {Connected: at(70), Ready: at(95)}, {Connected: at(66), Ready: at(67)}},
 			Readiness{Queue: 5 * time.Second, Build: time.Minute, Connect: 5 * time.Second, Prepare: 25 * time.Second},
 			95 * time.Second,
 		},
 		"no agent": {build, nil, Readiness{Queue: 5 * time.Second, Build: time.Minute}, 65 * time.Second},
 		"agents that stopped on the way": {
 			build,
-			[]Agent{{at(70), at(90)}, {}, {at(100), time.Time{}}},
+			[]Agent{{Connected: at(70), Ready: at(90)}, {}, {Connected: at(100), Ready: time.Time{}}},
 			Readiness{
 				Queue: 5 * time.Second, Build: time.Minute, Connect: 35 * time.Second, NeverConnected: 1, NeverReady: 2,
 			},
 			100 * time.Second,
 		},
 		"an agent that was there before the build was done": {
-			build, []Agent{{at(60), at(64)}}, Readiness{Queue: 5 * time.Second, Build: time.Minute}, 65 * time.Second,
+			build, []Agent{{Connected: at(60), Ready: at(64)}}, Readiness{Queue: 5 * time.Second, Build: time.Minute}, 65 * time.Second,
 		},
 		"a build of which nobody told when it began": {
 			Build{Asked: at(0), Ended: at(65)},
-			[]Agent{{at(70), at(90)}},
+			[]Agent{{Connected: at(70), Ready: at(90)}},
 			Readiness{Build: 65 * time.Second, Connect: 5 * time.Second, Prepare: 20 * time.Second},
 			90 * time.Second,
 		},
@@ -249,5 +249,26 @@ func TestTimeToReady(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" || got.Total() != c.total || got.Ready() != (c.want.NeverReady == 0) {
 			t.Errorf("%s: total %s, ready %v (-want +got):\n%s", name, got.Total(), got.Ready(), diff)
 		}
+	}
+}
+
+// A workspace that is started again and again without a stop takes little time, for it holds up a question about all workspaces.
+func TestManyStarts(t *testing.T) {
+	t.Parallel()
+	builds := make([]Build, 200_000)
+	for i := range builds {
+		builds[i] = Build{
+			ID: uuid.New(), Number: int64(i + 1), Transition: "start", Succeeded: true, Asked: begin.Add(time.Duration(i) * time.Minute),
+		}
+	}
+	now := begin.Add(time.Duration(len(builds)) * time.Minute)
+	since := time.Now()
+	runs := NewHistory(builds, time.Time{}, now).Runs()
+	if took := time.Since(since); took > 5*time.Second {
+		t.Errorf("%d starts took %s", len(builds), took)
+	}
+	want := Runs{Running: Minutes{{firstMinute, firstMinute + int64(len(builds))}}}
+	if diff := cmp.Diff(want, runs); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
 	}
 }

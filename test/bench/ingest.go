@@ -132,7 +132,11 @@ func newFleet(ctx context.Context, st *store.Store, s sizes) (agents []uuid.UUID
 		return nil, uuid.Nil, "", err
 	}
 	// Not at their first report: on SQLite a commit for each of them takes its time.
-	if _, err := subjectsOf(ctx, st, users); err != nil {
+	visits := make([]store.Visit, len(users))
+	for i, user := range users {
+		visits[i].User = user
+	}
+	if _, err := subjectsOf(ctx, st, visits); err != nil {
 		return nil, uuid.Nil, "", err
 	}
 	token, err = newToken(ctx, st, access.RoleControlPlane)

@@ -62,11 +62,12 @@ func newLimitBuilder(s sizes) *limitBuilder {
 // add takes what was done in a template.
 func (b *limitBuilder) add(template int, rows []minute.Row) {
 	for _, r := range rows {
+		user := minute.PersonOf(r.Subject)
 		switch {
 		case r.Kind == minute.Connection:
-			b.bins[r.Subject] = append(b.bins[r.Subject], r.Bins...)
-		case r.Kind != minute.Session || r.Connected: // the only session of its half hour, hence its gate
-			b.rows[r.Subject] = append(b.rows[r.Subject], limitRow{
+			b.bins[user] = append(b.bins[user], r.Bins...)
+		case r.Kind != minute.Session || r.Connected: // as all sessions of its half hour, hence its gate
+			b.rows[user] = append(b.rows[user], limitRow{
 				int16(r.HalfHour - b.first), channelOf(r), uint16(template), uint32(r.Minutes),
 			})
 		}

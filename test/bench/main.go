@@ -256,7 +256,8 @@ func serve(database string) error {
 		GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", PrometheusAddress: "127.0.0.1:0", PprofAddress: "127.0.0.1:0",
 		IngestMaxAge: 7 * 24 * time.Hour, IngestMaxAhead: 5 * time.Minute, ReportInterval: 30 * time.Second, UsageStats: true,
 	}
-	collectAgentStats(ctx, &config)
+	collectAgentStats(&config)
+	tellMemory(ctx)
 	var a addresses
 	if os.Getenv(tlsVariable) != "" {
 		if config.TLS, a.Certificate, err = selfSigned(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/template-insights/insights/store/minute"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -42,7 +43,7 @@ func TestBench(t *testing.T) {
 		figures int
 		row     string
 	}{
-		"usual": {measure, 45, "| Postgres | user latency |"},
+		"usual": {measure, 71, "| Postgres | user latency |"},
 		"soak":  {soak.measureOnPostgres, 66, "| Postgres | 6 of 6: questions about one template, p99 |"},
 		"large": {large.measureOnPostgres, 24, "| Postgres | 10 streams: acknowledgement, p99 |"},
 	} {
@@ -93,6 +94,38 @@ func TestProfile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A month that is repeated has the pages of its days.
+func TestRepeat(t *testing.T) {
+	t.Parallel()
+	d := database{name: "SQLite", folder: t.TempDir()}
+	err := withMonth(t.Context(), d, toy, insertAll, func(p *pages, _ *client) error {
+		if err := p.repeat(t.Context(), 1, 3); err != nil {
+			return err
+		}
+		for _, day := range p.workdays() {
+			var rows [3]int
+			for n := range rows {
+				page, err := p.read(t.Context(), day-int32(n)*31, 0)
+				if err != nil {
+					return err
+				}
+				list, err := minute.DecodePage(day-int32(n)*31, page, nil)
+				if err != nil {
+					return err
+				}
+				rows[n] = len(list)
+			}
+			if rows[0] == 0 || rows[1] != rows[0] || rows[2] != rows[0] {
+				t.Errorf("day %d and the months before have %v rows", day, rows)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

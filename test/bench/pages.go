@@ -20,8 +20,8 @@ type pages struct {
 	*month
 	database database
 	store    *store.Store
-	subjects []int64 // of the users
-	db       *sql.DB // beside the store, for what the store has no reason to offer
+	subjects [][]int64 // of the users at their places
+	db       *sql.DB   // beside the store, for what the store has no reason to offer
 	written  struct{ usage, latency, rows, pages int }
 }
 
@@ -67,35 +67,68 @@ func (d database) open(name string) (*sql.DB, error) {
 
 // insert writes the pages of a day straight away: those that merging and folding its rows makes, as fold shows.
 func (p *pages) insert(ctx context.Context, day int32, rows [][]minute.Row) error {
-	statement := "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)"
-	if p.database.cluster != nil {
-		statement = "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES ($1, $2, 1, $3, $4)"
-	}
+	return p.inTransaction(ctx, func(tx *sql.Tx) error {
+		for template, list := range rows {
+			if len(list) == 0 {
+				continue
+			}
+			page, err := p.encode(day, list)
+			if err != nil {
+				return err
+			}
+			if err := p.write(ctx, tx, day, template, page); err != nil {
+				return err
+			}
+			p.written.usage += len(page.Usage)
+			p.written.latency += len(page.Latency)
+			p.written.rows += len(list)
+			p.written.pages++
+		}
+		return nil
+	})
+}
+
+func (p *pages) inTransaction(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it has nothing to do
-	for template, list := range rows {
-		if len(list) == 0 {
-			continue
-		}
-		page, err := p.encode(day, list)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, statement, p.templates[template], day, page.Usage, page.Latency); err != nil {
-			return fmt.Errorf("insert page: %w", err)
-		}
-		p.written.usage += len(page.Usage)
-		p.written.latency += len(page.Latency)
-		p.written.rows += len(list)
-		p.written.pages++
+	if err := f(tx); err != nil {
+		return err
 	}
 	return tx.Commit()
 }
 
-// encode makes a page of rows whose subjects are indexes of users.
+// write inserts a page.
+func (p *pages) write(ctx context.Context, tx *sql.Tx, day int32, template int, page minute.Page) error {
+	statement := "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES (?, ?, 1, ?, ?)"
+	if p.database.cluster != nil {
+		statement = "INSERT INTO usage_pages (template_id, day, version, usage, latency) VALUES ($1, $2, 1, $3, $4)"
+	}
+	if _, err := tx.ExecContext(ctx, statement, p.templates[template], day, page.Usage, page.Latency); err != nil {
+		return fmt.Errorf("insert page: %w", err)
+	}
+	return nil
+}
+
+// read reads a page; without rows there is none, and it is empty.
+func (p *pages) read(ctx context.Context, day int32, template int) (page minute.Page, err error) {
+	statement := "SELECT usage, latency FROM usage_pages WHERE template_id = ? AND day = ?"
+	if p.database.cluster != nil {
+		statement = "SELECT usage, latency FROM usage_pages WHERE template_id = $1 AND day = $2"
+	}
+	err = p.db.QueryRowContext(ctx, statement, p.templates[template], day).Scan(&page.Usage, &page.Latency)
+	if errors.Is(err, sql.ErrNoRows) {
+		return page, nil
+	}
+	if err != nil {
+		return page, fmt.Errorf("read page: %w", err)
+	}
+	return page, nil
+}
+
+// encode makes a page of rows whose subjects are indexes of users and their places.
 func (p *pages) encode(day int32, rows []minute.Row) (minute.Page, error) {
 	return minute.EncodePage(day, minute.Normalize(p.withSubjects(rows)))
 }
@@ -103,7 +136,7 @@ func (p *pages) encode(day int32, rows []minute.Row) (minute.Page, error) {
 func (p *pages) withSubjects(rows []minute.Row) []minute.Row {
 	rows = slices.Clone(rows)
 	for i := range rows {
-		rows[i].Subject = p.subjects[rows[i].Subject]
+		rows[i].Subject = p.subjects[minute.PersonOf(rows[i].Subject)][minute.SeatOf(rows[i].Subject)]
 	}
 	return rows
 }
@@ -136,21 +169,16 @@ func (p *pages) fold(ctx context.Context, t *table, day int32, rows [][]minute.R
 
 // check fails unless a page is that of the rows.
 func (p *pages) check(ctx context.Context, day int32, template int, rows []minute.Row) error {
-	want, err := p.encode(day, rows)
+	var want minute.Page
+	if len(rows) > 0 {
+		var err error
+		if want, err = p.encode(day, rows); err != nil {
+			return err
+		}
+	}
+	got, err := p.read(ctx, day, template)
 	if err != nil {
 		return err
-	}
-	statement := "SELECT usage, latency FROM usage_pages WHERE template_id = ? AND day = ?"
-	if p.database.cluster != nil {
-		statement = "SELECT usage, latency FROM usage_pages WHERE template_id = $1 AND day = $2"
-	}
-	var got minute.Page
-	err = p.db.QueryRowContext(ctx, statement, p.templates[template], day).Scan(&got.Usage, &got.Latency)
-	if errors.Is(err, sql.ErrNoRows) && len(rows) == 0 {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read page: %w", err)
 	}
 	if !bytes.Equal(got.Usage, want.Usage) || !bytes.Equal(got.Latency, want.Latency) {
 		return fmt.Errorf("the folded page of template %d, day %d is not that of its rows", template, day)
@@ -158,15 +186,45 @@ func (p *pages) check(ctx context.Context, day int32, template int, rows []minut
 	return nil
 }
 
-// repeat copies the month into the past, from one multiple of 31 days up to another.
+// repeat writes the month into the past once more, from one multiple of 31 days up to another.
 func (p *pages) repeat(ctx context.Context, from, to int) error {
-	for n := from; n < to; n++ {
-		_, err := p.db.ExecContext(ctx,
-			fmt.Sprintf("INSERT INTO usage_pages SELECT template_id, day - %d, part, version, usage, latency, sums FROM usage_pages"+
-				" WHERE day > %d",
-				n*31, today().Unix()/86400-31))
+	for _, day := range p.workdays() {
+		err := p.inTransaction(ctx, func(tx *sql.Tx) error {
+			for template := range p.templates {
+				if err := p.repeatPage(ctx, tx, day, template, from, to); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("copy the month: %w", err)
+			return fmt.Errorf("repeat the month: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *pages) repeatPage(ctx context.Context, tx *sql.Tx, day int32, template, from, to int) error {
+	page, err := p.read(ctx, day, template)
+	if err != nil || page.Usage == nil {
+		return err
+	}
+	rows, err := minute.DecodePage(day, page, nil)
+	if err != nil {
+		return err
+	}
+	const month = 31
+	for n, moved := from, int32(0); n < to; n++ {
+		by := int32(n)*month - moved
+		for i := range rows {
+			rows[i].HalfHour -= by * minute.HalfHoursPerDay
+		}
+		moved += by
+		if page, err = minute.EncodePage(day-moved, rows); err != nil {
+			return err
+		}
+		if err := p.write(ctx, tx, day-moved, template, page); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -48,7 +48,10 @@ func measureQuestions(ctx context.Context, t *table, d database, s sizes) error 
 		if err := askAll(ctx, t, d, p.questions(c, whole, first, r), r.calibrate); err != nil {
 			return err
 		}
-		return measureTogether(ctx, t, d, p, c)
+		if err := measureTogether(ctx, t, d, p, c); err != nil {
+			return err
+		}
+		return measureGeneral(ctx, t, d, p, c)
 	})
 	if r != nil {
 		err = errors.Join(err, r.db.Close(context.WithoutCancel(ctx)))
@@ -109,8 +112,10 @@ func (p *pages) questions(c *client, whole, first bound, r *rollups) []question 
 // the limit for all templates and that for the first one alone.
 func fill(ctx context.Context, t *table, p *pages, r *rollups) (whole, first bound, err error) {
 	all, one := newLimitBuilder(p.sizes), newLimitBuilder(p.sizes)
+	var hard mix
 	for i, day := range slices.Backward(p.workdays()) {
 		rows := p.rows(day)
+		hard.add(rows)
 		if i == 0 {
 			err = p.fold(ctx, t, day, rows)
 		} else {
@@ -129,6 +134,7 @@ func fill(ctx context.Context, t *table, p *pages, r *rollups) (whole, first bou
 	}
 	d, userDays := p.database, float64(p.sizes.Users*(p.sizes.Workdays-1))
 	usage, latency := float64(p.written.usage)/userDays, float64(p.written.latency)/userDays
+	hard.tell(t, d)
 	t.add(d, "pages", float64(p.written.pages), "", "")
 	t.add(d, "rows in them", float64(p.written.rows), "", "")
 	t.add(d, "usage per user and day", usage, "bytes", "≤ 250")

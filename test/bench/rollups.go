@@ -101,7 +101,9 @@ func (r *rollups) halfHours(template int, rows []minute.Row) []baseline.HalfHour
 // halfHour is what the baseline knows of the rows of one user and half hour.
 func (r *rollups) halfHour(template int, rows []minute.Row) baseline.HalfHour {
 	start := time.Unix(int64(rows[0].HalfHour)*1800, 0).UTC()
-	h := baseline.HalfHour{Start: start, End: start.Add(30 * time.Minute), Template: r.templates[template], User: r.users[rows[0].Subject]}
+	h := baseline.HalfHour{
+		Start: start, End: start.Add(30 * time.Minute), Template: r.templates[template], User: r.users[minute.PersonOf(rows[0].Subject)],
+	}
 	var used, vscode, jetbrains, ssh minute.Mask
 	for _, row := range rows {
 		switch {
@@ -111,7 +113,7 @@ func (r *rollups) halfHour(template int, rows []minute.Row) baseline.HalfHour {
 			}
 			h.Apps[row.App] = row.Minutes.Count()
 			used |= row.Minutes
-		case row.Kind == minute.Session && row.Connected: // the only session of its half hour, hence its gate
+		case row.Kind == minute.Session && row.Connected: // as all sessions of its half hour, hence its gate
 			used |= row.Minutes
 			switch row.App {
 			case "jetbrains":
@@ -172,7 +174,8 @@ func (r *rollups) rollUp(ctx context.Context, day int32, rows [][]minute.Row) (c
 	for template := range rows {
 		part := slices.Clone(rows[template])
 		part = slices.DeleteFunc(part, func(x minute.Row) bool {
-			return x.Subject >= rolledUsers || int64(x.HalfHour)*1800 < from.Unix() || int64(x.HalfHour)*1800 >= until.Unix()
+			start := int64(x.HalfHour) * 1800
+			return minute.PersonOf(x.Subject) >= rolledUsers || start < from.Unix() || start >= until.Unix()
 		})
 		want = append(want, r.halfHours(template, part)...)
 		r.report(reports, template, part)
@@ -226,16 +229,23 @@ func (r *rollups) report(into map[time.Time]*batch, template int, rows []minute.
 		}
 		return into[when]
 	}
-	latencies := map[[2]int64]minute.Row{}
+	type halfHour struct{ subject, half int64 }
+	latencies, editors := map[halfHour]minute.Row{}, map[halfHour]map[string]int{}
 	for _, row := range rows {
-		if row.Kind == minute.Connection {
-			latencies[[2]int64{row.Subject, int64(row.HalfHour)}] = row
+		of := halfHour{row.Subject, int64(row.HalfHour)}
+		switch row.Kind {
+		case minute.Connection:
+			latencies[of] = row
+		case minute.Session:
+			if editors[of] == nil {
+				editors[of] = map[string]int{}
+			}
+			editors[of][row.App] = 1
 		}
 	}
 	for _, row := range rows {
-		user, half := int(row.Subject), time.Unix(int64(row.HalfHour)*1800, 0).UTC()
-		i := slices.IndexFunc(r.places[user], func(w workspace) bool { return w.template == template })
-		place := r.places[user][i]
+		user, half := int(minute.PersonOf(row.Subject)), time.Unix(int64(row.HalfHour)*1800, 0).UTC()
+		place := r.places[user][minute.SeatOf(row.Subject)]
 		first := bits.TrailingZeros32(uint32(row.Minutes))
 		if row.Kind == minute.App { // its minutes are one piece
 			start := half.Add(time.Duration(first) * time.Minute)
@@ -243,15 +253,17 @@ func (r *rollups) report(into map[time.Time]*batch, template int, rows []minute.
 			b := at(start) // known from its beginning on; the original hears of it every 30 seconds
 			b.sessions = append(b.sessions, []any{r.users[user], place.id, place.agent, "path", row.App, uuid.New(), start, end, 10})
 		}
-		if row.Kind != minute.Session {
+		of := halfHour{row.Subject, int64(row.HalfHour)}
+		sessions := editors[of]
+		if row.Kind != minute.Session || sessions == nil {
 			continue
 		}
+		delete(editors, of) // a report tells of all editors, which have the same minutes
 		connections := 0
 		if row.Connected {
 			connections = 2
 		}
-		sessions := map[string]int{row.App: 1}
-		latency := latencies[[2]int64{row.Subject, int64(row.HalfHour)}]
+		latency := latencies[of]
 		for n, rest := 0, row.Minutes; rest != 0; n, rest = n+1, rest&(rest-1) {
 			for _, second := range []int{user % 30, user%30 + 30} {
 				when := half.Add(time.Duration(bits.TrailingZeros32(uint32(rest)))*time.Minute + time.Duration(second)*time.Second)

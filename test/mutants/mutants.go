@@ -80,7 +80,7 @@ var mutants = []mutant{
 	},
 	{
 		"the version of the catalog falls with the clock of a server", "store/directory.go",
-		"ELSE catalog_version.version + 1 END", "ELSE excluded.version END",
+		"ELSE stored.version + 1 END", "ELSE excluded.version END",
 		"store", "TestDirectorySeesChangesOfSlowClocks",
 	},
 	{
@@ -90,7 +90,7 @@ var mutants = []mutant{
 	},
 	{
 		"other servers do not learn of owners that got a pseudonym", "store/privacy_treatment.go",
-		"return raiseVersion(tx, changed)", "return raiseVersion(tx, changed[:0])",
+		"err := raiseVersion(tx, changed)", "err := raiseVersion(tx, changed[:0])",
 		"store", "TestDirectoryFollowsOtherServers",
 	},
 	{
@@ -222,6 +222,26 @@ var mutants = []mutant{
 		"store", "TestSQLite/subjects_are_given_once",
 	},
 	{
+		"two persons of one user are counted as two", "store/minute/roster.go",
+		"person = r.of.As(person)", "person += 0 * r.of.As(person)",
+		"store/minute", "TestCountsPersonsOfOneUser",
+	},
+	{
+		"a person who comes to a user who is one stays for itself", "store/actors.go",
+		"of.CountedAs[person] = as", "of.CountedAs[as] = as",
+		"store", "TestPersonsOfOneUser/sqlite",
+	},
+	{
+		"new usage goes to the person who is counted as another", "store/people.go",
+		"WHERE user_id IN ? AND counted_as IS NULL`", "WHERE user_id IN ? ORDER BY counted_as IS NOT NULL`",
+		"store", "TestPersonsOfOneUser/sqlite",
+	},
+	{
+		"own data are those of one person", "store/my_data.go",
+		"usage.RowsOf(ctx, o.store.usage, o.people, usage.Latencies)", "usage.RowsOf(ctx, o.store.usage, o.people[:1], usage.Latencies)",
+		"store", "TestPersonsOfOneUser/sqlite",
+	},
+	{
 		"a visitor brings back the id of a workspace that was erased", "store/people.go",
 		"return erased[v.Workspace] }), err", "return false && erased[v.Workspace] }), err",
 		"store", "TestVisitBesideErasure/sqlite",
@@ -248,7 +268,7 @@ var mutants = []mutant{
 	},
 	{
 		"the gate and what beats estimates are those of a seat", "store/minute/table.go",
-		"	for _, rows := range t.people() {\n		var open uint64 ",
+		"	for _, blocks := range t.people() {\n		rows := t.rowsOf(blocks)\n		var open uint64 ",
 		"	for block := range t.subjects {\n		rows := span{int32(t.start(block)), t.ends[block]}\n		var open uint64 ",
 		"store/minute", "TestCounterRules",
 	},
@@ -301,8 +321,18 @@ var mutants = []mutant{
 	},
 	{
 		"damaged pages keep others from being rewritten", "store/usage/former.go",
-		"		last = &due[limit-1]\n", "		last = after\n",
+		"			failed++\n", "			failed += 0\n",
 		"store/usage", "TestSQLite/rewrite_goes_past_damage",
+	},
+	{
+		"the room of pages that were rewritten is in the middle of their table", "store/usage/former.go",
+		"e.db.Position()+` DESC LIMIT", "e.db.Position()+` LIMIT",
+		"store/usage", "TestPostgres/rewrite_keeps_disk",
+	},
+	{
+		"the room of pages that were rewritten is given back when all are", "store/usage/former.go",
+		"emptied >= left/shrinkPart {", "left == 0 {",
+		"store/usage", "TestPostgres/rewrite_keeps_disk",
 	},
 	{
 		"my data names workspaces of another app", "store/my_data.go",
@@ -310,11 +340,84 @@ var mutants = []mutant{
 		"server", "TestGetMyData",
 	},
 
+	// Names of people.
+	{
+		"a user who was renamed keeps the name from before", "store/applier.go",
+		"len(c.Users)+len(c.Deleted.Users) > 0", "len(c.Deleted.Users) > 0",
+		"store", "TestNamesFollowChanges",
+	},
+	{
+		"a user who was erased is still named", "store/eraser.go",
+		"return raiseNames(tx)", "return nil",
+		"store", "TestNamesFollowChanges",
+	},
+	{
+		"a user who was hidden is still named", "store/privacy_treatment.go",
+		"return raiseNames(tx)", "return nil",
+		"store", "TestNamesFollowChanges",
+	},
+	{
+		"a user beyond retention is still named", "store/retention.go",
+		"return raiseNames(tx)", "return nil",
+		"store", "TestNamesFollowChanges",
+	},
+	{
+		"people of equal rank are in any order", "server/internal/call/paginate.go",
+		"list = list[n:]; n == 1 {", "list = list[n:]; n >= 1 {",
+		"server", "TestPeoplePages",
+	},
+	{
+		"what a user did under another number is in no group", "store/query.go",
+		"of[r.of.As(minute.PersonOf(subject))]", "of[minute.PersonOf(subject)]",
+		"store", "TestPersonsOfOneUser",
+	},
+	{
+		"an app has the last of its names", "store/query.go",
+		`other == "" || name < other`, `other == "" || name > other`,
+		"store", "TestSQLite/queries_by_app",
+	},
+	{
+		"who has another number counts by what nobody says of it", "store/minute/actor.go",
+		"p.Actors[p.As(person)]", "p.Actors[person]",
+		"store/minute", "TestCountsPersonsOfOneUser",
+	},
+	{
+		"pages of one person take no memory", "store/usage/page_cache.go",
+		"return pageFrame + t.Size()", "return t.Size()",
+		"store/usage", "TestPagesAreSized",
+	},
+
 	// Folding.
 	{
 		"half hours that are not over are folded", "store/usage/fold.go",
-		"e.clock().Add(-foldAge).Unix()", "e.clock().Unix()",
+		"e.clock().Add(-FoldAge).Unix()", "e.clock().Unix()",
 		"store/usage", "TestSQLite/fold_changes_no_answer",
+	},
+	{
+		"half hours are folded an hour after they ended", "store/usage/fold.go",
+		"const FoldAge = 5 * time.Minute", "const FoldAge = time.Hour",
+		"store/usage", "TestSQLite/age_of_what_is_folded",
+	},
+	{
+		"servers fold before a half hour is old enough", "server/internal/ingest/upkeep.go",
+		"Truncate(foldEvery).Add(foldEvery + store.FoldAge)", "Truncate(foldEvery).Add(foldEvery)",
+		"server/internal/ingest", "TestUntilFold",
+	},
+	{
+		"a question joins a look that began before it", "store/usage/looks.go",
+		"	delete(s.next, at)\n	s.mu.Unlock()\n	l.found, l.err = read(ctx)\n",
+		"	s.mu.Unlock()\n	l.found, l.err = read(ctx)\n	s.mu.Lock()\n	delete(s.next, at)\n	s.mu.Unlock()\n",
+		"store/usage", "TestLooksAreNoOlderThanQuestions",
+	},
+	{
+		"a question that is given up takes others with it", "store/usage/looks.go",
+		"l.abandoned = l.err != nil && ctx.Err() != nil", "l.abandoned = false",
+		"store/usage", "TestLooksThatFail",
+	},
+	{
+		"a replica waits for looks at the primary", "store/usage/looks.go",
+		"looking := s.of(at.from)", "looking := s.of(nil)",
+		"store/usage", "TestLooksAreShared",
 	},
 	{
 		"rows of the day are deleted that were not folded", "store/usage/fold.go",
@@ -514,6 +617,11 @@ var mutants = []mutant{
 		"store", "TestPromises",
 	},
 	{
+		"no server says that it tells the use of AI tools of each person", "server/server.go",
+		"AIPerPerson: o.AIPerPerson, Timezone:", "AIPerPerson: false, Timezone:",
+		"server", "TestServersSayWhatTheyPromise",
+	},
+	{
 		"a server says to nobody what it promises", "server/internal/ingest/upkeep.go",
 		"return g.store.RecordPromise(ctx, g.id, g.options.Promise)", "return nil",
 		"server", "TestServersSayWhatTheyPromise",
@@ -564,7 +672,7 @@ var mutants = []mutant{
 		"store", "TestGarbledAnswer",
 	},
 	{
-		"an exported file is a look like others", "server/internal/guard/audit.go",
+		"an exported file is a look like others", "server/internal/call/address.go",
 		"len(md.Get(ExportKey)) > 0", "len(md.Get(ExportKey)) > 9",
 		"server", "TestExportRefusals",
 	},
@@ -711,6 +819,16 @@ var mutants = []mutant{
 		"store", "TestSQLite/groups_keep_their_past",
 	},
 	{
+		"who comes back into a group was in it meanwhile", "store/group_members.go",
+		"minute.Period{From: now.Time})", "minute.Period{})",
+		"store", "TestSQLite/groups_keep_their_past",
+	},
+	{
+		"members that are taken back stay members", "store/group_members.go",
+		"	after := membership{}\n", "	after := membership{}\n	maps.Copy(after, m)\n",
+		"store", "TestSQLite/groups_keep_their_past",
+	},
+	{
 		"who left a group keeps its roles", "store/group_members.go",
 		"OR group_members.to_at > ?)", "OR group_members.to_at > ? OR 1 = 1)",
 		"store", "TestSQLite/groups_keep_their_past",
@@ -754,6 +872,31 @@ var mutants = []mutant{
 		"a group that is imported for the first time has no past", "cmd/insights/coder/importer.go",
 		"if !known[g.ID] {", "if known[g.ID] {",
 		"cmd/insights/coder", "TestImportCatalog",
+	},
+	{
+		"who comes into a group between two imports was always in it", "cmd/insights/coder/importer.go",
+		"if !known[g.ID] {", "if known != nil {",
+		"cmd/insights/coder", "TestImportCatalog",
+	},
+	{
+		"a seat is at a workspace that is not here", "cmd/insights/coder/importer.go",
+		"c.workspace != uuid.Nil && !here {", "c.workspace != uuid.Nil && !here && used == nil {",
+		"cmd/insights/coder", "TestImportSeatsAndMedians",
+	},
+	{
+		"latencies are imported where totals alone are kept", "cmd/insights/coder/importer.go",
+		"c.kind.HasBins() && mode.AtLeast(store.PrivacyAggregate)", "c.kind.HasBins() && mode.AtLeast(store.PrivacyOff)",
+		"cmd/insights/coder", "TestImportObeysPrivacyModes",
+	},
+	{
+		"builds are imported where nothing may be kept", "cmd/insights/coder/importer.go",
+		"return modeOf(b.TemplateID) == store.PrivacyOff })", "return modeOf(b.TemplateID) == \"\" })",
+		"cmd/insights/coder", "TestImportObeysPrivacyModes",
+	},
+	{
+		"service accounts of Coder are imported as people", "cmd/insights/coder/database.go",
+		"THEN 'service'\"", "THEN 'human'\"",
+		"cmd/insights/coder", "TestPopulation",
 	},
 	{
 		"organizations have one name", "store/applier.go",
@@ -837,6 +980,31 @@ var mutants = []mutant{
 		"store", "TestErase/sqlite",
 	},
 	{
+		"groups that an erased user left still name the user", "store/eraser.go",
+		"`DELETE FROM group_members WHERE user_id IN ?`", "`DELETE FROM group_members WHERE user_id IN ? AND to_at = 0`",
+		"store", "TestErase/sqlite",
+	},
+	{
+		"an erased service account was a person", "store/eraser.go",
+		"Kind: u.Kind, Status", "Kind: Human, Status",
+		"store", "TestSQLite/actors",
+	},
+	{
+		"where an erased user came from is kept", "store/eraser.go",
+		"`DELETE FROM seat_regions WHERE subject IN", "`DELETE FROM seat_regions WHERE subject < 0 AND subject IN",
+		"store", "TestColumnsAreTreatedAsTold",
+	},
+	{
+		"what an erased user typed is kept", "store/eraser.go",
+		"				b.Parameters[j].Value = \"\"\n", "				b.Parameters[j].Value += \"\"\n",
+		"store", "TestColumnsAreTreatedAsTold",
+	},
+	{
+		"builds of an erased user keep their ids", "store/eraser.go",
+		"b.ID, b.WorkspaceID = uuid.New(), left[b.WorkspaceID]", "b.WorkspaceID = left[b.WorkspaceID]",
+		"store", "TestErase/sqlite",
+	},
+	{
 		"two erased users are one", "store/eraser.go",
 		"e.nobody[id] = uuid.New()", "e.nobody[id] = uuid.Max",
 		"store", "TestErase/sqlite",
@@ -857,6 +1025,26 @@ var mutants = []mutant{
 		"store", "TestPseudonyms",
 	},
 	{
+		"latencies stay where totals alone are kept", "store/privacy_treatment.go",
+		"s.templatesFrom(ctx, modes, PrivacyAggregate)", "s.templatesFrom(ctx, modes, PrivacyOff)",
+		"store", "TestColumnsAreTreatedAsTold",
+	},
+	{
+		"a mode is taken for treated while servers may still write by the one before", "store/privacy_treatment.go",
+		"begin.Sub(r.Since.Time) < settleTime", "begin.Sub(r.Since.Time) < 0",
+		"store", "TestPseudonyms",
+	},
+	{
+		"a workspace keeps its name in a template that hides names", "store/privacy_treatment.go",
+		"\"template_id IN ? OR owner_id", "\"template_id IN ? AND 1 = 0 OR owner_id",
+		"store", "TestNamesOfWorkspacesAreHidden",
+	},
+	{
+		"a workspace of somebody who is hidden keeps its name", "store/privacy_treatment.go",
+		"\"template_id IN ? OR owner_id IN (SELECT id FROM pseudonyms)\"", "\"template_id IN ?\"",
+		"store", "TestNamesOfWorkspacesAreHidden",
+	},
+	{
 		"usage is imported where nothing may be kept", "cmd/insights/coder/importer.go",
 		"mode == store.PrivacyOff || c.kind", "c.kind",
 		"cmd/insights/coder", "TestImportObeysPrivacyModes",
@@ -872,6 +1060,77 @@ var mutants = []mutant{
 		"cmd/insights/coder", "TestImportOrigins",
 	},
 	{
+		"erased people's workspaces forget how long they run", "store/eraser.go",
+		"TTLSeconds: w.TTLSeconds, DeletedAt", "DeletedAt",
+		"store", "TestErase",
+	},
+	{
+		"a schema without system accounts is read", "cmd/insights/coder/database.go",
+		"case version < OldestSchema ||", "case",
+		"cmd/insights/coder", "TestOpenRefuses",
+	},
+	{
+		"roles that all members have are not imported", "cmd/insights/coder/roles.go",
+		"roles || default_org_member_roles AS roles", "roles",
+		"cmd/insights/coder", "TestImportDefaultRoles",
+	},
+	{
+		"a template without a display name gets its name for one", "cmd/insights/coder/catalog.go",
+		"= plain(t.DisplayName), instant(created)", "= cmp.Or(plain(t.DisplayName), t.Name), instant(created)",
+		"cmd/insights/coder", "TestImportDisplayNames",
+	},
+	{
+		"a template's dormancy is its time to live", "cmd/insights/coder/catalog.go",
+		"seconds(ttl), seconds(dormant), seconds(gone)", "seconds(ttl), seconds(ttl), seconds(gone)",
+		"cmd/insights/coder", "TestImportSettingsAndCosts",
+	},
+	{
+		"an estimate is of the last of several workspaces", "cmd/insights/coder/ran.go",
+		"		if running != 0 {\n			return uuid.Nil, 0\n		}\n		id = t.workspace",
+		"		running, id = 0, t.workspace",
+		"cmd/insights/coder", "TestEstimatesFindTheirWorkspace",
+	},
+	{
+		"a workspace that somebody else owned before leaves no doubt", "cmd/insights/coder/ran.go",
+		"if added[b.by] || b.Transition", "if !added[b.by] || b.Transition",
+		"cmd/insights/coder", "TestEstimatesFindTheirWorkspace",
+	},
+	{
+		"a prebuilt workspace is its owner's before it is taken", "cmd/insights/coder/ran.go",
+		"return by.String() != prebuilds", "return by.String() != \"\"",
+		"cmd/insights/coder", "TestEstimatesFindTheirWorkspace",
+	},
+	{
+		"an estimate lies where its workspace did not run", "cmd/insights/coder/estimate.go",
+		"slices.Concat(minutesOf(ran&^known), minutesOf(all&^ran&^known))", "minutesOf(all &^ known)",
+		"cmd/insights/coder", "TestEstimateKeepsNumbers",
+	},
+	{
+		"an estimate is stored again at another seat", "store/usage/unstored.go",
+		"return key{at, 0, r.App}", "return key{at, r.Subject, r.App}",
+		"store/usage", "TestSQLite/what_is_not_stored",
+	},
+	{
+		"logins that failed are imported", "cmd/insights/coder/usage.go",
+		"AND status_code < 400", "AND status_code < 500",
+		"cmd/insights/coder", "TestImportLogins",
+	},
+	{
+		"the mode of the deployment holds for logins of all organizations", "cmd/insights/coder/importer.go",
+		"mode = modeOfUser(c.user)", "mode = modeOf(uuid.Nil)",
+		"cmd/insights/coder", "TestImportLogins",
+	},
+	{
+		"the role of the importer may read the addresses of users", "deploy/coder/grants.sql",
+		"('audit_logs', 'time user_id action status_code')", "('audit_logs', 'time user_id action status_code ip')",
+		"cmd/insights/coder", "TestGrants",
+	},
+	{
+		"a dry run counts everybody", "cmd/insights/coder/actors.go",
+		"if actor := store.ActorOf(kind); actor == minute.Person", "if actor := store.ActorOf(kind); actor != minute.System",
+		"cmd/insights/coder", "TestPopulation",
+	},
+	{
 		"a stop ends the task of a workspace", "cmd/insights/coder/catalog.go",
 		"AND transition = 'start' AND job_status", "AND job_status",
 		"cmd/insights/coder", "TestImportOrigins",
@@ -880,7 +1139,7 @@ var mutants = []mutant{
 	// What became of workspaces.
 	{
 		"an end that nobody knows is guessed", "store/workspace/history.go",
-		"return h.bounded(b.at()), false", "return h.bounded(b.at()), true",
+		"ends[i] = runEnd{told, false}", "ends[i] = runEnd{told, true}",
 		"store/workspace", "TestHistories",
 	},
 	{
@@ -1079,7 +1338,7 @@ var mutants = []mutant{
 	},
 	{
 		"a template without a page is left out", "store/usage/read.go",
-		"		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, minute.Normalize(rows))})\n",
+		"		pages = append(pages, minute.Source[T]{Template: template, Table: of.of(day, rows)})\n",
 		"		_, _ = template, rows\n",
 		"store/usage", "TestSQLite/merge_is_union",
 	},
@@ -1116,13 +1375,193 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
+		"a run of half hours in a cell ends at midnight", "store/minute/cube.go",
+		"		} else if before.halfHour == first-1 {\n", "		} else if before.halfHour == first-100 {\n",
+		"store/minute", "TestCubeRules",
+	},
+	{
+		"a filter lets through what it is to leave out", "store/minute/cube.go",
+		"return f.Values[v] }) != f.Not\n", "return f.Values[v] })\n",
+		"store/minute", "TestCubeAgainstReference",
+	},
+	{
+		"a workspace with people in two lanes counts twice", "store/minute/cube.go",
+		"			if !seen[v] {\n", "			if !seen[v] || i > 0 {\n",
+		"store/minute", "TestCubeRules",
+	},
+	{
+		"a question by dimensions takes memory without end", "store/minute/cube.go",
+		"return c.cut.MaxCells > 0 && kept > c.cut.MaxCells }", "return c.cut.MaxCells > 0 && kept > 1<<40 }",
+		"store/minute", "TestCubeBounds",
+	},
+	{
+		"the difference between a day and its hours tells of few", "server/internal/query/hours.go",
+		"		closed = append(closed, first+least)\n", "		closed = append(closed, closed[0])\n",
+		"server/internal/query", "TestClosedHours",
+	},
+	{
+		"quiet hours are told of a template that few used in another hour", "server/internal/query/hours.go",
+		"		case n < fewest:\n", "		case n > 0 && n < fewest:\n",
+		"server/internal/query", "TestClosedHours",
+	},
+	{
+		"the hour of a machine is the difference between everybody and people", "server/internal/query/hours.go",
+		"Actors: actor.Alone(), Window: w,", "Actors: q.actors&(actor.Alone()|q.actors), Window: w,",
+		"server", "TestQueryClosesHoursOfMachines",
+	},
+	{
+		"who had samples alone before is not there", "server/internal/query/workspaces.go",
+		"f.People == 0 && f.Latency.Samples == 0 &&", "f.People == 0 &&",
+		"server/internal/query", "TestJoinWhatWasBefore",
+	},
+	{
+		"a sample is of one of the apps that were used", "store/minute/cube_latency.go",
+		"!= 0 && !slices.Contains(*used, *use) {", "!= 0 && len(*used) == 0 {",
+		"store/minute", "TestLatencyCubeRules",
+	},
+	{
+		"a latency of an app is that of every half hour", "store/minute/cube_latency.go",
+		"		c.used[half] = c.used[half][:0]\n", "		c.used[half] = c.used[half][0:]\n",
+		"store/minute", "TestLatencyCubeRules",
+	},
+	{
+		"windows cut hours of few out of days", "server/internal/query/hours.go",
+		"				closed.whole = closed.whole || part\n", "				closed.whole = closed.whole || false\n",
+		"server", "TestQueryCutsDays",
+	},
+	{
+		"hours of one person are told with those of machines", "server/internal/query/hours.go",
+		"range q.actors.List() {", "range q.actors.List()[len(q.actors.List())-1:] {",
+		"server", "TestQueryCutsDays",
+	},
+	{
+		"hours of many people with few latencies are told", "server/internal/query/hours.go",
+		"Latency: q.asks(latency), Time", "Latency: false, Time",
+		"server", "TestQueryClosesHours",
+	},
+	{
+		"who may see the members of a group sees everybody", "store/query.go",
+		"len(groups) > 0 {\n		members :=", "len(groups) > 100 {\n		members :=",
+		"server", "TestQueryMembers",
+	},
+	{
+		"few members of a group are told of", "server/internal/query/table.go",
+		"	if q.floor == 0 {\n", "	if q.floor >= 0 {\n",
+		"server", "TestQueryMembers",
+	},
+	{
+		"answers about few people leave no trace", "server/internal/query/query.go",
+		"	if q.people(t.whole.Figures) < fewest {\n", "	if q.people(t.whole.Figures) < 0 {\n",
+		"server", "TestQueryAudit",
+	},
+	{
+		"an hour tells of one visitor among many owners", "server/internal/query/workspaces.go",
+		"	}, f.Time.Visitors[:]...)", "	})",
+		"server", "TestQueryWorkspaces",
+	},
+	{
+		"an hour of machines tells of one person who visits with them", "store/query_workspaces.go",
+		"kindVisited+int(d.of.Actors[v.person])", "kindVisited+0*int(d.of.Actors[v.person])",
+		"server", "TestQueryClosesVisitorsOfEachActor",
+	},
+	{
+		"hours of the week tell of one person", "server/internal/insights/capacity.go",
+		"peaks.Hours(q.start.Location(), fewUsers)", "peaks.Hours(q.start.Location(), 0)",
+		"server", "TestCapacityHoursTellOfMany",
+	},
+	{
+		"whoever sees members of a group is told when a template was first used", "server/internal/query/query.go",
+		"	if q.floor == 0 { // else", "	if true { // else",
+		"server", "TestQueryMembers",
+	},
+	{
+		"use in a workspace that nobody knows is waste", "store/query_workspaces.go",
+		"Somewhere: workspace.MinutesOf(somewhere...)", "Somewhere: nil",
+		"store", "TestSQLite/queries_of_workspaces",
+	},
+	{
+		"what others own is counted", "store/query_workspaces.go",
+		"return r.q.Actors.Has(w.actor) }", "return w.actor >= 0 }",
+		"store", "TestSQLite/queries_of_workspaces",
+	},
+	{
+		"a workspace runs with what it is only about to start with", "store/query_workspaces.go",
+		"return cmp.Compare(s.from, m+1)", "return cmp.Compare(s.from, m+minute.MinutesPerHalfHour+1)",
+		"store", "TestSQLite/queries_of_workspaces",
+	},
+	{
+		"workspaces without a bound", "store/query_workspaces.go",
+		"	if r.q.MaxCells > 0 && r.all.bytes+more >", "	if r.q.MaxCells < 0 && r.all.bytes+more >",
+		"store", "TestSQLite/bounds_of_workspaces",
+	},
+	{
+		"builds of any time", "store/query_workspaces.go",
+		"if kept.asked < r.q.Window.Start || kept.asked >= r.q.Window.End {", "if kept.asked < 0 {",
+		"store", "TestSQLite/bounds_of_workspaces",
+	},
+	{
+		"what a workspace ran with when the window began is forgotten", "store/query_workspaces.go",
+		"s.From < window.End && window.Start < s.To", "s.From < window.End && window.Start <= s.From",
+		"store", "TestSQLite/queries_of_workspaces",
+	},
+	{
+		"a metric is written under the name of another", "server/internal/query/metrics.go",
+		"**float64 { return &v.ReadyP95Seconds }", "**float64 { return &v.ReadyP50Seconds }",
+		"server/internal/query", "TestMetrics",
+	},
+	{
+		"a file may have no more rows than an answer", "server/internal/query/query.go",
+		"		most = maxExported\n", "		most = maxRows\n",
+		"server", "TestExportManyRows",
+	},
+	{
+		"who waits for an agent in vain waited no longer than for the build", "store/query_workspaces.go",
+		"started && way.Ready() {", "started {",
+		"store", "TestSQLite/queries_of_workspaces",
+	},
+	{
+		"a query shows a value that looks like a credential", "store/hidden_values.go",
+		"case suspects[i] && len(owners[atom]) < fewestOwners:", "case suspects[i] && len(owners[atom]) < 0:",
+		"store", "TestSQLite/queries_by_parameters",
+	},
+	{
+		"a query shows what was not sensitive when it was chosen", "store/hidden_values.go",
+		"		p.Sensitive = sensitive[p.key]\n", "",
+		"store", "TestSQLite/queries_by_parameters",
+	},
+	{
+		"who may see totals asks by user", "server/internal/query/query.go",
+		"	if !call.NamesPeople(req) {\n", "	if call.NamesPeople(req) || true {\n",
+		"server", "TestQueryAccess",
+	},
+	{
+		"who looks for names of people leaves no trace", "server/internal/guard/audit.go",
+		"ok && !call.IsPersonal(q.GetDimension()) {", "ok && q != nil {",
+		"server", "TestQueryValuesAudit",
+	},
+	{
+		"values of filters are not found by their id", "server/internal/query/values.go",
+		"!label.Contains(r.keys[0].label, search) && !label.Contains(r.keys[0].value, search)", "!label.Contains(r.keys[0].label, search)",
+		"server", "TestQueryValues",
+	},
+	{
+		"values of filters begin with the least used", "server/internal/query/values.go",
+		"cmp.Compare(b.Item.Minutes, a.Item.Minutes)", "cmp.Compare(a.Item.Minutes, b.Item.Minutes)",
+		"server", "TestQueryValues",
+	},
+	{
+		"the command line compares with a window that is not over", "cmd/insights/query.go",
+		"	if !compares && (last > 0 || ranged) {\n", "	if last > 0 || ranged {\n",
+		"cmd/insights", "TestQueryWindow",
+	},
+	{
 		"every half hour is a launch", "store/minute/count.go",
-		"starts := in.used &^ (in.used << 1)", "starts := in.used",
+		"return int64(bits.OnesCount64(u.used &^ (u.used << 1)))", "return int64(bits.OnesCount64(u.used))",
 		"store/minute", "TestCounterRules",
 	},
 	{
 		"a run of half hours ends at midnight", "store/minute/count.go",
-		"} else if use.last == first-1 {", "} else if use.last == first {",
+		"if used&1 != 0 && count.late.take(int(n)) {", "if used&1 != 0 && count.late.take(int(n)) && n < 0 {",
 		"store/minute", "TestCounterRules",
 	},
 	{
@@ -1137,8 +1576,8 @@ var mutants = []mutant{
 	},
 	{
 		"an interval that goes on the next day begins anew", "store/minute/count.go",
-		"if u.inIntervals == 0 || l.links[u.inIntervals].key != int32(p.interval) {",
-		"if u.inIntervals >= 0 || l.links[u.inIntervals].key != int32(p.interval) {",
+		"if u.inIntervals == 0 || l.links[u.inIntervals].key != int32(interval) {",
+		"if u.inIntervals >= 0 || l.links[u.inIntervals].key != int32(interval) {",
 		"store/minute", "TestCounterRules",
 	},
 	{
@@ -1147,24 +1586,114 @@ var mutants = []mutant{
 		"store", "TestSQLite/actors",
 	},
 	{
-		"workspaces of accounts that are left out choose parameters", "store/actors.go",
+		"workspaces whose owners nobody knows are those of machines", "store/parameter_usage.go",
+		"kinds, people := kindsOf(actors), actors.Has(minute.Person)", "kinds, people := kindsOf(actors), actors == minute.NoActors",
+		"store", "TestSQLite/actors",
+	},
+	{
+		"whoever does not say whose figures is told those of everybody", "store/minute/actor.go",
+		"		return People, \"\", true\n", "		return Everybody, \"\", true\n",
+		"store/minute", "TestParseActors",
+	},
+	{
+		"workspaces of accounts that are left out choose parameters", "store/parameter_usage.go",
 		"kindsOf(actors.Others())", "kindsOf(minute.NoActors)",
 		"store", "TestSQLite/actors",
 	},
 	{
 		"who is left out counts where people do", "store/minute/count.go",
-		"if u := &l.users[i]; l.of.population.Counted.Has(u.actor) {", "if u := &l.users[i]; l.of.population.Counted.Has(Person) {",
+		"out: !l.of.population.Counted.Has(l.of.population.Actors[person])}", "out: !l.of.population.Counted.Has(Person)}",
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
 		"what a question ignores is activity of those whom it leaves out", "store/minute/count.go",
-		"		if ignored[code] != Ignored {\n", "		if ignored[code] != unresolved {\n",
+		"l.channel(&l.others, b.source, code) != Ignored {", "l.channel(&l.others, b.source, code) != unresolved {",
 		"store/minute", "TestCounterAgainstReference",
 	},
 	{
 		"latencies of those who are left out count", "store/minute/percentile.go",
-		"if c.population.counts(person) {", "if c.population.counts(person) || person > 0 {",
+		"if !c.population.counts(person) {", "if !c.population.counts(person) && person < 0 {",
 		"store/minute", "TestLatencyCounterAgainstReference",
+	},
+	{
+		"half hours in several templates are added up", "store/minute/count_sums.go",
+		"case active && (ignored || d.used&all != 0):", "case active && ignored:",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"a half hour that an edge cuts is added as a whole", "store/minute/count_sums.go",
+		"if d.used&c.cut != 0 || d.used&^c.whole != 0 {", "if d.used&^c.whole != 0 {",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"an interval cuts no half hour", "store/minute/calendar.go",
+		"p.whole, c.cut = whole, c.cut|cut", "p.whole, c.cut = whole|cut, c.cut",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"minutes with two apps of a family are added up", "store/minute/count_sums.go",
+		"			list[i].apps++\n", "			list[i].apps += 0\n",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"a day is added with its minutes outside of the window", "store/minute/count_sums.go",
+		"if d.used&c.cut != 0 || d.used&^c.whole != 0 {", "if d.used&c.cut != 0 {",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"what a question ignores is in the sum", "store/minute/count_sums.go",
+		"case active && (ignored || d.used&all != 0):", "case active && d.used&all != 0:",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"minutes before an interval are in it", "store/minute/sums.go",
+		"	if before > 0 {\n", "	if before > 1 {\n",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"the sum of a person is looked for at the first seat", "store/minute/count_sums.go",
+		"source: b.source, block: b.blocks.to - 1}", "source: b.source, block: b.blocks.from}",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"latencies of a whole day are added for a part of it", "store/minute/latency_sums.go",
+		"s == nil || s.days[block].used&^c.whole != 0 {", "s == nil || s.days[block].used == 0 {",
+		"store/minute", "TestPercentile",
+	},
+	{
+		"pages that are kept are counted from rows", "store/minute/count_sums.go",
+		"		if d.sums == nil {\n", "		if d.sums == nil || b.next >= 0 {\n",
+		"store/minute", "TestSumsTell",
+	},
+	{
+		"minutes with several apps at once are those of one set", "store/minute/sums.go",
+		"			m &^= in\n", "			m &= fullMask\n",
+		"store/minute", "TestSumsAgainstReference",
+	},
+	{
+		"the day of somebody with very many apps has none", "store/minute/count_sums.go",
+		"		case !ignored:\n			return false", "		case !ignored && all != 0:\n			return false",
+		"store/minute", "TestSumsOfManyApps",
+	},
+	{
+		"who goes on in another template begins again", "store/minute/count_totals.go",
+		"in := channelUse{used: of.used & l.usedBy(&l.blocks[i])}", "in := channelUse{used: of.used &^ (of.used << 1)}",
+		"store/minute", "TestTotalsTell",
+	},
+	{
+		"who uses two templates is in the last interval alone", "store/minute/count_totals.go",
+		"	l.countIntervals(n, all)\n", "	l.countIntervals(n, l.usedBy(&l.blocks[first]))\n",
+		"store/minute", "TestTotalsTell",
+	},
+	{
+		"whom the population leaves out stays in the total", "store/minute/count_totals.go",
+		"if b := &l.blocks[i]; l.of.totals[b.source].told {", "if b := &l.blocks[i]; l.of.totals[b.source].told && !b.apart {",
+		"store/minute", "TestTotalsTell",
+	},
+	{
+		"what two editors of a family share counts twice", "store/minute/count_totals.go",
+		"	return min(a, b)\n", "	return min(a, b, NoChannel)\n",
+		"store/minute", "TestTotalsTell",
 	},
 	{
 		"machines can be asked about under pseudonyms", "server/internal/insights/actors.go",
@@ -1254,23 +1783,114 @@ var mutants = []mutant{
 	},
 	{
 		"few people are counted where small groups are hidden", "store/publication.go",
-		"if len(t.Users) < p.floor {", "if len(t.Users) == 0 {",
-		"server", "TestPublishedProperties",
+		"if len(t.Users) < floor {", "if len(t.Users) == 0 {",
+		"store", "TestSQLite/floor_of_what_was_published",
 	},
 	{
 		"an app of few people is told where small groups are hidden", "store/publication.go",
-		"if c.Users >= p.floor {", "if c.Users > 0 {",
-		"server", "TestPublishedProperties",
+		"if c.Users >= floor {", "if c.Users > 0 {",
+		"store", "TestSQLite/floor_of_what_was_published",
 	},
 	{
 		"a value that few people chose is told", "store/publication.go",
-		"if len(chosen.people) >= published.People {", "if len(chosen.people) > 0 {",
-		"server", "TestPublishedProperties",
+		"if len(chosen.people) < floor {", "if len(chosen.people) == 0 {",
+		"store", "TestSQLite/floor_of_what_was_published",
 	},
 	{
 		"numbers of people are not rounded where small groups are hidden", "store/publication.go",
-		"{ return len(in.people) - len(in.people)%p.floor }", "{ return len(in.people) }",
+		"{ return len(in.people) - len(in.people)%p.multiple }", "{ return len(in.people) }",
 		"server", "TestPublishedProperties",
+	},
+	{
+		"a stricter floor leaves what was published", "store/publication.go",
+		"if err != nil || len(people) < p.least {", "if err != nil || len(people) == 0 {",
+		"store", "TestSQLite/days_are_published_once",
+	},
+	{
+		"a laxer floor tells more exactly what was published", "store/publication.go",
+		"p.multiple = max(p.multiple, then)", "p.multiple = max(p.multiple, 1)",
+		"store", "TestSQLite/floor_of_what_was_published",
+	},
+	{
+		"a laxer floor cuts more exactly what was published", "store/publication.go",
+		"c.multiple = max(c.multiple, then)", "c.multiple = max(c.multiple, 1)",
+		"store", "TestSQLite/floor_of_what_was_published",
+	},
+	{
+		"a few machines are published", "store/publication.go",
+		"if len(o.People) >= floor {", "if len(o.People) > 0 {",
+		"store", "TestSQLite/machines_of_what_was_published",
+	},
+	{
+		"an app of few people is cut", "store/publication.go",
+		"if app.People < c.least || !c.passes(template, day, app) {", "if !c.passes(template, day, app) {",
+		"store", "TestSQLite/queries_of_what_was_published",
+	},
+	{
+		"a template that few used has a row where small groups are hidden", "store/publication.go",
+		"if err != nil || len(people) < c.least {", "if err != nil {",
+		"store", "TestSQLite/queries_of_what_was_published",
+	},
+	{
+		"filters let other published atoms pass", "store/publication.go",
+		"f.of, template, day, app)] == f.not", "f.of, template, day, app)] != f.not",
+		"store", "TestSQLite/queries_of_what_was_published",
+	},
+	{
+		"users by status are not rounded where small groups are hidden", "store/users.go",
+		"count[of[row.Day]] -= count[of[row.Day]] % multiple", "count[of[row.Day]] -= 0 % multiple",
+		"store", "TestSQLite/statuses_are_published_once",
+	},
+	{
+		"users by status are told of organizations that may not be read", "store/users.go",
+		"case !includes(p.Organizations):", "case !includes(p.Organizations) && p.Users == 0:",
+		"store", "TestSQLite/statuses_are_published_once",
+	},
+	{
+		"an account by status counts as people when it is published", "store/users.go",
+		"Actor: ActorOf(u.Kind), Organizations: u.OrganizationIDs})", "Actor: minute.Person, Organizations: u.OrganizationIDs})",
+		"store", "TestSQLite/statuses_are_published_once",
+	},
+	{
+		"a report does not say that its numbers are withheld", "server/internal/insights/published_reports.go",
+		"ActiveUsers: int64(published.ActiveUsers), SmallGroupsHidden: true,", "ActiveUsers: int64(published.ActiveUsers),",
+		"server", "TestPublishedReports",
+	},
+	{
+		"an import publishes again what was published", "store/publication.go",
+		"return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, writeBatch).Error",
+		"return tx.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(rows, writeBatch).Error",
+		"store", "TestSQLite/days_are_published_once",
+	},
+	{
+		"a template with use of few counts as one without any", "store/publication.go",
+		"if t := counter.Tally(); len(t.Users) > 0 || len(t.Others) > 0 {", "if t := counter.Tally(); len(t.Users) >= floor {",
+		"store", "TestSQLite/days_are_published_once",
+	},
+	{
+		"days are published while an import runs", "store/publication.go",
+		"	return running.Valid, nil", "	return false, nil",
+		"store", "TestSQLite/days_are_published_once",
+	},
+	{
+		"an import that died holds days back for ever", "store/publication.go",
+		"Add(-importPatience)", "Add(-1000 * importPatience)",
+		"store", "TestSQLite/publication_gives_way",
+	},
+	{
+		"days are published while the clock is in doubt", "server/internal/ingest/upkeep.go",
+		"if err != nil || held.Doubted {", "if err != nil {",
+		"server/internal/ingest", "TestPublish",
+	},
+	{
+		"a day is published before it is over", "store/publication.go",
+		"last := minute.DateOf(s.clock().Add(-p.After).In(p.Zone)) - 1", "last := minute.DateOf(s.clock().Add(-p.After).In(p.Zone))",
+		"store", "TestSQLite/publication_in_order",
+	},
+	{
+		"what was published outlives retention", "store/retention.go",
+		"`DELETE FROM published_days WHERE day < ?`, []any{day(h.Usage)}}", "`DELETE FROM published_days WHERE day < ?`, []any{0}}",
+		"store", "TestSQLite/days_are_published_once",
 	},
 	{
 		"reports are stored in the privacy mode off", "server/internal/ingest/ingest.go",
@@ -1324,8 +1944,73 @@ var mutants = []mutant{
 	},
 	{
 		"of two starts of one number the lower id counts", "store/parameter_usage.go",
-		"(newer.number, newer.id) > (builds.number, builds.id)", "(newer.number, builds.id) > (builds.number, newer.id)",
+		"bytes.Compare(a.id[:], b.id[:]))", "bytes.Compare(b.id[:], a.id[:]))",
 		"store", "TestSQLite/parameters_of_newest_starts",
+	},
+	{
+		"a start that another one follows later than the window is none of the window", "store/parameter_usage.go",
+		"s.superseded < to", "s.superseded-60000000 < to",
+		"store", "TestSQLite/parameters_of_random_builds",
+	},
+	{
+		"a start is superseded by one that was created before it", "store/builds.go",
+		"LEAD(number) OVER starts > number AND LEAD(created_at) OVER starts >= created_at", "LEAD(number) OVER starts > number",
+		"store", "TestSQLite/parameters_of_random_builds",
+	},
+	{
+		"starts stay superseded by a build that was corrected", "store/builds.go",
+		"builds.superseded_at <> known.superseded_at", "builds.superseded_at > known.superseded_at",
+		"store", "TestSQLite/parameters_of_random_builds",
+	},
+	{
+		"a start is marked by one that another transaction corrects", "store/db/postgres.go",
+		"SELECT pg_advisory_xact_lock(", "SELECT pg_try_advisory_xact_lock(",
+		"store", "TestSupersededByWhatIsCorrectedMeanwhile/postgres",
+	},
+	{
+		"what workspaces were started with stays after a build", "store/builds.go",
+		`return raiseParameters(tx, "id IN ?", templates)`, "return nil",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"what workspaces were started with stays after a release", "store/hidden_values.go",
+		`return raiseParameters(tx, "id = ?", template)`, "return nil",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"what workspaces were started with stays after a version", "store/applier.go",
+		"len(c.Versions) > 0 {", "len(c.Versions) < 0 {",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"what workspaces were started with stays after an erasure", "store/eraser.go",
+		"slices.Collect(maps.Keys(e.templates))", "[]uuid.UUID{}",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"what workspaces were started with stays after retention", "store/retention.go",
+		`return raiseParameters(tx, "1 = 1")`, "return nil",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"free text stays in memory", "store/privacy_treatment.go",
+		`return raiseParameters(tx, "id = ?", template)`, "return nil",
+		"store", "TestParametersFollowChanges/sqlite",
+	},
+	{
+		"a window that begins before what is remembered is answered from it", "store/parameter_usage.go",
+		" || t.since > since", "",
+		"store", "TestSQLite/parameters_of_random_builds",
+	},
+	{
+		"a question that cannot be written down is answered", "server/internal/guard/audit.go",
+		"answer, err = nil, unrecorded", "_ = unrecorded",
+		"server", "TestNoAnswerWithoutTrail/sqlite",
+	},
+	{
+		"a build leaves its workspace", "store/builds.go",
+		`"builds.workspace_id = excluded.workspace_id"`, `"builds.id = excluded.id"`,
+		"store", "TestBuildsStayInTheirWorkspaces/sqlite",
 	},
 	{
 		"a build that was corrected no longer counts as it did", "store/builds.go",
@@ -1343,8 +2028,8 @@ var mutants = []mutant{
 		"store", "TestSQLite/first_connections",
 	},
 	{
-		"values that look like credentials are shown", "store/parameter_usage.go",
-		"len(chosen.people) < fewestOwners", "len(chosen.people) < 1",
+		"values that look like credentials are shown", "store/publication.go",
+		"len(c.people) < fewestOwners", "len(c.people) < 1",
 		"store", "TestSQLite/values_that_look_like_credentials",
 	},
 	{
@@ -1418,9 +2103,24 @@ var mutants = []mutant{
 		"store/label", "TestAlike",
 	},
 	{
-		"lists order names by their bytes", "server/internal/insights/people.go",
-		"ID: label.Key(person.Username) +", "ID: person.Username +",
+		"lists order names by their bytes", "store/people.go",
+		"return label.Key(username) +", "return username +",
 		"server", "TestNamesInAnyForm",
+	},
+	{
+		"remembered users have no place among others", "store/people.go",
+		"p.Place = PlaceOf(p.Username, p.ID)", `p.Place = ""`,
+		"server", "TestNamesInAnyForm",
+	},
+	{
+		"suppressed rows stand among others", "server/internal/query/table.go",
+		"case r.suppressed:", "case false:",
+		"server/internal/query", "TestPositions",
+	},
+	{
+		"a message that is not there is written as an empty one", "server/internal/rest/json.go",
+		"field.form = nullableForm", "field.form = oneValue",
+		"server/internal/rest", "TestJSON",
 	},
 	{
 		"a deleted user passes for one who is there", "store/user_usage.go",
@@ -1438,8 +2138,8 @@ var mutants = []mutant{
 		"server", "TestROIOfPeople",
 	},
 	{
-		"workspaces of machines run for people", "store/builds.go",
-		"[]any{to, to, from, from, to, kindsOf(actors)}", "[]any{to, to, from, from, to, UserKinds}",
+		"workspaces of machines run for people", "store/query_workspaces.go",
+		"	if r.q.Time && r.counts(*w) {\n", "	if r.q.Time {\n",
 		"server", "TestROIOfPeople",
 	},
 	{
@@ -1468,13 +2168,23 @@ var mutants = []mutant{
 		"store/apps", "TestExtend",
 	},
 	{
+		"a family that gets another name loses its floor", "store/apps/apps.go",
+		"cmp.Or(d.Together, f.Together)", "d.Together",
+		"store/apps", "TestExtend",
+	},
+	{
+		"names that accounts send who are left out take the room of others", "store/app_channels.go",
+		"if !numbered && !shown {", "if false {",
+		"store", "TestSQLite/names_of_those_who_are_left_out",
+	},
+	{
 		"a family of apps is told of fewer people than its floor", "store/app_channels.go",
 		"case of.Users < together:", "case false:",
 		"store", "TestSQLite/families_with_a_floor",
 	},
 	{
 		"a template of few is named where a family has a floor", "store/app_channels.go",
-		"return in[template] < c.together(channel)", "return in[template] < 1",
+		"return t.UsersIn[channel][template] < c.together(channel)", "return t.UsersIn[channel][template] < 1",
 		"store", "TestSQLite/families_with_a_floor",
 	},
 	{
@@ -1485,6 +2195,12 @@ var mutants = []mutant{
 	{
 		"a workspace app has no floor", "store/app_channels.go",
 		"return c.known.Together(NormalizeSessionName(", "return 0 * c.known.Together(NormalizeSessionName(",
+		"server", "TestAIFamily",
+	},
+	{
+		"a workspace app of another spelling has no floor", "store/app_channels.go",
+		"c.known.Together(NormalizeSessionName(c.identities[channel-c.firstIdentity()].Slug))",
+		"c.known.Together(c.identities[channel-c.firstIdentity()].Slug)",
 		"server", "TestAIFamily",
 	},
 	{
@@ -1640,6 +2356,31 @@ var mutants = []mutant{
 		"an RPC without a rule is served", "server/internal/guard/authorize.go",
 		`return Rule{}, errors.New("there is none")`, "return Rule{Permission: access.Authenticated}, nil",
 		"server/internal/guard", "TestRPCWithoutRuleStopsTheStart",
+	},
+	{
+		"templates of an organization are those of all", "server/internal/insights/templates.go",
+		`(within == "" || isOrganization(owner, within))`, "true",
+		"server", "TestTemplateSearch",
+	},
+	{
+		"an organization that the caller does not see is one without templates", "server/internal/insights/templates.go",
+		`if within != "" && !slices.ContainsFunc(`, `if within == "-" && !slices.ContainsFunc(`,
+		"server", "TestTemplateSearch",
+	},
+	{
+		"a search finds deleted templates", "server/internal/insights/template_search.go",
+		`terms["deleted"] = []string{"false"}`, `_ = terms`,
+		"server", "TestTemplateSearch",
+	},
+	{
+		"a caller is told roles in organizations as roles for the deployment", "store/role_binding.go",
+		"if b == (access.Binding{Role: b.Role}) {", "if b.Role != \"\" {",
+		"server", "TestCurrentUser",
+	},
+	{
+		"who a service is, is looked up among users", "server/internal/admin/access.go",
+		"	if p.Kind == access.KindUser {\n		of, err :=", "	if p.Kind != \"\" {\n		of, err :=",
+		"server", "TestCurrentUser",
 	},
 	{
 		"the organization of a template is not looked at", "store/access/decide.go",
@@ -2052,7 +2793,17 @@ var mutants = []mutant{
 		"store", "TestCheckTouchesNothing",
 	},
 	{
-		"ranges of flags are not held", "cmd/insights/main.go",
+		"a check ends at the first fault of the command line", "cmd/insights/main.go",
+		"case err == nil && (faults == nil || line.Serve.Check):", "case err == nil && faults == nil:",
+		"cmd/insights", "TestServeCheck",
+	},
+	{
+		"a variable at fault hides the other faults", "cmd/insights/faults.go",
+		"			flag.Tag.Envs = nil\n", "",
+		"cmd/insights", "TestServeSaysAllFaultsOfVariables",
+	},
+	{
+		"ranges of flags are not held", "cmd/insights/faults.go",
 		"checkRanges(command.Flags())", "checkRanges(nil)",
 		"cmd/insights", "TestCommandLine",
 	},

@@ -1,6 +1,6 @@
 // How many people were active in each interval, beside the period before.
 
-import type { DefaultInterval, GetTemplateInsightsResponse, TemplateInsightsIntervalReport } from "@template-insights/client";
+import type { DefaultInterval, GetTemplateInsightsResponse, OtherActor, TemplateInsightsIntervalReport } from "@template-insights/client";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -40,11 +40,24 @@ export function ActiveUsers(p: Props) {
       {...p} id="users" title="Active users" hint={"People who used a workspace." + why(p.view.interval, p.period, p.answer.value?.default_interval) + missing} section="active_users" chart file={p.files.users}
       empty={(a) => a.report?.active_users === 0}
     >
-      {(a, table) => (table ? <Table sheet={shown(pairs, zone, a.floor)} label="Active users" />
-        : pairs.length === 1 ? <p class="one"><Reading of={pairs[0] as Pair} zone={zone} floor={a.floor} /></p>
-        : <Chart pairs={pairs} zone={zone} floor={a.floor} />)}
+      {(a, table) => (
+        <>
+          {table ? <Table sheet={shown(pairs, zone, a.floor)} label="Active users" />
+            : pairs.length === 1 ? <p class="one"><Reading of={pairs[0] as Pair} zone={zone} floor={a.floor} /></p>
+            : <Chart pairs={pairs} zone={zone} floor={a.floor} />}
+          {leftOut(a.other_actors ?? []) !== "" && <p class="note">{leftOut(a.other_actors ?? [])}</p>}
+        </>
+      )}
     </Panel>
   );
+}
+
+const actors: Record<string, [string, string]> = { person: ["person", "people"], service: ["service account", "service accounts"], system: ["system account", "system accounts"] };
+
+/** leftOut says who was active and is not counted. */
+function leftOut(others: OtherActor[]): string {
+  const told = others.filter((o) => o.actors > 0).map((o) => plural(o.actors, ...(actors[o.actor] ?? [o.actor, o.actor])));
+  return told.length === 0 ? "" : "Left out: " + told.join(", ") + ".";
 }
 
 const usersOf = (r: TemplateInsightsIntervalReport | undefined): number | undefined => (r?.suppressed ? undefined : r?.active_users);

@@ -1,12 +1,13 @@
 // The controls: which templates, which days, how they are shown.
 
-import type { Organization, Template, WhoAmIResponse } from "@template-insights/client";
+import type { Template, WhoAmIResponse } from "@template-insights/client";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { client, reasonOf, serverNow } from "./api";
 import { type Period, addDays, dayOf, length, presets, wholeWeeks } from "./calendar";
 import { ago, dayAndClock, days, plural, words } from "./format";
 import { Logo } from "./logo";
+import type { NamedOrganization } from "./names";
 import { type Change, type View, browserZone, periodOf, zoneOf } from "./view";
 
 interface Props {
@@ -15,7 +16,7 @@ interface Props {
   me: WhoAmIResponse;
   templates: Template[]; // that may be seen
   names: Map<string, string>; // of templates, by id
-  organizations: Organization[];
+  organizations: NamedOrganization[];
   period: Period;
   dataAsOf: string | undefined;
   mode: string | undefined; // of privacy; none: users are named

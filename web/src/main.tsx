@@ -1,6 +1,6 @@
 // The page: who is there, what they ask for, and the panels that show it.
 
-import type { GetTemplateInsightsResponse, Organization, Template, WhoAmIResponse } from "@template-insights/client";
+import type { GetTemplateInsightsResponse, Template, WhoAmIResponse } from "@template-insights/client";
 import { InsightsError } from "@template-insights/client";
 import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
@@ -13,7 +13,7 @@ import { Findings } from "./findings";
 import { dayAndClock, days } from "./format";
 import { Header } from "./header";
 import { Kpis } from "./kpis";
-import { namesOf } from "./names";
+import { type NamedOrganization, namesOf } from "./names";
 import { Failed, Outage } from "./panel";
 import { Parameters } from "./parameters";
 import { Activity, Latency, Search, pageOf } from "./people";
@@ -26,7 +26,7 @@ import { type View, type Change, closedPeriod, isAddress, nameZone, periodOf, us
 
 interface Account {
   templates: Template[];
-  organizations: Organization[];
+  organizations: NamedOrganization[];
 }
 
 const fragment = takeFragment();
@@ -66,7 +66,7 @@ function Loading() {
 }
 
 /** organizationsOf are those that templates belong to, by name. */
-function organizationsOf(templates: Template[]): Organization[] {
+function organizationsOf(templates: Template[]): NamedOrganization[] {
   const all = new Map(templates.map((t) => [t.organization_id, { id: t.organization_id, name: t.organization_name, display_name: t.organization_display_name }]));
   return [...all.values()].sort((a, b) => a.name.localeCompare(b.name));
 }

@@ -1,6 +1,9 @@
 // What templates are called.
 
-import type { Template } from "@template-insights/client";
+import type { Organization, Template } from "@template-insights/client";
+
+/** NamedOrganization is what the page says of an organization. */
+export type NamedOrganization = Pick<Organization, "id" | "name" | "display_name">;
 
 /** namesOf names templates so that no two are called the same: where what people see repeats, the organization is added, or the name within it. */
 export function namesOf(templates: Template[]): Map<string, string> {

@@ -91,6 +91,8 @@ export function Outage() {
   );
 }
 
+const headings: Record<string, string> = { small_groups: "Hidden", not_published: "Not published yet" };
+
 /** Empty says why there is nothing, as far as the server knows. */
 function Empty({ findings, section, view, change }: Frame & { section: string }) {
   const finding = findings.find((f) => f.sections.includes(section));
@@ -99,7 +101,7 @@ function Empty({ findings, section, view, change }: Frame & { section: string })
   const zone = zoneOf(view);
   return (
     <div class="state" data-reason={finding.reason}>
-      <h3>{finding.reason === "small_groups" ? "Hidden" : "Nothing in this range"}</h3>
+      <h3>{headings[finding.reason] ?? "Nothing in this range"}</h3>
       <p>{forPeople(finding.message, zone)}</p>
       <p>{finding.next_step}</p>
       {finding.reason === "out_of_range" && first && last && (

@@ -1,4 +1,4 @@
-// What is unusual is said in words: values that are no longer offered, secrets, editors of a family, measurements that are missing.
+// What is unusual is said in words: accounts that are left out, values that are no longer offered, secrets, editors of a family, measurements that are missing.
 
 import { InsightsClient } from "@template-insights/client";
 import { randomUUID } from "node:crypto";
@@ -11,7 +11,8 @@ async function fill(server: Server): Promise<void> {
   const client = new InsightsClient({ server: server.home, token: server.token("control-plane") });
   const now = Date.now() - 60_000, time = (ago: number) => new Date(now - ago).toISOString();
   const organization = randomUUID(), template = randomUUID(), versions = [randomUUID(), randomUUID()];
-  const all = people.map((username) => ({ username, user: randomUUID(), workspace: randomUUID(), agent: randomUUID() }));
+  const account = (kind: string) => (username: string) => ({ username, kind, user: randomUUID(), workspace: randomUUID(), agent: randomUUID() });
+  const all = people.map(account("human")), machines = [...["ci", "bot"].map(account("service")), ...["prebuilds"].map(account("system"))];
   const branches = Array.from({ length: 53 }, () => randomUUID());
   const option = (value: string) => ({ name: value.toUpperCase(), value });
   const parameters = (values: string[]) => [
@@ -27,17 +28,17 @@ async function fill(server: Server): Promise<void> {
       { id: versions[0] ?? "", template_id: template, name: "v1", created_at: time(30 * 86400_000), parameters: parameters(["eu", "us", "asia", "moon"]) },
       { id: versions[1] ?? "", template_id: template, name: "v2", created_at: time(86400_000), parameters: parameters(["eu", "us", "asia"]) },
     ],
-    users: all.map(({ user, username }) => ({ id: user, username, organization_ids: [organization] })),
+    users: [...all, ...machines].map(({ user, username, kind }) => ({ id: user, username, kind, organization_ids: [organization] })),
     workspaces: [
-      ...all.map(({ workspace, user, username }) => ({ id: workspace, owner_id: user, template_id: template, name: username })),
+      ...[...all, ...machines].map(({ workspace, user, username }) => ({ id: workspace, owner_id: user, template_id: template, name: username })),
       ...branches.map((id, i) => ({ id, owner_id: all[0]?.user ?? "", template_id: template, name: "branch" + i })),
     ],
-    agents: all.map(({ agent, workspace }) => ({ id: agent, workspace_id: workspace, name: "main" })),
+    agents: [...all, ...machines].map(({ agent, workspace }) => ({ id: agent, workspace_id: workspace, name: "main" })),
   });
   expect(applied.rejected).toEqual([]);
   const latencies = [100, 200, 400, 0], editors = ["vscode", "cursor", "vscode", "vscode"];
   const stats = await client.reportStats({
-    reports: all.map(({ agent }, i) => ({ agent_id: agent, collected_at: time(0), session_counts: { [editors[i] ?? ""]: 1 }, connection_count: 1, connection_median_latency_ms: latencies[i] ?? 0 })),
+    reports: [...all, ...machines].map(({ agent }, i) => ({ agent_id: agent, collected_at: time(0), session_counts: { [editors[i] ?? "vscode"]: 1 }, connection_count: 1, connection_median_latency_ms: latencies[i] ?? 0 })),
   });
   expect(stats.rejected).toEqual([]);
   const regions = ["eu", "eu", "us", "moon"];
@@ -87,7 +88,9 @@ test("what is unusual is said in words", async ({ page, server }) => {
 
   await expect(page.locator(".panel-users .hint")).toContainText("In weeks, because it is older than 5 weeks");
   await expect(page.locator(".panel-users .one")).toContainText("not complete"); // the only week that was recorded
+  await expect(page.locator(".panel-users .note")).toHaveText("Left out: 2 service accounts, 1 system account.");
   await page.locator(".panel-users").getByRole("button", { name: "Table" }).click();
+  await expect(page.locator(".panel-users .note")).toHaveText("Left out: 2 service accounts, 1 system account.");
   await expect(page.locator(".panel-users tbody tr").last()).toContainText("not complete");
   await page.getByRole("button", { name: "Earlier" }).click();
   await expect(page.locator(".panel-activity .state")).toHaveAttribute("data-reason", "out_of_range");

@@ -34,7 +34,10 @@ func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 			COALESCE((SELECT name FROM template_version_presets WHERE id = workspace_builds.template_version_preset_id), ''),
 			`+prebuild+`, workspace_builds.created_at, provisioner_jobs.started_at, provisioner_jobs.completed_at,
 			(SELECT jsonb_object_agg(name, value) FROM workspace_build_parameters WHERE workspace_build_id = workspace_builds.id
-			AND length(value) <= $3)
+			AND length(value) <= $3),
+			(SELECT COALESCE(SUM(GREATEST(daily_cost, 0)), 0) FROM workspace_resources WHERE job_id = provisioner_jobs.id),
+			ARRAY(SELECT DISTINCT instance_type FROM workspace_resources WHERE job_id = provisioner_jobs.id AND instance_type <> ''
+			ORDER BY instance_type)
 		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
 		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
 		LEFT JOIN users ON users.id = workspace_builds.initiator_id
@@ -52,7 +55,11 @@ func scanBuild(row pgx.CollectableRow) (b store.Build, err error) {
 	err = row.Scan(
 		&b.ID, &at, &b.WorkspaceID, &b.TemplateID, &b.TemplateVersionID, &b.Number, &b.Transition, &b.Status,
 		&b.Reason, &b.InitiatorKind, &b.Preset, &b.Prebuild, &created, &started, &finished, &values,
+		&b.DailyCost, &b.InstanceTypes,
 	)
+	for i, name := range b.InstanceTypes {
+		b.InstanceTypes[i] = plain(name)
+	}
 	b.Preset = plain(b.Preset)
 	b.At, b.CreatedAt, b.StartedAt, b.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
 	for _, name := range slices.Sorted(maps.Keys(values)) {

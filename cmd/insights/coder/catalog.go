@@ -27,7 +27,7 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 		},
 		func() (err error) {
 			c.Templates, err = collect(ctx, tx, `SELECT id, organization_id, name, display_name, icon, created_at,
-				CASE WHEN deleted THEN updated_at END
+				CASE WHEN deleted THEN updated_at END, default_ttl, time_til_dormant, time_til_dormant_autodelete
 				FROM templates WHERE $1::uuid IS NULL OR organization_id = $1`, scanTemplate, organization)
 			return err
 		},
@@ -49,10 +49,8 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 			return err
 		},
 		func() (err error) {
-			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, `+d.shape.purpose()+`, created_at,
-					CASE WHEN deleted THEN COALESCE(
-					(SELECT MAX(created_at) FROM workspace_builds WHERE workspace_id = workspaces.id AND transition = 'delete'), updated_at)
-					END
+			c.Workspaces, err = collect(ctx, tx, `SELECT id, owner_id, template_id, name, `+d.shape.purpose()+`, created_at, `+deletedAt+`,
+				COALESCE(ttl, 0)
 				FROM workspaces WHERE $1::uuid IS NULL OR organization_id = $1`, scanWorkspace, organization)
 			return err
 		},
@@ -63,6 +61,10 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 	}
 	return c, nil
 }
+
+// deletedAt is the expression for when a workspace was deleted: NULL if it was not.
+const deletedAt = `CASE WHEN workspaces.deleted THEN COALESCE((SELECT MAX(created_at) FROM workspace_builds
+	WHERE workspace_id = workspaces.id AND transition = 'delete'), workspaces.updated_at) END`
 
 // purpose is the expression for the purpose of a row of workspaces. Whether it is for a task, its newest start says that succeeded.
 func (s shape) purpose() string {
@@ -92,6 +94,9 @@ func instant(t *time.Time) store.Instant {
 	return store.At(*t)
 }
 
+// seconds is a length of time of Coder, which keeps nanoseconds, here.
+func seconds(d time.Duration) int64 { return max(0, int64(d/time.Second)) }
+
 // maxName is the number of bytes of a name.
 const maxName = 128
 
@@ -111,14 +116,16 @@ func plain(text string) string {
 
 func scanOrganization(row pgx.CollectableRow) (o store.Organization, err error) {
 	err = row.Scan(&o.ID, &o.Name, &o.DisplayName)
-	o.DisplayName = cmp.Or(plain(o.DisplayName), o.Name)
+	o.DisplayName = plain(o.DisplayName)
 	return o, err
 }
 
 func scanTemplate(row pgx.CollectableRow) (t store.Template, err error) {
 	var created, deleted *time.Time
-	err = row.Scan(&t.ID, &t.OrganizationID, &t.Name, &t.DisplayName, &t.Icon, &created, &deleted)
-	t.DisplayName, t.CreatedAt, t.DeletedAt = cmp.Or(plain(t.DisplayName), t.Name), instant(created), instant(deleted)
+	var ttl, dormant, gone time.Duration
+	err = row.Scan(&t.ID, &t.OrganizationID, &t.Name, &t.DisplayName, &t.Icon, &created, &deleted, &ttl, &dormant, &gone)
+	t.DefaultTTLSeconds, t.DormantAfterSeconds, t.DeleteDormantAfterSeconds = seconds(ttl), seconds(dormant), seconds(gone)
+	t.DisplayName, t.CreatedAt, t.DeletedAt = plain(t.DisplayName), instant(created), instant(deleted)
 	return t, err
 }
 
@@ -147,7 +154,9 @@ func sinceAlways(g store.Group) store.Group {
 
 func scanWorkspace(row pgx.CollectableRow) (w store.Workspace, err error) {
 	var created, deleted *time.Time
-	err = row.Scan(&w.ID, &w.OwnerID, &w.TemplateID, &w.Name, &w.Purpose, &created, &deleted)
+	var ttl time.Duration
+	err = row.Scan(&w.ID, &w.OwnerID, &w.TemplateID, &w.Name, &w.Purpose, &created, &deleted, &ttl)
+	w.TTLSeconds = seconds(ttl)
 	w.CreatedAt, w.DeletedAt = instant(created), instant(deleted)
 	return w, err
 }
@@ -210,7 +219,7 @@ func scanVersion(row pgx.CollectableRow) (v store.TemplateVersion, err error) {
 	for i := range v.Parameters {
 		p := &v.Parameters[i]
 		p.Name = plain(p.Name)
-		p.DisplayName = cmp.Or(plain(p.DisplayName), p.Name)
+		p.DisplayName = plain(p.DisplayName)
 		if len(p.Options) == 0 {
 			p.Options = nil
 		}

@@ -139,7 +139,8 @@ func (d *Database) counted(ctx context.Context, tx pgx.Tx, organization *uuid.UU
 	}
 	for c, is := range used {
 		at := place(c)
-		if !c.kind.HasBins() && (c.kind != minute.Session || open[at]) && c.halfHour >= first && c.halfHour < end {
+		counts := !c.kind.HasBins() && c.kind != minute.Login && (c.kind != minute.Session || open[at])
+		if counts && c.halfHour >= first && c.halfHour < end {
 			n.ours[at] |= is.minutes
 		}
 	}
@@ -157,13 +158,16 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 	if err != nil {
 		return nil, err
 	}
-	activity, _, err := i.to.UserActivity(ctx, scope, minute.Everybody, minute.NewWindow(c.From, c.To))
+	activity, total, err := i.to.UserActivity(ctx, scope, minute.People, minute.NewWindow(c.From, c.To))
 	if err != nil {
 		return nil, err
 	}
-	here := 0
+	here, otherUsers, otherMinutes := 0, 0, 0
 	for _, u := range activity {
 		here += int(u.Minutes)
+	}
+	for _, o := range total.Others {
+		otherUsers, otherMinutes = otherUsers+o.Actors, otherMinutes+int(o.Minutes)
 	}
 	theirs, ours := added{}, added{}
 	var d differences
@@ -186,16 +190,20 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 		}
 	}
 	why := d.reasons()
-	if twice := ours.minutes() - here; template == uuid.Nil && twice > 0 {
+	if twice := ours.minutes() - here - otherMinutes; template == uuid.Nil && twice > 0 {
 		why = append(
 			why, fmt.Sprintf("%d less: minutes in several templates at once, which Coder adds up and this service counts once", twice),
 		)
 	}
 	users := ComparisonLine{Template: name, What: "active users", Coder: theirs.users(), Here: len(activity)}
-	if users.Coder != users.Here {
-		users.Why = why
+	if users.Coder != users.Here+otherUsers {
+		users.Why = slices.Clone(why)
 	}
-	return []ComparisonLine{users, {Template: name, What: "minutes of use", Coder: theirs.minutes(), Here: here, Why: why}}, nil
+	minutes := ComparisonLine{Template: name, What: "minutes of use", Coder: theirs.minutes(), Here: here, Why: why}
+	if otherUsers > 0 {
+		users.Why, minutes.Why = append(users.Why, fewer(total.Others)), append(minutes.Why, less(total.Others))
+	}
+	return []ComparisonLine{users, minutes}, nil
 }
 
 // added is minutes of half hours by user, added up over templates as Coder does: to half an hour at most.

@@ -2,19 +2,21 @@ package coder
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/template-insights/insights/cmd/insights/coder/codertest"
 	"github.com/template-insights/insights/store/storetest"
 )
 
 // A comparison shows equal numbers where both count the same, and names each reason why they do not.
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "columns", 2)
+	w := newWorld(t, 551, 2)
 	compare := func() Comparison {
 		i, done := newImporter(t, w.url, openStore(t, storetest.SQLite(t)), Options{Past: 24 * time.Hour})
 		defer done()
@@ -74,8 +76,53 @@ func TestCompare(t *testing.T) {
 	if why := strings.Join(second.Lines[3].Why, "; "); !strings.Contains(why, "5 less: reports that Coder counted and has deleted") {
 		t.Errorf("what was deleted: %q", why)
 	}
+	w.exec(t, `UPDATE users SET is_service_account = true WHERE id = $1`, w.users[2])
+	w.exec(t, `UPDATE users SET is_system = true WHERE id = $1`, user)
+	last := compare().Lines[4:]
+	want := "2 fewer: 1 service account, 1 system account (prebuilds)"
+	if all := last[0]; all.Coder-all.Here != 2 || strings.Join(all.Why, "; ") != want {
+		t.Errorf("users beside people: %+v", all)
+	}
+	if all := last[1]; !regexp.MustCompile(`[1-9]\d* less: [1-9]\d* of service accounts, [1-9]\d* of system accounts`).MatchString(
+		strings.Join(all.Why, "; ")) || strings.Contains(strings.Join(all.Why, "; "), "-") || all.Here >= second.Lines[5].Here {
+		t.Errorf("minutes beside those of people: %+v, before %+v", all, second.Lines[5])
+	}
 	var out bytes.Buffer
 	if err := second.Write(&out); err != nil || !strings.Contains(out.String(), "(all)      minutes of use") {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// Whoever looks before an import learns how many users Coder shows, how many are shown here, and what the others are.
+func TestPopulation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, codertest.Newest, 2)
+	population := func() (Population, string) {
+		t.Helper()
+		i, done := newImporter(t, w.url, openStore(t, storetest.SQLite(t)), Options{DryRun: true})
+		defer done()
+		if err := i.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p, err := i.Population(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := p.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		return p, out.String()
+	}
+	if p, text := population(); p.People != 3 || len(p.Others) > 0 || !strings.HasSuffix(text, ": 3 in Coder, 3 here.\n") {
+		t.Errorf("of people alone: %+v %s", p, text)
+	}
+	w.exec(t, `UPDATE users SET is_service_account = true WHERE id <> $1`, w.users[0])
+	if p, text := population(); p.People != 1 || !strings.HasSuffix(text, ": 3 in Coder, 1 here. 2 fewer: 2 service accounts.\n") {
+		t.Errorf("with service accounts: %+v %s", p, text)
+	}
+	w.exec(t, `UPDATE template_usage_stats SET start_time = start_time - INTERVAL '40 days' WHERE user_id <> $1`, w.users[0])
+	if p, text := population(); p.People != 1 || len(p.Others) > 0 || !strings.HasSuffix(text, ": 1 in Coder, 1 here.\n") {
+		t.Errorf("with others of long ago: %+v %s", p, text)
 	}
 }

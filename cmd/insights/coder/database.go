@@ -14,11 +14,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The schemas that this package reads, by the number of their last migration. Between them, columns came and went that it
-// looks for.
+// The schemas that this package reads, by the number of their last migration. Older ones do not tell system accounts from users. Between
+// these, columns came and went that it looks for: codertest/schema.sql says which, and since when.
 const (
-	OldestSchema = 302
-	NewestSchema = 614
+	OldestSchema  = 308
+	NewestSchema  = 614
+	OldestRelease = "v2.21" // the first release of Coder with one of these
 )
 
 // ErrSchema means that the tables are not the ones that this package reads.
@@ -41,6 +42,7 @@ type shape struct {
 	SessionApps     bool // a half hour has its sessions by name, in a table of their own
 	ServiceAccounts bool // users may be service accounts
 	AITasks         bool // builds say whether an agent works on a task in the workspace
+	DefaultRoles    bool // organizations say which roles all of their members have
 }
 
 // prebuilds is the user who owns prebuilt workspaces until somebody takes them, the same in every deployment.
@@ -119,7 +121,10 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 	case dirty:
 		return fmt.Errorf("%w: migration %d did not end; start Coder, which ends it", ErrSchema, version)
 	case version < OldestSchema || version > NewestSchema:
-		return fmt.Errorf("%w: version %d is not supported, %d to %d are", ErrSchema, version, OldestSchema, NewestSchema)
+		return fmt.Errorf(
+			"%w: version %d is not supported, %d to %d are; Coder %s was the first with one of them",
+			ErrSchema, version, OldestSchema, NewestSchema, OldestRelease,
+		)
 	}
 	exists := func(table, column string) string {
 		return `EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('` + table + `') AND attname = '` + column +
@@ -127,8 +132,9 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 	}
 	err = tx.QueryRow(ctx,
 		`SELECT `+exists("workspace_agent_stats", "session_counts")+`, `+exists("template_usage_stats_session_apps", "app_name")+`, `+
-			exists("users", "is_service_account")+`, `+exists("workspace_builds", "has_ai_task"),
-	).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts, &d.shape.AITasks)
+			exists("users", "is_service_account")+`, `+exists("workspace_builds", "has_ai_task")+`, `+
+			exists("organizations", "default_org_member_roles"),
+	).Scan(&d.shape.SessionCounts, &d.shape.SessionApps, &d.shape.ServiceAccounts, &d.shape.AITasks, &d.shape.DefaultRoles)
 	if err != nil {
 		return err
 	}

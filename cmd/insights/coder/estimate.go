@@ -2,6 +2,7 @@ package coder
 
 import (
 	"maps"
+	"math/bits"
 	"slices"
 
 	"github.com/template-insights/insights/store"
@@ -17,10 +18,11 @@ type bucket struct {
 }
 
 // estimate chooses minutes, the same ones each time, so that all numbers are as they were: those of each session and app, and
-// that of all together. Where the minutes of apps are known, no others are chosen for apps, and sessions lie around them.
-func (b bucket) estimate(known minute.Mask) []minute.Row {
+// that of all together. Where the minutes of apps are known, no others are chosen for apps, and sessions lie around them, first in
+// the minutes in which the workspace ran.
+func (b bucket) estimate(known, ran minute.Mask) []minute.Row {
 	var rows []minute.Row
-	places := b.places(known)
+	places := b.places(known, ran)
 	next := 0
 	place := func(kind minute.Kind, app string, n int) {
 		r := minute.Row{Kind: kind, App: app}
@@ -50,18 +52,17 @@ func (b bucket) unknown(known minute.Mask) int {
 	return max(0, min(b.usage, minute.MinutesPerHalfHour)-known.Count())
 }
 
-// places are the minutes of the bucket: first those that are not known.
-func (b bucket) places(known minute.Mask) []int {
-	var places, others []int
-	left := b.unknown(known)
-	for i := range minute.MinutesPerHalfHour {
-		switch {
-		case known>>i&1 != 0:
-			others = append(others, i)
-		case left > 0:
-			places = append(places, i)
-			left--
-		}
+// places are the minutes of the bucket: first those that are not known, of these first those in which the workspace ran.
+func (b bucket) places(known, ran minute.Mask) []int {
+	const all = minute.Mask(1<<minute.MinutesPerHalfHour - 1)
+	free := slices.Concat(minutesOf(ran&^known), minutesOf(all&^ran&^known))
+	return slices.Concat(free[:b.unknown(known)], minutesOf(known))
+}
+
+// minutesOf are the minutes of a mask, ascending.
+func minutesOf(m minute.Mask) (minutes []int) {
+	for ; m != 0; m &= m - 1 {
+		minutes = append(minutes, bits.TrailingZeros32(uint32(m)))
 	}
-	return append(places, others...)
+	return minutes
 }

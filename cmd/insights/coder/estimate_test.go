@@ -36,8 +36,9 @@ func TestEstimateKeepsNumbers(t *testing.T) {
 		if appsAreKnown := rapid.Bool().Draw(t, "apps are known"); !appsAreKnown {
 			known = 0
 		}
-		rows := b.estimate(known)
-		if diff := cmp.Diff(rows, b.estimate(known)); diff != "" {
+		ran := mask("in which the workspace ran")
+		rows := b.estimate(known, ran)
+		if diff := cmp.Diff(rows, b.estimate(known, ran)); diff != "" {
 			t.Fatal("another time it is another one:", diff)
 		}
 		together := known
@@ -61,6 +62,9 @@ func TestEstimateKeepsNumbers(t *testing.T) {
 		}
 		if together.Count() != all.Count() {
 			t.Fatalf("%d minutes together, want %d", together.Count(), all.Count())
+		}
+		if within, want := (together &^ known & ran).Count(), min((together&^known).Count(), (ran&^known).Count()); within != want {
+			t.Fatalf("%d of the chosen minutes lie where the workspace ran, want %d", within, want)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/template-insights/insights/cmd/insights/coder/codertest"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -82,7 +83,7 @@ func TestFollowKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := newWorld(t, "names", 2)
+	w := newWorld(t, codertest.Newest, 2)
 	database := storetest.Postgres(t)
 	to := openStore(t, database)
 	for n := range kills {
@@ -133,7 +134,7 @@ func TestFollowKilled(t *testing.T) {
 // more is gone.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "names", 2)
+	w := newWorld(t, codertest.Newest, 2)
 	w.exec(t, `UPDATE users SET rbac_roles = '{auditor}' WHERE id = $1`, w.users[0])
 	to := openStore(t, storetest.SQLite(t))
 	i, done := newImporter(t, w.url, to, Options{})
@@ -191,7 +192,7 @@ func TestFollow(t *testing.T) {
 // What Coder has is here within 15 seconds, at the pace of every day.
 func TestFollowKeepsPace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "names", 2)
+	w := newWorld(t, codertest.Newest, 2)
 	to := openStore(t, storetest.SQLite(t))
 	i, done := newImporter(t, w.url, to, Options{})
 	defer done()

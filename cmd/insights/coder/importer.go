@@ -42,6 +42,7 @@ type Importer struct {
 	until        time.Time // up to when usage is here; zero: none is
 	catalogUntil time.Time // up to when the catalog is here
 	subjects     map[store.Visit]int64
+	invented     int64 // of subjects, in a dry run
 	report       Report
 
 	usageEvery, catalogEvery time.Duration // that what is new is looked for
@@ -91,8 +92,11 @@ func since(until time.Time) time.Time {
 // which is not sorted by time, is not read too often.
 const step = 7 * 24 * time.Hour
 
-// Run imports everything up to now.
+// Run imports everything up to now. Until it is done no day is published that it may still bring something of.
 func (i *Importer) Run(ctx context.Context) error {
+	if err := i.begin(ctx); err != nil {
+		return err
+	}
 	if err := i.catalog(ctx); err != nil {
 		return err
 	}
@@ -103,6 +107,7 @@ func (i *Importer) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	first := begin
 	for begin = begin.Truncate(halfHour); begin.Before(end); begin = i.until {
 		w := window{begin, earlier(begin.Add(step), end)}
 		if err := i.usage(ctx, w, i.to.UnstoredUsage); err != nil {
@@ -113,11 +118,25 @@ func (i *Importer) Run(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := i.begin(ctx); err != nil {
+			return err
+		}
 		i.logger.InfoContext(
 			ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated,
 		)
 	}
-	return nil
+	if i.dry {
+		return nil
+	}
+	return i.to.EndImport(ctx, i.source, first, end)
+}
+
+// begin says that the import runs, or still does.
+func (i *Importer) begin(ctx context.Context) error {
+	if i.dry {
+		return nil
+	}
+	return i.to.BeginImport(ctx, i.source)
 }
 
 // firstUsage is when the first usage was that is wanted, or the end if there was none.
@@ -125,7 +144,8 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	var first *time.Time
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT LEAST((SELECT MIN(start_time) FROM template_usage_stats),
-			(SELECT MIN(created_at) FROM workspace_agent_stats), (SELECT MIN(session_started_at) FROM workspace_app_stats))`).Scan(&first)
+			(SELECT MIN(created_at) FROM workspace_agent_stats), (SELECT MIN(session_started_at) FROM workspace_app_stats),
+			(SELECT MIN(time) FROM audit_logs WHERE action = 'login'))`).Scan(&first)
 	})
 	if err != nil {
 		return end, fmt.Errorf("look for the first usage: %w", err)
@@ -399,8 +419,15 @@ func (i *Importer) dropUnwanted(ctx context.Context, used usage) error {
 	if err != nil {
 		return err
 	}
+	modeOfUser, err := i.modesOfUsers(ctx, used.users())
+	if err != nil {
+		return err
+	}
 	maps.DeleteFunc(used, func(c cell, _ *use) bool {
 		mode := modeOf(c.template)
+		if c.kind == minute.Login { // of no template
+			mode = modeOfUser(c.user)
+		}
 		return erased[c.user] || mode == store.PrivacyOff || c.kind.HasBins() && mode.AtLeast(store.PrivacyAggregate)
 	})
 	return nil
@@ -432,7 +459,18 @@ func (i *Importer) modes(ctx context.Context) (of func(template uuid.UUID) store
 	return func(template uuid.UUID) store.PrivacyMode { return modes.Of(organizations[template]) }, err
 }
 
-// findSubjects learns the subjects of visits; who was erased just now has none. In a dry run new ones get numbers that nobody else has.
+// modesOfUsers returns the privacy modes of some users.
+func (i *Importer) modesOfUsers(ctx context.Context, users []uuid.UUID) (of func(user uuid.UUID) store.PrivacyMode, err error) {
+	modes, err := i.to.PrivacyModes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	organizations, err := i.to.UserOrganizations(ctx, users)
+	return func(user uuid.UUID) store.PrivacyMode { return modes.OfUser(organizations[user]) }, err
+}
+
+// findSubjects learns the subjects of visits; who was erased just now has none. In a dry run new people and seats get numbers that nobody
+// else has.
 func (i *Importer) findSubjects(ctx context.Context, visits []store.Visit) error {
 	visits = slices.DeleteFunc(visits, func(v store.Visit) bool { return i.subjects[v] != 0 })
 	if len(visits) == 0 {
@@ -441,6 +479,9 @@ func (i *Importer) findSubjects(ctx context.Context, visits []store.Visit) error
 	find := i.to.Subjects
 	if i.dry {
 		find = i.to.KnownSubjects
+		for _, v := range visits {
+			visits = append(visits, store.Visit{User: v.User})
+		}
 	}
 	found, err := find(ctx, visits)
 	if err != nil {
@@ -448,10 +489,19 @@ func (i *Importer) findSubjects(ctx context.Context, visits []store.Visit) error
 	}
 	for _, v := range visits {
 		if i.subjects[v] = found[v]; i.subjects[v] == 0 && i.dry {
-			i.subjects[v] = minute.SubjectOf(-1-int64(len(i.subjects)), 0)
+			i.subjects[v] = i.invent(found[store.Visit{User: v.User}])
 		}
 	}
 	return nil
+}
+
+// invent makes a subject of a person, or of somebody new.
+func (i *Importer) invent(person int64) int64 {
+	i.invented++
+	if person == 0 {
+		return minute.SubjectOf(-i.invented, 0)
+	}
+	return minute.SubjectOf(minute.PersonOf(person), minute.MaxSeat-int32(i.invented))
 }
 
 // save notes how far everything is here.

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // Report counts what an import found to be new or different.
@@ -22,6 +23,7 @@ type Report struct {
 	Minutes       int // of all rows: a minute in two apps counts twice
 	Estimated     int // rows of usage that are estimates
 	Samples       int // minutes with a latency
+	Logins        int // minutes in which users signed in
 }
 
 // addCatalog counts the items of a change and returns their number.
@@ -52,6 +54,10 @@ func (r *Report) addUsage(rows []store.OpenRow) {
 	for _, row := range rows {
 		if row.Kind.HasBins() {
 			r.Samples += row.Minutes.Count()
+			continue
+		}
+		if row.Kind == minute.Login {
+			r.Logins += row.Minutes.Count()
 			continue
 		}
 		r.HalfHours++
@@ -88,6 +94,7 @@ func (r Report) Write(out io.Writer) error {
 		{"of them estimates", r.Estimated},
 		{"minutes of use", r.Minutes},
 		{"minutes with a latency", r.Samples},
+		{"logins", r.Logins},
 	} {
 		fmt.Fprintf(w, "%s\t%d\n", line.what, line.n)
 	}

@@ -23,8 +23,9 @@ var (
 	}
 )
 
-// roles are who may see what: roles of the site and of organizations, custom roles that show insights, and grants on single
-// templates. An import of one organization leaves out what goes beyond it. Users who are deleted or suspended have none.
+// roles are who may see what: roles of the site and of organizations, those of all members of an organization among them, custom roles that
+// show insights, and grants on single templates. An import of one organization leaves out what goes beyond it. Users who are deleted or
+// suspended have none.
 func (d *Database) roles(ctx context.Context, tx pgx.Tx, organization *uuid.UUID) ([]store.RoleBinding, error) {
 	custom, err := d.customRoles(ctx, tx)
 	if err != nil {
@@ -36,9 +37,14 @@ func (d *Database) roles(ctx context.Context, tx pgx.Tx, organization *uuid.UUID
 			PrincipalKind: access.KindUser, PrincipalID: user, Role: role, OrganizationID: organization,
 		})
 	}
+	members := `organization_members`
+	if d.shape.DefaultRoles {
+		members = `(SELECT user_id, organization_id, roles || default_org_member_roles AS roles FROM organization_members
+			JOIN organizations ON organizations.id = organization_id) AS members`
+	}
 	held, err := collect(ctx, tx, `SELECT id, NULL::uuid AS organization_id, rbac_roles FROM users WHERE $1::uuid IS NULL AND NOT deleted
 		AND status <> 'suspended'
-		UNION ALL SELECT user_id, organization_id, roles FROM organization_members JOIN users ON users.id = user_id
+		UNION ALL SELECT user_id, organization_id, roles FROM `+members+` JOIN users ON users.id = user_id
 		WHERE ($1::uuid IS NULL OR organization_id = $1) AND NOT deleted AND status <> 'suspended'`, pgx.RowToStructByPos[heldRoles],
 		organization)
 	if err != nil {

@@ -135,10 +135,13 @@ type window struct {
 	from, to time.Time
 }
 
-// usage reads what was used in a window: the sessions of apps, the reports of agents as far back as Coder has them, and before
-// that its half hours.
+// usage reads what was used in a window: logins, the sessions of apps, the reports of agents as far back as Coder has them, and
+// before that its half hours.
 func (d *Database) usage(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window) (usage, error) {
 	u := usage{}
+	if err := d.logins(ctx, tx, u, organization, w); err != nil {
+		return nil, fmt.Errorf("read logins: %w", err)
+	}
 	if err := d.appSessions(ctx, tx, u, organization, w); err != nil {
 		return nil, fmt.Errorf("read sessions of apps: %w", err)
 	}
@@ -249,6 +252,29 @@ func (d *Database) reports(ctx context.Context, tx pgx.Tx, u usage, organization
 	return rows.Err()
 }
 
+// logins adds the minutes in which users signed in.
+func (d *Database) logins(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
+	rows, err := tx.Query(ctx, `SELECT time, user_id FROM audit_logs
+		WHERE action = 'login' AND status_code < 400 AND time >= $2 AND time < $3
+			AND ($1::uuid IS NULL OR user_id IN (SELECT user_id FROM organization_members WHERE organization_id = $1))`,
+		organization, w.from, w.to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var at time.Time
+		var user uuid.UUID
+		if err := rows.Scan(&at, &user); err != nil {
+			return err
+		}
+		if user != uuid.Nil {
+			u.addSpan(cell{user: user, kind: minute.Login}, at.Unix()/60, at.Unix()/60)
+		}
+	}
+	return rows.Err()
+}
+
 // maxSession is the length of the longest session of an app that is believed.
 const maxSession = 31 * 24 * time.Hour
 
@@ -282,7 +308,7 @@ func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organiza
 	return rows.Err()
 }
 
-// halfHours adds estimates of which minutes Coder's half hours are.
+// halfHours adds estimates of which minutes Coder's half hours are, at the workspaces in which they were as far as that is certain.
 func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
 	if !w.from.Before(w.to) {
 		return nil
@@ -294,9 +320,15 @@ func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organizati
 			known[c] |= is.minutes
 		}
 	}
+	ran, err := d.workspacesThatRan(ctx, tx, organization, w)
+	if err != nil {
+		return fmt.Errorf("read when workspaces ran: %w", err)
+	}
 	return d.buckets(ctx, tx, organization, w, func(c cell, b bucket) {
 		used := known[c]
-		for _, r := range b.estimate(used) {
+		var running minute.Mask
+		c.workspace, running = ran.only(c)
+		for _, r := range b.estimate(used, running) {
 			c.kind, c.app = r.Kind, r.App
 			u.at(c).minutes |= r.Minutes
 			used |= r.Minutes
@@ -305,9 +337,8 @@ func (d *Database) halfHours(ctx context.Context, tx pgx.Tx, u usage, organizati
 			return
 		}
 		c.kind, c.app = minute.ImportedConnection, ""
-		for ; used != 0; used &= used - 1 {
-			at := int64(bits.TrailingZeros32(uint32(used)))
-			u.addSample(c, int64(c.halfHour)*minute.MinutesPerHalfHour+at, b.latency)
+		for _, at := range minutesOf(used) {
+			u.addSample(c, int64(c.halfHour)*minute.MinutesPerHalfHour+int64(at), b.latency)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/template-insights/insights/cmd/insights/coder/codertest"
 	"github.com/template-insights/insights/store/storetest"
 )
 
@@ -47,12 +48,6 @@ type session struct {
 	started, ended time.Time
 }
 
-// schemas are the files that make the two shapes of Coder's schema.
-var schemas = map[string][]string{
-	"columns": {"testdata/schema.sql"},
-	"names":   {"testdata/schema.sql", "testdata/schema_newest.sql"},
-}
-
 // newDatabase makes an empty database with Coder's schema.
 func newDatabase(t testing.TB) (url string, conn *pgx.Conn) {
 	t.Helper()
@@ -74,26 +69,39 @@ func execFile(t testing.TB, conn *pgx.Conn, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.PgConn().Exec(t.Context(), string(text)).ReadAll(); err != nil {
-		t.Fatalf("%s: %v", file, err)
+	execute(t, conn, string(text))
+}
+
+// execute runs statements.
+func execute(t testing.TB, conn *pgx.Conn, statements string) {
+	t.Helper()
+	if _, err := conn.PgConn().Exec(t.Context(), statements).ReadAll(); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// newWorld makes a deployment with two templates and three users who worked for some days. Of the reports of agents the last
+// hasColumn reports whether the schema of a database has a column.
+func hasColumn(t testing.TB, conn *pgx.Conn, table, column string) (has bool) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM information_schema.columns
+		WHERE table_schema = 'public' AND table_name = $1 AND column_name = $2)`, table, column).Scan(&has); err != nil {
+		t.Fatal(err)
+	}
+	return has
+}
+
+// newWorld makes a deployment with a schema, two templates and three users who worked for some days. Of the reports of agents the last
 // day is left, as Coder leaves it.
-func newWorld(t testing.TB, shape string, days int) *world {
+func newWorld(t testing.TB, schema, days int) *world {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Minute)
 	w := &world{now: now, begin: now.Add(-time.Duration(days) * 24 * time.Hour).Truncate(halfHour), organization: uuid.New()}
 	w.url, w.conn = newDatabase(t)
-	execFile(t, w.conn, schemas[shape][0])
+	execute(t, w.conn, codertest.Schema(schema))
 	w.addCatalog(t)
 	w.work()
 	w.store(t)
 	w.rollUp(t)
-	for _, file := range schemas[shape][1:] {
-		execFile(t, w.conn, file)
-	}
 	return w
 }
 
@@ -186,20 +194,29 @@ func (w *world) work() {
 func (w *world) store(t testing.TB) {
 	t.Helper()
 	var reports, sessions [][]any
+	names := hasColumn(t, w.conn, "workspace_agent_stats", "session_counts")
 	for _, r := range w.reports {
-		if !r.isGoneFromCoder {
-			reports = append(reports, []any{
-				r.at, w.users[r.user], w.templates[r.template], r.connections, r.latency, number(r.vscode), number(r.ssh),
-			})
+		if r.isGoneFromCoder {
+			continue
 		}
+		report := []any{r.at, w.users[r.user], w.templates[r.template], r.connections, r.latency}
+		if names {
+			report = append(report, map[string]int64{"vscode": number(r.vscode), "ssh": number(r.ssh)})
+		} else {
+			report = append(report, number(r.vscode), number(r.ssh))
+		}
+		reports = append(reports, report)
 	}
 	for _, s := range w.sessions {
 		sessions = append(sessions, []any{w.users[s.user], w.workspaces[s.template][s.user], "path", s.app, s.started, s.ended})
 	}
-	w.copy(
-		t, "workspace_agent_stats", reports, "created_at", "user_id", "template_id", "connection_count", "connection_median_latency_ms",
-		"session_count_vscode", "session_count_ssh",
-	)
+	counts := []string{"session_count_vscode", "session_count_ssh"}
+	if names {
+		counts = []string{"session_counts"}
+	}
+	w.copy(t, "workspace_agent_stats", reports, append([]string{
+		"created_at", "user_id", "template_id", "connection_count", "connection_median_latency_ms",
+	}, counts...)...)
 	w.copy(
 		t, "workspace_app_stats", sessions, "user_id", "workspace_id", "access_method", "slug_or_port", "session_started_at",
 		"session_ended_at",
@@ -272,7 +289,7 @@ func (w *world) truth() map[half]used {
 // rollUp counts half hours as Coder does, up to the one before the present.
 func (w *world) rollUp(t testing.TB) {
 	t.Helper()
-	var rows [][]any
+	var rows, named [][]any
 	for h, u := range w.truth() {
 		start := time.Unix(h.start*1800, 0)
 		if start.Add(halfHour).After(w.now) {
@@ -289,12 +306,25 @@ func (w *world) rollUp(t testing.TB) {
 			t.Fatal(err)
 		}
 		rows = append(rows, []any{
-			start, start.Add(halfHour), w.templates[h.template], w.users[h.user], len(u[""]), len(u["ssh"]), 0, 0, len(u["vscode"]), 0,
-			text,
+			start, start.Add(halfHour), w.templates[h.template], w.users[h.user],
+			len(u[""]), text, len(u["ssh"]), 0, 0, len(u["vscode"]), 0,
 		})
+		for _, name := range []string{"ssh", "vscode"} {
+			if n := len(u[name]); n > 0 {
+				named = append(named, []any{start, w.templates[h.template], w.users[h.user], name, n})
+			}
+		}
 	}
-	w.copy(
-		t, "template_usage_stats", rows, "start_time", "end_time", "template_id", "user_id", "usage_mins", "ssh_mins", "sftp_mins",
-		"reconnecting_pty_mins", "vscode_mins", "jetbrains_mins", "app_usage_mins",
-	)
+	columns := []string{
+		"start_time", "end_time", "template_id", "user_id", "usage_mins", "app_usage_mins",
+		"ssh_mins", "sftp_mins", "reconnecting_pty_mins", "vscode_mins", "jetbrains_mins",
+	}
+	if hasColumn(t, w.conn, "template_usage_stats_session_apps", "app_name") {
+		columns = columns[:6]
+		for i := range rows {
+			rows[i] = rows[i][:6]
+		}
+		w.copy(t, "template_usage_stats_session_apps", named, "start_time", "template_id", "user_id", "app_name", "usage_mins")
+	}
+	w.copy(t, "template_usage_stats", rows, columns...)
 }

@@ -521,8 +521,8 @@ type RoleBinding struct {
 	// `template-admin`. For services: `proxy`, `control-plane`, for the deployment or one organization. Of one permission each,
 	// to be combined: `view-insights`, `view-insights-aggregate` (for the deployment, one organization or one template),
 	// `read-users` (for the deployment or one organization), `manage-access`, `manage-privacy`, `read-audit`,
-	// `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members; questions that
-	// are about templates, as all are by now, are not answered for it.
+	// `resolve-pseudonyms`. For one group: `view-group-insights`, which is `view_insights_aggregate` about its members, for
+	// QueryUsage alone.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The organization to which it is limited, a UUID. Absent: to none.
 	OrganizationId string `protobuf:"bytes,4,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
@@ -1131,6 +1131,325 @@ func (x *Grant) GetGroupId() string {
 	return ""
 }
 
+// GetCurrentUserRequest is empty.
+type GetCurrentUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCurrentUserRequest) Reset() {
+	*x = GetCurrentUserRequest{}
+	mi := &file_insights_v1_access_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCurrentUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCurrentUserRequest) ProtoMessage() {}
+
+func (x *GetCurrentUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCurrentUserRequest.ProtoReflect.Descriptor instead.
+func (*GetCurrentUserRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{18}
+}
+
+// GetCurrentUserResponse holds the caller.
+type GetCurrentUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller; over REST the answer is this itself.
+	User          *CurrentUser `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCurrentUserResponse) Reset() {
+	*x = GetCurrentUserResponse{}
+	mi := &file_insights_v1_access_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCurrentUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCurrentUserResponse) ProtoMessage() {}
+
+func (x *GetCurrentUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCurrentUserResponse.ProtoReflect.Descriptor instead.
+func (*GetCurrentUserResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetCurrentUserResponse) GetUser() *CurrentUser {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+// CurrentUser is the caller as clients of Coder decode a user. What is not kept here has the zero value of its type.
+type CurrentUser struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller, a UUID.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of a user. Empty for services and agents.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Full name: empty.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Path or URL of a picture. Empty: none.
+	AvatarUrl string `protobuf:"bytes,4,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
+	// E-mail address: empty.
+	Email string `protobuf:"bytes,5,opt,name=email,proto3" json:"email,omitempty"`
+	// When the account was made. 0001-01-01T00:00:00Z: not known.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was changed: 0001-01-01T00:00:00Z.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// When it was used last: 0001-01-01T00:00:00Z.
+	LastSeenAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
+	// `active` or `dormant`.
+	Status string `protobuf:"bytes,9,opt,name=status,proto3" json:"status,omitempty"`
+	// How the user signs in to Coder: empty.
+	LoginType string `protobuf:"bytes,10,opt,name=login_type,json=loginType,proto3" json:"login_type,omitempty"`
+	// True for all who are no people: services, agents, and users of the kinds `service` and `system`.
+	IsServiceAccount bool `protobuf:"varint,11,opt,name=is_service_account,json=isServiceAccount,proto3" json:"is_service_account,omitempty"`
+	// Colors of Coder's page: empty.
+	ThemePreference string `protobuf:"bytes,12,opt,name=theme_preference,json=themePreference,proto3" json:"theme_preference,omitempty"`
+	// The organizations that a user is a member of, UUIDs, ascending.
+	OrganizationIds []string `protobuf:"bytes,13,rep,name=organization_ids,json=organizationIds,proto3" json:"organization_ids,omitempty"`
+	// The roles that the caller holds for the whole deployment by themselves, not by a group. A session key of Coder may allow less.
+	Roles []*CurrentUserRole `protobuf:"bytes,14,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Whether the user has a seat for AI: false.
+	HasAiSeat     bool `protobuf:"varint,15,opt,name=has_ai_seat,json=hasAiSeat,proto3" json:"has_ai_seat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CurrentUser) Reset() {
+	*x = CurrentUser{}
+	mi := &file_insights_v1_access_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CurrentUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CurrentUser) ProtoMessage() {}
+
+func (x *CurrentUser) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CurrentUser.ProtoReflect.Descriptor instead.
+func (*CurrentUser) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CurrentUser) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetAvatarUrl() string {
+	if x != nil {
+		return x.AvatarUrl
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *CurrentUser) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
+func (x *CurrentUser) GetLastSeenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeenAt
+	}
+	return nil
+}
+
+func (x *CurrentUser) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetLoginType() string {
+	if x != nil {
+		return x.LoginType
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetIsServiceAccount() bool {
+	if x != nil {
+		return x.IsServiceAccount
+	}
+	return false
+}
+
+func (x *CurrentUser) GetThemePreference() string {
+	if x != nil {
+		return x.ThemePreference
+	}
+	return ""
+}
+
+func (x *CurrentUser) GetOrganizationIds() []string {
+	if x != nil {
+		return x.OrganizationIds
+	}
+	return nil
+}
+
+func (x *CurrentUser) GetRoles() []*CurrentUserRole {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *CurrentUser) GetHasAiSeat() bool {
+	if x != nil {
+		return x.HasAiSeat
+	}
+	return false
+}
+
+// CurrentUserRole is a role for the whole deployment.
+type CurrentUserRole struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, such as `owner`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What people see: empty, for the name.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The organization to which it is limited: empty, for none.
+	OrganizationId string `protobuf:"bytes,3,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CurrentUserRole) Reset() {
+	*x = CurrentUserRole{}
+	mi := &file_insights_v1_access_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CurrentUserRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CurrentUserRole) ProtoMessage() {}
+
+func (x *CurrentUserRole) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_access_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CurrentUserRole.ProtoReflect.Descriptor instead.
+func (*CurrentUserRole) Descriptor() ([]byte, []int) {
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CurrentUserRole) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CurrentUserRole) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *CurrentUserRole) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
 // SignInRequest is empty.
 type SignInRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1140,7 +1459,7 @@ type SignInRequest struct {
 
 func (x *SignInRequest) Reset() {
 	*x = SignInRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[18]
+	mi := &file_insights_v1_access_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1471,7 @@ func (x *SignInRequest) String() string {
 func (*SignInRequest) ProtoMessage() {}
 
 func (x *SignInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[18]
+	mi := &file_insights_v1_access_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1484,7 @@ func (x *SignInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignInRequest.ProtoReflect.Descriptor instead.
 func (*SignInRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{22}
 }
 
 // SignInResponse says how long the session lasts.
@@ -1179,7 +1498,7 @@ type SignInResponse struct {
 
 func (x *SignInResponse) Reset() {
 	*x = SignInResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[19]
+	mi := &file_insights_v1_access_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1510,7 @@ func (x *SignInResponse) String() string {
 func (*SignInResponse) ProtoMessage() {}
 
 func (x *SignInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[19]
+	mi := &file_insights_v1_access_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1523,7 @@ func (x *SignInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignInResponse.ProtoReflect.Descriptor instead.
 func (*SignInResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SignInResponse) GetExpiresAt() *timestamppb.Timestamp {
@@ -1223,7 +1542,7 @@ type SignOutRequest struct {
 
 func (x *SignOutRequest) Reset() {
 	*x = SignOutRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[20]
+	mi := &file_insights_v1_access_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1554,7 @@ func (x *SignOutRequest) String() string {
 func (*SignOutRequest) ProtoMessage() {}
 
 func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[20]
+	mi := &file_insights_v1_access_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1567,7 @@ func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
 func (*SignOutRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{24}
 }
 
 // SignOutResponse is empty.
@@ -1260,7 +1579,7 @@ type SignOutResponse struct {
 
 func (x *SignOutResponse) Reset() {
 	*x = SignOutResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[21]
+	mi := &file_insights_v1_access_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1591,7 @@ func (x *SignOutResponse) String() string {
 func (*SignOutResponse) ProtoMessage() {}
 
 func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[21]
+	mi := &file_insights_v1_access_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1604,7 @@ func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutResponse.ProtoReflect.Descriptor instead.
 func (*SignOutResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{25}
 }
 
 // CreateAgentTokensRequest names agents.
@@ -1301,7 +1620,7 @@ type CreateAgentTokensRequest struct {
 
 func (x *CreateAgentTokensRequest) Reset() {
 	*x = CreateAgentTokensRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[22]
+	mi := &file_insights_v1_access_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1632,7 @@ func (x *CreateAgentTokensRequest) String() string {
 func (*CreateAgentTokensRequest) ProtoMessage() {}
 
 func (x *CreateAgentTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[22]
+	mi := &file_insights_v1_access_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1645,7 @@ func (x *CreateAgentTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentTokensRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentTokensRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateAgentTokensRequest) GetAgentIds() []string {
@@ -1354,7 +1673,7 @@ type CreateAgentTokensResponse struct {
 
 func (x *CreateAgentTokensResponse) Reset() {
 	*x = CreateAgentTokensResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[23]
+	mi := &file_insights_v1_access_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1685,7 @@ func (x *CreateAgentTokensResponse) String() string {
 func (*CreateAgentTokensResponse) ProtoMessage() {}
 
 func (x *CreateAgentTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[23]
+	mi := &file_insights_v1_access_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1698,7 @@ func (x *CreateAgentTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentTokensResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentTokensResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{23}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateAgentTokensResponse) GetTokens() []*AgentToken {
@@ -1404,7 +1723,7 @@ type AgentToken struct {
 
 func (x *AgentToken) Reset() {
 	*x = AgentToken{}
-	mi := &file_insights_v1_access_proto_msgTypes[24]
+	mi := &file_insights_v1_access_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1735,7 @@ func (x *AgentToken) String() string {
 func (*AgentToken) ProtoMessage() {}
 
 func (x *AgentToken) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[24]
+	mi := &file_insights_v1_access_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1748,7 @@ func (x *AgentToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentToken.ProtoReflect.Descriptor instead.
 func (*AgentToken) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{24}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AgentToken) GetAgentId() string {
@@ -1472,7 +1791,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_insights_v1_access_proto_msgTypes[25]
+	mi := &file_insights_v1_access_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1803,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[25]
+	mi := &file_insights_v1_access_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1816,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{25}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditEventsRequest) GetStartTime() string {
@@ -1548,7 +1867,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_insights_v1_access_proto_msgTypes[26]
+	mi := &file_insights_v1_access_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1879,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[26]
+	mi := &file_insights_v1_access_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1892,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{26}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -1610,7 +1929,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_insights_v1_access_proto_msgTypes[27]
+	mi := &file_insights_v1_access_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1941,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_access_proto_msgTypes[27]
+	mi := &file_insights_v1_access_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1954,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_insights_v1_access_proto_rawDescGZIP(), []int{27}
+	return file_insights_v1_access_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AuditEvent) GetId() string {
@@ -1756,7 +2075,36 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x0forganization_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R\x0eorganizationId\x12%\n" +
 	"\vtemplate_id\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\n" +
 	"templateId\x12\x1f\n" +
-	"\bgroup_id\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\agroupId\"\x0f\n" +
+	"\bgroup_id\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\agroupId\"\x17\n" +
+	"\x15GetCurrentUserRequest\"F\n" +
+	"\x16GetCurrentUserResponse\x12,\n" +
+	"\x04user\x18\x01 \x01(\v2\x18.insights.v1.CurrentUserR\x04user\"\xc5\x04\n" +
+	"\vCurrentUser\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"avatar_url\x18\x04 \x01(\tR\tavatarUrl\x12\x14\n" +
+	"\x05email\x18\x05 \x01(\tR\x05email\x129\n" +
+	"\n" +
+	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"updated_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12<\n" +
+	"\flast_seen_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastSeenAt\x12\x16\n" +
+	"\x06status\x18\t \x01(\tR\x06status\x12\x1d\n" +
+	"\n" +
+	"login_type\x18\n" +
+	" \x01(\tR\tloginType\x12,\n" +
+	"\x12is_service_account\x18\v \x01(\bR\x10isServiceAccount\x12)\n" +
+	"\x10theme_preference\x18\f \x01(\tR\x0fthemePreference\x12)\n" +
+	"\x10organization_ids\x18\r \x03(\tR\x0forganizationIds\x122\n" +
+	"\x05roles\x18\x0e \x03(\v2\x1c.insights.v1.CurrentUserRoleR\x05roles\x12\x1e\n" +
+	"\vhas_ai_seat\x18\x0f \x01(\bR\thasAiSeat\"q\n" +
+	"\x0fCurrentUserRole\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12'\n" +
+	"\x0forganization_id\x18\x03 \x01(\tR\x0eorganizationId\"\x0f\n" +
 	"\rSignInRequest\"K\n" +
 	"\x0eSignInResponse\x129\n" +
 	"\n" +
@@ -1791,7 +2139,7 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\tprincipal\x18\x03 \x01(\v2\x16.insights.v1.PrincipalR\tprincipal\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
-	"\x06target\x18\x05 \x01(\tR\x06target2\xf4\a\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target2\xd7\b\n" +
 	"\rAccessService\x12Z\n" +
 	"\vCreateToken\x12\x1f.insights.v1.CreateTokenRequest\x1a .insights.v1.CreateTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12Z\n" +
 	"\vRevokeToken\x12\x1f.insights.v1.RevokeTokenRequest\x1a .insights.v1.RevokeTokenResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12U\n" +
@@ -1801,7 +2149,8 @@ const file_insights_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"RevokeRole\x12\x1e.insights.v1.RevokeRoleRequest\x1a\x1f.insights.v1.RevokeRoleResponse\"\b\xca\xf3\x18\x04\b\x05 \x01\x12g\n" +
 	"\x10ListRoleBindings\x12$.insights.v1.ListRoleBindingsRequest\x1a%.insights.v1.ListRoleBindingsResponse\"\x06\xca\xf3\x18\x02\b\x05\x12I\n" +
-	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12K\n" +
+	"\x06WhoAmI\x12\x1a.insights.v1.WhoAmIRequest\x1a\x1b.insights.v1.WhoAmIResponse\"\x06\xca\xf3\x18\x02\b\x01\x12a\n" +
+	"\x0eGetCurrentUser\x12\".insights.v1.GetCurrentUserRequest\x1a#.insights.v1.GetCurrentUserResponse\"\x06\xca\xf3\x18\x02\b\x01\x12K\n" +
 	"\x06SignIn\x12\x1a.insights.v1.SignInRequest\x1a\x1b.insights.v1.SignInResponse\"\b\xca\xf3\x18\x04\b\x01 \x01\x12N\n" +
 	"\aSignOut\x12\x1b.insights.v1.SignOutRequest\x1a\x1c.insights.v1.SignOutResponse\"\b\xca\xf3\x18\x04\b\x01 \x01\x12n\n" +
 	"\x11CreateAgentTokens\x12%.insights.v1.CreateAgentTokensRequest\x1a&.insights.v1.CreateAgentTokensResponse\"\n" +
@@ -1821,7 +2170,7 @@ func file_insights_v1_access_proto_rawDescGZIP() []byte {
 	return file_insights_v1_access_proto_rawDescData
 }
 
-var file_insights_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_insights_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_insights_v1_access_proto_goTypes = []any{
 	(*Principal)(nil),                 // 0: insights.v1.Principal
 	(*Token)(nil),                     // 1: insights.v1.Token
@@ -1841,71 +2190,82 @@ var file_insights_v1_access_proto_goTypes = []any{
 	(*WhoAmIRequest)(nil),             // 15: insights.v1.WhoAmIRequest
 	(*WhoAmIResponse)(nil),            // 16: insights.v1.WhoAmIResponse
 	(*Grant)(nil),                     // 17: insights.v1.Grant
-	(*SignInRequest)(nil),             // 18: insights.v1.SignInRequest
-	(*SignInResponse)(nil),            // 19: insights.v1.SignInResponse
-	(*SignOutRequest)(nil),            // 20: insights.v1.SignOutRequest
-	(*SignOutResponse)(nil),           // 21: insights.v1.SignOutResponse
-	(*CreateAgentTokensRequest)(nil),  // 22: insights.v1.CreateAgentTokensRequest
-	(*CreateAgentTokensResponse)(nil), // 23: insights.v1.CreateAgentTokensResponse
-	(*AgentToken)(nil),                // 24: insights.v1.AgentToken
-	(*ListAuditEventsRequest)(nil),    // 25: insights.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),   // 26: insights.v1.ListAuditEventsResponse
-	(*AuditEvent)(nil),                // 27: insights.v1.AuditEvent
-	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
+	(*GetCurrentUserRequest)(nil),     // 18: insights.v1.GetCurrentUserRequest
+	(*GetCurrentUserResponse)(nil),    // 19: insights.v1.GetCurrentUserResponse
+	(*CurrentUser)(nil),               // 20: insights.v1.CurrentUser
+	(*CurrentUserRole)(nil),           // 21: insights.v1.CurrentUserRole
+	(*SignInRequest)(nil),             // 22: insights.v1.SignInRequest
+	(*SignInResponse)(nil),            // 23: insights.v1.SignInResponse
+	(*SignOutRequest)(nil),            // 24: insights.v1.SignOutRequest
+	(*SignOutResponse)(nil),           // 25: insights.v1.SignOutResponse
+	(*CreateAgentTokensRequest)(nil),  // 26: insights.v1.CreateAgentTokensRequest
+	(*CreateAgentTokensResponse)(nil), // 27: insights.v1.CreateAgentTokensResponse
+	(*AgentToken)(nil),                // 28: insights.v1.AgentToken
+	(*ListAuditEventsRequest)(nil),    // 29: insights.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),   // 30: insights.v1.ListAuditEventsResponse
+	(*AuditEvent)(nil),                // 31: insights.v1.AuditEvent
+	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
 }
 var file_insights_v1_access_proto_depIdxs = []int32{
 	0,  // 0: insights.v1.Token.principal:type_name -> insights.v1.Principal
-	28, // 1: insights.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	28, // 2: insights.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 3: insights.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	28, // 4: insights.v1.Token.last_used_at:type_name -> google.protobuf.Timestamp
+	32, // 1: insights.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	32, // 2: insights.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 3: insights.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	32, // 4: insights.v1.Token.last_used_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: insights.v1.CreateTokenRequest.principal:type_name -> insights.v1.Principal
-	28, // 6: insights.v1.CreateTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 6: insights.v1.CreateTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 7: insights.v1.CreateTokenResponse.token:type_name -> insights.v1.Token
 	0,  // 8: insights.v1.ListTokensRequest.principal:type_name -> insights.v1.Principal
 	1,  // 9: insights.v1.ListTokensResponse.tokens:type_name -> insights.v1.Token
 	0,  // 10: insights.v1.RoleBinding.principal:type_name -> insights.v1.Principal
-	28, // 11: insights.v1.RoleBinding.created_at:type_name -> google.protobuf.Timestamp
+	32, // 11: insights.v1.RoleBinding.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: insights.v1.GrantRoleRequest.principal:type_name -> insights.v1.Principal
 	8,  // 13: insights.v1.GrantRoleResponse.role_binding:type_name -> insights.v1.RoleBinding
 	0,  // 14: insights.v1.ListRoleBindingsRequest.principal:type_name -> insights.v1.Principal
 	8,  // 15: insights.v1.ListRoleBindingsResponse.role_bindings:type_name -> insights.v1.RoleBinding
 	0,  // 16: insights.v1.WhoAmIResponse.principal:type_name -> insights.v1.Principal
 	17, // 17: insights.v1.WhoAmIResponse.grants:type_name -> insights.v1.Grant
-	28, // 18: insights.v1.SignInResponse.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 19: insights.v1.CreateAgentTokensRequest.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 20: insights.v1.CreateAgentTokensResponse.tokens:type_name -> insights.v1.AgentToken
-	0,  // 21: insights.v1.ListAuditEventsRequest.principal:type_name -> insights.v1.Principal
-	27, // 22: insights.v1.ListAuditEventsResponse.events:type_name -> insights.v1.AuditEvent
-	28, // 23: insights.v1.AuditEvent.at:type_name -> google.protobuf.Timestamp
-	0,  // 24: insights.v1.AuditEvent.principal:type_name -> insights.v1.Principal
-	2,  // 25: insights.v1.AccessService.CreateToken:input_type -> insights.v1.CreateTokenRequest
-	4,  // 26: insights.v1.AccessService.RevokeToken:input_type -> insights.v1.RevokeTokenRequest
-	6,  // 27: insights.v1.AccessService.ListTokens:input_type -> insights.v1.ListTokensRequest
-	9,  // 28: insights.v1.AccessService.GrantRole:input_type -> insights.v1.GrantRoleRequest
-	11, // 29: insights.v1.AccessService.RevokeRole:input_type -> insights.v1.RevokeRoleRequest
-	13, // 30: insights.v1.AccessService.ListRoleBindings:input_type -> insights.v1.ListRoleBindingsRequest
-	15, // 31: insights.v1.AccessService.WhoAmI:input_type -> insights.v1.WhoAmIRequest
-	18, // 32: insights.v1.AccessService.SignIn:input_type -> insights.v1.SignInRequest
-	20, // 33: insights.v1.AccessService.SignOut:input_type -> insights.v1.SignOutRequest
-	22, // 34: insights.v1.AccessService.CreateAgentTokens:input_type -> insights.v1.CreateAgentTokensRequest
-	25, // 35: insights.v1.AccessService.ListAuditEvents:input_type -> insights.v1.ListAuditEventsRequest
-	3,  // 36: insights.v1.AccessService.CreateToken:output_type -> insights.v1.CreateTokenResponse
-	5,  // 37: insights.v1.AccessService.RevokeToken:output_type -> insights.v1.RevokeTokenResponse
-	7,  // 38: insights.v1.AccessService.ListTokens:output_type -> insights.v1.ListTokensResponse
-	10, // 39: insights.v1.AccessService.GrantRole:output_type -> insights.v1.GrantRoleResponse
-	12, // 40: insights.v1.AccessService.RevokeRole:output_type -> insights.v1.RevokeRoleResponse
-	14, // 41: insights.v1.AccessService.ListRoleBindings:output_type -> insights.v1.ListRoleBindingsResponse
-	16, // 42: insights.v1.AccessService.WhoAmI:output_type -> insights.v1.WhoAmIResponse
-	19, // 43: insights.v1.AccessService.SignIn:output_type -> insights.v1.SignInResponse
-	21, // 44: insights.v1.AccessService.SignOut:output_type -> insights.v1.SignOutResponse
-	23, // 45: insights.v1.AccessService.CreateAgentTokens:output_type -> insights.v1.CreateAgentTokensResponse
-	26, // 46: insights.v1.AccessService.ListAuditEvents:output_type -> insights.v1.ListAuditEventsResponse
-	36, // [36:47] is the sub-list for method output_type
-	25, // [25:36] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	20, // 18: insights.v1.GetCurrentUserResponse.user:type_name -> insights.v1.CurrentUser
+	32, // 19: insights.v1.CurrentUser.created_at:type_name -> google.protobuf.Timestamp
+	32, // 20: insights.v1.CurrentUser.updated_at:type_name -> google.protobuf.Timestamp
+	32, // 21: insights.v1.CurrentUser.last_seen_at:type_name -> google.protobuf.Timestamp
+	21, // 22: insights.v1.CurrentUser.roles:type_name -> insights.v1.CurrentUserRole
+	32, // 23: insights.v1.SignInResponse.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 24: insights.v1.CreateAgentTokensRequest.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 25: insights.v1.CreateAgentTokensResponse.tokens:type_name -> insights.v1.AgentToken
+	0,  // 26: insights.v1.ListAuditEventsRequest.principal:type_name -> insights.v1.Principal
+	31, // 27: insights.v1.ListAuditEventsResponse.events:type_name -> insights.v1.AuditEvent
+	32, // 28: insights.v1.AuditEvent.at:type_name -> google.protobuf.Timestamp
+	0,  // 29: insights.v1.AuditEvent.principal:type_name -> insights.v1.Principal
+	2,  // 30: insights.v1.AccessService.CreateToken:input_type -> insights.v1.CreateTokenRequest
+	4,  // 31: insights.v1.AccessService.RevokeToken:input_type -> insights.v1.RevokeTokenRequest
+	6,  // 32: insights.v1.AccessService.ListTokens:input_type -> insights.v1.ListTokensRequest
+	9,  // 33: insights.v1.AccessService.GrantRole:input_type -> insights.v1.GrantRoleRequest
+	11, // 34: insights.v1.AccessService.RevokeRole:input_type -> insights.v1.RevokeRoleRequest
+	13, // 35: insights.v1.AccessService.ListRoleBindings:input_type -> insights.v1.ListRoleBindingsRequest
+	15, // 36: insights.v1.AccessService.WhoAmI:input_type -> insights.v1.WhoAmIRequest
+	18, // 37: insights.v1.AccessService.GetCurrentUser:input_type -> insights.v1.GetCurrentUserRequest
+	22, // 38: insights.v1.AccessService.SignIn:input_type -> insights.v1.SignInRequest
+	24, // 39: insights.v1.AccessService.SignOut:input_type -> insights.v1.SignOutRequest
+	26, // 40: insights.v1.AccessService.CreateAgentTokens:input_type -> insights.v1.CreateAgentTokensRequest
+	29, // 41: insights.v1.AccessService.ListAuditEvents:input_type -> insights.v1.ListAuditEventsRequest
+	3,  // 42: insights.v1.AccessService.CreateToken:output_type -> insights.v1.CreateTokenResponse
+	5,  // 43: insights.v1.AccessService.RevokeToken:output_type -> insights.v1.RevokeTokenResponse
+	7,  // 44: insights.v1.AccessService.ListTokens:output_type -> insights.v1.ListTokensResponse
+	10, // 45: insights.v1.AccessService.GrantRole:output_type -> insights.v1.GrantRoleResponse
+	12, // 46: insights.v1.AccessService.RevokeRole:output_type -> insights.v1.RevokeRoleResponse
+	14, // 47: insights.v1.AccessService.ListRoleBindings:output_type -> insights.v1.ListRoleBindingsResponse
+	16, // 48: insights.v1.AccessService.WhoAmI:output_type -> insights.v1.WhoAmIResponse
+	19, // 49: insights.v1.AccessService.GetCurrentUser:output_type -> insights.v1.GetCurrentUserResponse
+	23, // 50: insights.v1.AccessService.SignIn:output_type -> insights.v1.SignInResponse
+	25, // 51: insights.v1.AccessService.SignOut:output_type -> insights.v1.SignOutResponse
+	27, // 52: insights.v1.AccessService.CreateAgentTokens:output_type -> insights.v1.CreateAgentTokensResponse
+	30, // 53: insights.v1.AccessService.ListAuditEvents:output_type -> insights.v1.ListAuditEventsResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_access_proto_init() }
@@ -1920,7 +2280,7 @@ func file_insights_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_access_proto_rawDesc), len(file_insights_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	AccessService_RevokeRole_FullMethodName        = "/insights.v1.AccessService/RevokeRole"
 	AccessService_ListRoleBindings_FullMethodName  = "/insights.v1.AccessService/ListRoleBindings"
 	AccessService_WhoAmI_FullMethodName            = "/insights.v1.AccessService/WhoAmI"
+	AccessService_GetCurrentUser_FullMethodName    = "/insights.v1.AccessService/GetCurrentUser"
 	AccessService_SignIn_FullMethodName            = "/insights.v1.AccessService/SignIn"
 	AccessService_SignOut_FullMethodName           = "/insights.v1.AccessService/SignOut"
 	AccessService_CreateAgentTokens_FullMethodName = "/insights.v1.AccessService/CreateAgentTokens"
@@ -55,6 +56,8 @@ type AccessServiceClient interface {
 	ListRoleBindings(ctx context.Context, in *ListRoleBindingsRequest, opts ...grpc.CallOption) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error)
+	// GetCurrentUser tells the caller who they are in the form in which clients of Coder decode a user. WhoAmI says what the caller may do.
+	GetCurrentUser(ctx context.Context, in *GetCurrentUserRequest, opts ...grpc.CallOption) (*GetCurrentUserResponse, error)
 	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
 	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
 	// so that no script reads it.
@@ -146,6 +149,16 @@ func (c *accessServiceClient) WhoAmI(ctx context.Context, in *WhoAmIRequest, opt
 	return out, nil
 }
 
+func (c *accessServiceClient) GetCurrentUser(ctx context.Context, in *GetCurrentUserRequest, opts ...grpc.CallOption) (*GetCurrentUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCurrentUserResponse)
+	err := c.cc.Invoke(ctx, AccessService_GetCurrentUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accessServiceClient) SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SignInResponse)
@@ -207,6 +220,8 @@ type AccessServiceServer interface {
 	ListRoleBindings(context.Context, *ListRoleBindingsRequest) (*ListRoleBindingsResponse, error)
 	// WhoAmI tells the caller who they are and what they may do.
 	WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error)
+	// GetCurrentUser tells the caller who they are in the form in which clients of Coder decode a user. WhoAmI says what the caller may do.
+	GetCurrentUser(context.Context, *GetCurrentUserRequest) (*GetCurrentUserResponse, error)
 	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
 	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
 	// so that no script reads it.
@@ -248,6 +263,9 @@ func (UnimplementedAccessServiceServer) ListRoleBindings(context.Context, *ListR
 }
 func (UnimplementedAccessServiceServer) WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WhoAmI not implemented")
+}
+func (UnimplementedAccessServiceServer) GetCurrentUser(context.Context, *GetCurrentUserRequest) (*GetCurrentUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCurrentUser not implemented")
 }
 func (UnimplementedAccessServiceServer) SignIn(context.Context, *SignInRequest) (*SignInResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignIn not implemented")
@@ -408,6 +426,24 @@ func _AccessService_WhoAmI_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_GetCurrentUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCurrentUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).GetCurrentUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_GetCurrentUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).GetCurrentUser(ctx, req.(*GetCurrentUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccessService_SignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SignInRequest)
 	if err := dec(in); err != nil {
@@ -514,6 +550,10 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WhoAmI",
 			Handler:    _AccessService_WhoAmI_Handler,
+		},
+		{
+			MethodName: "GetCurrentUser",
+			Handler:    _AccessService_GetCurrentUser_Handler,
 		},
 		{
 			MethodName: "SignIn",

@@ -295,9 +295,22 @@ type Organization struct {
 	// Its name, which no other organization has, case and Unicode form aside; one that another has is rejected.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What people see. Empty: the name.
-	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// What clients of Coder decode beside. These fields are for answers: requests need not say them, and they are ignored. None is known
+	// here, so that each has the zero value of its type. Picture: empty.
+	Icon string `protobuf:"bytes,4,opt,name=icon,proto3" json:"icon,omitempty"`
+	// What it is for: empty.
+	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
+	// When it was made: 0001-01-01T00:00:00Z.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was changed: 0001-01-01T00:00:00Z.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// Whether new users are members: false.
+	IsDefault bool `protobuf:"varint,8,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
+	// Roles of all members: none are told; what they allow is among the grants of WhoAmI.
+	DefaultOrgMemberRoles []string `protobuf:"bytes,9,rep,name=default_org_member_roles,json=defaultOrgMemberRoles,proto3" json:"default_org_member_roles,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Organization) Reset() {
@@ -351,6 +364,48 @@ func (x *Organization) GetDisplayName() string {
 	return ""
 }
 
+func (x *Organization) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *Organization) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Organization) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Organization) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
+func (x *Organization) GetIsDefault() bool {
+	if x != nil {
+		return x.IsDefault
+	}
+	return false
+}
+
+func (x *Organization) GetDefaultOrgMemberRoles() []string {
+	if x != nil {
+		return x.DefaultOrgMemberRoles
+	}
+	return nil
+}
+
 // Template is a blueprint of workspaces. It belongs to one organization for ever.
 type Template struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +419,7 @@ type Template struct {
 	DisplayName string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Path or URL of a picture, up to 1 KiB. Empty: none.
 	Icon string `protobuf:"bytes,5,opt,name=icon,proto3" json:"icon,omitempty"`
-	// When it was made. Absent: not known.
+	// When it was made. Absent in a request, 0001-01-01T00:00:00Z in an answer: not known.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When it was deleted. Absent: it exists.
 	DeletedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`
@@ -372,8 +427,78 @@ type Template struct {
 	OrganizationName string `protobuf:"bytes,8,opt,name=organization_name,json=organizationName,proto3" json:"organization_name,omitempty"`
 	// What people see of the organization. Empty: its name. For answers, as `organization_name`.
 	OrganizationDisplayName string `protobuf:"bytes,9,opt,name=organization_display_name,json=organizationDisplayName,proto3" json:"organization_display_name,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
+	// How many seconds a workspace runs after its start or its last use, unless it says otherwise (`ttl_seconds`). Absent: until somebody
+	// stops it. With the next two it says how much idle time the template's settings leave.
+	DefaultTtlSeconds int64 `protobuf:"varint,10,opt,name=default_ttl_seconds,json=defaultTtlSeconds,proto3" json:"default_ttl_seconds,omitempty"`
+	// After how many seconds without use a workspace becomes dormant: it is stopped, and its owner must wake it. Absent: never.
+	DormantAfterSeconds int64 `protobuf:"varint,11,opt,name=dormant_after_seconds,json=dormantAfterSeconds,proto3" json:"dormant_after_seconds,omitempty"`
+	// After how many seconds a dormant workspace is deleted. Absent: never.
+	DeleteDormantAfterSeconds int64 `protobuf:"varint,12,opt,name=delete_dormant_after_seconds,json=deleteDormantAfterSeconds,proto3" json:"delete_dormant_after_seconds,omitempty"`
+	// What clients of Coder decode beside. These fields are for answers: requests need not say them, and they are ignored. What is not
+	// known here has the zero value of its type. When it was changed: 0001-01-01T00:00:00Z.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// What builds its workspaces: empty.
+	Provisioner string `protobuf:"bytes,14,opt,name=provisioner,proto3" json:"provisioner,omitempty"`
+	// The version that new workspaces get: the nil UUID.
+	ActiveVersionId string `protobuf:"bytes,15,opt,name=active_version_id,json=activeVersionId,proto3" json:"active_version_id,omitempty"`
+	// How many people use it: −1, by which Coder says that it is not counted yet. GetTemplateInsights tells it.
+	ActiveUserCount int64 `protobuf:"varint,16,opt,name=active_user_count,json=activeUserCount,proto3" json:"active_user_count,omitempty"`
+	// How long builds take, by transition: none are told.
+	BuildTimeStats map[string]*TransitionStats `protobuf:"bytes,17,rep,name=build_time_stats,json=buildTimeStats,proto3" json:"build_time_stats,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What it is for: empty.
+	Description string `protobuf:"bytes,18,opt,name=description,proto3" json:"description,omitempty"`
+	// Whether it was deleted, as `deleted_at` says.
+	Deleted bool `protobuf:"varint,19,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Whether nobody should use it any more: false.
+	Deprecated bool `protobuf:"varint,20,opt,name=deprecated,proto3" json:"deprecated,omitempty"`
+	// Why: empty.
+	DeprecationMessage string `protobuf:"bytes,21,opt,name=deprecation_message,json=deprecationMessage,proto3" json:"deprecation_message,omitempty"`
+	// Picture of the organization: empty.
+	OrganizationIcon string `protobuf:"bytes,22,opt,name=organization_icon,json=organizationIcon,proto3" json:"organization_icon,omitempty"`
+	// `default_ttl_seconds` in milliseconds. 0: until somebody stops a workspace.
+	DefaultTtlMs int64 `protobuf:"varint,23,opt,name=default_ttl_ms,json=defaultTtlMs,proto3" json:"default_ttl_ms,omitempty"`
+	// How much longer a workspace runs for being used, in milliseconds: 0.
+	ActivityBumpMs int64 `protobuf:"varint,24,opt,name=activity_bump_ms,json=activityBumpMs,proto3" json:"activity_bump_ms,omitempty"`
+	// How long before its end people are told, in milliseconds: 0.
+	TimeTilAutostopNotifyMs int64 `protobuf:"varint,25,opt,name=time_til_autostop_notify_ms,json=timeTilAutostopNotifyMs,proto3" json:"time_til_autostop_notify_ms,omitempty"`
+	// On which days workspaces are stopped: no days.
+	AutostopRequirement *AutostopRequirement `protobuf:"bytes,26,opt,name=autostop_requirement,json=autostopRequirement,proto3" json:"autostop_requirement,omitempty"`
+	// On which days workspaces may start by themselves: no days.
+	AutostartRequirement *AutostartRequirement `protobuf:"bytes,27,opt,name=autostart_requirement,json=autostartRequirement,proto3" json:"autostart_requirement,omitempty"`
+	// Who made it: the nil UUID.
+	CreatedById string `protobuf:"bytes,28,opt,name=created_by_id,json=createdById,proto3" json:"created_by_id,omitempty"`
+	// Their name: empty.
+	CreatedByName string `protobuf:"bytes,29,opt,name=created_by_name,json=createdByName,proto3" json:"created_by_name,omitempty"`
+	// Whether people may have workspaces start by themselves: false.
+	AllowUserAutostart bool `protobuf:"varint,30,opt,name=allow_user_autostart,json=allowUserAutostart,proto3" json:"allow_user_autostart,omitempty"`
+	// Whether people may say when their workspaces stop: false.
+	AllowUserAutostop bool `protobuf:"varint,31,opt,name=allow_user_autostop,json=allowUserAutostop,proto3" json:"allow_user_autostop,omitempty"`
+	// Whether people may cancel builds: false.
+	AllowUserCancelWorkspaceJobs bool `protobuf:"varint,32,opt,name=allow_user_cancel_workspace_jobs,json=allowUserCancelWorkspaceJobs,proto3" json:"allow_user_cancel_workspace_jobs,omitempty"`
+	// Whether people may rename workspaces: false.
+	AllowWorkspaceRenames bool `protobuf:"varint,33,opt,name=allow_workspace_renames,json=allowWorkspaceRenames,proto3" json:"allow_workspace_renames,omitempty"`
+	// When a workspace is stopped whose start failed, in milliseconds: 0.
+	FailureTtlMs int64 `protobuf:"varint,34,opt,name=failure_ttl_ms,json=failureTtlMs,proto3" json:"failure_ttl_ms,omitempty"`
+	// `dormant_after_seconds` in milliseconds. 0: never.
+	TimeTilDormantMs int64 `protobuf:"varint,35,opt,name=time_til_dormant_ms,json=timeTilDormantMs,proto3" json:"time_til_dormant_ms,omitempty"`
+	// `delete_dormant_after_seconds` in milliseconds. 0: never.
+	TimeTilDormantAutodeleteMs int64 `protobuf:"varint,36,opt,name=time_til_dormant_autodelete_ms,json=timeTilDormantAutodeleteMs,proto3" json:"time_til_dormant_autodelete_ms,omitempty"`
+	// Whether workspaces must have the active version: false.
+	RequireActiveVersion bool `protobuf:"varint,37,opt,name=require_active_version,json=requireActiveVersion,proto3" json:"require_active_version,omitempty"`
+	// With whom ports may be shared: empty.
+	MaxPortShareLevel string `protobuf:"bytes,38,opt,name=max_port_share_level,json=maxPortShareLevel,proto3" json:"max_port_share_level,omitempty"`
+	// What shared ports answer to other origins: empty.
+	CorsBehavior string `protobuf:"bytes,39,opt,name=cors_behavior,json=corsBehavior,proto3" json:"cors_behavior,omitempty"`
+	// Whether parameters are asked for in the older way: false.
+	UseClassicParameterFlow bool `protobuf:"varint,40,opt,name=use_classic_parameter_flow,json=useClassicParameterFlow,proto3" json:"use_classic_parameter_flow,omitempty"`
+	// Whether AI agents may build workspaces: false.
+	AgentsAllowed bool `protobuf:"varint,41,opt,name=agents_allowed,json=agentsAllowed,proto3" json:"agents_allowed,omitempty"`
+	// Whether modules are loaded anew for each build: false.
+	DisableModuleCache bool `protobuf:"varint,42,opt,name=disable_module_cache,json=disableModuleCache,proto3" json:"disable_module_cache,omitempty"`
+	// Whether they are for all templates: false.
+	ModuleCacheDisabledByDeployment bool `protobuf:"varint,43,opt,name=module_cache_disabled_by_deployment,json=moduleCacheDisabledByDeployment,proto3" json:"module_cache_disabled_by_deployment,omitempty"`
+	unknownFields                   protoimpl.UnknownFields
+	sizeCache                       protoimpl.SizeCache
 }
 
 func (x *Template) Reset() {
@@ -469,6 +594,400 @@ func (x *Template) GetOrganizationDisplayName() string {
 	return ""
 }
 
+func (x *Template) GetDefaultTtlSeconds() int64 {
+	if x != nil {
+		return x.DefaultTtlSeconds
+	}
+	return 0
+}
+
+func (x *Template) GetDormantAfterSeconds() int64 {
+	if x != nil {
+		return x.DormantAfterSeconds
+	}
+	return 0
+}
+
+func (x *Template) GetDeleteDormantAfterSeconds() int64 {
+	if x != nil {
+		return x.DeleteDormantAfterSeconds
+	}
+	return 0
+}
+
+func (x *Template) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
+func (x *Template) GetProvisioner() string {
+	if x != nil {
+		return x.Provisioner
+	}
+	return ""
+}
+
+func (x *Template) GetActiveVersionId() string {
+	if x != nil {
+		return x.ActiveVersionId
+	}
+	return ""
+}
+
+func (x *Template) GetActiveUserCount() int64 {
+	if x != nil {
+		return x.ActiveUserCount
+	}
+	return 0
+}
+
+func (x *Template) GetBuildTimeStats() map[string]*TransitionStats {
+	if x != nil {
+		return x.BuildTimeStats
+	}
+	return nil
+}
+
+func (x *Template) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Template) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Template) GetDeprecated() bool {
+	if x != nil {
+		return x.Deprecated
+	}
+	return false
+}
+
+func (x *Template) GetDeprecationMessage() string {
+	if x != nil {
+		return x.DeprecationMessage
+	}
+	return ""
+}
+
+func (x *Template) GetOrganizationIcon() string {
+	if x != nil {
+		return x.OrganizationIcon
+	}
+	return ""
+}
+
+func (x *Template) GetDefaultTtlMs() int64 {
+	if x != nil {
+		return x.DefaultTtlMs
+	}
+	return 0
+}
+
+func (x *Template) GetActivityBumpMs() int64 {
+	if x != nil {
+		return x.ActivityBumpMs
+	}
+	return 0
+}
+
+func (x *Template) GetTimeTilAutostopNotifyMs() int64 {
+	if x != nil {
+		return x.TimeTilAutostopNotifyMs
+	}
+	return 0
+}
+
+func (x *Template) GetAutostopRequirement() *AutostopRequirement {
+	if x != nil {
+		return x.AutostopRequirement
+	}
+	return nil
+}
+
+func (x *Template) GetAutostartRequirement() *AutostartRequirement {
+	if x != nil {
+		return x.AutostartRequirement
+	}
+	return nil
+}
+
+func (x *Template) GetCreatedById() string {
+	if x != nil {
+		return x.CreatedById
+	}
+	return ""
+}
+
+func (x *Template) GetCreatedByName() string {
+	if x != nil {
+		return x.CreatedByName
+	}
+	return ""
+}
+
+func (x *Template) GetAllowUserAutostart() bool {
+	if x != nil {
+		return x.AllowUserAutostart
+	}
+	return false
+}
+
+func (x *Template) GetAllowUserAutostop() bool {
+	if x != nil {
+		return x.AllowUserAutostop
+	}
+	return false
+}
+
+func (x *Template) GetAllowUserCancelWorkspaceJobs() bool {
+	if x != nil {
+		return x.AllowUserCancelWorkspaceJobs
+	}
+	return false
+}
+
+func (x *Template) GetAllowWorkspaceRenames() bool {
+	if x != nil {
+		return x.AllowWorkspaceRenames
+	}
+	return false
+}
+
+func (x *Template) GetFailureTtlMs() int64 {
+	if x != nil {
+		return x.FailureTtlMs
+	}
+	return 0
+}
+
+func (x *Template) GetTimeTilDormantMs() int64 {
+	if x != nil {
+		return x.TimeTilDormantMs
+	}
+	return 0
+}
+
+func (x *Template) GetTimeTilDormantAutodeleteMs() int64 {
+	if x != nil {
+		return x.TimeTilDormantAutodeleteMs
+	}
+	return 0
+}
+
+func (x *Template) GetRequireActiveVersion() bool {
+	if x != nil {
+		return x.RequireActiveVersion
+	}
+	return false
+}
+
+func (x *Template) GetMaxPortShareLevel() string {
+	if x != nil {
+		return x.MaxPortShareLevel
+	}
+	return ""
+}
+
+func (x *Template) GetCorsBehavior() string {
+	if x != nil {
+		return x.CorsBehavior
+	}
+	return ""
+}
+
+func (x *Template) GetUseClassicParameterFlow() bool {
+	if x != nil {
+		return x.UseClassicParameterFlow
+	}
+	return false
+}
+
+func (x *Template) GetAgentsAllowed() bool {
+	if x != nil {
+		return x.AgentsAllowed
+	}
+	return false
+}
+
+func (x *Template) GetDisableModuleCache() bool {
+	if x != nil {
+		return x.DisableModuleCache
+	}
+	return false
+}
+
+func (x *Template) GetModuleCacheDisabledByDeployment() bool {
+	if x != nil {
+		return x.ModuleCacheDisabledByDeployment
+	}
+	return false
+}
+
+// TransitionStats is how long builds of a transition take.
+type TransitionStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Median, milliseconds.
+	P50 int64 `protobuf:"varint,1,opt,name=p50,proto3" json:"p50,omitempty"`
+	// 95th percentile, milliseconds.
+	P95           int64 `protobuf:"varint,2,opt,name=p95,proto3" json:"p95,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransitionStats) Reset() {
+	*x = TransitionStats{}
+	mi := &file_insights_v1_catalog_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransitionStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransitionStats) ProtoMessage() {}
+
+func (x *TransitionStats) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_catalog_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransitionStats.ProtoReflect.Descriptor instead.
+func (*TransitionStats) Descriptor() ([]byte, []int) {
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TransitionStats) GetP50() int64 {
+	if x != nil {
+		return x.P50
+	}
+	return 0
+}
+
+func (x *TransitionStats) GetP95() int64 {
+	if x != nil {
+		return x.P95
+	}
+	return 0
+}
+
+// AutostopRequirement says when workspaces of a template are stopped.
+type AutostopRequirement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Days of the week in lower case, such as `monday`.
+	DaysOfWeek []string `protobuf:"bytes,1,rep,name=days_of_week,json=daysOfWeek,proto3" json:"days_of_week,omitempty"`
+	// Of how many weeks one.
+	Weeks         int64 `protobuf:"varint,2,opt,name=weeks,proto3" json:"weeks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AutostopRequirement) Reset() {
+	*x = AutostopRequirement{}
+	mi := &file_insights_v1_catalog_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AutostopRequirement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AutostopRequirement) ProtoMessage() {}
+
+func (x *AutostopRequirement) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_catalog_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AutostopRequirement.ProtoReflect.Descriptor instead.
+func (*AutostopRequirement) Descriptor() ([]byte, []int) {
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AutostopRequirement) GetDaysOfWeek() []string {
+	if x != nil {
+		return x.DaysOfWeek
+	}
+	return nil
+}
+
+func (x *AutostopRequirement) GetWeeks() int64 {
+	if x != nil {
+		return x.Weeks
+	}
+	return 0
+}
+
+// AutostartRequirement says when workspaces of a template may start by themselves.
+type AutostartRequirement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Days of the week in lower case, such as `monday`.
+	DaysOfWeek    []string `protobuf:"bytes,1,rep,name=days_of_week,json=daysOfWeek,proto3" json:"days_of_week,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AutostartRequirement) Reset() {
+	*x = AutostartRequirement{}
+	mi := &file_insights_v1_catalog_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AutostartRequirement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AutostartRequirement) ProtoMessage() {}
+
+func (x *AutostartRequirement) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_catalog_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AutostartRequirement.ProtoReflect.Descriptor instead.
+func (*AutostartRequirement) Descriptor() ([]byte, []int) {
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AutostartRequirement) GetDaysOfWeek() []string {
+	if x != nil {
+		return x.DaysOfWeek
+	}
+	return nil
+}
+
 // TemplateVersion is one revision of a template with the parameters it asks for.
 type TemplateVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -488,7 +1007,7 @@ type TemplateVersion struct {
 
 func (x *TemplateVersion) Reset() {
 	*x = TemplateVersion{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[5]
+	mi := &file_insights_v1_catalog_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +1019,7 @@ func (x *TemplateVersion) String() string {
 func (*TemplateVersion) ProtoMessage() {}
 
 func (x *TemplateVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[5]
+	mi := &file_insights_v1_catalog_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +1032,7 @@ func (x *TemplateVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateVersion.ProtoReflect.Descriptor instead.
 func (*TemplateVersion) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TemplateVersion) GetId() string {
@@ -574,7 +1093,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[6]
+	mi := &file_insights_v1_catalog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +1105,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[6]
+	mi := &file_insights_v1_catalog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +1118,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Parameter) GetName() string {
@@ -668,7 +1187,7 @@ type ParameterOption struct {
 
 func (x *ParameterOption) Reset() {
 	*x = ParameterOption{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[7]
+	mi := &file_insights_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +1199,7 @@ func (x *ParameterOption) String() string {
 func (*ParameterOption) ProtoMessage() {}
 
 func (x *ParameterOption) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[7]
+	mi := &file_insights_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +1212,7 @@ func (x *ParameterOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterOption.ProtoReflect.Descriptor instead.
 func (*ParameterOption) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ParameterOption) GetName() string {
@@ -749,7 +1268,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[8]
+	mi := &file_insights_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +1280,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[8]
+	mi := &file_insights_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +1293,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *User) GetId() string {
@@ -857,7 +1376,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[9]
+	mi := &file_insights_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1388,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[9]
+	mi := &file_insights_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1401,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Group) GetId() string {
@@ -942,7 +1461,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	mi := &file_insights_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1473,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[10]
+	mi := &file_insights_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1486,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GroupMember) GetUserId() string {
@@ -1009,14 +1528,16 @@ type Workspace struct {
 	DeletedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`
 	// What it is for: `development`, by people; `ai_task`, by an agent that works on a task; `prebuild`, by nobody yet, made ahead so that
 	// somebody may take it. A prebuilt workspace that somebody took is no `prebuild` any more. Empty: `development`.
-	Purpose       string `protobuf:"bytes,7,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	Purpose string `protobuf:"bytes,7,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	// How many seconds it runs after its start or its last use, as its owner set it. Absent: until somebody stops it.
+	TtlSeconds    int64 `protobuf:"varint,8,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Workspace) Reset() {
 	*x = Workspace{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[11]
+	mi := &file_insights_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1549,7 @@ func (x *Workspace) String() string {
 func (*Workspace) ProtoMessage() {}
 
 func (x *Workspace) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[11]
+	mi := &file_insights_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1562,7 @@ func (x *Workspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
 func (*Workspace) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Workspace) GetId() string {
@@ -1093,6 +1614,13 @@ func (x *Workspace) GetPurpose() string {
 	return ""
 }
 
+func (x *Workspace) GetTtlSeconds() int64 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
 // Agent runs in a workspace and reports its usage. It keeps its workspace for ever.
 type Agent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1110,7 +1638,7 @@ type Agent struct {
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[12]
+	mi := &file_insights_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1650,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[12]
+	mi := &file_insights_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1663,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Agent) GetId() string {
@@ -1184,7 +1712,7 @@ type App struct {
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_insights_v1_catalog_proto_msgTypes[13]
+	mi := &file_insights_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1724,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_catalog_proto_msgTypes[13]
+	mi := &file_insights_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1737,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *App) GetAgentId() string {
@@ -1267,11 +1795,20 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"workspaces\x18\x03 \x03(\tR\n" +
 	"workspaces\x12\x16\n" +
 	"\x06agents\x18\x04 \x03(\tR\x06agents\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\tR\x06groups\"U\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\"\xd9\x02\n" +
 	"\fOrganization\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\"\xed\x02\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x12\n" +
+	"\x04icon\x18\x04 \x01(\tR\x04icon\x12 \n" +
+	"\vdescription\x18\x05 \x01(\tR\vdescription\x129\n" +
+	"\n" +
+	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"updated_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1d\n" +
+	"\n" +
+	"is_default\x18\b \x01(\bR\tisDefault\x127\n" +
+	"\x18default_org_member_roles\x18\t \x03(\tR\x15defaultOrgMemberRoles\"\xbb\x11\n" +
 	"\bTemplate\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x12\n" +
@@ -1283,7 +1820,58 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"deleted_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\x12+\n" +
 	"\x11organization_name\x18\b \x01(\tR\x10organizationName\x12:\n" +
-	"\x19organization_display_name\x18\t \x01(\tR\x17organizationDisplayName\"\xc9\x01\n" +
+	"\x19organization_display_name\x18\t \x01(\tR\x17organizationDisplayName\x124\n" +
+	"\x13default_ttl_seconds\x18\n" +
+	" \x01(\x03B\x04\xd0\xf3\x18\x01R\x11defaultTtlSeconds\x128\n" +
+	"\x15dormant_after_seconds\x18\v \x01(\x03B\x04\xd0\xf3\x18\x01R\x13dormantAfterSeconds\x12E\n" +
+	"\x1cdelete_dormant_after_seconds\x18\f \x01(\x03B\x04\xd0\xf3\x18\x01R\x19deleteDormantAfterSeconds\x129\n" +
+	"\n" +
+	"updated_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12 \n" +
+	"\vprovisioner\x18\x0e \x01(\tR\vprovisioner\x12*\n" +
+	"\x11active_version_id\x18\x0f \x01(\tR\x0factiveVersionId\x12*\n" +
+	"\x11active_user_count\x18\x10 \x01(\x03R\x0factiveUserCount\x12S\n" +
+	"\x10build_time_stats\x18\x11 \x03(\v2).insights.v1.Template.BuildTimeStatsEntryR\x0ebuildTimeStats\x12 \n" +
+	"\vdescription\x18\x12 \x01(\tR\vdescription\x12\x18\n" +
+	"\adeleted\x18\x13 \x01(\bR\adeleted\x12\x1e\n" +
+	"\n" +
+	"deprecated\x18\x14 \x01(\bR\n" +
+	"deprecated\x12/\n" +
+	"\x13deprecation_message\x18\x15 \x01(\tR\x12deprecationMessage\x12+\n" +
+	"\x11organization_icon\x18\x16 \x01(\tR\x10organizationIcon\x12$\n" +
+	"\x0edefault_ttl_ms\x18\x17 \x01(\x03R\fdefaultTtlMs\x12(\n" +
+	"\x10activity_bump_ms\x18\x18 \x01(\x03R\x0eactivityBumpMs\x12<\n" +
+	"\x1btime_til_autostop_notify_ms\x18\x19 \x01(\x03R\x17timeTilAutostopNotifyMs\x12S\n" +
+	"\x14autostop_requirement\x18\x1a \x01(\v2 .insights.v1.AutostopRequirementR\x13autostopRequirement\x12V\n" +
+	"\x15autostart_requirement\x18\x1b \x01(\v2!.insights.v1.AutostartRequirementR\x14autostartRequirement\x12\"\n" +
+	"\rcreated_by_id\x18\x1c \x01(\tR\vcreatedById\x12&\n" +
+	"\x0fcreated_by_name\x18\x1d \x01(\tR\rcreatedByName\x120\n" +
+	"\x14allow_user_autostart\x18\x1e \x01(\bR\x12allowUserAutostart\x12.\n" +
+	"\x13allow_user_autostop\x18\x1f \x01(\bR\x11allowUserAutostop\x12F\n" +
+	" allow_user_cancel_workspace_jobs\x18  \x01(\bR\x1callowUserCancelWorkspaceJobs\x126\n" +
+	"\x17allow_workspace_renames\x18! \x01(\bR\x15allowWorkspaceRenames\x12$\n" +
+	"\x0efailure_ttl_ms\x18\" \x01(\x03R\ffailureTtlMs\x12-\n" +
+	"\x13time_til_dormant_ms\x18# \x01(\x03R\x10timeTilDormantMs\x12B\n" +
+	"\x1etime_til_dormant_autodelete_ms\x18$ \x01(\x03R\x1atimeTilDormantAutodeleteMs\x124\n" +
+	"\x16require_active_version\x18% \x01(\bR\x14requireActiveVersion\x12/\n" +
+	"\x14max_port_share_level\x18& \x01(\tR\x11maxPortShareLevel\x12#\n" +
+	"\rcors_behavior\x18' \x01(\tR\fcorsBehavior\x12;\n" +
+	"\x1ause_classic_parameter_flow\x18( \x01(\bR\x17useClassicParameterFlow\x12%\n" +
+	"\x0eagents_allowed\x18) \x01(\bR\ragentsAllowed\x120\n" +
+	"\x14disable_module_cache\x18* \x01(\bR\x12disableModuleCache\x12L\n" +
+	"#module_cache_disabled_by_deployment\x18+ \x01(\bR\x1fmoduleCacheDisabledByDeployment\x1a_\n" +
+	"\x13BuildTimeStatsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
+	"\x05value\x18\x02 \x01(\v2\x1c.insights.v1.TransitionStatsR\x05value:\x028\x01\"5\n" +
+	"\x0fTransitionStats\x12\x10\n" +
+	"\x03p50\x18\x01 \x01(\x03R\x03p50\x12\x10\n" +
+	"\x03p95\x18\x02 \x01(\x03R\x03p95\"M\n" +
+	"\x13AutostopRequirement\x12 \n" +
+	"\fdays_of_week\x18\x01 \x03(\tR\n" +
+	"daysOfWeek\x12\x14\n" +
+	"\x05weeks\x18\x02 \x01(\x03R\x05weeks\"8\n" +
+	"\x14AutostartRequirement\x12 \n" +
+	"\fdays_of_week\x18\x01 \x03(\tR\n" +
+	"daysOfWeek\"\xc9\x01\n" +
 	"\x0fTemplateVersion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -1329,7 +1917,7 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"\vGroupMember\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12.\n" +
 	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\xfb\x01\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\xa2\x02\n" +
 	"\tWorkspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bowner_id\x18\x02 \x01(\tR\aownerId\x12\x1f\n" +
@@ -1340,7 +1928,9 @@ const file_insights_v1_catalog_proto_rawDesc = "" +
 	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"deleted_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\x12\x18\n" +
-	"\apurpose\x18\a \x01(\tR\apurpose\"\x89\x01\n" +
+	"\apurpose\x18\a \x01(\tR\apurpose\x12%\n" +
+	"\vttl_seconds\x18\b \x01(\x03B\x04\xd0\xf3\x18\x01R\n" +
+	"ttlSeconds\"\x89\x01\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12\x12\n" +
@@ -1369,56 +1959,67 @@ func file_insights_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_insights_v1_catalog_proto_rawDescData
 }
 
-var file_insights_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_insights_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_insights_v1_catalog_proto_goTypes = []any{
 	(*ApplyCatalogRequest)(nil),   // 0: insights.v1.ApplyCatalogRequest
 	(*ApplyCatalogResponse)(nil),  // 1: insights.v1.ApplyCatalogResponse
 	(*DeletedItems)(nil),          // 2: insights.v1.DeletedItems
 	(*Organization)(nil),          // 3: insights.v1.Organization
 	(*Template)(nil),              // 4: insights.v1.Template
-	(*TemplateVersion)(nil),       // 5: insights.v1.TemplateVersion
-	(*Parameter)(nil),             // 6: insights.v1.Parameter
-	(*ParameterOption)(nil),       // 7: insights.v1.ParameterOption
-	(*User)(nil),                  // 8: insights.v1.User
-	(*Group)(nil),                 // 9: insights.v1.Group
-	(*GroupMember)(nil),           // 10: insights.v1.GroupMember
-	(*Workspace)(nil),             // 11: insights.v1.Workspace
-	(*Agent)(nil),                 // 12: insights.v1.Agent
-	(*App)(nil),                   // 13: insights.v1.App
-	(*Rejection)(nil),             // 14: insights.v1.Rejection
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*TransitionStats)(nil),       // 5: insights.v1.TransitionStats
+	(*AutostopRequirement)(nil),   // 6: insights.v1.AutostopRequirement
+	(*AutostartRequirement)(nil),  // 7: insights.v1.AutostartRequirement
+	(*TemplateVersion)(nil),       // 8: insights.v1.TemplateVersion
+	(*Parameter)(nil),             // 9: insights.v1.Parameter
+	(*ParameterOption)(nil),       // 10: insights.v1.ParameterOption
+	(*User)(nil),                  // 11: insights.v1.User
+	(*Group)(nil),                 // 12: insights.v1.Group
+	(*GroupMember)(nil),           // 13: insights.v1.GroupMember
+	(*Workspace)(nil),             // 14: insights.v1.Workspace
+	(*Agent)(nil),                 // 15: insights.v1.Agent
+	(*App)(nil),                   // 16: insights.v1.App
+	nil,                           // 17: insights.v1.Template.BuildTimeStatsEntry
+	(*Rejection)(nil),             // 18: insights.v1.Rejection
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_insights_v1_catalog_proto_depIdxs = []int32{
 	3,  // 0: insights.v1.ApplyCatalogRequest.organizations:type_name -> insights.v1.Organization
 	4,  // 1: insights.v1.ApplyCatalogRequest.templates:type_name -> insights.v1.Template
-	5,  // 2: insights.v1.ApplyCatalogRequest.template_versions:type_name -> insights.v1.TemplateVersion
-	8,  // 3: insights.v1.ApplyCatalogRequest.users:type_name -> insights.v1.User
-	9,  // 4: insights.v1.ApplyCatalogRequest.groups:type_name -> insights.v1.Group
-	11, // 5: insights.v1.ApplyCatalogRequest.workspaces:type_name -> insights.v1.Workspace
-	12, // 6: insights.v1.ApplyCatalogRequest.agents:type_name -> insights.v1.Agent
-	13, // 7: insights.v1.ApplyCatalogRequest.apps:type_name -> insights.v1.App
+	8,  // 2: insights.v1.ApplyCatalogRequest.template_versions:type_name -> insights.v1.TemplateVersion
+	11, // 3: insights.v1.ApplyCatalogRequest.users:type_name -> insights.v1.User
+	12, // 4: insights.v1.ApplyCatalogRequest.groups:type_name -> insights.v1.Group
+	14, // 5: insights.v1.ApplyCatalogRequest.workspaces:type_name -> insights.v1.Workspace
+	15, // 6: insights.v1.ApplyCatalogRequest.agents:type_name -> insights.v1.Agent
+	16, // 7: insights.v1.ApplyCatalogRequest.apps:type_name -> insights.v1.App
 	2,  // 8: insights.v1.ApplyCatalogRequest.deleted:type_name -> insights.v1.DeletedItems
-	14, // 9: insights.v1.ApplyCatalogResponse.rejected:type_name -> insights.v1.Rejection
-	15, // 10: insights.v1.Template.created_at:type_name -> google.protobuf.Timestamp
-	15, // 11: insights.v1.Template.deleted_at:type_name -> google.protobuf.Timestamp
-	15, // 12: insights.v1.TemplateVersion.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 13: insights.v1.TemplateVersion.parameters:type_name -> insights.v1.Parameter
-	7,  // 14: insights.v1.Parameter.options:type_name -> insights.v1.ParameterOption
-	15, // 15: insights.v1.User.created_at:type_name -> google.protobuf.Timestamp
-	15, // 16: insights.v1.User.deleted_at:type_name -> google.protobuf.Timestamp
-	10, // 17: insights.v1.Group.members:type_name -> insights.v1.GroupMember
-	15, // 18: insights.v1.GroupMember.from:type_name -> google.protobuf.Timestamp
-	15, // 19: insights.v1.GroupMember.to:type_name -> google.protobuf.Timestamp
-	15, // 20: insights.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
-	15, // 21: insights.v1.Workspace.deleted_at:type_name -> google.protobuf.Timestamp
-	15, // 22: insights.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 23: insights.v1.CatalogService.ApplyCatalog:input_type -> insights.v1.ApplyCatalogRequest
-	1,  // 24: insights.v1.CatalogService.ApplyCatalog:output_type -> insights.v1.ApplyCatalogResponse
-	24, // [24:25] is the sub-list for method output_type
-	23, // [23:24] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	18, // 9: insights.v1.ApplyCatalogResponse.rejected:type_name -> insights.v1.Rejection
+	19, // 10: insights.v1.Organization.created_at:type_name -> google.protobuf.Timestamp
+	19, // 11: insights.v1.Organization.updated_at:type_name -> google.protobuf.Timestamp
+	19, // 12: insights.v1.Template.created_at:type_name -> google.protobuf.Timestamp
+	19, // 13: insights.v1.Template.deleted_at:type_name -> google.protobuf.Timestamp
+	19, // 14: insights.v1.Template.updated_at:type_name -> google.protobuf.Timestamp
+	17, // 15: insights.v1.Template.build_time_stats:type_name -> insights.v1.Template.BuildTimeStatsEntry
+	6,  // 16: insights.v1.Template.autostop_requirement:type_name -> insights.v1.AutostopRequirement
+	7,  // 17: insights.v1.Template.autostart_requirement:type_name -> insights.v1.AutostartRequirement
+	19, // 18: insights.v1.TemplateVersion.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 19: insights.v1.TemplateVersion.parameters:type_name -> insights.v1.Parameter
+	10, // 20: insights.v1.Parameter.options:type_name -> insights.v1.ParameterOption
+	19, // 21: insights.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	19, // 22: insights.v1.User.deleted_at:type_name -> google.protobuf.Timestamp
+	13, // 23: insights.v1.Group.members:type_name -> insights.v1.GroupMember
+	19, // 24: insights.v1.GroupMember.from:type_name -> google.protobuf.Timestamp
+	19, // 25: insights.v1.GroupMember.to:type_name -> google.protobuf.Timestamp
+	19, // 26: insights.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
+	19, // 27: insights.v1.Workspace.deleted_at:type_name -> google.protobuf.Timestamp
+	19, // 28: insights.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	5,  // 29: insights.v1.Template.BuildTimeStatsEntry.value:type_name -> insights.v1.TransitionStats
+	0,  // 30: insights.v1.CatalogService.ApplyCatalog:input_type -> insights.v1.ApplyCatalogRequest
+	1,  // 31: insights.v1.CatalogService.ApplyCatalog:output_type -> insights.v1.ApplyCatalogResponse
+	31, // [31:32] is the sub-list for method output_type
+	30, // [30:31] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_catalog_proto_init() }
@@ -1434,7 +2035,7 @@ func file_insights_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_catalog_proto_rawDesc), len(file_insights_v1_catalog_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1161,7 +1161,13 @@ type Build struct {
 	Preset string `protobuf:"bytes,13,opt,name=preset,proto3" json:"preset,omitempty"`
 	// `created`: this start makes a prebuilt workspace, for nobody yet. `claimed`: with this start somebody took one. `none`: neither.
 	// Only a `start` is one of the first two. Empty: `none`.
-	Prebuild      string `protobuf:"bytes,14,opt,name=prebuild,proto3" json:"prebuild,omitempty"`
+	Prebuild string `protobuf:"bytes,14,opt,name=prebuild,proto3" json:"prebuild,omitempty"`
+	// What its resources cost a day, added up, in the unit in which the templates say it: not money unless the deployment means money.
+	// Absent: nothing, or not known.
+	DailyCost int64 `protobuf:"varint,15,opt,name=daily_cost,json=dailyCost,proto3" json:"daily_cost,omitempty"`
+	// Types of the instances among its resources, such as `m5.large`: at most 64, each once, of 1 to 128 bytes without control characters.
+	// Empty: none, or not known.
+	InstanceTypes []string `protobuf:"bytes,16,rep,name=instance_types,json=instanceTypes,proto3" json:"instance_types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1292,6 +1298,20 @@ func (x *Build) GetPrebuild() string {
 		return x.Prebuild
 	}
 	return ""
+}
+
+func (x *Build) GetDailyCost() int64 {
+	if x != nil {
+		return x.DailyCost
+	}
+	return 0
+}
+
+func (x *Build) GetInstanceTypes() []string {
+	if x != nil {
+		return x.InstanceTypes
+	}
+	return nil
 }
 
 // BuildParameter is the value that one build used for one parameter.
@@ -1683,7 +1703,7 @@ const file_insights_v1_ingest_proto_rawDesc = "" +
 	"\x04kind\"%\n" +
 	"\n" +
 	"LoginEvent\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xaf\x04\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x81\x05\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12.\n" +
@@ -1706,7 +1726,10 @@ const file_insights_v1_ingest_proto_rawDesc = "" +
 	"\x06reason\x18\v \x01(\tB\x04\xd0\xf3\x18\x01R\x06reason\x12+\n" +
 	"\x0einitiator_kind\x18\f \x01(\tB\x04\xd0\xf3\x18\x01R\rinitiatorKind\x12\x1c\n" +
 	"\x06preset\x18\r \x01(\tB\x04\xd0\xf3\x18\x01R\x06preset\x12\x1a\n" +
-	"\bprebuild\x18\x0e \x01(\tR\bprebuild\":\n" +
+	"\bprebuild\x18\x0e \x01(\tR\bprebuild\x12#\n" +
+	"\n" +
+	"daily_cost\x18\x0f \x01(\x03B\x04\xd0\xf3\x18\x01R\tdailyCost\x12+\n" +
+	"\x0einstance_types\x18\x10 \x03(\tB\x04\xd0\xf3\x18\x01R\rinstanceTypes\":\n" +
 	"\x0eBuildParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xed\x01\n" +

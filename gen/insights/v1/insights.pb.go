@@ -28,7 +28,17 @@ const (
 
 // ListTemplatesRequest asks for the caller's templates.
 type ListTemplatesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A search as Coder understands it: `KEY:VALUE` and free words, separated by blanks; values with blanks stand in double quotes. All of it
+	// must hold, whatever the case. Free words together are a part of what people see. Keys: `name` and `display_name` (a part of it),
+	// `exact_name` and `exact_display_name`, `ids` (separated by commas), `organization` (name or id) and `deleted` (`true`: deleted ones
+	// alone; otherwise only others). Of what is not known here the zero value counts: `deprecated`, `has-ai-task` and `has_external_agent`
+	// hold when `false`, `author` and `author_id` never. Other keys, one twice, and values that cannot be read are INVALID_ARGUMENT. Empty,
+	// as clients of Coder send it, finds all that are not deleted (in TypeScript, which sends no empty texts, `deleted:false` does). Absent:
+	// no search, and deleted ones are listed as well unless `organization` is given. Up to 1 KiB.
+	Q *string `protobuf:"bytes,1,opt,name=q,proto3,oneof" json:"q,omitempty"`
+	// Id or name of an organization, whose templates are meant. One that the caller sees no template of is NOT_FOUND. Empty: all.
+	Organization  string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -61,6 +71,20 @@ func (x *ListTemplatesRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListTemplatesRequest.ProtoReflect.Descriptor instead.
 func (*ListTemplatesRequest) Descriptor() ([]byte, []int) {
 	return file_insights_v1_insights_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListTemplatesRequest) GetQ() string {
+	if x != nil && x.Q != nil {
+		return *x.Q
+	}
+	return ""
+}
+
+func (x *ListTemplatesRequest) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
 }
 
 // ListTemplatesResponse lists templates.
@@ -109,6 +133,98 @@ func (x *ListTemplatesResponse) GetTemplates() []*Template {
 	return nil
 }
 
+// GetTemplateRequest names a template.
+type GetTemplateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The template, a UUID. One that the caller may not see, or that is not known, is NOT_FOUND.
+	TemplateId    string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTemplateRequest) Reset() {
+	*x = GetTemplateRequest{}
+	mi := &file_insights_v1_insights_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTemplateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTemplateRequest) ProtoMessage() {}
+
+func (x *GetTemplateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTemplateRequest.ProtoReflect.Descriptor instead.
+func (*GetTemplateRequest) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetTemplateRequest) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+// GetTemplateResponse holds a template.
+type GetTemplateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The template; over REST the answer is this itself.
+	Template      *Template `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTemplateResponse) Reset() {
+	*x = GetTemplateResponse{}
+	mi := &file_insights_v1_insights_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTemplateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTemplateResponse) ProtoMessage() {}
+
+func (x *GetTemplateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_insights_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTemplateResponse.ProtoReflect.Descriptor instead.
+func (*GetTemplateResponse) Descriptor() ([]byte, []int) {
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetTemplateResponse) GetTemplate() *Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
 // ListOrganizationsRequest asks for the caller's organizations.
 type ListOrganizationsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -118,7 +234,7 @@ type ListOrganizationsRequest struct {
 
 func (x *ListOrganizationsRequest) Reset() {
 	*x = ListOrganizationsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[2]
+	mi := &file_insights_v1_insights_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -130,7 +246,7 @@ func (x *ListOrganizationsRequest) String() string {
 func (*ListOrganizationsRequest) ProtoMessage() {}
 
 func (x *ListOrganizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[2]
+	mi := &file_insights_v1_insights_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -143,7 +259,7 @@ func (x *ListOrganizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrganizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOrganizationsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{2}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{4}
 }
 
 // ListOrganizationsResponse lists organizations.
@@ -157,7 +273,7 @@ type ListOrganizationsResponse struct {
 
 func (x *ListOrganizationsResponse) Reset() {
 	*x = ListOrganizationsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[3]
+	mi := &file_insights_v1_insights_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -169,7 +285,7 @@ func (x *ListOrganizationsResponse) String() string {
 func (*ListOrganizationsResponse) ProtoMessage() {}
 
 func (x *ListOrganizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[3]
+	mi := &file_insights_v1_insights_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -182,7 +298,7 @@ func (x *ListOrganizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrganizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOrganizationsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{3}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListOrganizationsResponse) GetOrganizations() []*Organization {
@@ -228,7 +344,7 @@ type GetTemplateInsightsRequest struct {
 
 func (x *GetTemplateInsightsRequest) Reset() {
 	*x = GetTemplateInsightsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[4]
+	mi := &file_insights_v1_insights_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +356,7 @@ func (x *GetTemplateInsightsRequest) String() string {
 func (*GetTemplateInsightsRequest) ProtoMessage() {}
 
 func (x *GetTemplateInsightsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[4]
+	mi := &file_insights_v1_insights_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +369,7 @@ func (x *GetTemplateInsightsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateInsightsRequest.ProtoReflect.Descriptor instead.
 func (*GetTemplateInsightsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{4}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetTemplateInsightsRequest) GetStartTime() string {
@@ -322,7 +438,8 @@ type GetTemplateInsightsResponse struct {
 	IntervalReports []*TemplateInsightsIntervalReport `protobuf:"bytes,2,rep,name=interval_reports,json=intervalReports,proto3" json:"interval_reports,omitempty"`
 	// The length of intervals that suits the templates and the window, whatever was asked for.
 	DefaultInterval *DefaultInterval `protobuf:"bytes,3,opt,name=default_interval,json=defaultInterval,proto3" json:"default_interval,omitempty"`
-	// Everything that was acknowledged before this time is in the answer. RFC 3339.
+	// Everything that was acknowledged before this time is in the answer. RFC 3339. Where small groups are hidden: the end of the newest day
+	// that was published, and later ones are not in the answer; empty: none was.
 	DataAsOf string `protobuf:"bytes,4,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	// The strictest privacy mode among the templates: `pseudonym`, `aggregate` or `off`. Absent: `full`.
 	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
@@ -333,14 +450,16 @@ type GetTemplateInsightsResponse struct {
 	Actors []string `protobuf:"bytes,7,rep,name=actors,proto3" json:"actors,omitempty"`
 	// Who was active beside them and is left out, in the same order. Where small groups are hidden, only what as many take part in as the
 	// floor says. Absent: nobody, or it is not told.
-	OtherActors   []*OtherActor `protobuf:"bytes,8,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,8,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// True: the answer is made of days that were published once, and leaves out what was reported of them later. Small groups are hidden.
+	LateExcluded  bool `protobuf:"varint,9,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTemplateInsightsResponse) Reset() {
 	*x = GetTemplateInsightsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[5]
+	mi := &file_insights_v1_insights_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +471,7 @@ func (x *GetTemplateInsightsResponse) String() string {
 func (*GetTemplateInsightsResponse) ProtoMessage() {}
 
 func (x *GetTemplateInsightsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[5]
+	mi := &file_insights_v1_insights_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +484,7 @@ func (x *GetTemplateInsightsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateInsightsResponse.ProtoReflect.Descriptor instead.
 func (*GetTemplateInsightsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetTemplateInsightsResponse) GetReport() *TemplateInsightsReport {
@@ -424,6 +543,13 @@ func (x *GetTemplateInsightsResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetTemplateInsightsResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
 // DefaultInterval is the length of intervals that suits templates of an age in a window.
 type DefaultInterval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -440,7 +566,7 @@ type DefaultInterval struct {
 
 func (x *DefaultInterval) Reset() {
 	*x = DefaultInterval{}
-	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	mi := &file_insights_v1_insights_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +578,7 @@ func (x *DefaultInterval) String() string {
 func (*DefaultInterval) ProtoMessage() {}
 
 func (x *DefaultInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[6]
+	mi := &file_insights_v1_insights_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +591,7 @@ func (x *DefaultInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultInterval.ProtoReflect.Descriptor instead.
 func (*DefaultInterval) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DefaultInterval) GetInterval() string {
@@ -495,7 +621,7 @@ type SectionReason struct {
 
 func (x *SectionReason) Reset() {
 	*x = SectionReason{}
-	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	mi := &file_insights_v1_insights_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +633,7 @@ func (x *SectionReason) String() string {
 func (*SectionReason) ProtoMessage() {}
 
 func (x *SectionReason) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[7]
+	mi := &file_insights_v1_insights_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +646,7 @@ func (x *SectionReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SectionReason.ProtoReflect.Descriptor instead.
 func (*SectionReason) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SectionReason) GetSection() string {
@@ -569,7 +695,7 @@ type TemplateInsightsReport struct {
 
 func (x *TemplateInsightsReport) Reset() {
 	*x = TemplateInsightsReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[8]
+	mi := &file_insights_v1_insights_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +707,7 @@ func (x *TemplateInsightsReport) String() string {
 func (*TemplateInsightsReport) ProtoMessage() {}
 
 func (x *TemplateInsightsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[8]
+	mi := &file_insights_v1_insights_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +720,7 @@ func (x *TemplateInsightsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateInsightsReport.ProtoReflect.Descriptor instead.
 func (*TemplateInsightsReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TemplateInsightsReport) GetStartTime() string {
@@ -699,7 +825,7 @@ type AppUsage struct {
 
 func (x *AppUsage) Reset() {
 	*x = AppUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[9]
+	mi := &file_insights_v1_insights_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +837,7 @@ func (x *AppUsage) String() string {
 func (*AppUsage) ProtoMessage() {}
 
 func (x *AppUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[9]
+	mi := &file_insights_v1_insights_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +850,7 @@ func (x *AppUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppUsage.ProtoReflect.Descriptor instead.
 func (*AppUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AppUsage) GetTemplateIds() []string {
@@ -818,7 +944,7 @@ type EditorUsage struct {
 
 func (x *EditorUsage) Reset() {
 	*x = EditorUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	mi := &file_insights_v1_insights_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +956,7 @@ func (x *EditorUsage) String() string {
 func (*EditorUsage) ProtoMessage() {}
 
 func (x *EditorUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[10]
+	mi := &file_insights_v1_insights_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +969,7 @@ func (x *EditorUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditorUsage.ProtoReflect.Descriptor instead.
 func (*EditorUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EditorUsage) GetName() string {
@@ -895,7 +1021,7 @@ type ParameterUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Templates that have the parameter, ascending.
 	TemplateIds []string `protobuf:"bytes,1,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`
-	// What people see.
+	// What people see. Empty: its name.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Its name.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
@@ -919,7 +1045,7 @@ type ParameterUsage struct {
 
 func (x *ParameterUsage) Reset() {
 	*x = ParameterUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[11]
+	mi := &file_insights_v1_insights_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1057,7 @@ func (x *ParameterUsage) String() string {
 func (*ParameterUsage) ProtoMessage() {}
 
 func (x *ParameterUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[11]
+	mi := &file_insights_v1_insights_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1070,7 @@ func (x *ParameterUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterUsage.ProtoReflect.Descriptor instead.
 func (*ParameterUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ParameterUsage) GetTemplateIds() []string {
@@ -1037,7 +1163,7 @@ type ParameterValue struct {
 
 func (x *ParameterValue) Reset() {
 	*x = ParameterValue{}
-	mi := &file_insights_v1_insights_proto_msgTypes[12]
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1175,7 @@ func (x *ParameterValue) String() string {
 func (*ParameterValue) ProtoMessage() {}
 
 func (x *ParameterValue) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[12]
+	mi := &file_insights_v1_insights_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1188,7 @@ func (x *ParameterValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterValue.ProtoReflect.Descriptor instead.
 func (*ParameterValue) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ParameterValue) GetValue() string {
@@ -1116,7 +1242,7 @@ type TemplateInsightsIntervalReport struct {
 
 func (x *TemplateInsightsIntervalReport) Reset() {
 	*x = TemplateInsightsIntervalReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[13]
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1254,7 @@ func (x *TemplateInsightsIntervalReport) String() string {
 func (*TemplateInsightsIntervalReport) ProtoMessage() {}
 
 func (x *TemplateInsightsIntervalReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[13]
+	mi := &file_insights_v1_insights_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1267,7 @@ func (x *TemplateInsightsIntervalReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateInsightsIntervalReport.ProtoReflect.Descriptor instead.
 func (*TemplateInsightsIntervalReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TemplateInsightsIntervalReport) GetStartTime() string {
@@ -1220,7 +1346,7 @@ type ListTemplateUsageRequest struct {
 
 func (x *ListTemplateUsageRequest) Reset() {
 	*x = ListTemplateUsageRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1358,7 @@ func (x *ListTemplateUsageRequest) String() string {
 func (*ListTemplateUsageRequest) ProtoMessage() {}
 
 func (x *ListTemplateUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[14]
+	mi := &file_insights_v1_insights_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1371,7 @@ func (x *ListTemplateUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTemplateUsageRequest.ProtoReflect.Descriptor instead.
 func (*ListTemplateUsageRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListTemplateUsageRequest) GetStartTime() string {
@@ -1316,14 +1442,16 @@ type ListTemplateUsageResponse struct {
 	// As GetTemplateInsightsResponse.floor, of all templates together: of one in a less strict mode everything may be counted.
 	Floor int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
 	// As GetTemplateInsightsResponse.actors.
-	Actors        []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
+	Actors []string `protobuf:"bytes,5,rep,name=actors,proto3" json:"actors,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded  bool `protobuf:"varint,6,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTemplateUsageResponse) Reset() {
 	*x = ListTemplateUsageResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1463,7 @@ func (x *ListTemplateUsageResponse) String() string {
 func (*ListTemplateUsageResponse) ProtoMessage() {}
 
 func (x *ListTemplateUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[15]
+	mi := &file_insights_v1_insights_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1476,7 @@ func (x *ListTemplateUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTemplateUsageResponse.ProtoReflect.Descriptor instead.
 func (*ListTemplateUsageResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{15}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTemplateUsageResponse) GetReport() *TemplateUsageReport {
@@ -1386,6 +1514,13 @@ func (x *ListTemplateUsageResponse) GetActors() []string {
 	return nil
 }
 
+func (x *ListTemplateUsageResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
 // TemplateUsageReport tells what is known of each template by itself.
 type TemplateUsageReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1405,7 +1540,7 @@ type TemplateUsageReport struct {
 
 func (x *TemplateUsageReport) Reset() {
 	*x = TemplateUsageReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1552,7 @@ func (x *TemplateUsageReport) String() string {
 func (*TemplateUsageReport) ProtoMessage() {}
 
 func (x *TemplateUsageReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[16]
+	mi := &file_insights_v1_insights_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1565,7 @@ func (x *TemplateUsageReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateUsageReport.ProtoReflect.Descriptor instead.
 func (*TemplateUsageReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{16}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TemplateUsageReport) GetStartTime() string {
@@ -1491,7 +1626,7 @@ type TemplateUsage struct {
 
 func (x *TemplateUsage) Reset() {
 	*x = TemplateUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1638,7 @@ func (x *TemplateUsage) String() string {
 func (*TemplateUsage) ProtoMessage() {}
 
 func (x *TemplateUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[17]
+	mi := &file_insights_v1_insights_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1651,7 @@ func (x *TemplateUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateUsage.ProtoReflect.Descriptor instead.
 func (*TemplateUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{17}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TemplateUsage) GetTemplateId() string {
@@ -1587,7 +1722,7 @@ type MostUsedApp struct {
 
 func (x *MostUsedApp) Reset() {
 	*x = MostUsedApp{}
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1734,7 @@ func (x *MostUsedApp) String() string {
 func (*MostUsedApp) ProtoMessage() {}
 
 func (x *MostUsedApp) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[18]
+	mi := &file_insights_v1_insights_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1747,7 @@ func (x *MostUsedApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MostUsedApp.ProtoReflect.Descriptor instead.
 func (*MostUsedApp) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MostUsedApp) GetType() string {
@@ -1683,7 +1818,7 @@ type GetUserActivityRequest struct {
 
 func (x *GetUserActivityRequest) Reset() {
 	*x = GetUserActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1830,7 @@ func (x *GetUserActivityRequest) String() string {
 func (*GetUserActivityRequest) ProtoMessage() {}
 
 func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[19]
+	mi := &file_insights_v1_insights_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1843,7 @@ func (x *GetUserActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetUserActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetUserActivityRequest) GetStartTime() string {
@@ -1809,7 +1944,7 @@ type GetUserActivityResponse struct {
 
 func (x *GetUserActivityResponse) Reset() {
 	*x = GetUserActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1956,7 @@ func (x *GetUserActivityResponse) String() string {
 func (*GetUserActivityResponse) ProtoMessage() {}
 
 func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[20]
+	mi := &file_insights_v1_insights_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1969,7 @@ func (x *GetUserActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetUserActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetUserActivityResponse) GetReport() *UserActivityReport {
@@ -1904,7 +2039,7 @@ type UserActivityReport struct {
 
 func (x *UserActivityReport) Reset() {
 	*x = UserActivityReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2051,7 @@ func (x *UserActivityReport) String() string {
 func (*UserActivityReport) ProtoMessage() {}
 
 func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[21]
+	mi := &file_insights_v1_insights_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2064,7 @@ func (x *UserActivityReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivityReport.ProtoReflect.Descriptor instead.
 func (*UserActivityReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UserActivityReport) GetStartTime() string {
@@ -2019,7 +2154,7 @@ type UserActivity struct {
 
 func (x *UserActivity) Reset() {
 	*x = UserActivity{}
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2166,7 @@ func (x *UserActivity) String() string {
 func (*UserActivity) ProtoMessage() {}
 
 func (x *UserActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[22]
+	mi := &file_insights_v1_insights_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2179,7 @@ func (x *UserActivity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserActivity.ProtoReflect.Descriptor instead.
 func (*UserActivity) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UserActivity) GetTemplateIds() []string {
@@ -2134,7 +2269,7 @@ type UserAppUsage struct {
 
 func (x *UserAppUsage) Reset() {
 	*x = UserAppUsage{}
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2281,7 @@ func (x *UserAppUsage) String() string {
 func (*UserAppUsage) ProtoMessage() {}
 
 func (x *UserAppUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[23]
+	mi := &file_insights_v1_insights_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2294,7 @@ func (x *UserAppUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserAppUsage.ProtoReflect.Descriptor instead.
 func (*UserAppUsage) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{23}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UserAppUsage) GetType() string {
@@ -2222,7 +2357,7 @@ type GetUserLatencyRequest struct {
 
 func (x *GetUserLatencyRequest) Reset() {
 	*x = GetUserLatencyRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2369,7 @@ func (x *GetUserLatencyRequest) String() string {
 func (*GetUserLatencyRequest) ProtoMessage() {}
 
 func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[24]
+	mi := &file_insights_v1_insights_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2382,7 @@ func (x *GetUserLatencyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{24}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetUserLatencyRequest) GetStartTime() string {
@@ -2348,7 +2483,7 @@ type GetUserLatencyResponse struct {
 
 func (x *GetUserLatencyResponse) Reset() {
 	*x = GetUserLatencyResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2495,7 @@ func (x *GetUserLatencyResponse) String() string {
 func (*GetUserLatencyResponse) ProtoMessage() {}
 
 func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[25]
+	mi := &file_insights_v1_insights_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2508,7 @@ func (x *GetUserLatencyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLatencyResponse.ProtoReflect.Descriptor instead.
 func (*GetUserLatencyResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{25}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetUserLatencyResponse) GetReport() *UserLatencyReport {
@@ -2441,7 +2576,7 @@ type UserLatencyReport struct {
 
 func (x *UserLatencyReport) Reset() {
 	*x = UserLatencyReport{}
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2588,7 @@ func (x *UserLatencyReport) String() string {
 func (*UserLatencyReport) ProtoMessage() {}
 
 func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[26]
+	mi := &file_insights_v1_insights_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2601,7 @@ func (x *UserLatencyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatencyReport.ProtoReflect.Descriptor instead.
 func (*UserLatencyReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{26}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UserLatencyReport) GetStartTime() string {
@@ -2541,7 +2676,7 @@ type UserLatency struct {
 
 func (x *UserLatency) Reset() {
 	*x = UserLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2688,7 @@ func (x *UserLatency) String() string {
 func (*UserLatency) ProtoMessage() {}
 
 func (x *UserLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[27]
+	mi := &file_insights_v1_insights_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2701,7 @@ func (x *UserLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserLatency.ProtoReflect.Descriptor instead.
 func (*UserLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{27}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UserLatency) GetTemplateIds() []string {
@@ -2639,7 +2774,7 @@ type ConnectionLatency struct {
 
 func (x *ConnectionLatency) Reset() {
 	*x = ConnectionLatency{}
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2786,7 @@ func (x *ConnectionLatency) String() string {
 func (*ConnectionLatency) ProtoMessage() {}
 
 func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[28]
+	mi := &file_insights_v1_insights_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2799,7 @@ func (x *ConnectionLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionLatency.ProtoReflect.Descriptor instead.
 func (*ConnectionLatency) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{28}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConnectionLatency) GetP50() float64 {
@@ -2718,7 +2853,7 @@ type GetDeploymentDAUsRequest struct {
 
 func (x *GetDeploymentDAUsRequest) Reset() {
 	*x = GetDeploymentDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2865,7 @@ func (x *GetDeploymentDAUsRequest) String() string {
 func (*GetDeploymentDAUsRequest) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[29]
+	mi := &file_insights_v1_insights_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2878,7 @@ func (x *GetDeploymentDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{29}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetDeploymentDAUsRequest) GetTzOffset() int32 {
@@ -2784,14 +2919,16 @@ type GetDeploymentDAUsResponse struct {
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded  bool `protobuf:"varint,8,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDeploymentDAUsResponse) Reset() {
 	*x = GetDeploymentDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +2940,7 @@ func (x *GetDeploymentDAUsResponse) String() string {
 func (*GetDeploymentDAUsResponse) ProtoMessage() {}
 
 func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[30]
+	mi := &file_insights_v1_insights_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +2953,7 @@ func (x *GetDeploymentDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetDeploymentDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{30}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetDeploymentDAUsResponse) GetEntries() []*DAUEntry {
@@ -2868,6 +3005,13 @@ func (x *GetDeploymentDAUsResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetDeploymentDAUsResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
 // DAUEntry is one day.
 type DAUEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2883,7 +3027,7 @@ type DAUEntry struct {
 
 func (x *DAUEntry) Reset() {
 	*x = DAUEntry{}
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3039,7 @@ func (x *DAUEntry) String() string {
 func (*DAUEntry) ProtoMessage() {}
 
 func (x *DAUEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[31]
+	mi := &file_insights_v1_insights_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3052,7 @@ func (x *DAUEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DAUEntry.ProtoReflect.Descriptor instead.
 func (*DAUEntry) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{31}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DAUEntry) GetDate() string {
@@ -2950,7 +3094,7 @@ type GetTemplateDAUsRequest struct {
 
 func (x *GetTemplateDAUsRequest) Reset() {
 	*x = GetTemplateDAUsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3106,7 @@ func (x *GetTemplateDAUsRequest) String() string {
 func (*GetTemplateDAUsRequest) ProtoMessage() {}
 
 func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[32]
+	mi := &file_insights_v1_insights_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3119,7 @@ func (x *GetTemplateDAUsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsRequest.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{32}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetTemplateDAUsRequest) GetTemplateId() string {
@@ -3023,14 +3167,16 @@ type GetTemplateDAUsResponse struct {
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded  bool `protobuf:"varint,8,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTemplateDAUsResponse) Reset() {
 	*x = GetTemplateDAUsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3188,7 @@ func (x *GetTemplateDAUsResponse) String() string {
 func (*GetTemplateDAUsResponse) ProtoMessage() {}
 
 func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[33]
+	mi := &file_insights_v1_insights_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3201,7 @@ func (x *GetTemplateDAUsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateDAUsResponse.ProtoReflect.Descriptor instead.
 func (*GetTemplateDAUsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{33}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetTemplateDAUsResponse) GetEntries() []*DAUEntry {
@@ -3107,6 +3253,13 @@ func (x *GetTemplateDAUsResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetTemplateDAUsResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
 // GetUserStatusCountsRequest says at whose midnights to count.
 type GetUserStatusCountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3124,7 +3277,7 @@ type GetUserStatusCountsRequest struct {
 
 func (x *GetUserStatusCountsRequest) Reset() {
 	*x = GetUserStatusCountsRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3289,7 @@ func (x *GetUserStatusCountsRequest) String() string {
 func (*GetUserStatusCountsRequest) ProtoMessage() {}
 
 func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[34]
+	mi := &file_insights_v1_insights_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3302,7 @@ func (x *GetUserStatusCountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{34}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetUserStatusCountsRequest) GetTimezone() string {
@@ -3190,15 +3343,20 @@ type GetUserStatusCountsResponse struct {
 	Floor int64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
-	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.other_actors. Where `floor` is there: the most that were counted at one of the midnights.
+	OtherActors []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded: the counts of a midnight are those at which they stood when the day that ends with it was
+	// published. Later midnights are suppressed.
+	LateExcluded bool `protobuf:"varint,5,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
+	// The end of the newest day that was published, where counts are published; empty: none was. RFC 3339. Absent: counts are of the present.
+	DataAsOf      string `protobuf:"bytes,6,opt,name=data_as_of,json=dataAsOf,proto3" json:"data_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetUserStatusCountsResponse) Reset() {
 	*x = GetUserStatusCountsResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3368,7 @@ func (x *GetUserStatusCountsResponse) String() string {
 func (*GetUserStatusCountsResponse) ProtoMessage() {}
 
 func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[35]
+	mi := &file_insights_v1_insights_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3381,7 @@ func (x *GetUserStatusCountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserStatusCountsResponse.ProtoReflect.Descriptor instead.
 func (*GetUserStatusCountsResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{35}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetUserStatusCountsResponse) GetStatusCounts() *UserStatusCounts {
@@ -3254,6 +3412,20 @@ func (x *GetUserStatusCountsResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetUserStatusCountsResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
+func (x *GetUserStatusCountsResponse) GetDataAsOf() string {
+	if x != nil {
+		return x.DataAsOf
+	}
+	return ""
+}
+
 // UserStatusCounts holds one series per status: a count at each local midnight, oldest first. A status that no user had in
 // or before the range is absent; without any known change of status all are. Deleted users count until their deletion.
 type UserStatusCounts struct {
@@ -3270,7 +3442,7 @@ type UserStatusCounts struct {
 
 func (x *UserStatusCounts) Reset() {
 	*x = UserStatusCounts{}
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3282,7 +3454,7 @@ func (x *UserStatusCounts) String() string {
 func (*UserStatusCounts) ProtoMessage() {}
 
 func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[36]
+	mi := &file_insights_v1_insights_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3295,7 +3467,7 @@ func (x *UserStatusCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCounts.ProtoReflect.Descriptor instead.
 func (*UserStatusCounts) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{36}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UserStatusCounts) GetActive() []*UserStatusCount {
@@ -3334,7 +3506,7 @@ type UserStatusCount struct {
 
 func (x *UserStatusCount) Reset() {
 	*x = UserStatusCount{}
-	mi := &file_insights_v1_insights_proto_msgTypes[37]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3518,7 @@ func (x *UserStatusCount) String() string {
 func (*UserStatusCount) ProtoMessage() {}
 
 func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[37]
+	mi := &file_insights_v1_insights_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3531,7 @@ func (x *UserStatusCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserStatusCount.ProtoReflect.Descriptor instead.
 func (*UserStatusCount) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{37}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UserStatusCount) GetDate() string {
@@ -3412,7 +3584,7 @@ type GetActivityRequest struct {
 
 func (x *GetActivityRequest) Reset() {
 	*x = GetActivityRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[38]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3596,7 @@ func (x *GetActivityRequest) String() string {
 func (*GetActivityRequest) ProtoMessage() {}
 
 func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[38]
+	mi := &file_insights_v1_insights_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3609,7 @@ func (x *GetActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityRequest.ProtoReflect.Descriptor instead.
 func (*GetActivityRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{38}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetActivityRequest) GetStart() string {
@@ -3510,7 +3682,7 @@ type GetActivityResponse struct {
 
 func (x *GetActivityResponse) Reset() {
 	*x = GetActivityResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[39]
+	mi := &file_insights_v1_insights_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3694,7 @@ func (x *GetActivityResponse) String() string {
 func (*GetActivityResponse) ProtoMessage() {}
 
 func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[39]
+	mi := &file_insights_v1_insights_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3707,7 @@ func (x *GetActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActivityResponse.ProtoReflect.Descriptor instead.
 func (*GetActivityResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{39}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetActivityResponse) GetActivity() []*ActivityInterval {
@@ -3595,7 +3767,7 @@ type ActivityInterval struct {
 
 func (x *ActivityInterval) Reset() {
 	*x = ActivityInterval{}
-	mi := &file_insights_v1_insights_proto_msgTypes[40]
+	mi := &file_insights_v1_insights_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3779,7 @@ func (x *ActivityInterval) String() string {
 func (*ActivityInterval) ProtoMessage() {}
 
 func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[40]
+	mi := &file_insights_v1_insights_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3792,7 @@ func (x *ActivityInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityInterval.ProtoReflect.Descriptor instead.
 func (*ActivityInterval) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{40}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ActivityInterval) GetTime() string {
@@ -3659,7 +3831,7 @@ type ActivityIntervalUser struct {
 
 func (x *ActivityIntervalUser) Reset() {
 	*x = ActivityIntervalUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[41]
+	mi := &file_insights_v1_insights_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3671,7 +3843,7 @@ func (x *ActivityIntervalUser) String() string {
 func (*ActivityIntervalUser) ProtoMessage() {}
 
 func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[41]
+	mi := &file_insights_v1_insights_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3684,7 +3856,7 @@ func (x *ActivityIntervalUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityIntervalUser.ProtoReflect.Descriptor instead.
 func (*ActivityIntervalUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{41}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ActivityIntervalUser) GetUserId() string {
@@ -3735,7 +3907,7 @@ type ActivityUser struct {
 
 func (x *ActivityUser) Reset() {
 	*x = ActivityUser{}
-	mi := &file_insights_v1_insights_proto_msgTypes[42]
+	mi := &file_insights_v1_insights_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3919,7 @@ func (x *ActivityUser) String() string {
 func (*ActivityUser) ProtoMessage() {}
 
 func (x *ActivityUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[42]
+	mi := &file_insights_v1_insights_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3932,7 @@ func (x *ActivityUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityUser.ProtoReflect.Descriptor instead.
 func (*ActivityUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{42}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ActivityUser) GetId() string {
@@ -3847,7 +4019,7 @@ type GetDiagnosisRequest struct {
 
 func (x *GetDiagnosisRequest) Reset() {
 	*x = GetDiagnosisRequest{}
-	mi := &file_insights_v1_insights_proto_msgTypes[43]
+	mi := &file_insights_v1_insights_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +4031,7 @@ func (x *GetDiagnosisRequest) String() string {
 func (*GetDiagnosisRequest) ProtoMessage() {}
 
 func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[43]
+	mi := &file_insights_v1_insights_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +4044,7 @@ func (x *GetDiagnosisRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisRequest.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{43}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetDiagnosisRequest) GetStartTime() string {
@@ -3928,20 +4100,22 @@ type GetDiagnosisResponse struct {
 	CollectionMode string `protobuf:"bytes,3,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
 	// As GetTemplateInsightsResponse.floor. Findings are about privacy alone then.
 	Floor int64 `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"`
-	// When usage of the templates was recorded first, whatever the window: the begin of its day in UTC, or of its half hour as long
-	// as that is recent. RFC 3339. Absent: there is no usage, or with a floor.
+	// When usage of the templates was recorded first, whatever the window: the begin of its day in UTC. RFC 3339. Absent: there is no
+	// usage, or with a floor.
 	DataSince string `protobuf:"bytes,5,opt,name=data_since,json=dataSince,proto3" json:"data_since,omitempty"`
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,6,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,7,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded  bool `protobuf:"varint,8,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDiagnosisResponse) Reset() {
 	*x = GetDiagnosisResponse{}
-	mi := &file_insights_v1_insights_proto_msgTypes[44]
+	mi := &file_insights_v1_insights_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3953,7 +4127,7 @@ func (x *GetDiagnosisResponse) String() string {
 func (*GetDiagnosisResponse) ProtoMessage() {}
 
 func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[44]
+	mi := &file_insights_v1_insights_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3966,7 +4140,7 @@ func (x *GetDiagnosisResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiagnosisResponse.ProtoReflect.Descriptor instead.
 func (*GetDiagnosisResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{44}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetDiagnosisResponse) GetFindings() []*Finding {
@@ -4018,6 +4192,13 @@ func (x *GetDiagnosisResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetDiagnosisResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
 // Finding is one reason why insights are empty or partial, with what it was concluded from.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4027,6 +4208,7 @@ type Finding struct {
 	// - `empty_window`: the window ends when it begins. It is the only finding then.
 	// - `collection_off`: reports are acknowledged and not stored.
 	// - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
+	// - `not_published`: small groups are hidden, and days of the window are not published yet.
 	// - `other_actors`: nobody whom the answer counts was active, and somebody else was.
 	// - `beyond_retention`: the window begins before what is kept.
 	// - `out_of_range`: there is data, but none in the window.
@@ -4065,7 +4247,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_insights_v1_insights_proto_msgTypes[45]
+	mi := &file_insights_v1_insights_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4259,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_insights_proto_msgTypes[45]
+	mi := &file_insights_v1_insights_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4272,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_insights_v1_insights_proto_rawDescGZIP(), []int{45}
+	return file_insights_v1_insights_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Finding) GetSections() []string {
@@ -4160,10 +4342,18 @@ var File_insights_v1_insights_proto protoreflect.FileDescriptor
 
 const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x17insights/v1/actor.proto\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\x1a\x19insights/v1/reports.proto\"\x16\n" +
-	"\x14ListTemplatesRequest\"L\n" +
+	"\x1ainsights/v1/insights.proto\x12\vinsights.v1\x1a\x17insights/v1/actor.proto\x1a\x19insights/v1/catalog.proto\x1a\x19insights/v1/options.proto\x1a\x17insights/v1/query.proto\x1a\x19insights/v1/reports.proto\"S\n" +
+	"\x14ListTemplatesRequest\x12\x11\n" +
+	"\x01q\x18\x01 \x01(\tH\x00R\x01q\x88\x01\x01\x12\"\n" +
+	"\forganization\x18\x02 \x01(\tR\forganizationB\x04\n" +
+	"\x02_q\"L\n" +
 	"\x15ListTemplatesResponse\x123\n" +
-	"\ttemplates\x18\x01 \x03(\v2\x15.insights.v1.TemplateR\ttemplates\"\x1a\n" +
+	"\ttemplates\x18\x01 \x03(\v2\x15.insights.v1.TemplateR\ttemplates\"5\n" +
+	"\x12GetTemplateRequest\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\"H\n" +
+	"\x13GetTemplateResponse\x121\n" +
+	"\btemplate\x18\x01 \x01(\v2\x15.insights.v1.TemplateR\btemplate\"\x1a\n" +
 	"\x18ListOrganizationsRequest\"\\\n" +
 	"\x19ListOrganizationsResponse\x12?\n" +
 	"\rorganizations\x18\x01 \x03(\v2\x19.insights.v1.OrganizationR\rorganizations\"\x8c\x02\n" +
@@ -4176,7 +4366,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\binterval\x18\x05 \x01(\tR\binterval\x12\x1a\n" +
 	"\bsections\x18\x06 \x03(\tR\bsections\x12'\n" +
 	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05actor\x18\b \x03(\tR\x05actor\"\xca\x03\n" +
+	"\x05actor\x18\b \x03(\tR\x05actor\"\xf5\x03\n" +
 	"\x1bGetTemplateInsightsResponse\x12A\n" +
 	"\x06report\x18\x01 \x01(\v2#.insights.v1.TemplateInsightsReportB\x04\xd0\xf3\x18\x01R\x06report\x12\\\n" +
 	"\x10interval_reports\x18\x02 \x03(\v2+.insights.v1.TemplateInsightsIntervalReportB\x04\xd0\xf3\x18\x01R\x0fintervalReports\x12G\n" +
@@ -4186,7 +4376,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
 	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
 	"\x06actors\x18\a \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\b \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"E\n" +
+	"\fother_actors\x18\b \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12)\n" +
+	"\rlate_excluded\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\"E\n" +
 	"\x0fDefaultInterval\x12\x1a\n" +
 	"\binterval\x18\x01 \x01(\tR\binterval\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
@@ -4275,14 +4466,15 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12.\n" +
 	"\x13previous_start_time\x18\x06 \x01(\tR\x11previousStartTime\x12*\n" +
 	"\x11previous_end_time\x18\a \x01(\tR\x0fpreviousEndTime\x12\x14\n" +
-	"\x05actor\x18\b \x03(\tR\x05actor\"\xd6\x01\n" +
+	"\x05actor\x18\b \x03(\tR\x05actor\"\x81\x02\n" +
 	"\x19ListTemplateUsageResponse\x128\n" +
 	"\x06report\x18\x01 \x01(\v2 .insights.v1.TemplateUsageReportR\x06report\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12-\n" +
 	"\x0fcollection_mode\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
 	"\x05floor\x18\x04 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
-	"\x06actors\x18\x05 \x03(\tR\x06actors\"\xd5\x01\n" +
+	"\x06actors\x18\x05 \x03(\tR\x06actors\x12)\n" +
+	"\rlate_excluded\x18\x06 \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\"\xd5\x01\n" +
 	"\x13TemplateUsageReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -4415,7 +4607,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x18GetDeploymentDAUsRequest\x12\x1b\n" +
 	"\ttz_offset\x18\x01 \x01(\x05R\btzOffset\x12\x1a\n" +
 	"\btimezone\x18\x02 \x01(\tR\btimezone\x12\x14\n" +
-	"\x05actor\x18\x03 \x03(\tR\x05actor\"\xb5\x02\n" +
+	"\x05actor\x18\x03 \x03(\tR\x05actor\"\xe0\x02\n" +
 	"\x19GetDeploymentDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
@@ -4424,7 +4616,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
 	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
 	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"l\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12)\n" +
+	"\rlate_excluded\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\"l\n" +
 	"\bDAUEntry\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12&\n" +
 	"\x06amount\x18\x02 \x01(\x03B\x0e\xe2\xf3\x18\n" +
@@ -4437,7 +4630,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"templateId\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
 	"\btimezone\x18\x03 \x01(\tR\btimezone\x12\x14\n" +
-	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xb3\x02\n" +
+	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xde\x02\n" +
 	"\x17GetTemplateDAUsResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.insights.v1.DAUEntryR\aentries\x12$\n" +
 	"\x0etz_hour_offset\x18\x02 \x01(\x05R\ftzHourOffset\x12\x1c\n" +
@@ -4446,17 +4639,21 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x0fcollection_mode\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
 	"\x05floor\x18\x05 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
 	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\x87\x01\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12)\n" +
+	"\rlate_excluded\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\"\x87\x01\n" +
 	"\x1aGetUserStatusCountsRequest\x12\x1a\n" +
 	"\btimezone\x18\x01 \x01(\tR\btimezone\x12\x1b\n" +
 	"\ttz_offset\x18\x02 \x01(\x05R\btzOffset\x12\x1a\n" +
 	"\binterval\x18\x03 \x01(\tR\binterval\x12\x14\n" +
-	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xd7\x01\n" +
+	"\x05actor\x18\x04 \x03(\tR\x05actor\"\xa6\x02\n" +
 	"\x1bGetUserStatusCountsResponse\x12B\n" +
 	"\rstatus_counts\x18\x01 \x01(\v2\x1d.insights.v1.UserStatusCountsR\fstatusCounts\x12\x1a\n" +
 	"\x05floor\x18\x02 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12\x16\n" +
 	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xce\x01\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12)\n" +
+	"\rlate_excluded\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\x12\"\n" +
+	"\n" +
+	"data_as_of\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R\bdataAsOf\"\xce\x01\n" +
 	"\x10UserStatusCounts\x12:\n" +
 	"\x06active\x18\x01 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\x06active\x12<\n" +
 	"\adormant\x18\x02 \x03(\v2\x1c.insights.v1.UserStatusCountB\x04\xd0\xf3\x18\x01R\adormant\x12@\n" +
@@ -4515,7 +4712,7 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xb0\x02\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xdb\x02\n" +
 	"\x14GetDiagnosisResponse\x120\n" +
 	"\bfindings\x18\x01 \x03(\v2\x14.insights.v1.FindingR\bfindings\x12\x1c\n" +
 	"\n" +
@@ -4525,7 +4722,8 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\n" +
 	"data_since\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\tdataSince\x12\x16\n" +
 	"\x06actors\x18\x06 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xa4\x02\n" +
+	"\fother_actors\x18\a \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12)\n" +
+	"\rlate_excluded\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\"\xa4\x02\n" +
 	"\aFinding\x12\x1a\n" +
 	"\bsections\x18\x01 \x03(\tR\bsections\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
@@ -4536,12 +4734,16 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"first_dateR\afirstAt\x12*\n" +
 	"\alast_at\x18\a \x01(\tB\x11\xd0\xf3\x18\x01\xea\xf3\x18\tlast_dateR\x06lastAt\x12\x18\n" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
-	"\tnext_step\x18\t \x01(\tR\bnextStep2\xd9\r\n" +
+	"\tnext_step\x18\t \x01(\tR\bnextStep2\x99\x10\n" +
 	"\x0fInsightsService\x12^\n" +
-	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12j\n" +
+	"\rListTemplates\x12!.insights.v1.ListTemplatesRequest\x1a\".insights.v1.ListTemplatesResponse\"\x06\xca\xf3\x18\x02\b\x01\x12e\n" +
+	"\vGetTemplate\x12\x1f.insights.v1.GetTemplateRequest\x1a .insights.v1.GetTemplateResponse\"\x13\xca\xf3\x18\x0f\b\x03\x12\vtemplate_id\x12j\n" +
 	"\x11ListOrganizations\x12%.insights.v1.ListOrganizationsRequest\x1a&.insights.v1.ListOrganizationsResponse\"\x06\xca\xf3\x18\x02\b\x01\x12\x80\x01\n" +
 	"\x13GetTemplateInsights\x12'.insights.v1.GetTemplateInsightsRequest\x1a(.insights.v1.GetTemplateInsightsResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12z\n" +
-	"\x11ListTemplateUsage\x12%.insights.v1.ListTemplateUsageRequest\x1a&.insights.v1.ListTemplateUsageResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12v\n" +
+	"\x11ListTemplateUsage\x12%.insights.v1.ListTemplateUsageRequest\x1a&.insights.v1.ListTemplateUsageResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12i\n" +
+	"\n" +
+	"QueryUsage\x12\x1e.insights.v1.QueryUsageRequest\x1a\x1f.insights.v1.QueryUsageResponse\"\x1a\xca\xf3\x18\x16\b\x03\x12\ftemplate_ids\x18\x01 \x01(\x01\x12l\n" +
+	"\vQueryValues\x12\x1f.insights.v1.QueryValuesRequest\x1a .insights.v1.QueryValuesResponse\"\x1a\xca\xf3\x18\x16\b\x03\x12\ftemplate_ids\x18\x01 \x01(\x01\x12v\n" +
 	"\x0fGetUserActivity\x12#.insights.v1.GetUserActivityRequest\x1a$.insights.v1.GetUserActivityResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12s\n" +
 	"\x0eGetUserLatency\x12\".insights.v1.GetUserLatencyRequest\x1a#.insights.v1.GetUserLatencyResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12j\n" +
 	"\x11GetDeploymentDAUs\x12%.insights.v1.GetDeploymentDAUsRequest\x1a&.insights.v1.GetDeploymentDAUsResponse\"\x06\xca\xf3\x18\x02\b\x03\x12q\n" +
@@ -4549,10 +4751,10 @@ const file_insights_v1_insights_proto_rawDesc = "" +
 	"\x13GetUserStatusCounts\x12'.insights.v1.GetUserStatusCountsRequest\x1a(.insights.v1.GetUserStatusCountsResponse\"\b\xca\xf3\x18\x04\b\x04\x18\x01\x12a\n" +
 	"\vGetActivity\x12\x1f.insights.v1.GetActivityRequest\x1a .insights.v1.GetActivityResponse\"\x0f\xca\xf3\x18\v\b\x02\x12\x03org\x18\x01 \x01\x12k\n" +
 	"\fGetDiagnosis\x12 .insights.v1.GetDiagnosisRequest\x1a!.insights.v1.GetDiagnosisResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12z\n" +
-	"\x11GetCapacityReport\x12%.insights.v1.GetCapacityReportRequest\x1a&.insights.v1.GetCapacityReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12\x86\x01\n" +
-	"\x15GetOptimizationReport\x12).insights.v1.GetOptimizationReportRequest\x1a*.insights.v1.GetOptimizationReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01\x12y\n" +
+	"\x11GetCapacityReport\x12%.insights.v1.GetCapacityReportRequest\x1a&.insights.v1.GetCapacityReportResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12\x86\x01\n" +
+	"\x15GetOptimizationReport\x12).insights.v1.GetOptimizationReportRequest\x1a*.insights.v1.GetOptimizationReportResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01\x12y\n" +
 	"\x10GetSupportReport\x12$.insights.v1.GetSupportReportRequest\x1a%.insights.v1.GetSupportReportResponse\"\x18\xca\xf3\x18\x14\b\x02\x12\ftemplate_ids\x18\x01 \x01\x12k\n" +
-	"\fGetROIReport\x12 .insights.v1.GetROIReportRequest\x1a!.insights.v1.GetROIReportResponse\"\x16\xca\xf3\x18\x12\b\x02\x12\ftemplate_ids\x18\x01B\xaf\x01\n" +
+	"\fGetROIReport\x12 .insights.v1.GetROIReportRequest\x1a!.insights.v1.GetROIReportResponse\"\x16\xca\xf3\x18\x12\b\x03\x12\ftemplate_ids\x18\x01B\xaf\x01\n" +
 	"\x0fcom.insights.v1B\rInsightsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (
@@ -4567,149 +4769,162 @@ func file_insights_v1_insights_proto_rawDescGZIP() []byte {
 	return file_insights_v1_insights_proto_rawDescData
 }
 
-var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_insights_v1_insights_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_insights_v1_insights_proto_goTypes = []any{
 	(*ListTemplatesRequest)(nil),           // 0: insights.v1.ListTemplatesRequest
 	(*ListTemplatesResponse)(nil),          // 1: insights.v1.ListTemplatesResponse
-	(*ListOrganizationsRequest)(nil),       // 2: insights.v1.ListOrganizationsRequest
-	(*ListOrganizationsResponse)(nil),      // 3: insights.v1.ListOrganizationsResponse
-	(*GetTemplateInsightsRequest)(nil),     // 4: insights.v1.GetTemplateInsightsRequest
-	(*GetTemplateInsightsResponse)(nil),    // 5: insights.v1.GetTemplateInsightsResponse
-	(*DefaultInterval)(nil),                // 6: insights.v1.DefaultInterval
-	(*SectionReason)(nil),                  // 7: insights.v1.SectionReason
-	(*TemplateInsightsReport)(nil),         // 8: insights.v1.TemplateInsightsReport
-	(*AppUsage)(nil),                       // 9: insights.v1.AppUsage
-	(*EditorUsage)(nil),                    // 10: insights.v1.EditorUsage
-	(*ParameterUsage)(nil),                 // 11: insights.v1.ParameterUsage
-	(*ParameterValue)(nil),                 // 12: insights.v1.ParameterValue
-	(*TemplateInsightsIntervalReport)(nil), // 13: insights.v1.TemplateInsightsIntervalReport
-	(*ListTemplateUsageRequest)(nil),       // 14: insights.v1.ListTemplateUsageRequest
-	(*ListTemplateUsageResponse)(nil),      // 15: insights.v1.ListTemplateUsageResponse
-	(*TemplateUsageReport)(nil),            // 16: insights.v1.TemplateUsageReport
-	(*TemplateUsage)(nil),                  // 17: insights.v1.TemplateUsage
-	(*MostUsedApp)(nil),                    // 18: insights.v1.MostUsedApp
-	(*GetUserActivityRequest)(nil),         // 19: insights.v1.GetUserActivityRequest
-	(*GetUserActivityResponse)(nil),        // 20: insights.v1.GetUserActivityResponse
-	(*UserActivityReport)(nil),             // 21: insights.v1.UserActivityReport
-	(*UserActivity)(nil),                   // 22: insights.v1.UserActivity
-	(*UserAppUsage)(nil),                   // 23: insights.v1.UserAppUsage
-	(*GetUserLatencyRequest)(nil),          // 24: insights.v1.GetUserLatencyRequest
-	(*GetUserLatencyResponse)(nil),         // 25: insights.v1.GetUserLatencyResponse
-	(*UserLatencyReport)(nil),              // 26: insights.v1.UserLatencyReport
-	(*UserLatency)(nil),                    // 27: insights.v1.UserLatency
-	(*ConnectionLatency)(nil),              // 28: insights.v1.ConnectionLatency
-	(*GetDeploymentDAUsRequest)(nil),       // 29: insights.v1.GetDeploymentDAUsRequest
-	(*GetDeploymentDAUsResponse)(nil),      // 30: insights.v1.GetDeploymentDAUsResponse
-	(*DAUEntry)(nil),                       // 31: insights.v1.DAUEntry
-	(*GetTemplateDAUsRequest)(nil),         // 32: insights.v1.GetTemplateDAUsRequest
-	(*GetTemplateDAUsResponse)(nil),        // 33: insights.v1.GetTemplateDAUsResponse
-	(*GetUserStatusCountsRequest)(nil),     // 34: insights.v1.GetUserStatusCountsRequest
-	(*GetUserStatusCountsResponse)(nil),    // 35: insights.v1.GetUserStatusCountsResponse
-	(*UserStatusCounts)(nil),               // 36: insights.v1.UserStatusCounts
-	(*UserStatusCount)(nil),                // 37: insights.v1.UserStatusCount
-	(*GetActivityRequest)(nil),             // 38: insights.v1.GetActivityRequest
-	(*GetActivityResponse)(nil),            // 39: insights.v1.GetActivityResponse
-	(*ActivityInterval)(nil),               // 40: insights.v1.ActivityInterval
-	(*ActivityIntervalUser)(nil),           // 41: insights.v1.ActivityIntervalUser
-	(*ActivityUser)(nil),                   // 42: insights.v1.ActivityUser
-	(*GetDiagnosisRequest)(nil),            // 43: insights.v1.GetDiagnosisRequest
-	(*GetDiagnosisResponse)(nil),           // 44: insights.v1.GetDiagnosisResponse
-	(*Finding)(nil),                        // 45: insights.v1.Finding
-	nil,                                    // 46: insights.v1.GetActivityResponse.UsersEntry
-	(*Template)(nil),                       // 47: insights.v1.Template
-	(*Organization)(nil),                   // 48: insights.v1.Organization
-	(*OtherActor)(nil),                     // 49: insights.v1.OtherActor
-	(*ParameterOption)(nil),                // 50: insights.v1.ParameterOption
-	(*GetCapacityReportRequest)(nil),       // 51: insights.v1.GetCapacityReportRequest
-	(*GetOptimizationReportRequest)(nil),   // 52: insights.v1.GetOptimizationReportRequest
-	(*GetSupportReportRequest)(nil),        // 53: insights.v1.GetSupportReportRequest
-	(*GetROIReportRequest)(nil),            // 54: insights.v1.GetROIReportRequest
-	(*GetCapacityReportResponse)(nil),      // 55: insights.v1.GetCapacityReportResponse
-	(*GetOptimizationReportResponse)(nil),  // 56: insights.v1.GetOptimizationReportResponse
-	(*GetSupportReportResponse)(nil),       // 57: insights.v1.GetSupportReportResponse
-	(*GetROIReportResponse)(nil),           // 58: insights.v1.GetROIReportResponse
+	(*GetTemplateRequest)(nil),             // 2: insights.v1.GetTemplateRequest
+	(*GetTemplateResponse)(nil),            // 3: insights.v1.GetTemplateResponse
+	(*ListOrganizationsRequest)(nil),       // 4: insights.v1.ListOrganizationsRequest
+	(*ListOrganizationsResponse)(nil),      // 5: insights.v1.ListOrganizationsResponse
+	(*GetTemplateInsightsRequest)(nil),     // 6: insights.v1.GetTemplateInsightsRequest
+	(*GetTemplateInsightsResponse)(nil),    // 7: insights.v1.GetTemplateInsightsResponse
+	(*DefaultInterval)(nil),                // 8: insights.v1.DefaultInterval
+	(*SectionReason)(nil),                  // 9: insights.v1.SectionReason
+	(*TemplateInsightsReport)(nil),         // 10: insights.v1.TemplateInsightsReport
+	(*AppUsage)(nil),                       // 11: insights.v1.AppUsage
+	(*EditorUsage)(nil),                    // 12: insights.v1.EditorUsage
+	(*ParameterUsage)(nil),                 // 13: insights.v1.ParameterUsage
+	(*ParameterValue)(nil),                 // 14: insights.v1.ParameterValue
+	(*TemplateInsightsIntervalReport)(nil), // 15: insights.v1.TemplateInsightsIntervalReport
+	(*ListTemplateUsageRequest)(nil),       // 16: insights.v1.ListTemplateUsageRequest
+	(*ListTemplateUsageResponse)(nil),      // 17: insights.v1.ListTemplateUsageResponse
+	(*TemplateUsageReport)(nil),            // 18: insights.v1.TemplateUsageReport
+	(*TemplateUsage)(nil),                  // 19: insights.v1.TemplateUsage
+	(*MostUsedApp)(nil),                    // 20: insights.v1.MostUsedApp
+	(*GetUserActivityRequest)(nil),         // 21: insights.v1.GetUserActivityRequest
+	(*GetUserActivityResponse)(nil),        // 22: insights.v1.GetUserActivityResponse
+	(*UserActivityReport)(nil),             // 23: insights.v1.UserActivityReport
+	(*UserActivity)(nil),                   // 24: insights.v1.UserActivity
+	(*UserAppUsage)(nil),                   // 25: insights.v1.UserAppUsage
+	(*GetUserLatencyRequest)(nil),          // 26: insights.v1.GetUserLatencyRequest
+	(*GetUserLatencyResponse)(nil),         // 27: insights.v1.GetUserLatencyResponse
+	(*UserLatencyReport)(nil),              // 28: insights.v1.UserLatencyReport
+	(*UserLatency)(nil),                    // 29: insights.v1.UserLatency
+	(*ConnectionLatency)(nil),              // 30: insights.v1.ConnectionLatency
+	(*GetDeploymentDAUsRequest)(nil),       // 31: insights.v1.GetDeploymentDAUsRequest
+	(*GetDeploymentDAUsResponse)(nil),      // 32: insights.v1.GetDeploymentDAUsResponse
+	(*DAUEntry)(nil),                       // 33: insights.v1.DAUEntry
+	(*GetTemplateDAUsRequest)(nil),         // 34: insights.v1.GetTemplateDAUsRequest
+	(*GetTemplateDAUsResponse)(nil),        // 35: insights.v1.GetTemplateDAUsResponse
+	(*GetUserStatusCountsRequest)(nil),     // 36: insights.v1.GetUserStatusCountsRequest
+	(*GetUserStatusCountsResponse)(nil),    // 37: insights.v1.GetUserStatusCountsResponse
+	(*UserStatusCounts)(nil),               // 38: insights.v1.UserStatusCounts
+	(*UserStatusCount)(nil),                // 39: insights.v1.UserStatusCount
+	(*GetActivityRequest)(nil),             // 40: insights.v1.GetActivityRequest
+	(*GetActivityResponse)(nil),            // 41: insights.v1.GetActivityResponse
+	(*ActivityInterval)(nil),               // 42: insights.v1.ActivityInterval
+	(*ActivityIntervalUser)(nil),           // 43: insights.v1.ActivityIntervalUser
+	(*ActivityUser)(nil),                   // 44: insights.v1.ActivityUser
+	(*GetDiagnosisRequest)(nil),            // 45: insights.v1.GetDiagnosisRequest
+	(*GetDiagnosisResponse)(nil),           // 46: insights.v1.GetDiagnosisResponse
+	(*Finding)(nil),                        // 47: insights.v1.Finding
+	nil,                                    // 48: insights.v1.GetActivityResponse.UsersEntry
+	(*Template)(nil),                       // 49: insights.v1.Template
+	(*Organization)(nil),                   // 50: insights.v1.Organization
+	(*OtherActor)(nil),                     // 51: insights.v1.OtherActor
+	(*ParameterOption)(nil),                // 52: insights.v1.ParameterOption
+	(*QueryUsageRequest)(nil),              // 53: insights.v1.QueryUsageRequest
+	(*QueryValuesRequest)(nil),             // 54: insights.v1.QueryValuesRequest
+	(*GetCapacityReportRequest)(nil),       // 55: insights.v1.GetCapacityReportRequest
+	(*GetOptimizationReportRequest)(nil),   // 56: insights.v1.GetOptimizationReportRequest
+	(*GetSupportReportRequest)(nil),        // 57: insights.v1.GetSupportReportRequest
+	(*GetROIReportRequest)(nil),            // 58: insights.v1.GetROIReportRequest
+	(*QueryUsageResponse)(nil),             // 59: insights.v1.QueryUsageResponse
+	(*QueryValuesResponse)(nil),            // 60: insights.v1.QueryValuesResponse
+	(*GetCapacityReportResponse)(nil),      // 61: insights.v1.GetCapacityReportResponse
+	(*GetOptimizationReportResponse)(nil),  // 62: insights.v1.GetOptimizationReportResponse
+	(*GetSupportReportResponse)(nil),       // 63: insights.v1.GetSupportReportResponse
+	(*GetROIReportResponse)(nil),           // 64: insights.v1.GetROIReportResponse
 }
 var file_insights_v1_insights_proto_depIdxs = []int32{
-	47, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
-	48, // 1: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
-	8,  // 2: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
-	13, // 3: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
-	6,  // 4: insights.v1.GetTemplateInsightsResponse.default_interval:type_name -> insights.v1.DefaultInterval
-	49, // 5: insights.v1.GetTemplateInsightsResponse.other_actors:type_name -> insights.v1.OtherActor
-	9,  // 6: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
-	11, // 7: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
-	9,  // 8: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
-	7,  // 9: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
-	10, // 10: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
-	50, // 11: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
-	12, // 12: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
-	16, // 13: insights.v1.ListTemplateUsageResponse.report:type_name -> insights.v1.TemplateUsageReport
-	17, // 14: insights.v1.TemplateUsageReport.templates:type_name -> insights.v1.TemplateUsage
-	13, // 15: insights.v1.TemplateUsage.intervals:type_name -> insights.v1.TemplateInsightsIntervalReport
-	18, // 16: insights.v1.TemplateUsage.most_used_app:type_name -> insights.v1.MostUsedApp
-	49, // 17: insights.v1.TemplateUsage.other_actors:type_name -> insights.v1.OtherActor
-	21, // 18: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
-	49, // 19: insights.v1.GetUserActivityResponse.other_actors:type_name -> insights.v1.OtherActor
-	22, // 20: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
-	7,  // 21: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
-	23, // 22: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
-	26, // 23: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
-	49, // 24: insights.v1.GetUserLatencyResponse.other_actors:type_name -> insights.v1.OtherActor
-	27, // 25: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
-	7,  // 26: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
-	28, // 27: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
-	28, // 28: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
-	31, // 29: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	49, // 30: insights.v1.GetDeploymentDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
-	31, // 31: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
-	49, // 32: insights.v1.GetTemplateDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
-	36, // 33: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
-	49, // 34: insights.v1.GetUserStatusCountsResponse.other_actors:type_name -> insights.v1.OtherActor
-	37, // 35: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
-	37, // 36: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
-	37, // 37: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
-	40, // 38: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
-	46, // 39: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
-	49, // 40: insights.v1.GetActivityResponse.other_actors:type_name -> insights.v1.OtherActor
-	41, // 41: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
-	45, // 42: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
-	49, // 43: insights.v1.GetDiagnosisResponse.other_actors:type_name -> insights.v1.OtherActor
-	42, // 44: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
-	0,  // 45: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
-	2,  // 46: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
-	4,  // 47: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
-	14, // 48: insights.v1.InsightsService.ListTemplateUsage:input_type -> insights.v1.ListTemplateUsageRequest
-	19, // 49: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
-	24, // 50: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
-	29, // 51: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
-	32, // 52: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
-	34, // 53: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
-	38, // 54: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
-	43, // 55: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
-	51, // 56: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
-	52, // 57: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
-	53, // 58: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
-	54, // 59: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
-	1,  // 60: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
-	3,  // 61: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
-	5,  // 62: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
-	15, // 63: insights.v1.InsightsService.ListTemplateUsage:output_type -> insights.v1.ListTemplateUsageResponse
-	20, // 64: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
-	25, // 65: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
-	30, // 66: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
-	33, // 67: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
-	35, // 68: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
-	39, // 69: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
-	44, // 70: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
-	55, // 71: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
-	56, // 72: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
-	57, // 73: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
-	58, // 74: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
-	60, // [60:75] is the sub-list for method output_type
-	45, // [45:60] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	49, // 0: insights.v1.ListTemplatesResponse.templates:type_name -> insights.v1.Template
+	49, // 1: insights.v1.GetTemplateResponse.template:type_name -> insights.v1.Template
+	50, // 2: insights.v1.ListOrganizationsResponse.organizations:type_name -> insights.v1.Organization
+	10, // 3: insights.v1.GetTemplateInsightsResponse.report:type_name -> insights.v1.TemplateInsightsReport
+	15, // 4: insights.v1.GetTemplateInsightsResponse.interval_reports:type_name -> insights.v1.TemplateInsightsIntervalReport
+	8,  // 5: insights.v1.GetTemplateInsightsResponse.default_interval:type_name -> insights.v1.DefaultInterval
+	51, // 6: insights.v1.GetTemplateInsightsResponse.other_actors:type_name -> insights.v1.OtherActor
+	11, // 7: insights.v1.TemplateInsightsReport.apps_usage:type_name -> insights.v1.AppUsage
+	13, // 8: insights.v1.TemplateInsightsReport.parameters_usage:type_name -> insights.v1.ParameterUsage
+	11, // 9: insights.v1.TemplateInsightsReport.unknown_usage:type_name -> insights.v1.AppUsage
+	9,  // 10: insights.v1.TemplateInsightsReport.reasons:type_name -> insights.v1.SectionReason
+	12, // 11: insights.v1.AppUsage.editors:type_name -> insights.v1.EditorUsage
+	52, // 12: insights.v1.ParameterUsage.options:type_name -> insights.v1.ParameterOption
+	14, // 13: insights.v1.ParameterUsage.values:type_name -> insights.v1.ParameterValue
+	18, // 14: insights.v1.ListTemplateUsageResponse.report:type_name -> insights.v1.TemplateUsageReport
+	19, // 15: insights.v1.TemplateUsageReport.templates:type_name -> insights.v1.TemplateUsage
+	15, // 16: insights.v1.TemplateUsage.intervals:type_name -> insights.v1.TemplateInsightsIntervalReport
+	20, // 17: insights.v1.TemplateUsage.most_used_app:type_name -> insights.v1.MostUsedApp
+	51, // 18: insights.v1.TemplateUsage.other_actors:type_name -> insights.v1.OtherActor
+	23, // 19: insights.v1.GetUserActivityResponse.report:type_name -> insights.v1.UserActivityReport
+	51, // 20: insights.v1.GetUserActivityResponse.other_actors:type_name -> insights.v1.OtherActor
+	24, // 21: insights.v1.UserActivityReport.users:type_name -> insights.v1.UserActivity
+	9,  // 22: insights.v1.UserActivityReport.reasons:type_name -> insights.v1.SectionReason
+	25, // 23: insights.v1.UserActivity.apps:type_name -> insights.v1.UserAppUsage
+	28, // 24: insights.v1.GetUserLatencyResponse.report:type_name -> insights.v1.UserLatencyReport
+	51, // 25: insights.v1.GetUserLatencyResponse.other_actors:type_name -> insights.v1.OtherActor
+	29, // 26: insights.v1.UserLatencyReport.users:type_name -> insights.v1.UserLatency
+	9,  // 27: insights.v1.UserLatencyReport.reasons:type_name -> insights.v1.SectionReason
+	30, // 28: insights.v1.UserLatencyReport.total_latency_ms:type_name -> insights.v1.ConnectionLatency
+	30, // 29: insights.v1.UserLatency.latency_ms:type_name -> insights.v1.ConnectionLatency
+	33, // 30: insights.v1.GetDeploymentDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	51, // 31: insights.v1.GetDeploymentDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
+	33, // 32: insights.v1.GetTemplateDAUsResponse.entries:type_name -> insights.v1.DAUEntry
+	51, // 33: insights.v1.GetTemplateDAUsResponse.other_actors:type_name -> insights.v1.OtherActor
+	38, // 34: insights.v1.GetUserStatusCountsResponse.status_counts:type_name -> insights.v1.UserStatusCounts
+	51, // 35: insights.v1.GetUserStatusCountsResponse.other_actors:type_name -> insights.v1.OtherActor
+	39, // 36: insights.v1.UserStatusCounts.active:type_name -> insights.v1.UserStatusCount
+	39, // 37: insights.v1.UserStatusCounts.dormant:type_name -> insights.v1.UserStatusCount
+	39, // 38: insights.v1.UserStatusCounts.suspended:type_name -> insights.v1.UserStatusCount
+	42, // 39: insights.v1.GetActivityResponse.activity:type_name -> insights.v1.ActivityInterval
+	48, // 40: insights.v1.GetActivityResponse.users:type_name -> insights.v1.GetActivityResponse.UsersEntry
+	51, // 41: insights.v1.GetActivityResponse.other_actors:type_name -> insights.v1.OtherActor
+	43, // 42: insights.v1.ActivityInterval.user_activity:type_name -> insights.v1.ActivityIntervalUser
+	47, // 43: insights.v1.GetDiagnosisResponse.findings:type_name -> insights.v1.Finding
+	51, // 44: insights.v1.GetDiagnosisResponse.other_actors:type_name -> insights.v1.OtherActor
+	44, // 45: insights.v1.GetActivityResponse.UsersEntry.value:type_name -> insights.v1.ActivityUser
+	0,  // 46: insights.v1.InsightsService.ListTemplates:input_type -> insights.v1.ListTemplatesRequest
+	2,  // 47: insights.v1.InsightsService.GetTemplate:input_type -> insights.v1.GetTemplateRequest
+	4,  // 48: insights.v1.InsightsService.ListOrganizations:input_type -> insights.v1.ListOrganizationsRequest
+	6,  // 49: insights.v1.InsightsService.GetTemplateInsights:input_type -> insights.v1.GetTemplateInsightsRequest
+	16, // 50: insights.v1.InsightsService.ListTemplateUsage:input_type -> insights.v1.ListTemplateUsageRequest
+	53, // 51: insights.v1.InsightsService.QueryUsage:input_type -> insights.v1.QueryUsageRequest
+	54, // 52: insights.v1.InsightsService.QueryValues:input_type -> insights.v1.QueryValuesRequest
+	21, // 53: insights.v1.InsightsService.GetUserActivity:input_type -> insights.v1.GetUserActivityRequest
+	26, // 54: insights.v1.InsightsService.GetUserLatency:input_type -> insights.v1.GetUserLatencyRequest
+	31, // 55: insights.v1.InsightsService.GetDeploymentDAUs:input_type -> insights.v1.GetDeploymentDAUsRequest
+	34, // 56: insights.v1.InsightsService.GetTemplateDAUs:input_type -> insights.v1.GetTemplateDAUsRequest
+	36, // 57: insights.v1.InsightsService.GetUserStatusCounts:input_type -> insights.v1.GetUserStatusCountsRequest
+	40, // 58: insights.v1.InsightsService.GetActivity:input_type -> insights.v1.GetActivityRequest
+	45, // 59: insights.v1.InsightsService.GetDiagnosis:input_type -> insights.v1.GetDiagnosisRequest
+	55, // 60: insights.v1.InsightsService.GetCapacityReport:input_type -> insights.v1.GetCapacityReportRequest
+	56, // 61: insights.v1.InsightsService.GetOptimizationReport:input_type -> insights.v1.GetOptimizationReportRequest
+	57, // 62: insights.v1.InsightsService.GetSupportReport:input_type -> insights.v1.GetSupportReportRequest
+	58, // 63: insights.v1.InsightsService.GetROIReport:input_type -> insights.v1.GetROIReportRequest
+	1,  // 64: insights.v1.InsightsService.ListTemplates:output_type -> insights.v1.ListTemplatesResponse
+	3,  // 65: insights.v1.InsightsService.GetTemplate:output_type -> insights.v1.GetTemplateResponse
+	5,  // 66: insights.v1.InsightsService.ListOrganizations:output_type -> insights.v1.ListOrganizationsResponse
+	7,  // 67: insights.v1.InsightsService.GetTemplateInsights:output_type -> insights.v1.GetTemplateInsightsResponse
+	17, // 68: insights.v1.InsightsService.ListTemplateUsage:output_type -> insights.v1.ListTemplateUsageResponse
+	59, // 69: insights.v1.InsightsService.QueryUsage:output_type -> insights.v1.QueryUsageResponse
+	60, // 70: insights.v1.InsightsService.QueryValues:output_type -> insights.v1.QueryValuesResponse
+	22, // 71: insights.v1.InsightsService.GetUserActivity:output_type -> insights.v1.GetUserActivityResponse
+	27, // 72: insights.v1.InsightsService.GetUserLatency:output_type -> insights.v1.GetUserLatencyResponse
+	32, // 73: insights.v1.InsightsService.GetDeploymentDAUs:output_type -> insights.v1.GetDeploymentDAUsResponse
+	35, // 74: insights.v1.InsightsService.GetTemplateDAUs:output_type -> insights.v1.GetTemplateDAUsResponse
+	37, // 75: insights.v1.InsightsService.GetUserStatusCounts:output_type -> insights.v1.GetUserStatusCountsResponse
+	41, // 76: insights.v1.InsightsService.GetActivity:output_type -> insights.v1.GetActivityResponse
+	46, // 77: insights.v1.InsightsService.GetDiagnosis:output_type -> insights.v1.GetDiagnosisResponse
+	61, // 78: insights.v1.InsightsService.GetCapacityReport:output_type -> insights.v1.GetCapacityReportResponse
+	62, // 79: insights.v1.InsightsService.GetOptimizationReport:output_type -> insights.v1.GetOptimizationReportResponse
+	63, // 80: insights.v1.InsightsService.GetSupportReport:output_type -> insights.v1.GetSupportReportResponse
+	64, // 81: insights.v1.InsightsService.GetROIReport:output_type -> insights.v1.GetROIReportResponse
+	64, // [64:82] is the sub-list for method output_type
+	46, // [46:64] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_insights_proto_init() }
@@ -4720,15 +4935,17 @@ func file_insights_v1_insights_proto_init() {
 	file_insights_v1_actor_proto_init()
 	file_insights_v1_catalog_proto_init()
 	file_insights_v1_options_proto_init()
+	file_insights_v1_query_proto_init()
 	file_insights_v1_reports_proto_init()
-	file_insights_v1_insights_proto_msgTypes[17].OneofWrappers = []any{}
+	file_insights_v1_insights_proto_msgTypes[0].OneofWrappers = []any{}
+	file_insights_v1_insights_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_insights_proto_rawDesc), len(file_insights_v1_insights_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,9 +25,12 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	InsightsService_ListTemplates_FullMethodName         = "/insights.v1.InsightsService/ListTemplates"
+	InsightsService_GetTemplate_FullMethodName           = "/insights.v1.InsightsService/GetTemplate"
 	InsightsService_ListOrganizations_FullMethodName     = "/insights.v1.InsightsService/ListOrganizations"
 	InsightsService_GetTemplateInsights_FullMethodName   = "/insights.v1.InsightsService/GetTemplateInsights"
 	InsightsService_ListTemplateUsage_FullMethodName     = "/insights.v1.InsightsService/ListTemplateUsage"
+	InsightsService_QueryUsage_FullMethodName            = "/insights.v1.InsightsService/QueryUsage"
+	InsightsService_QueryValues_FullMethodName           = "/insights.v1.InsightsService/QueryValues"
 	InsightsService_GetUserActivity_FullMethodName       = "/insights.v1.InsightsService/GetUserActivity"
 	InsightsService_GetUserLatency_FullMethodName        = "/insights.v1.InsightsService/GetUserLatency"
 	InsightsService_GetDeploymentDAUs_FullMethodName     = "/insights.v1.InsightsService/GetDeploymentDAUs"
@@ -56,12 +59,15 @@ const (
 // `view_insights_aggregate` and not `view_insights`, sums and counts are made of published parts alone: those of one template,
 // one day of the deployment's time zone that is over, and one app or one value of a parameter, in which at least as many people
 // take part as the answer's `floor` says. A window must be such days then, or the question is INVALID_ARGUMENT. Reports about
-// capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
-// PRIVACY_MODE in every mode but `full`.
+// capacity, optimization and return on investment then tell what is made of such parts, and name the rest in `withheld`.
 type InsightsServiceClient interface {
-	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
-	// else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
+	// ListTemplates lists the templates whose insights the caller may see, by name, then id: all of them, deleted ones included, or what a
+	// search or an organization leaves of them. Here and wherever else names are ordered or searched, those that differ in case or in the
+	// form in which Unicode writes a letter alone are alike. Clients of Coder decode the answer as theirs; over REST the templates of an
+	// organization are at `/api/v2/organizations/{organization}/templates` as well.
 	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
+	// GetTemplate tells of one template, deleted or not, what ListTemplates tells of it.
+	GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error)
 	// ListOrganizations lists the organizations of the templates whose insights the caller may see, by name, then id.
 	ListOrganizations(ctx context.Context, in *ListOrganizationsRequest, opts ...grpc.CallOption) (*ListOrganizationsResponse, error)
 	// GetTemplateInsights counts users, app usage and parameters of templates over a window, as a whole and per interval.
@@ -69,6 +75,11 @@ type InsightsServiceClient interface {
 	// ListTemplateUsage says of each template by itself what GetTemplateInsights says of it alone: users, also per day, and the app that
 	// was used most. The templates are those that the catalog knows, in the order of ListTemplates.
 	ListTemplateUsage(ctx context.Context, in *ListTemplateUsageRequest, opts ...grpc.CallOption) (*ListTemplateUsageResponse, error)
+	// QueryUsage tells figures of usage by up to two dimensions: one question in whose words most others can be asked. Over REST it is a GET
+	// with parameters or a POST with the same as its body.
+	QueryUsage(ctx context.Context, in *QueryUsageRequest, opts ...grpc.CallOption) (*QueryUsageResponse, error)
+	// QueryValues tells which values a dimension of QueryUsage has, most used first: what may be filtered by.
+	QueryValues(ctx context.Context, in *QueryValuesRequest, opts ...grpc.CallOption) (*QueryValuesResponse, error)
 	// GetUserActivity sums the time each user spent in templates over a window.
 	GetUserActivity(ctx context.Context, in *GetUserActivityRequest, opts ...grpc.CallOption) (*GetUserActivityResponse, error)
 	// GetUserLatency tells the connection latency of each user of templates over a window.
@@ -111,6 +122,16 @@ func (c *insightsServiceClient) ListTemplates(ctx context.Context, in *ListTempl
 	return out, nil
 }
 
+func (c *insightsServiceClient) GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTemplateResponse)
+	err := c.cc.Invoke(ctx, InsightsService_GetTemplate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *insightsServiceClient) ListOrganizations(ctx context.Context, in *ListOrganizationsRequest, opts ...grpc.CallOption) (*ListOrganizationsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListOrganizationsResponse)
@@ -135,6 +156,26 @@ func (c *insightsServiceClient) ListTemplateUsage(ctx context.Context, in *ListT
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListTemplateUsageResponse)
 	err := c.cc.Invoke(ctx, InsightsService_ListTemplateUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) QueryUsage(ctx context.Context, in *QueryUsageRequest, opts ...grpc.CallOption) (*QueryUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryUsageResponse)
+	err := c.cc.Invoke(ctx, InsightsService_QueryUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightsServiceClient) QueryValues(ctx context.Context, in *QueryValuesRequest, opts ...grpc.CallOption) (*QueryValuesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryValuesResponse)
+	err := c.cc.Invoke(ctx, InsightsService_QueryValues_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -266,12 +307,15 @@ func (c *insightsServiceClient) GetROIReport(ctx context.Context, in *GetROIRepo
 // `view_insights_aggregate` and not `view_insights`, sums and counts are made of published parts alone: those of one template,
 // one day of the deployment's time zone that is over, and one app or one value of a parameter, in which at least as many people
 // take part as the answer's `floor` says. A window must be such days then, or the question is INVALID_ARGUMENT. Reports about
-// capacity, optimization and return on investment, which are not made of such parts, get FAILED_PRECONDITION with the reason
-// PRIVACY_MODE in every mode but `full`.
+// capacity, optimization and return on investment then tell what is made of such parts, and name the rest in `withheld`.
 type InsightsServiceServer interface {
-	// ListTemplates lists the templates whose insights the caller may see, deleted ones included, by name, then id. Here and wherever
-	// else names are ordered or searched, those that differ in case or in the form in which Unicode writes a letter alone are alike.
+	// ListTemplates lists the templates whose insights the caller may see, by name, then id: all of them, deleted ones included, or what a
+	// search or an organization leaves of them. Here and wherever else names are ordered or searched, those that differ in case or in the
+	// form in which Unicode writes a letter alone are alike. Clients of Coder decode the answer as theirs; over REST the templates of an
+	// organization are at `/api/v2/organizations/{organization}/templates` as well.
 	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)
+	// GetTemplate tells of one template, deleted or not, what ListTemplates tells of it.
+	GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error)
 	// ListOrganizations lists the organizations of the templates whose insights the caller may see, by name, then id.
 	ListOrganizations(context.Context, *ListOrganizationsRequest) (*ListOrganizationsResponse, error)
 	// GetTemplateInsights counts users, app usage and parameters of templates over a window, as a whole and per interval.
@@ -279,6 +323,11 @@ type InsightsServiceServer interface {
 	// ListTemplateUsage says of each template by itself what GetTemplateInsights says of it alone: users, also per day, and the app that
 	// was used most. The templates are those that the catalog knows, in the order of ListTemplates.
 	ListTemplateUsage(context.Context, *ListTemplateUsageRequest) (*ListTemplateUsageResponse, error)
+	// QueryUsage tells figures of usage by up to two dimensions: one question in whose words most others can be asked. Over REST it is a GET
+	// with parameters or a POST with the same as its body.
+	QueryUsage(context.Context, *QueryUsageRequest) (*QueryUsageResponse, error)
+	// QueryValues tells which values a dimension of QueryUsage has, most used first: what may be filtered by.
+	QueryValues(context.Context, *QueryValuesRequest) (*QueryValuesResponse, error)
 	// GetUserActivity sums the time each user spent in templates over a window.
 	GetUserActivity(context.Context, *GetUserActivityRequest) (*GetUserActivityResponse, error)
 	// GetUserLatency tells the connection latency of each user of templates over a window.
@@ -314,6 +363,9 @@ type UnimplementedInsightsServiceServer struct{}
 func (UnimplementedInsightsServiceServer) ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTemplates not implemented")
 }
+func (UnimplementedInsightsServiceServer) GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTemplate not implemented")
+}
 func (UnimplementedInsightsServiceServer) ListOrganizations(context.Context, *ListOrganizationsRequest) (*ListOrganizationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOrganizations not implemented")
 }
@@ -322,6 +374,12 @@ func (UnimplementedInsightsServiceServer) GetTemplateInsights(context.Context, *
 }
 func (UnimplementedInsightsServiceServer) ListTemplateUsage(context.Context, *ListTemplateUsageRequest) (*ListTemplateUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTemplateUsage not implemented")
+}
+func (UnimplementedInsightsServiceServer) QueryUsage(context.Context, *QueryUsageRequest) (*QueryUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method QueryUsage not implemented")
+}
+func (UnimplementedInsightsServiceServer) QueryValues(context.Context, *QueryValuesRequest) (*QueryValuesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method QueryValues not implemented")
 }
 func (UnimplementedInsightsServiceServer) GetUserActivity(context.Context, *GetUserActivityRequest) (*GetUserActivityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUserActivity not implemented")
@@ -395,6 +453,24 @@ func _InsightsService_ListTemplates_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InsightsService_GetTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTemplateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).GetTemplate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_GetTemplate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).GetTemplate(ctx, req.(*GetTemplateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _InsightsService_ListOrganizations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListOrganizationsRequest)
 	if err := dec(in); err != nil {
@@ -445,6 +521,42 @@ func _InsightsService_ListTemplateUsage_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InsightsServiceServer).ListTemplateUsage(ctx, req.(*ListTemplateUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_QueryUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).QueryUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_QueryUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).QueryUsage(ctx, req.(*QueryUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InsightsService_QueryValues_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryValuesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightsServiceServer).QueryValues(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightsService_QueryValues_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightsServiceServer).QueryValues(ctx, req.(*QueryValuesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -659,6 +771,10 @@ var InsightsService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _InsightsService_ListTemplates_Handler,
 		},
 		{
+			MethodName: "GetTemplate",
+			Handler:    _InsightsService_GetTemplate_Handler,
+		},
+		{
 			MethodName: "ListOrganizations",
 			Handler:    _InsightsService_ListOrganizations_Handler,
 		},
@@ -669,6 +785,14 @@ var InsightsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListTemplateUsage",
 			Handler:    _InsightsService_ListTemplateUsage_Handler,
+		},
+		{
+			MethodName: "QueryUsage",
+			Handler:    _InsightsService_QueryUsage_Handler,
+		},
+		{
+			MethodName: "QueryValues",
+			Handler:    _InsightsService_QueryValues_Handler,
 		},
 		{
 			MethodName: "GetUserActivity",

@@ -133,7 +133,10 @@ type AccessRule struct {
 	Confine bool `protobuf:"varint,3,opt,name=confine,proto3" json:"confine,omitempty"`
 	// True: the call is written to the audit trail before it is carried out, and fails if that fails. Calls that are refused
 	// for other reasons later are in the trail as well.
-	Audit         bool `protobuf:"varint,4,opt,name=audit,proto3" json:"audit,omitempty"`
+	Audit bool `protobuf:"varint,4,opt,name=audit,proto3" json:"audit,omitempty"`
+	// True: a caller who holds the permission about the members of groups alone may ask as well, about the templates of the organizations of
+	// these groups, and is told of those members. It is tried where the caller may not ask otherwise.
+	Groups        bool `protobuf:"varint,5,opt,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +199,13 @@ func (x *AccessRule) GetAudit() bool {
 	return false
 }
 
+func (x *AccessRule) GetGroups() bool {
+	if x != nil {
+		return x.Groups
+	}
+	return false
+}
+
 var file_insights_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -237,6 +247,14 @@ var file_insights_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,51005,opt,name=date_column",
 		Filename:      "insights/v1/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: ([]string)(nil),
+		Field:         51006,
+		Name:          "insights.v1.columns",
+		Tag:           "bytes,51006,rep,name=columns",
+		Filename:      "insights/v1/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -270,13 +288,18 @@ var (
 	//
 	// optional string date_column = 51005;
 	E_DateColumn = &file_insights_v1_options_proto_extTypes[4]
+	// The messages of this list are columns of exported tables: the fields of the first begin with the first of these names, and so on. A
+	// cell of a message that is not there is empty. Without the option a list of messages is a table of its own.
+	//
+	// repeated string columns = 51006;
+	E_Columns = &file_insights_v1_options_proto_extTypes[5]
 )
 
 var File_insights_v1_options_proto protoreflect.FileDescriptor
 
 const file_insights_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x19insights/v1/options.proto\x12\vinsights.v1\x1a google/protobuf/descriptor.proto\"\x96\x01\n" +
+	"\x19insights/v1/options.proto\x12\vinsights.v1\x1a google/protobuf/descriptor.proto\"\xae\x01\n" +
 	"\n" +
 	"AccessRule\x127\n" +
 	"\n" +
@@ -285,7 +308,8 @@ const file_insights_v1_options_proto_rawDesc = "" +
 	"\vscope_field\x18\x02 \x01(\tR\n" +
 	"scopeField\x12\x18\n" +
 	"\aconfine\x18\x03 \x01(\bR\aconfine\x12\x14\n" +
-	"\x05audit\x18\x04 \x01(\bR\x05audit*\x8b\x03\n" +
+	"\x05audit\x18\x04 \x01(\bR\x05audit\x12\x16\n" +
+	"\x06groups\x18\x05 \x01(\bR\x06groups*\x8b\x03\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -308,7 +332,8 @@ const file_insights_v1_options_proto_rawDesc = "" +
 	"\x06absent\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\x01R\x06absent:<\n" +
 	"\tabsent_if\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\tR\babsentIf:@\n" +
 	"\vdate_column\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x8e\x03 \x01(\tR\n" +
-	"dateColumnB\xae\x01\n" +
+	"dateColumn:9\n" +
+	"\acolumns\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x03(\tR\acolumnsB\xae\x01\n" +
 	"\x0fcom.insights.v1B\fOptionsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (
@@ -338,11 +363,12 @@ var file_insights_v1_options_proto_depIdxs = []int32{
 	3, // 3: insights.v1.absent:extendee -> google.protobuf.FieldOptions
 	3, // 4: insights.v1.absent_if:extendee -> google.protobuf.FieldOptions
 	3, // 5: insights.v1.date_column:extendee -> google.protobuf.FieldOptions
-	1, // 6: insights.v1.access:type_name -> insights.v1.AccessRule
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	6, // [6:7] is the sub-list for extension type_name
-	1, // [1:6] is the sub-list for extension extendee
+	3, // 6: insights.v1.columns:extendee -> google.protobuf.FieldOptions
+	1, // 7: insights.v1.access:type_name -> insights.v1.AccessRule
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	7, // [7:8] is the sub-list for extension type_name
+	1, // [1:7] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
 }
 
@@ -358,7 +384,7 @@ func file_insights_v1_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_options_proto_rawDesc), len(file_insights_v1_options_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   1,
-			NumExtensions: 5,
+			NumExtensions: 6,
 			NumServices:   0,
 		},
 		GoTypes:           file_insights_v1_options_proto_goTypes,

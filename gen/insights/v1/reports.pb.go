@@ -125,7 +125,16 @@ type GetCapacityReportResponse struct {
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor.
+	Floor int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded bool `protobuf:"varint,7,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
+	// What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+	// tables empty. It does not depend on what was used. Absent: nothing is left out.
+	Withheld      []*WithheldPart `protobuf:"bytes,8,rep,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +197,90 @@ func (x *GetCapacityReportResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetCapacityReportResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetCapacityReportResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *GetCapacityReportResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
+func (x *GetCapacityReportResponse) GetWithheld() []*WithheldPart {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
+// WithheldPart is a part of a report that is not told where small groups are hidden.
+type WithheldPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path of the field within the report, such as `weeks.peak_users`.
+	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	// Why: `not_in_published_days` (no published day tells it), `small_groups` (it would tell what fewer people than the floor did, or that
+	// nobody did) or `present` (it is a number of the present, and would move when one person comes or goes).
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithheldPart) Reset() {
+	*x = WithheldPart{}
+	mi := &file_insights_v1_reports_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithheldPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithheldPart) ProtoMessage() {}
+
+func (x *WithheldPart) ProtoReflect() protoreflect.Message {
+	mi := &file_insights_v1_reports_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithheldPart.ProtoReflect.Descriptor instead.
+func (*WithheldPart) Descriptor() ([]byte, []int) {
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WithheldPart) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *WithheldPart) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // CapacityReport tells how many people work at once, when, and how that may go on.
 type CapacityReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -211,14 +304,16 @@ type CapacityReport struct {
 	// Templates, not deleted, that fewer than 5 users used, fewest users first, then by name: candidates for a merge.
 	SparseTemplates []*SparseTemplate `protobuf:"bytes,9,rep,name=sparse_templates,json=sparseTemplates,proto3" json:"sparse_templates,omitempty"`
 	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
-	EmptyWindow   bool `protobuf:"varint,10,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EmptyWindow bool `protobuf:"varint,10,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	// True: small groups are hidden, and `peak_users` is not told: 0 in JSON, an empty cell in exported tables. Absent: it is told.
+	SmallGroupsHidden bool `protobuf:"varint,11,opt,name=small_groups_hidden,json=smallGroupsHidden,proto3" json:"small_groups_hidden,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CapacityReport) Reset() {
 	*x = CapacityReport{}
-	mi := &file_insights_v1_reports_proto_msgTypes[2]
+	mi := &file_insights_v1_reports_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +325,7 @@ func (x *CapacityReport) String() string {
 func (*CapacityReport) ProtoMessage() {}
 
 func (x *CapacityReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[2]
+	mi := &file_insights_v1_reports_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +338,7 @@ func (x *CapacityReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapacityReport.ProtoReflect.Descriptor instead.
 func (*CapacityReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{2}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CapacityReport) GetStartTime() string {
@@ -316,6 +411,13 @@ func (x *CapacityReport) GetEmptyWindow() bool {
 	return false
 }
 
+func (x *CapacityReport) GetSmallGroupsHidden() bool {
+	if x != nil {
+		return x.SmallGroupsHidden
+	}
+	return false
+}
+
 // HourLoad is how many people worked at once in one hour of the week.
 type HourLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -323,7 +425,7 @@ type HourLoad struct {
 	Weekday string `protobuf:"bytes,1,opt,name=weekday,proto3" json:"weekday,omitempty"`
 	// The hour, 0 to 23, as the clocks of the offset or time zone that was asked with show it.
 	Hour int32 `protobuf:"varint,2,opt,name=hour,proto3" json:"hour,omitempty"`
-	// Greatest number of users active in one minute of any such hour.
+	// Greatest number of users active in one minute of any such hour. One in which there were never 5 counts as one of nobody.
 	PeakUsers int64 `protobuf:"varint,3,opt,name=peak_users,json=peakUsers,proto3" json:"peak_users,omitempty"`
 	// The same for each such hour by itself, on average.
 	MeanPeakUsers float64 `protobuf:"fixed64,4,opt,name=mean_peak_users,json=meanPeakUsers,proto3" json:"mean_peak_users,omitempty"`
@@ -333,7 +435,7 @@ type HourLoad struct {
 
 func (x *HourLoad) Reset() {
 	*x = HourLoad{}
-	mi := &file_insights_v1_reports_proto_msgTypes[3]
+	mi := &file_insights_v1_reports_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +447,7 @@ func (x *HourLoad) String() string {
 func (*HourLoad) ProtoMessage() {}
 
 func (x *HourLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[3]
+	mi := &file_insights_v1_reports_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +460,7 @@ func (x *HourLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HourLoad.ProtoReflect.Descriptor instead.
 func (*HourLoad) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{3}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HourLoad) GetWeekday() string {
@@ -399,14 +501,16 @@ type WeekLoad struct {
 	// Greatest number of users active in one minute.
 	PeakUsers int64 `protobuf:"varint,3,opt,name=peak_users,json=peakUsers,proto3" json:"peak_users,omitempty"`
 	// Distinct users with any activity.
-	ActiveUsers   int64 `protobuf:"varint,4,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ActiveUsers int64 `protobuf:"varint,4,opt,name=active_users,json=activeUsers,proto3" json:"active_users,omitempty"`
+	// As CapacityReport.small_groups_hidden.
+	SmallGroupsHidden bool `protobuf:"varint,5,opt,name=small_groups_hidden,json=smallGroupsHidden,proto3" json:"small_groups_hidden,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *WeekLoad) Reset() {
 	*x = WeekLoad{}
-	mi := &file_insights_v1_reports_proto_msgTypes[4]
+	mi := &file_insights_v1_reports_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +522,7 @@ func (x *WeekLoad) String() string {
 func (*WeekLoad) ProtoMessage() {}
 
 func (x *WeekLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[4]
+	mi := &file_insights_v1_reports_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +535,7 @@ func (x *WeekLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WeekLoad.ProtoReflect.Descriptor instead.
 func (*WeekLoad) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{4}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WeekLoad) GetStartTime() string {
@@ -462,6 +566,13 @@ func (x *WeekLoad) GetActiveUsers() int64 {
 	return 0
 }
 
+func (x *WeekLoad) GetSmallGroupsHidden() bool {
+	if x != nil {
+		return x.SmallGroupsHidden
+	}
+	return false
+}
+
 // ProjectedWeek is how many people may work at once in one week to come.
 type ProjectedWeek struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -481,7 +592,7 @@ type ProjectedWeek struct {
 
 func (x *ProjectedWeek) Reset() {
 	*x = ProjectedWeek{}
-	mi := &file_insights_v1_reports_proto_msgTypes[5]
+	mi := &file_insights_v1_reports_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +604,7 @@ func (x *ProjectedWeek) String() string {
 func (*ProjectedWeek) ProtoMessage() {}
 
 func (x *ProjectedWeek) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[5]
+	mi := &file_insights_v1_reports_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +617,7 @@ func (x *ProjectedWeek) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectedWeek.ProtoReflect.Descriptor instead.
 func (*ProjectedWeek) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{5}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ProjectedWeek) GetStartTime() string {
@@ -565,7 +676,7 @@ type SparseTemplate struct {
 
 func (x *SparseTemplate) Reset() {
 	*x = SparseTemplate{}
-	mi := &file_insights_v1_reports_proto_msgTypes[6]
+	mi := &file_insights_v1_reports_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +688,7 @@ func (x *SparseTemplate) String() string {
 func (*SparseTemplate) ProtoMessage() {}
 
 func (x *SparseTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[6]
+	mi := &file_insights_v1_reports_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +701,7 @@ func (x *SparseTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SparseTemplate.ProtoReflect.Descriptor instead.
 func (*SparseTemplate) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{6}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SparseTemplate) GetTemplateId() string {
@@ -656,7 +767,7 @@ type GetOptimizationReportRequest struct {
 
 func (x *GetOptimizationReportRequest) Reset() {
 	*x = GetOptimizationReportRequest{}
-	mi := &file_insights_v1_reports_proto_msgTypes[7]
+	mi := &file_insights_v1_reports_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +779,7 @@ func (x *GetOptimizationReportRequest) String() string {
 func (*GetOptimizationReportRequest) ProtoMessage() {}
 
 func (x *GetOptimizationReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[7]
+	mi := &file_insights_v1_reports_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +792,7 @@ func (x *GetOptimizationReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizationReportRequest.ProtoReflect.Descriptor instead.
 func (*GetOptimizationReportRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{7}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetOptimizationReportRequest) GetStartTime() string {
@@ -736,14 +847,23 @@ type GetOptimizationReportResponse struct {
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor.
+	Floor int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded bool `protobuf:"varint,7,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
+	// What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+	// tables empty. It does not depend on what was used. Absent: nothing is left out.
+	Withheld      []*WithheldPart `protobuf:"bytes,8,rep,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetOptimizationReportResponse) Reset() {
 	*x = GetOptimizationReportResponse{}
-	mi := &file_insights_v1_reports_proto_msgTypes[8]
+	mi := &file_insights_v1_reports_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +875,7 @@ func (x *GetOptimizationReportResponse) String() string {
 func (*GetOptimizationReportResponse) ProtoMessage() {}
 
 func (x *GetOptimizationReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[8]
+	mi := &file_insights_v1_reports_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +888,7 @@ func (x *GetOptimizationReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizationReportResponse.ProtoReflect.Descriptor instead.
 func (*GetOptimizationReportResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{8}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetOptimizationReportResponse) GetReport() *OptimizationReport {
@@ -799,6 +919,34 @@ func (x *GetOptimizationReportResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetOptimizationReportResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetOptimizationReportResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *GetOptimizationReportResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
+func (x *GetOptimizationReportResponse) GetWithheld() []*WithheldPart {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
 // OptimizationReport tells what templates offer and nobody takes.
 type OptimizationReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -823,7 +971,7 @@ type OptimizationReport struct {
 
 func (x *OptimizationReport) Reset() {
 	*x = OptimizationReport{}
-	mi := &file_insights_v1_reports_proto_msgTypes[9]
+	mi := &file_insights_v1_reports_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +983,7 @@ func (x *OptimizationReport) String() string {
 func (*OptimizationReport) ProtoMessage() {}
 
 func (x *OptimizationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[9]
+	mi := &file_insights_v1_reports_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +996,7 @@ func (x *OptimizationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizationReport.ProtoReflect.Descriptor instead.
 func (*OptimizationReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{9}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OptimizationReport) GetStartTime() string {
@@ -917,7 +1065,7 @@ type UnusedApp struct {
 
 func (x *UnusedApp) Reset() {
 	*x = UnusedApp{}
-	mi := &file_insights_v1_reports_proto_msgTypes[10]
+	mi := &file_insights_v1_reports_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1077,7 @@ func (x *UnusedApp) String() string {
 func (*UnusedApp) ProtoMessage() {}
 
 func (x *UnusedApp) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[10]
+	mi := &file_insights_v1_reports_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1090,7 @@ func (x *UnusedApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnusedApp.ProtoReflect.Descriptor instead.
 func (*UnusedApp) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{10}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UnusedApp) GetTemplateId() string {
@@ -992,7 +1140,7 @@ type UnusedOption struct {
 
 func (x *UnusedOption) Reset() {
 	*x = UnusedOption{}
-	mi := &file_insights_v1_reports_proto_msgTypes[11]
+	mi := &file_insights_v1_reports_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1152,7 @@ func (x *UnusedOption) String() string {
 func (*UnusedOption) ProtoMessage() {}
 
 func (x *UnusedOption) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[11]
+	mi := &file_insights_v1_reports_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1165,7 @@ func (x *UnusedOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnusedOption.ProtoReflect.Descriptor instead.
 func (*UnusedOption) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{11}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnusedOption) GetTemplateIds() []string {
@@ -1080,7 +1228,7 @@ type DefaultChange struct {
 
 func (x *DefaultChange) Reset() {
 	*x = DefaultChange{}
-	mi := &file_insights_v1_reports_proto_msgTypes[12]
+	mi := &file_insights_v1_reports_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1240,7 @@ func (x *DefaultChange) String() string {
 func (*DefaultChange) ProtoMessage() {}
 
 func (x *DefaultChange) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[12]
+	mi := &file_insights_v1_reports_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1253,7 @@ func (x *DefaultChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultChange.ProtoReflect.Descriptor instead.
 func (*DefaultChange) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{12}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DefaultChange) GetTemplateIds() []string {
@@ -1185,7 +1333,7 @@ type GetSupportReportRequest struct {
 
 func (x *GetSupportReportRequest) Reset() {
 	*x = GetSupportReportRequest{}
-	mi := &file_insights_v1_reports_proto_msgTypes[13]
+	mi := &file_insights_v1_reports_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1345,7 @@ func (x *GetSupportReportRequest) String() string {
 func (*GetSupportReportRequest) ProtoMessage() {}
 
 func (x *GetSupportReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[13]
+	mi := &file_insights_v1_reports_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1358,7 @@ func (x *GetSupportReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportReportRequest.ProtoReflect.Descriptor instead.
 func (*GetSupportReportRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{13}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetSupportReportRequest) GetStartTime() string {
@@ -1272,7 +1420,7 @@ type GetSupportReportResponse struct {
 
 func (x *GetSupportReportResponse) Reset() {
 	*x = GetSupportReportResponse{}
-	mi := &file_insights_v1_reports_proto_msgTypes[14]
+	mi := &file_insights_v1_reports_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1432,7 @@ func (x *GetSupportReportResponse) String() string {
 func (*GetSupportReportResponse) ProtoMessage() {}
 
 func (x *GetSupportReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[14]
+	mi := &file_insights_v1_reports_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1445,7 @@ func (x *GetSupportReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportReportResponse.ProtoReflect.Descriptor instead.
 func (*GetSupportReportResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{14}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetSupportReportResponse) GetReport() *SupportReport {
@@ -1353,7 +1501,7 @@ type SupportReport struct {
 
 func (x *SupportReport) Reset() {
 	*x = SupportReport{}
-	mi := &file_insights_v1_reports_proto_msgTypes[15]
+	mi := &file_insights_v1_reports_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1513,7 @@ func (x *SupportReport) String() string {
 func (*SupportReport) ProtoMessage() {}
 
 func (x *SupportReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[15]
+	mi := &file_insights_v1_reports_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1526,7 @@ func (x *SupportReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupportReport.ProtoReflect.Descriptor instead.
 func (*SupportReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{15}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SupportReport) GetStartTime() string {
@@ -1457,7 +1605,7 @@ type HighLatencyUser struct {
 
 func (x *HighLatencyUser) Reset() {
 	*x = HighLatencyUser{}
-	mi := &file_insights_v1_reports_proto_msgTypes[16]
+	mi := &file_insights_v1_reports_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1617,7 @@ func (x *HighLatencyUser) String() string {
 func (*HighLatencyUser) ProtoMessage() {}
 
 func (x *HighLatencyUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[16]
+	mi := &file_insights_v1_reports_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1630,7 @@ func (x *HighLatencyUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HighLatencyUser.ProtoReflect.Descriptor instead.
 func (*HighLatencyUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{16}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HighLatencyUser) GetTemplateIds() []string {
@@ -1571,7 +1719,7 @@ type LowUsageUser struct {
 
 func (x *LowUsageUser) Reset() {
 	*x = LowUsageUser{}
-	mi := &file_insights_v1_reports_proto_msgTypes[17]
+	mi := &file_insights_v1_reports_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1731,7 @@ func (x *LowUsageUser) String() string {
 func (*LowUsageUser) ProtoMessage() {}
 
 func (x *LowUsageUser) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[17]
+	mi := &file_insights_v1_reports_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1744,7 @@ func (x *LowUsageUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LowUsageUser.ProtoReflect.Descriptor instead.
 func (*LowUsageUser) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{17}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LowUsageUser) GetTemplateIds() []string {
@@ -1670,7 +1818,7 @@ type AppPreference struct {
 
 func (x *AppPreference) Reset() {
 	*x = AppPreference{}
-	mi := &file_insights_v1_reports_proto_msgTypes[18]
+	mi := &file_insights_v1_reports_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1830,7 @@ func (x *AppPreference) String() string {
 func (*AppPreference) ProtoMessage() {}
 
 func (x *AppPreference) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[18]
+	mi := &file_insights_v1_reports_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1843,7 @@ func (x *AppPreference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPreference.ProtoReflect.Descriptor instead.
 func (*AppPreference) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{18}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AppPreference) GetType() string {
@@ -1761,7 +1909,7 @@ type GetROIReportRequest struct {
 
 func (x *GetROIReportRequest) Reset() {
 	*x = GetROIReportRequest{}
-	mi := &file_insights_v1_reports_proto_msgTypes[19]
+	mi := &file_insights_v1_reports_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1921,7 @@ func (x *GetROIReportRequest) String() string {
 func (*GetROIReportRequest) ProtoMessage() {}
 
 func (x *GetROIReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[19]
+	mi := &file_insights_v1_reports_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1934,7 @@ func (x *GetROIReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetROIReportRequest.ProtoReflect.Descriptor instead.
 func (*GetROIReportRequest) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{19}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetROIReportRequest) GetStartTime() string {
@@ -1841,14 +1989,23 @@ type GetROIReportResponse struct {
 	// As GetTemplateInsightsResponse.actors.
 	Actors []string `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`
 	// As GetTemplateInsightsResponse.other_actors.
-	OtherActors   []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	OtherActors []*OtherActor `protobuf:"bytes,4,rep,name=other_actors,json=otherActors,proto3" json:"other_actors,omitempty"`
+	// As GetTemplateInsightsResponse.collection_mode.
+	CollectionMode string `protobuf:"bytes,5,opt,name=collection_mode,json=collectionMode,proto3" json:"collection_mode,omitempty"`
+	// As GetTemplateInsightsResponse.floor.
+	Floor int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As GetTemplateInsightsResponse.late_excluded.
+	LateExcluded bool `protobuf:"varint,7,opt,name=late_excluded,json=lateExcluded,proto3" json:"late_excluded,omitempty"`
+	// What the report leaves out because small groups are hidden: such lists are empty, such numbers 0 or −1, and cells of exported
+	// tables empty. It does not depend on what was used. Absent: nothing is left out.
+	Withheld      []*WithheldPart `protobuf:"bytes,8,rep,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetROIReportResponse) Reset() {
 	*x = GetROIReportResponse{}
-	mi := &file_insights_v1_reports_proto_msgTypes[20]
+	mi := &file_insights_v1_reports_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +2017,7 @@ func (x *GetROIReportResponse) String() string {
 func (*GetROIReportResponse) ProtoMessage() {}
 
 func (x *GetROIReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[20]
+	mi := &file_insights_v1_reports_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +2030,7 @@ func (x *GetROIReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetROIReportResponse.ProtoReflect.Descriptor instead.
 func (*GetROIReportResponse) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{20}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetROIReportResponse) GetReport() *ROIReport {
@@ -1904,6 +2061,34 @@ func (x *GetROIReportResponse) GetOtherActors() []*OtherActor {
 	return nil
 }
 
+func (x *GetROIReportResponse) GetCollectionMode() string {
+	if x != nil {
+		return x.CollectionMode
+	}
+	return ""
+}
+
+func (x *GetROIReportResponse) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *GetROIReportResponse) GetLateExcluded() bool {
+	if x != nil {
+		return x.LateExcluded
+	}
+	return false
+}
+
+func (x *GetROIReportResponse) GetWithheld() []*WithheldPart {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
 // ROIReport tells what comes of the templates: how many people they reach, and how much of the time that is paid for is used.
 // It says nothing about how productive anybody is. All its figures are of the actors of the answer, people unless others were asked
 // for: other users, their activity and their workspaces are left out of every one.
@@ -1926,22 +2111,26 @@ type ROIReport struct {
 	// Seconds of any activity of `active_users`, a multiple of 60, summed over users. A minute spent in two templates at once is one
 	// minute.
 	ActiveSeconds int64 `protobuf:"varint,7,opt,name=active_seconds,json=activeSeconds,proto3" json:"active_seconds,omitempty"`
-	// Seconds that workspaces of people were running, summed over workspaces: from the end of a start that succeeded to the begin of
-	// the next build that did, or to the deletion.
+	// Seconds that workspaces of people were running, summed over workspaces; a multiple of 60, as `running_seconds` of QueryUsage. A
+	// workspace runs from the end of a start that succeeded to the begin of the next stop or delete that did, or to its deletion; not where
+	// builds are missing in between, so that nobody knows when it stopped.
 	RunningSeconds int64 `protobuf:"varint,8,opt,name=running_seconds,json=runningSeconds,proto3" json:"running_seconds,omitempty"`
 	// `active_seconds` by `running_seconds`; above 1 where several people share a workspace. −1: nothing is known to have run.
 	Utilization float64 `protobuf:"fixed64,9,opt,name=utilization,proto3" json:"utilization,omitempty"`
 	// The templates that were used or had running workspaces, by name, then id.
 	Templates []*TemplateROI `protobuf:"bytes,10,rep,name=templates,proto3" json:"templates,omitempty"`
 	// True: the window is empty, for it ends when it begins, and the report tells of nothing. Absent: it is not.
-	EmptyWindow   bool `protobuf:"varint,11,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EmptyWindow bool `protobuf:"varint,11,opt,name=empty_window,json=emptyWindow,proto3" json:"empty_window,omitempty"`
+	// True: small groups are hidden, and `eligible_users`, `active_seconds` and `running_seconds` are not told: 0 in JSON, empty cells in
+	// exported tables; nor are the ratios, −1. Absent: all are told.
+	SmallGroupsHidden bool `protobuf:"varint,12,opt,name=small_groups_hidden,json=smallGroupsHidden,proto3" json:"small_groups_hidden,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ROIReport) Reset() {
 	*x = ROIReport{}
-	mi := &file_insights_v1_reports_proto_msgTypes[21]
+	mi := &file_insights_v1_reports_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2142,7 @@ func (x *ROIReport) String() string {
 func (*ROIReport) ProtoMessage() {}
 
 func (x *ROIReport) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[21]
+	mi := &file_insights_v1_reports_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2155,7 @@ func (x *ROIReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ROIReport.ProtoReflect.Descriptor instead.
 func (*ROIReport) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{21}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ROIReport) GetStartTime() string {
@@ -2046,6 +2235,13 @@ func (x *ROIReport) GetEmptyWindow() bool {
 	return false
 }
 
+func (x *ROIReport) GetSmallGroupsHidden() bool {
+	if x != nil {
+		return x.SmallGroupsHidden
+	}
+	return false
+}
+
 // TemplateROI is what comes of one template.
 type TemplateROI struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2064,14 +2260,16 @@ type TemplateROI struct {
 	// As ROIReport.utilization.
 	Utilization float64 `protobuf:"fixed64,7,opt,name=utilization,proto3" json:"utilization,omitempty"`
 	// True: the template was deleted. Absent: it is in the catalog.
-	Deleted       bool `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Deleted bool `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// As ROIReport.small_groups_hidden.
+	SmallGroupsHidden bool `protobuf:"varint,9,opt,name=small_groups_hidden,json=smallGroupsHidden,proto3" json:"small_groups_hidden,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *TemplateROI) Reset() {
 	*x = TemplateROI{}
-	mi := &file_insights_v1_reports_proto_msgTypes[22]
+	mi := &file_insights_v1_reports_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2281,7 @@ func (x *TemplateROI) String() string {
 func (*TemplateROI) ProtoMessage() {}
 
 func (x *TemplateROI) ProtoReflect() protoreflect.Message {
-	mi := &file_insights_v1_reports_proto_msgTypes[22]
+	mi := &file_insights_v1_reports_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2294,7 @@ func (x *TemplateROI) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateROI.ProtoReflect.Descriptor instead.
 func (*TemplateROI) Descriptor() ([]byte, []int) {
-	return file_insights_v1_reports_proto_rawDescGZIP(), []int{22}
+	return file_insights_v1_reports_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TemplateROI) GetTemplateId() string {
@@ -2155,6 +2353,13 @@ func (x *TemplateROI) GetDeleted() bool {
 	return false
 }
 
+func (x *TemplateROI) GetSmallGroupsHidden() bool {
+	if x != nil {
+		return x.SmallGroupsHidden
+	}
+	return false
+}
+
 var File_insights_v1_reports_proto protoreflect.FileDescriptor
 
 const file_insights_v1_reports_proto_rawDesc = "" +
@@ -2167,22 +2372,29 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xc8\x01\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xfb\x02\n" +
 	"\x19GetCapacityReportResponse\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.insights.v1.CapacityReportR\x06report\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
 	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xd4\x03\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12-\n" +
+	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12)\n" +
+	"\rlate_excluded\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\x12;\n" +
+	"\bwithheld\x18\b \x03(\v2\x19.insights.v1.WithheldPartB\x04\xd0\xf3\x18\x01R\bwithheld\":\n" +
+	"\fWithheldPart\x12\x12\n" +
+	"\x04part\x18\x01 \x01(\tR\x04part\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa3\x04\n" +
 	"\x0eCapacityReport\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
 	"start_dateR\tstartTime\x12'\n" +
 	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12\x1d\n" +
+	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x126\n" +
 	"\n" +
-	"peak_users\x18\x05 \x01(\x03R\tpeakUsers\x12+\n" +
+	"peak_users\x18\x05 \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\tpeakUsers\x12+\n" +
 	"\x05hours\x18\x06 \x03(\v2\x15.insights.v1.HourLoadR\x05hours\x12+\n" +
 	"\x05weeks\x18\a \x03(\v2\x15.insights.v1.WeekLoadR\x05weeks\x12:\n" +
 	"\n" +
@@ -2190,21 +2402,23 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"projection\x12F\n" +
 	"\x10sparse_templates\x18\t \x03(\v2\x1b.insights.v1.SparseTemplateR\x0fsparseTemplates\x12'\n" +
 	"\fempty_window\x18\n" +
-	" \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\x7f\n" +
+	" \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\x124\n" +
+	"\x13small_groups_hidden\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\x11smallGroupsHidden\"\x7f\n" +
 	"\bHourLoad\x12\x18\n" +
 	"\aweekday\x18\x01 \x01(\tR\aweekday\x12\x12\n" +
 	"\x04hour\x18\x02 \x01(\x05R\x04hour\x12\x1d\n" +
 	"\n" +
 	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12&\n" +
-	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\xa4\x01\n" +
+	"\x0fmean_peak_users\x18\x04 \x01(\x01R\rmeanPeakUsers\"\xf3\x01\n" +
 	"\bWeekLoad\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
 	"start_dateR\tstartTime\x12'\n" +
-	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12\x1d\n" +
+	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x126\n" +
 	"\n" +
-	"peak_users\x18\x03 \x01(\x03R\tpeakUsers\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\"\xac\x01\n" +
+	"peak_users\x18\x03 \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\tpeakUsers\x12!\n" +
+	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x124\n" +
+	"\x13small_groups_hidden\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\x11smallGroupsHidden\"\xac\x01\n" +
 	"\rProjectedWeek\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
@@ -2231,13 +2445,17 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xd0\x01\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\x83\x03\n" +
 	"\x1dGetOptimizationReportResponse\x127\n" +
 	"\x06report\x18\x01 \x01(\v2\x1f.insights.v1.OptimizationReportR\x06report\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
 	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xda\x02\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12-\n" +
+	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12)\n" +
+	"\rlate_excluded\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\x12;\n" +
+	"\bwithheld\x18\b \x03(\v2\x19.insights.v1.WithheldPartB\x04\xd0\xf3\x18\x01R\bwithheld\"\xda\x02\n" +
 	"\x12OptimizationReport\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tR\tstartTime\x12\x19\n" +
@@ -2333,38 +2551,44 @@ const file_insights_v1_reports_proto_rawDesc = "" +
 	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12\x1a\n" +
 	"\btimezone\x18\x04 \x01(\tR\btimezone\x12'\n" +
 	"\x0forganization_id\x18\x05 \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xbe\x01\n" +
+	"\x05actor\x18\x06 \x03(\tR\x05actor\"\xf1\x02\n" +
 	"\x14GetROIReportResponse\x12.\n" +
 	"\x06report\x18\x01 \x01(\v2\x16.insights.v1.ROIReportR\x06report\x12\x1c\n" +
 	"\n" +
 	"data_as_of\x18\x02 \x01(\tR\bdataAsOf\x12\x16\n" +
 	"\x06actors\x18\x03 \x03(\tR\x06actors\x12@\n" +
-	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\"\xd9\x03\n" +
+	"\fother_actors\x18\x04 \x03(\v2\x17.insights.v1.OtherActorB\x04\xd0\xf3\x18\x01R\votherActors\x12-\n" +
+	"\x0fcollection_mode\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x0ecollectionMode\x12\x1a\n" +
+	"\x05floor\x18\x06 \x01(\x03B\x04\xd0\xf3\x18\x01R\x05floor\x12)\n" +
+	"\rlate_excluded\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R\flateExcluded\x12;\n" +
+	"\bwithheld\x18\b \x03(\v2\x19.insights.v1.WithheldPartB\x04\xd0\xf3\x18\x01R\bwithheld\"\xda\x04\n" +
 	"\tROIReport\x12-\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\tB\x0e\xea\xf3\x18\n" +
 	"start_dateR\tstartTime\x12'\n" +
 	"\bend_time\x18\x02 \x01(\tB\f\xea\xf3\x18\bend_dateR\aendTime\x12!\n" +
-	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12%\n" +
-	"\x0eeligible_users\x18\x04 \x01(\x03R\religibleUsers\x12!\n" +
+	"\ftemplate_ids\x18\x03 \x03(\tR\vtemplateIds\x12>\n" +
+	"\x0eeligible_users\x18\x04 \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\religibleUsers\x12!\n" +
 	"\factive_users\x18\x05 \x01(\x03R\vactiveUsers\x12'\n" +
-	"\badoption\x18\x06 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\badoption\x12%\n" +
-	"\x0eactive_seconds\x18\a \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\b \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\badoption\x18\x06 \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\badoption\x12>\n" +
+	"\x0eactive_seconds\x18\a \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\ractiveSeconds\x12@\n" +
+	"\x0frunning_seconds\x18\b \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\x0erunningSeconds\x12-\n" +
 	"\vutilization\x18\t \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilization\x126\n" +
 	"\ttemplates\x18\n" +
 	" \x03(\v2\x18.insights.v1.TemplateROIR\ttemplates\x12'\n" +
-	"\fempty_window\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\"\xa7\x02\n" +
+	"\fempty_window\x18\v \x01(\bB\x04\xd0\xf3\x18\x01R\vemptyWindow\x124\n" +
+	"\x13small_groups_hidden\x18\f \x01(\bB\x04\xd0\xf3\x18\x01R\x11smallGroupsHidden\"\x8f\x03\n" +
 	"\vTemplateROI\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12!\n" +
-	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12%\n" +
-	"\x0eactive_seconds\x18\x05 \x01(\x03R\ractiveSeconds\x12'\n" +
-	"\x0frunning_seconds\x18\x06 \x01(\x03R\x0erunningSeconds\x12-\n" +
+	"\factive_users\x18\x04 \x01(\x03R\vactiveUsers\x12>\n" +
+	"\x0eactive_seconds\x18\x05 \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\ractiveSeconds\x12@\n" +
+	"\x0frunning_seconds\x18\x06 \x01(\x03B\x17\xe2\xf3\x18\x13small_groups_hiddenR\x0erunningSeconds\x12-\n" +
 	"\vutilization\x18\a \x01(\x01B\v\xd9\xf3\x18\x00\x00\x00\x00\x00\x00\xf0\xbfR\vutilization\x12\x1e\n" +
-	"\adeleted\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\adeletedB\xae\x01\n" +
+	"\adeleted\x18\b \x01(\bB\x04\xd0\xf3\x18\x01R\adeleted\x124\n" +
+	"\x13small_groups_hidden\x18\t \x01(\bB\x04\xd0\xf3\x18\x01R\x11smallGroupsHiddenB\xae\x01\n" +
 	"\x0fcom.insights.v1B\fReportsProtoP\x01Z@github.com/template-insights/insights/gen/insights/v1;insightsv1\xa2\x02\x03IXX\xaa\x02\vInsights.V1\xca\x02\vInsights\\V1\xe2\x02\x17Insights\\V1\\GPBMetadata\xea\x02\fInsights::V1b\x06proto3"
 
 var (
@@ -2379,58 +2603,62 @@ func file_insights_v1_reports_proto_rawDescGZIP() []byte {
 	return file_insights_v1_reports_proto_rawDescData
 }
 
-var file_insights_v1_reports_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_insights_v1_reports_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_insights_v1_reports_proto_goTypes = []any{
 	(*GetCapacityReportRequest)(nil),      // 0: insights.v1.GetCapacityReportRequest
 	(*GetCapacityReportResponse)(nil),     // 1: insights.v1.GetCapacityReportResponse
-	(*CapacityReport)(nil),                // 2: insights.v1.CapacityReport
-	(*HourLoad)(nil),                      // 3: insights.v1.HourLoad
-	(*WeekLoad)(nil),                      // 4: insights.v1.WeekLoad
-	(*ProjectedWeek)(nil),                 // 5: insights.v1.ProjectedWeek
-	(*SparseTemplate)(nil),                // 6: insights.v1.SparseTemplate
-	(*GetOptimizationReportRequest)(nil),  // 7: insights.v1.GetOptimizationReportRequest
-	(*GetOptimizationReportResponse)(nil), // 8: insights.v1.GetOptimizationReportResponse
-	(*OptimizationReport)(nil),            // 9: insights.v1.OptimizationReport
-	(*UnusedApp)(nil),                     // 10: insights.v1.UnusedApp
-	(*UnusedOption)(nil),                  // 11: insights.v1.UnusedOption
-	(*DefaultChange)(nil),                 // 12: insights.v1.DefaultChange
-	(*GetSupportReportRequest)(nil),       // 13: insights.v1.GetSupportReportRequest
-	(*GetSupportReportResponse)(nil),      // 14: insights.v1.GetSupportReportResponse
-	(*SupportReport)(nil),                 // 15: insights.v1.SupportReport
-	(*HighLatencyUser)(nil),               // 16: insights.v1.HighLatencyUser
-	(*LowUsageUser)(nil),                  // 17: insights.v1.LowUsageUser
-	(*AppPreference)(nil),                 // 18: insights.v1.AppPreference
-	(*GetROIReportRequest)(nil),           // 19: insights.v1.GetROIReportRequest
-	(*GetROIReportResponse)(nil),          // 20: insights.v1.GetROIReportResponse
-	(*ROIReport)(nil),                     // 21: insights.v1.ROIReport
-	(*TemplateROI)(nil),                   // 22: insights.v1.TemplateROI
-	(*OtherActor)(nil),                    // 23: insights.v1.OtherActor
+	(*WithheldPart)(nil),                  // 2: insights.v1.WithheldPart
+	(*CapacityReport)(nil),                // 3: insights.v1.CapacityReport
+	(*HourLoad)(nil),                      // 4: insights.v1.HourLoad
+	(*WeekLoad)(nil),                      // 5: insights.v1.WeekLoad
+	(*ProjectedWeek)(nil),                 // 6: insights.v1.ProjectedWeek
+	(*SparseTemplate)(nil),                // 7: insights.v1.SparseTemplate
+	(*GetOptimizationReportRequest)(nil),  // 8: insights.v1.GetOptimizationReportRequest
+	(*GetOptimizationReportResponse)(nil), // 9: insights.v1.GetOptimizationReportResponse
+	(*OptimizationReport)(nil),            // 10: insights.v1.OptimizationReport
+	(*UnusedApp)(nil),                     // 11: insights.v1.UnusedApp
+	(*UnusedOption)(nil),                  // 12: insights.v1.UnusedOption
+	(*DefaultChange)(nil),                 // 13: insights.v1.DefaultChange
+	(*GetSupportReportRequest)(nil),       // 14: insights.v1.GetSupportReportRequest
+	(*GetSupportReportResponse)(nil),      // 15: insights.v1.GetSupportReportResponse
+	(*SupportReport)(nil),                 // 16: insights.v1.SupportReport
+	(*HighLatencyUser)(nil),               // 17: insights.v1.HighLatencyUser
+	(*LowUsageUser)(nil),                  // 18: insights.v1.LowUsageUser
+	(*AppPreference)(nil),                 // 19: insights.v1.AppPreference
+	(*GetROIReportRequest)(nil),           // 20: insights.v1.GetROIReportRequest
+	(*GetROIReportResponse)(nil),          // 21: insights.v1.GetROIReportResponse
+	(*ROIReport)(nil),                     // 22: insights.v1.ROIReport
+	(*TemplateROI)(nil),                   // 23: insights.v1.TemplateROI
+	(*OtherActor)(nil),                    // 24: insights.v1.OtherActor
 }
 var file_insights_v1_reports_proto_depIdxs = []int32{
-	2,  // 0: insights.v1.GetCapacityReportResponse.report:type_name -> insights.v1.CapacityReport
-	23, // 1: insights.v1.GetCapacityReportResponse.other_actors:type_name -> insights.v1.OtherActor
-	3,  // 2: insights.v1.CapacityReport.hours:type_name -> insights.v1.HourLoad
-	4,  // 3: insights.v1.CapacityReport.weeks:type_name -> insights.v1.WeekLoad
-	5,  // 4: insights.v1.CapacityReport.projection:type_name -> insights.v1.ProjectedWeek
-	6,  // 5: insights.v1.CapacityReport.sparse_templates:type_name -> insights.v1.SparseTemplate
-	9,  // 6: insights.v1.GetOptimizationReportResponse.report:type_name -> insights.v1.OptimizationReport
-	23, // 7: insights.v1.GetOptimizationReportResponse.other_actors:type_name -> insights.v1.OtherActor
-	10, // 8: insights.v1.OptimizationReport.unused_apps:type_name -> insights.v1.UnusedApp
-	11, // 9: insights.v1.OptimizationReport.unused_options:type_name -> insights.v1.UnusedOption
-	12, // 10: insights.v1.OptimizationReport.default_changes:type_name -> insights.v1.DefaultChange
-	15, // 11: insights.v1.GetSupportReportResponse.report:type_name -> insights.v1.SupportReport
-	23, // 12: insights.v1.GetSupportReportResponse.other_actors:type_name -> insights.v1.OtherActor
-	16, // 13: insights.v1.SupportReport.high_latency_users:type_name -> insights.v1.HighLatencyUser
-	17, // 14: insights.v1.SupportReport.low_usage_users:type_name -> insights.v1.LowUsageUser
-	18, // 15: insights.v1.SupportReport.app_preferences:type_name -> insights.v1.AppPreference
-	21, // 16: insights.v1.GetROIReportResponse.report:type_name -> insights.v1.ROIReport
-	23, // 17: insights.v1.GetROIReportResponse.other_actors:type_name -> insights.v1.OtherActor
-	22, // 18: insights.v1.ROIReport.templates:type_name -> insights.v1.TemplateROI
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 0: insights.v1.GetCapacityReportResponse.report:type_name -> insights.v1.CapacityReport
+	24, // 1: insights.v1.GetCapacityReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	2,  // 2: insights.v1.GetCapacityReportResponse.withheld:type_name -> insights.v1.WithheldPart
+	4,  // 3: insights.v1.CapacityReport.hours:type_name -> insights.v1.HourLoad
+	5,  // 4: insights.v1.CapacityReport.weeks:type_name -> insights.v1.WeekLoad
+	6,  // 5: insights.v1.CapacityReport.projection:type_name -> insights.v1.ProjectedWeek
+	7,  // 6: insights.v1.CapacityReport.sparse_templates:type_name -> insights.v1.SparseTemplate
+	10, // 7: insights.v1.GetOptimizationReportResponse.report:type_name -> insights.v1.OptimizationReport
+	24, // 8: insights.v1.GetOptimizationReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	2,  // 9: insights.v1.GetOptimizationReportResponse.withheld:type_name -> insights.v1.WithheldPart
+	11, // 10: insights.v1.OptimizationReport.unused_apps:type_name -> insights.v1.UnusedApp
+	12, // 11: insights.v1.OptimizationReport.unused_options:type_name -> insights.v1.UnusedOption
+	13, // 12: insights.v1.OptimizationReport.default_changes:type_name -> insights.v1.DefaultChange
+	16, // 13: insights.v1.GetSupportReportResponse.report:type_name -> insights.v1.SupportReport
+	24, // 14: insights.v1.GetSupportReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	17, // 15: insights.v1.SupportReport.high_latency_users:type_name -> insights.v1.HighLatencyUser
+	18, // 16: insights.v1.SupportReport.low_usage_users:type_name -> insights.v1.LowUsageUser
+	19, // 17: insights.v1.SupportReport.app_preferences:type_name -> insights.v1.AppPreference
+	22, // 18: insights.v1.GetROIReportResponse.report:type_name -> insights.v1.ROIReport
+	24, // 19: insights.v1.GetROIReportResponse.other_actors:type_name -> insights.v1.OtherActor
+	2,  // 20: insights.v1.GetROIReportResponse.withheld:type_name -> insights.v1.WithheldPart
+	23, // 21: insights.v1.ROIReport.templates:type_name -> insights.v1.TemplateROI
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_insights_v1_reports_proto_init() }
@@ -2446,7 +2674,7 @@ func file_insights_v1_reports_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_insights_v1_reports_proto_rawDesc), len(file_insights_v1_reports_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

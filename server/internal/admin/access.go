@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,6 +185,30 @@ func (a *Access) WhoAmI(ctx context.Context, _ *insightsv1.WhoAmIRequest) (*insi
 	}
 	answer.InsightsTimezone, err = a.insights.Timezone(ctx)
 	return answer, err
+}
+
+// GetCurrentUser implements [insightsv1.AccessServiceServer].
+func (a *Access) GetCurrentUser(
+	ctx context.Context, _ *insightsv1.GetCurrentUserRequest,
+) (*insightsv1.GetCurrentUserResponse, error) {
+	p, never := call.PrincipalOf(ctx), timestamppb.New(time.Time{})
+	user := &insightsv1.CurrentUser{
+		Id: p.ID.String(), CreatedAt: never, UpdatedAt: never, LastSeenAt: never, Status: store.UserStatuses[0], IsServiceAccount: true,
+	}
+	if p.Kind == access.KindUser {
+		of, err := a.store.CatalogUser(ctx, p.ID)
+		if err != nil {
+			return nil, err
+		}
+		user.Username, user.AvatarUrl, user.CreatedAt = of.Username, of.AvatarURL, cmp.Or(call.Timestamp(of.CreatedAt), never)
+		user.Status, user.IsServiceAccount = cmp.Or(of.Status, user.Status), cmp.Or(of.Kind, store.Human) != store.Human
+		user.OrganizationIds = slices.Sorted(slices.Values(call.Texts(of.OrganizationIDs)))
+	}
+	roles, err := a.store.DeploymentRoles(ctx, p.Kind, p.ID)
+	for _, role := range roles {
+		user.Roles = append(user.Roles, &insightsv1.CurrentUserRole{Name: string(role)})
+	}
+	return &insightsv1.GetCurrentUserResponse{User: user}, err
 }
 
 // rights are those of the principal that the credential of this call gives.

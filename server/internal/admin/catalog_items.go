@@ -41,6 +41,10 @@ func parseTemplate(m *insightsv1.Template, f fields) store.Template {
 		Icon:           f.text("icon", m.GetIcon(), maxURLBytes),
 		CreatedAt:      f.time("created_at", m.GetCreatedAt()),
 		DeletedAt:      f.time("deleted_at", m.GetDeletedAt()),
+
+		DefaultTTLSeconds:         f.seconds("default_ttl_seconds", m.GetDefaultTtlSeconds()),
+		DormantAfterSeconds:       f.seconds("dormant_after_seconds", m.GetDormantAfterSeconds()),
+		DeleteDormantAfterSeconds: f.seconds("delete_dormant_after_seconds", m.GetDeleteDormantAfterSeconds()),
 	}
 }
 
@@ -135,6 +139,7 @@ func parseWorkspace(m *insightsv1.Workspace, f fields) store.Workspace {
 		TemplateID: f.id("template_id", m.GetTemplateId()),
 		Name:       f.name("name", m.GetName()),
 		Purpose:    f.oneOf("purpose", cmp.Or(m.GetPurpose(), store.WorkspacePurposes[0]), store.WorkspacePurposes...),
+		TTLSeconds: f.seconds("ttl_seconds", m.GetTtlSeconds()),
 		CreatedAt:  f.time("created_at", m.GetCreatedAt()),
 		DeletedAt:  f.time("deleted_at", m.GetDeletedAt()),
 	}
@@ -220,14 +225,22 @@ func (f fields) oneOf(name, value string, allowed ...string) string {
 	return value
 }
 
-// time reads a time that need not be there.
+// time reads a time that need not be there: the first moment of the year 1 is how answers and Coder say that they do not know it.
 func (f fields) time(name string, value *timestamppb.Timestamp) store.Instant {
-	if value == nil {
+	if value == nil || value.AsTime().IsZero() {
 		return store.Instant{}
 	}
 	t, err := call.ParseTime(value)
 	f.check(name, err)
 	return store.At(t)
+}
+
+// seconds reads a length of time that need not be there.
+func (f fields) seconds(name string, value int64) int64 {
+	if value < 0 {
+		f.check(name, errors.New("must not be negative"))
+	}
+	return value
 }
 
 func (f fields) count(name string, n, most int) {

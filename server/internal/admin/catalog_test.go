@@ -3,6 +3,7 @@ package admin
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -15,7 +16,9 @@ func TestParseCatalogFaults(t *testing.T) {
 	id := uuid.NewString()
 	good := func(change func(*insightsv1.ApplyCatalogRequest)) *insightsv1.ApplyCatalogRequest {
 		req := &insightsv1.ApplyCatalogRequest{
-			Templates: []*insightsv1.Template{{Id: id, OrganizationId: id, Name: "docker"}},
+			Templates: []*insightsv1.Template{{
+				Id: id, OrganizationId: id, Name: "docker", CreatedAt: timestamppb.New(time.Time{}), // as it is told
+			}},
 			TemplateVersions: []*insightsv1.TemplateVersion{{
 				Id: id, TemplateId: id, Name: "v1",
 				Parameters: []*insightsv1.Parameter{{Name: "size", Type: "number", Description: "Of the disk\nin **GiB**"}},
@@ -44,6 +47,16 @@ func TestParseCatalogFaults(t *testing.T) {
 			r.Templates[0].Icon = strings.Repeat("x", 1025)
 		},
 		"templates: icon: the character U+0000 is not allowed": func(r *insightsv1.ApplyCatalogRequest) { r.Templates[0].Icon = "a\x00b" },
+		"templates: default_ttl_seconds: must not be negative": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].DefaultTtlSeconds = -1
+		},
+		"templates: dormant_after_seconds: must not be negative": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].DormantAfterSeconds = -1
+		},
+		"templates: delete_dormant_after_seconds: must not be negative": func(r *insightsv1.ApplyCatalogRequest) {
+			r.Templates[0].DeleteDormantAfterSeconds = -1
+		},
+		"workspaces: ttl_seconds: must not be negative": func(r *insightsv1.ApplyCatalogRequest) { r.Workspaces[0].TtlSeconds = -1 },
 		"templates: created_at: must be a time from 1970 on": func(r *insightsv1.ApplyCatalogRequest) {
 			r.Templates[0].CreatedAt = &timestamppb.Timestamp{Seconds: -1}
 		},

@@ -80,6 +80,7 @@ func (p *Privacy) GetMyData(ctx context.Context, _ *insightsv1.GetMyDataRequest)
 		answer.Workspaces = append(answer.Workspaces, &insightsv1.Workspace{
 			Id: w.ID.String(), OwnerId: w.OwnerID.String(), TemplateId: w.TemplateID.String(), Name: w.Name,
 			CreatedAt: call.Timestamp(w.CreatedAt), DeletedAt: call.Timestamp(w.DeletedAt), Purpose: w.Purpose,
+			TtlSeconds: w.TTLSeconds,
 		})
 	}
 	for _, b := range d.Builds {
@@ -119,6 +120,7 @@ func buildMessage(b store.Build) *insightsv1.Build {
 		Id: b.ID.String(), WorkspaceId: b.WorkspaceID.String(), TemplateVersionId: b.TemplateVersionID.String(), Number: b.Number,
 		Transition: b.Transition, Status: b.Status, CreatedAt: call.Timestamp(b.CreatedAt), StartedAt: call.Timestamp(b.StartedAt),
 		FinishedAt: call.Timestamp(b.FinishedAt), Reason: b.Reason, InitiatorKind: b.InitiatorKind, Preset: b.Preset, Prebuild: b.Prebuild,
+		DailyCost: b.DailyCost, InstanceTypes: b.InstanceTypes,
 	}
 	for _, p := range b.Parameters {
 		m.Parameters = append(m.Parameters, &insightsv1.BuildParameter{Name: p.Name, Value: p.Value})

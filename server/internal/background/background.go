@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -31,15 +32,26 @@ func Contain(work func() error) (err error) {
 // sayEvery is how often the log says of work that fails again and again that it does.
 const sayEvery = time.Minute
 
-// outcomes tells the log of work that is done again and again when it begins to fail, that it still does, and when it succeeds again.
-type outcomes struct {
+// Outcomes tells the log of work that is done again and again when it begins to fail, that it still does, and when it succeeds again.
+// Several goroutines may do the work.
+type Outcomes struct {
 	logger *slog.Logger
 	doing  string
+
+	mu     sync.Mutex
 	failed int       // times since it succeeded last
 	said   time.Time // when the log said that
 }
 
-func (o *outcomes) note(ctx context.Context, err error) {
+// NewOutcomes begins with work that has not failed.
+func NewOutcomes(logger *slog.Logger, doing string) *Outcomes {
+	return &Outcomes{logger: logger, doing: doing}
+}
+
+// Note takes what became of the work once. Work whose context is done was ended: it says nothing.
+func (o *Outcomes) Note(ctx context.Context, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch {
 	case ctx.Err() != nil: // it was ended
 	case err != nil:
@@ -56,7 +68,7 @@ func (o *outcomes) note(ctx context.Context, err error) {
 
 // Every calls f again and again, each time for no longer than the timeout; what fails is tried at the next turn, and logged at times.
 func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Logger, doing string, f func(context.Context) error) {
-	told := outcomes{logger: logger, doing: doing}
+	told := NewOutcomes(logger, doing)
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -66,7 +78,7 @@ func Every(ctx context.Context, interval, timeout time.Duration, logger *slog.Lo
 		case <-ticker.C:
 		}
 		try, cancel := context.WithTimeout(ctx, timeout)
-		told.note(ctx, Contain(func() error { return f(try) }))
+		told.Note(ctx, Contain(func() error { return f(try) }))
 		cancel()
 	}
 }
@@ -78,10 +90,10 @@ func KeepFresh(
 	ctx context.Context, interval time.Duration, atOnce <-chan struct{}, logger *slog.Logger, of string,
 	refresh func(context.Context) error,
 ) {
-	told := outcomes{logger: logger, doing: "refresh metrics of " + of}
+	told := NewOutcomes(logger, "refresh metrics of "+of)
 	for {
 		begin := time.Now() // the real clock: how long refreshing takes is measured
-		told.note(ctx, Contain(func() error { return refresh(ctx) }))
+		told.Note(ctx, Contain(func() error { return refresh(ctx) }))
 		select {
 		case <-ctx.Done():
 			return

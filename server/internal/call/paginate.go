@@ -36,6 +36,33 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Rank, q.Rank), cmp.Compare(p.ID, q.ID))
 }
 
+// Placed is an item on its way into the order of a list. Its id is set only if others have its rank.
+type Placed[T any] struct {
+	Position
+
+	Item *T
+}
+
+// InOrder sorts a list by ranks, and items of equal rank by their ids. It makes the ids of those alone: keys of names take their time, and
+// in most orders few are equal.
+func InOrder[T any](list []Placed[T], id func(*T) string) {
+	slices.SortFunc(list, func(a, b Placed[T]) int { return cmp.Compare(a.Rank, b.Rank) })
+	for len(list) > 0 {
+		n := slices.IndexFunc(list, func(p Placed[T]) bool { return p.Rank != list[0].Rank })
+		if n < 0 {
+			n = len(list)
+		}
+		equal := list[:n]
+		if list = list[n:]; n == 1 {
+			continue
+		}
+		for i := range equal {
+			equal[i].ID = id(equal[i].Item)
+		}
+		slices.SortFunc(equal, func(a, b Placed[T]) int { return cmp.Compare(a.ID, b.ID) })
+	}
+}
+
 // Page is what a request asks for of a list.
 type Page struct {
 	Size     int       // at most so many; 0: all

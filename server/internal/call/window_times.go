@@ -11,11 +11,14 @@ type WindowRequest interface {
 	GetTimezone() string
 }
 
+// optionalWindow is a question about the values of one dimension, which has a window of its own unless it names one.
+type optionalWindow interface{ GetDimension() string }
+
 // MissingTimes names the times that a question about a window lacks. Its access rule tells them together with ids that
 // cannot be read; everything else that is wrong with a question is told one by one.
 func MissingTimes(request any) []FieldError {
 	r, ok := request.(WindowRequest)
-	if !ok {
+	if _, optional := request.(optionalWindow); !ok || optional && r.GetStartTime() == "" && r.GetEndTime() == "" {
 		return nil
 	}
 	var missing []FieldError

@@ -45,6 +45,7 @@ type Endpoint struct {
 
 	inFlight chan struct{}
 	turn     chan struct{} // of the rendering at work
+	last     room          // that the last whole page took; it is that of the rendering at work
 
 	mu         sync.Mutex
 	renderings map[pageForm]*rendering // that are waited for
@@ -204,9 +205,24 @@ func (e *Endpoint) run(form pageForm, one *rendering) {
 	one.page, one.err = e.render(form)
 }
 
+// room is how much a page takes while it is written. A page of as many series as the last one has it from the beginning: buffers
+// that grow leave several times their size to the garbage collector.
+type room struct {
+	text, series int // of the largest family
+	page         int // compressed
+}
+
+// larger has room for a little more than there was.
+func larger(n int) int { return n + n/16 }
+
 // render writes a page: the producers' families first, so that the registry's tell what became of them.
 func (e *Endpoint) render(form pageForm) ([]byte, error) {
+	var expected room
+	if form.only == "" {
+		expected = e.last
+	}
 	var compressed bytes.Buffer
+	compressed.Grow(larger(expected.page))
 	out, err := gzip.NewWriterLevel(&compressed, gzip.BestSpeed)
 	if err != nil {
 		return nil, err
@@ -214,6 +230,9 @@ func (e *Endpoint) render(form pageForm) ([]byte, error) {
 	p := &Writer{
 		out: out, format: form.format, only: map[string]bool{}, budget: e.budget, taken: map[string]bool{},
 		dropped: func(family string, n int) { e.dropped.WithLabelValues(family).Add(float64(n)) },
+		series: Series{
+			text: make([]byte, 0, larger(expected.text)), entries: make([]seriesEntry, 0, larger(expected.series)),
+		},
 	}
 	for name := range strings.FieldsSeq(form.only) {
 		p.only[name] = true
@@ -227,6 +246,10 @@ func (e *Endpoint) render(form pageForm) ([]byte, error) {
 	}
 	p.flush()
 	err = errors.Join(p.err, out.Close())
+	if form.only == "" {
+		e.last = p.took
+		e.last.page = compressed.Len()
+	}
 	return compressed.Bytes(), err
 }
 

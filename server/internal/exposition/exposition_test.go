@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -496,6 +497,42 @@ func (a adding) Families() []*Family { return a.order }
 func (a adding) Produce(p *Writer) {
 	for _, f := range a.order {
 		p.Family(f, a.fill)
+	}
+}
+
+// Pages that are written again and again hold no more memory than the first, and take less on the way than that, whose buffers grew.
+func TestPagesDoNotGrow(t *testing.T) {
+	family := &Family{Name: "agents", Help: "H.", Kind: GaugeFamily, Labels: []string{"agent_name"}}
+	e := pageOf(adding{[]*Family{family}, func(to *Series) {
+		for i := range 50_000 {
+			to.Add(float64(i), fmt.Sprintf("agent-%06d", i))
+		}
+	}})
+	held := func() (live, taken uint64) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc, m.TotalAlloc
+	}
+	page := func() {
+		t.Helper()
+		if _, err := e.render(pageForm{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, before := held()
+	page()
+	first, afterFirst := held()
+	page()
+	_, afterSecond := held()
+	for range 10 {
+		page()
+	}
+	if last, _ := held(); last > first+first/20 {
+		t.Errorf("%d bytes after the first page, %d after the twelfth", first, last)
+	}
+	if firstTook, took := afterFirst-before, afterSecond-afterFirst; took > firstTook*2/3 {
+		t.Errorf("the first page took %d bytes, the second one %d", firstTook, took)
 	}
 }
 

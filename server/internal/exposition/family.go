@@ -106,6 +106,7 @@ type Writer struct {
 
 	taken  map[string]bool // names that families of this page claim
 	series Series
+	took   room   // by the families that were filled so far
 	text   []byte // not yet written; of protobuf: the family at hand
 	metric protoMetric
 	err    error // of out
@@ -145,6 +146,7 @@ func (p *Writer) Family(f *Family, fill func(*Series)) {
 	}
 	p.series.begin(f)
 	fill(&p.series)
+	p.took.text, p.took.series = max(p.took.text, len(p.series.text)), max(p.took.series, len(p.series.entries))
 	p.Write(&p.series)
 }
 

@@ -36,6 +36,7 @@ type Rule struct {
 	ScopeField protoreflect.Name
 	Confine    bool
 	Audit      bool
+	Groups     bool
 }
 
 // Rules are those of all RPCs, by full method name.
@@ -91,7 +92,7 @@ func ReadRule(method protoreflect.MethodDescriptor) (Rule, error) {
 	if !ok {
 		return Rule{}, fmt.Errorf("permission %v is not one to be held", declared.GetPermission())
 	}
-	r := Rule{permission, protoreflect.Name(declared.GetScopeField()), declared.GetConfine(), declared.GetAudit()}
+	r := Rule{permission, protoreflect.Name(declared.GetScopeField()), declared.GetConfine(), declared.GetAudit(), declared.GetGroups()}
 	if r.Audit && method.IsStreamingClient() {
 		return Rule{}, errors.New("a stream cannot be audited as one call")
 	}
@@ -223,19 +224,51 @@ func (a *Authorizer) authorizeTemplates(
 	if err != nil {
 		return nil, err
 	}
-	if !p.Holds(r.Permission) || len(requested) == 0 && !r.Confine && !p.HoldsEverywhere(r.Permission) {
-		return nil, access.ErrNotFound
-	}
-	var scope access.Scope
-	if organization == uuid.Nil {
-		scope, err = call.VisibleScope(ctx, a.Store, r.Permission, requested)
-	} else {
-		scope, err = a.organizationScope(ctx, r.Permission, organization)
+	scope, err := a.templateScope(ctx, r, p, requested, organization)
+	if r.Groups && len(p.About(r.Permission)) > 0 && errors.Is(err, access.ErrNotFound) {
+		scope, err = a.memberScope(ctx, r.Permission, requested, organization)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return call.WithScope(ctx, scope), nil
+}
+
+// templateScope is what the caller may see of the templates that are requested, of those of an organization, or of all.
+func (a *Authorizer) templateScope(
+	ctx context.Context, r Rule, p access.Principal, requested []uuid.UUID, organization uuid.UUID,
+) (access.Scope, error) {
+	switch {
+	case !p.Holds(r.Permission) || len(requested) == 0 && !r.Confine && !p.HoldsEverywhere(r.Permission):
+		return access.Scope{}, access.ErrNotFound
+	case organization == uuid.Nil:
+		return call.VisibleScope(ctx, a.Store, r.Permission, requested)
+	default:
+		return a.organizationScope(ctx, r.Permission, organization)
+	}
+}
+
+// memberScope is the same of the members of the groups that the caller may see.
+func (a *Authorizer) memberScope(
+	ctx context.Context, permission access.Permission, requested []uuid.UUID, organization uuid.UUID,
+) (access.Scope, error) {
+	p := call.PrincipalOf(ctx)
+	organizations, err := a.Store.OrganizationsOf(ctx, nil)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	if organization != uuid.Nil {
+		maps.DeleteFunc(organizations, func(_, of uuid.UUID) bool { return of != organization })
+	}
+	groups, err := a.Store.OrganizationsOfGroups(ctx, p.About(permission))
+	if err != nil {
+		return access.Scope{}, err
+	}
+	scope, err := access.Members(p, permission, requested, organizations, groups)
+	if err != nil {
+		return access.Scope{}, err
+	}
+	return call.WithinKey(ctx, a.Store, scope, len(requested) > 0)
 }
 
 // askedOrganization reads the organization that a question about templates may name instead of them.

@@ -108,15 +108,18 @@ func (l *rateLimiter) unary(ctx context.Context, req any, info *grpc.UnaryServer
 			return nil, err
 		}
 	}
-	before := request.room
-	if err := l.requests.reserve(ctx, request, info.FullMethod); err != nil {
+	before, kind := request.room, info.FullMethod
+	if call.IsExport(ctx) {
+		kind += " as a file" // which says nothing of the next page
+	}
+	if err := l.requests.reserve(ctx, request, kind); err != nil {
 		return nil, err
 	}
 	answer, err := handler(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return l.requests.keep(request, before, info.FullMethod, answer)
+	return l.requests.keep(request, before, kind, answer)
 }
 
 // place waits until a question of a caller may be answered, and returns what makes room for the next one.

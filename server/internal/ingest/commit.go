@@ -35,7 +35,7 @@ var errStopped = errors.New("server is stopping")
 // returned.
 type committer struct {
 	store   *store.Store
-	logger  *slog.Logger
+	told    *background.Outcomes
 	metrics *metrics
 	queue   chan entry
 	room    *semaphore.Weighted
@@ -72,8 +72,8 @@ func (s *Service) CommitHealth() (last, failing time.Time) {
 
 func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
 	c := &committer{
-		store: s, logger: logger, metrics: m, queue: make(chan entry, commitRoom), room: semaphore.NewWeighted(commitRoom),
-		stopped: make(chan struct{}),
+		store: s, told: background.NewOutcomes(logger, "commit usage rows"), metrics: m, queue: make(chan entry, commitRoom),
+		room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
 	}
 	m.watchQueue(func() int { return len(c.queue) })
 	return c
@@ -201,12 +201,13 @@ func (c *committer) merge(ctx context.Context, rows []store.OpenRow) error {
 		err := c.mergeOnce(ctx, rows)
 		c.metrics.commitSeconds.Observe(time.Since(begin).Seconds())
 		if err == nil || isFault(err) {
+			c.told.Note(ctx, nil)
 			c.health.note(time.Now(), true) // the database decided about the rows
 			return err
 		}
 		c.health.note(time.Now(), false)
 		c.metrics.commitFailures.Inc()
-		c.logger.WarnContext(ctx, "commit of usage rows will be tried again", "rows", len(rows), "error", err)
+		c.told.Note(context.WithoutCancel(ctx), err) // when the server stops as well
 		select {
 		case <-ctx.Done():
 			return errors.Join(errStopped, err)

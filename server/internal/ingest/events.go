@@ -22,6 +22,7 @@ import (
 const (
 	maxBuildParameters = 256
 	maxParameterBytes  = 8 << 10
+	maxInstanceTypes   = 64
 )
 
 // Words that events hold. Builds are jobs, so both have the same statuses.
@@ -310,6 +311,9 @@ func (k eventParents) build(caller access.Principal, m *insightsv1.Build) (store
 	if rejected != nil {
 		return b, rejected
 	}
+	if rejected = parseCost(m, &b); rejected != nil {
+		return b, rejected
+	}
 	if b.CreatedAt, b.StartedAt, b.FinishedAt, rejected = parseJobTimes("build", m); rejected != nil {
 		return b, rejected
 	}
@@ -343,6 +347,24 @@ func parseOrigin(m *insightsv1.Build, b *store.Build) *rejection {
 		return invalidItem("build.prebuild: must be one of %v", store.PrebuildSteps)
 	case b.Prebuild != none && b.Transition != "start":
 		return invalidItem("build.prebuild: only a start is %s", b.Prebuild)
+	}
+	return nil
+}
+
+// parseCost reads what the resources of a build are and cost.
+func parseCost(m *insightsv1.Build, b *store.Build) *rejection {
+	b.DailyCost, b.InstanceTypes = m.GetDailyCost(), slices.Sorted(slices.Values(m.GetInstanceTypes()))
+	b.InstanceTypes = slices.Compact(b.InstanceTypes)
+	switch {
+	case b.DailyCost < 0:
+		return invalidItem("build.daily_cost: must not be negative")
+	case len(m.GetInstanceTypes()) > maxInstanceTypes:
+		return invalidItem("build.instance_types: %d, at most %d", len(m.GetInstanceTypes()), maxInstanceTypes)
+	}
+	for _, name := range b.InstanceTypes {
+		if err := call.CheckText(name); err != nil || name == "" {
+			return invalidItem("build.instance_types: want 1 to %d bytes without control characters", call.MaxStringBytes)
+		}
 	}
 	return nil
 }

@@ -166,6 +166,7 @@ func FuzzEvent(f *testing.F) {
 		Id: wiretest.Agent, WorkspaceId: wiretest.Agent, TemplateVersionId: wiretest.Agent, Number: 1, Transition: "start",
 		Status: "running", CreatedAt: timestamppb.New(storetest.Now), Parameters: []*insightsv1.BuildParameter{{Name: "a", Value: "b"}},
 		Reason: "autostart", InitiatorKind: "system", Preset: "a", Prebuild: "created",
+		DailyCost: 1, InstanceTypes: []string{"a"},
 	}
 	f.Add(wiretest.Marshal(f, &insightsv1.Event{Kind: &insightsv1.Event_Build{Build: build}}))
 	build.FinishedAt = &timestamppb.Timestamp{Seconds: math.MaxInt64}

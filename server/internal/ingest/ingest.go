@@ -68,6 +68,7 @@ type Options struct {
 	MaxStreamAge      time.Duration            // after about this time an agent is asked to go to another server; zero: never
 	UsageStats        bool                     // false: reports are acknowledged and nothing of them is stored
 	Promise           store.Promise            // what is promised to people, of which the retention is carried out here
+	Publication       store.Publication        // how days are published
 	CollectAgentStats bool                     // show the present of the agents that report here as metrics
 	// labels that these metrics keep, beside the organization: agent_name, template_name, username, workspace_name, or none alone; nil: all
 	AgentStatsBy []string
@@ -82,6 +83,9 @@ func (o Options) check() error {
 	}
 	if o.Promise.Usage < 0 || o.Promise.Latency < 0 || o.Promise.Audit < 0 {
 		return errors.New("retentions must not be negative")
+	}
+	if o.Publication.After < 0 || o.Publication.Floor < 1 || o.Publication.Zone == nil {
+		return errors.New("days need a zone, a floor and a time after which they are published")
 	}
 	return checkAggregation(o.AgentStatsBy)
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,12 +13,14 @@ import (
 
 // How often the background work of ingest runs.
 const (
-	refreshEvery = time.Second / 2 // half of how long a directory counts, so that reports do not wait for it
-	foldEvery    = 30 * time.Minute
-	foldAgain    = time.Minute // after a fold that had to give way
+	refreshEvery = time.Second / 2  // half of how long a directory counts, so that reports do not wait for it
+	foldEvery    = 30 * time.Minute // at five past and at five past half
+	foldSpread   = time.Minute      // within which servers fold, so that those of one database seldom meet
+	foldAgain    = time.Minute      // after a fold that had to give way
 	rewriteEvery = time.Second
 	touchEvery   = 5 * time.Second
 	treatEvery   = 5 * time.Second
+	publishEvery = time.Minute
 	promiseEvery = store.PromiseSilence / 4
 	expireEvery  = 24 * time.Hour
 	brakeEvery   = time.Hour // so that the clock is judged, and an announcement carried out in time
@@ -42,6 +45,9 @@ func (g *Service) Run(ctx context.Context) {
 		background.Every(ctx, promiseEvery, background.LookTimeout, g.logger, "say what is promised", func(ctx context.Context) error {
 			return g.store.RecordPromise(ctx, g.id, g.options.Promise)
 		})
+	})
+	work.Go(func() {
+		background.Every(ctx, publishEvery, passTimeout, g.logger, "publish days", g.publish)
 	})
 	if g.stats != nil {
 		work.Go(func() {
@@ -78,25 +84,29 @@ func (g *Service) Forget(ctx context.Context) error {
 	return g.stats.refresh(ctx)
 }
 
-// foldForEver folds at the start and every half hour.
+// untilFold is how long it takes until the rows of another half hour are old enough to be folded.
+func untilFold(now time.Time) time.Duration {
+	return now.Add(-store.FoldAge).Truncate(foldEvery).Add(foldEvery + store.FoldAge).Sub(now)
+}
+
+// foldForEver folds at the start and whenever another half hour is old enough.
 func (g *Service) foldForEver(ctx context.Context) {
+	told := background.NewOutcomes(g.logger, "fold usage rows into pages")
 	for {
-		wait := foldEvery
 		begin := time.Now() // the real clock: how long folding takes is measured
 		var report store.FoldReport
 		err := background.Contain(func() (err error) {
 			report, err = g.store.Fold(ctx)
 			return err
 		})
+		told.Note(ctx, err)
 		if ctx.Err() != nil {
 			return
 		}
 		g.metrics.foldSeconds.Observe(time.Since(begin).Seconds())
 		g.metrics.foldPages.Add(float64(report.Pages))
 		g.metrics.foldRows.Add(float64(report.Rows))
-		if err != nil {
-			g.logger.ErrorContext(ctx, "fold usage rows into pages", "error", err)
-		}
+		wait := untilFold(g.clock()) + rand.N(foldSpread)
 		if err != nil || report.Late > 0 {
 			wait = foldAgain
 		}
@@ -108,16 +118,34 @@ func (g *Service) foldForEver(ctx context.Context) {
 	}
 }
 
+// publish publishes the days that are due, one after the other; none while the clock is in doubt, because a day that is published too
+// early stays so.
+func (g *Service) publish(ctx context.Context) error {
+	held, err := g.store.HeldDeletions(ctx)
+	if err != nil || held.Doubted {
+		return err
+	}
+	for {
+		if published, err := g.store.Publish(ctx, g.options.Publication); err != nil || !published {
+			return err
+		}
+	}
+}
+
 // rewriteAll rewrites the pages that a release of before left in its format, until there are none. It goes past those that cannot be
 // read, and comes back to them much later.
 func (g *Service) rewriteAll(ctx context.Context) {
-	var last *store.Place
+	told := background.NewOutcomes(g.logger, "rewrite usage pages of the format of before")
+	past := 0
 	for {
 		wait, left := rewriteEvery, int64(0)
 		err := background.Contain(func() (err error) {
-			last, left, err = g.store.RewritePages(ctx, last)
+			var failed int
+			failed, left, err = g.store.RewritePages(ctx, past)
+			past += failed
 			return err
 		})
+		told.Note(ctx, err)
 		if ctx.Err() != nil {
 			return
 		}
@@ -128,11 +156,10 @@ func (g *Service) rewriteAll(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			g.logger.ErrorContext(ctx, "rewrite usage pages of the format of before", "error", err)
 			wait = foldAgain
 		}
-		if last == nil {
-			wait = foldEvery
+		if left > 0 && left <= int64(past) {
+			past, wait = 0, foldEvery
 		}
 		select {
 		case <-ctx.Done():
@@ -145,6 +172,7 @@ func (g *Service) rewriteAll(ctx context.Context) {
 // expireForEver deletes what is beyond retention once a day, at the start first, and whom something brought back who was erased. It looks
 // every hour what may be deleted.
 func (g *Service) expireForEver(ctx context.Context) {
+	told := background.NewOutcomes(g.logger, "delete what is beyond retention")
 	var deleted time.Time // when this server deleted last, by the real clock
 	for {
 		try, cancel := context.WithTimeout(ctx, passTimeout)
@@ -167,12 +195,7 @@ func (g *Service) expireForEver(ctx context.Context) {
 			return nil
 		})
 		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			g.logger.ErrorContext(ctx, "delete what is beyond retention", "error", err)
-		}
+		told.Note(ctx, err)
 		select {
 		case <-ctx.Done():
 			return

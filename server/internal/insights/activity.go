@@ -94,7 +94,7 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if _, err := call.OneOf("category", wanted, categories...); err != nil {
 		return nil, err
 	}
-	actors, err := parseActors(req)
+	actors, err := ParseActors(req)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 	if err != nil {
 		return nil, err
 	}
-	if err := tellsOf(actors, mode, 0); err != nil {
+	if err := TellsOf(actors, mode, 0); err != nil {
 		return nil, err
 	}
 	known := s.store.Apps()
@@ -115,8 +115,8 @@ func (s *Service) GetActivity(ctx context.Context, req *insightsv1.GetActivityRe
 		return nil, err
 	}
 	answer := &insightsv1.GetActivityResponse{
-		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: s.asOf(ctx).In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
-		Actors: actorsOf(actors), OtherActors: s.others(mode, 0, activity.Others),
+		Users: map[string]*insightsv1.ActivityUser{}, DataAsOf: s.AsOf(ctx).In(zone).Format(time.RFC3339), EmptyWindow: len(windows) == 0,
+		Actors: ActorsOf(actors), OtherActors: s.Others(mode, 0, activity.Others),
 	}
 	for user, p := range activity.People {
 		if err := s.alike(mode, &p.ID, &p.Username, new(string)); err != nil {
@@ -174,7 +174,7 @@ func parseActivity(req *insightsv1.GetActivityRequest, now time.Time) ([]minute.
 	if len(missing) > 0 {
 		return nil, nil, call.Invalid(call.MessageInvalidValues, missing...)
 	}
-	zone, err := parseZone(req.GetTimezone())
+	zone, err := ParseZone(req.GetTimezone())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,8 +21,8 @@ type kindRequest interface {
 	GetKind() []string
 }
 
-// parseActors checks whose figures a question asks for.
-func parseActors(r actorRequest) (minute.Actors, error) {
+// ParseActors checks whose figures a question asks for.
+func ParseActors(r actorRequest) (minute.Actors, error) {
 	if kinds, ok := r.(kindRequest); ok && len(kinds.GetKind()) > 0 {
 		return parseKinds(kinds.GetKind(), r.GetActor())
 	}
@@ -49,9 +49,9 @@ func parseKinds(kinds, actors []string) (of minute.Actors, err error) {
 	return of, err
 }
 
-// tellsOf is the refusal of figures that are not those of people where small groups are hidden: the difference to those of others could
+// TellsOf is the refusal of figures that are not those of people where small groups are hidden: the difference to those of others could
 // tell of a few.
-func tellsOf(actors minute.Actors, mode store.PrivacyMode, floor int) error {
+func TellsOf(actors minute.Actors, mode store.PrivacyMode, floor int) error {
 	if actors == minute.People || mode == store.PrivacyFull && floor == 0 {
 		return nil
 	}
@@ -60,8 +60,8 @@ func tellsOf(actors minute.Actors, mode store.PrivacyMode, floor int) error {
 	return call.NewError(codes.FailedPrecondition, call.ReasonMode, "This is told of people alone.", detail, nil)
 }
 
-// others tells who is left out. Where small groups are hidden it is told of groups of at least the floor.
-func (s *Service) others(mode store.PrivacyMode, floor int, others []store.OtherActor) (list []*insightsv1.OtherActor) {
+// Others tells who is left out. Where small groups are hidden it is told of groups of at least the floor.
+func (s *Service) Others(mode store.PrivacyMode, floor int, others []store.OtherActor) (list []*insightsv1.OtherActor) {
 	if mode != store.PrivacyFull {
 		floor = s.options.PrivacyFloor
 	}
@@ -76,8 +76,8 @@ func (s *Service) others(mode store.PrivacyMode, floor int, others []store.Other
 	return list
 }
 
-// actorsOf names actors.
-func actorsOf(actors minute.Actors) (names []string) {
+// ActorsOf names actors.
+func ActorsOf(actors minute.Actors) (names []string) {
 	for _, a := range actors.List() {
 		names = append(names, a.String())
 	}

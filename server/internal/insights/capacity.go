@@ -26,9 +26,12 @@ func (s *Service) GetCapacityReport(
 ) (*insightsv1.GetCapacityReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.ask(ctx, req, smallGroups)
+	q, err := s.ask(ctx, req, totals)
 	if err != nil {
 		return nil, err
+	}
+	if q.floor.People > 0 {
+		return s.publishedCapacity(ctx, req, q)
 	}
 	use, err := s.store.Use(ctx, q.scope, q.actors, q.window.Split(q.start, q.end, 7), minute.Peaks)
 	if err != nil {
@@ -47,13 +50,13 @@ func (s *Service) GetCapacityReport(
 	}
 	report.Projection = q.projectWeeks(report.GetWeeks())
 	return &insightsv1.GetCapacityReportResponse{
-		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, use.Others),
+		Report: report, DataAsOf: q.dataAsOf(), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, use.Others),
 	}, nil
 }
 
-// hourLoads are the hours of a week, as the clocks of the question's location show them.
+// hourLoads are the hours of a week, as the clocks of the question's location show them. Nothing finer than a day is told of few.
 func (q question) hourLoads(peaks reports.Peaks) (hours []*insightsv1.HourLoad) {
-	for _, h := range peaks.Hours(q.start.Location()) {
+	for _, h := range peaks.Hours(q.start.Location(), fewUsers) {
 		hours = append(hours, &insightsv1.HourLoad{
 			Weekday: strings.ToLower(h.Weekday.String()), Hour: int32(h.Hour), PeakUsers: h.Peak, MeanPeakUsers: h.Mean,
 		})
@@ -104,7 +107,7 @@ func sparseTemplates(templates []store.TemplateUse) []*insightsv1.SparseTemplate
 	for _, t := range templates {
 		if !t.Deleted && t.ActiveUsers < fewUsers {
 			sparse = append(sparse, &insightsv1.SparseTemplate{
-				TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, ActiveUsers: int64(t.ActiveUsers),
+				TemplateId: t.ID.String(), Name: t.Name, DisplayName: cmp.Or(t.DisplayName, t.Name), ActiveUsers: int64(t.ActiveUsers),
 				Seconds: 60 * t.Minutes, Workspaces: t.Workspaces,
 			})
 		}

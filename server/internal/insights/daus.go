@@ -42,8 +42,8 @@ func (s *Service) GetDeploymentDAUs(
 		return nil, err
 	}
 	return &insightsv1.GetDeploymentDAUsResponse{
-		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
-		Actors: d.actors, OtherActors: d.others,
+		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: CollectionMode(d.mode), Floor: int64(d.floor),
+		Actors: d.actors, OtherActors: d.others, LateExcluded: d.floor > 0,
 	}, nil
 }
 
@@ -59,8 +59,8 @@ func (s *Service) GetTemplateDAUs(
 		return nil, err
 	}
 	return &insightsv1.GetTemplateDAUsResponse{
-		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: collectionMode(d.mode), Floor: int64(d.floor),
-		Actors: d.actors, OtherActors: d.others,
+		Entries: d.entries, TzHourOffset: d.offset, DataAsOf: d.asOf, CollectionMode: CollectionMode(d.mode), Floor: int64(d.floor),
+		Actors: d.actors, OtherActors: d.others, LateExcluded: d.floor > 0,
 	}, nil
 }
 
@@ -78,30 +78,36 @@ type daus struct {
 func (s *Service) daus(ctx context.Context, scope access.Scope, req zoneRequest) (daus, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	actors, err := parseActors(req)
+	actors, err := ParseActors(req)
 	if err != nil {
 		return daus{}, err
 	}
-	mode, floor, err := s.disclosed(ctx, scope)
+	mode, floor, err := s.Disclosed(ctx, scope)
 	if err != nil {
 		return daus{}, err
 	}
-	if err := tellsOf(actors, mode, floor); err != nil {
+	if err := TellsOf(actors, mode, floor); err != nil {
 		return daus{}, err
 	}
 	days, zone, err := s.daysOf(req, floor)
 	if err != nil {
 		return daus{}, err
 	}
-	intervals, others, err := s.store.Intervals(ctx, scope, actors, days, store.Floor{People: floor, Days: days.Intervals()})
+	intervals, others, err := s.store.Intervals(ctx, scope, actors, days, store.Floor{People: floor, Days: days.Intervals(), Zone: zone})
 	if err != nil {
 		return daus{}, err
+	}
+	asOf := s.AsOf(ctx)
+	if floor > 0 {
+		if asOf, err = s.publishedUntil(ctx); err != nil {
+			return daus{}, err
+		}
 	}
 	now := s.clock().In(zone)
 	_, seconds := now.Zone()
 	answer := daus{
-		offset: int32(seconds / 3600), asOf: s.asOf(ctx).In(zone).Format(time.RFC3339), mode: mode, floor: floor, actors: actorsOf(actors),
-		others: s.others(mode, floor, others),
+		offset: int32(seconds / 3600), asOf: showAsOf(asOf, zone), mode: mode, floor: floor, actors: ActorsOf(actors),
+		others: s.Others(mode, floor, others),
 	}
 	for _, i := range intervals {
 		date := time.Unix(60*i.Start, 0).In(zone).Format(time.DateOnly)

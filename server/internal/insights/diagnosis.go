@@ -62,8 +62,9 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 	}
 	d.findDeletions(held)
 	return &insightsv1.GetDiagnosisResponse{
-		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
-		DataSince: d.show(d.firstUse()), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, insights.Others),
+		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People),
+		DataSince: d.show(d.firstUse()), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, insights.Others),
+		LateExcluded: q.floor.People > 0,
 	}, nil
 }
 
@@ -258,7 +259,7 @@ func (d *diagnosis) firstUse() (first time.Time) {
 			first = f.FirstUse
 		}
 	}
-	return first
+	return first.UTC().Truncate(24 * time.Hour) // whether or not its half hour is still known
 }
 
 // show writes a time in the question's location; none is empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
@@ -19,9 +20,9 @@ import (
 // configured otherwise.
 const DefaultPrivacyFloor = 5
 
-// disclosed says how much the caller may be told of the templates of a scope: the strictest privacy mode among them, and from how
+// Disclosed says how much the caller may be told of the templates of a scope: the strictest privacy mode among them, and from how
 // many people on; 0: of anyone.
-func (s *Service) disclosed(ctx context.Context, scope access.Scope) (mode store.PrivacyMode, floor int, err error) {
+func (s *Service) Disclosed(ctx context.Context, scope access.Scope) (mode store.PrivacyMode, floor int, err error) {
 	if mode, err = s.store.PrivacyModeOf(ctx, scope); err != nil {
 		return "", 0, err
 	}
@@ -31,6 +32,9 @@ func (s *Service) disclosed(ctx context.Context, scope access.Scope) (mode store
 	}
 	return mode, s.options.PrivacyFloor, nil
 }
+
+// PublishedZone is the time zone whose days are published.
+func (s *Service) PublishedZone() *time.Location { return s.options.Location }
 
 // viewsWhole reports whether the caller may see more of the templates of a scope than totals.
 func (s *Service) viewsWhole(ctx context.Context, scope access.Scope) (bool, error) {
@@ -67,8 +71,20 @@ func (s *Service) alike(mode store.PrivacyMode, user *uuid.UUID, username, avata
 	return err
 }
 
-// collectionMode is how answers tell a privacy mode.
-func collectionMode(mode store.PrivacyMode) string {
+// alikeUser is alike for a user with a place among others.
+func (s *Service) alikeUser(mode store.PrivacyMode, u *store.UserUsage) error {
+	if mode == store.PrivacyFull {
+		return nil
+	}
+	if err := s.alike(mode, &u.UserID, &u.Username, &u.AvatarURL); err != nil {
+		return err
+	}
+	u.Place = store.PlaceOf(u.Username, u.UserID)
+	return nil
+}
+
+// CollectionMode is how answers tell a privacy mode.
+func CollectionMode(mode store.PrivacyMode) string {
 	if mode == store.PrivacyFull {
 		return ""
 	}
@@ -84,7 +100,7 @@ func (s *Service) Timezone(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, floor, err := s.disclosed(ctx, scope)
+	_, floor, err := s.Disclosed(ctx, scope)
 	if err != nil || floor == 0 {
 		return "", err
 	}

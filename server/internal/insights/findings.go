@@ -15,6 +15,7 @@ const (
 	reasonEmptyWindow  = "empty_window"
 	ReasonOff          = "collection_off"
 	reasonSmallGroups  = "small_groups"
+	reasonNotPublished = "not_published"
 	reasonOtherActors  = "other_actors"
 	reasonRetention    = "beyond_retention"
 	reasonOutOfRange   = "out_of_range"
@@ -48,7 +49,10 @@ func (d *diagnosis) findAll() {
 	}
 	d.findCollection()
 	if d.q.floor.People > 0 {
-		d.findSmallGroups() // the others would tell of few people
+		if d.q.start.Before(d.q.asOf) {
+			d.findSmallGroups() // the others would tell of few people
+		}
+		d.findUnpublished()
 		return
 	}
 	others := d.findOthers()
@@ -146,6 +150,19 @@ func (d *diagnosis) findCollection() {
 			},
 			"Choose a later window, or raise "+kept.flag+" for the future.")
 	}
+}
+
+// findUnpublished says from when on days are not published yet.
+func (d *diagnosis) findUnpublished() {
+	d.add(reasonNotPublished, append([]string{sectionParameters}, usageSections...),
+		func(store.TemplateFacts) (evidence, bool) { return evidence{}, d.q.end.After(d.q.asOf) },
+		func(*insightsv1.Finding) string {
+			if d.q.asOf.IsZero() {
+				return "No day is published yet."
+			}
+			return "Days from " + d.show(d.q.asOf) + " on are not published yet."
+		},
+		"Ask about earlier days, or wait: a day is published some time after its end, see --publish-after.")
 }
 
 // findSmallGroups says that what is not there may be hidden, and not whether it is.

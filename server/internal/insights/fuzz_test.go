@@ -152,7 +152,7 @@ func FuzzZone(f *testing.F) {
 		f.Add(zone)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		zone, err := parseZone(name)
+		zone, err := ParseZone(name)
 		if name == "" || err != nil {
 			if zone != nil || (name == "") != (err == nil) {
 				t.Errorf("%q: %v, %v", name, zone, err)

@@ -76,8 +76,8 @@ func (s *Service) GetTemplateInsights(
 		return nil, err
 	}
 	answer := &insightsv1.GetTemplateInsightsResponse{
-		DefaultInterval: q.suited, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
-		Actors: actorsOf(q.actors),
+		DefaultInterval: q.suited, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People),
+		Actors: ActorsOf(q.actors), LateExcluded: q.floor.People > 0,
 	}
 	var counted []store.Interval
 	var others []store.OtherActor
@@ -90,7 +90,7 @@ func (s *Service) GetTemplateInsights(
 	if err != nil {
 		return nil, err
 	}
-	answer.IntervalReports, answer.OtherActors = q.intervalReports(counted), s.others(q.mode, q.floor.People, others)
+	answer.IntervalReports, answer.OtherActors = q.intervalReports(counted), s.Others(q.mode, q.floor.People, others)
 	return answer, nil
 }
 

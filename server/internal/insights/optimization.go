@@ -20,7 +20,7 @@ func (s *Service) GetOptimizationReport(
 ) (*insightsv1.GetOptimizationReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.ask(ctx, req, smallGroups)
+	q, err := s.ask(ctx, req, totals)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *Service) GetOptimizationReport(
 	report := &insightsv1.OptimizationReport{
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), EmptyWindow: q.empty(), TemplateIds: call.Texts(insights.Templates),
 	}
-	if report.UnusedApps, err = s.unusedApps(ctx, q, insights); err != nil {
+	if report.UnusedApps, err = s.unusedApps(ctx, q, insights); err != nil { // where small groups are hidden there are none
 		return nil, err
 	}
 	for _, p := range parameters {
@@ -40,9 +40,14 @@ func (s *Service) GetOptimizationReport(
 			report.DefaultChanges = append(report.DefaultChanges, change)
 		}
 	}
-	return &insightsv1.GetOptimizationReportResponse{
-		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, insights.Others),
-	}, nil
+	answer := &insightsv1.GetOptimizationReportResponse{
+		Report: report, DataAsOf: q.dataAsOf(), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, insights.Others),
+		CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People), LateExcluded: q.floor.People > 0,
+	}
+	if q.floor.People > 0 {
+		answer.Withheld = withheld(withheldSmallGroups, "unused_apps", "unused_options")
+	}
+	return answer, nil
 }
 
 // unusedApps are the apps that nobody used of templates that were used.
@@ -83,8 +88,8 @@ func choicesOf(p store.ParameterUsage) (choices []reports.Choice) {
 func unusedOptions(p store.ParameterUsage) (unused []*insightsv1.UnusedOption) {
 	for _, value := range p.Unused {
 		unused = append(unused, &insightsv1.UnusedOption{
-			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName, Value: value,
-			Workspaces: reports.Workspaces(choicesOf(p)),
+			TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name,
+			DisplayName: cmp.Or(p.Definition.DisplayName, p.Definition.Name), Value: value, Workspaces: reports.Workspaces(choicesOf(p)),
 		})
 	}
 	return unused
@@ -97,7 +102,8 @@ func defaultChange(p store.ParameterUsage) *insightsv1.DefaultChange {
 		return nil
 	}
 	return &insightsv1.DefaultChange{
-		TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name, DisplayName: p.Definition.DisplayName,
+		TemplateIds: call.Texts(p.Templates), ParameterName: p.Definition.Name,
+		DisplayName:  cmp.Or(p.Definition.DisplayName, p.Definition.Name),
 		DefaultValue: advice.From, Value: advice.To, Workspaces: advice.Workspaces, TotalWorkspaces: advice.Total,
 		Message: advice.About(p.Definition.Name),
 	}

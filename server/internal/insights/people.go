@@ -3,6 +3,7 @@ package insights
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -36,7 +37,7 @@ type peopleRequest interface {
 
 // peoplePage is the page of users that a question asks for.
 type peoplePage[U any] struct {
-	users     []U
+	users     []*U
 	next      string
 	total     int
 	templates []uuid.UUID // of all users
@@ -45,46 +46,51 @@ type peoplePage[U any] struct {
 // cutPeople searches and sorts users and cuts out the page that is asked for. The ranks say how each order weighs a user, the
 // highest first; users of equal rank are in order of their names. The first rank is the default one.
 func cutPeople[U any](
-	asked call.Page, users []U, req peopleRequest, of func(U) store.UserUsage, ranks []peopleRank[U],
+	asked call.Page, users []U, req peopleRequest, of func(*U) *store.UserUsage, ranks []peopleRank[U],
 ) (page peoplePage[U], err error) {
-	for _, u := range users {
-		page.templates = append(page.templates, of(u).Templates...)
+	templates := map[uuid.UUID]bool{}
+	for i := range users {
+		for _, t := range of(&users[i]).Templates {
+			templates[t] = true
+		}
 	}
-	page.templates = call.Union(page.templates)
+	page.templates = call.Union(slices.Collect(maps.Keys(templates)))
 	if err := call.CheckText(req.GetSearch()); err != nil {
 		return page, call.InvalidParam("search", "%v", err)
 	}
-	byName := func(rank func(U) int64) func(U) call.Position {
-		return func(u U) call.Position {
-			person := of(u)
-			return call.Position{Rank: -rank(u), ID: label.Key(person.Username) + "\x00" + person.UserID.String()}
-		}
-	}
-	orders, names := map[string]func(U) call.Position{}, []string{}
+	ranked, names := map[string]func(*U) int64{}, []string{}
 	for _, r := range ranks {
-		orders[r.sort], names = byName(r.rank), append(names, r.sort)
+		ranked[r.sort], names = r.rank, append(names, r.sort)
 	}
-	orders[sortUsername] = byName(func(U) int64 { return 0 })
-	orders[sortUserID] = func(u U) call.Position { return call.Position{Rank: 0, ID: of(u).UserID.String()} }
-	sort, err := call.OneOf("sort", cmp.Or(req.GetSort(), names[0]), append(names, sortUsername, sortUserID)...)
+	names = append(names, sortUsername, sortUserID)
+	sort, err := call.OneOf("sort", cmp.Or(req.GetSort(), names[0]), names...)
 	if err != nil {
 		return page, err
 	}
-	at := orders[sort]
-	users = slices.DeleteFunc(users, func(u U) bool { return !label.Contains(of(u).Username, req.GetSearch()) })
-	type placed struct {
-		at   call.Position
-		user U
+	list := make([]call.Placed[U], 0, len(users))
+	for i := range users {
+		u := &users[i]
+		if !label.Contains(of(u).Username, req.GetSearch()) {
+			continue
+		}
+		at := call.Placed[U]{Item: u}
+		if rank := ranked[sort]; rank != nil {
+			at.Rank = -rank(u)
+		}
+		list = append(list, at)
 	}
-	list := make([]placed, len(users))
-	for i, u := range users {
-		list[i] = placed{at(u), u}
+	id := func(u *U) string {
+		if sort == sortUserID {
+			return of(u).UserID.String()
+		}
+		return of(u).Place
 	}
-	slices.SortFunc(list, func(a, b placed) int { return a.at.Compare(b.at) })
+	call.InOrder(list, id)
 	page.total = len(list)
-	list, page.next = call.Cut(asked, list, func(p placed) call.Position { return p.at })
-	for _, p := range list {
-		page.users = append(page.users, p.user)
+	list, page.next = call.Cut(asked, list, func(p call.Placed[U]) call.Position { return call.Position{Rank: p.Rank, ID: id(p.Item)} })
+	page.users = make([]*U, len(list))
+	for i, p := range list {
+		page.users[i] = p.Item
 	}
 	return page, nil
 }
@@ -92,7 +98,7 @@ func cutPeople[U any](
 // peopleRank is an order of users.
 type peopleRank[U any] struct {
 	sort string
-	rank func(U) int64
+	rank func(*U) int64
 }
 
 // GetUserActivity implements [insightsv1.InsightsServiceServer].
@@ -117,12 +123,12 @@ func (s *Service) GetUserActivity(
 	for i := range users {
 		u := &users[i]
 		minutes += u.Minutes
-		if err := s.alike(q.mode, &u.UserID, &u.Username, &u.AvatarURL); err != nil {
+		if err := s.alikeUser(q.mode, u); err != nil {
 			return nil, err
 		}
 	}
-	page, err := cutPeople(asked, users, req, func(u store.UserUsage) store.UserUsage { return u }, []peopleRank[store.UserUsage]{
-		{sortSeconds, func(u store.UserUsage) int64 { return u.Minutes }},
+	page, err := cutPeople(asked, users, req, func(u *store.UserUsage) *store.UserUsage { return u }, []peopleRank[store.UserUsage]{
+		{sortSeconds, func(u *store.UserUsage) int64 { return u.Minutes }},
 	})
 	if err != nil {
 		return nil, err
@@ -131,32 +137,53 @@ func (s *Service) GetUserActivity(
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
 		TotalSeconds: 60 * minutes, Estimated: all.Estimated,
 	}
-	for _, u := range page.users {
-		report.Users = append(report.Users, userActivity(u))
+	report.Users = make([]*insightsv1.UserActivity, len(page.users))
+	messages, texts := make([]insightsv1.UserActivity, len(page.users)), idTexts{} // one piece of memory for all
+	for i, u := range page.users {
+		report.Users[i] = &messages[i]
+		tellActivity(report.GetUsers()[i], u, texts)
 	}
 	seen := observed{activity: &found, narrowed: !q.actors.Has(minute.Person), others: all.Others}
 	if report.Reasons, err = s.reasons(ctx, q, seen); err != nil {
 		return nil, err
 	}
 	return &insightsv1.GetUserActivityResponse{
-		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
-		Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, all.Others),
+		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode),
+		Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, all.Others),
 	}, nil
 }
 
-func userActivity(u store.UserUsage) *insightsv1.UserActivity {
-	m := &insightsv1.UserActivity{
-		TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
-		Seconds: 60 * u.Minutes, ActiveDays: int64(u.Days), MedianDailySeconds: int64(60 * u.Median), Kind: u.Kind, Deleted: u.Deleted,
-	}
-	for _, a := range u.Apps {
+// tellActivity fills in an empty message about a user.
+func tellActivity(m *insightsv1.UserActivity, u *store.UserUsage, texts idTexts) {
+	m.TemplateIds, m.UserId, m.Username, m.AvatarUrl = texts.of(u.Templates), u.UserID.String(), u.Username, u.AvatarURL
+	m.Seconds, m.ActiveDays, m.MedianDailySeconds = 60*u.Minutes, int64(u.Days), int64(60*u.Median)
+	m.Kind, m.Deleted = u.Kind, u.Deleted
+	told := make([]insightsv1.UserAppUsage, len(u.Apps))
+	m.Apps = make([]*insightsv1.UserAppUsage, 0, len(u.Apps))
+	for i, a := range u.Apps {
 		if a.Together == 0 {
-			m.Apps = append(m.Apps, &insightsv1.UserAppUsage{
-				Type: reports.AppType(a.Builtin), Slug: a.Slug, DisplayName: a.DisplayName, Seconds: 60 * a.Minutes,
-			})
+			app := &told[i]
+			app.Type, app.Slug, app.DisplayName, app.Seconds = reports.AppType(a.Builtin), a.Slug, a.DisplayName, 60*a.Minutes
+			m.Apps = append(m.Apps, app)
 		}
 	}
-	return m
+}
+
+// idTexts are the texts of ids that stand in an answer often.
+type idTexts map[uuid.UUID]string
+
+// of is [call.Texts].
+func (t idTexts) of(ids []uuid.UUID) []string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		text, known := t[id]
+		if !known {
+			text = id.String()
+			t[id] = text
+		}
+		list[i] = text
+	}
+	return list
 }
 
 // GetUserLatency implements [insightsv1.InsightsServiceServer].
@@ -176,15 +203,15 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 		return nil, err
 	}
 	for i := range users {
-		if err := s.alike(q.mode, &users[i].UserID, &users[i].Username, &users[i].AvatarURL); err != nil {
+		if err := s.alikeUser(q.mode, &users[i].UserUsage); err != nil {
 			return nil, err
 		}
 	}
 	measured := latencies(users)
-	usage := func(u store.UserLatency) store.UserUsage { return u.UserUsage }
+	usage := func(u *store.UserLatency) *store.UserUsage { return &u.UserUsage }
 	page, err := cutPeople(asked, users, req, usage, []peopleRank[store.UserLatency]{
-		{sortP95, func(u store.UserLatency) int64 { return rankOf(u.P95) }},
-		{sortP50, func(u store.UserLatency) int64 { return rankOf(u.P50) }},
+		{sortP95, func(u *store.UserLatency) int64 { return rankOf(u.P95) }},
+		{sortP50, func(u *store.UserLatency) int64 { return rankOf(u.P50) }},
 	})
 	if err != nil {
 		return nil, err
@@ -193,9 +220,11 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 		StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), TemplateIds: call.Texts(page.templates), TotalUsers: int64(page.total),
 		TotalLatencyMs: ConnectionLatency(total.Latency),
 	}
+	report.Users = make([]*insightsv1.UserLatency, 0, len(page.users))
+	texts := idTexts{}
 	for _, u := range page.users {
 		report.Users = append(report.Users, &insightsv1.UserLatency{
-			TemplateIds: call.Texts(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
+			TemplateIds: texts.of(u.Templates), UserId: u.UserID.String(), Username: u.Username, AvatarUrl: u.AvatarURL,
 			LatencyMs: ConnectionLatency(u.Latency), Kind: u.Kind, Deleted: u.Deleted,
 		})
 	}
@@ -204,8 +233,8 @@ func (s *Service) GetUserLatency(ctx context.Context, req *insightsv1.GetUserLat
 		return nil, err
 	}
 	return &insightsv1.GetUserLatencyResponse{
-		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode),
-		Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, total.Others),
+		Report: report, NextPageToken: page.next, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode),
+		Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, total.Others),
 	}, nil
 }
 
@@ -225,4 +254,12 @@ func rankOf(ms float64) int64 {
 }
 
 // dataAsOf is until when everything that was acknowledged is in the answer.
-func (q question) dataAsOf() string { return q.asOf.In(q.asked.Location()).Format(time.RFC3339) }
+func (q question) dataAsOf() string { return showAsOf(q.asOf, q.asked.Location()) }
+
+// showAsOf writes until when an answer goes; zero is empty.
+func showAsOf(t time.Time, zone *time.Location) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(zone).Format(time.RFC3339)
+}

@@ -2,10 +2,9 @@ package insights
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"google.golang.org/grpc/codes"
+	"golang.org/x/sync/errgroup"
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/call"
@@ -22,7 +21,7 @@ type question struct {
 	start, end time.Time
 	window     minute.Window // with the intervals that were asked for
 	asked      time.Time
-	asOf       time.Time // everything acknowledged before is in the answer
+	asOf       time.Time // everything acknowledged before is in the answer, or published; zero: nothing is
 	mode       store.PrivacyMode
 	floor      store.Floor
 	actors     minute.Actors // whose figures are asked for
@@ -40,9 +39,8 @@ func (q question) empty() bool { return q.window.Start >= q.window.End }
 type matter int
 
 const (
-	totals      matter = iota // of templates: where small groups are hidden, of what is published
-	people                    // by name: nowhere that they are hidden
-	smallGroups               // of people without names: in the mode full alone
+	totals matter = iota // of templates: where small groups are hidden, of what is published
+	people               // by name: nowhere that they are hidden
 )
 
 // windowRequest is a question about whose figures there are in a window.
@@ -63,31 +61,41 @@ func (s *Service) ask(ctx context.Context, r windowRequest, about matter) (quest
 	if err != nil {
 		return q, err
 	}
-	if q.actors, err = parseActors(r); err != nil {
+	if q.actors, err = ParseActors(r); err != nil {
 		return q, err
 	}
-	q.scope, q.asOf = call.ScopeOf(ctx), s.asOf(ctx)
-	switch about {
-	case totals:
-		err = s.hide(ctx, &q)
-	case people:
-		q.mode, err = s.namesPeople(ctx, q.scope)
-	case smallGroups:
-		q.mode, err = s.tellsSmallGroups(ctx, q.scope)
+	q.scope, q.asOf = call.ScopeOf(ctx), s.AsOf(ctx)
+	sections, divided := r.(sectionedRequest)
+	var oldest store.Instant
+	reading, both := errgroup.WithContext(ctx)
+	if divided {
+		reading.Go(func() (err error) {
+			oldest, err = s.store.OldestTemplate(both, q.scope)
+			return err
+		})
 	}
-	if err == nil {
-		err = tellsOf(q.actors, q.mode, q.floor.People)
+	reading.Go(func() (err error) {
+		switch about {
+		case totals:
+			err = s.hide(both, &q)
+		case people:
+			q.mode, err = s.namesPeople(both, q.scope)
+		}
+		return err
+	})
+	if err = reading.Wait(); err == nil {
+		err = TellsOf(q.actors, q.mode, q.floor.People)
 	}
-	if sections, ok := r.(sectionedRequest); ok && err == nil {
-		err = s.divide(ctx, &q, sections)
+	if divided && err == nil {
+		err = q.divide(sections, oldest.Time)
 	}
 	return q, err
 }
 
 // hide gives a question the floor of its templates. Where small groups are hidden its days are those of the deployment that are
-// over.
+// over, and the answer has those of them that were published.
 func (s *Service) hide(ctx context.Context, q *question) (err error) {
-	if q.mode, q.floor.People, err = s.disclosed(ctx, q.scope); err != nil || q.floor.People == 0 {
+	if q.mode, q.floor.People, err = s.Disclosed(ctx, q.scope); err != nil || q.floor.People == 0 {
 		return err
 	}
 	zone := s.options.Location
@@ -106,28 +114,47 @@ func (s *Service) hide(ctx context.Context, q *question) (err error) {
 		}
 	}
 	q.asked = q.asked.In(zone)
-	q.floor.Days = q.window.Split(q.start, q.end, 1).Intervals()
-	return nil
+	q.floor.Days, q.floor.Zone = q.window.Split(q.start, q.end, 1).Intervals(), zone
+	q.asOf, err = s.publishedUntil(ctx)
+	return err
 }
 
-// tellsSmallGroups returns the privacy mode of a scope, or the refusal of a question that is not made of published parts.
-func (s *Service) tellsSmallGroups(ctx context.Context, scope access.Scope) (store.PrivacyMode, error) {
-	mode, err := s.store.PrivacyModeOf(ctx, scope)
-	if err == nil && mode != store.PrivacyFull {
-		detail := fmt.Sprintf("The privacy mode of these templates is %s, and this report tells of small groups. "+
-			"Name templates of an organization in the mode full.", mode)
-		err = call.NewError(codes.FailedPrecondition, call.ReasonMode, "This is not told here.", detail, nil)
+// publishedUntil is when the newest day ended that was published; zero: none was.
+func (s *Service) publishedUntil(ctx context.Context) (time.Time, error) {
+	date, published, err := s.store.PublishedUntil(ctx)
+	if err != nil || !published {
+		return time.Time{}, err
 	}
-	return mode, err
+	start, _ := minute.DayOf(date, s.options.Location)
+	return start, nil
 }
 
-// divide gives a question its intervals, or those that suit its templates, and its sections.
-func (s *Service) divide(ctx context.Context, q *question, r sectionedRequest) error {
-	oldest, err := s.store.OldestTemplate(ctx, q.scope)
-	if err != nil {
-		return err
-	}
-	q.suited = q.suits(oldest.Time)
+// Published is a window of days that are answered from what was published.
+type Published struct {
+	Start, End time.Time // in the zone of the days
+	Floor      store.Floor
+	AsOf       time.Time // the end of the newest day that was published; zero: none was
+}
+
+// Published checks a question where small groups are hidden.
+func (s *Service) Published(ctx context.Context, r windowRequest) (Published, error) {
+	q, err := s.ask(ctx, r, totals)
+	return Published{q.start, q.end, q.floor, q.asOf}, err
+}
+
+// ShowAsOf writes that moment as the answer shows it.
+func (p Published) ShowAsOf() string { return showAsOf(p.AsOf, p.Floor.Zone) }
+
+// DefaultInterval is the length of intervals that suits the templates of a scope and a window: day or week.
+func (s *Service) DefaultInterval(ctx context.Context, scope access.Scope, start, end time.Time) (string, error) {
+	oldest, err := s.store.OldestTemplate(ctx, scope)
+	q := question{start: start, end: end, asked: s.clock()}
+	return q.suits(oldest.Time).GetInterval(), err
+}
+
+// divide gives a question its intervals, or those that suit its templates, of which the oldest is from a moment, and its sections.
+func (q *question) divide(r sectionedRequest, oldest time.Time) (err error) {
+	q.suited = q.suits(oldest)
 	if q.interval, err = q.choose(r.GetInterval()); err != nil {
 		return err
 	}

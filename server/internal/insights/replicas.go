@@ -84,5 +84,5 @@ func (m replicaMetrics) show(replicas []*replica.Replica) {
 	}
 }
 
-// asOf is until when the answer to a question that is asked now has everything that was acknowledged.
-func (s *Service) asOf(ctx context.Context) time.Time { return s.clock().Add(-store.Behind(ctx)) }
+// AsOf is until when the answer to a question that is asked now has everything that was acknowledged.
+func (s *Service) AsOf(ctx context.Context) time.Time { return s.clock().Add(-store.Behind(ctx)) }

@@ -115,7 +115,7 @@ func TestFromReplica(t *testing.T) {
 	asked, hour := 0, minute.NewWindow(time.Unix(0, 0), time.Unix(3600, 0))
 	answer, err := s.FromReplica(t.Context(), nil, &grpc.UnaryServerInfo{Server: s}, func(ctx context.Context, _ any) (any, error) {
 		if asked++; asked == 1 {
-			if asOf := s.asOf(ctx); !asOf.Before(storetest.Now) {
+			if asOf := s.AsOf(ctx); !asOf.Before(storetest.Now) {
 				t.Errorf("the answer is as of %v", asOf)
 			}
 			if err := clusters[1].Kill(); err != nil {

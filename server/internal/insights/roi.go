@@ -16,9 +16,12 @@ import (
 func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReportRequest) (*insightsv1.GetROIReportResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	q, err := s.ask(ctx, req, smallGroups)
+	q, err := s.ask(ctx, req, totals)
 	if err != nil {
 		return nil, err
+	}
+	if q.floor.People > 0 {
+		return s.publishedROI(ctx, req, q)
 	}
 	var use store.Use
 	var eligible map[uuid.UUID]bool
@@ -33,7 +36,7 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 		return err
 	})
 	reading.Go(func() (err error) {
-		running, err = s.store.RunningTime(all, q.scope, q.actors, q.start, q.over())
+		running, err = s.store.RunningTime(all, q.scope, q.actors, q.window)
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -42,14 +45,6 @@ func (s *Service) GetROIReport(ctx context.Context, req *insightsv1.GetROIReport
 	report := reports.ROI(use, eligible, running)
 	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
 	return &insightsv1.GetROIReportResponse{
-		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, use.Others),
+		Report: report, DataAsOf: q.dataAsOf(), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, use.Others),
 	}, nil
-}
-
-// over is the end of what has happened of the window.
-func (q question) over() time.Time {
-	if q.end.After(q.asked) {
-		return q.asked
-	}
-	return q.end
 }

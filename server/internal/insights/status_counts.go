@@ -18,7 +18,7 @@ func (s *Service) GetUserStatusCounts(
 ) (*insightsv1.GetUserStatusCountsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionDeadline)
 	defer cancel()
-	actors, err := parseActors(req)
+	actors, err := ParseActors(req)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (s *Service) GetUserStatusCounts(
 	if modes.Strictest() != store.PrivacyFull {
 		floor = int64(s.options.PrivacyFloor)
 	}
-	if err := tellsOf(actors, modes.Strictest(), int(floor)); err != nil {
+	if err := TellsOf(actors, modes.Strictest(), int(floor)); err != nil {
 		return nil, err
 	}
 	days, zone, err := s.daysOf(req, int(floor))
@@ -42,18 +42,26 @@ func (s *Service) GetUserStatusCounts(
 		midnights = append(midnights, time.Unix(60*minutes, 0).In(zone))
 	}
 	caller := call.PrincipalOf(ctx)
-	counts, others, err := s.store.StatusCounts(ctx, actors, midnights, time.Unix(60*days.End, 0), func(organizations []uuid.UUID) bool {
-		return caller.HoldsInAny(access.ReadUsers, organizations)
-	})
+	readable := func(organizations []uuid.UUID) bool { return caller.HoldsInAny(access.ReadUsers, organizations) }
+	answer := &insightsv1.GetUserStatusCountsResponse{Floor: floor, Actors: ActorsOf(actors), LateExcluded: floor > 0}
+	var counts map[string][]int64
+	var others []store.OtherActor
+	if floor > 0 {
+		var until time.Time
+		if until, err = s.publishedUntil(ctx); err != nil {
+			return nil, err
+		}
+		answer.DataAsOf = showAsOf(until, zone)
+		counts, others, err = s.store.PublishedStatusCounts(ctx, store.Floor{People: int(floor), Zone: zone}, midnights, readable)
+	} else {
+		counts, others, err = s.store.StatusCounts(ctx, actors, midnights, time.Unix(60*days.End, 0), readable)
+	}
 	if err != nil {
 		return nil, err
 	}
 	series := func(status string) (list []*insightsv1.UserStatusCount) {
 		published := floor == 0
 		for i, count := range counts[status] {
-			if floor > 0 {
-				count -= count % floor
-			}
 			published = published || count > 0
 			list = append(list, &insightsv1.UserStatusCount{
 				Date: midnights[i].Format(time.RFC3339), Count: count, Suppressed: floor > 0 && count == 0,
@@ -64,7 +72,9 @@ func (s *Service) GetUserStatusCounts(
 		}
 		return list
 	}
-	return &insightsv1.GetUserStatusCountsResponse{StatusCounts: &insightsv1.UserStatusCounts{
+	answer.StatusCounts = &insightsv1.UserStatusCounts{
 		Active: series("active"), Dormant: series("dormant"), Suspended: series("suspended"),
-	}, Floor: floor, Actors: actorsOf(actors), OtherActors: s.others(modes.Strictest(), int(floor), others)}, nil
+	}
+	answer.OtherActors = s.Others(modes.Strictest(), int(floor), others)
+	return answer, nil
 }

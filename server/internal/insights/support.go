@@ -41,12 +41,12 @@ func (s *Service) GetSupportReport(
 		return nil, err
 	}
 	for i := range active {
-		if err := s.alike(q.mode, &active[i].UserID, &active[i].Username, &active[i].AvatarURL); err != nil {
+		if err := s.alikeUser(q.mode, &active[i]); err != nil {
 			return nil, err
 		}
 	}
 	for i := range measured {
-		if err := s.alike(q.mode, &measured[i].UserID, &measured[i].Username, &measured[i].AvatarURL); err != nil {
+		if err := s.alikeUser(q.mode, &measured[i].UserUsage); err != nil {
 			return nil, err
 		}
 	}
@@ -58,6 +58,6 @@ func (s *Service) GetSupportReport(
 	report := reports.Support(active, measured, owners, q.window)
 	report.StartTime, report.EndTime, report.EmptyWindow = req.GetStartTime(), req.GetEndTime(), q.empty()
 	return &insightsv1.GetSupportReportResponse{
-		Report: report, DataAsOf: q.dataAsOf(), Actors: actorsOf(q.actors), OtherActors: s.others(q.mode, q.floor.People, total.Others),
+		Report: report, DataAsOf: q.dataAsOf(), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, total.Others),
 	}, nil
 }

@@ -87,8 +87,8 @@ func (s *Service) ListTemplateUsage(
 	}
 	slices.Sort(report.GetTemplateIds())
 	return &insightsv1.ListTemplateUsageResponse{
-		Report: report, DataAsOf: q.dataAsOf(), CollectionMode: collectionMode(q.mode), Floor: int64(q.floor.People),
-		Actors: actorsOf(q.actors),
+		Report: report, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People),
+		Actors: ActorsOf(q.actors), LateExcluded: q.floor.People > 0,
 	}, nil
 }
 
@@ -135,7 +135,7 @@ func (s *Service) countUsage(ctx context.Context, r windowRequest, interval stri
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return q.usageReport(insights), q.intervalReports(insights.Intervals), s.others(q.mode, q.floor.People, insights.Others), nil
+	return q.usageReport(insights), q.intervalReports(insights.Intervals), s.Others(q.mode, q.floor.People, insights.Others), nil
 }
 
 // mostUsedApp is the first of those that no other was used longer than; nil if none was used.

@@ -30,7 +30,7 @@ var intervals = []string{intervalDay, intervalWeek}
 
 // parseQuestion checks the times of a question against the rules of their fields and tells the first that is broken.
 func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
-	zone, err := parseZone(r.GetTimezone())
+	zone, err := ParseZone(r.GetTimezone())
 	if err != nil {
 		return question{}, err
 	}
@@ -51,6 +51,36 @@ func parseQuestion(r call.WindowRequest, now time.Time) (question, error) {
 	}, nil
 }
 
+// ParseHours checks the times of a question that may begin and end at any full hour. The end is in the location of the start.
+func ParseHours(r call.WindowRequest, now time.Time) (start, end time.Time, err error) {
+	zone, err := ParseZone(r.GetTimezone())
+	if err != nil {
+		return start, end, err
+	}
+	fields := fieldsOf(r)
+	if start, err = parseTimeParam(fields.start, r.GetStartTime(), zone, now); err != nil {
+		return start, end, err
+	}
+	if end, err = parseTimeParam(fields.end, r.GetEndTime(), zone, now); err != nil {
+		return start, end, err
+	}
+	end = end.In(start.Location())
+	switch {
+	case !beginsHour(start):
+		return start, end, call.InvalidParam(fields.start, "must be a full hour, got %s", start.Format(time.RFC3339))
+	case !beginsHour(end):
+		return start, end, call.InvalidParam(
+			fields.end, "must be a full hour by the clock of %q, got %s", fields.start, end.Format(time.RFC3339),
+		)
+	case end.Before(start):
+		return start, end, call.InvalidParam(fields.end, "must be after than %q", fields.start)
+	}
+	return start, end, nil
+}
+
+// beginsHour says whether the clock shows a full hour at t, or a day begins.
+func beginsHour(t time.Time) bool { return t.Minute() == 0 && t.Second() == 0 || beginsDay(t) }
+
 // windowFields are the names of the fields that a window stands in.
 type windowFields struct{ start, end string }
 
@@ -63,8 +93,8 @@ func fieldsOf(r call.WindowRequest) windowFields {
 
 var errZone = errors.New("must be the IANA name of a time zone")
 
-// parseZone finds a time zone by its IANA name; without a name it is nil.
-func parseZone(name string) (*time.Location, error) {
+// ParseZone finds a time zone by its IANA name; without a name it is nil.
+func ParseZone(name string) (*time.Location, error) {
 	if name == "" {
 		return nil, nil
 	}

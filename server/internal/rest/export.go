@@ -19,7 +19,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/template-insights/insights/server/internal/call"
-	"github.com/template-insights/insights/server/internal/guard"
 )
 
 // ExportRoute is where tables of answers can be had as files: with the parameters of the question, and format.
@@ -163,7 +162,7 @@ func (g *Gateway) ask(api *runtime.ServeMux, r *http.Request, from ExportSource,
 	if err != nil {
 		return file, err
 	}
-	ctx = metadata.AppendToOutgoingContext(ctx, guard.ExportKey, from.Name)
+	ctx = metadata.AppendToOutgoingContext(ctx, call.ExportKey, from.Name)
 	if err := g.connection.Invoke(ctx, from.Method, request, answer); err != nil {
 		return file, err
 	}

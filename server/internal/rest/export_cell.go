@@ -12,6 +12,8 @@ import (
 // cell is a field in the row of its message, with what the contract says of it.
 type cell struct {
 	field  protoreflect.FieldDescriptor
+	name   string
+	item   int                             // of a list whose messages have columns, which one
 	absent func(protoreflect.Message) bool // whether a message has no value in it; nil: each message has one
 	date   string                          // name of the column of its date; empty: none
 }
@@ -19,15 +21,21 @@ type cell struct {
 // cells holds the []cell of each descriptor of a message, because looking at options is slow.
 var cells sync.Map
 
-// cellsOf are the cells of a message, in order. Lists of messages are tables of their own.
+// cellsOf are the cells of a message, in order. Lists of messages are tables of their own, unless the contract names columns for them.
 func cellsOf(m protoreflect.MessageDescriptor) []cell {
 	if known, ok := cells.Load(m); ok {
 		return known.([]cell)
 	}
 	var of []cell
 	for i := range m.Fields().Len() {
-		if f := m.Fields().Get(i); f.Message() == nil || f.Cardinality() != protoreflect.Repeated {
-			of = append(of, cell{f, absence(f), proto.GetExtension(f.Options(), insightsv1.E_DateColumn).(string)})
+		f := m.Fields().Get(i)
+		if f.Message() == nil || f.Cardinality() != protoreflect.Repeated {
+			date := proto.GetExtension(f.Options(), insightsv1.E_DateColumn).(string)
+			of = append(of, cell{field: f, name: string(f.Name()), absent: absence(f), date: date})
+			continue
+		}
+		for item, name := range proto.GetExtension(f.Options(), insightsv1.E_Columns).([]string) {
+			of = append(of, cell{field: f, name: name, item: item})
 		}
 	}
 	cells.Store(m, of)
@@ -52,6 +60,18 @@ func absence(f protoreflect.FieldDescriptor) func(protoreflect.Message) bool {
 	default:
 		return nil
 	}
+}
+
+// message is the message of the cell in a message; one that is not valid if there is none.
+func (c cell) message(m protoreflect.Message) protoreflect.Message {
+	if !c.field.IsList() {
+		return m.Get(c.field).Message()
+	}
+	list := m.Get(c.field).List()
+	if c.item < list.Len() {
+		return list.Get(c.item).Message()
+	}
+	return m.NewField(c.field).List().NewElement().Message().Type().Zero()
 }
 
 // of is the value of the cell in a message, or no valid value if there is none.

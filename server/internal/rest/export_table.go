@@ -12,7 +12,8 @@ import (
 )
 
 // exportTable is a list in the answer to a question, as rows and columns. What its columns are, the contract says: one for
-// each field of the list's messages that is no list of messages, in order; before them those of the lists that it lies in.
+// each field of the list's messages that is no list of messages, or one with columns, in order; before them those of the lists that it
+// lies in.
 type exportTable struct {
 	Name   string
 	Method string // full name of the RPC
@@ -40,6 +41,7 @@ var ExportTables = []exportTable{
 	{"user-status-counts", insightsv1.InsightsService_GetUserStatusCounts_FullMethodName, "status_counts.*", "status"},
 	{"activity", insightsv1.InsightsService_GetActivity_FullMethodName, "activity.user_activity", "user"},
 	{"activity-users", insightsv1.InsightsService_GetActivity_FullMethodName, "users", ""},
+	{"query", insightsv1.InsightsService_QueryUsage_FullMethodName, "rows", ""},
 	{"diagnosis", insightsv1.InsightsService_GetDiagnosis_FullMethodName, "findings", ""},
 	{"capacity", insightsv1.InsightsService_GetCapacityReport_FullMethodName, "report", ""},
 	{"capacity-hours", insightsv1.InsightsService_GetCapacityReport_FullMethodName, "report.hours", ""},
@@ -132,7 +134,7 @@ func appendColumns(columns []Column, m protoreflect.MessageDescriptor, word stri
 		return name
 	}
 	for _, c := range cellsOf(m) {
-		name := named(string(c.field.Name()))
+		name := named(c.name)
 		if c.field.Message() != nil {
 			columns = appendColumns(columns, c.field.Message(), name, true)
 			continue
@@ -219,7 +221,7 @@ func (w walk) values(entries protoreflect.Map, path []string, row []protoreflect
 func (w walk) appendCells(row []protoreflect.Value, m protoreflect.Message) []protoreflect.Value {
 	for _, c := range cellsOf(m.Descriptor()) {
 		if c.field.Message() != nil {
-			row = w.appendCells(row, m.Get(c.field).Message())
+			row = w.appendCells(row, c.message(m))
 			continue
 		}
 		v := c.of(m)

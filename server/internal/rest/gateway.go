@@ -80,6 +80,7 @@ type Options struct {
 	Requests *guard.Requests       // to which its calls belong
 	Issuer   *guard.TokenVerifier  // through which people may sign in; nil: nobody can
 	Cookie   guard.SessionCookie
+	Version  string // of the program; empty: not told
 	// where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
 	ExternalURL    string
 	AvatarHosts    []string       // from which the page may show pictures of people, each a host with or without a port; empty: none
@@ -170,6 +171,7 @@ func New(c Options) (*Gateway, error) {
 	mux.HandleFunc("GET /openapi-3.1.json", serveOpenAPI(openapi.Document31))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", c.serveReadiness)
+	mux.Handle("GET /api/v2/buildinfo", limitRequest(http.HandlerFunc(c.serveBuildInfo)))
 	accounts := insightsv1.NewAccessServiceClient(g.connection)
 	mux.Handle("GET "+SessionPath, limitRequest(serveSession(api, accounts)))
 	signIn := newIssuerSignIn(c, accounts)

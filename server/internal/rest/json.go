@@ -34,7 +34,7 @@ func (JSONMarshaler) ContentType(any) string { return "application/json; charset
 // Marshal implements [runtime.Marshaler]. The value is a message or a list of messages.
 func (JSONMarshaler) Marshal(v any) ([]byte, error) {
 	if m, ok := v.(proto.Message); ok {
-		return appendMessage(make([]byte, 0, 5*proto.Size(m)/4), m.ProtoReflect())
+		return marshalMessage(m)
 	}
 	list := reflect.ValueOf(v)
 	if list.Kind() != reflect.Slice {
@@ -55,6 +55,29 @@ func (JSONMarshaler) Marshal(v any) ([]byte, error) {
 		}
 	}
 	return append(b, ']'), nil
+}
+
+// jsonSizes holds, by the descriptor of a message, how many bytes of JSON the last large one had for each of protobuf, as a float64: what
+// grows to its size in steps is copied at each.
+var jsonSizes sync.Map
+
+const (
+	largeMessage = 64 << 10 // bytes of protobuf
+	mostJSON     = 4.0      // bytes for each of protobuf that are expected, so that a message of empty fields costs the next one nothing
+)
+
+// marshalMessage writes a message.
+func marshalMessage(m proto.Message) ([]byte, error) {
+	of, size := m.ProtoReflect(), proto.Size(m)
+	ratio := 1.25
+	if last, known := jsonSizes.Load(of.Descriptor()); known && size > largeMessage {
+		ratio = 1.02 * last.(float64)
+	}
+	b, err := appendMessage(make([]byte, 0, int(ratio*float64(size))), of)
+	if err == nil && size > largeMessage {
+		jsonSizes.Store(of.Descriptor(), min(float64(len(b))/float64(size), mostJSON))
+	}
+	return b, err
 }
 
 // Unmarshal implements [runtime.Marshaler].
@@ -99,42 +122,82 @@ func (j JSONMarshaler) NewEncoder(w io.Writer) runtime.Encoder {
 	})
 }
 
-// jsonField is a field and what is looked up once to write it.
+// jsonMessage is a kind of message and what is looked up once to write one: lists have many messages, and looking at descriptors is slow.
+type jsonMessage struct {
+	text   bool // is written as protojson does: as text
+	fields []jsonField
+}
+
+// jsonField is a field of a kind of message.
 type jsonField struct {
 	descriptor protoreflect.FieldDescriptor
 	key        string // the name as JSON, and a colon
 	omitEmpty  bool   // an empty field is left out
+	form       jsonForm
+	value      jsonValue // of the field, or of each item or entry
 }
 
-// jsonFields holds the []jsonField of each descriptor of a message: lists have many messages, and looking at options is
-// slow.
-var jsonFields sync.Map
+// jsonForm is how the values of a field are written.
+type jsonForm int
 
-func fieldsOf(m protoreflect.MessageDescriptor) []jsonField {
-	if known, ok := jsonFields.Load(m); ok {
-		return known.([]jsonField)
+const (
+	oneValue     jsonForm = iota
+	nullableForm          // one value, or null
+	listForm
+	mapForm
+)
+
+// jsonValue is a kind of values.
+type jsonValue struct {
+	kind       protoreflect.Kind
+	descriptor protoreflect.FieldDescriptor
+}
+
+// jsonMessages holds the *jsonMessage of each descriptor of a message.
+var jsonMessages sync.Map
+
+func jsonMessageOf(m protoreflect.MessageDescriptor) *jsonMessage {
+	if known, ok := jsonMessages.Load(m); ok {
+		return known.(*jsonMessage)
 	}
-	fields := make([]jsonField, m.Fields().Len())
-	for i := range fields {
-		f := m.Fields().Get(i)
-		omit := proto.GetExtension(f.Options(), insightsv1.E_OmitEmpty).(bool)
-		fields[i] = jsonField{
-			f, string(appendString(nil, string(f.Name()))) + ":", omit || f.ContainingOneof() != nil && !f.HasOptionalKeyword(),
-		}
+	of := &jsonMessage{
+		text:   m.FullName() == "google.protobuf.Timestamp" || m.FullName() == "google.protobuf.Duration",
+		fields: make([]jsonField, m.Fields().Len()),
 	}
-	jsonFields.Store(m, fields)
-	return fields
+	for i := range of.fields {
+		of.fields[i] = newJSONField(m.Fields().Get(i))
+	}
+	jsonMessages.Store(m, of)
+	return of
+}
+
+func newJSONField(f protoreflect.FieldDescriptor) jsonField {
+	omit := proto.GetExtension(f.Options(), insightsv1.E_OmitEmpty).(bool)
+	field := jsonField{
+		descriptor: f, key: string(appendString(nil, string(f.Name()))) + ":", value: jsonValue{f.Kind(), f},
+		omitEmpty: omit || f.ContainingOneof() != nil && !f.HasOptionalKeyword(),
+	}
+	switch {
+	case f.IsList():
+		field.form = listForm
+	case f.IsMap():
+		field.form, field.value = mapForm, jsonValue{f.MapValue().Kind(), f.MapValue()}
+	case f.HasPresence():
+		field.form = nullableForm
+	}
+	return field
 }
 
 func appendMessage(b []byte, m protoreflect.Message) ([]byte, error) {
-	switch m.Descriptor().FullName() {
-	case "google.protobuf.Timestamp", "google.protobuf.Duration": // strings, in the form that protojson gives them
+	of := jsonMessageOf(m.Descriptor())
+	if of.text {
 		text, err := protojson.Marshal(m.Interface())
 		return append(b, text...), err
 	}
 	b = append(b, '{')
 	first := true
-	for _, f := range fieldsOf(m.Descriptor()) {
+	for i := range of.fields {
+		f := &of.fields[i]
 		if f.omitEmpty && !m.Has(f.descriptor) {
 			continue
 		}
@@ -143,43 +206,45 @@ func appendMessage(b []byte, m protoreflect.Message) ([]byte, error) {
 		}
 		first = false
 		var err error
-		if b, err = appendField(append(b, f.key...), f.descriptor, m); err != nil {
+		if b, err = appendField(append(b, f.key...), f, m); err != nil {
 			return nil, fmt.Errorf("write JSON of %s: %w", f.descriptor.FullName(), err)
 		}
 	}
 	return append(b, '}'), nil
 }
 
-func appendField(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Message) (_ []byte, err error) {
-	switch {
-	case f.IsList():
-		list := m.Get(f).List()
+func appendField(b []byte, f *jsonField, m protoreflect.Message) (_ []byte, err error) {
+	switch f.form {
+	case listForm:
+		list := m.Get(f.descriptor).List()
 		b = append(b, '[')
 		for i := range list.Len() {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			if b, err = appendValue(b, f, list.Get(i)); err != nil {
+			if b, err = appendValue(b, f.value, list.Get(i)); err != nil {
 				return nil, err
 			}
 		}
 		return append(b, ']'), nil
-	case f.IsMap():
-		return appendMap(b, f, m.Get(f).Map())
-	case f.HasPresence() && !m.Has(f):
-		return append(b, "null"...), nil
+	case mapForm:
+		return appendMap(b, f.value, m.Get(f.descriptor).Map())
+	case nullableForm:
+		if !m.Has(f.descriptor) {
+			return append(b, "null"...), nil
+		}
 	}
-	return appendValue(b, f, m.Get(f))
+	return appendValue(b, f.value, m.Get(f.descriptor))
 }
 
-func appendMap(b []byte, f protoreflect.FieldDescriptor, entries protoreflect.Map) (_ []byte, err error) {
+func appendMap(b []byte, of jsonValue, entries protoreflect.Map) (_ []byte, err error) {
 	b = append(b, '{')
 	for i, k := range sortedKeys(entries) {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(appendString(b, k.String()), ':')
-		if b, err = appendValue(b, f.MapValue(), entries.Get(k)); err != nil {
+		if b, err = appendValue(b, of, entries.Get(k)); err != nil {
 			return nil, err
 		}
 	}
@@ -196,8 +261,8 @@ func sortedKeys(entries protoreflect.Map) (keys []protoreflect.MapKey) {
 	return keys
 }
 
-func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) ([]byte, error) {
-	switch f.Kind() {
+func appendValue(b []byte, of jsonValue, v protoreflect.Value) ([]byte, error) {
+	switch of.kind {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return appendMessage(b, v.Message())
 	case protoreflect.StringKind:
@@ -208,7 +273,7 @@ func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value)
 	case protoreflect.BoolKind:
 		return strconv.AppendBool(b, v.Bool()), nil
 	case protoreflect.EnumKind:
-		value := f.Enum().Values().ByNumber(v.Enum())
+		value := of.descriptor.Enum().Values().ByNumber(v.Enum())
 		if value == nil {
 			return strconv.AppendInt(b, int64(v.Enum()), 10), nil
 		}
@@ -225,10 +290,18 @@ func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value)
 	}
 }
 
+// isPlain says of each byte whether it stands for itself in text: a table is quicker than to ask.
+var isPlain = func() (plain [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return plain
+}()
+
 // appendString appends text as JSON that is safe inside HTML as well.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !isPlain[s[i]] {
 			text, _ := json.Marshal(s) // a string cannot fail
 			return append(b, text...)
 		}

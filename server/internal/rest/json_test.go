@@ -2,6 +2,7 @@ package rest
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,5 +74,35 @@ func TestJSON(t *testing.T) {
 	}
 	if _, err := (JSONMarshaler{}).Marshal(&insightsv1.ConnectionLatency{P50: math.NaN()}); err == nil {
 		t.Error("NaN became JSON")
+	}
+}
+
+// A large message is written into one buffer that fits, once one of its kind was written, whatever that held.
+func TestLargeJSONIsNotCopied(t *testing.T) {
+	t.Parallel()
+	list := func(n int, name string) *insightsv1.GetUserActivityResponse {
+		answer := &insightsv1.GetUserActivityResponse{Report: &insightsv1.UserActivityReport{}}
+		for range n {
+			answer.Report.Users = append(answer.Report.Users, &insightsv1.UserActivity{Username: name})
+		}
+		return answer
+	}
+	full, empty := list(5000, strings.Repeat("n", 100)), list(50_000, "")
+	for range 3 {
+		for _, message := range []proto.Message{list(1, ""), full, full} {
+			if _, err := (JSONMarshaler{}).Marshal(message); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := JSONMarshaler{}.Marshal(full)
+		if err != nil || cap(b) > len(b)*11/10 {
+			t.Errorf("%d bytes in a buffer of %d, %v", len(b), cap(b), err)
+		}
+		if _, err := (JSONMarshaler{}).Marshal(empty); err != nil {
+			t.Fatal(err)
+		}
+		if b, err = (JSONMarshaler{}).Marshal(full); err != nil || cap(b) > int(mostJSON*1.1*float64(proto.Size(full))) {
+			t.Errorf("after empty ones %d bytes are in a buffer of %d, %v", len(b), cap(b), err)
+		}
 	}
 }

@@ -107,15 +107,27 @@ func checkQuery(m protoreflect.MessageDescriptor, query url.Values) []call.Field
 // queryKey is where a REST call's query is in its context.
 type queryKey struct{}
 
-// refuseQuery refuses parameters of requests that have no fields: the gateway does not show them to the parser.
+// refuseQuery refuses parameters of requests all of whose fields are in the path: the gateway does not show them to the parser.
 func refuseQuery(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
 	query, _ := ctx.Value(queryKey{}).(url.Values)
-	if m := req.(proto.Message).ProtoReflect().Descriptor(); m.Fields().Len() == 0 && len(query) > 0 {
-		return call.Invalid(call.MessageInvalidValues, checkQuery(m, query)...)
+	m := req.(proto.Message).ProtoReflect().Descriptor()
+	if faults := checkQuery(m, query); len(faults) > 0 && isInPath(ctx, m) {
+		return call.Invalid(call.MessageInvalidValues, faults...)
 	}
 	return invoke(ctx, method, req, reply, conn, opts...)
+}
+
+// isInPath reports whether the path of a REST call has all fields of its request.
+func isInPath(ctx context.Context, m protoreflect.MessageDescriptor) bool {
+	path, _ := runtime.HTTPPathPattern(ctx)
+	for i := range m.Fields().Len() {
+		if !strings.Contains(path, "{"+string(m.Fields().Get(i).Name())+"}") {
+			return false
+		}
+	}
+	return true
 }
 
 // writeError answers a REST call that failed.

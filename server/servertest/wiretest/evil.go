@@ -34,16 +34,29 @@ var Evil = map[protoreflect.Name][]string{
 	"start": slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
 	// may be in the future
 	"end":      slices.DeleteFunc(slices.Clone(evilTimes), func(s string) bool { return strings.HasPrefix(s, "9999") }),
-	"timezone": EvilZones, "template_ids": evilIDs, "template_id": nil, "org": evilIDs, "organization_id": evilIDs,
+	"timezone": EvilZones, "template_ids": evilIDs, "template_id": nil, "organization": nil, "org": evilIDs, "organization_id": evilIDs,
 	"interval": append([]string{"month ", "DAY", "0 day", "1 hour", "99999999999 weeks", "1 day 1 day"}, evilTexts...),
 	"sections": append([]string{"reports", "report,intervals"}, evilTexts...),
 	"sort":     append([]string{"SECONDS", "-seconds"}, evilTexts...), "category": append([]string{"ides", "any,ide"}, evilTexts...),
 	"kind":       append([]string{"Human", "human,robot", "person"}, evilTexts...),
 	"actor":      append([]string{"human", "Person", "person,robot", "everybody"}, evilTexts...),
+	"q":          {":x", "x:", "a:b:c", "name:a:b", strings.Repeat("a", 1025)}, // "color:red" is a fault of color
 	"page_token": append([]string{"AAAA", "e30", "eyJBZnRlciI6bnVsbH0"}, evilTexts...),
 	"search":     {"\x00", "a\x00b", "\n", "\xff\xfe", strings.Repeat("a", 129), strings.Repeat("a", 4000)},
 	"page_size": {
 		"-1", "1001", "-2147483648", "2147483647", "2147483648", "99999999999999999999", "1e3", "0x10", "1.5", " 1", "x", "\u0663",
 	},
-	"tz_offset": {"-13", "15", "-2147483648", "2147483647", "2147483648", "99999999999999999999", "5.5", "1e0", "x", "+", "\x00"},
+	"metrics":    append([]string{"active_user", "active_users,active_users", "ACTIVE_USERS", "running_minutes"}, evilTexts...),
+	"dimensions": append([]string{"users", "template,template", "template,app,user", "parameter:", "day"}, evilTexts...),
+	"filters": append([]string{
+		"app", "=", "=vscode", "app=", "interval=2023-08-15T00:00:00Z", "user=x", "template!=x", "actor=all", "purpose=work", "app=a\x00b",
+		"colour=red",
+	}, evilTexts...),
+	"dimension": append([]string{
+		"users", "template,app", "parameter:", "interval", "hour_of_week", "Template", "template=x",
+	}, evilTexts...),
+	"week_start": append([]string{"Monday", "tuesday", "1"}, evilTexts...),
+	"compare":    append([]string{"before", "YEAR", "previous,year"}, evilTexts...),
+	"order_by":   append([]string{"--active_users", "user", "label", "-"}, evilTexts...),
+	"tz_offset":  {"-13", "15", "-2147483648", "2147483647", "2147483648", "99999999999999999999", "5.5", "1e0", "x", "+", "\x00"},
 }

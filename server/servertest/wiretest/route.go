@@ -21,7 +21,7 @@ import (
 // Route is the REST form of an RPC.
 type Route struct {
 	Verb, Path string
-	List       bool // the answer is its one list
+	Bare       bool // the answer is its one field
 }
 
 // Routes reads the REST form of every RPC, by its full method name, from the description at /openapi.json.
@@ -30,7 +30,12 @@ func Routes(t testing.TB) map[string]Route {
 	var description struct {
 		Paths map[string]map[string]struct {
 			OperationID string
-			Responses   map[string]struct{ Schema struct{ Type string } }
+			Responses   map[string]struct {
+				Schema struct {
+					Type string
+					Ref  string `json:"$ref"`
+				}
+			}
 		}
 	}
 	if err := json.Unmarshal(openapi.Document, &description); err != nil {
@@ -39,11 +44,13 @@ func Routes(t testing.TB) map[string]Route {
 	routes := map[string]Route{}
 	for path, verbs := range description.Paths {
 		for verb, operation := range verbs {
-			if strings.HasPrefix(operation.OperationID, "Export") { // a file or an archive, which is no RPC
+			id := operation.OperationID
+			if strings.HasPrefix(id, "Export") || strings.HasSuffix(id, "2") { // a file or an archive, or the second route of an RPC
 				continue
 			}
-			routes["/insights.v1."+strings.Replace(operation.OperationID, "_", "/", 1)] = Route{
-				strings.ToUpper(verb), path, operation.Responses["200"].Schema.Type == "array",
+			answer := operation.Responses["200"].Schema
+			routes["/insights.v1."+strings.Replace(id, "_", "/", 1)] = Route{
+				strings.ToUpper(verb), path, answer.Type == "array" || !strings.HasSuffix(answer.Ref, "Response"),
 			}
 		}
 	}

@@ -32,8 +32,8 @@ type hourLoad struct {
 }
 
 // Hours folds peaks into the hours of a week, from Monday on, as the clocks of a location show them. Hours that never were are
-// left out.
-func (p Peaks) Hours(location *time.Location) (hours []hourLoad) {
+// left out, and one of fewer users than the fewest counts as one of nobody, in the mean as well.
+func (p Peaks) Hours(location *time.Location, fewest int64) (hours []hourLoad) {
 	type hour struct {
 		year, yearDay, hour int
 		weekday             time.Weekday
@@ -48,6 +48,9 @@ func (p Peaks) Hours(location *time.Location) (hours []hourLoad) {
 		at, peak := shown(i), int64(0)
 		for ; i < len(p.Users) && shown(i) == at; i++ {
 			peak = max(peak, int64(p.Users[i]))
+		}
+		if peak < fewest {
+			peak = 0
 		}
 		l := &week[(int(at.weekday)+6)%7*24+at.hour]
 		l.peak, l.sum, l.times = max(l.peak, peak), l.sum+peak, l.times+1

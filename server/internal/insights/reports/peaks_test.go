@@ -49,47 +49,53 @@ func TestPeaksHours(t *testing.T) {
 		location *time.Location
 		want     []hourLoad // the first ones
 		hours    int
+		fewest   int64
 	}{
-		"none": {time.Unix(0, 0), nil, time.UTC, nil, 0},
+		"none": {time.Unix(0, 0), nil, time.UTC, nil, 0, 0},
 		"an hour has the greatest of its quarters": {
 			time.Date(2023, 8, 13, 23, 0, 0, 0, time.UTC),
 			[]int32{1, 3, 2, 0, 7},
 			time.UTC,
 			[]hourLoad{{time.Monday, 0, 7, 7}, {time.Sunday, 23, 3, 3}},
-			2,
+			2, 0,
 		},
 		"the mean is that of the weeks": {
 			time.Date(2023, 8, 14, 0, 0, 0, 0, time.UTC), twoWeeks, time.UTC,
 			[]hourLoad{{time.Monday, 0, 6, 4.5}, {time.Monday, 1, 0, 0}},
-			7 * 24,
+			7 * 24, 0,
 		},
 		"clocks are those of the location": {
 			time.Date(2023, 8, 13, 22, 0, 0, 0, time.UTC),
 			[]int32{1, 1, 1, 1, 2},
 			berlin,
 			[]hourLoad{{time.Monday, 0, 1, 1}, {time.Monday, 1, 2, 2}},
-			2,
+			2, 0,
 		},
 		"hours begin where its clocks say": {
 			time.Date(2023, 8, 13, 18, 0, 0, 0, time.UTC), []int32{2, 1, 1, 1, 1}, kathmandu, // at 23:45
-			[]hourLoad{{time.Monday, 0, 1, 1}, {time.Sunday, 23, 2, 2}}, 2,
+			[]hourLoad{{time.Monday, 0, 1, 1}, {time.Sunday, 23, 2, 2}}, 2, 0,
 		},
 		"an hour that the clocks show twice is one": {
 			time.Date(2023, 10, 29, 0, 0, 0, 0, time.UTC),
 			[]int32{1, 1, 1, 1, 5, 5, 5, 5, 2},
 			berlin,
 			[]hourLoad{{time.Sunday, 2, 5, 5}, {time.Sunday, 3, 2, 2}},
-			2,
+			2, 0,
 		},
 		"an hour that they skip is not there": {
 			time.Date(2023, 3, 26, 0, 45, 0, 0, time.UTC),
 			[]int32{1, 2},
 			berlin,
 			[]hourLoad{{time.Sunday, 1, 1, 1}, {time.Sunday, 3, 2, 2}},
-			2,
+			2, 0,
+		},
+		"an hour of few is one of nobody": {
+			time.Date(2023, 8, 14, 0, 0, 0, 0, time.UTC), twoWeeks, time.UTC,
+			[]hourLoad{{time.Monday, 0, 6, 3}, {time.Monday, 1, 0, 0}},
+			7 * 24, 5,
 		},
 	} {
-		got := Peaks{quarterOf(c.first), c.users}.Hours(c.location)
+		got := Peaks{quarterOf(c.first), c.users}.Hours(c.location, c.fewest)
 		if len(got) != c.hours {
 			t.Errorf("%s: %d hours, want %d", name, len(got), c.hours)
 			continue

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ func ROI(use store.Use, eligible map[uuid.UUID]bool, running map[uuid.UUID]time.
 		seconds := int64(running[t.ID] / time.Second)
 		report.RunningSeconds += seconds
 		of[t.ID] = &insightsv1.TemplateROI{
-			TemplateId: t.ID.String(), Name: t.Name, DisplayName: t.DisplayName, RunningSeconds: seconds, Deleted: t.Deleted,
+			TemplateId: t.ID.String(), Name: t.Name, DisplayName: cmp.Or(t.DisplayName, t.Name), RunningSeconds: seconds, Deleted: t.Deleted,
 		}
 	}
 	for _, u := range use.Users {

@@ -22,8 +22,10 @@ func TestROI(t *testing.T) {
 		}
 	}
 	use := store.Use{
-		Templates: []store.TemplateUse{{ID: web, Name: "web"}, {ID: idle, Name: "idle", Deleted: true}, {ID: unused, Name: "unused"}},
-		Users:     []store.TemplateUser{user(ann, 30)},
+		Templates: []store.TemplateUse{
+			{ID: web, Name: "web", DisplayName: "The web"}, {ID: idle, Name: "idle", Deleted: true}, {ID: unused, Name: "unused"},
+		},
+		Users: []store.TemplateUser{user(ann, 30)},
 	}
 	eligible := map[uuid.UUID]bool{bob: true} // Ann is locked out since
 	running := map[uuid.UUID]time.Duration{web: time.Hour, idle: time.Hour}
@@ -31,8 +33,11 @@ func TestROI(t *testing.T) {
 		TemplateIds: []string{web.String()}, EligibleUsers: 2, ActiveUsers: 1, Adoption: 0.5,
 		ActiveSeconds: 1800, RunningSeconds: 7200, Utilization: 0.25,
 		Templates: []*insightsv1.TemplateROI{
-			{TemplateId: idle.String(), Name: "idle", Deleted: true, RunningSeconds: 3600},
-			{TemplateId: web.String(), Name: "web", ActiveUsers: 1, ActiveSeconds: 1800, RunningSeconds: 3600, Utilization: 0.5},
+			{TemplateId: idle.String(), Name: "idle", DisplayName: "idle", Deleted: true, RunningSeconds: 3600},
+			{
+				TemplateId: web.String(), Name: "web", DisplayName: "The web", ActiveUsers: 1, ActiveSeconds: 1800, RunningSeconds: 3600,
+				Utilization: 0.5,
+			},
 		},
 	}
 	if diff := cmp.Diff(want, ROI(use, eligible, running), protocmp.Transform()); diff != "" {

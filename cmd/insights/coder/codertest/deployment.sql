@@ -1,4 +1,4 @@
--- A small deployment with the oldest schema: one user of one template, at work since noon of yesterday.
+-- A small deployment with a schema of before 590: one user of one template, at work since noon of yesterday.
 INSERT INTO organizations VALUES ('00000000-0000-0000-0000-000000000001', 'acme', '', true);
 INSERT INTO users (id, username) VALUES ('00000000-0000-0000-0000-000000000002', 'ann');
 INSERT INTO organization_members VALUES ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001');
