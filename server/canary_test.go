@@ -171,6 +171,8 @@ func newCanaryServer(t *testing.T, database string, own tenant, others ...tenant
 	for _, x := range append(others, own) {
 		x.settle(t, s.running)
 	}
+	// All days at once, so that none is published on one of the two servers only while they are asked.
+	storetest.PublishAnew(t, s.Store, database, store.Publication{Floor: 5, Zone: time.UTC, After: -24 * time.Hour})
 	for _, x := range others {
 		x.callers(t, s.running)
 		// The person who works for both is somebody there.
