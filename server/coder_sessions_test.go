@@ -120,10 +120,19 @@ func TestCoderSessions(t *testing.T) {
 	if n := strayed.Load(); n != 0 {
 		t.Errorf("%d tokens were shown to another server", n)
 	}
-	if status, _, text := r.send(t, http.MethodPost, sessionPath, http.Header{
-		"Coder-Session-Token": {sessionOfUser},
-	}); status != http.StatusBadRequest {
-		t.Errorf("a session that outlives Coder's: %d %s", status, text)
+	status, header, text := r.send(t, http.MethodPost, sessionPath, http.Header{"Coder-Session-Token": {sessionOfUser}})
+	cookie, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
+	if status != http.StatusOK || !strings.HasPrefix(cookie, "insights_session=") || strings.Contains(string(text), sessionOfUser) {
+		t.Fatalf("sign in with a session token of Coder: %d %v %s", status, header, text)
+	}
+	inSession := func(method, path string) int {
+		status, _, _ := r.send(t, method, path, http.Header{"Cookie": {cookie}, "Sec-Fetch-Site": {"same-origin"}})
+		return status
+	}
+	for method, path := range map[string]string{http.MethodGet: "/api/v2/access/me", http.MethodPost: sessionPath} {
+		if status := inSession(method, path); status != http.StatusOK {
+			t.Errorf("%s %s in the session: %d", method, path, status)
+		}
 	}
 	mu.Lock()
 	ended[sessionOfUser] = true
@@ -137,5 +146,8 @@ func TestCoderSessions(t *testing.T) {
 			t.Fatal("a session that ended still counts")
 		case <-time.After(50 * time.Millisecond):
 		}
+	}
+	if status := inSession(http.MethodGet, "/api/v2/access/me"); status != http.StatusUnauthorized {
+		t.Errorf("the session of the page after that of Coder ended: %d", status)
 	}
 }

@@ -235,8 +235,8 @@ func assemble(o Options) (*Server, error) {
 		ReportInterval: o.ReportInterval, OnlineWithin: onlineWithin,
 	})
 	gateway := rest.Options{
-		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: s.requests, ExternalURL: o.ExternalURL, AvatarHosts: o.AvatarHosts,
-		TrustedProxies: o.TrustedProxies, Version: o.Version,
+		Store: o.Store, Logger: o.Logger, Registry: registry, Requests: s.requests, ExternalURL: o.ExternalURL, CoderURL: o.CoderURL,
+		AvatarHosts: o.AvatarHosts, TrustedProxies: o.TrustedProxies, Version: o.Version,
 	}
 	gauged := gauges.Options{
 		Store: o.Store, Logger: o.Logger, Clock: o.Clock, Registry: registry, MetricsCompat: o.MetricsCompat, OnlineWithin: onlineWithin,

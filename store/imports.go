@@ -19,7 +19,10 @@ import (
 type imported struct {
 	Source        string `gorm:"primaryKey"`
 	ImportedUntil Instant
+	UsageUntil    Instant
 	RunningAt     Instant // when it said last that it runs; zero: it does not
+	Follower      string  // the process that follows the system; empty: none does
+	FollowedUntil Instant // until when it is that one, by the clock of the database; zero: none is
 }
 
 // TableName implements [gorm.io/gorm/schema.Tabler].
@@ -34,19 +37,80 @@ func (s *Store) ImportedUntil(ctx context.Context, source string) (time.Time, er
 	return found.ImportedUntil.Time, nil
 }
 
-// SetImportedUntil notes up to when the data of another system is here.
-func (s *Store) SetImportedUntil(ctx context.Context, source string, until time.Time) error {
-	row := imported{Source: source, ImportedUntil: At(until)}
-	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(updating("imported_until")).Create(&row).Error })
+// SetImportedUntil notes up to when the data of another system is here: usage, and everything, which is no later.
+func (s *Store) SetImportedUntil(ctx context.Context, source string, usage, all time.Time) error {
+	row := imported{Source: source, ImportedUntil: At(all), UsageUntil: At(usage)}
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
+		return db.Clauses(updating("imported_until", "usage_until")).Create(&row).Error
+	})
 	if err != nil {
 		return fmt.Errorf("note how far %s is imported: %w", source, err)
 	}
 	return nil
 }
 
-// updating makes a row that is there take over one column.
-func updating(column string) clause.OnConflict {
-	return clause.OnConflict{Columns: []clause.Column{{Name: "source"}}, DoUpdates: clause.AssignmentColumns([]string{column})}
+// updating makes a row that is there take over some columns.
+func updating(columns ...string) clause.OnConflict {
+	return clause.OnConflict{Columns: []clause.Column{{Name: "source"}}, DoUpdates: clause.AssignmentColumns(columns)}
+}
+
+// Follow makes a process the one that follows another system, for some time from now on, by the clock of the database; it repeats that while
+// it follows. Another one that does keeps it from that.
+func (s *Store) Follow(ctx context.Context, source, follower string, term time.Duration) (follows bool, err error) {
+	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+		now, err := s.db.Now(tx, s.clock)
+		if err != nil {
+			return err
+		}
+		row := imported{Source: source, Follower: follower, FollowedUntil: At(now.Add(term))}
+		free := updating("follower", "followed_until")
+		free.Where = clause.Where{Exprs: []clause.Expression{
+			gorm.Expr("imports.follower = ? OR imports.followed_until <= ?", follower, At(now)),
+		}}
+		made := tx.Clauses(free).Create(&row)
+		follows = made.RowsAffected > 0
+		return made.Error
+	})
+	if err != nil {
+		return false, fmt.Errorf("note that %s is followed: %w", source, err)
+	}
+	return follows, nil
+}
+
+// EndFollowing notes that a process follows no longer, so that another one may at once.
+func (s *Store) EndFollowing(ctx context.Context, source, follower string) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
+		return db.Exec(
+			`UPDATE imports SET follower = '', followed_until = 0 WHERE source = ? AND follower = ?`, source, follower,
+		).Error
+	})
+	if err != nil {
+		return fmt.Errorf("note that %s is no longer followed: %w", source, err)
+	}
+	return nil
+}
+
+// Followed is another system that is followed, or was until a process stopped doing so without a word.
+type Followed struct {
+	Source            string
+	UsageUntil, Until time.Time // up to when usage is here, and everything; zero: the first import has not ended
+}
+
+// forgetFollowed is how long a system counts as followed that nobody follows.
+const forgetFollowed = 24 * time.Hour
+
+// Followed returns the systems that are followed.
+func (s *Store) Followed(ctx context.Context) ([]Followed, error) {
+	var rows []imported
+	err := s.db.Lookups.WithContext(ctx).Where("followed_until > ?", At(s.clock().Add(-forgetFollowed))).Order("source").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("look which systems are followed: %w", err)
+	}
+	followed := make([]Followed, len(rows))
+	for i, r := range rows {
+		followed[i] = Followed{r.Source, r.UsageUntil.Time, r.ImportedUntil.Time}
+	}
+	return followed, nil
 }
 
 // BeginImport notes that an import of another system runs: until EndImport, or for a day, nothing is published. An import repeats it

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,10 +16,11 @@ type importCoderCommand struct {
 	privacyKeyFlag
 	privacyModeFlag
 	logFlags
-	From         string `required:"" env:"INSIGHTS_IMPORT_FROM" placeholder:"URL" help:"The database of the Coder deployment, postgres://. It is only read; deploy/coder/grants.sql makes a role that may read what is needed and no more. Put a URL with a password into the environment."`
-	Organization string `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
-	DryRun       bool   `help:"Change nothing; print what would change."`
-	Follow       bool   `help:"Then keep up with the deployment: what happens there is here a few seconds later."`
+	From           string        `required:"" env:"INSIGHTS_IMPORT_FROM" placeholder:"URL" help:"The database of the Coder deployment, postgres://. It is only read; deploy/coder/grants.sql makes a role that may read what is needed and no more. Put a URL with a password into the environment."`
+	Organization   string        `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
+	DryRun         bool          `help:"Change nothing; print what would change."`
+	Follow         bool          `help:"Then keep up with the deployment: what happens there is here a little later."`
+	FollowInterval time.Duration `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..10m" help:"How often to look for usage then; half as often for everything else. Default: ${default}."`
 }
 
 // Run imports, and follows if it is told to.
@@ -46,7 +48,7 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	logger := f.logger(c.err)
-	i, err := coder.NewImporter(ctx, from, to, coder.Options{Organization: f.Organization, DryRun: f.DryRun, Logger: logger})
+	i, err := coder.NewImporter(ctx, from, to, coder.Options{Organization: f.Organization, DryRun: f.DryRun, Interval: f.FollowInterval, Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,8 +12,10 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/template-insights/insights/cmd/insights/coder"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 )
@@ -83,6 +86,9 @@ type serveCommand struct {
 	AvatarHosts      []string       `env:"INSIGHTS_AVATAR_HOSTS" placeholder:"HOST,..." help:"Hosts, with or without a port, from which browsers may load the pictures of people in the catalog; they see who looks then. Default: none, and the page shows initials."`
 	OIDCUserClaim    string         `name:"oidc-user-claim" default:"sub" env:"INSIGHTS_OIDC_USER_CLAIM" placeholder:"NAME" help:"The claim that holds the user's id in the catalog. Default: ${default}."`
 	CoderURL         string         `name:"auth-coder-url" env:"INSIGHTS_AUTH_CODER_URL" placeholder:"URL" help:"Accept the session keys of this Coder deployment as those of users, whom insights import coder brought here, as far as it allows them: each is shown to it at most every few seconds."`
+	FollowCoder      string         `env:"INSIGHTS_FOLLOW_CODER" placeholder:"URL" help:"Bring everything from the database of this Coder deployment, postgres://, and keep up with it, as insights import coder --follow does: one of several servers does that. Put a URL with a password into the environment or a file."`
+	FollowCoderFile  string         `env:"INSIGHTS_FOLLOW_CODER_FILE" placeholder:"FILE" help:"A file with that URL."`
+	FollowInterval   time.Duration  `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..10m" help:"How often that database is looked at for usage; half as often for everything else. Default: ${default}."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: all that are known as such, of every family, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
@@ -103,6 +109,8 @@ type serveCommand struct {
 // Run serves until the context is done.
 func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	config, err := f.config(c)
+	from, followErr := f.followed()
+	err = errors.Join(err, followErr)
 	if f.Check {
 		err = errors.Join(err, f.check(f.Database), server.Check(ctx, config, f.storeOptions()))
 		if err == nil {
@@ -128,7 +136,31 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	config.Store = s
+	following, stop := context.WithCancel(ctx)
+	var both sync.WaitGroup
+	defer both.Wait() // before the store is closed
+	defer stop()
+	if from != "" {
+		both.Go(func() {
+			coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Logger: config.Logger})
+		})
+	}
 	return serve(ctx, config, func(*server.Server) error { return nil })
+}
+
+// followed is the URL of the database of a Coder deployment that is followed; empty: none is.
+func (f serveCommand) followed() (string, error) {
+	inFile, err := readSecret("--follow-coder-file", f.FollowCoderFile)
+	switch {
+	case err != nil:
+		return "", err
+	case inFile != "" && f.FollowCoder != "":
+		return "", usageError("--follow-coder and --follow-coder-file name the same: choose one")
+	case inFile == "" && f.FollowCoder == "":
+		return "", nil
+	}
+	from := cmp.Or(inFile, f.FollowCoder)
+	return from, coder.CheckURL(from)
 }
 
 // storeOptions are what the flags say of the database, but for the privacy key.

@@ -437,12 +437,7 @@ func TestDefinitions(t *testing.T) {
 // whose list has it of another server.
 func TestErasing(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "insights")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./cmd/insights")
-	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
+	binary := buildProgram(t)
 	key := make([]byte, 32)
 	rand.Read(key) // it never fails
 	secrets := map[string]string{"insights-privacy-key/key": hex.EncodeToString(key), "insights-prometheus-token/token": rand.Text()}
@@ -461,6 +456,18 @@ func TestErasing(t *testing.T) {
 		t.Parallel()
 		packaged.TryReadOnly(t, binary, startedBy(t, pod, secrets))
 	})
+}
+
+// buildProgram builds the program as the image has it.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "insights")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./cmd/insights")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	return binary
 }
 
 // startedBy is a server as Kubernetes starts it for a pod: secrets become files, and a claim becomes an empty volume that the group of

@@ -61,8 +61,8 @@ mount -o remount,bind,ro "$root"
 exec chroot --userspec="$user:$group" --groups="$group" "$root" "$@"
 `
 
-// start starts the server on a database and returns its address of REST and what stops it, which returns all that it logged.
-func (s Server) start(t *testing.T, program, database string) (address string, stop func() string) {
+// Start starts the server on a database and returns its address of REST and what stops it, which returns all that it logged.
+func (s Server) Start(t *testing.T, program, database string) (address string, stop func() string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	args := []string{"--mount", "sh", "-c", mounting, "sh", root, fmt.Sprint(s.User), fmt.Sprint(s.Group)}
@@ -157,7 +157,7 @@ func TryErasing(t *testing.T, program string, servers ...Server) {
 	var addresses []string
 	var stops []func() string
 	for _, s := range servers {
-		address, stop := s.start(t, program, database)
+		address, stop := s.Start(t, program, database)
 		addresses, stops = append(addresses, address), append(stops, stop)
 	}
 	owner := strings.TrimSpace(string(run(t, program, database, nil, "token", "first")))
@@ -199,7 +199,7 @@ func TryErasing(t *testing.T, program string, servers ...Server) {
 	if found := storetest.Traces(t, restored, words); len(found) != len(words) {
 		t.Fatalf("of the person the backup has only %q", found)
 	}
-	address, stop := servers[len(servers)-1].start(t, program, restored)
+	address, stop := servers[len(servers)-1].Start(t, program, restored)
 	if found := storetest.Traces(t, restored, words); len(found) > 0 {
 		t.Errorf("the person is back: %q", found)
 	}
@@ -217,7 +217,7 @@ func TryErasing(t *testing.T, program string, servers ...Server) {
 func TryReadOnly(t *testing.T, program string, s Server) {
 	t.Helper()
 	s.Environment["INSIGHTS_ERASED_LIST"] = "/erased"
-	_, stop := s.start(t, program, storetest.Postgres(t))
+	_, stop := s.Start(t, program, storetest.Postgres(t))
 	if log := stop(); !strings.Contains(log, mute) || !strings.Contains(log, "read-only file system") {
 		t.Errorf("on a root that nobody can write the server says:\n%s", log)
 	}

@@ -68,7 +68,7 @@ export class InsightsClient {
   /**
    * SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
    * the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
-   * so that no script reads it.
+   * so that no script reads it. Of a session key of Coder no token is made: it is the session, as long as Coder knows it.
    */
   signIn(request?: Input<SignInRequest>, options?: CallOptions): Promise<SignInResponse>;
   /**
@@ -4771,6 +4771,7 @@ export interface Finding {
    * - `weak_database`: the database does not keep everything through a crash of its machine.
    * - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
    * - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
+   * - `follows_late`: usage comes from another system, and what was there a minute ago is not here yet.
    */
   reason: string;
   /**

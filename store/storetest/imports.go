@@ -130,10 +130,57 @@ func rolesOfAnotherSystem(t *testing.T, f *Fixture) {
 	}
 }
 
+// One of those who want to follow a system does, until it ends or is silent for its term.
+func following(t *testing.T, f *Fixture) {
+	follow := func(source, follower string, term time.Duration, want bool) {
+		t.Helper()
+		if follows, err := f.Follow(t.Context(), source, follower, term); err != nil || follows != want {
+			t.Errorf("%s follows %s: %v, %v", follower, source, follows, err)
+		}
+	}
+	followed := func(want ...store.Followed) {
+		t.Helper()
+		got, err := f.Followed(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("followed: %s", diff)
+		}
+	}
+	if err := f.SetImportedUntil(t.Context(), "old", Now, Now); err != nil {
+		t.Fatal(err)
+	}
+	followed()
+	follow("coder", "a", time.Hour, true)
+	follow("coder", "b", time.Hour, false)
+	follow("coder", "a", time.Hour, true)
+	follow("other", "b", -time.Second, true)
+	follow("other", "a", time.Hour, true) // b was silent
+	if err := f.SetImportedUntil(t.Context(), "coder", Now.Add(time.Minute), Now); err != nil {
+		t.Fatal(err)
+	}
+	follow("coder", "b", time.Hour, false)
+	followed(store.Followed{Source: "coder", UsageUntil: Now.Add(time.Minute), Until: Now}, store.Followed{Source: "other"})
+	for _, follower := range []string{"b", "a"} {
+		if err := f.EndFollowing(t.Context(), "coder", follower); err != nil {
+			t.Fatal(err)
+		}
+		follow("coder", "c", time.Hour, follower == "a")
+	}
+	if err := f.EndFollowing(t.Context(), "coder", "c"); err != nil {
+		t.Fatal(err)
+	}
+	followed(store.Followed{Source: "other"})
+	if got, err := f.ImportedUntil(t.Context(), "coder"); err != nil || !got.Equal(Now) {
+		t.Errorf("imported until %v, %v", got, err)
+	}
+}
+
 func importedUntil(t *testing.T, f *Fixture) {
 	for _, want := range []time.Time{{}, Now, Now.Add(time.Hour)} {
 		if !want.IsZero() {
-			if err := f.SetImportedUntil(t.Context(), "coder", want); err != nil {
+			if err := f.SetImportedUntil(t.Context(), "coder", want, want); err != nil {
 				t.Fatal(err)
 			}
 		}

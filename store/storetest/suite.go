@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"what is not stored":                unstoredItems,
 		"roles of another system":           rolesOfAnotherSystem,
 		"how far an import has come":        importedUntil,
+		"who follows another system":        following,
 		"actors":                            actors,
 		"days are published once":           published,
 		"floor of what was published":       publishedFloor,

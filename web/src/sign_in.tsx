@@ -22,7 +22,15 @@ export function takeFragment(): { token: string; failed: boolean } {
   return { token, failed };
 }
 
-const offersIssuer = (): boolean => (document.querySelector<HTMLMetaElement>('meta[name="sign-in"]')?.content ?? "").split(" ").includes("oidc");
+const told = (name: string): string => document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content ?? "";
+const offersIssuer = (): boolean => told("sign-in").split(" ").includes("oidc");
+
+/** WithCoder says where a session token of Coder comes from, where those count. */
+function WithCoder() {
+  const url = told("coder-url").replace(/\/+$/, "");
+  if (url === "") return null;
+  return <p class="note">A session token of Coder counts, too: <a href={`${url}/cli-auth`} target="_blank" rel="noreferrer">get one from Coder</a>. The session ends with it.</p>;
+}
 
 interface Props {
   fragment: { token: string; failed: boolean };
@@ -67,6 +75,7 @@ export function SignIn({ fragment, done }: Props) {
         <button type="submit" class={offersIssuer() ? "" : "primary"} disabled={busy}>{busy ? "Signing in …" : "Sign in"}</button>
         <p class="problem" role="alert">{problem}</p>
         <p class="note">A token begins with tia_. Ask an owner for one, or make one with <code>insights token create</code>.</p>
+        <WithCoder />
       </form>
     </main>
   );

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,7 @@ type Database struct {
 	deployment uuid.UUID // its default organization, which it has for ever
 	name       string
 	shape      shape
+	reading    time.Duration // that it was read, in all
 }
 
 // shape is what differs between the schemas.
@@ -57,12 +59,26 @@ func (s shape) kind(people string) string {
 	return "CASE WHEN users.is_system THEN 'system'" + service + " ELSE '" + people + "' END"
 }
 
-// Open connects to a database for reading and looks whether it is one that this package reads: if not, the error is ErrSchema.
-func Open(ctx context.Context, url string) (*Database, error) {
+// CheckURL refuses what is no URL of a database.
+func CheckURL(url string) error {
+	_, err := parse(url)
+	return err
+}
+
+func parse(url string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
+	if err != nil || !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		// The text of the error repeats the URL, and with it the password.
 		return nil, errors.New("the URL of the Coder database cannot be parsed: want postgres://USER@HOST/NAME")
+	}
+	return config, nil
+}
+
+// Open connects to a database for reading and looks whether it is one that this package reads: if not, the error is ErrSchema.
+func Open(ctx context.Context, url string) (*Database, error) {
+	config, err := parse(url)
+	if err != nil {
+		return nil, err
 	}
 	config.ConnConfig.ConnectTimeout = connectTimeout
 	for name, value := range map[string]string{"default_transaction_read_only": "on", "application_name": "insights-import"} {
@@ -100,6 +116,7 @@ const readTimeout = 30 * time.Minute
 func (d *Database) read(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	defer func(begin time.Time) { d.reading += time.Since(begin) }(time.Now())
 	return pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		return f(ctx, tx)
 	})

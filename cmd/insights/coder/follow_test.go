@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +29,7 @@ const (
 
 // quicken makes an importer look for what is new all the time.
 func (i *Importer) quicken() {
-	i.usageEvery, i.catalogEvery = 20*time.Millisecond, 100*time.Millisecond
+	i.interval, i.term = 20*time.Millisecond, 300*time.Millisecond
 }
 
 // follower is a child process that follows until it is ended.
@@ -189,12 +191,92 @@ func TestFollow(t *testing.T) {
 	w.check(t, to)
 }
 
-// What Coder has is here within 15 seconds, at the pace of every day.
+// countLogs counts the records with a message.
+type countLogs struct {
+	slog.Handler
+	message string
+	count   *atomic.Int64
+}
+
+func (c countLogs) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c countLogs) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == c.message {
+		c.count.Add(1)
+	}
+	return nil
+}
+
+// Of two processes one follows. The other one takes over when it ends, and one whose place was taken leaves it, and comes back after that.
+func TestFollowOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, codertest.Newest, 2)
+	database := storetest.Postgres(t)
+	to := openStore(t, database)
+	var begun [2]atomic.Int64
+	var end [2]func()
+	for n := range end {
+		i, done := newImporter(t, w.url, openStore(t, database), Options{})
+		i.quicken()
+		i.logger = slog.New(countLogs{slog.DiscardHandler, "following", &begun[n]})
+		ctx, stop := context.WithCancel(t.Context())
+		followed := make(chan error, 1)
+		go func() { followed <- i.Follow(ctx) }()
+		end[n] = sync.OnceFunc(func() {
+			stop()
+			if err := <-followed; err != nil {
+				t.Errorf("process %d: %v", n, err)
+			}
+			done()
+		})
+		defer end[n]()
+	}
+	wait := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.After(time.Minute); !is(); {
+			select {
+			case <-deadline:
+				t.Fatal(what)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	wait("nobody follows", func() bool { return begun[0].Load()+begun[1].Load() > 0 })
+	time.Sleep(time.Second) // some terms
+	first := 0
+	if begun[1].Load() > 0 {
+		first = 1
+	}
+	second := 1 - first
+	if begun[first].Load() != 1 || begun[second].Load() != 0 {
+		t.Fatalf("%d and %d begin to follow", begun[0].Load(), begun[1].Load())
+	}
+	followed, err := to.Followed(t.Context())
+	if err != nil || len(followed) != 1 || followed[0].UsageUntil.Before(followed[0].Until) || followed[0].Until.IsZero() {
+		t.Errorf("followed: %+v, %v", followed, err)
+	}
+
+	end[first]()
+	wait("nobody takes over", func() bool { return begun[second].Load() == 1 })
+	err = storetest.OpenDB(t, database).Writes.Exec(
+		`UPDATE imports SET follower = 'another', followed_until = ?`, store.At(time.Now().Add(2*time.Second)),
+	).Error
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait("it does not come back", func() bool { return begun[second].Load() == 2 })
+	end[second]()
+	if followed, err := to.Followed(t.Context()); err != nil || len(followed) > 0 {
+		t.Errorf("followed in the end: %+v, %v", followed, err)
+	}
+}
+
+// What Coder has is here within 15 seconds, at the fastest pace that the documents recommend.
 func TestFollowKeepsPace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, codertest.Newest, 2)
 	to := openStore(t, storetest.SQLite(t))
-	i, done := newImporter(t, w.url, to, Options{})
+	i, done := newImporter(t, w.url, to, Options{Interval: 5 * time.Second})
 	defer done()
 	ctx, stop := context.WithCancel(t.Context())
 	followed := make(chan error, 1)

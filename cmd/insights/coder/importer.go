@@ -1,6 +1,7 @@
 package coder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type Options struct {
 	Past time.Duration
 	// DryRun changes nothing: the report says what would change.
 	DryRun bool
+	// Interval is how often Follow looks for usage, and half as often for the rest; zero: DefaultInterval.
+	Interval time.Duration
 	// Logger gets the progress.
 	Logger *slog.Logger
 }
@@ -45,14 +48,16 @@ type Importer struct {
 	invented     int64 // of subjects, in a dry run
 	report       Report
 
-	usageEvery, catalogEvery time.Duration // that what is new is looked for
+	follower string        // this process, among those that follow
+	term     time.Duration // that it may follow without saying it again
+	interval time.Duration // that usage is looked for, and half as often the rest
 }
 
 // NewImporter returns an importer that goes on where the last one of this deployment ended.
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
 		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
-		usageEvery: usageEvery, catalogEvery: catalogEvery,
+		follower: uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
 	}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -67,10 +72,14 @@ func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options
 		}
 		i.source += " organization " + i.organization.String()
 	}
-	var err error
-	i.until, err = to.ImportedUntil(ctx, i.source)
+	return i, i.goOn(ctx)
+}
+
+// goOn finds out where the last import ended, which another process may have made.
+func (i *Importer) goOn(ctx context.Context) (err error) {
+	i.until, err = i.to.ImportedUntil(ctx, i.source)
 	i.catalogUntil = i.until
-	return i, err
+	return err
 }
 
 // Report is what was new or different so far.
@@ -109,6 +118,7 @@ func (i *Importer) Run(ctx context.Context) error {
 	}
 	first := begin
 	for begin = begin.Truncate(halfHour); begin.Before(end); begin = i.until {
+		started, read := time.Now(), i.from.reading
 		w := window{begin, earlier(begin.Add(step), end)}
 		if err := i.usage(ctx, w, i.to.UnstoredUsage); err != nil {
 			return err
@@ -124,6 +134,11 @@ func (i *Importer) Run(ctx context.Context) error {
 		i.logger.InfoContext(
 			ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated,
 		)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(i.idle(started, read)):
+		}
 	}
 	if i.dry {
 		return nil
@@ -157,41 +172,6 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 		return later(first.UTC(), end.Add(-i.past)), nil
 	}
 	return first.UTC(), nil
-}
-
-// Pace of following: what is new is looked for this often, but looking takes no more than a quarter of the time, whatever the size
-// of the deployment.
-const (
-	usageEvery   = 5 * time.Second
-	catalogEvery = 10 * time.Second
-	idleShare    = 3
-)
-
-// Follow runs and then keeps looking for what is new until the context is done. A database that does not answer is asked again.
-func (i *Importer) Follow(ctx context.Context) error {
-	if err := i.Run(ctx); err != nil {
-		return err
-	}
-	i.logger.InfoContext(ctx, "following", "source", i.from.String())
-	catalogDue := time.Now().Add(i.catalogEvery)
-	wait := i.usageEvery
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-		begin := time.Now()
-		err := i.usage(ctx, window{from: since(i.until)}, i.unlessRecent)
-		wait = max(i.usageEvery, idleShare*time.Since(begin))
-		if begin = time.Now(); err == nil && begin.After(catalogDue) {
-			err = i.catalog(ctx)
-			catalogDue = time.Now().Add(max(i.catalogEvery, idleShare*time.Since(begin)))
-		}
-		if err != nil && ctx.Err() == nil {
-			i.logger.WarnContext(ctx, "follow", "error", err)
-		}
-	}
 }
 
 // catalog imports what changed but for usage: catalog, builds, status changes and roles.
@@ -509,5 +489,5 @@ func (i *Importer) save(ctx context.Context) error {
 	if i.dry || i.past > 0 || i.until.IsZero() {
 		return nil
 	}
-	return i.to.SetImportedUntil(ctx, i.source, earlier(i.until, i.catalogUntil))
+	return i.to.SetImportedUntil(ctx, i.source, i.until, earlier(i.until, i.catalogUntil))
 }

@@ -139,7 +139,7 @@ func TestImport(t *testing.T) {
 			if diff := cmp.Diff(Report{}, runImport(t, url, to, Options{})); diff != "" {
 				t.Error("another import adds:", diff)
 			}
-			if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String(), time.Time{}); err != nil {
+			if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String(), time.Time{}, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(Report{}, runImport(t, url, to, Options{})); diff != "" {
@@ -184,7 +184,7 @@ func TestImportObeysPrivacyModes(t *testing.T) {
 				t.Errorf("%d users with activity, %d with latency", len(a.Activity), len(a.Latency))
 			}
 			if err := to.SetImportedUntil(
-				t.Context(), "coder "+w.organization.String()+" organization "+w.organization.String(), time.Time{},
+				t.Context(), "coder "+w.organization.String()+" organization "+w.organization.String(), time.Time{}, time.Time{},
 			); err != nil {
 				t.Fatal(err)
 			}
@@ -489,7 +489,7 @@ func TestImportLogins(t *testing.T) {
 	if r := runImport(t, w.url, to, Options{}); r.Logins != 3 {
 		t.Errorf("%d logins, want 3", r.Logins)
 	}
-	if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String(), time.Time{}); err != nil {
+	if err := to.SetImportedUntil(t.Context(), "coder "+w.organization.String(), time.Time{}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(Report{}, runImport(t, w.url, to, Options{})); diff != "" {

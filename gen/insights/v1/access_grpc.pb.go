@@ -60,7 +60,7 @@ type AccessServiceClient interface {
 	GetCurrentUser(ctx context.Context, in *GetCurrentUserRequest, opts ...grpc.CallOption) (*GetCurrentUserResponse, error)
 	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
 	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
-	// so that no script reads it.
+	// so that no script reads it. Of a session key of Coder no token is made: it is the session, as long as Coder knows it.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// SignOut ends the session that the caller shows. Whoever shows another token ends nothing.
 	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error)
@@ -224,7 +224,7 @@ type AccessServiceServer interface {
 	GetCurrentUser(context.Context, *GetCurrentUserRequest) (*GetCurrentUserResponse, error)
 	// SignIn begins a session of the page: it makes a token like that of the caller which ends after 12 hours, no later than what
 	// the caller showed, and with it when that is revoked. The token is in the header set-cookie of the answer and nowhere else,
-	// so that no script reads it.
+	// so that no script reads it. Of a session key of Coder no token is made: it is the session, as long as Coder knows it.
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
 	// SignOut ends the session that the caller shows. Whoever shows another token ends nothing.
 	SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error)

@@ -4226,6 +4226,7 @@ type Finding struct {
 	// - `weak_database`: the database does not keep everything through a crash of its machine.
 	// - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
 	// - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
+	// - `follows_late`: usage comes from another system, and what was there a minute ago is not here yet.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`

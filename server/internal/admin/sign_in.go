@@ -20,8 +20,13 @@ const sessionLength = 12 * time.Hour
 // shortestSession is how long a session lasts at least.
 const shortestSession = time.Minute
 
-// SignIn implements [insightsv1.AccessServiceServer].
+// SignIn implements [insightsv1.AccessServiceServer]. A session key of Coder is the session itself: Coder is asked about it as long as the
+// session is used, so that it ends with the key and may what the key may.
 func (a *Access) SignIn(ctx context.Context, _ *insightsv1.SignInRequest) (*insightsv1.SignInResponse, error) {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	if key := guard.CoderSessionIn(headers); key != "" {
+		return a.signedIn(ctx, key, a.clock().Add(sessionLength))
+	}
 	if end := call.PrincipalOf(ctx).Until; !end.IsZero() && end.Before(a.clock().Add(shortestSession)) {
 		return nil, call.NewError(
 			codes.FailedPrecondition, call.ReasonInvalid, "This token begins no session.",
@@ -32,7 +37,12 @@ func (a *Access) SignIn(ctx context.Context, _ *insightsv1.SignInRequest) (*insi
 	if err != nil {
 		return nil, err
 	}
-	cookie := a.cookie.With(secret.Reveal(), until.Sub(a.clock()))
+	return a.signedIn(ctx, secret.Reveal(), until)
+}
+
+// signedIn makes the browser keep the token of a session.
+func (a *Access) signedIn(ctx context.Context, token string, until time.Time) (*insightsv1.SignInResponse, error) {
+	cookie := a.cookie.With(token, until.Sub(a.clock()))
 	return &insightsv1.SignInResponse{ExpiresAt: timestamppb.New(until)}, grpc.SetHeader(ctx, metadata.Pairs(guard.SetCookieKey, cookie))
 }
 

@@ -95,19 +95,19 @@ var coderSession = regexp.MustCompile(`^[a-zA-Z0-9]{10}-[a-zA-Z0-9]{22}$`)
 // isCoderSession reports whether a credential has the form of a session key of Coder.
 func isCoderSession(text string) bool { return coderSession.MatchString(text) }
 
-// ShowsCoderSession reports whether the headers of a call hold a credential of that form.
-func ShowsCoderSession(headers metadata.MD) bool {
+// CoderSessionIn returns the credential of that form which the headers of a call hold; empty: they hold none.
+func CoderSessionIn(headers metadata.MD) string {
 	for _, name := range CredentialHeaders {
 		for _, value := range headers.Get(name) {
 			if _, token, found := strings.Cut(value, " "); found { // behind its scheme
 				value = token
 			}
 			if isCoderSession(value) {
-				return true
+				return value
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // verify returns the user whose session key it is and for how long that counts; Coder is asked unless what is remembered counts

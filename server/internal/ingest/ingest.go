@@ -44,8 +44,9 @@ type Service struct {
 	committer *committer
 	names     *appNames
 	seen      agentsSeen
-	touching  sync.Mutex     // held while what is due of agents is written
-	stats     *agentStats    // nil: not shown
+	touching  sync.Mutex  // held while what is due of agents is written
+	stats     *agentStats // nil: not shown
+	followed  *followed
 	senders   sync.WaitGroup // of all streams
 
 	mu           sync.Mutex
@@ -102,6 +103,7 @@ func New(o Options) (*Service, error) {
 		committer: newCommitter(o.Store, o.Logger, m),
 		names:     newAppNames(o.Store, o.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
+		followed: newFollowed(o),
 	}
 	if o.CollectAgentStats {
 		g.stats = newAgentStats(o, m)

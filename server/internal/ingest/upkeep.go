@@ -22,6 +22,7 @@ const (
 	treatEvery   = 5 * time.Second
 	publishEvery = time.Minute
 	promiseEvery = store.PromiseSilence / 4
+	followEvery  = 5 * time.Second
 	expireEvery  = 24 * time.Hour
 	brakeEvery   = time.Hour // so that the clock is judged, and an announcement carried out in time
 
@@ -49,6 +50,9 @@ func (g *Service) Run(ctx context.Context) {
 	work.Go(func() {
 		background.Every(ctx, publishEvery, passTimeout, g.logger, "publish days", g.publish)
 	})
+	work.Go(func() {
+		background.Every(ctx, followEvery, background.LookTimeout, g.logger, "look which systems are followed", g.followed.look)
+	})
 	if g.stats != nil {
 		work.Go(func() {
 			background.Every(ctx, agentStatsEvery, background.LookTimeout, g.logger, "read names of agents", g.stats.refresh)
@@ -68,7 +72,7 @@ func (g *Service) Run(ctx context.Context) {
 
 // Refresh brings what is remembered of the catalog and the modes up to date, and writes down what agents said of themselves.
 func (g *Service) Refresh(ctx context.Context) error {
-	err := errors.Join(g.directory.Refresh(ctx), g.touchAgents(ctx))
+	err := errors.Join(g.directory.Refresh(ctx), g.touchAgents(ctx), g.followed.look(ctx))
 	if g.stats != nil {
 		err = errors.Join(err, g.stats.refresh(ctx))
 	}

@@ -61,6 +61,11 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 		return nil, err
 	}
 	d.findDeletions(held)
+	followed, err := s.store.Followed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.findFollowed(followed)
 	return &insightsv1.GetDiagnosisResponse{
 		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People),
 		DataSince: d.show(d.firstUse()), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, insights.Others),

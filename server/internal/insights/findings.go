@@ -33,6 +33,7 @@ const (
 	reasonWeakDatabase = "weak_database"
 	reasonAnnounced    = "deletion_announced"
 	reasonHeld         = "deletion_held"
+	reasonFollowsLate  = "follows_late"
 )
 
 // collectingFor is how long after its first sign of life a template may be waiting for its first usage.
@@ -126,6 +127,26 @@ func (d *diagnosis) findDeletions(held store.Brake) {
 					"the clock of the database jumped by more than a day, or is not that of a server."
 			},
 			"Set the clocks of the database and of all servers right; deletion goes on a day later.")
+	}
+}
+
+// followsLate is how far behind a system that is followed may be without a word.
+const followsLate = time.Minute
+
+// findFollowed says that usage of another system is not here yet.
+func (d *diagnosis) findFollowed(followed []store.Followed) {
+	for _, f := range followed {
+		d.add(reasonFollowsLate, append([]string{sectionParameters}, usageSections...),
+			func(store.TemplateFacts) (evidence, bool) {
+				return evidence{last: f.UsageUntil}, d.reachesPresent() && d.q.asked.Sub(f.UsageUntil) > followsLate
+			},
+			func(found *insightsv1.Finding) string {
+				if found.GetLastAt() == "" {
+					return "Usage comes from another system, of which the past is being imported."
+				}
+				return "Usage comes from another system, and is here until " + found.GetLastAt() + "."
+			},
+			"Wait, or look into the log of the servers: one of them follows that system (--follow-coder).")
 	}
 }
 

@@ -61,7 +61,7 @@ func (l lanes) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 
 // of is the connection for a call with these credentials.
 func (l lanes) of(ctx context.Context) *grpc.ClientConn {
-	if md, _ := metadata.FromOutgoingContext(ctx); guard.ShowsCoderSession(md) {
+	if md, _ := metadata.FromOutgoingContext(ctx); guard.CoderSessionIn(md) != "" {
 		return l.keys
 	}
 	return l.own
@@ -83,6 +83,7 @@ type Options struct {
 	Version  string // of the program; empty: not told
 	// where people reach the page: scheme and host alone; empty: not known, and nobody signs in through the issuer
 	ExternalURL    string
+	CoderURL       string         // of a Coder deployment with whose session tokens people sign in; empty: with none
 	AvatarHosts    []string       // from which the page may show pictures of people, each a host with or without a port; empty: none
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	// NotReady says why calls should not come to this server, or why reports alone should not; empty: they should.
@@ -176,7 +177,7 @@ func New(c Options) (*Gateway, error) {
 	mux.Handle("GET "+SessionPath, limitRequest(serveSession(api, accounts)))
 	signIn := newIssuerSignIn(c, accounts)
 	signIn.route(mux)
-	page, err := newBuiltPage(signIn != nil, c.AvatarHosts)
+	page, err := newBuiltPage(signIn != nil, c.CoderURL, c.AvatarHosts)
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}

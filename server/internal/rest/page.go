@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"html"
 	"io/fs"
 	"net/http"
 	"path"
@@ -26,8 +27,9 @@ type asset struct {
 	plain, compressed         []byte
 }
 
-// newBuiltPage reads the files. The page offers to sign in through the issuer if that is possible, and shows pictures of these hosts.
-func newBuiltPage(issuer bool, avatarHosts []string) (*builtPage, error) {
+// newBuiltPage reads the files. The page offers to sign in through the issuer if that is possible, and with a token of the Coder deployment
+// at a URL if there is one, and shows pictures of these hosts.
+func newBuiltPage(issuer bool, coderURL string, avatarHosts []string) (*builtPage, error) {
 	p := &builtPage{files: map[string]asset{}}
 	err := fs.WalkDir(web.Files, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -38,14 +40,10 @@ func newBuiltPage(issuer bool, avatarHosts []string) (*builtPage, error) {
 			return err
 		}
 		if issuer {
-			text = bytes.Replace(
-				text, []byte(`<meta name="sign-in" content="token"`), []byte(`<meta name="sign-in" content="token oidc"`), 1,
-			)
+			text = tell(text, "sign-in", "token", "token oidc")
 		}
-		text = bytes.Replace(
-			text, []byte(`<meta name="avatar-hosts" content=""`),
-			[]byte(`<meta name="avatar-hosts" content="`+strings.Join(avatarHosts, " ")+`"`), 1,
-		)
+		text = tell(text, "coder-url", "", coderURL)
+		text = tell(text, "avatar-hosts", "", strings.Join(avatarHosts, " "))
 		name = strings.TrimPrefix(name, "dist")
 		p.files[name] = newAsset(name, text)
 		return nil
@@ -54,6 +52,14 @@ func newBuiltPage(issuer bool, avatarHosts []string) (*builtPage, error) {
 		return nil, fmt.Errorf("read the page: %w", err)
 	}
 	return p, nil
+}
+
+// tell changes what an element of the page says to its scripts.
+func tell(text []byte, name, before, now string) []byte {
+	element := func(content string) []byte {
+		return fmt.Appendf(nil, `<meta name="%s" content="%s"`, name, html.EscapeString(content))
+	}
+	return bytes.Replace(text, element(before), element(now), 1)
 }
 
 // contentTypes are those of the files of the page, whatever the machine calls them.

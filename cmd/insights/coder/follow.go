@@ -1,0 +1,153 @@
+package coder
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/template-insights/insights/store"
+)
+
+// DefaultInterval is how often a deployment that is followed is looked at for usage.
+const DefaultInterval = 30 * time.Second
+
+// followTerm is how long one of the processes that want to follow a deployment may do so without saying it again. It does at a third of that,
+// at which the others try to take its place.
+const followTerm = 30 * time.Second
+
+// errSucceeded means that another process follows now.
+var errSucceeded = errors.New("another process follows")
+
+// KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not answer,
+// or has a schema that is not supported, it says so in the log and tries again.
+func KeepFollowing(ctx context.Context, url string, to *store.Store, o Options) {
+	for {
+		if err := follow(ctx, url, to, o); err != nil && ctx.Err() == nil {
+			o.Logger.ErrorContext(ctx, "cannot follow", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(followTerm):
+		}
+	}
+}
+
+func follow(ctx context.Context, url string, to *store.Store, o Options) error {
+	from, err := Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	i, err := NewImporter(ctx, from, to, o)
+	if err != nil {
+		return err
+	}
+	return i.Follow(ctx)
+}
+
+// Follow runs and then keeps looking for what is new until the context is done. A database that does not answer is asked again. Of several
+// processes one does that, and another one when it ends.
+func (i *Importer) Follow(ctx context.Context) error {
+	for waiting := false; ; {
+		follows, err := i.to.Follow(ctx, i.source, i.follower, i.term)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case follows:
+			waiting = false
+			if err := i.followAlone(ctx); ctx.Err() != nil || err != nil && !errors.Is(err, errSucceeded) {
+				return err
+			}
+		case !waiting:
+			waiting = true
+			i.logger.InfoContext(ctx, "another process follows", "source", i.from.String())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(i.term / 3):
+		}
+	}
+}
+
+// followAlone follows until the context is done, or another process has taken over.
+func (i *Importer) followAlone(ctx context.Context) error {
+	if err := i.goOn(ctx); err != nil {
+		return err
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return i.stay(ctx) })
+	both.Go(func() error {
+		if err := i.Run(ctx); err != nil {
+			return err
+		}
+		i.keepUp(ctx)
+		return nil
+	})
+	err := both.Wait()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	return errors.Join(err, i.to.EndFollowing(ending, i.source, i.follower))
+}
+
+// stay says again and again that this process follows, until the context is done or another one has taken over: one that could not say so
+// for its term does not know.
+func (i *Importer) stay(ctx context.Context) error {
+	until := time.Now().Add(i.term)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(i.term / 3):
+		}
+		begin := time.Now()
+		switch follows, err := i.to.Follow(ctx, i.source, i.follower, i.term); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && time.Now().Before(until):
+			i.logger.WarnContext(ctx, "follow", "error", err)
+		case err != nil || !follows:
+			return errors.Join(errSucceeded, err)
+		default:
+			until = begin.Add(i.term)
+		}
+	}
+}
+
+// keepUp looks for what is new until the context is done.
+func (i *Importer) keepUp(ctx context.Context) {
+	i.logger.InfoContext(ctx, "following", "source", i.from.String())
+	catalogDue := time.Now().Add(2 * i.interval)
+	next := i.interval
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(next):
+		}
+		begin, read := time.Now(), i.from.reading
+		err := i.usage(ctx, window{from: since(i.until)}, i.unlessRecent)
+		if now := time.Now(); err == nil && !now.Before(catalogDue) {
+			catalogDue = now.Add(2 * i.interval)
+			err = i.catalog(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			// Perhaps Coder was updated.
+			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
+		}
+		next = max(i.interval-time.Since(begin), i.idle(begin, read))
+	}
+}
+
+// idleShare is how much longer than it reads an import leaves the database of the deployment alone, whatever the size of that.
+const idleShare = 3
+
+// idle is how long to read nothing now, after a piece of work that began at some moment, when so much time had been spent on reading.
+func (i *Importer) idle(begin time.Time, read time.Duration) time.Duration {
+	return (1+idleShare)*(i.from.reading-read) - time.Since(begin)
+}
