@@ -103,7 +103,7 @@ func New(o Options) (*Service, error) {
 		committer: newCommitter(o.Store, o.Logger, m),
 		names:     newAppNames(o.Store, o.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
-		followed: newFollowed(o),
+		followed: &followed{store: o.Store, clock: o.Clock, metrics: m},
 	}
 	if o.CollectAgentStats {
 		g.stats = newAgentStats(o, m)

@@ -50,6 +50,8 @@ type metrics struct {
 	expireTime   prometheus.Gauge
 	announced    map[string]prometheus.Gauge // days that go, by kind
 	clockDoubted prometheus.Gauge
+
+	followLag *prometheus.GaugeVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -122,6 +124,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "1 while nothing is deleted because the clock jumped by more than a day, or that of the database is another one.",
 		}),
 	}
+	m.followLag = factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "insights_follow_lag_seconds",
+		Help: "Age of the newest of what is here of another system that is followed, by part: usage, or everything (all).",
+	}, []string{"source", "part"})
 	announced := factory.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "insights_retention_announced_seconds",
 		Help: "Time, in days with data, that retention takes a day after it was announced, because it is much, by kind of data; 0: none.",
