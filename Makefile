@@ -63,7 +63,7 @@ test-web: page build ## Try the page in Chromium against a demo; needs Node.js 2
 	npm --prefix web test
 
 .PHONY: test-chart
-test-chart: ## Render the Helm chart and hold it against the types of Kubernetes.
+test-chart: page ## Render the Helm chart and hold it against the types of Kubernetes.
 	go test -C deploy/helm ./...
 
 .PHONY: lint

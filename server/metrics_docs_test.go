@@ -115,6 +115,15 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // nobody answers
 	defer cancel()
 	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v2/templates", nil))
+	followed := r.options.Store
+	if _, err := followed.Follow(t.Context(), "coder", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		followed.SetImportedUntil(t.Context(), "coder", storetest.Now, storetest.Now), r.ingest.Refresh(t.Context()),
+	); err != nil {
+		t.Fatal(err)
+	}
 	all := map[string]describedFamily{}
 	page := r.page
 	for _, f := range page.Families() {
