@@ -45,12 +45,14 @@ npm-package: ## Pack the TypeScript client into bin/, as npm publishes it.
 
 # Sweeps ask tens of thousands of questions, mostly one after the other: the race detector would take minutes to find nothing in them.
 SWEEPS := ^Test(AccessMatrix|SessionKeysOfCoder|Canary|Properties|PublishedProperties|ExportProperties|QueryProperties|QueryAdversary|PollerLearnsNothing|GaugesAgreeWithInsights)$$
+# These move so much data, one after the other too, that they take a tenth of the time without it.
+HEAVY := ^Test(Vectors|NextVectors|SessionCountVector|Diagnosis|EvilLists|EvilRequests|HostileFields|Exports|ExportManyRows|ParameterRelease|AIFamily|QueryValuesAreRows|QueryExamples|HiddenNamesAppearNowhere|GrantsAsNaive|MutantsOfThePolicy|EraseManyBuilds|MetricReaders|Demo|UnreadAnswers|UnreadAnswersOverGRPC|Bench)$$
 
 .PHONY: test
 test: ## Run all tests, on SQLite and on a Postgres that the tests start.
 	scripts/test-deps.sh
-	go test -race -tags failpoints -timeout 45m -skip '$(SWEEPS)' ./server ./... # what takes longest begins first
-	go test -tags failpoints -timeout 30m -run '$(SWEEPS)' ./server
+	go test -race -tags failpoints -timeout 45m -skip '$(SWEEPS)|$(HEAVY)' ./server ./... # what takes longest begins first
+	go test -tags failpoints -timeout 30m -run '$(SWEEPS)|$(HEAVY)' ./server ./cmd/insights ./store ./test/bench ./test/chaos
 
 .PHONY: test-short
 test-short: ## Run the tests that an editor can wait for: on SQLite, without the race detector and what takes long.

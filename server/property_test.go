@@ -38,7 +38,7 @@ var propertyNow = time.Date(2023, 11, 20, 12, 0, 0, 0, time.UTC)
 func propertyRuns(t *testing.T) int {
 	text := os.Getenv("PROPERTY_RUNS")
 	if text == "" {
-		return 500
+		return 200
 	}
 	runs, err := strconv.Atoi(text)
 	if err != nil || runs < 10 {
