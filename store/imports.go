@@ -54,8 +54,8 @@ func updating(columns ...string) clause.OnConflict {
 	return clause.OnConflict{Columns: []clause.Column{{Name: "source"}}, DoUpdates: clause.AssignmentColumns(columns)}
 }
 
-// Follow makes a process the one that follows another system, for some time from now on, by the clock of the database; it repeats that while
-// it follows. Another one that does keeps it from that.
+// Follow makes a process the one that follows another system, for some time from now on, by the clock of the database; it repeats that
+// while it follows. Another one that does keeps it from that.
 func (s *Store) Follow(ctx context.Context, source, follower string, term time.Duration) (follows bool, err error) {
 	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
 		now, err := s.db.Now(tx, s.clock)

@@ -48,7 +48,9 @@ func (f importCoderCommand) Run(ctx context.Context, c console) (err error) {
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	logger := f.logger(c.err)
-	i, err := coder.NewImporter(ctx, from, to, coder.Options{Organization: f.Organization, DryRun: f.DryRun, Interval: f.FollowInterval, Logger: logger})
+	i, err := coder.NewImporter(ctx, from, to, coder.Options{
+		Organization: f.Organization, DryRun: f.DryRun, Interval: f.FollowInterval, Logger: logger,
+	})
 	if err != nil {
 		return err
 	}

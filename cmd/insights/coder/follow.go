@@ -13,15 +13,15 @@ import (
 // DefaultInterval is how often a deployment that is followed is looked at for usage.
 const DefaultInterval = 30 * time.Second
 
-// followTerm is how long one of the processes that want to follow a deployment may do so without saying it again. It does at a third of that,
-// at which the others try to take its place.
+// followTerm is how long one of the processes that want to follow a deployment may do so without saying it again. It does at a third of
+// that, at which the others try to take its place.
 const followTerm = 30 * time.Second
 
 // errSucceeded means that another process follows now.
 var errSucceeded = errors.New("another process follows")
 
-// KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not answer,
-// or has a schema that is not supported, it says so in the log and tries again.
+// KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not
+// answer, or has a schema that is not supported, it says so in the log and tries again.
 func KeepFollowing(ctx context.Context, url string, to *store.Store, o Options) {
 	for {
 		if err := follow(ctx, url, to, o); err != nil && ctx.Err() == nil {
@@ -54,16 +54,14 @@ func (i *Importer) Follow(ctx context.Context) error {
 	for waiting := false; ; {
 		follows, err := i.to.Follow(ctx, i.source, i.follower, i.term)
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			return err
 		case follows:
 			waiting = false
 			if err := i.followAlone(ctx); ctx.Err() != nil || err != nil && !errors.Is(err, errSucceeded) {
 				return err
 			}
-		case !waiting:
+		case !waiting && err == nil:
 			waiting = true
 			i.logger.InfoContext(ctx, "another process follows", "source", i.from.String())
 		}
@@ -107,14 +105,12 @@ func (i *Importer) stay(ctx context.Context) error {
 		}
 		begin := time.Now()
 		switch follows, err := i.to.Follow(ctx, i.source, i.follower, i.term); {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && time.Now().Before(until):
-			i.logger.WarnContext(ctx, "follow", "error", err)
-		case err != nil || !follows:
-			return errors.Join(errSucceeded, err)
-		default:
+		case follows:
 			until = begin.Add(i.term)
+		case err == nil || !time.Now().Before(until):
+			return errors.Join(errSucceeded, err)
+		case ctx.Err() == nil:
+			i.logger.WarnContext(ctx, "follow", "error", err)
 		}
 	}
 }

@@ -21,7 +21,8 @@ func ROI(use store.Use, eligible map[uuid.UUID]bool, running map[uuid.UUID]time.
 		seconds := int64(running[t.ID] / time.Second)
 		report.RunningSeconds += seconds
 		of[t.ID] = &insightsv1.TemplateROI{
-			TemplateId: t.ID.String(), Name: t.Name, DisplayName: cmp.Or(t.DisplayName, t.Name), RunningSeconds: seconds, Deleted: t.Deleted,
+			TemplateId: t.ID.String(), Name: t.Name, DisplayName: cmp.Or(t.DisplayName, t.Name), Deleted: t.Deleted,
+			RunningSeconds: seconds,
 		}
 	}
 	for _, u := range use.Users {
