@@ -155,3 +155,63 @@ func TestActorsOfSmallGroups(t *testing.T) {
 		})
 	}
 }
+
+// For some weeks after the first import from Coder whoever asks about people learns how many accounts Coder counts besides; where small
+// groups are hidden, the same whether there are few or none.
+func TestDifferenceFromCoder(t *testing.T) {
+	t.Parallel()
+	const hidden = "Coder also counts service and system accounts, and whatever else is hidden here."
+	for _, tt := range []struct {
+		name  string
+		kinds []string
+		ago   time.Duration // of the import
+		floor int
+		actor []string
+		want  string // empty: nothing is said
+	}{
+		{
+			"others", []string{"human", "service", "system"}, time.Hour, 0, nil,
+			"Coder counts 2 accounts more: 1 service account, 1 system account.",
+		},
+		{"nobody else", []string{"human"}, time.Hour, 0, nil, ""},
+		{"everybody is asked for", []string{"human", "service"}, time.Hour, 0, []string{"all"}, ""},
+		{"after 28 days", []string{"human", "service"}, 29 * 24 * time.Hour, 0, nil, ""},
+		{"without an import", []string{"human", "service"}, 0, 0, nil, ""},
+		{
+			"enough others", []string{"human", "service", "service"}, time.Hour, 2, nil,
+			"Coder counts at least 2 accounts more: 2 service accounts.",
+		},
+		{"few others", []string{"human", "service"}, time.Hour, 2, nil, hidden},
+		{"nobody else where groups are hidden", []string{"human", "human"}, time.Hour, 2, nil, hidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			database := storetest.SQLite(t)
+			p := machinesWith(t, database, func(o *server.Options) { o.PrivacyFloor = 2 }, tt.kinds...)
+			if tt.ago > 0 {
+				if err := p.Store.BeginFirstImport(t.Context(), "coder"); err != nil {
+					t.Fatal(err)
+				}
+				db := storetest.OpenDB(t, database).Writes
+				if err := db.Exec(`UPDATE audit_events SET at = at - ? WHERE action = 'first import'`, tt.ago.Microseconds()).Error; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.floor > 0 {
+				p.setMode(t, store.PrivacyPseudonym)
+				storetest.PublishAnew(t, p.Store, p.Database, store.Publication{Floor: tt.floor, Zone: time.UTC})
+			}
+			got := ""
+			for _, f := range servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{
+				StartTime: wholeDay.Get("start_time"), EndTime: wholeDay.Get("end_time"), Actor: tt.actor,
+			}).GetFindings() {
+				if f.GetReason() == "differs_from_coder" {
+					got = f.GetMessage()
+				}
+			}
+			if got != tt.want {
+				t.Errorf("said: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

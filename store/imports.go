@@ -145,6 +145,23 @@ func (s *Store) EndImport(ctx context.Context, source string, from, until time.T
 	return nil
 }
 
+// firstImport is the action by which the audit trail knows when the first import of another system began.
+const firstImport = "first import"
+
+// BeginFirstImport notes that the first import of another system begins.
+func (s *Store) BeginFirstImport(ctx context.Context, source string) error {
+	return s.RecordAudit(ctx, KindCommandLine, uuid.Nil, firstImport, "source="+source)
+}
+
+// FirstImportSince returns when the newest first import of another system began that did so since a moment; zero: none did.
+func (s *Store) FirstImportSince(ctx context.Context, since time.Time) (time.Time, error) {
+	begun, err := s.AuditEvents(ctx, AuditFilter{Start: since, PrincipalKind: KindCommandLine, Actions: []string{firstImport}, Limit: 1})
+	if err != nil || len(begun) == 0 {
+		return time.Time{}, err
+	}
+	return begun[0].At.Time, nil
+}
+
 // UnstoredCatalog returns the items of a change that differ from the catalog, so that an importer that sends the same change again
 // writes nothing. It compares the catalog with an item as the privacy modes let the store keep the item. The answer has no items of
 // erased users, and has the deletions of the change as they are.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,8 +36,12 @@ func (d *demo) showCoder(ctx context.Context, url string, config server.Options)
 	if err != nil {
 		return err
 	}
+	population, err := i.Population(ctx)
+	if err != nil {
+		return err
+	}
 	return serve(ctx, config, func(srv *server.Server) error {
-		if err := comparison.Write(d.console.out); err != nil {
+		if err := errors.Join(comparison.Write(d.console.out), population.Write(d.console.out)); err != nil {
 			return err
 		}
 		owner := store.RoleBinding{PrincipalKind: access.KindService, PrincipalID: uuid.New(), Role: access.RoleOwner}

@@ -96,6 +96,7 @@ func TestDemoOfCoder(t *testing.T) {
 	p := start(t, "demo", "--from="+from, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0")
 	p.wait(t, `docker\s+active users\s+\d\s+1\s+.*1 fewer: 1 service account$`)
 	p.wait(t, `docker\s+minutes of use\s+\d+\s+\d+\s+\d+ more: Coder has not counted.*; \d+ less: \d+ of service accounts$`)
+	p.wait(t, `Active users from \S+ to \S+: 1 in Coder, 0 here. 1 fewer: 1 service account.$`)
 	p.wait(t, `page\s+http://\S+/#token=tia_\S+`)
 	token := p.wait(t, `token\s+(tia_\S+)`)[0]
 	url := p.wait(t, `curl -H '[^']*' '(\S+)'`)[0]

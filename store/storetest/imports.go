@@ -189,3 +189,27 @@ func importedUntil(t *testing.T, f *Fixture) {
 		}
 	}
 }
+
+// The newest first import counts, from when it began.
+func firstImport(t *testing.T, f *Fixture) {
+	since := func(moment time.Time, want time.Time) {
+		t.Helper()
+		if got, err := f.FirstImportSince(t.Context(), moment); err != nil || !got.Equal(want) {
+			t.Errorf("first import since %v: %v, %v; want %v", moment, got, err, want)
+		}
+	}
+	since(time.Time{}, time.Time{})
+	if err := f.RecordAudit(t.Context(), store.KindCommandLine, uuid.Nil, "import coder", "from=coder"); err != nil {
+		t.Fatal(err)
+	}
+	since(time.Time{}, time.Time{})
+	if err := f.BeginFirstImport(t.Context(), "coder"); err != nil {
+		t.Fatal(err)
+	}
+	begun, err := f.FirstImportSince(t.Context(), time.Time{})
+	if err != nil || begun.IsZero() {
+		t.Fatalf("%v, %v", begun, err)
+	}
+	since(begun, begun)
+	since(begun.Add(time.Second), time.Time{})
+}

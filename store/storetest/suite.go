@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"roles of another system":           rolesOfAnotherSystem,
 		"how far an import has come":        importedUntil,
 		"who follows another system":        following,
+		"when the first import began":       firstImport,
 		"actors":                            actors,
 		"days are published once":           published,
 		"floor of what was published":       publishedFloor,

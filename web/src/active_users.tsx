@@ -1,6 +1,6 @@
 // How many people were active in each interval, beside the period before.
 
-import type { DefaultInterval, GetTemplateInsightsResponse, OtherActor, TemplateInsightsIntervalReport } from "@template-insights/client";
+import type { DefaultInterval, GetTemplateInsightsResponse, TemplateInsightsIntervalReport } from "@template-insights/client";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -45,7 +45,7 @@ export function ActiveUsers(p: Props) {
           {table ? <Table sheet={shown(pairs, zone, a.floor)} label="Active users" />
             : pairs.length === 1 ? <p class="one"><Reading of={pairs[0] as Pair} zone={zone} floor={a.floor} /></p>
             : <Chart pairs={pairs} zone={zone} floor={a.floor} />}
-          {leftOut(a.other_actors ?? []) !== "" && <p class="note">{leftOut(a.other_actors ?? [])}</p>}
+          <LeftOut answer={a} unlikeCoder={p.findings.some((f) => f.reason === "differs_from_coder")} />
         </>
       )}
     </Panel>
@@ -54,10 +54,15 @@ export function ActiveUsers(p: Props) {
 
 const actors: Record<string, [string, string]> = { person: ["person", "people"], service: ["service account", "service accounts"], system: ["system account", "system accounts"] };
 
-/** leftOut says who was active and is not counted. */
-function leftOut(others: OtherActor[]): string {
-  const told = others.filter((o) => o.actors > 0).map((o) => plural(o.actors, ...(actors[o.actor] ?? [o.actor, o.actor])));
-  return told.length === 0 ? "" : "Left out: " + told.join(", ") + ".";
+/** LeftOut says who was active and is not counted, and for some weeks after the first import from Coder that it counts them. */
+function LeftOut({ answer, unlikeCoder }: { answer: GetTemplateInsightsResponse; unlikeCoder: boolean }) {
+  const others = (answer.other_actors ?? []).filter((o) => o.actors > 0);
+  const hides = answer.collection_mode !== undefined || answer.floor !== undefined, least = hides ? "at least " : "";
+  if (others.length === 0) return unlikeCoder && hides ? <p class="note">Coder also counts service and system accounts, and whatever else is hidden here.</p> : null;
+  const names = others.map((o) => plural(o.actors, ...(actors[o.actor] ?? [o.actor, o.actor]))).join(", ");
+  const more = count(others.reduce((sum, o) => sum + o.actors, 0));
+  const prebuilds = others.some((o) => o.actor === "system") ? " Prebuilds belong to a system account." : "";
+  return <p class="note">Left out: {least}{names}.{unlikeCoder && ` Coder counts them too: ${least}${more} more than here.${prebuilds}`}</p>;
 }
 
 const usersOf = (r: TemplateInsightsIntervalReport | undefined): number | undefined => (r?.suppressed ? undefined : r?.active_users);

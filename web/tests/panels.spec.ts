@@ -95,3 +95,28 @@ test("what is unusual is said in words", async ({ page, server }) => {
   await page.getByRole("button", { name: "Earlier" }).click();
   await expect(page.locator(".panel-activity .state")).toHaveAttribute("data-reason", "out_of_range");
 });
+
+test("after an import from Coder the page says whom it counts besides", async ({ page, server }) => {
+  await fill(server);
+  const finding = { sections: ["active_users"], reason: "differs_from_coder", template_ids: [], affected: 0, total: 0, first_at: new Date().toISOString(), message: "Coder counts more.", next_step: "Ask." };
+  let hides = {};
+  await page.route("**/api/v2/insights/diagnosis**", async (route) => {
+    const response = await route.fetch(), body = await response.json();
+    await route.fulfill({ response, json: { ...body, findings: [...body.findings, finding] } });
+  });
+  await page.route("**/api/v2/insights/templates?**", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), ...hides } });
+  });
+  const note = page.locator(".panel-users .note");
+  await signIn(page, server.home, server.token("owner"));
+  await expect(note).toHaveText("Left out: 2 service accounts, 1 system account. Coder counts them too: 3 more than here. Prebuilds belong to a system account.");
+  for (const [others, says] of [
+    [[{ actor: "service", actors: 5, seconds: 60 }], "Left out: at least 5 service accounts. Coder counts them too: at least 5 more than here."],
+    [undefined, "Coder also counts service and system accounts, and whatever else is hidden here."],
+  ] as const) {
+    hides = { collection_mode: "pseudonym", other_actors: others };
+    await page.reload();
+    await expect(note).toHaveText(says);
+  }
+});

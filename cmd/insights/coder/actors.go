@@ -13,21 +13,29 @@ import (
 	"github.com/template-insights/insights/store/minute"
 )
 
-// accounts is what those who are no people are called, one and several. The system accounts of Coder own prebuilt workspaces.
+// accounts is what those who are no people are called, one and several.
 var accounts = map[minute.Actor][2]string{
 	minute.Service: {"service account", "service accounts"},
-	minute.System:  {"system account (prebuilds)", "system accounts (prebuilds)"},
+	minute.System:  {"system account", "system accounts"},
 }
 
-// fewer says how many users figures leave out, and what they are; empty: nobody.
-func fewer(others []store.OtherActor) string {
+// fewer says how many users figures leave out, and what they are; empty: nobody. One of the system accounts owns the prebuilt workspaces:
+// withPrebuilds says that it is among them.
+func fewer(others []store.OtherActor, withPrebuilds bool) string {
 	sum, parts := 0, []string(nil)
 	for _, o := range others {
-		name := accounts[o.Actor][1]
-		if o.Actors == 1 {
-			name = accounts[o.Actor][0]
+		sum += o.Actors
+		if o.Actor == minute.System && withPrebuilds {
+			parts = append(parts, "1 owner of prebuilds")
+			o.Actors--
 		}
-		sum, parts = sum+o.Actors, append(parts, fmt.Sprintf("%d %s", o.Actors, name))
+		switch o.Actors {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+accounts[o.Actor][0])
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", o.Actors, accounts[o.Actor][1]))
+		}
 	}
 	if sum == 0 {
 		return ""
@@ -52,6 +60,9 @@ type Population struct {
 	From, To time.Time
 	People   int
 	Others   []store.OtherActor // without minutes
+
+	// Prebuilds says that one of the others is the account that owns prebuilt workspaces.
+	Prebuilds bool
 }
 
 // populationPast is how much of the past a population is about.
@@ -61,7 +72,8 @@ const populationPast = 30 * 24 * time.Hour
 func (i *Importer) Population(ctx context.Context) (Population, error) {
 	p := Population{From: i.until.Add(-populationPast), To: i.until}
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT `+i.from.shape.kind(store.Human)+` AS kind, COUNT(DISTINCT user_id)
+		rows, err := tx.Query(ctx, `SELECT `+i.from.shape.kind(store.Human)+` AS kind, COUNT(DISTINCT user_id),
+				COALESCE(BOOL_OR(user_id = '`+prebuilds+`'), false)
 			FROM template_usage_stats JOIN users ON users.id = user_id
 			WHERE start_time >= $2 AND start_time < $3`+inOrganization+` GROUP BY 1 ORDER BY 1`, i.organization, p.From, p.To)
 		if err != nil {
@@ -71,9 +83,11 @@ func (i *Importer) Population(ctx context.Context) (Population, error) {
 		for rows.Next() {
 			var kind string
 			var n int
-			if err := rows.Scan(&kind, &n); err != nil {
+			var owns bool
+			if err := rows.Scan(&kind, &n, &owns); err != nil {
 				return err
 			}
+			p.Prebuilds = p.Prebuilds || owns
 			if actor := store.ActorOf(kind); actor == minute.Person {
 				p.People = n
 			} else {
@@ -94,7 +108,7 @@ func (p Population) Write(out io.Writer) error {
 	for _, o := range p.Others {
 		all += o.Actors
 	}
-	why := fewer(p.Others)
+	why := fewer(p.Others, p.Prebuilds)
 	if why != "" {
 		why = " " + why + "."
 	}

@@ -169,7 +169,7 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 	for _, o := range total.Others {
 		otherUsers, otherMinutes = otherUsers+o.Actors, otherMinutes+int(o.Minutes)
 	}
-	theirs, ours := added{}, added{}
+	theirs, ours, withPrebuilds := added{}, added{}, false
 	var d differences
 	for at, minutes := range n.theirs {
 		if template == uuid.Nil || at.template == template {
@@ -182,6 +182,7 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 			continue
 		}
 		ours.add(at, minutes.Count())
+		withPrebuilds = withPrebuilds || at.user.String() == prebuilds
 		more := max(0, minutes.Count()-n.theirs[at])
 		if at.halfHour > n.newest {
 			d.early += more
@@ -201,7 +202,7 @@ func (i *Importer) compare(ctx context.Context, n counted, c Comparison, name st
 	}
 	minutes := ComparisonLine{Template: name, What: "minutes of use", Coder: theirs.minutes(), Here: here, Why: why}
 	if otherUsers > 0 {
-		users.Why, minutes.Why = append(users.Why, fewer(total.Others)), append(minutes.Why, less(total.Others))
+		users.Why, minutes.Why = append(users.Why, fewer(total.Others, withPrebuilds)), append(minutes.Why, less(total.Others))
 	}
 	return []ComparisonLine{users, minutes}, nil
 }

@@ -39,7 +39,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("lines: %+v", first.Lines)
 	}
 
-	user := uuid.New()
+	user := uuid.MustParse(prebuilds)
 	w.exec(t, `INSERT INTO users (id, username) VALUES ($1, 'late')`, user)
 	half := w.now.Truncate(halfHour).Add(-6 * time.Hour)
 	report := func(at time.Time, template int) {
@@ -79,7 +79,7 @@ func TestCompare(t *testing.T) {
 	w.exec(t, `UPDATE users SET is_service_account = true WHERE id = $1`, w.users[2])
 	w.exec(t, `UPDATE users SET is_system = true WHERE id = $1`, user)
 	last := compare().Lines[4:]
-	want := "2 fewer: 1 service account, 1 system account (prebuilds)"
+	want := "2 fewer: 1 service account, 1 owner of prebuilds"
 	if all := last[0]; all.Coder-all.Here != 2 || strings.Join(all.Why, "; ") != want {
 		t.Errorf("users beside people: %+v", all)
 	}
@@ -121,8 +121,47 @@ func TestPopulation(t *testing.T) {
 	if p, text := population(); p.People != 1 || !strings.HasSuffix(text, ": 3 in Coder, 1 here. 2 fewer: 2 service accounts.\n") {
 		t.Errorf("with service accounts: %+v %s", p, text)
 	}
+	for _, tt := range []struct{ id, want string }{
+		{uuid.NewString(), "3 fewer: 2 service accounts, 1 system account."},
+		{prebuilds, "4 fewer: 2 service accounts, 1 owner of prebuilds, 1 system account."},
+	} {
+		w.exec(t, `INSERT INTO users (id, username, is_system) VALUES ($1, 'system' || (SELECT COUNT(*) FROM users), true)`, tt.id)
+		w.exec(t, `INSERT INTO template_usage_stats (start_time, end_time, template_id, user_id, usage_mins)
+			SELECT start_time, end_time, template_id, $1, 1
+			FROM template_usage_stats WHERE user_id = $2`, tt.id, w.users[0])
+		if p, text := population(); !strings.HasSuffix(text, tt.want+"\n") {
+			t.Errorf("with system accounts: %+v %s, want %s", p, text, tt.want)
+		}
+	}
 	w.exec(t, `UPDATE template_usage_stats SET start_time = start_time - INTERVAL '40 days' WHERE user_id <> $1`, w.users[0])
 	if p, text := population(); p.People != 1 || len(p.Others) > 0 || !strings.HasSuffix(text, ": 1 in Coder, 1 here.\n") {
 		t.Errorf("with others of long ago: %+v %s", p, text)
+	}
+}
+
+// When the first import of a deployment began is known, whatever is imported later.
+func TestFirstImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, codertest.Newest, 1)
+	to := openStore(t, storetest.SQLite(t))
+	begun := func(o Options) time.Time {
+		t.Helper()
+		i, done := newImporter(t, w.url, to, o)
+		defer done()
+		if err := i.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		at, err := to.FirstImportSince(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	if at := begun(Options{DryRun: true}); !at.IsZero() {
+		t.Errorf("a dry run counts: %v", at)
+	}
+	first := begun(Options{})
+	if again := begun(Options{}); first.IsZero() || !again.Equal(first) {
+		t.Errorf("the first import began at %v, after another one at %v", first, again)
 	}
 }

@@ -106,6 +106,11 @@ func (i *Importer) Run(ctx context.Context) error {
 	if err := i.begin(ctx); err != nil {
 		return err
 	}
+	if i.until.IsZero() && !i.dry {
+		if err := i.to.BeginFirstImport(ctx, i.source); err != nil {
+			return err
+		}
+	}
 	if err := i.catalog(ctx); err != nil {
 		return err
 	}

@@ -4205,28 +4205,30 @@ type Finding struct {
 	// The parts that it explains: `active_users`, `apps_usage`, `user_activity`, `user_latency`, `parameters_usage`.
 	Sections []string `protobuf:"bytes,1,rep,name=sections,proto3" json:"sections,omitempty"`
 	// Why:
-	// - `empty_window`: the window ends when it begins. It is the only finding then.
-	// - `collection_off`: reports are acknowledged and not stored.
-	// - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
-	// - `not_published`: small groups are hidden, and days of the window are not published yet.
-	// - `other_actors`: nobody whom the answer counts was active, and somebody else was.
-	// - `beyond_retention`: the window begins before what is kept.
-	// - `out_of_range`: there is data, but none in the window.
-	// - `no_workspaces`: nobody had a workspace of the templates in the window.
-	// - `collecting`: the first reports came, or are to come, only minutes ago.
-	// - `no_connections`: there were workspaces, but nobody connected to them.
-	// - `agents_offline`: agents do not report at present.
-	// - `agent_too_old`: agents send sessions in the older form, which knows four apps.
-	// - `app_never_seen`: declared apps were not used in the window.
-	// - `undeclared_apps`: only ports, apps that no agent declares, or apps of a family with a floor were used.
-	// - `no_latency_samples`: agents of active users measured no latency.
-	// - `relayed_only`: connections of agents went through a relay, never directly.
-	// - `no_builds`: no build that started a workspace was ever reported.
-	// - `no_parameters`: the workspaces that were started have no parameters.
-	// - `weak_database`: the database does not keep everything through a crash of its machine.
-	// - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
-	// - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
-	// - `follows_late`: usage comes from another system, and what was there a minute ago is not here yet.
+	//   - `empty_window`: the window ends when it begins. It is the only finding then.
+	//   - `collection_off`: reports are acknowledged and not stored.
+	//   - `small_groups`: on no day of the window enough people took part to publish anything, or nobody did.
+	//   - `not_published`: small groups are hidden, and days of the window are not published yet.
+	//   - `other_actors`: nobody whom the answer counts was active, and somebody else was.
+	//   - `beyond_retention`: the window begins before what is kept.
+	//   - `out_of_range`: there is data, but none in the window.
+	//   - `no_workspaces`: nobody had a workspace of the templates in the window.
+	//   - `collecting`: the first reports came, or are to come, only minutes ago.
+	//   - `no_connections`: there were workspaces, but nobody connected to them.
+	//   - `agents_offline`: agents do not report at present.
+	//   - `agent_too_old`: agents send sessions in the older form, which knows four apps.
+	//   - `app_never_seen`: declared apps were not used in the window.
+	//   - `undeclared_apps`: only ports, apps that no agent declares, or apps of a family with a floor were used.
+	//   - `no_latency_samples`: agents of active users measured no latency.
+	//   - `relayed_only`: connections of agents went through a relay, never directly.
+	//   - `no_builds`: no build that started a workspace was ever reported.
+	//   - `no_parameters`: the workspaces that were started have no parameters.
+	//   - `weak_database`: the database does not keep everything through a crash of its machine.
+	//   - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
+	//   - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
+	//   - `follows_late`: usage comes from another system, and what was there a minute ago is not here yet.
+	//   - `differs_from_coder`: the first import from Coder began less than 28 days ago, at `first_at`, and Coder counts accounts that the answer
+	//     leaves out.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The templates it holds for, ascending.
 	TemplateIds []string `protobuf:"bytes,3,rep,name=template_ids,json=templateIds,proto3" json:"template_ids,omitempty"`

@@ -66,9 +66,15 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 		return nil, err
 	}
 	d.findFollowed(followed)
+	imported, err := s.store.FirstImportSince(ctx, q.asked.Add(-unlikeCoderFor))
+	if err != nil {
+		return nil, err
+	}
+	others := s.Others(q.mode, q.floor.People, insights.Others)
+	d.findDifference(imported, others)
 	return &insightsv1.GetDiagnosisResponse{
 		Findings: d.found, DataAsOf: q.dataAsOf(), CollectionMode: CollectionMode(q.mode), Floor: int64(q.floor.People),
-		DataSince: d.show(d.firstUse()), Actors: ActorsOf(q.actors), OtherActors: s.Others(q.mode, q.floor.People, insights.Others),
+		DataSince: d.show(d.firstUse()), Actors: ActorsOf(q.actors), OtherActors: others,
 		LateExcluded: q.floor.People > 0,
 	}, nil
 }

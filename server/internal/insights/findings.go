@@ -8,6 +8,7 @@ import (
 
 	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
+	"github.com/template-insights/insights/store/minute"
 )
 
 // Reasons of findings.
@@ -34,6 +35,7 @@ const (
 	reasonAnnounced    = "deletion_announced"
 	reasonHeld         = "deletion_held"
 	reasonFollowsLate  = "follows_late"
+	reasonUnlikeCoder  = "differs_from_coder"
 )
 
 // collectingFor is how long after its first sign of life a template may be waiting for its first usage.
@@ -148,6 +150,37 @@ func (d *diagnosis) findFollowed(followed []store.Followed) {
 			},
 			"Wait, or look into the log of the servers: one of them follows that system (--follow-coder).")
 	}
+}
+
+// unlikeCoderFor is how long after the first import figures are explained to those who still know the ones of Coder.
+const unlikeCoderFor = 28 * 24 * time.Hour
+
+// findDifference says whom Coder counts and an answer about people does not. In modes that hide it says the same whether or not there are
+// any, beyond what the answer tells of others.
+func (d *diagnosis) findDifference(imported time.Time, told []*insightsv1.OtherActor) {
+	hides, next := d.q.mode != store.PrivacyFull || d.q.floor.People > 0, "Ask with actor=all to count as Coder does."
+	if hides {
+		next = "Nothing: the privacy mode hides the others."
+	}
+	sum, parts := int64(0), []string(nil)
+	for _, o := range told {
+		sum, parts = sum+o.GetActors(), append(parts, count(o.GetActors(), o.GetActor()+" account"))
+	}
+	d.add(reasonUnlikeCoder, []string{sectionActiveUsers},
+		func(store.TemplateFacts) (evidence, bool) {
+			return evidence{first: imported}, !imported.IsZero() && d.q.actors == minute.People && (hides || sum > 0)
+		},
+		func(*insightsv1.Finding) string {
+			switch more := count(sum, "account") + " more: " + strings.Join(parts, ", ") + "."; {
+			case sum == 0:
+				return "Coder also counts service and system accounts, and whatever else is hidden here."
+			case hides:
+				return "Coder counts at least " + more
+			default:
+				return "Coder counts " + more
+			}
+		},
+		next)
 }
 
 func (d *diagnosis) findCollection() {
