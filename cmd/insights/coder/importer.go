@@ -45,7 +45,8 @@ type Importer struct {
 	until        time.Time // up to when usage is here; zero: none is
 	catalogUntil time.Time // up to when the catalog is here
 	subjects     map[store.Visit]int64
-	invented     int64 // of subjects, in a dry run
+	conditions   map[uuid.UUID][2]string // status and lifecycle of agents, as they were written
+	invented     int64                   // of subjects, in a dry run
 	report       Report
 
 	follower string        // this process, among those that follow
@@ -57,7 +58,8 @@ type Importer struct {
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
 		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
-		follower: uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
+		conditions: map[uuid.UUID][2]string{},
+		follower:   uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
 	}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -174,7 +176,7 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// catalog imports what changed but for usage: catalog, builds, status changes and roles.
+// catalog imports what changed but for usage: catalog, builds, jobs, the state of agents, status changes, figures and roles.
 func (i *Importer) catalog(ctx context.Context) error {
 	from := since(i.catalogUntil)
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -206,6 +208,18 @@ func (i *Importer) catalog(ctx context.Context) error {
 			func() error {
 				return i.from.builds(ctx, tx, i.organization, from, func(b []store.Build) error { return i.recordBuilds(ctx, b) })
 			},
+			func() error {
+				return i.from.jobs(ctx, tx, i.organization, from, func(j []store.Job) error {
+					if i.dry {
+						return nil
+					}
+					return i.to.RecordJobs(ctx, j)
+				})
+			},
+			func() error {
+				return i.from.conditions(ctx, tx, i.organization, func(a []liveAgent) error { return i.recordConditions(ctx, a) })
+			},
+			func() error { return i.figures(ctx, tx) },
 			func() error { return i.roles(ctx, tx) },
 		} {
 			if err := part(); err != nil {

@@ -4,6 +4,7 @@ package gauges
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -78,7 +79,8 @@ var (
 	}
 	activeUsersHourFamily = &exposition.Family{
 		Name: "coderd_api_active_users_duration_hour", Kind: exposition.GaugeFamily,
-		Help: "The number of users that have been active within the last hour. Every account counts, or those of --metrics-actors.",
+		Help: "The number of users that have been active within the last hour: who used the control plane where one is followed, " +
+			"workspaces elsewhere. Every account counts, or those of --metrics-actors.",
 	}
 	jobTimingsFamily = &exposition.Family{
 		Name: "coderd_provisionerd_job_timings_seconds", Kind: exposition.HistogramFamily,
@@ -270,7 +272,7 @@ func (c *Deployment) Refresh(ctx context.Context) error {
 		h.Observe(time.Since(begin).Seconds())
 	}
 	for _, read := range []func(context.Context, access.Scope, time.Time, *snapshot) error{
-		c.readBuilds, c.readActiveUsers, c.readJobs, c.readControlPlane,
+		c.readBuilds, c.readJobs, c.readControlPlane, c.readActiveUsers, c.readImported,
 	} {
 		if err := read(ctx, scope, now, s); err != nil {
 			return err
@@ -367,7 +369,11 @@ func (c *Deployment) readBuilds(ctx context.Context, scope access.Scope, now tim
 	return nil
 }
 
+// readActiveUsers counts who used a workspace, unless the control plane that is followed says who used itself.
 func (c *Deployment) readActiveUsers(ctx context.Context, _ access.Scope, now time.Time, s *snapshot) error {
+	if s.Samples[activeUsersHourFamily] != nil {
+		return nil
+	}
 	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
 	if err != nil {
 		return err
@@ -407,6 +413,20 @@ func (c *Deployment) readControlPlane(ctx context.Context, _ access.Scope, now t
 	organizations, err := c.store.OrganizationNames(ctx)
 	if err != nil {
 		return err
+	}
+	for _, r := range series {
+		if r.Name != store.ActiveUsersHour {
+			continue
+		}
+		var of struct{ Actor string }
+		if err := json.Unmarshal([]byte(r.Labels), &of); err != nil {
+			return fmt.Errorf("read labels of %s: %w", r.Name, err)
+		}
+		value := 0.0
+		if actors, _, known := minute.ParseActors([]string{of.Actor}); known && actors&c.options.actors() != 0 {
+			value = r.Value
+		}
+		s.Add(activeUsersHourFamily, value)
 	}
 	if err := s.addControlPlane(c.options.ControlPlane, series, organizations); err != nil {
 		return fmt.Errorf("show series of the control plane: %w", err)
