@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/cmd/insights/coder"
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 )
@@ -140,12 +141,22 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	var both sync.WaitGroup
 	defer both.Wait() // before the store is closed
 	defer stop()
-	if from != "" {
-		both.Go(func() {
-			coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Logger: config.Logger})
-		})
+	return serve(ctx, config, func(serving *server.Server) error {
+		if from != "" {
+			both.Go(func() {
+				coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger})
+			})
+		}
+		return nil
+	})
+}
+
+// show is who gets the reports of the agents of a deployment that is followed; nil: nobody.
+func (f serveCommand) show(serving *server.Server) func([]*insightsv1.AgentReport) {
+	if !f.CollectStats {
+		return nil
 	}
-	return serve(ctx, config, func(*server.Server) error { return nil })
+	return serving.ShowAgents
 }
 
 // followed is the URL of the database of a Coder deployment that is followed; empty: none is.

@@ -39,9 +39,10 @@ BEGIN
                 ' template_version_preset_id has_ai_task'),
             ('workspace_build_parameters', 'workspace_build_id name value'),
             ('workspace_resources', 'id job_id daily_cost instance_type'),
-            ('workspace_agents', 'id resource_id name created_at lifecycle_state first_connected_at last_connected_at disconnected_at'),
+            ('workspace_agents', 'id resource_id name created_at lifecycle_state first_connected_at last_connected_at disconnected_at'
+                ' started_at ready_at'),
             ('workspace_apps', 'agent_id slug display_name icon created_at'),
-            ('workspace_agent_stats', 'created_at template_id user_id workspace_id connection_count connection_median_latency_ms session_counts'
+            ('workspace_agent_stats', 'created_at agent_id rx_bytes tx_bytes template_id user_id workspace_id connection_count connection_median_latency_ms session_counts'
                 ' session_count_vscode session_count_jetbrains session_count_reconnecting_pty session_count_ssh'),
             ('audit_logs', 'time user_id action status_code'),
             ('workspace_app_stats', 'user_id workspace_id access_method slug_or_port session_started_at session_ended_at'),

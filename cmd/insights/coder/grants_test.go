@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/template-insights/insights/cmd/insights/coder/codertest"
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -43,6 +44,10 @@ func readAll(ctx context.Context, url string, to *store.Store, o Options) error 
 		return err
 	}
 	if err := i.Run(ctx); err != nil {
+		return err
+	}
+	i.show = func([]*insightsv1.AgentReport) {}
+	if err := i.showAgents(ctx); err != nil {
 		return err
 	}
 	if _, err := i.Compare(ctx); err != nil {

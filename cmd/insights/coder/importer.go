@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/minute"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	DryRun bool
 	// Interval is how often Follow looks for usage, and half as often for the rest; zero: DefaultInterval.
 	Interval time.Duration
+	// Show gets what agents reported while Follow keeps up with them: for metrics, nothing of it is to be stored. nil: nobody wants it.
+	Show func([]*insightsv1.AgentReport)
 	// Logger gets the progress.
 	Logger *slog.Logger
 }
@@ -49,6 +52,8 @@ type Importer struct {
 	invented     int64                   // of subjects, in a dry run
 	report       Report
 
+	show     func([]*insightsv1.AgentReport)
+	shown    time.Time     // up to when it was
 	follower string        // this process, among those that follow
 	term     time.Duration // that it may follow without saying it again
 	interval time.Duration // that usage is looked for, and half as often the rest
@@ -58,8 +63,8 @@ type Importer struct {
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
 		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
-		conditions: map[uuid.UUID][2]string{},
-		follower:   uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
+		conditions: map[uuid.UUID][2]string{}, show: o.Show,
+		follower: uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
 	}
 	if o.Organization != "" {
 		if err := from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {

@@ -108,6 +108,7 @@ CREATE TABLE workspace_apps (
 );
 CREATE TABLE workspace_agent_stats (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL, user_id uuid NOT NULL, template_id uuid NOT NULL,
+    agent_id uuid NOT NULL DEFAULT gen_random_uuid(), rx_bytes bigint NOT NULL DEFAULT 0, tx_bytes bigint NOT NULL DEFAULT 0,
     workspace_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     session_counts jsonb NOT NULL DEFAULT '{}', -- since 590
     session_count_vscode bigint NOT NULL DEFAULT 0, session_count_jetbrains bigint NOT NULL DEFAULT 0, -- before 590
