@@ -581,25 +581,5 @@ func TestPrometheusFindsData(t *testing.T) {
 	// A demo has no replicas: alerts_test.yml holds what is said of them.
 	open := slices.DeleteFunc(questions(t), func(q question) bool { return strings.Contains(q.expr, "insights_replica_") })
 	t.Logf("%d expressions", len(open))
-	for deadline := time.Now().Add(patience); ; {
-		var lacking []string
-		open = slices.DeleteFunc(open, func(q question) bool {
-			lacks := q.ask(t, prometheus)
-			if lacks != "" {
-				lacking = append(lacking, fmt.Sprintf("%s: %s: %s", q.of, q.expr, lacks))
-			}
-			return lacks == ""
-		})
-		if len(open) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("without data after %v:\n%s", patience, strings.Join(lacking, "\n"))
-		}
-		select {
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
-		case <-time.After(time.Second):
-		}
-	}
+	awaitAnswers(t, prometheus, open)
 }

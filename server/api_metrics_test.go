@@ -63,8 +63,14 @@ func TestAPIMetrics(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want := wiretest.SeriesOf(t, `coderd_api_concurrent_requests 0
-		coderd_api_concurrent_websockets 0
+	want := wiretest.SeriesOf(t, `
+		coderd_api_concurrent_requests{method="GET",path="/api/v2/templates/{template_id}/daus"} 0
+		coderd_api_concurrent_requests{method="GET",path="/api/v2/insights/daus"} 0
+		coderd_api_concurrent_requests{method="GET",path="/livez"} 0
+		coderd_api_concurrent_requests{method="GET",path="/"} 0
+		coderd_api_concurrent_requests{method="GET",path="other"} 0
+		coderd_api_concurrent_requests{method="other",path="other"} 0
+		coderd_api_concurrent_websockets{path="/insights.v1.IngestService/StreamStats"} 0
 		coderd_api_websocket_durations_seconds_count{path="/insights.v1.IngestService/StreamStats"} 0
 		coderd_api_requests_processed_total{code="200",method="GET",path="/api/v2/templates/{template_id}/daus"} 50
 		coderd_api_request_latencies_seconds_count{method="GET",path="/api/v2/templates/{template_id}/daus"} 50
@@ -101,7 +107,9 @@ func TestAPIMetricsOfStreams(t *testing.T) {
 	count := wiretest.SeriesName("coderd_api_websocket_durations_seconds_count", map[string]string{
 		"path": "/insights.v1.IngestService/StreamStats",
 	})
-	open := wiretest.SeriesName("coderd_api_concurrent_websockets", nil)
+	open := wiretest.SeriesName("coderd_api_concurrent_websockets", map[string]string{
+		"path": "/insights.v1.IngestService/StreamStats",
+	})
 	eventually(t, "the stream is open", func() bool { return r.apiSeries(t)[open] == 1 })
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)

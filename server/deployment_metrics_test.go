@@ -20,6 +20,7 @@ import (
 	"github.com/template-insights/insights/server/internal/gauges"
 	"github.com/template-insights/insights/server/servertest"
 	"github.com/template-insights/insights/server/servertest/wiretest"
+	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/access"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -335,19 +336,28 @@ func TestAgentConnectionsByReports(t *testing.T) {
 	}
 }
 
-// With the compatibility switch the older labels and the other name are there too, and the owner's address is the username.
+// With the compatibility switch the older labels and the other name are there too, the owner's address is the username, and first
+// connections do not say whose they are.
 func TestMetricsCompat(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, storetest.SQLite(t), func(c *server.Options) {
 		c.MetricsCompat = []string{gauges.CompatSeed, gauges.CompatCoder}
 	})
 	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
+	connected := store.At(storetest.Now.Add(-50 * time.Second))
+	if err := d.Options.Store.TouchAgents(t.Context(), []store.AgentState{
+		{AgentID: uuid.MustParse(d.agent), FirstConnectedAt: connected}, {AgentID: uuid.MustParse(d.goneAgent), FirstConnectedAt: connected},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	got := d.deploymentSeries(t)
 	maps.DeleteFunc(got, func(series string, _ float64) bool {
-		return !strings.HasPrefix(series, `{__name__="coderd_workspace_builds_total"`)
+		return !strings.HasPrefix(series, `{__name__="coderd_workspace_builds_total"`) &&
+			!strings.HasPrefix(series, `{__name__="coderd_agents_first_connection_seconds_count"`)
 	})
 	want := wiretest.SeriesOf(t,
 		`coderd_workspace_builds_total{workspace_owner="ann",workspace_name="dev",template_name="go",template_version="v1",workspace_transition="stop",status="success",organization_name="acme",action="stop",owner_email="ann"} 1
+		coderd_agents_first_connection_seconds_count{template_name="go",agent_name="main",organization_name="acme"} 2
 		`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)

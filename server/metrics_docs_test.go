@@ -46,7 +46,13 @@ func TestMetricsDocs(t *testing.T) {
 	})
 	t.Run("every name and label", func(t *testing.T) {
 		t.Parallel()
-		if diff := cmp.Diff(liveFamilies(t, gauges.CompatSeed, gauges.CompatCoder), documented); diff != "" {
+		live := liveFamilies(t, gauges.CompatSeed, gauges.CompatCoder)
+		for name, f := range liveFamilies(t) { // a switch takes labels away, too
+			if len(f.Labels) > len(live[name].Labels) {
+				live[name] = f
+			}
+		}
+		if diff := cmp.Diff(live, documented); diff != "" {
 			t.Errorf("the documentation is not what a server shows (-server +documentation):\n%s", diff)
 		}
 	})

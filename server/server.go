@@ -441,6 +441,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.gateway.Close())
 }
 
+// ShowAgents shows what agents reported to another system, as metrics and as if they had reported here. Nothing of it is stored.
+func (s *Server) ShowAgents(reports []*insightsv1.AgentReport) { s.ingest.Show(reports) }
+
 // Refresh writes down what agents said of themselves, reads the file of definitions, and brings what metrics show of the database and of
 // the list of the erased up to date. All of it happens by and by while the server runs.
 func (s *Server) Refresh(ctx context.Context) error {

@@ -49,6 +49,78 @@ func (s *Store) EndedBuilds(ctx context.Context, scope access.Scope, since time.
 	return ended, nil
 }
 
+// builtIn are builds with the workspace, the template and the organization that they are of.
+const builtIn = `builds JOIN workspaces ON workspaces.id = builds.workspace_id JOIN templates ON templates.id = workspaces.template_id
+	JOIN organizations ON organizations.id = templates.organization_id `
+
+// BuildTimings spreads the times that builds took. Their labels are template, name of the version, transition and status.
+func (s *Store) BuildTimings(ctx context.Context, scope access.Scope, bounds []float64) ([]Spread, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	condition, args := x.WhereColumn("workspaces.template_id", "1 = 1")
+	timings, err := s.spread(
+		ctx, []string{"templates.name", "COALESCE(template_versions.name, '')", "outcome.transition", "outcome.status"}, "builds.started_at",
+		"builds.finished_at", bounds, false, builtIn+`JOIN (`+buildOutcomes+`) AS outcome ON (builds.outcomes & outcome.flag) <> 0
+		LEFT JOIN template_versions ON template_versions.id = builds.outcome_version_id WHERE `+condition, args...,
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read how long builds took: %w", err)
+	}
+	return timings, nil
+}
+
+// CreationTimings spreads the times of the first builds of workspaces that succeeded, and of the builds that took a prebuilt workspace. Their
+// labels are organization, template, preset, and of PrebuildSteps what the build did.
+func (s *Store) CreationTimings(ctx context.Context, scope access.Scope, bounds []float64) ([]Spread, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	condition, args := x.WhereColumn(
+		"workspaces.template_id", "(builds.outcomes & ?) <> 0 AND (builds.number = 1 OR builds.prebuild = 'claimed')",
+		buildOutcome("start", "succeeded"),
+	)
+	timings, err := s.spread(
+		ctx, []string{"organizations.name", "templates.name", "builds.preset", "builds.prebuild"}, "builds.started_at", "builds.finished_at",
+		bounds, true, builtIn+`WHERE `+condition, args...,
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read how long workspaces took to be created: %w", err)
+	}
+	return timings, nil
+}
+
+// Creations counts the workspaces of a template with a preset that came in one way.
+type Creations struct {
+	TemplateName
+	Preset   string
+	Prebuild string // of PrebuildSteps what their build did
+	Builds   int64  // that were asked for; of those that have nothing to do with prebuilt workspaces, those that succeeded
+	Failed   int64
+}
+
+// Creations counts the prebuilt workspaces that were created, and those that were taken, and the others that ever started.
+func (s *Store) Creations(ctx context.Context, scope access.Scope) ([]Creations, error) {
+	x, err := s.index(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	condition, args := x.WhereColumn("workspaces.template_id", `builds.transition = 'start' AND (builds.prebuild = 'claimed'
+		OR builds.prebuild = 'created' AND builds.number = 1 OR builds.prebuild = 'none' AND builds.number = (SELECT MIN(first.number)
+		FROM builds AS first WHERE first.workspace_id = builds.workspace_id AND (first.outcomes & ?) <> 0))`, buildOutcome("start", "succeeded"))
+	var all []Creations
+	err = s.db.Reads.WithContext(ctx).Raw(`SELECT organizations.name AS organization, templates.name AS template, builds.preset,
+			builds.prebuild, COUNT(*) AS builds, SUM(CASE WHEN (builds.outcomes & ?) <> 0 THEN 1 ELSE 0 END) AS failed
+		FROM `+builtIn+`WHERE `+condition+` GROUP BY organizations.name, templates.name, builds.preset, builds.prebuild`,
+		append([]any{buildOutcome("start", "failed")}, args...)...).Scan(&all).Error
+	if err != nil {
+		return nil, fmt.Errorf("count workspaces that were created: %w", err)
+	}
+	return all, nil
+}
+
 func templatesOf(builds []Build) (ids []uuid.UUID) {
 	for _, b := range builds {
 		ids = append(ids, b.TemplateID)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,4 +143,84 @@ func (s *Store) RunningJobs(ctx context.Context) (map[string]int64, error) {
 		running[f.Provisioner] = f.Running
 	}
 	return running, nil
+}
+
+// Spread is how long something took, in seconds, with the labels that say what. There may be several of the same labels, which add up.
+type Spread struct {
+	Labels []string
+	Distribution
+}
+
+// spread spreads the times between two columns over bounds, of the rows that a statement yields from FROM on, and of each of the expressions
+// that are labels. A native one says in which bucket of a native histogram they are as well.
+func (s *Store) spread(
+	ctx context.Context, labels []string, begin, end string, bounds []float64, native bool, from string, args ...any,
+) ([]Spread, error) {
+	groups := slices.Clone(labels)
+	if native {
+		groups = append(groups, nativeBucket(begin, end))
+	}
+	columns, values := distribution(end+" - "+begin, begin, bounds)
+	rows, err := s.db.Reads.WithContext(ctx).Raw(`SELECT `+strings.Join(groups, ", ")+`, `+columns+` FROM `+from+
+		` AND `+begin+` > 0 AND `+end+` >= `+begin+` GROUP BY `+strings.Join(groups, ", "), append(values, args...)...).Rows()
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Spread
+	for rows.Next() {
+		one := Spread{Labels: make([]string, len(labels)), Distribution: newDistribution(bounds)}
+		var bucket sql.NullInt64
+		var to []any
+		for i := range labels {
+			to = append(to, &one.Labels[i])
+		}
+		if native {
+			to, one.Native = append(to, &bucket), []NativeCount{}
+		}
+		if err := one.scan(rows, to...); err != nil {
+			return nil, err
+		}
+		if bucket.Valid {
+			one.Native = append(one.Native, NativeCount{int(bucket.Int64), one.Count})
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// Of a build that an import brought, the job has the id of the build.
+const (
+	jobsOfBuilds   = `jobs LEFT JOIN builds ON builds.id = jobs.id WHERE jobs.created_at > 0`
+	transitionText = `COALESCE(builds.transition, '')`
+	// reasonText is what dashboards call the reason of a build: who keeps prebuilt workspaces has one of its own.
+	reasonText = `CASE WHEN builds.initiator_kind = 'system' THEN 'prebuild' ELSE COALESCE(builds.reason, '') END`
+)
+
+// QueueWaits spreads the times that jobs waited until they began. Their labels are provisioner, type, and of builds transition and reason.
+func (s *Store) QueueWaits(ctx context.Context, bounds []float64) ([]Spread, error) {
+	waits, err := s.spread(
+		ctx, []string{"jobs.provisioner", "jobs.type", transitionText, reasonText}, "jobs.created_at", "jobs.started_at", bounds, false, jobsOfBuilds,
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read how long jobs waited: %w", err)
+	}
+	return waits, nil
+}
+
+// EnqueuedBuilds counts the jobs of builds by provisioner, reason and transition.
+type EnqueuedBuilds struct {
+	Provisioner, Reason, Transition string
+	Builds                          int64
+}
+
+// EnqueuedBuilds counts the jobs of builds that were ever asked for.
+func (s *Store) EnqueuedBuilds(ctx context.Context) ([]EnqueuedBuilds, error) {
+	var enqueued []EnqueuedBuilds
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT jobs.provisioner, ` + reasonText + ` AS reason, ` + transitionText + ` AS transition,
+		COUNT(*) AS builds FROM ` + jobsOfBuilds + ` AND jobs.type = 'workspace_build' GROUP BY 1, 2, 3`).Scan(&enqueued).Error
+	if err != nil {
+		return nil, fmt.Errorf("count builds that were asked for: %w", err)
+	}
+	return enqueued, nil
 }

@@ -245,3 +245,20 @@ func (s *Store) EligibleUsers(
 	}
 	return eligible, nil
 }
+
+// UserCounts counts the users that are not deleted, and are no accounts of the control plane, by kind and status.
+type UserCounts struct {
+	Kind, Status string
+	Users        int64
+}
+
+// UserCounts counts users.
+func (s *Store) UserCounts(ctx context.Context) ([]UserCounts, error) {
+	var counts []UserCounts
+	err := s.db.Reads.WithContext(ctx).Raw(`SELECT kind, status, COUNT(*) AS users FROM users WHERE deleted_at = 0 AND kind <> 'system'
+		GROUP BY kind, status`).Scan(&counts).Error
+	if err != nil {
+		return nil, fmt.Errorf("count users: %w", err)
+	}
+	return counts, nil
+}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/template-insights/insights/cmd/insights/coder"
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server"
 	"github.com/template-insights/insights/store"
 )
@@ -93,7 +94,7 @@ type serveCommand struct {
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
 	SeriesBudget     int            `name:"prometheus-series-budget" default:"200000" env:"INSIGHTS_PROMETHEUS_SERIES_BUDGET" range:"1..100000000" help:"Label sets that one family of metrics shows at most. What is more is left out and counted. Default: ${default}, two for each of 100,000 agents."`
-	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Further names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder the name coderd_prometheusmetrics_agents_execution_seconds."`
+	MetricsCompat    []string       `env:"INSIGHTS_METRICS_COMPAT" enum:"seed,coder" placeholder:"NAME" help:"Other names and labels of metrics for dashboards that need them: seed adds action and owner_email (which holds the username) to coderd_workspace_builds_total, coder adds the name coderd_prometheusmetrics_agents_execution_seconds and takes username and workspace_name from coderd_agents_first_connection_seconds, as newer releases of Coder do."`
 	MetricsActors    []string       `env:"INSIGHTS_METRICS_ACTORS" enum:"person,service,system,all" placeholder:"NAME,..." help:"Whose usage and workspaces the gauges with the names of Coder count, coderd_insights_* and coderd_api_active_users_duration_hour: person, service, system. Default: all, as Coder does."`
 	Definitions      string         `env:"INSIGHTS_DEFINITIONS" placeholder:"FILE" help:"A YAML file that says what things mean here besides what is built in, such as further families of metrics of a control plane. It is read again when it changes."`
 	TLSCert          string         `name:"tls-cert" env:"INSIGHTS_TLS_CERT" placeholder:"FILE" help:"Certificate (PEM) for gRPC and REST, needed beyond loopback. This file and those of the next two flags are read again when they change."`
@@ -140,12 +141,22 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	var both sync.WaitGroup
 	defer both.Wait() // before the store is closed
 	defer stop()
-	if from != "" {
-		both.Go(func() {
-			coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Logger: config.Logger})
-		})
+	return serve(ctx, config, func(serving *server.Server) error {
+		if from != "" {
+			both.Go(func() {
+				coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger})
+			})
+		}
+		return nil
+	})
+}
+
+// show is who gets the reports of the agents of a deployment that is followed; nil: nobody.
+func (f serveCommand) show(serving *server.Server) func([]*insightsv1.AgentReport) {
+	if !f.CollectStats {
+		return nil
 	}
-	return serve(ctx, config, func(*server.Server) error { return nil })
+	return serving.ShowAgents
 }
 
 // followed is the URL of the database of a Coder deployment that is followed; empty: none is.

@@ -127,7 +127,7 @@ func (i *Importer) keepUp(ctx context.Context) {
 		case <-time.After(next):
 		}
 		begin, read := time.Now(), i.from.reading
-		err := i.usage(ctx, window{from: since(i.until)}, i.unlessRecent)
+		err := errors.Join(i.usage(ctx, window{from: since(i.until)}, i.unlessRecent), i.showAgents(ctx))
 		if now := time.Now(); err == nil && !now.Before(catalogDue) {
 			catalogDue = now.Add(2 * i.interval)
 			err = i.catalog(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/template-insights/insights/cmd/insights/coder/codertest"
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/storetest"
 )
@@ -43,6 +44,10 @@ func readAll(ctx context.Context, url string, to *store.Store, o Options) error 
 		return err
 	}
 	if err := i.Run(ctx); err != nil {
+		return err
+	}
+	i.show = func([]*insightsv1.AgentReport) {}
+	if err := i.showAgents(ctx); err != nil {
 		return err
 	}
 	if _, err := i.Compare(ctx); err != nil {
@@ -165,7 +170,7 @@ func checkRefusals(t *testing.T, conn *pgx.Conn, try func(statement string) erro
 	for _, statement := range []string{
 		`SELECT count(*) FROM api_keys`, `SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`,
 		`SELECT auth_token FROM workspace_agents`, `SELECT provisioner_state FROM workspace_builds`, `SELECT ip FROM audit_logs`,
-		`SELECT user_agent FROM audit_logs`, `SELECT diff FROM audit_logs`, `SELECT input FROM provisioner_jobs`,
+		`SELECT user_agent FROM audit_logs`, `SELECT diff FROM audit_logs`, `SELECT input FROM provisioner_jobs`, `SELECT jwt FROM licenses`,
 	} {
 		if err := try(statement); !refused(err) {
 			t.Errorf("%s: %v", statement, err)

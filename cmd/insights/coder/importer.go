@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/minute"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	DryRun bool
 	// Interval is how often Follow looks for usage, and half as often for the rest; zero: DefaultInterval.
 	Interval time.Duration
+	// Show gets what agents reported while Follow keeps up with them: for metrics, nothing of it is to be stored. nil: nobody wants it.
+	Show func([]*insightsv1.AgentReport)
 	// Logger gets the progress.
 	Logger *slog.Logger
 }
@@ -45,9 +48,12 @@ type Importer struct {
 	until        time.Time // up to when usage is here; zero: none is
 	catalogUntil time.Time // up to when the catalog is here
 	subjects     map[store.Visit]int64
-	invented     int64 // of subjects, in a dry run
+	conditions   map[uuid.UUID][2]string // status and lifecycle of agents, as they were written
+	invented     int64                   // of subjects, in a dry run
 	report       Report
 
+	show     func([]*insightsv1.AgentReport)
+	shown    time.Time     // up to when it was
 	follower string        // this process, among those that follow
 	term     time.Duration // that it may follow without saying it again
 	interval time.Duration // that usage is looked for, and half as often the rest
@@ -57,6 +63,7 @@ type Importer struct {
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
 		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
+		conditions: map[uuid.UUID][2]string{}, show: o.Show,
 		follower: uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
 	}
 	if o.Organization != "" {
@@ -179,7 +186,7 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// catalog imports what changed but for usage: catalog, builds, status changes and roles.
+// catalog imports what changed but for usage: catalog, builds, jobs, the state of agents, status changes, figures and roles.
 func (i *Importer) catalog(ctx context.Context) error {
 	from := since(i.catalogUntil)
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -211,6 +218,18 @@ func (i *Importer) catalog(ctx context.Context) error {
 			func() error {
 				return i.from.builds(ctx, tx, i.organization, from, func(b []store.Build) error { return i.recordBuilds(ctx, b) })
 			},
+			func() error {
+				return i.from.jobs(ctx, tx, i.organization, from, func(j []store.Job) error {
+					if i.dry {
+						return nil
+					}
+					return i.to.RecordJobs(ctx, j)
+				})
+			},
+			func() error {
+				return i.from.conditions(ctx, tx, i.organization, func(a []liveAgent) error { return i.recordConditions(ctx, a) })
+			},
+			func() error { return i.figures(ctx, tx) },
 			func() error { return i.roles(ctx, tx) },
 		} {
 			if err := part(); err != nil {

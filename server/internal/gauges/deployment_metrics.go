@@ -4,6 +4,7 @@ package gauges
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -78,7 +79,8 @@ var (
 	}
 	activeUsersHourFamily = &exposition.Family{
 		Name: "coderd_api_active_users_duration_hour", Kind: exposition.GaugeFamily,
-		Help: "The number of users that have been active within the last hour. Every account counts, or those of --metrics-actors.",
+		Help: "The number of users that have been active within the last hour: who used the control plane where one is followed, " +
+			"workspaces elsewhere. Every account counts, or those of --metrics-actors.",
 	}
 	jobTimingsFamily = &exposition.Family{
 		Name: "coderd_provisionerd_job_timings_seconds", Kind: exposition.HistogramFamily,
@@ -110,6 +112,15 @@ func newWorkspaceBuildsFamily(seed bool) *exposition.Family {
 	return f
 }
 
+// newFirstConnectionFamily is the family as whom it shall suit has it: newer releases of Coder do not say whose agents they are.
+func newFirstConnectionFamily(coder bool) *exposition.Family {
+	f := *firstConnectionFamily
+	if coder {
+		f.Labels = []string{"template_name", "agent_name", exposition.OrganizationLabel}
+	}
+	return &f
+}
+
 // unknownLabel stands in labels for what nobody told.
 const unknownLabel = "unknown"
 
@@ -123,7 +134,9 @@ type Deployment struct {
 	options  Options
 	logger   *slog.Logger
 	seed     bool // with the labels of CompatSeed
+	coder    bool // with the names and labels of CompatCoder
 	builds   *exposition.Family
+	first    *exposition.Family     // of first connections
 	seconds  []prometheus.Histogram // of reading about agents, under each of its names
 	atOnce   chan struct{}          // asks for a refresh
 	snapshot latest[snapshot]
@@ -151,7 +164,7 @@ type Options struct {
 // Sets of further names and labels of metrics, for dashboards that need them.
 const (
 	CompatSeed  = "seed"  // labels of the older documentation: action and owner_email, which holds the username
-	CompatCoder = "coder" // names that Coder gives its metrics today and the documentation does not
+	CompatCoder = "coder" // names and labels that Coder gives its metrics today and the documentation does not
 )
 
 func (o Options) check() error {
@@ -182,10 +195,11 @@ func NewDeployment(c Options) (*Deployment, error) {
 	}
 	d := &Deployment{
 		store: c.Store, options: c, logger: c.Logger, atOnce: make(chan struct{}, 1), seed: slices.Contains(c.MetricsCompat, CompatSeed),
+		coder: slices.Contains(c.MetricsCompat, CompatCoder),
 	}
-	d.builds = newWorkspaceBuildsFamily(d.seed)
+	d.builds, d.first = newWorkspaceBuildsFamily(d.seed), newFirstConnectionFamily(d.coder)
 	names := []string{"coderd_metrics_collector_agents_execution_seconds"}
-	if slices.Contains(c.MetricsCompat, CompatCoder) {
+	if d.coder {
 		names = append(names, "coderd_prometheusmetrics_agents_execution_seconds")
 	}
 	for _, name := range names {
@@ -202,7 +216,7 @@ func NewDeployment(c Options) (*Deployment, error) {
 // Families implements [producer].
 func (c *Deployment) Families() []*exposition.Family {
 	return append([]*exposition.Family{
-		agentsUpFamily, agentsConnectionsFamily, agentsAppsFamily, firstConnectionFamily, skewedConnectionsFamily, latestBuildStatusFamily,
+		agentsUpFamily, agentsConnectionsFamily, agentsAppsFamily, c.first, skewedConnectionsFamily, latestBuildStatusFamily,
 		latestBuildFamily, latestBuildTotalFamily, c.builds, activeUsersHourFamily, jobTimingsFamily, jobsCurrentFamily,
 	}, c.options.ControlPlane.Families()...)
 }
@@ -258,7 +272,7 @@ func (c *Deployment) Refresh(ctx context.Context) error {
 		h.Observe(time.Since(begin).Seconds())
 	}
 	for _, read := range []func(context.Context, access.Scope, time.Time, *snapshot) error{
-		c.readBuilds, c.readActiveUsers, c.readJobs, c.readControlPlane,
+		c.readBuilds, c.readJobs, c.readControlPlane, c.readActiveUsers, c.readImported,
 	} {
 		if err := read(ctx, scope, now, s); err != nil {
 			return err
@@ -321,12 +335,20 @@ func (c *Deployment) addAgent(s *snapshot, w store.LiveWorkspace, a store.LiveAg
 }
 
 func (c *Deployment) readFirstConnections(ctx context.Context, scope access.Scope, now time.Time, s *snapshot) error {
-	connections, skewed, err := c.store.FirstConnections(ctx, scope, firstConnectionFamily.Buckets, now.Add(-shownAfterDeletion))
+	since := now.Add(-shownAfterDeletion)
+	if c.coder { // a count of many workspaces would fall when one of them is no longer shown
+		since = time.Time{}
+	}
+	connections, skewed, err := c.store.FirstConnections(ctx, scope, c.first.Buckets, since)
 	if err != nil {
 		return err
 	}
 	for _, f := range connections {
-		s.addDistribution(firstConnectionFamily, f.Distribution, f.Template, f.Agent, f.Owner, f.Workspace, f.Organization)
+		labels := []string{f.Template, f.Agent, f.Owner, f.Workspace, f.Organization}
+		if c.coder {
+			labels = []string{f.Template, f.Agent, f.Organization}
+		}
+		s.addDistribution(c.first, f.Distribution, labels...)
 	}
 	s.Add(skewedConnectionsFamily, float64(skewed))
 	return nil
@@ -347,7 +369,11 @@ func (c *Deployment) readBuilds(ctx context.Context, scope access.Scope, now tim
 	return nil
 }
 
+// readActiveUsers counts who used a workspace, unless the control plane that is followed says who used itself.
 func (c *Deployment) readActiveUsers(ctx context.Context, _ access.Scope, now time.Time, s *snapshot) error {
+	if s.Samples[activeUsersHourFamily] != nil {
+		return nil
+	}
 	scope, err := metricsScope(ctx, c.store, store.PrivacyFull)
 	if err != nil {
 		return err
@@ -387,6 +413,20 @@ func (c *Deployment) readControlPlane(ctx context.Context, _ access.Scope, now t
 	organizations, err := c.store.OrganizationNames(ctx)
 	if err != nil {
 		return err
+	}
+	for _, r := range series {
+		if r.Name != store.ActiveUsersHour {
+			continue
+		}
+		var of struct{ Actor string }
+		if err := json.Unmarshal([]byte(r.Labels), &of); err != nil {
+			return fmt.Errorf("read labels of %s: %w", r.Name, err)
+		}
+		value := 0.0
+		if actors, _, known := minute.ParseActors([]string{of.Actor}); known && actors&c.options.actors() != 0 {
+			value = r.Value
+		}
+		s.Add(activeUsersHourFamily, value)
 	}
 	if err := s.addControlPlane(c.options.ControlPlane, series, organizations); err != nil {
 		return fmt.Errorf("show series of the control plane: %w", err)

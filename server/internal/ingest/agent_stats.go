@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	insightsv1 "github.com/template-insights/insights/gen/insights/v1"
 	"github.com/template-insights/insights/server/internal/exposition"
 	"github.com/template-insights/insights/store"
 	"github.com/template-insights/insights/store/apps"
@@ -305,6 +306,19 @@ func (a *agentStats) note(r *agentReport, stream *agentStream) {
 	}
 	if len(r.metrics) > 0 {
 		s.agentValues.forwarded = a.forwarded.take(r.metrics, &s.agentValues, s.expires)
+	}
+}
+
+// Show takes the values of reports that came to another system. Nothing of them is stored.
+func (g *Service) Show(reports []*insightsv1.AgentReport) {
+	if g.stats == nil {
+		return
+	}
+	l := g.limits(false)
+	for _, r := range reports {
+		if report, rejected := parseReport(r, l); rejected == nil {
+			g.stats.note(&report, nil)
+		}
 	}
 }
 

@@ -89,10 +89,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "insights_ingest_streams",
 			Help: "Streams of agents that are open now.",
 		}),
-		websockets: factory.NewGauge(prometheus.GaugeOpts{
+		websockets: factory.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "coderd_api_concurrent_websockets",
 			Help: "The total number of concurrent API websockets: open streams of agents.",
-		}),
+		}, []string{"path"}).WithLabelValues(insightsv1.IngestService_StreamStats_FullMethodName),
 		durations: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "coderd_api_websocket_durations_seconds",
 			Help:    "Websocket duration distribution of requests in seconds: of the streams of agents.",

@@ -16,7 +16,7 @@ import (
 // apiMetrics is how REST is used, under the names that existing dashboards know from Coder. What
 // callers choose freely is in no label: paths are those of the routes.
 type apiMetrics struct {
-	concurrent prometheus.Gauge
+	concurrent *prometheus.GaugeVec
 	latencies  *prometheus.HistogramVec
 	processed  *prometheus.CounterVec
 }
@@ -24,10 +24,10 @@ type apiMetrics struct {
 func newAPIMetrics(registry prometheus.Registerer) *apiMetrics {
 	factory := promauto.With(registry)
 	return &apiMetrics{
-		concurrent: factory.NewGauge(prometheus.GaugeOpts{
+		concurrent: factory.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "coderd_api_concurrent_requests",
 			Help: "The number of concurrent API requests.",
-		}),
+		}, []string{"method", "path"}),
 		latencies: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "coderd_api_request_latencies_seconds",
 			Help:    "Latency distribution of requests in seconds.",
@@ -48,51 +48,57 @@ var httpMethods = []string{
 	http.MethodOptions, http.MethodTrace,
 }
 
-// instrument counts the requests of a handler.
-func (m *apiMetrics) instrument(next http.Handler) http.Handler {
+// instrument counts the requests of a handler, behind which a mux finds the routes of the server's own handlers.
+func (m *apiMetrics) instrument(mux *http.ServeMux, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begin, route := time.Now(), "" // the real clock: how long answers take is measured
-		r = r.WithContext(context.WithValue(r.Context(), routeKey{}, &route))
+		begin := time.Now() // the real clock: how long answers take is measured
+		_, pattern := mux.Handler(r)
+		u := &underway{m: m, method: r.Method, path: ownRoute(pattern)}
+		if !slices.Contains(httpMethods, u.method) {
+			u.method = otherLabel
+		}
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		m.concurrent.Inc()
+		u.count(1)
 		defer func() {
-			m.concurrent.Dec()
-			method, path := r.Method, routeOf(r, route)
-			if !slices.Contains(httpMethods, method) {
-				method = otherLabel
-			}
-			m.latencies.WithLabelValues(method, path).Observe(time.Since(begin).Seconds())
-			m.processed.WithLabelValues(strconv.Itoa(answer.status), method, path).Inc()
+			u.count(-1)
+			m.latencies.WithLabelValues(u.method, u.path).Observe(time.Since(begin).Seconds())
+			m.processed.WithLabelValues(strconv.Itoa(answer.status), u.method, u.path).Inc()
 		}()
-		next.ServeHTTP(answer, r)
+		next.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), underwayKey{}, u)))
 	})
 }
 
-// routeKey is where a request's context has room for the route that the gateway finds.
-type routeKey struct{}
+// underway is a request that is being answered, with its labels as far as they are known.
+type underway struct {
+	m            *apiMetrics
+	method, path string
+}
+
+// underwayKey is where it is in the context of the request.
+type underwayKey struct{}
+
+func (u *underway) count(n float64) { u.m.concurrent.WithLabelValues(u.method, u.path).Add(n) }
 
 // noteRoute tells instrument which route of the gateway a request took.
 func noteRoute(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, parameters map[string]string) {
-		route, counted := r.Context().Value(routeKey{}).(*string)
+		u, counted := r.Context().Value(underwayKey{}).(*underway)
 		if pattern, found := runtime.HTTPPattern(r.Context()); found && counted {
-			*route = strings.ReplaceAll(pattern.String(), "=*}", "}")
+			u.count(-1)
+			u.path = strings.ReplaceAll(pattern.String(), "=*}", "}")
+			u.count(1)
 		}
 		next(w, r, parameters)
 	}
 }
 
-// routeOf is the route that a request took: that of the gateway, or else that of the server's own handlers.
-func routeOf(r *http.Request, gateway string) string {
-	_, own, _ := strings.Cut(r.Pattern, "/")
-	switch {
-	case gateway != "":
-		return gateway
-	case own == "", strings.HasSuffix(own, "/"): // a pattern of many paths, none of which the gateway knows
+// ownRoute is the route of a pattern of the server's own handlers.
+func ownRoute(pattern string) string {
+	_, own, _ := strings.Cut(pattern, "/")
+	if own == "" || strings.HasSuffix(own, "/") { // a pattern of many paths, none of which the gateway knows
 		return otherLabel
-	default:
-		return "/" + strings.TrimSuffix(own, "{$}")
 	}
+	return "/" + strings.TrimSuffix(own, "{$}")
 }
 
 // statusWriter remembers the status of an answer.

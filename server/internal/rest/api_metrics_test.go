@@ -27,7 +27,7 @@ func TestInstrument(t *testing.T) {
 		}
 		return -1
 	}
-	handler := m.instrument(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := m.instrument(http.NewServeMux(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if got := value("coderd_api_concurrent_requests"); got != 1 {
 			t.Errorf("%v requests at a time, want 1", got)
 		}

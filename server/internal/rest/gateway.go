@@ -190,7 +190,7 @@ func New(c Options) (*Gateway, error) {
 		return nil, errors.Join(fmt.Errorf("open gateway: %w", err), g.Close())
 	}
 	handler := protectBrowsers(compress(canonicalPaths(mux, page.missing)), c.AvatarHosts)
-	g.Handler = send(newAPIMetrics(c.Registry).instrument(handler), c.Requests)
+	g.Handler = send(newAPIMetrics(c.Registry).instrument(mux, handler), c.Requests)
 	return g, nil
 }
 

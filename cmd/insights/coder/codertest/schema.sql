@@ -24,6 +24,7 @@ CREATE TABLE organizations (
 CREATE TABLE users (
     id uuid PRIMARY KEY, email text NOT NULL DEFAULT 'somebody@example.com', username text NOT NULL, hashed_password bytea NOT NULL DEFAULT 'hash',
     created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), status user_status NOT NULL DEFAULT 'active',
+    last_seen_at timestamptz NOT NULL DEFAULT '0001-01-01 00:00:00+00',
     rbac_roles text[] NOT NULL DEFAULT '{}', avatar_url text NOT NULL DEFAULT '', deleted boolean NOT NULL DEFAULT false, name text NOT NULL DEFAULT 'Some Body',
     is_service_account boolean NOT NULL DEFAULT false, -- since 480
     is_system boolean NOT NULL DEFAULT false
@@ -41,10 +42,23 @@ CREATE TABLE templates (
     id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), organization_id uuid NOT NULL,
     deleted boolean NOT NULL DEFAULT false, name varchar(64) NOT NULL, display_name varchar(64) NOT NULL DEFAULT '', icon varchar(256) NOT NULL DEFAULT '',
     user_acl jsonb NOT NULL DEFAULT '{}', group_acl jsonb NOT NULL DEFAULT '{}', default_ttl bigint NOT NULL DEFAULT 604800000000000,
-    failure_ttl bigint NOT NULL DEFAULT 0, time_til_dormant bigint NOT NULL DEFAULT 0, time_til_dormant_autodelete bigint NOT NULL DEFAULT 0
+    failure_ttl bigint NOT NULL DEFAULT 0, time_til_dormant bigint NOT NULL DEFAULT 0, time_til_dormant_autodelete bigint NOT NULL DEFAULT 0,
+    active_version_id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+CREATE TYPE provisioner_type AS ENUM ('echo', 'terraform');
+CREATE TYPE provisioner_job_type AS ENUM ('template_version_import', 'workspace_build', 'template_version_dry_run');
+CREATE TYPE workspace_agent_lifecycle_state AS ENUM (
+    'created', 'starting', 'start_timeout', 'start_error', 'ready', 'shutting_down', 'shutdown_timeout', 'shutdown_error', 'off'
+);
+CREATE TABLE licenses (id serial PRIMARY KEY, uploaded_at timestamptz NOT NULL DEFAULT now(), jwt text NOT NULL, exp timestamptz NOT NULL);
+CREATE TABLE provisioner_daemons (
+    id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), name varchar(64) NOT NULL, last_seen_at timestamptz,
+    version text NOT NULL DEFAULT '', key_id uuid NOT NULL
 );
 CREATE TABLE provisioner_jobs (
     id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz,
+    organization_id uuid NOT NULL DEFAULT gen_random_uuid(), provisioner provisioner_type NOT NULL DEFAULT 'terraform',
+    type provisioner_job_type NOT NULL DEFAULT 'workspace_build',
     canceled_at timestamptz, completed_at timestamptz, error text, input jsonb NOT NULL DEFAULT '{}', initiator_id uuid,
     job_status provisioner_job_status NOT NULL GENERATED ALWAYS AS (CASE
         WHEN error <> '' THEN 'failed'::provisioner_job_status
@@ -84,7 +98,9 @@ CREATE TABLE workspace_resources (
 );
 CREATE TABLE workspace_agents (
     id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), name varchar(64) NOT NULL, resource_id uuid NOT NULL,
-    auth_token uuid NOT NULL DEFAULT gen_random_uuid(), environment_variables jsonb
+    auth_token uuid NOT NULL DEFAULT gen_random_uuid(), environment_variables jsonb,
+    lifecycle_state workspace_agent_lifecycle_state NOT NULL DEFAULT 'created', first_connected_at timestamptz,
+    last_connected_at timestamptz, disconnected_at timestamptz, started_at timestamptz, ready_at timestamptz
 );
 CREATE TABLE workspace_apps (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL DEFAULT now(), agent_id uuid NOT NULL, display_name varchar(64) NOT NULL,
@@ -92,6 +108,7 @@ CREATE TABLE workspace_apps (
 );
 CREATE TABLE workspace_agent_stats (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL, user_id uuid NOT NULL, template_id uuid NOT NULL,
+    agent_id uuid NOT NULL DEFAULT gen_random_uuid(), rx_bytes bigint NOT NULL DEFAULT 0, tx_bytes bigint NOT NULL DEFAULT 0,
     workspace_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     session_counts jsonb NOT NULL DEFAULT '{}', -- since 590
     session_count_vscode bigint NOT NULL DEFAULT 0, session_count_jetbrains bigint NOT NULL DEFAULT 0, -- before 590
