@@ -25,7 +25,7 @@ var emptyBesideCoder = map[string]string{
 	`quantile(0.5, coder_pubsub_receive_latency_seconds{})`:              "measured by Coder's servers in their memory",
 	`quantile(0.9, coder_pubsub_send_latency_seconds{})`:                 "measured by Coder's servers in their memory",
 	`quantile(0.9, coder_pubsub_receive_latency_seconds{})`:              "measured by Coder's servers in their memory",
-	`sum(increase(coder_pubsub_latency_measure_errs_total{}[1m]))`:      "counted by Coder's servers in their memory",
+	`sum(increase(coder_pubsub_latency_measure_errs_total{}[1m]))`:       "counted by Coder's servers in their memory",
 	`sum(coderd_provisionerd_num_daemons{` + onProvisioner + `})`:        "scraped from the pods of provisioners, which stay as they are",
 	`min(agent_config_last_load_successful{job="` + grafanaAgent + `"})`: "tells of the Grafana agent, which tells it itself",
 	`max(coderd_license_limit_users{})`:                                  "stands in the license key alone, which is not for us to read",

@@ -377,6 +377,46 @@ func TestMetricsCompat(t *testing.T) {
 	}
 }
 
+// While a control plane is followed, its own count of who used it is shown, of the accounts that are wanted, and what it does not report is
+// counted of what was imported.
+func TestMetricsOfFollowed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		actors []string
+		active string
+	}{"everybody": {nil, "5"}, "people": {[]string{"person"}, "3"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDeployment(t, storetest.SQLite(t), func(o *server.Options) { o.MetricsActors = c.actors })
+			d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "start", "succeeded")})
+			report := func(name, labels string, value float64) {
+				t.Helper()
+				if err := d.Options.Store.RecordControlPlaneSeries(t.Context(), []store.ControlPlaneSeries{
+					{Name: name, Labels: labels, Value: value, ReportedAt: store.At(storetest.Now)},
+				}, storetest.Now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			report(store.ActiveUsersHour, `{"actor":"person"}`, 3)
+			report(store.ActiveUsersHour, `{"actor":"service"}`, 2)
+			report("coderd_license_active_users", `{}`, 9)
+			if _, err := d.Options.Store.Follow(t.Context(), "coder", "somebody", time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			got := d.deploymentSeries(t)
+			for series, value := range wiretest.SeriesOf(t, "coderd_api_active_users_duration_hour "+c.active+`
+				coderd_license_active_users 9
+				coderd_api_total_user_count{status="active"} 2
+				coderd_workspace_creation_total{template_name="go",preset_name="",organization_name="acme"} 1
+			`) {
+				if got[series] != value {
+					t.Errorf("%s is %v, want %v", series, got[series], value)
+				}
+			}
+		})
+	}
+}
+
 // Every family of the list is taken by its name and shown, with the labels that it has, and a label that is not told is empty. Series
 // that name a person are added up over people, and nobody's id is kept.
 func TestControlPlaneFamilies(t *testing.T) {

@@ -490,6 +490,110 @@ func endedBuilds(t *testing.T, f *Fixture) {
 	}
 }
 
+// whatWasBuilt: workspaces are counted once, by how they came, and their builds by how long they waited and took.
+func whatWasBuilt(t *testing.T, f *Fixture) {
+	version := uuid.New()
+	f.apply(t, store.Catalog{Versions: []store.TemplateVersion{{ID: version, TemplateID: f.Templates[0], Name: "v1"}}})
+	var builds []store.Build
+	var list []store.Job
+	add := func(workspace int, number int64, prebuild, initiator, status string) {
+		b := store.Build{
+			ID: uuid.New(), WorkspaceID: f.Workspaces[0][workspace], TemplateID: f.Templates[0], TemplateVersionID: version, Number: number,
+			Transition: "start", Status: status, Reason: "initiator", InitiatorKind: initiator, Preset: "large", Prebuild: prebuild,
+			CreatedAt: after(0), StartedAt: after(2), FinishedAt: after(12),
+		}
+		builds = append(builds, b)
+		list = append(list, store.Job{
+			ID: b.ID, OrganizationID: f.Organization, Provisioner: "terraform", Type: "workspace_build", Status: status, CreatedAt: b.CreatedAt,
+			StartedAt: b.StartedAt, FinishedAt: b.FinishedAt,
+		})
+	}
+	add(0, 1, "none", "person", "failed")
+	add(0, 2, "none", "person", "succeeded") // the workspace came with this one
+	add(0, 3, "none", "person", "succeeded")
+	add(1, 1, "created", "system", "succeeded")
+	add(1, 2, "claimed", "person", "succeeded")
+	add(1, 3, "none", "person", "succeeded")
+	add(2, 1, "created", "system", "failed")
+	for range 2 {
+		if err := errors.Join(f.RecordBuilds(t.Context(), builds), f.RecordJobs(t.Context(), list)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bounds := []float64{1, 10}
+	creations, err := f.Creations(t.Context(), f.Everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := f.TemplateNames(t.Context(), f.Templates[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := name[f.Templates[0]]
+	slices.SortFunc(creations, func(a, b store.Creations) int { return strings.Compare(a.Prebuild, b.Prebuild) })
+	if diff := gocmp.Diff([]store.Creations{
+		{TemplateName: of, Preset: "large", Prebuild: "claimed", Builds: 1},
+		{TemplateName: of, Preset: "large", Prebuild: "created", Builds: 2, Failed: 1},
+		{TemplateName: of, Preset: "large", Prebuild: "none", Builds: 1},
+	}, creations); diff != "" {
+		t.Errorf("creations (-want +got):\n%s", diff)
+	}
+	byLabels := func(all []store.Spread, err error) []store.Spread {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(all, func(a, b store.Spread) int { return slices.Compare(a.Labels, b.Labels) })
+		return all
+	}
+	spread := func(n int64, sum float64, below []int64, labels ...string) store.Spread {
+		return store.Spread{Labels: labels, Distribution: store.Distribution{Count: n, Sum: sum, Below: below, Since: after(2)}}
+	}
+	if diff := gocmp.Diff([]store.Spread{
+		spread(2, 20, []int64{0, 2}, of.Template, "v1", "start", "failed"), spread(5, 50, []int64{0, 5}, of.Template, "v1", "start", "succeeded"),
+	}, byLabels(f.BuildTimings(t.Context(), f.Everything, bounds))); diff != "" {
+		t.Errorf("build timings (-want +got):\n%s", diff)
+	}
+	took := func(prebuild string) store.Spread {
+		s := spread(1, 10, []int64{0, 1}, of.Organization, of.Template, "large", prebuild)
+		s.Native = []store.NativeCount{{Bucket: 27, Count: 1}}
+		return s
+	}
+	if diff := gocmp.Diff(
+		[]store.Spread{took("claimed"), took("created")}, byLabels(f.CreationTimings(t.Context(), f.Everything, bounds)),
+	); diff != "" {
+		t.Errorf("creation timings (-want +got):\n%s", diff)
+	}
+	waited := func(n int64, reason string) store.Spread {
+		s := spread(n, 2*float64(n), []int64{0, n}, "terraform", "workspace_build", "start", reason)
+		s.Since = after(0)
+		return s
+	}
+	if diff := gocmp.Diff(
+		[]store.Spread{waited(5, "initiator"), waited(2, "prebuild")}, byLabels(f.QueueWaits(t.Context(), bounds)),
+	); diff != "" {
+		t.Errorf("queue waits (-want +got):\n%s", diff)
+	}
+	enqueued, err := f.EnqueuedBuilds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(enqueued, func(a, b store.EnqueuedBuilds) int { return strings.Compare(a.Reason, b.Reason) })
+	if diff := gocmp.Diff([]store.EnqueuedBuilds{
+		{Provisioner: "terraform", Reason: "initiator", Transition: "start", Builds: 5},
+		{Provisioner: "terraform", Reason: "prebuild", Transition: "start", Builds: 2},
+	}, enqueued); diff != "" {
+		t.Errorf("enqueued (-want +got):\n%s", diff)
+	}
+	users, err := f.UserCounts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff([]store.UserCounts{{Kind: store.Human, Status: "active", Users: int64(len(f.Users))}}, users); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+}
+
 // jobs: what runs, what ran and how long.
 func jobs(t *testing.T, f *Fixture) {
 	var list []store.Job

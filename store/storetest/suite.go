@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(testing.TB) string) {
 		"values that look like credentials": hiddenValues,
 		"values take time to look at":       hiddenValuesTakeTime,
 		"jobs":                              jobs,
+		"what was built":                    whatWasBuilt,
 		"first token":                       firstToken,
 		"first token beside an owner":       firstTokenBesideOwner,
 		"sessions":                          sessions,
