@@ -171,15 +171,10 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// now is up to when the database has everything: a replica has what it replayed, and that may have been a while ago.
-func now(ctx context.Context, tx pgx.Tx) (time.Time, error) {
-	var at *time.Time
-	err := tx.QueryRow(ctx, `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() ELSE now() END`).Scan(&at)
-	switch {
-	case err != nil:
-		return time.Time{}, err
-	case at == nil:
-		return time.Time{}, errors.New("the replica has not replayed a transaction since it was started")
-	}
-	return at.UTC(), nil
+// now is up to when the database has everything. A replica has what it replayed, which may have been a while ago; before it replays a
+// transaction, what there was at its last checkpoint.
+func now(ctx context.Context, tx pgx.Tx) (at time.Time, err error) {
+	err = tx.QueryRow(ctx, `SELECT CASE WHEN pg_is_in_recovery()
+		THEN COALESCE(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint())) ELSE now() END`).Scan(&at)
+	return at.UTC(), err
 }
