@@ -156,6 +156,10 @@ chaos: ## Break everything for about an hour: processes, databases, networks, di
 follow: ## Follow a deployment of Coder and be killed KILLS (20) times; fail unless all that happened there is here.
 	FOLLOW_KILLS=$(or $(KILLS),20) go test -race -count=1 -timeout=1h -run=TestFollowKilled -v ./cmd/insights/coder
 
+.PHONY: follow-load
+follow-load: ## Follow a deployment of 2,000 people, 3,000 workspaces and 90 days for DURING (10m) and measure what that costs its database.
+	FOLLOW_LOAD=$(or $(DURING),10m) go test -tags failpoints -count=1 -timeout=2h -run='TestFollowLoad$$' -v ./cmd/insights/coder
+
 .PHONY: bench
 bench: ## Measure ingest and queries on this machine, beside the goals; BENCH='-compare FILE' shows an earlier bench.json beside.
 	go run ./test/bench -out bench.json $(BENCH)

@@ -41,11 +41,11 @@ BEGIN
             ('workspace_resources', 'id job_id daily_cost instance_type'),
             ('workspace_agents', 'id resource_id name created_at lifecycle_state first_connected_at last_connected_at disconnected_at'
                 ' started_at ready_at'),
-            ('workspace_apps', 'agent_id slug display_name icon created_at'),
+            ('workspace_apps', 'agent_id slug display_name icon'),
             ('workspace_agent_stats', 'created_at agent_id rx_bytes tx_bytes template_id user_id workspace_id connection_count connection_median_latency_ms session_counts'
                 ' session_count_vscode session_count_jetbrains session_count_reconnecting_pty session_count_ssh'),
             ('audit_logs', 'time user_id action status_code'),
-            ('workspace_app_stats', 'user_id workspace_id access_method slug_or_port session_started_at session_ended_at'),
+            ('workspace_app_stats', 'id user_id workspace_id access_method slug_or_port session_started_at session_ended_at'),
             ('template_usage_stats', 'start_time template_id user_id usage_mins app_usage_mins median_latency_ms'
                 ' ssh_mins sftp_mins reconnecting_pty_mins vscode_mins jetbrains_mins'),
             ('template_usage_stats_session_apps', 'start_time template_id user_id app_name usage_mins')

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,10 +32,12 @@ func (d *Database) people(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 		},
 		func() (err error) {
 			c.Users, err = collect(ctx, tx, `SELECT id, username, avatar_url, `+d.shape.kind(store.Human)+`, status::text, created_at,
-					CASE WHEN deleted THEN COALESCE((SELECT MAX(deleted_at) FROM user_deleted WHERE user_id = users.id), updated_at) END,
+					CASE WHEN deleted THEN COALESCE(deletions.last, updated_at) END,
 					ARRAY(SELECT organization_id FROM organization_members WHERE user_id = users.id
 					AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY organization_id)
-				FROM users WHERE $1::uuid IS NULL OR id IN (SELECT user_id FROM organization_members WHERE organization_id = $1
+				FROM users LEFT JOIN (SELECT user_id, MAX(deleted_at) AS last FROM user_deleted GROUP BY user_id) AS deletions
+					ON deletions.user_id = users.id
+				WHERE $1::uuid IS NULL OR id IN (SELECT user_id FROM organization_members WHERE organization_id = $1
 					UNION SELECT owner_id FROM workspaces WHERE organization_id = $1)`, scanUser, organization)
 			return err
 		},
@@ -227,46 +228,57 @@ func scanVersion(row pgx.CollectableRow) (v store.TemplateVersion, err error) {
 	return v, err
 }
 
-// agentsFrom joins agents with the builds that made them; an agent is gone when the next build begins.
-const agentsFrom = ` FROM workspace_agents JOIN workspace_resources ON workspace_resources.id = workspace_agents.resource_id
-	JOIN workspace_builds ON workspace_builds.job_id = workspace_resources.job_id
-	JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
-	LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id
-	AND next.build_number = workspace_builds.build_number + 1`
+// equipped is an agent with the apps that it declared.
+type equipped struct {
+	agent store.Agent
+	apps  []store.App
+}
 
-// agents calls f with the agents that came or went since a moment.
-func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Agent) error) error {
-	err := each(ctx, tx,
-		`SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at`+agentsFrom+`
-		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND (workspace_agents.created_at >= $2 OR next.created_at >= $2)`,
-		func(row pgx.CollectableRow) (a store.Agent, err error) {
-			var created, deleted *time.Time
-			err = row.Scan(&a.ID, &a.WorkspaceID, &a.Name, &created, &deleted)
-			a.CreatedAt, a.DeletedAt = instant(created), instant(deleted)
-			return a, err
-		}, f, organization, since)
+// agents calls f with the agents that came or went since a moment, and their apps, which come with them. An agent is gone when the next build
+// begins. Which ones these are is found first, by reading agents and builds once each: no more is joined than what they come to.
+func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func(store.Catalog) error) error {
+	err := each(ctx, tx, `SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at,
+			COALESCE((SELECT jsonb_agg(jsonb_build_object('slug', slug, 'display_name', display_name, 'icon', icon) ORDER BY slug)
+			FROM workspace_apps WHERE agent_id = workspace_agents.id), '[]')
+		FROM workspace_agents JOIN workspace_resources ON workspace_resources.id = workspace_agents.resource_id
+		JOIN workspace_builds ON workspace_builds.job_id = workspace_resources.job_id
+		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
+		LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id
+			AND next.build_number = workspace_builds.build_number + 1
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND workspace_agents.id IN (
+			SELECT id FROM workspace_agents WHERE created_at >= $2
+			UNION ALL SELECT gone.id FROM workspace_builds AS begun
+			JOIN workspace_builds AS before ON before.workspace_id = begun.workspace_id AND before.build_number = begun.build_number - 1
+			JOIN workspace_resources ON workspace_resources.job_id = before.job_id
+			JOIN workspace_agents AS gone ON gone.resource_id = workspace_resources.id
+			WHERE begun.created_at >= $2)`, scanAgent, func(agents []equipped) error {
+		var c store.Catalog
+		for _, a := range agents {
+			c.Agents, c.Apps = append(c.Agents, a.agent), append(c.Apps, a.apps...)
+		}
+		return f(c)
+	}, organization, since)
 	if err != nil {
 		return fmt.Errorf("read agents: %w", err)
 	}
 	return nil
 }
 
-// apps calls f with the apps that agents declared since a moment.
-func (d *Database) apps(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.App) error) error {
-	err := each(ctx, tx,
-		`SELECT workspace_apps.agent_id, workspace_apps.slug, workspace_apps.display_name, workspace_apps.icon`+agentsFrom+`
-		JOIN workspace_apps ON workspace_apps.agent_id = workspace_agents.id
-		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND workspace_apps.created_at >= $2`,
-		func(row pgx.CollectableRow) (a store.App, err error) {
-			err = row.Scan(&a.AgentID, &a.Slug, &a.DisplayName, &a.Icon)
-			a.Slug = plain(a.Slug)
-			a.DisplayName = cmp.Or(plain(a.DisplayName), a.Slug)
-			return a, err
-		}, func(apps []store.App) error {
-			return f(slices.DeleteFunc(apps, func(a store.App) bool { return a.Slug == "" }))
-		}, organization, since)
-	if err != nil {
-		return fmt.Errorf("read apps: %w", err)
+func scanAgent(row pgx.CollectableRow) (equipped, error) {
+	var a store.Agent
+	var created, deleted *time.Time
+	var declared []struct {
+		Slug        string `json:"slug"`
+		DisplayName string `json:"display_name"`
+		Icon        string `json:"icon"`
 	}
-	return nil
+	err := row.Scan(&a.ID, &a.WorkspaceID, &a.Name, &created, &deleted, &declared)
+	a.CreatedAt, a.DeletedAt = instant(created), instant(deleted)
+	var apps []store.App
+	for _, d := range declared {
+		if slug := plain(d.Slug); slug != "" {
+			apps = append(apps, store.App{AgentID: a.ID, Slug: slug, DisplayName: cmp.Or(plain(d.DisplayName), slug), Icon: d.Icon})
+		}
+	}
+	return equipped{a, apps}, err
 }

@@ -125,7 +125,7 @@ func (d *Database) counted(ctx context.Context, tx pgx.Tx, organization *uuid.UU
 	if err != nil {
 		return n, err
 	}
-	used, err := d.usage(ctx, tx, organization, w)
+	used, err := d.usage(ctx, tx, organization, w, nil)
 	if err != nil {
 		return n, err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -74,6 +75,16 @@ func parse(url string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// settings are those of the connection. Production is served first: reading takes one process of the database and no more, however long it
+// takes, and each statement is planned for what it asks for. What was planned for all of the past reads it again.
+var settings = map[string]string{
+	"application_name":                "insights-import",
+	"default_transaction_read_only":   "on",
+	"jit":                             "off",
+	"max_parallel_workers_per_gather": "0",
+	"plan_cache_mode":                 "force_custom_plan",
+}
+
 // Open connects to a database for reading and looks whether it is one that this package reads: if not, the error is ErrSchema.
 func Open(ctx context.Context, url string) (*Database, error) {
 	config, err := parse(url)
@@ -81,9 +92,7 @@ func Open(ctx context.Context, url string) (*Database, error) {
 		return nil, err
 	}
 	config.ConnConfig.ConnectTimeout = connectTimeout
-	for name, value := range map[string]string{"default_transaction_read_only": "on", "application_name": "insights-import"} {
-		config.ConnConfig.RuntimeParams[name] = value
-	}
+	maps.Copy(config.ConnConfig.RuntimeParams, settings)
 	config.MaxConns = 1
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -162,8 +171,10 @@ func (d *Database) checkSchema(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// now is the time as the database has it.
+// now is up to when the database has everything. A replica has what it replayed, which may have been a while ago; before it replays a
+// transaction, what there was at its last checkpoint.
 func now(ctx context.Context, tx pgx.Tx) (at time.Time, err error) {
-	err = tx.QueryRow(ctx, `SELECT now()`).Scan(&at)
+	err = tx.QueryRow(ctx, `SELECT CASE WHEN pg_is_in_recovery()
+		THEN COALESCE(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint())) ELSE now() END`).Scan(&at)
 	return at.UTC(), err
 }

@@ -51,11 +51,10 @@ func (s shape) figures() []figure {
 const seriesLifetime = 10 * time.Minute
 
 // figures imports the figures of a whole deployment.
-func (i *Importer) figures(ctx context.Context, tx pgx.Tx) error {
+func (i *Importer) figures(ctx context.Context, tx pgx.Tx) (all []store.ControlPlaneSeries, err error) {
 	if i.organization != nil {
-		return nil
+		return nil, nil
 	}
-	var all []store.ControlPlaneSeries
 	for _, f := range i.from.shape.figures() {
 		series, err := collect(ctx, tx, f.statement, func(row pgx.CollectableRow) (s store.ControlPlaneSeries, err error) {
 			var labels map[string]string
@@ -67,11 +66,15 @@ func (i *Importer) figures(ctx context.Context, tx pgx.Tx) error {
 			return s, err
 		})
 		if err != nil {
-			return fmt.Errorf("read %s: %w", f.name, err)
+			return nil, fmt.Errorf("read %s: %w", f.name, err)
 		}
 		all = append(all, series...)
 	}
-	if i.dry {
+	return all, nil
+}
+
+func (i *Importer) recordFigures(ctx context.Context, all []store.ControlPlaneSeries) error {
+	if i.dry || i.organization != nil {
 		return nil
 	}
 	now := time.Now()
@@ -79,6 +82,13 @@ func (i *Importer) figures(ctx context.Context, tx pgx.Tx) error {
 		all[n].ReportedAt = store.At(now)
 	}
 	return i.to.RecordControlPlaneSeries(ctx, all, now.Add(-seriesLifetime))
+}
+
+func (i *Importer) recordJobs(ctx context.Context, jobs []store.Job) error {
+	if i.dry {
+		return nil
+	}
+	return i.to.RecordJobs(ctx, jobs)
 }
 
 // jobs calls f with the jobs that moved on since a moment. A job that builds a workspace has the id of the build.

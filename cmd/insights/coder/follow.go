@@ -115,12 +115,12 @@ func (i *Importer) stay(ctx context.Context) error {
 	}
 }
 
-// keepUp looks for what is new until the context is done.
+// keepUp looks for what is new until the context is done: a look ends when the one before it began an interval ago, if it takes as long as that
+// one did. Then nothing here is older than that.
 func (i *Importer) keepUp(ctx context.Context) {
 	i.logger.InfoContext(ctx, "following", "source", i.from.String())
-	catalogDue := time.Now().Add(2 * i.interval)
-	next := i.interval
-	for {
+	var next time.Duration
+	for catalogDue := false; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -128,15 +128,17 @@ func (i *Importer) keepUp(ctx context.Context) {
 		}
 		begin, read := time.Now(), i.from.reading
 		err := errors.Join(i.usage(ctx, window{from: since(i.until)}, i.unlessRecent), i.showAgents(ctx))
-		if now := time.Now(); err == nil && !now.Before(catalogDue) {
-			catalogDue = now.Add(2 * i.interval)
+		if err == nil && catalogDue {
 			err = i.catalog(ctx)
+		}
+		if err == nil {
+			catalogDue = !catalogDue
 		}
 		if err != nil && ctx.Err() == nil {
 			// Perhaps Coder was updated.
 			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
 		}
-		next = max(i.interval-time.Since(begin), i.idle(begin, read))
+		next = max(i.interval-2*time.Since(begin), i.idle(begin, read))
 	}
 }
 

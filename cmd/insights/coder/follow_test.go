@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 const (
 	childDatabase = "FOLLOW_TEST_DATABASE"
 	childFrom     = "FOLLOW_TEST_FROM"
+	childInterval = "FOLLOW_TEST_INTERVAL" // empty: all the time
 )
 
 // quicken makes an importer look for what is new all the time.
@@ -40,9 +42,13 @@ func follower() int {
 	if err == nil {
 		var from *Database
 		if from, err = Open(ctx, os.Getenv(childFrom)); err == nil {
+			interval, _ := time.ParseDuration(os.Getenv(childInterval))
+			o := Options{Interval: interval, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 			var i *Importer
-			if i, err = NewImporter(ctx, from, to, Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}); err == nil {
-				i.quicken()
+			if i, err = NewImporter(ctx, from, to, o); err == nil {
+				if interval == 0 {
+					i.quicken()
+				}
 				err = i.Follow(ctx)
 			}
 		}
@@ -307,4 +313,52 @@ func TestFollowKeepsPace(t *testing.T) {
 	if err := <-followed; err != nil {
 		t.Error(err)
 	}
+}
+
+// Of the sessions of apps a look reads those that the one before it saw and newer ones. One that went on after it was quiet comes when all
+// are read again.
+func TestFollowSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, codertest.Newest, 2)
+	to := openStore(t, storetest.SQLite(t))
+	i, done := newImporter(t, w.url, to, Options{})
+	defer done()
+	var ids [2]int64
+	for n, ago := range []time.Duration{3 * time.Minute, 3 * overlap} { // one goes on, one is quiet
+		w.liveAt(t, n, time.Now().Add(-ago))
+		if err := w.conn.QueryRow(t.Context(), `SELECT MAX(id) FROM workspace_app_stats`).Scan(&ids[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := len(w.sessions)
+	goOn := func(n int) {
+		t.Helper()
+		at := time.Now()
+		w.exec(t, `UPDATE workspace_app_stats SET session_ended_at = $2 WHERE id = $1`, ids[n], at)
+		w.sessions[last-2+n].ended = at
+	}
+	w.exec(t, `ALTER SEQUENCE workspace_app_stats_id_seq RESTART WITH 1000000`)
+	w.live(t, 2)
+	if err := i.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	look := func() {
+		t.Helper()
+		if err := i.usage(t.Context(), window{from: since(i.until)}, i.unlessRecent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	goOn(0)
+	w.live(t, 3)
+	look()
+	w.check(t, to)
+	goOn(1)
+	look()
+	if slices.Contains(i.sessions.ids, ids[1]) {
+		t.Error("all sessions were read")
+	}
+	i.sessions.whole = time.Now().Add(-sessionsWhole)
+	look()
+	w.check(t, to)
 }

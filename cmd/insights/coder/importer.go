@@ -47,6 +47,7 @@ type Importer struct {
 
 	until        time.Time // up to when usage is here; zero: none is
 	catalogUntil time.Time // up to when the catalog is here
+	sessions     sessionsSeen
 	subjects     map[store.Visit]int64
 	conditions   map[uuid.UUID][2]string // status and lifecycle of agents, as they were written
 	invented     int64                   // of subjects, in a dry run
@@ -186,72 +187,110 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// catalog imports what changed but for usage: catalog, builds, jobs, the state of agents, status changes, figures and roles.
+// catalog imports what changed but for usage: catalog, builds, jobs, the state of agents, status changes, figures and roles. It writes when
+// all is read, unless that is too much.
 func (i *Importer) catalog(ctx context.Context) error {
 	from := since(i.catalogUntil)
-	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		at, err := now(ctx, tx)
-		if err != nil {
+	var until time.Time
+	var held held
+	err := i.from.read(ctx, func(reading context.Context, tx pgx.Tx) (err error) {
+		if until, err = now(reading, tx); err != nil {
 			return err
 		}
 		for _, part := range []func() error{
 			// Before the users, who have the status that they have, whatever the changes say.
 			func() error {
-				return i.from.statusChanges(ctx, tx, i.organization, from, func(c []store.UserStatusChange) error {
-					return i.recordStatusChanges(ctx, c)
-				})
-			},
-			func() error { return i.people(ctx, tx) },
-			func() error {
-				return i.from.versions(ctx, tx, i.organization, from, func(v []store.TemplateVersion) error {
-					return i.apply(ctx, store.Catalog{Versions: v})
+				return i.from.statusChanges(reading, tx, i.organization, from, func(c []store.UserStatusChange) error {
+					return held.add(len(c), func() error { return i.recordStatusChanges(ctx, c) })
 				})
 			},
 			func() error {
-				return i.from.agents(ctx, tx, i.organization, from, func(a []store.Agent) error {
-					return i.apply(ctx, store.Catalog{Agents: a})
+				c, err := i.from.people(reading, tx, i.organization)
+				return errors.Join(err, held.add(0, func() error { return i.people(ctx, c) }))
+			},
+			func() error {
+				return i.from.versions(reading, tx, i.organization, from, func(v []store.TemplateVersion) error {
+					return held.add(len(v), func() error { return i.apply(ctx, store.Catalog{Versions: v}) })
 				})
 			},
 			func() error {
-				return i.from.apps(ctx, tx, i.organization, from, func(a []store.App) error { return i.apply(ctx, store.Catalog{Apps: a}) })
-			},
-			func() error {
-				return i.from.builds(ctx, tx, i.organization, from, func(b []store.Build) error { return i.recordBuilds(ctx, b) })
-			},
-			func() error {
-				return i.from.jobs(ctx, tx, i.organization, from, func(j []store.Job) error {
-					if i.dry {
-						return nil
-					}
-					return i.to.RecordJobs(ctx, j)
+				return i.from.agents(reading, tx, i.organization, from, func(c store.Catalog) error {
+					return held.add(len(c.Agents), func() error { return i.apply(ctx, c) })
 				})
 			},
 			func() error {
-				return i.from.conditions(ctx, tx, i.organization, func(a []liveAgent) error { return i.recordConditions(ctx, a) })
+				return i.from.builds(reading, tx, i.organization, from, func(b []store.Build) error {
+					return held.add(len(b), func() error { return i.recordBuilds(ctx, b) })
+				})
 			},
-			func() error { return i.figures(ctx, tx) },
-			func() error { return i.roles(ctx, tx) },
+			func() error {
+				bindings, err := i.from.roles(reading, tx, i.organization)
+				return errors.Join(err, held.add(0, func() error { return i.roles(ctx, bindings) }))
+			},
+			func() error {
+				return i.from.jobs(reading, tx, i.organization, from, func(j []store.Job) error {
+					return held.add(len(j), func() error { return i.recordJobs(ctx, j) })
+				})
+			},
+			func() error {
+				return i.from.conditions(reading, tx, i.organization, func(a []liveAgent) error {
+					return held.add(len(a), func() error { return i.recordConditions(ctx, a) })
+				})
+			},
+			func() error {
+				series, err := i.figures(reading, tx)
+				return errors.Join(err, held.add(len(series), func() error { return i.recordFigures(ctx, series) }))
+			},
 		} {
 			if err := part(); err != nil {
 				return err
 			}
 		}
-		i.catalogUntil = at
 		return nil
 	})
+	if err == nil {
+		err = held.write()
+	}
 	if err != nil {
 		return fmt.Errorf("import from %s: %w", i.from, err)
 	}
+	i.catalogUntil = until
 	return i.save(ctx)
+}
+
+// held are writes of what was read, which wait until reading is done: a store that is slow keeps no transaction open in the database of the
+// deployment, which would hold up what that cleans up.
+type held struct {
+	writes []func() error
+	items  int
+}
+
+// maxHeld bounds how many items wait, but for what is read whole. Only the past has more of them.
+const maxHeld = 4 * chunk
+
+// add adds a write of some items. If that is too much it does what waits.
+func (h *held) add(items int, write func() error) error {
+	h.writes, h.items = append(h.writes, write), h.items+items
+	if h.items < maxHeld {
+		return nil
+	}
+	return h.write()
+}
+
+// write does what waits, in order.
+func (h *held) write() error {
+	for _, write := range h.writes {
+		if err := write(); err != nil {
+			return err
+		}
+	}
+	*h = held{}
+	return nil
 }
 
 // people imports the parts of the catalog that are read whole. Groups that are gone there go here. The members of a group that comes for
 // the first time have always been in it, for the use of before; later ones come and go when an import finds them.
-func (i *Importer) people(ctx context.Context, tx pgx.Tx) error {
-	c, err := i.from.people(ctx, tx, i.organization)
-	if err != nil {
-		return err
-	}
+func (i *Importer) people(ctx context.Context, c store.Catalog) error {
 	known := map[uuid.UUID]bool{}
 	for _, o := range c.Organizations {
 		groups, err := i.to.GroupsOf(ctx, o.ID)
@@ -327,11 +366,7 @@ func (i *Importer) recordStatusChanges(ctx context.Context, changes []store.User
 }
 
 // roles makes the roles of the deployment ours. A change is in the audit trail.
-func (i *Importer) roles(ctx context.Context, tx pgx.Tx) error {
-	bindings, err := i.from.roles(ctx, tx, i.organization)
-	if err != nil {
-		return err
-	}
+func (i *Importer) roles(ctx context.Context, bindings []store.RoleBinding) error {
 	covers, err := i.covers(ctx)
 	if err != nil {
 		return err
@@ -377,13 +412,15 @@ func (i *Importer) unlessRecent(ctx context.Context, rows []store.OpenRow) ([]st
 // usage imports the rows of a window that unstored leaves; a window without an end reaches up to now.
 func (i *Importer) usage(ctx context.Context, w window, unstored func(context.Context, []store.OpenRow) ([]store.OpenRow, error)) error {
 	var used usage
+	var seen *sessionsSeen
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if w.to.IsZero() {
+			seen = &i.sessions
 			if w.to, err = now(ctx, tx); err != nil {
 				return err
 			}
 		}
-		used, err = i.from.usage(ctx, tx, i.organization, w)
+		used, err = i.from.usage(ctx, tx, i.organization, w, seen)
 		return err
 	})
 	if err != nil {

@@ -136,13 +136,13 @@ type window struct {
 }
 
 // usage reads what was used in a window: logins, the sessions of apps, the reports of agents as far back as Coder has them, and
-// before that its half hours.
-func (d *Database) usage(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window) (usage, error) {
+// before that its half hours. The sessions of the look before may be nil.
+func (d *Database) usage(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, seen *sessionsSeen) (usage, error) {
 	u := usage{}
 	if err := d.logins(ctx, tx, u, organization, w); err != nil {
 		return nil, fmt.Errorf("read logins: %w", err)
 	}
-	if err := d.appSessions(ctx, tx, u, organization, w); err != nil {
+	if err := d.appSessions(ctx, tx, u, organization, w, seen); err != nil {
 		return nil, fmt.Errorf("read sessions of apps: %w", err)
 	}
 	reports, err := firstReports(ctx, tx)
@@ -271,39 +271,6 @@ func (d *Database) logins(ctx context.Context, tx pgx.Tx, u usage, organization 
 		if user != uuid.Nil {
 			u.addSpan(cell{user: user, kind: minute.Login}, at.Unix()/60, at.Unix()/60)
 		}
-	}
-	return rows.Err()
-}
-
-// maxSession is the length of the longest session of an app that is believed.
-const maxSession = 31 * 24 * time.Hour
-
-// appSessions adds the sessions of apps that touch a window, whole.
-func (d *Database) appSessions(ctx context.Context, tx pgx.Tx, u usage, organization *uuid.UUID, w window) error {
-	rows, err := tx.Query(ctx, `SELECT workspaces.template_id, workspace_app_stats.user_id, workspaces.id, access_method, slug_or_port,
-		session_started_at, session_ended_at
-		FROM workspace_app_stats JOIN workspaces ON workspaces.id = workspace_app_stats.workspace_id
-		WHERE session_ended_at >= $2 AND session_started_at < $3`+inOrganization, organization, w.from, w.to)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var template, user, workspace uuid.UUID
-		var method, app string
-		var started, ended time.Time
-		if err := rows.Scan(&template, &user, &workspace, &method, &app, &started, &ended); err != nil {
-			return err
-		}
-		if app = plain(app); method == "terminal" {
-			app = store.TerminalApp
-		}
-		if app == "" || user == uuid.Nil || ended.Before(started) || ended.Sub(started) > maxSession {
-			continue
-		}
-		const micros = int64(time.Minute / time.Microsecond)
-		first, last := started.Unix()/60, (ended.UnixMicro()+micros-1)/micros-1 // up to the end, not with it
-		u.addSpan(cell{template: template, user: user, workspace: workspace, kind: minute.App, app: app}, first, last)
 	}
 	return rows.Err()
 }

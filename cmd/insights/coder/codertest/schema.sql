@@ -141,3 +141,18 @@ CREATE TABLE audit_logs (
     additional_fields jsonb NOT NULL DEFAULT '{}', request_id uuid NOT NULL DEFAULT gen_random_uuid(), resource_icon text NOT NULL DEFAULT ''
 );
 CREATE INDEX ON audit_logs ("time" DESC);
+
+-- Indexes that those have that hold a deployment's past. There is none by the time at which a build, an agent or a session of an app changed.
+CREATE UNIQUE INDEX ON workspace_builds (job_id);
+CREATE UNIQUE INDEX ON workspace_build_parameters (workspace_build_id, name);
+CREATE UNIQUE INDEX ON template_version_parameters (template_version_id, name);
+CREATE UNIQUE INDEX ON workspace_apps (agent_id, slug);
+CREATE INDEX ON workspace_resources (job_id);
+CREATE INDEX ON workspace_agents (resource_id);
+CREATE INDEX ON workspace_app_stats (workspace_id);
+CREATE INDEX ON workspaces (template_id) WHERE NOT deleted;
+CREATE INDEX ON provisioner_jobs (job_status);
+CREATE INDEX ON user_status_changes (changed_at);
+CREATE INDEX ON user_deleted (deleted_at);
+CREATE INDEX ON template_usage_stats (start_time DESC);
+CREATE INDEX ON organization_members (user_id);
