@@ -160,7 +160,7 @@ func TestActorsOfSmallGroups(t *testing.T) {
 // groups are hidden, the same whether there are few or none.
 func TestDifferenceFromCoder(t *testing.T) {
 	t.Parallel()
-	const hidden = "Coder also counts service and system accounts, and whatever else is hidden here."
+	const hidden = "Coder also counts service and system accounts and whatever else is hidden here."
 	for _, tt := range []struct {
 		name  string
 		kinds []string
@@ -171,7 +171,7 @@ func TestDifferenceFromCoder(t *testing.T) {
 	}{
 		{
 			"others", []string{"human", "service", "system"}, time.Hour, 0, nil,
-			"Coder counts 2 accounts more: 1 service account, 1 system account.",
+			"Coder also counts 1 service account and 1 system account.",
 		},
 		{"nobody else", []string{"human"}, time.Hour, 0, nil, ""},
 		{"everybody is asked for", []string{"human", "service"}, time.Hour, 0, []string{"all"}, ""},
@@ -179,7 +179,7 @@ func TestDifferenceFromCoder(t *testing.T) {
 		{"without an import", []string{"human", "service"}, 0, 0, nil, ""},
 		{
 			"enough others", []string{"human", "service", "service"}, time.Hour, 2, nil,
-			"Coder counts at least 2 accounts more: 2 service accounts.",
+			"Coder also counts at least 2 service accounts.",
 		},
 		{"few others", []string{"human", "service"}, time.Hour, 2, nil, hidden},
 		{"nobody else where groups are hidden", []string{"human", "human"}, time.Hour, 2, nil, hidden},

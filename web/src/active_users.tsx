@@ -58,7 +58,7 @@ const actors: Record<string, [string, string]> = { person: ["person", "people"],
 function LeftOut({ answer, unlikeCoder }: { answer: GetTemplateInsightsResponse; unlikeCoder: boolean }) {
   const others = (answer.other_actors ?? []).filter((o) => o.actors > 0);
   const hides = answer.collection_mode !== undefined || answer.floor !== undefined, least = hides ? "at least " : "";
-  if (others.length === 0) return unlikeCoder && hides ? <p class="note">Coder also counts service and system accounts, and whatever else is hidden here.</p> : null;
+  if (others.length === 0) return unlikeCoder && hides ? <p class="note">Coder also counts service and system accounts and whatever else is hidden here.</p> : null;
   const names = others.map((o) => plural(o.actors, ...(actors[o.actor] ?? [o.actor, o.actor]))).join(", ");
   const more = count(others.reduce((sum, o) => sum + o.actors, 0));
   const prebuilds = others.some((o) => o.actor === "system") ? " Prebuilds belong to a system account." : "";

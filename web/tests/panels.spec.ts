@@ -113,7 +113,7 @@ test("after an import from Coder the page says whom it counts besides", async ({
   await expect(note).toHaveText("Left out: 2 service accounts, 1 system account. Coder counts them too: 3 more than here. Prebuilds belong to a system account.");
   for (const [others, says] of [
     [[{ actor: "service", actors: 5, seconds: 60 }], "Left out: at least 5 service accounts. Coder counts them too: at least 5 more than here."],
-    [undefined, "Coder also counts service and system accounts, and whatever else is hidden here."],
+    [undefined, "Coder also counts service and system accounts and whatever else is hidden here."],
   ] as const) {
     hides = { collection_mode: "pseudonym", other_actors: others };
     await page.reload();

@@ -66,7 +66,7 @@ func (s *Service) GetDiagnosis(ctx context.Context, req *insightsv1.GetDiagnosis
 		return nil, err
 	}
 	d.findFollowed(followed)
-	imported, err := s.store.FirstImportSince(ctx, q.asked.Add(-unlikeCoderFor))
+	imported, err := s.store.FirstImportSince(ctx, q.asked.AddDate(0, 0, -28)) // who came from Coder still knows its figures
 	if err != nil {
 		return nil, err
 	}

@@ -152,35 +152,21 @@ func (d *diagnosis) findFollowed(followed []store.Followed) {
 	}
 }
 
-// unlikeCoderFor is how long after the first import figures are explained to those who still know the ones of Coder.
-const unlikeCoderFor = 28 * 24 * time.Hour
-
-// findDifference says whom Coder counts and an answer about people does not. In modes that hide it says the same whether or not there are
-// any, beyond what the answer tells of others.
+// findDifference says whom Coder counts and an answer about people does not: where groups are hidden, no more than the answer tells.
 func (d *diagnosis) findDifference(imported time.Time, told []*insightsv1.OtherActor) {
-	hides, next := d.q.mode != store.PrivacyFull || d.q.floor.People > 0, "Ask with actor=all to count as Coder does."
-	if hides {
-		next = "Nothing: the privacy mode hides the others."
+	who, least, next := []string(nil), "", "Ask with actor=all to count as Coder does."
+	if hides := d.q.mode != store.PrivacyFull || d.q.floor.People > 0; hides {
+		least, next = "at least ", "Nothing: the privacy mode hides the others."
+		if len(told) == 0 {
+			who = []string{"service and system accounts", "whatever else is hidden here"}
+		}
 	}
-	sum, parts := int64(0), []string(nil)
 	for _, o := range told {
-		sum, parts = sum+o.GetActors(), append(parts, count(o.GetActors(), o.GetActor()+" account"))
+		who = append(who, least+count(o.GetActors(), o.GetActor()+" account"))
 	}
-	d.add(reasonUnlikeCoder, []string{sectionActiveUsers},
-		func(store.TemplateFacts) (evidence, bool) {
-			return evidence{first: imported}, !imported.IsZero() && d.q.actors == minute.People && (hides || sum > 0)
-		},
-		func(*insightsv1.Finding) string {
-			switch more := count(sum, "account") + " more: " + strings.Join(parts, ", ") + "."; {
-			case sum == 0:
-				return "Coder also counts service and system accounts, and whatever else is hidden here."
-			case hides:
-				return "Coder counts at least " + more
-			default:
-				return "Coder counts " + more
-			}
-		},
-		next)
+	d.add(reasonUnlikeCoder, []string{sectionActiveUsers}, func(store.TemplateFacts) (evidence, bool) {
+		return evidence{first: imported}, !imported.IsZero() && d.q.actors == minute.People && len(who) > 0
+	}, func(*insightsv1.Finding) string { return "Coder also counts " + strings.Join(who, " and ") + "." }, next)
 }
 
 func (d *diagnosis) findCollection() {
