@@ -57,7 +57,7 @@ func updating(columns ...string) clause.OnConflict {
 // Follow makes a process the one that follows another system, for some time from now on, by the clock of the database; it repeats that
 // while it follows. Another one that does keeps it from that.
 func (s *Store) Follow(ctx context.Context, source, follower string, term time.Duration) (follows bool, err error) {
-	err = s.db.InTransaction(ctx, func(tx *gorm.DB) error {
+	err = s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
 		now, err := s.db.Now(tx, s.clock)
 		if err != nil {
 			return err
@@ -79,9 +79,13 @@ func (s *Store) Follow(ctx context.Context, source, follower string, term time.D
 
 // EndFollowing notes that a process follows no longer, so that another one may at once.
 func (s *Store) EndFollowing(ctx context.Context, source, follower string) error {
-	err := s.db.Write(ctx, func(db *gorm.DB) error {
-		return db.Exec(
-			`UPDATE imports SET follower = '', followed_until = 0 WHERE source = ? AND follower = ?`, source, follower,
+	err := s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
+		now, err := s.db.Now(tx, s.clock)
+		if err != nil {
+			return err
+		}
+		return tx.Exec(
+			`UPDATE imports SET follower = '', followed_until = ? WHERE source = ? AND follower = ?`, At(now), source, follower,
 		).Error
 	})
 	if err != nil {
@@ -90,13 +94,13 @@ func (s *Store) EndFollowing(ctx context.Context, source, follower string) error
 	return nil
 }
 
-// Followed is another system that is followed, or was until a process stopped doing so without a word.
+// Followed is another system that is followed, or was a day ago.
 type Followed struct {
 	Source            string
-	UsageUntil, Until time.Time // up to when usage is here, and everything; zero: the first import has not ended
+	UsageUntil, Until time.Time // up to when usage is here, and everything; zero: its past is being imported
 }
 
-// forgetFollowed is how long a system counts as followed that nobody follows.
+// forgetFollowed is how long a system counts as followed that nobody follows: until then it may be a fault.
 const forgetFollowed = 24 * time.Hour
 
 // Followed returns the systems that are followed.
@@ -108,7 +112,10 @@ func (s *Store) Followed(ctx context.Context) ([]Followed, error) {
 	}
 	followed := make([]Followed, len(rows))
 	for i, r := range rows {
-		followed[i] = Followed{r.Source, r.UsageUntil.Time, r.ImportedUntil.Time}
+		followed[i] = Followed{Source: r.Source}
+		if r.RunningAt.IsZero() {
+			followed[i].UsageUntil, followed[i].Until = r.UsageUntil.Time, r.ImportedUntil.Time
+		}
 	}
 	return followed, nil
 }

@@ -20,7 +20,7 @@ type importCoderCommand struct {
 	Organization   string        `placeholder:"NAME" help:"Import this organization alone, by name or id, and no roles beyond it. Default: all of them."`
 	DryRun         bool          `help:"Change nothing; print what would change."`
 	Follow         bool          `help:"Then keep up with the deployment: what happens there is here a little later."`
-	FollowInterval time.Duration `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..10m" help:"How often to look for usage then; half as often for everything else. Default: ${default}."`
+	FollowInterval time.Duration `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..1m" help:"How often to look for usage then; half as often for everything else. Default: ${default}."`
 }
 
 // Run imports, and follows if it is told to.

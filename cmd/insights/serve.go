@@ -89,7 +89,7 @@ type serveCommand struct {
 	CoderURL         string         `name:"auth-coder-url" env:"INSIGHTS_AUTH_CODER_URL" placeholder:"URL" help:"Accept the session keys of this Coder deployment as those of users, whom insights import coder brought here, as far as it allows them: each is shown to it at most every few seconds."`
 	FollowCoder      string         `env:"INSIGHTS_FOLLOW_CODER" placeholder:"URL" help:"Bring everything from the database of this Coder deployment, postgres://, and keep up with it, as insights import coder --follow does: one of several servers does that. Put a URL with a password into the environment or a file."`
 	FollowCoderFile  string         `env:"INSIGHTS_FOLLOW_CODER_FILE" placeholder:"FILE" help:"A file with that URL."`
-	FollowInterval   time.Duration  `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..10m" help:"How often that database is looked at for usage; half as often for everything else. Default: ${default}."`
+	FollowInterval   time.Duration  `default:"30s" env:"INSIGHTS_FOLLOW_INTERVAL" range:"1s..1m" help:"How often that database is looked at for usage; half as often for everything else. Default: ${default}."`
 	IDEApps          []string       `name:"ide-apps" env:"INSIGHTS_IDE_APPS" placeholder:"NAME,..." help:"Session apps and app slugs that count as an IDE in the older activity API. Default: all that are known as such, of every family, and the usual web IDEs."`
 	CollectStats     bool           `name:"prometheus-collect-agent-stats" env:"INSIGHTS_PROMETHEUS_COLLECT_AGENT_STATS,CODER_PROMETHEUS_COLLECT_AGENT_STATS" help:"Show the present of the agents that report to this server as metrics (coderd_agentstats_* and what agents forward), with names of users and workspaces."`
 	AggregateStatsBy []string       `name:"prometheus-aggregate-agent-stats-by" env:"INSIGHTS_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY" placeholder:"LABEL,..." help:"Labels that these metrics keep: agent_name, template_name, username, workspace_name, with the organization beside them, or none. Values of equal labels are added up; of latencies and script times the median is shown. Default: all."`
@@ -144,7 +144,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	return serve(ctx, config, func(serving *server.Server) error {
 		if from != "" {
 			both.Go(func() {
-				coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger})
+				coder.KeepFollowing(
+					following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger},
+				)
 			})
 		}
 		return nil
@@ -169,6 +171,9 @@ func (f serveCommand) followed() (string, error) {
 		return "", usageError("--follow-coder and --follow-coder-file name the same: choose one")
 	case inFile == "" && f.FollowCoder == "":
 		return "", nil
+	}
+	if f.UsageStats != "true" {
+		return "", usageError("--follow-coder brings usage, which --usage-stats=false does not allow")
 	}
 	from := cmp.Or(inFile, f.FollowCoder)
 	return from, coder.CheckURL(from)

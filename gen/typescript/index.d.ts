@@ -4771,7 +4771,7 @@ export interface Finding {
    * - `weak_database`: the database does not keep everything through a crash of its machine.
    * - `deletion_announced`: retention takes many of the stored days, and waits from `first_at` to `last_at` for somebody who objects.
    * - `deletion_held`: nothing is deleted, because the clock that retention goes by is in doubt.
-   * - `follows_late`: usage comes from another system, and what was there a minute ago is not here yet.
+   * - `follows_late`: usage comes from another system, and what was there three minutes ago is not here yet.
    * - `differs_from_coder`: the first import from Coder began less than 28 days ago, at `first_at`, and Coder counts accounts that the answer
    * leaves out.
    */

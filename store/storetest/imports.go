@@ -168,10 +168,10 @@ func following(t *testing.T, f *Fixture) {
 		}
 		follow("coder", "c", time.Hour, follower == "a")
 	}
-	if err := f.EndFollowing(t.Context(), "coder", "c"); err != nil {
+	if err := f.BeginImport(t.Context(), "coder"); err != nil {
 		t.Fatal(err)
 	}
-	followed(store.Followed{Source: "other"})
+	followed(store.Followed{Source: "coder"}, store.Followed{Source: "other"})
 	if got, err := f.ImportedUntil(t.Context(), "coder"); err != nil || !got.Equal(Now) {
 		t.Errorf("imported until %v, %v", got, err)
 	}

@@ -125,10 +125,14 @@ const readTimeout = 30 * time.Minute
 func (d *Database) read(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	defer func(begin time.Time) { d.reading += time.Since(begin) }(time.Now())
-	return pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	begin := time.Now()
+	err := pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		return f(ctx, tx)
 	})
+	if err == nil { // otherwise it may have waited for the network
+		d.reading += time.Since(begin)
+	}
+	return err
 }
 
 // undefinedTable is how Postgres says that there is no such table.

@@ -3,6 +3,8 @@ package coder
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,8 +19,8 @@ const DefaultInterval = 30 * time.Second
 // that, at which the others try to take its place.
 const followTerm = 30 * time.Second
 
-// errSucceeded means that another process follows now.
-var errSucceeded = errors.New("another process follows")
+// errGaveWay means that another process follows now, or may.
+var errGaveWay = errors.New("gave way to other processes")
 
 // KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not
 // answer, or has a schema that is not supported, it says so in the log and tries again.
@@ -55,12 +57,14 @@ func (i *Importer) Follow(ctx context.Context) error {
 		follows, err := i.to.Follow(ctx, i.source, i.follower, i.term)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			return err
+			i.logger.WarnContext(ctx, "follow", "error", err)
 		case follows:
 			waiting = false
-			if err := i.followAlone(ctx); ctx.Err() != nil || err != nil && !errors.Is(err, errSucceeded) {
+			err := i.followAlone(ctx)
+			if ctx.Err() != nil || err != nil && !errors.Is(err, errGaveWay) {
 				return err
 			}
+			i.logger.WarnContext(ctx, "follow", "error", err)
 		case !waiting && err == nil:
 			waiting = true
 			i.logger.InfoContext(ctx, "another process follows", "source", i.from.String())
@@ -79,18 +83,29 @@ func (i *Importer) followAlone(ctx context.Context) error {
 		return err
 	}
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error { return i.stay(ctx) })
-	both.Go(func() error {
+	both.Go(contained(func() error { return i.stay(ctx) }))
+	both.Go(contained(func() error {
 		if err := i.Run(ctx); err != nil {
 			return err
 		}
-		i.keepUp(ctx)
-		return nil
-	})
+		return i.keepUp(ctx)
+	}))
 	err := both.Wait()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
 	return errors.Join(err, i.to.EndFollowing(ending, i.source, i.follower))
+}
+
+// contained makes an error of a panic: what one row of Coder does to it must not end a server.
+func contained(work func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v: %s", p, debug.Stack())
+			}
+		}()
+		return work()
+	}
 }
 
 // stay says again and again that this process follows, until the context is done or another one has taken over: one that could not say so
@@ -104,11 +119,14 @@ func (i *Importer) stay(ctx context.Context) error {
 		case <-time.After(i.term / 3):
 		}
 		begin := time.Now()
-		switch follows, err := i.to.Follow(ctx, i.source, i.follower, i.term); {
+		asking, cancel := context.WithDeadline(ctx, until)
+		follows, err := i.to.Follow(asking, i.source, i.follower, i.term)
+		cancel()
+		switch {
 		case follows:
 			until = begin.Add(i.term)
 		case err == nil || !time.Now().Before(until):
-			return errors.Join(errSucceeded, err)
+			return errors.Join(errGaveWay, err)
 		case ctx.Err() == nil:
 			i.logger.WarnContext(ctx, "follow", "error", err)
 		}
@@ -116,14 +134,15 @@ func (i *Importer) stay(ctx context.Context) error {
 }
 
 // keepUp looks for what is new until the context is done: a look ends when the one before it began an interval ago, if it takes as long as that
-// one did. Then nothing here is older than that.
-func (i *Importer) keepUp(ctx context.Context) {
+// one did. Then nothing here is older than that. When looking has failed for so long that another process should try it gives way.
+func (i *Importer) keepUp(ctx context.Context) error {
 	i.logger.InfoContext(ctx, "following", "source", i.from.String())
 	var next time.Duration
+	succeeded := time.Now()
 	for catalogDue := false; ; {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(next):
 		}
 		begin, read := time.Now(), i.from.reading
@@ -134,7 +153,12 @@ func (i *Importer) keepUp(ctx context.Context) {
 		if err == nil {
 			catalogDue = !catalogDue
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			succeeded = time.Now()
+		case time.Since(succeeded) > i.interval+2*i.term:
+			return errors.Join(errGaveWay, err)
+		case ctx.Err() == nil:
 			// Perhaps Coder was updated.
 			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
 		}

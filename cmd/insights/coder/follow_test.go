@@ -272,8 +272,8 @@ func TestFollowOnce(t *testing.T) {
 	}
 	wait("it does not come back", func() bool { return begun[second].Load() == 2 })
 	end[second]()
-	if followed, err := to.Followed(t.Context()); err != nil || len(followed) > 0 {
-		t.Errorf("followed in the end: %+v, %v", followed, err)
+	if follows, err := to.Follow(t.Context(), "coder "+w.organization.String(), "third", time.Hour); err != nil || !follows {
+		t.Errorf("a third one in the end: %v, %v", follows, err)
 	}
 }
 

@@ -147,6 +147,9 @@ func (i *Importer) Run(ctx context.Context) error {
 		i.logger.InfoContext(
 			ctx, "imported usage", "from", w.from, "until", w.to, "half_hours", i.report.HalfHours, "estimated", i.report.Estimated,
 		)
+		if !i.until.Before(end) {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -194,6 +197,9 @@ func (i *Importer) catalog(ctx context.Context) error {
 	var until time.Time
 	var held held
 	err := i.from.read(ctx, func(reading context.Context, tx pgx.Tx) (err error) {
+		if err := i.from.checkSchema(reading, tx); err != nil { // Coder may have been updated
+			return err
+		}
 		if until, err = now(reading, tx); err != nil {
 			return err
 		}

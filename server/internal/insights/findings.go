@@ -133,10 +133,13 @@ func (d *diagnosis) findDeletions(held store.Brake) {
 }
 
 // followsLate is how far behind a system that is followed may be without a word.
-const followsLate = time.Minute
+const followsLate = 3 * time.Minute
 
 // findFollowed says that usage of another system is not here yet.
 func (d *diagnosis) findFollowed(followed []store.Followed) {
+	if d.q.empty() {
+		return
+	}
 	for _, f := range followed {
 		d.add(reasonFollowsLate, append([]string{sectionParameters}, usageSections...),
 			func(store.TemplateFacts) (evidence, bool) {
