@@ -144,7 +144,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	return serve(ctx, config, func(serving *server.Server) error {
 		if from != "" {
 			both.Go(func() {
-				coder.KeepFollowing(following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger})
+				coder.KeepFollowing(following, from, s, coder.Options{
+					Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger,
+				})
 			})
 		}
 		return nil
