@@ -61,8 +61,9 @@ func (s *Store) BuildTimings(ctx context.Context, scope access.Scope, bounds []f
 	}
 	condition, args := x.WhereColumn("workspaces.template_id", "1 = 1")
 	timings, err := s.spread(
-		ctx, []string{"templates.name", "COALESCE(template_versions.name, '')", "outcome.transition", "outcome.status"}, "builds.started_at",
-		"builds.finished_at", bounds, false, builtIn+`JOIN (`+buildOutcomes+`) AS outcome ON (builds.outcomes & outcome.flag) <> 0
+		ctx, []string{"templates.name", "COALESCE(template_versions.name, '')", "outcome.transition", "outcome.status"},
+		"builds.started_at", "builds.finished_at", bounds, false,
+		builtIn+`JOIN (`+buildOutcomes+`) AS outcome ON (builds.outcomes & outcome.flag) <> 0
 		LEFT JOIN template_versions ON template_versions.id = builds.outcome_version_id WHERE `+condition, args...,
 	)
 	if err != nil {
@@ -71,8 +72,8 @@ func (s *Store) BuildTimings(ctx context.Context, scope access.Scope, bounds []f
 	return timings, nil
 }
 
-// CreationTimings spreads the times of the first builds of workspaces that succeeded, and of the builds that took a prebuilt workspace. Their
-// labels are organization, template, preset, and of PrebuildSteps what the build did.
+// CreationTimings spreads the times of the first builds of workspaces that succeeded, and of the builds that took a prebuilt workspace.
+// Their labels are organization, template, preset, and of PrebuildSteps what the build did.
 func (s *Store) CreationTimings(ctx context.Context, scope access.Scope, bounds []float64) ([]Spread, error) {
 	x, err := s.index(ctx, scope)
 	if err != nil {
@@ -109,7 +110,8 @@ func (s *Store) Creations(ctx context.Context, scope access.Scope) ([]Creations,
 	}
 	condition, args := x.WhereColumn("workspaces.template_id", `builds.transition = 'start' AND (builds.prebuild = 'claimed'
 		OR builds.prebuild = 'created' AND builds.number = 1 OR builds.prebuild = 'none' AND builds.number = (SELECT MIN(first.number)
-		FROM builds AS first WHERE first.workspace_id = builds.workspace_id AND (first.outcomes & ?) <> 0))`, buildOutcome("start", "succeeded"))
+		FROM builds AS first WHERE first.workspace_id = builds.workspace_id AND (first.outcomes & ?) <> 0))`,
+		buildOutcome("start", "succeeded"))
 	var all []Creations
 	err = s.db.Reads.WithContext(ctx).Raw(`SELECT organizations.name AS organization, templates.name AS template, builds.preset,
 			builds.prebuild, COUNT(*) AS builds, SUM(CASE WHEN (builds.outcomes & ?) <> 0 THEN 1 ELSE 0 END) AS failed

@@ -23,7 +23,7 @@ type ControlPlaneSeries struct {
 // TableName implements [gorm.io/gorm/schema.Tabler].
 func (ControlPlaneSeries) TableName() string { return "control_plane_series" }
 
-// ActiveUsersHour is the series of how many users used the control plane during the last hour, by the label actor, which names whom it counts.
+// ActiveUsersHour is the series of how many users used the control plane during the last hour. Its label actor names whom it counts.
 const ActiveUsersHour = "coderd_api_active_users_duration_hour"
 
 // RecordControlPlaneSeries keeps the newest value of each series and forgets those that were reported before expired. Of

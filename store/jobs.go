@@ -151,8 +151,8 @@ type Spread struct {
 	Distribution
 }
 
-// spread spreads the times between two columns over bounds, of the rows that a statement yields from FROM on, and of each of the expressions
-// that are labels. A native one says in which bucket of a native histogram they are as well.
+// spread spreads the times between two columns over bounds, of the rows that a statement yields from FROM on, for each of the values of the
+// expressions that are labels. A native one says in which bucket of a native histogram they are as well.
 func (s *Store) spread(
 	ctx context.Context, labels []string, begin, end string, bounds []float64, native bool, from string, args ...any,
 ) ([]Spread, error) {
@@ -200,7 +200,8 @@ const (
 // QueueWaits spreads the times that jobs waited until they began. Their labels are provisioner, type, and of builds transition and reason.
 func (s *Store) QueueWaits(ctx context.Context, bounds []float64) ([]Spread, error) {
 	waits, err := s.spread(
-		ctx, []string{"jobs.provisioner", "jobs.type", transitionText, reasonText}, "jobs.created_at", "jobs.started_at", bounds, false, jobsOfBuilds,
+		ctx, []string{"jobs.provisioner", "jobs.type", transitionText, reasonText}, "jobs.created_at", "jobs.started_at", bounds, false,
+		jobsOfBuilds,
 	)
 	if err != nil {
 		return nil, fmt.Errorf("read how long jobs waited: %w", err)

@@ -504,8 +504,8 @@ func whatWasBuilt(t *testing.T, f *Fixture) {
 		}
 		builds = append(builds, b)
 		list = append(list, store.Job{
-			ID: b.ID, OrganizationID: f.Organization, Provisioner: "terraform", Type: "workspace_build", Status: status, CreatedAt: b.CreatedAt,
-			StartedAt: b.StartedAt, FinishedAt: b.FinishedAt,
+			ID: b.ID, OrganizationID: f.Organization, Provisioner: "terraform", Type: "workspace_build", Status: status,
+			CreatedAt: b.CreatedAt, StartedAt: b.StartedAt, FinishedAt: b.FinishedAt,
 		})
 	}
 	add(0, 1, "none", "person", "failed")
@@ -550,7 +550,8 @@ func whatWasBuilt(t *testing.T, f *Fixture) {
 		return store.Spread{Labels: labels, Distribution: store.Distribution{Count: n, Sum: sum, Below: below, Since: after(2)}}
 	}
 	if diff := gocmp.Diff([]store.Spread{
-		spread(2, 20, []int64{0, 2}, of.Template, "v1", "start", "failed"), spread(5, 50, []int64{0, 5}, of.Template, "v1", "start", "succeeded"),
+		spread(2, 20, []int64{0, 2}, of.Template, "v1", "start", "failed"),
+		spread(5, 50, []int64{0, 5}, of.Template, "v1", "start", "succeeded"),
 	}, byLabels(f.BuildTimings(t.Context(), f.Everything, bounds))); diff != "" {
 		t.Errorf("build timings (-want +got):\n%s", diff)
 	}

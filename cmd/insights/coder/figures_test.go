@@ -20,7 +20,7 @@ func TestFigures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, codertest.Newest, 1)
 	preset, version := uuid.New(), uuid.New()
-	w.exec(t, `UPDATE users SET last_seen_at = CASE username WHEN 'user0' THEN now() - INTERVAL '59 minutes' ELSE now() - INTERVAL '61 minutes' END`)
+	w.exec(t, `UPDATE users SET last_seen_at = now() - CASE username WHEN 'user0' THEN INTERVAL '59 minutes' ELSE INTERVAL '61 minutes' END`)
 	w.exec(t, `INSERT INTO users (id, username, is_service_account, last_seen_at) VALUES (gen_random_uuid(), 'ci', true, now())`)
 	w.exec(t, `INSERT INTO users (id, username, is_system) VALUES ($1, 'prebuilds', true)`, prebuilds)
 	w.exec(t, `INSERT INTO licenses (jwt, exp) VALUES ('key', now() - INTERVAL '1 day')`)
@@ -28,7 +28,8 @@ func TestFigures(t *testing.T) {
 		(gen_random_uuid(), 'a', now(), 'v2.30.0+abc', '00000000-0000-0000-0000-000000000001'),
 		(gen_random_uuid(), 'b', now(), 'v2.29.0', gen_random_uuid()),
 		(gen_random_uuid(), 'c', now() - INTERVAL '1 day', 'v2.28.0', '00000000-0000-0000-0000-000000000001')`)
-	w.exec(t, `INSERT INTO template_version_presets (id, template_version_id, name, desired_instances) VALUES ($1, $2, 'large', 3)`, preset, version)
+	w.exec(t, `INSERT INTO template_version_presets (id, template_version_id, name, desired_instances) VALUES ($1, $2, 'large', 3)`,
+		preset, version)
 	w.exec(t, `UPDATE templates SET active_version_id = $1 WHERE id = $2`, version, w.templates[0])
 	for _, workspace := range w.workspaces[0][:2] {
 		w.exec(t, `UPDATE workspaces SET owner_id = $1 WHERE id = $2`, prebuilds, workspace)
@@ -36,7 +37,8 @@ func TestFigures(t *testing.T) {
 	}
 	w.exec(t, `UPDATE workspace_agents SET lifecycle_state = 'ready', first_connected_at = now(), last_connected_at = now(),
 		started_at = now() - INTERVAL '4 seconds', ready_at = now() WHERE id = $1`, w.agents[0][0])
-	w.exec(t, `INSERT INTO workspace_agent_stats (created_at, agent_id, user_id, template_id, connection_median_latency_ms, rx_bytes, session_counts)
+	w.exec(t, `INSERT INTO workspace_agent_stats
+		(created_at, agent_id, user_id, template_id, connection_median_latency_ms, rx_bytes, session_counts)
 		VALUES (now(), $1, $2, $3, 5, 10, '{"vscode": 2}'), (now() - INTERVAL '30 seconds', $1, $2, $3, 7, 20, '{}')`,
 		w.agents[0][0], w.users[0], w.templates[0])
 
@@ -95,8 +97,12 @@ func TestFigures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(shown) != 1 || shown[0].GetAgentId() != w.agents[0][0].String() || shown[0].GetRxBytes() != 30 ||
-		shown[0].GetConnectionMedianLatencyMs() != 5 || shown[0].GetSessionCounts()["vscode"] != 2 || shown[0].GetMetrics()[0].GetValue() != 4 {
-		t.Errorf("reports that are shown: %v", shown)
+	if len(shown) != 1 {
+		t.Fatalf("reports that are shown: %v", shown)
+	}
+	r := shown[0]
+	if r.GetAgentId() != w.agents[0][0].String() || r.GetRxBytes() != 30 || r.GetConnectionMedianLatencyMs() != 5 ||
+		r.GetSessionCounts()["vscode"] != 2 || r.GetMetrics()[0].GetValue() != 4 {
+		t.Errorf("report that is shown: %v", r)
 	}
 }

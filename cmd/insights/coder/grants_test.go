@@ -170,7 +170,8 @@ func checkRefusals(t *testing.T, conn *pgx.Conn, try func(statement string) erro
 	for _, statement := range []string{
 		`SELECT count(*) FROM api_keys`, `SELECT email FROM users`, `SELECT hashed_password FROM users`, `SELECT name FROM users`,
 		`SELECT auth_token FROM workspace_agents`, `SELECT provisioner_state FROM workspace_builds`, `SELECT ip FROM audit_logs`,
-		`SELECT user_agent FROM audit_logs`, `SELECT diff FROM audit_logs`, `SELECT input FROM provisioner_jobs`, `SELECT jwt FROM licenses`,
+		`SELECT user_agent FROM audit_logs`, `SELECT diff FROM audit_logs`,
+		`SELECT input FROM provisioner_jobs`, `SELECT jwt FROM licenses`,
 	} {
 		if err := try(statement); !refused(err) {
 			t.Errorf("%s: %v", statement, err)

@@ -2,7 +2,6 @@ package gauges
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -59,12 +58,6 @@ func (l labels) of(f *exposition.Family) []string {
 	return values
 }
 
-func (l labels) and(name, value string) labels {
-	more := maps.Clone(l)
-	more[name] = value
-	return more
-}
-
 // add adds to a counter or gauge.
 func (i imported) add(name string, value int64, l labels) {
 	if f, _ := i.families.Family(name); f != nil && !i.told[f] {
@@ -76,7 +69,8 @@ func (i imported) add(name string, value int64, l labels) {
 func (i imported) spread(name string, bounds []float64, d store.Distribution, l labels) {
 	f, _ := i.families.Family(name + exposition.CountSuffix)
 	if f != nil && !i.told[f] {
-		i.to.distributions[f] = append(i.to.distributions[f], exposition.DistributionSeries{Labels: l.of(f), Bounds: bounds, Distribution: d})
+		one := exposition.DistributionSeries{Labels: l.of(f), Bounds: bounds, Distribution: d}
+		i.to.distributions[f] = append(i.to.distributions[f], one)
 	}
 }
 
@@ -126,7 +120,8 @@ func (i imported) builds(ctx context.Context, from *store.Store, scope access.Sc
 	}
 	for _, t := range timings {
 		i.spread("coderd_provisionerd_workspace_build_timings_seconds", buildBounds, t.Distribution, labels{
-			"template_name": t.Labels[0], "template_version": t.Labels[1], "workspace_transition": t.Labels[2], "status": endStatuses[t.Labels[3]],
+			"template_name": t.Labels[0], "template_version": t.Labels[1], "workspace_transition": t.Labels[2],
+			"status": endStatuses[t.Labels[3]],
 		})
 	}
 	return nil
@@ -140,15 +135,17 @@ func (i imported) creations(ctx context.Context, from *store.Store, scope access
 		return err
 	}
 	for _, t := range timings {
-		l := labels{exposition.OrganizationLabel: t.Labels[0], "template_name": t.Labels[1], "preset_name": t.Labels[2]}
+		l := labels{
+			exposition.OrganizationLabel: t.Labels[0], "template_name": t.Labels[1], "preset_name": t.Labels[2], "type": "regular",
+		}
+		name, some := "coderd_workspace_creation_duration_seconds", buildBounds
 		switch t.Labels[3] {
 		case "claimed":
-			i.spread("coderd_prebuilt_workspace_claim_duration_seconds", claimBounds, within(t.Distribution, bounds, claimBounds), l)
+			name, some = "coderd_prebuilt_workspace_claim_duration_seconds", claimBounds
 		case "created":
-			i.spread("coderd_workspace_creation_duration_seconds", buildBounds, within(t.Distribution, bounds, buildBounds), l.and("type", "prebuild"))
-		default:
-			i.spread("coderd_workspace_creation_duration_seconds", buildBounds, within(t.Distribution, bounds, buildBounds), l.and("type", "regular"))
+			l["type"] = "prebuild"
 		}
+		i.spread(name, some, within(t.Distribution, bounds, some), l)
 	}
 	counts, err := from.Creations(ctx, scope)
 	if err != nil {
