@@ -170,7 +170,9 @@ func TestDifferenceFromCoder(t *testing.T) {
 		want  string // empty: nothing is said
 	}{
 		{
-			"others", []string{"human", "service", "system"}, time.Hour, 0, nil,
+			"others",
+			[]string{"human", "service", "system"},
+			time.Hour, 0, nil,
 			"Coder also counts 1 service account and 1 system account.",
 		},
 		{"nobody else", []string{"human"}, time.Hour, 0, nil, ""},
@@ -178,7 +180,9 @@ func TestDifferenceFromCoder(t *testing.T) {
 		{"after 28 days", []string{"human", "service"}, 29 * 24 * time.Hour, 0, nil, ""},
 		{"without an import", []string{"human", "service"}, 0, 0, nil, ""},
 		{
-			"enough others", []string{"human", "service", "service"}, time.Hour, 2, nil,
+			"enough others",
+			[]string{"human", "service", "service"},
+			time.Hour, 2, nil,
 			"Coder also counts at least 2 service accounts.",
 		},
 		{"few others", []string{"human", "service"}, time.Hour, 2, nil, hidden},
@@ -189,11 +193,13 @@ func TestDifferenceFromCoder(t *testing.T) {
 			database := storetest.SQLite(t)
 			p := machinesWith(t, database, func(o *server.Options) { o.PrivacyFloor = 2 }, tt.kinds...)
 			if tt.ago > 0 {
-				if err := p.Store.BeginFirstImport(t.Context(), "coder"); err != nil {
+				if err := p.BeginFirstImport(t.Context(), "coder"); err != nil {
 					t.Fatal(err)
 				}
-				db := storetest.OpenDB(t, database).Writes
-				if err := db.Exec(`UPDATE audit_events SET at = at - ? WHERE action = 'first import'`, tt.ago.Microseconds()).Error; err != nil {
+				err := storetest.OpenDB(t, database).Writes.Exec(
+					`UPDATE audit_events SET at = at - ? WHERE action = 'first import'`, tt.ago.Microseconds(),
+				).Error
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -202,9 +208,11 @@ func TestDifferenceFromCoder(t *testing.T) {
 				storetest.PublishAnew(t, p.Store, p.Database, store.Publication{Floor: tt.floor, Zone: time.UTC})
 			}
 			got := ""
-			for _, f := range servertest.Must(t, insightsv1.NewInsightsServiceClient(p.Conn).GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{
+			client := insightsv1.NewInsightsServiceClient(p.Conn)
+			diagnosis := servertest.Must(t, client.GetDiagnosis, p.owner, &insightsv1.GetDiagnosisRequest{
 				StartTime: wholeDay.Get("start_time"), EndTime: wholeDay.Get("end_time"), Actor: tt.actor,
-			}).GetFindings() {
+			})
+			for _, f := range diagnosis.GetFindings() {
 				if f.GetReason() == "differs_from_coder" {
 					got = f.GetMessage()
 				}
