@@ -137,13 +137,10 @@ const followsLate = 3 * time.Minute
 
 // findFollowed says that usage of another system is not here yet.
 func (d *diagnosis) findFollowed(followed []store.Followed) {
-	if d.q.empty() {
-		return
-	}
 	for _, f := range followed {
 		d.add(reasonFollowsLate, append([]string{sectionParameters}, usageSections...),
 			func(store.TemplateFacts) (evidence, bool) {
-				return evidence{last: f.UsageUntil}, d.reachesPresent() && d.q.asked.Sub(f.UsageUntil) > followsLate
+				return evidence{last: f.UsageUntil}, !d.q.empty() && d.reachesPresent() && d.q.asked.Sub(f.UsageUntil) > followsLate
 			},
 			func(found *insightsv1.Finding) string {
 				if found.GetLastAt() == "" {
