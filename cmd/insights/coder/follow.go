@@ -13,15 +13,15 @@ import (
 // DefaultInterval is how often a deployment that is followed is looked at for usage.
 const DefaultInterval = 30 * time.Second
 
-// followTerm is how long one of the processes that want to follow a deployment may do so without saying it again. It does at a third of that,
-// at which the others try to take its place.
+// followTerm is how long one of the processes that want to follow a deployment may do so without saying it again. It does at a third of
+// that, at which the others try to take its place.
 const followTerm = 30 * time.Second
 
 // errSucceeded means that another process follows now.
 var errSucceeded = errors.New("another process follows")
 
-// KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not answer,
-// or has a schema that is not supported, it says so in the log and tries again.
+// KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not
+// answer, or has a schema that is not supported, it says so in the log and tries again.
 func KeepFollowing(ctx context.Context, url string, to *store.Store, o Options) {
 	for {
 		if err := follow(ctx, url, to, o); err != nil && ctx.Err() == nil {
@@ -119,11 +119,12 @@ func (i *Importer) stay(ctx context.Context) error {
 	}
 }
 
-// keepUp looks for what is new until the context is done: a look ends when the one before it began an interval ago, if it takes as long as that
-// one did. Then nothing here is older than that.
+// keepUp looks for what is new until the context is done: a look ends when the one before it began nine tenths of an interval ago, if it
+// takes as long as that one did. The last tenth is for one that takes longer, so that nothing here is older than the interval.
 func (i *Importer) keepUp(ctx context.Context) {
 	i.logger.InfoContext(ctx, "following", "source", i.from.String())
 	var next time.Duration
+	var thorough time.Time // when a look read all reports that may have come late
 	for catalogDue := false; ; {
 		select {
 		case <-ctx.Done():
@@ -131,7 +132,15 @@ func (i *Importer) keepUp(ctx context.Context) {
 		case <-time.After(next):
 		}
 		begin, read := time.Now(), i.from.reading
-		err := i.usage(ctx, window{from: since(i.until)}, i.unlessRecent)
+		w := window{from: since(i.until)}
+		all := begin.Sub(thorough) >= overlap/2
+		if !all {
+			w.reports = i.until.Add(-lateReports)
+		}
+		err := i.usage(ctx, w, i.unlessRecent)
+		if err == nil && all {
+			thorough = begin
+		}
 		if err == nil && catalogDue {
 			err = i.catalog(ctx)
 		}
@@ -142,9 +151,13 @@ func (i *Importer) keepUp(ctx context.Context) {
 			// Perhaps Coder was updated.
 			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
 		}
-		next = max(i.interval-2*time.Since(begin), i.idle(begin, read))
+		next = max(i.interval*9/10-2*time.Since(begin), i.idle(begin, read))
 	}
 }
+
+// lateReports is how far a look reads reports again that follows another one: Coder writes them together once a second. Some looks go back
+// all of overlap for those that come later.
+const lateReports = time.Minute
 
 // idleShare is how much longer than it reads an import leaves the database of the deployment alone, whatever the size of that.
 const idleShare = 3

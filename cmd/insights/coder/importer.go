@@ -120,7 +120,7 @@ func (i *Importer) Run(ctx context.Context) error {
 	first := begin
 	for begin = begin.Truncate(halfHour); begin.Before(end); begin = i.until {
 		started, read := time.Now(), i.from.reading
-		w := window{begin, earlier(begin.Add(step), end)}
+		w := window{from: begin, to: earlier(begin.Add(step), end)}
 		if err := i.usage(ctx, w, i.to.UnstoredUsage); err != nil {
 			return err
 		}
@@ -175,7 +175,8 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// catalog imports what changed but for usage: catalog, builds, status changes and roles. It writes when all is read, unless that is too much.
+// catalog imports what changed but for usage: catalog, builds, status changes and roles. It writes when all is read, unless that is
+// too much.
 func (i *Importer) catalog(ctx context.Context) error {
 	from := since(i.catalogUntil)
 	var until time.Time
