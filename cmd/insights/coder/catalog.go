@@ -234,8 +234,8 @@ type equipped struct {
 	apps  []store.App
 }
 
-// agents calls f with the agents that came or went since a moment, and their apps, which come with them. An agent is gone when the next build
-// begins. Which ones these are is found first, by reading agents and builds once each: no more is joined than what they come to.
+// agents calls f with the agents that came or went since a moment, and their apps, which come with them. An agent is gone when the next
+// build begins. Which ones these are is found first, by reading agents and builds once each: no more is joined than what they come to.
 func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func(store.Catalog) error) error {
 	err := each(ctx, tx, `SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at,
 			COALESCE((SELECT jsonb_agg(jsonb_build_object('slug', slug, 'display_name', display_name, 'icon', icon) ORDER BY slug)

@@ -84,7 +84,7 @@ func (i *Importer) Compare(ctx context.Context) (Comparison, error) {
 	c := Comparison{From: to.Add(-24 * time.Hour), To: to}
 	var n counted
 	err := i.from.read(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		n, err = i.from.counted(ctx, tx, i.organization, window{c.From, c.To})
+		n, err = i.from.counted(ctx, tx, i.organization, window{from: c.From, to: c.To})
 		return err
 	})
 	if err != nil {

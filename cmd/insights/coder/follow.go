@@ -133,11 +133,13 @@ func (i *Importer) stay(ctx context.Context) error {
 	}
 }
 
-// keepUp looks for what is new until the context is done: a look ends when the one before it began an interval ago, if it takes as long as that
-// one did. Then nothing here is older than that. When looking has failed for so long that another process should try it gives way.
+// keepUp looks for what is new until the context is done: a look ends when the one before it began nine tenths of an interval ago, if it
+// takes as long as that one did. The last tenth is for one that takes longer, so that nothing here is older than the interval. When looking
+// has failed for so long that another process should try it gives way.
 func (i *Importer) keepUp(ctx context.Context) error {
 	i.logger.InfoContext(ctx, "following", "source", i.from.String())
 	var next time.Duration
+	var thorough time.Time // when a look read all reports that may have come late
 	succeeded := time.Now()
 	for catalogDue := false; ; {
 		select {
@@ -146,7 +148,16 @@ func (i *Importer) keepUp(ctx context.Context) error {
 		case <-time.After(next):
 		}
 		begin, read := time.Now(), i.from.reading
-		err := errors.Join(i.usage(ctx, window{from: since(i.until)}, i.unlessRecent), i.showAgents(ctx))
+		w := window{from: since(i.until)}
+		all := begin.Sub(thorough) >= overlap/2
+		if !all {
+			w.reports = i.until.Add(-lateReports)
+		}
+		err := i.usage(ctx, w, i.unlessRecent)
+		if err == nil && all {
+			thorough = begin
+		}
+		err = errors.Join(err, i.showAgents(ctx))
 		if err == nil && catalogDue {
 			err = i.catalog(ctx)
 		}
@@ -162,9 +173,13 @@ func (i *Importer) keepUp(ctx context.Context) error {
 			// Perhaps Coder was updated.
 			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
 		}
-		next = max(i.interval-2*time.Since(begin), i.idle(begin, read))
+		next = max(i.interval*9/10-2*time.Since(begin), i.idle(begin, read))
 	}
 }
+
+// lateReports is how far a look reads reports again that follows another one: Coder writes them together once a second. Some looks go back
+// all of overlap for those that come later.
+const lateReports = time.Minute
 
 // idleShare is how much longer than it reads an import leaves the database of the deployment alone, whatever the size of that.
 const idleShare = 3

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -140,6 +141,17 @@ func grantedColumns(t *testing.T) (columns [][2]string) {
 // grantsFile makes the role of importers.
 const grantsFile = "../../../deploy/coder/grants.sql"
 
+// granting is held by who makes the role, which is that of all databases of the cluster.
+var granting sync.Mutex
+
+// grant makes the role of importers, or makes it once more.
+func grant(t testing.TB, conn *pgx.Conn) {
+	t.Helper()
+	granting.Lock()
+	defer granting.Unlock()
+	execFile(t, conn, grantsFile)
+}
+
 // newGranted makes a small deployment with the role of grants.sql.
 func newGranted(t *testing.T, schema int) (url string, conn *pgx.Conn) {
 	t.Helper()
@@ -156,7 +168,7 @@ func newGranted(t *testing.T, schema int) (url string, conn *pgx.Conn) {
 		INSERT INTO template_usage_stats (start_time, end_time, template_id, user_id, `+minutes+`)
 		SELECT begin, begin + INTERVAL '30 minutes', templates.id, users.id, `+three+`
 		FROM templates, users, (SELECT date_trunc('hour', now()) - INTERVAL '2 days' AS begin) AS half_hour`)
-	execFile(t, conn, grantsFile)
+	grant(t, conn)
 	// Connections end a little after they are closed.
 	if _, err := conn.Exec(t.Context(), `ALTER ROLE insights CONNECTION LIMIT 100`); err != nil {
 		t.Fatal(err)

@@ -132,7 +132,7 @@ func (i *Importer) Run(ctx context.Context) error {
 	first := begin
 	for begin = begin.Truncate(halfHour); begin.Before(end); begin = i.until {
 		started, read := time.Now(), i.from.reading
-		w := window{begin, earlier(begin.Add(step), end)}
+		w := window{from: begin, to: earlier(begin.Add(step), end)}
 		if err := i.usage(ctx, w, i.to.UnstoredUsage); err != nil {
 			return err
 		}

@@ -122,7 +122,7 @@ func TestImport(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, schema, days)
 			for range 2 {
-				execFile(t, w.conn, grantsFile)
+				grant(t, w.conn)
 			}
 			url := asImporter(w.url)
 			to := openStore(t, open(t))

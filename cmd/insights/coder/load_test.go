@@ -66,7 +66,7 @@ func newCompany(t *testing.T, cluster *storetest.Cluster, people, workspaces, da
 	}
 	defer conn.Close(context.Background())
 	execute(t, conn, codertest.Schema(551)+codertest.Company(people, workspaces, days)+`CREATE EXTENSION pg_stat_statements;`)
-	execFile(t, conn, grantsFile)
+	grant(t, conn)
 	execute(t, conn, `VACUUM`)
 	pool, err := pgxpool.New(t.Context(), url)
 	if err != nil {
@@ -102,7 +102,8 @@ func (c *company) statements(t *testing.T) (s statements) {
 	t.Helper()
 	var longest float64
 	if err := c.pool.QueryRow(t.Context(), `SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(rows), 0), COALESCE(MAX(max_exec_time), 0)
-		FROM pg_stat_statements WHERE userid = 'insights'::regrole AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		FROM pg_stat_statements WHERE userid = 'insights'::regrole
+			AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
 	).Scan(&s.Calls, &s.Rows, &longest); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,8 @@ func TestFollowHoldsNothingUp(t *testing.T) {
 			}
 		}
 	}
-	await("nobody waits for the store", blocker, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'templates'::regclass)`)
+	await("nobody waits for the store", blocker, `SELECT EXISTS (
+		SELECT FROM pg_locks WHERE NOT granted AND relation = 'templates'::regclass)`)
 	await("a transaction is open", w.conn, `SELECT xact_start IS NULL FROM pg_stat_activity WHERE pid = $1`, pid)
 	execute(t, blocker, `ROLLBACK`)
 	if err := <-imported; err != nil {
@@ -427,8 +429,8 @@ type loadSize struct {
 	interval, quick          time.Duration
 }
 
-// Following a large company costs its database little. FOLLOW_LOAD says for how long that is measured; without it a small company is followed
-// for a moment, and nothing depends on how fast that is.
+// Following a large company costs its database little. FOLLOW_LOAD says for how long that is measured; without it a small company is
+// followed for a moment, and nothing depends on how fast that is.
 func TestFollowLoad(t *testing.T) { // not beside other tests: it measures
 	if testing.Short() {
 		t.Skip("needs Postgres: make test")
@@ -487,13 +489,10 @@ func TestFollowLoad(t *testing.T) { // not beside other tests: it measures
 	settle := func(interval time.Duration) { time.Sleep(2 * interval) } // what the first look finds is of the past
 	check := func(name string, m cost, usageLag, lag time.Duration) {
 		t.Helper()
-		t.Logf("%s: %v of CPU in %v, %.2f %% of a core; %d statements of %d rows; longest statement %v, longest transaction %v; lag %v of usage, %v",
-			name, m.CPU, m.During.Round(time.Second), 100*m.share(), m.Calls, m.Rows, m.Longest.Round(time.Millisecond),
+		t.Logf("%s: %v of CPU in %v, %.2f %% of a core; %d statements of %d rows; longest statement %v, longest transaction %v; "+
+			"lag %v of usage, %v", name, m.CPU, m.During.Round(time.Second), 100*m.share(), m.Calls, m.Rows, m.Longest.Round(time.Millisecond),
 			m.Transaction.Round(time.Millisecond), m.UsageLag.Round(time.Millisecond), m.Lag.Round(time.Millisecond))
-		switch {
-		case m.Calls == 0:
-			t.Errorf("%s: nothing was followed", name)
-		case large && (m.Longest > maxStatement || m.Transaction > maxTransaction || m.UsageLag > usageLag || m.Lag > lag):
+		if large && (m.Calls == 0 || m.Longest > maxStatement || m.Transaction > maxTransaction || m.UsageLag > usageLag || m.Lag > lag) {
 			t.Errorf("%s misses a goal", name)
 		}
 	}

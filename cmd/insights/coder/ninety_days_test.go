@@ -246,7 +246,7 @@ func TestNinetyDaysClaimNothing(t *testing.T) {
 	}
 	cells := map[cell]minute.Mask{}
 	for from := p.first; from.Before(p.end); from = from.Add(step) {
-		for c, m := range importRows(t, i, window{from, earlier(from.Add(step), p.end)}) {
+		for c, m := range importRows(t, i, window{from: from, to: earlier(from.Add(step), p.end)}) {
 			if !c.kind.HasBins() {
 				cells[c] |= m
 			}

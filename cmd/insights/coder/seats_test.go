@@ -205,7 +205,7 @@ func TestEstimatesFindTheirWorkspace(t *testing.T) {
 			at.kind, at.app = minute.ImportedSession, store.UnknownSession
 			want[at] = c.at
 		}
-		whole := window{from, begin.Add(halfHour)}
+		whole := window{from: from, to: begin.Add(halfHour)}
 		if diff := cmp.Diff(want, importRows(t, i, whole), cmp.AllowUnexported(cell{})); diff != "" {
 			t.Errorf("estimates of a window from %s (-want +got):\n%s", from, diff)
 		}

@@ -44,8 +44,8 @@ func (d *Database) appSessions(
 	if seen.continues(w.from) {
 		after, known, found.last, found.whole = seen.last-lateIDs, seen.ids, seen.last, seen.whole
 	}
-	rows, err := tx.Query(ctx, `SELECT workspace_app_stats.id, workspaces.template_id, workspace_app_stats.user_id, workspaces.id, access_method,
-		slug_or_port, session_started_at, session_ended_at
+	rows, err := tx.Query(ctx, `SELECT workspace_app_stats.id, workspaces.template_id, workspace_app_stats.user_id, workspaces.id,
+		access_method, slug_or_port, session_started_at, session_ended_at
 		FROM workspace_app_stats JOIN workspaces ON workspaces.id = workspace_app_stats.workspace_id
 		WHERE session_ended_at >= $2 AND session_started_at < $3 AND (workspace_app_stats.id > $4 OR workspace_app_stats.id = ANY ($5))`+
 		inOrganization, organization, w.from, w.to, after, known)

@@ -23,7 +23,9 @@ func (i *Importer) showAgents(ctx context.Context) error {
 		if until, err = now(ctx, tx); err != nil {
 			return err
 		}
-		reports, err = i.from.newestReports(ctx, tx, i.organization, window{later(i.shown, until.Add(-time.Minute)), until})
+		reports, err = i.from.newestReports(ctx, tx, i.organization, window{
+			from: later(i.shown, until.Add(-time.Minute)), to: until,
+		})
 		return err
 	})
 	if err != nil {

@@ -133,6 +133,7 @@ func (u usage) rows(subjects map[store.Visit]int64) []store.OpenRow {
 // window is the time that one look at the usage is about.
 type window struct {
 	from, to time.Time
+	reports  time.Time // from when on reports are read, if that is later
 }
 
 // usage reads what was used in a window: logins, the sessions of apps, the reports of agents as far back as Coder has them, and
@@ -149,10 +150,10 @@ func (d *Database) usage(ctx context.Context, tx pgx.Tx, organization *uuid.UUID
 	if err != nil {
 		return nil, fmt.Errorf("look for reports: %w", err)
 	}
-	if err := d.halfHours(ctx, tx, u, organization, window{w.from, earlier(w.to, reports)}); err != nil {
+	if err := d.halfHours(ctx, tx, u, organization, window{from: w.from, to: earlier(w.to, reports)}); err != nil {
 		return nil, fmt.Errorf("read half hours: %w", err)
 	}
-	if err := d.reports(ctx, tx, u, organization, window{later(w.from, reports), w.to}); err != nil {
+	if err := d.reports(ctx, tx, u, organization, window{from: later(later(w.from, w.reports), reports), to: w.to}); err != nil {
 		return nil, fmt.Errorf("read reports of agents: %w", err)
 	}
 	return u, nil

@@ -47,8 +47,8 @@ func Schema(version int) string {
 	return b.String()
 }
 
-// Company returns statements that fill a schema of before 590 with a company of so many people and workspaces that has worked for some days,
-// and is at work: a CALL company.live(N) is what happens in the second N from then on, with the time of the call.
+// Company returns statements that fill a schema of before 590 with a company of so many people and workspaces that has worked for some
+// days, and is at work: a CALL company.live(N) is what happens in the second N from then on, with the time of the call.
 func Company(people, workspaces, days int) string {
 	return fmt.Sprintf("SET company.people = %d; SET company.workspaces = %d; SET company.days = %d;\n", people, workspaces, days) + company
 }
