@@ -29,6 +29,11 @@ func TestErasingInCompose(t *testing.T) {
 	}
 	readYAML(t, "compose.yaml", &compose)
 	maker, server := compose.Services["privacy-key"], compose.Services["insights"]
+	for name, value := range server.Environment {
+		if strings.HasSuffix(value, ":-}") { // empty unless somebody sets it
+			server.Environment[name] = ""
+		}
+	}
 	if len(maker.Volumes) != 1 || len(server.Volumes) != 1 || maker.Volumes[0] != server.Volumes[0] || !server.ReadOnly {
 		t.Fatalf("the key is made in %v, the server has %v", maker.Volumes, server.Volumes)
 	}

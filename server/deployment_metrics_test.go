@@ -346,7 +346,8 @@ func TestMetricsCompat(t *testing.T) {
 	d.ReportEvents(t, d.controlPlane, []*insightsv1.Event{d.build(d.dev, d.version, 1, "stop", "succeeded")})
 	connected := store.At(storetest.Now.Add(-50 * time.Second))
 	if err := d.Options.Store.TouchAgents(t.Context(), []store.AgentState{
-		{AgentID: uuid.MustParse(d.agent), FirstConnectedAt: connected}, {AgentID: uuid.MustParse(d.goneAgent), FirstConnectedAt: connected},
+		{AgentID: uuid.MustParse(d.agent), FirstConnectedAt: connected},
+		{AgentID: uuid.MustParse(d.goneAgent), FirstConnectedAt: connected},
 	}); err != nil {
 		t.Fatal(err)
 	}

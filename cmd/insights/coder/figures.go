@@ -24,7 +24,8 @@ func (s shape) figures() []figure {
 				'preset_name', presets.name), `
 		ofTemplates = ` FROM template_version_presets AS presets JOIN templates ON templates.active_version_id = presets.template_version_id
 			WHERE NOT templates.deleted AND presets.desired_instances IS NOT NULL`
-		running = `(SELECT COUNT(*) FROM workspaces JOIN LATERAL (SELECT job_id, transition, template_version_preset_id FROM workspace_builds
+		running = `(SELECT COUNT(*) FROM workspaces JOIN LATERAL (
+				SELECT job_id, transition, template_version_preset_id FROM workspace_builds
 				WHERE workspace_id = workspaces.id ORDER BY build_number DESC LIMIT 1) AS newest ON true
 			JOIN provisioner_jobs ON provisioner_jobs.id = newest.job_id
 			WHERE workspaces.owner_id = '` + prebuilds + `' AND NOT workspaces.deleted AND newest.transition = 'start'
@@ -159,7 +160,9 @@ func (i *Importer) recordConditions(ctx context.Context, agents []liveAgent) err
 			i.conditions[a.AgentID] = is
 			conditions = append(conditions, a.AgentCondition)
 			if a.connected != nil {
-				states = append(states, store.AgentState{AgentID: a.AgentID, FirstConnectedAt: instant(a.connected), LastSeenAt: instant(a.seen)})
+				states = append(states, store.AgentState{
+					AgentID: a.AgentID, FirstConnectedAt: instant(a.connected), LastSeenAt: instant(a.seen),
+				})
 			}
 		}
 	}

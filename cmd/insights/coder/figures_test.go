@@ -20,7 +20,8 @@ func TestFigures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, codertest.Newest, 1)
 	preset, version := uuid.New(), uuid.New()
-	w.exec(t, `UPDATE users SET last_seen_at = now() - CASE username WHEN 'user0' THEN INTERVAL '59 minutes' ELSE INTERVAL '61 minutes' END`)
+	w.exec(t, `UPDATE users SET last_seen_at = now() -
+		CASE username WHEN 'user0' THEN INTERVAL '59 minutes' ELSE INTERVAL '61 minutes' END`)
 	w.exec(t, `INSERT INTO users (id, username, is_service_account, last_seen_at) VALUES (gen_random_uuid(), 'ci', true, now())`)
 	w.exec(t, `INSERT INTO users (id, username, is_system) VALUES ($1, 'prebuilds', true)`, prebuilds)
 	w.exec(t, `INSERT INTO licenses (jwt, exp) VALUES ('key', now() - INTERVAL '1 day')`)
