@@ -84,7 +84,8 @@ func (s *Store) CreationTimings(ctx context.Context, scope access.Scope, bounds 
 		buildOutcome("start", "succeeded"),
 	)
 	timings, err := s.spread(
-		ctx, []string{"organizations.name", "templates.name", "builds.preset", "builds.prebuild"}, "builds.started_at", "builds.finished_at",
+		ctx, []string{"organizations.name", "templates.name", "builds.preset", "builds.prebuild"},
+		"builds.started_at", "builds.finished_at",
 		bounds, true, builtIn+`WHERE `+condition, args...,
 	)
 	if err != nil {

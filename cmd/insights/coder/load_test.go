@@ -491,7 +491,8 @@ func TestFollowLoad(t *testing.T) { // not beside other tests: it measures
 		t.Helper()
 		t.Logf("%s: %v of CPU in %v, %.2f %% of a core; %d statements of %d rows; longest statement %v, longest transaction %v; "+
 			"lag %v of usage, %v", name, m.CPU, m.During.Round(time.Second), 100*m.share(), m.Calls, m.Rows,
-			m.Longest.Round(time.Millisecond), m.Transaction.Round(time.Millisecond), m.UsageLag.Round(time.Millisecond), m.Lag.Round(time.Millisecond))
+			m.Longest.Round(time.Millisecond), m.Transaction.Round(time.Millisecond),
+			m.UsageLag.Round(time.Millisecond), m.Lag.Round(time.Millisecond))
 		if large && (m.Calls == 0 || m.Longest > maxStatement || m.Transaction > maxTransaction || m.UsageLag > usageLag || m.Lag > lag) {
 			t.Errorf("%s misses a goal", name)
 		}
