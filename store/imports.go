@@ -22,7 +22,7 @@ type imported struct {
 	UsageUntil    Instant
 	RunningAt     Instant // when it said last that it runs; zero: it does not
 	Follower      string  // the process that follows the system; empty: none does
-	FollowedUntil Instant // until when it is that one, by the clock of the database; zero: none is
+	FollowedUntil Instant // until when it is, or was, that one, by the clock of the database; zero: none ever was
 }
 
 // TableName implements [gorm.io/gorm/schema.Tabler].

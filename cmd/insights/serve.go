@@ -138,12 +138,12 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 	}
 	config.Store = s
 	following, stop := context.WithCancel(ctx)
-	var both sync.WaitGroup
-	defer both.Wait() // before the store is closed
+	var follower sync.WaitGroup
+	defer follower.Wait() // before the store is closed
 	defer stop()
 	return serve(ctx, config, func(serving *server.Server) error {
 		if from != "" {
-			both.Go(func() {
+			follower.Go(func() {
 				coder.KeepFollowing(
 					following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger},
 				)

@@ -124,13 +124,13 @@ func mustRender(t *testing.T, values string) objects {
 	return all
 }
 
-// What is made depends on the values.
 // definitions are values with a definition.
 const definitions = "definitions: {metric_families: [{name: acme_depth, type: gauge, help: Jobs that wait.}]}"
 
 // ingress are values with an Ingress.
 const ingress = "ingress: {enabled: true, className: nginx, host: insights.example.com, tlsSecret: insights-page, annotations: {a: b}}"
 
+// What is made depends on the values.
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	always := []string{"StatefulSet insights", "Service insights", "Service insights-prom"}

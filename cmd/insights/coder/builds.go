@@ -85,3 +85,28 @@ func (d *Database) statusChanges(
 	}
 	return nil
 }
+
+func (i *Importer) recordJobs(ctx context.Context, jobs []store.Job) error {
+	if i.dry {
+		return nil
+	}
+	return i.to.RecordJobs(ctx, jobs)
+}
+
+// jobs calls f with the jobs that moved on since a moment. A job that builds a workspace has the id of the build.
+func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Job) error) error {
+	err := each(ctx, tx, `SELECT COALESCE(workspace_builds.id, provisioner_jobs.id), provisioner_jobs.updated_at, organization_id,
+			provisioner::text, type::text, job_status::text, provisioner_jobs.created_at, started_at, completed_at
+		FROM provisioner_jobs LEFT JOIN workspace_builds ON workspace_builds.job_id = provisioner_jobs.id
+		WHERE ($1::uuid IS NULL OR organization_id = $1) AND provisioner_jobs.updated_at >= $2`,
+		func(row pgx.CollectableRow) (j store.Job, err error) {
+			var at, created, started, finished *time.Time
+			err = row.Scan(&j.ID, &at, &j.OrganizationID, &j.Provisioner, &j.Type, &j.Status, &created, &started, &finished)
+			j.At, j.CreatedAt, j.StartedAt, j.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
+			return j, err
+		}, f, organization, since)
+	if err != nil {
+		return fmt.Errorf("read jobs: %w", err)
+	}
+	return nil
+}

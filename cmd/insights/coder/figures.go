@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/template-insights/insights/store"
@@ -83,91 +82,4 @@ func (i *Importer) recordFigures(ctx context.Context, all []store.ControlPlaneSe
 		all[n].ReportedAt = store.At(now)
 	}
 	return i.to.RecordControlPlaneSeries(ctx, all, now.Add(-seriesLifetime))
-}
-
-func (i *Importer) recordJobs(ctx context.Context, jobs []store.Job) error {
-	if i.dry {
-		return nil
-	}
-	return i.to.RecordJobs(ctx, jobs)
-}
-
-// jobs calls f with the jobs that moved on since a moment. A job that builds a workspace has the id of the build.
-func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Job) error) error {
-	err := each(ctx, tx, `SELECT COALESCE(workspace_builds.id, provisioner_jobs.id), provisioner_jobs.updated_at, organization_id,
-			provisioner::text, type::text, job_status::text, provisioner_jobs.created_at, started_at, completed_at
-		FROM provisioner_jobs LEFT JOIN workspace_builds ON workspace_builds.job_id = provisioner_jobs.id
-		WHERE ($1::uuid IS NULL OR organization_id = $1) AND provisioner_jobs.updated_at >= $2`,
-		func(row pgx.CollectableRow) (j store.Job, err error) {
-			var at, created, started, finished *time.Time
-			err = row.Scan(&j.ID, &at, &j.OrganizationID, &j.Provisioner, &j.Type, &j.Status, &created, &started, &finished)
-			j.At, j.CreatedAt, j.StartedAt, j.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
-			return j, err
-		}, f, organization, since)
-	if err != nil {
-		return fmt.Errorf("read jobs: %w", err)
-	}
-	return nil
-}
-
-// liveAgent is an agent of the newest build of a workspace.
-type liveAgent struct {
-	store.AgentCondition
-
-	template  uuid.UUID
-	connected *time.Time // for the first time; nil: not yet
-	seen      *time.Time
-}
-
-// silent is how long an agent may say nothing and is connected, as Coder has it.
-const silent = `INTERVAL '30 seconds'`
-
-// conditions calls f with the state of the agents that there are.
-func (d *Database) conditions(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, f func([]liveAgent) error) error {
-	err := each(ctx, tx, `SELECT workspace_agents.id, now(), workspaces.template_id, CASE WHEN first_connected_at IS NULL THEN 'connecting'
-			WHEN disconnected_at > last_connected_at OR last_connected_at < now() - `+silent+` THEN 'disconnected' ELSE 'connected' END,
-			lifecycle_state::text, first_connected_at, last_connected_at
-		FROM workspaces JOIN LATERAL (SELECT job_id FROM workspace_builds WHERE workspace_id = workspaces.id
-			ORDER BY build_number DESC LIMIT 1) AS newest ON true
-		JOIN workspace_resources ON workspace_resources.job_id = newest.job_id
-		JOIN workspace_agents ON workspace_agents.resource_id = workspace_resources.id
-		WHERE NOT workspaces.deleted AND ($1::uuid IS NULL OR workspaces.organization_id = $1)`,
-		func(row pgx.CollectableRow) (a liveAgent, err error) {
-			var at *time.Time
-			err = row.Scan(&a.AgentID, &at, &a.template, &a.Status, &a.LifecycleState, &a.connected, &a.seen)
-			a.At = instant(at)
-			return a, err
-		}, f, organization)
-	if err != nil {
-		return fmt.Errorf("read the state of agents: %w", err)
-	}
-	return nil
-}
-
-// recordConditions keeps the states of agents that are other ones than before.
-func (i *Importer) recordConditions(ctx context.Context, agents []liveAgent) error {
-	if i.dry {
-		return nil
-	}
-	modeOf, err := i.modes(ctx)
-	if err != nil {
-		return err
-	}
-	var conditions []store.AgentCondition
-	var states []store.AgentState
-	for _, a := range agents {
-		if is := [2]string{a.Status, a.LifecycleState}; modeOf(a.template) != store.PrivacyOff && i.conditions[a.AgentID] != is {
-			i.conditions[a.AgentID] = is
-			conditions = append(conditions, a.AgentCondition)
-			if a.connected != nil {
-				states = append(states, store.AgentState{
-					AgentID: a.AgentID, FirstConnectedAt: instant(a.connected), LastSeenAt: instant(a.seen),
-				})
-			}
-		}
-	}
-	if err := i.to.RecordAgentConditions(ctx, conditions); err != nil {
-		return err
-	}
-	return i.to.TouchAgents(ctx, states)
 }
