@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -197,7 +199,11 @@ func (s *Store) RecordBuilds(ctx context.Context, builds []Build) error {
 		return err
 	}
 	merge.Where.Exprs = []clause.Expression{clause.Expr{SQL: "builds.workspace_id = excluded.workspace_id"}}
-	return eachOnce(rows, func(b buildRow) uuid.UUID { return b.ID }, func(batch []buildRow) error {
+	// Those of a workspace together, which are looked at together; buildLocks keep two writers from a deadlock.
+	byWorkspace := func(a, b buildRow) int {
+		return cmp.Or(bytes.Compare(a.WorkspaceID[:], b.WorkspaceID[:]), bytes.Compare(a.ID[:], b.ID[:]))
+	}
+	return eachOnce(rows, func(b buildRow) uuid.UUID { return b.ID }, byWorkspace, func(batch []buildRow) error {
 		workspaces, templates := make([]uuid.UUID, len(batch)), make([]uuid.UUID, len(batch))
 		for i, b := range batch {
 			workspaces[i], templates[i] = b.WorkspaceID, b.TemplateID
@@ -271,7 +277,11 @@ func recordNewest[E any](ctx context.Context, s *Store, events []E, key func(E) 
 	if err != nil {
 		return err
 	}
-	return eachOnce(events, key, func(batch []E) error {
+	byKey := func(a, b E) int {
+		idA, idB := key(a), key(b)
+		return bytes.Compare(idA[:], idB[:])
+	}
+	return eachOnce(events, key, byKey, func(batch []E) error {
 		if err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(merge).Create(&batch).Error }); err != nil {
 			return fmt.Errorf("record events: %w", err)
 		}
@@ -302,9 +312,9 @@ func newestOf[E any](s *Store, united map[string]string) (merge clause.OnConflic
 	return merge, nil
 }
 
-// eachOnce hands events to f in batches that have none with the same key, in the order of their keys, so that two writers wait for each
-// other instead of deadlocking. Of one key the events stay in their order.
-func eachOnce[E any](events []E, key func(E) uuid.UUID, f func(batch []E) error) error {
+// eachOnce hands events to f in batches that have none with the same key, in an order in which two writers wait for each other instead of
+// deadlocking. Of one key the events stay in their order.
+func eachOnce[E any](events []E, key func(E) uuid.UUID, order func(a, b E) int, f func(batch []E) error) error {
 	for len(events) > 0 {
 		var now, later []E // a statement writes a row once
 		seen := make(map[uuid.UUID]bool, len(events))
@@ -316,10 +326,7 @@ func eachOnce[E any](events []E, key func(E) uuid.UUID, f func(batch []E) error)
 				now = append(now, e)
 			}
 		}
-		slices.SortFunc(now, func(a, b E) int {
-			idA, idB := key(a), key(b)
-			return slices.Compare(idA[:], idB[:])
-		})
+		slices.SortFunc(now, order)
 		for batch := range slices.Chunk(now, writeBatch) {
 			if err := f(batch); err != nil {
 				return err

@@ -22,7 +22,7 @@ type imported struct {
 	UsageUntil    Instant
 	RunningAt     Instant // when it said last that it runs; zero: it does not
 	Follower      string  // the process that follows the system; empty: none does
-	FollowedUntil Instant // until when it is, or was, that one, by the clock of the database; zero: none ever was
+	FollowedUntil Instant // until when it is, or was, that one, by the clock of the database; zero: none was, or it was told to end
 }
 
 // TableName implements [gorm.io/gorm/schema.Tabler].
@@ -77,15 +77,20 @@ func (s *Store) Follow(ctx context.Context, source, follower string, term time.D
 	return follows, nil
 }
 
-// EndFollowing notes that a process follows no longer, so that another one may at once.
-func (s *Store) EndFollowing(ctx context.Context, source, follower string) error {
+// EndFollowing notes that a process follows no longer, so that another one may at once. If the process was told to end, the system does not
+// count as followed any more until another one follows it.
+func (s *Store) EndFollowing(ctx context.Context, source, follower string, told bool) error {
 	err := s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
-		now, err := s.db.Now(tx, s.clock)
-		if err != nil {
-			return err
+		var until time.Time
+		if !told {
+			now, err := s.db.Now(tx, s.clock)
+			if err != nil {
+				return err
+			}
+			until = now
 		}
 		return tx.Exec(
-			`UPDATE imports SET follower = '', followed_until = ? WHERE source = ? AND follower = ?`, At(now), source, follower,
+			`UPDATE imports SET follower = '', followed_until = ? WHERE source = ? AND follower = ?`, At(until), source, follower,
 		).Error
 	})
 	if err != nil {
@@ -105,15 +110,16 @@ const forgetFollowed = 24 * time.Hour
 
 // Followed returns the systems that are followed.
 func (s *Store) Followed(ctx context.Context) ([]Followed, error) {
+	now := s.clock()
 	var rows []imported
-	err := s.db.Lookups.WithContext(ctx).Where("followed_until > ?", At(s.clock().Add(-forgetFollowed))).Order("source").Find(&rows).Error
+	err := s.db.Lookups.WithContext(ctx).Where("followed_until > ?", At(now.Add(-forgetFollowed))).Order("source").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("look which systems are followed: %w", err)
 	}
 	followed := make([]Followed, len(rows))
 	for i, r := range rows {
 		followed[i] = Followed{Source: r.Source}
-		if r.RunningAt.IsZero() {
+		if r.RunningAt.IsZero() || r.FollowedUntil.Before(now) { // an import that ended in the middle is late like others
 			followed[i].UsageUntil, followed[i].Until = r.UsageUntil.Time, r.ImportedUntil.Time
 		}
 	}

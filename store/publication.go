@@ -97,14 +97,18 @@ type publishedValue struct {
 	Workspaces int64     `json:"workspaces"`
 }
 
-// importPatience is for how long an import that does not go on keeps days from being published. One that was ended may go on until then.
-const importPatience = 24 * time.Hour
+// For how long days wait to be published.
+const (
+	importPatience = 24 * time.Hour     // for an import that does not go on: one that was ended may until then
+	followPatience = 7 * 24 * time.Hour // for the usage of a system that was followed and does not answer, or whose follower was killed
+)
 
-// errImporting says that an import began while a day was counted.
-var errImporting = errors.New("an import runs")
+// errAwaited says that a day turned out to be awaited still while it was counted.
+var errAwaited = errors.New("usage of the day is awaited")
 
 // Publish publishes the oldest day that is due and was not published, and reports whether there was one. While an import runs none is
-// due, and one that was counted meanwhile is not published: what the import brings later would be late for ever. Any number of servers may
+// due, nor is a day that a system that is followed has not told of, and one that was counted meanwhile is not published: what comes later
+// would be late for ever. Any number of servers may
 // publish at once; the first one to commit a day has published it. Of a day that an import brought, templates that have something published
 // stay as they are.
 func (s *Store) Publish(ctx context.Context, p Publication) (published bool, err error) {
@@ -130,15 +134,15 @@ func (s *Store) Publish(ctx context.Context, p Publication) (published bool, err
 		if claimed.Error != nil || claimed.RowsAffected == 0 { // another server published it meanwhile
 			return claimed.Error
 		}
-		if importing, err := s.importing(tx); err != nil || importing {
-			return cmp.Or(err, errImporting)
+		if awaited, err := s.awaited(tx, day, p.Zone); err != nil || awaited {
+			return cmp.Or(err, errAwaited)
 		}
 		if len(rows) == 0 {
 			return nil
 		}
 		return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, writeBatch).Error
 	})
-	if errors.Is(err, errImporting) {
+	if errors.Is(err, errAwaited) {
 		return false, nil
 	}
 	if err != nil {
@@ -150,9 +154,6 @@ func (s *Store) Publish(ctx context.Context, p Publication) (published bool, err
 // nextPublication is the date of the oldest day that is to be published now.
 func (s *Store) nextPublication(ctx context.Context, p Publication) (day int32, due bool, err error) {
 	reads := s.db.Reads.WithContext(ctx)
-	if importing, err := s.importing(reads); err != nil || importing {
-		return 0, false, err
-	}
 	var open, newest sql.Null[int64]
 	for text, into := range map[string]*sql.Null[int64]{
 		`SELECT MIN(day) FROM publications WHERE NOT published`: &open,
@@ -172,17 +173,24 @@ func (s *Store) nextPublication(ctx context.Context, p Publication) (day int32, 
 	if open.Valid {
 		day = min(day, int32(open.V))
 	}
-	return day, day <= last, nil
+	if day > last {
+		return day, false, nil
+	}
+	awaited, err := s.awaited(reads, day, p.Zone)
+	return day, !awaited, err
 }
 
-// importing reports whether an import runs.
-func (s *Store) importing(tx *gorm.DB) (bool, error) {
-	var running sql.Null[int64]
-	err := tx.Raw(`SELECT MAX(running_at) FROM imports WHERE running_at > ?`, At(s.clock().Add(-importPatience))).Row().Scan(&running)
+// awaited reports whether an import runs, or usage of a day is not here yet of a system that is followed.
+func (s *Store) awaited(tx *gorm.DB, day int32, zone *time.Location) (bool, error) {
+	_, end := minute.DayOf(day, zone)
+	now := s.clock()
+	var imports int64
+	err := tx.Raw(`SELECT COUNT(*) FROM imports WHERE running_at > ? OR followed_until > ? AND usage_until < ?`,
+		At(now.Add(-importPatience)), At(now.Add(-followPatience)), At(end)).Row().Scan(&imports)
 	if err != nil {
 		return false, fmt.Errorf("look for imports that run: %w", err)
 	}
-	return running.Valid, nil
+	return imports > 0, nil
 }
 
 // firstDay is the day before the first one of which anything is stored that is published, or another one if that is earlier.

@@ -162,16 +162,26 @@ func following(t *testing.T, f *Fixture) {
 	}
 	follow("coder", "b", time.Hour, false)
 	followed(store.Followed{Source: "coder", UsageUntil: Now.Add(time.Minute), Until: Now}, store.Followed{Source: "other"})
-	for _, follower := range []string{"b", "a"} {
-		if err := f.EndFollowing(t.Context(), "coder", follower); err != nil {
+	end := func(follower string, told bool) {
+		t.Helper()
+		if err := f.EndFollowing(t.Context(), "coder", follower, told); err != nil {
 			t.Fatal(err)
 		}
-		follow("coder", "c", time.Hour, follower == "a")
 	}
+	end("b", false)
+	follow("coder", "c", time.Hour, false)
+	end("b", true)
+	end("a", true)
+	followed(store.Followed{Source: "other"})
+	follow("coder", "c", time.Hour, true)
+	end("c", false)
+	follow("coder", "c", time.Hour, true)
 	if err := f.BeginImport(t.Context(), "coder"); err != nil {
 		t.Fatal(err)
 	}
 	followed(store.Followed{Source: "coder"}, store.Followed{Source: "other"})
+	follow("coder", "c", -time.Hour, true) // and was killed
+	followed(store.Followed{Source: "coder", UsageUntil: Now.Add(time.Minute), Until: Now}, store.Followed{Source: "other"})
 	if got, err := f.ImportedUntil(t.Context(), "coder"); err != nil || !got.Equal(Now) {
 		t.Errorf("imported until %v, %v", got, err)
 	}

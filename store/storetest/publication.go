@@ -99,6 +99,16 @@ func published(t *testing.T, f *Fixture) {
 	Publish(t, f.Store, dayOfNow(2))
 	check("while an import runs", 2, nothing)
 	must(f.EndImport(t.Context(), "coder", Now, Now))
+	if follows, err := f.Follow(t.Context(), "followed", "a", time.Hour); err != nil || !follows {
+		t.Fatal(follows, err)
+	}
+	Publish(t, f.Store, dayOfNow(2))
+	check("a system that is followed told nothing yet", 2, nothing)
+	must(f.SetImportedUntil(t.Context(), "followed", Now, Now))
+	must(f.EndFollowing(t.Context(), "followed", "a", false))
+	Publish(t, f.Store, dayOfNow(2))
+	check("it fell silent during the day", 2, nothing)
+	must(f.SetImportedUntil(t.Context(), "followed", Now.Truncate(24*time.Hour).AddDate(0, 0, 1), Now))
 	Publish(t, f.Store, dayOfNow(2))
 	check("published", 2, first)
 

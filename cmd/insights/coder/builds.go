@@ -25,8 +25,9 @@ const prebuild = `CASE WHEN workspace_builds.transition <> 'start' THEN 'none'
 			AND before.initiator_id = '` + prebuilds + `') THEN 'claimed'
 	ELSE 'none' END`
 
-// builds calls f with the builds whose jobs moved on since a moment.
-func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Build) error) error {
+// builds calls f with the builds whose jobs moved on in a window, those of a workspace together: the store looks at all builds of a
+// workspace when it writes one.
+func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func([]store.Build) error) error {
 	err := each(ctx, tx, `SELECT workspace_builds.id, provisioner_jobs.updated_at, workspaces.id, workspaces.template_id,
 			workspace_builds.template_version_id,
 			workspace_builds.build_number, workspace_builds.transition::text, provisioner_jobs.job_status::text,
@@ -34,15 +35,15 @@ func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 			COALESCE((SELECT name FROM template_version_presets WHERE id = workspace_builds.template_version_preset_id), ''),
 			`+prebuild+`, workspace_builds.created_at, provisioner_jobs.started_at, provisioner_jobs.completed_at,
 			(SELECT jsonb_object_agg(name, value) FROM workspace_build_parameters WHERE workspace_build_id = workspace_builds.id
-			AND length(value) <= $3),
+			AND length(value) <= $4),
 			(SELECT COALESCE(SUM(GREATEST(daily_cost, 0)), 0) FROM workspace_resources WHERE job_id = provisioner_jobs.id),
 			ARRAY(SELECT DISTINCT instance_type FROM workspace_resources WHERE job_id = provisioner_jobs.id AND instance_type <> ''
 			ORDER BY instance_type)
 		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
 		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
 		LEFT JOIN users ON users.id = workspace_builds.initiator_id
-		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2`, scanBuild, f, organization,
-		since, maxValue)
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2 AND provisioner_jobs.updated_at < $3
+		ORDER BY workspace_builds.workspace_id`, scanBuild, f, organization, w.from, w.to, maxValue)
 	if err != nil {
 		return fmt.Errorf("read builds: %w", err)
 	}
@@ -68,18 +69,19 @@ func scanBuild(row pgx.CollectableRow) (b store.Build, err error) {
 	return b, err
 }
 
-// statusChanges calls f with the changes of the status of users since a moment.
+// statusChanges calls f with the changes of the status of users in a window.
 func (d *Database) statusChanges(
-	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.UserStatusChange) error,
+	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func([]store.UserStatusChange) error,
 ) error {
 	err := each(ctx, tx, `SELECT user_id, changed_at, new_status::text FROM user_status_changes
-		WHERE changed_at >= $2 AND ($1::uuid IS NULL OR user_id IN (SELECT user_id FROM organization_members WHERE organization_id = $1))`,
+		WHERE changed_at >= $2 AND changed_at < $3
+		AND ($1::uuid IS NULL OR user_id IN (SELECT user_id FROM organization_members WHERE organization_id = $1))`,
 		func(row pgx.CollectableRow) (c store.UserStatusChange, err error) {
 			var at *time.Time
 			err = row.Scan(&c.UserID, &at, &c.Status)
 			c.At = instant(at)
 			return c, err
-		}, f, organization, since)
+		}, f, organization, w.from, w.to)
 	if err != nil {
 		return fmt.Errorf("read status changes: %w", err)
 	}
@@ -93,20 +95,35 @@ func (i *Importer) recordJobs(ctx context.Context, jobs []store.Job) error {
 	return i.to.RecordJobs(ctx, jobs)
 }
 
-// jobs calls f with the jobs that moved on since a moment. A job that builds a workspace has the id of the build.
-func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.Job) error) error {
+// jobs calls f with the jobs that moved on in a window. A job that builds a workspace has the id of the build.
+func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func([]store.Job) error) error {
 	err := each(ctx, tx, `SELECT COALESCE(workspace_builds.id, provisioner_jobs.id), provisioner_jobs.updated_at, organization_id,
 			provisioner::text, type::text, job_status::text, provisioner_jobs.created_at, started_at, completed_at
 		FROM provisioner_jobs LEFT JOIN workspace_builds ON workspace_builds.job_id = provisioner_jobs.id
-		WHERE ($1::uuid IS NULL OR organization_id = $1) AND provisioner_jobs.updated_at >= $2`,
+		WHERE ($1::uuid IS NULL OR organization_id = $1) AND provisioner_jobs.updated_at >= $2 AND provisioner_jobs.updated_at < $3`,
 		func(row pgx.CollectableRow) (j store.Job, err error) {
 			var at, created, started, finished *time.Time
 			err = row.Scan(&j.ID, &at, &j.OrganizationID, &j.Provisioner, &j.Type, &j.Status, &created, &started, &finished)
 			j.At, j.CreatedAt, j.StartedAt, j.FinishedAt = instant(at), instant(created), instant(started), instant(finished)
 			return j, err
-		}, f, organization, since)
+		}, f, organization, w.from, w.to)
 	if err != nil {
 		return fmt.Errorf("read jobs: %w", err)
 	}
 	return nil
+}
+
+// firstJob is when the first job moved on since a moment that did; that moment if it is not the zero one, or if none did.
+func (d *Database) firstJob(ctx context.Context, tx pgx.Tx, since time.Time) (time.Time, error) {
+	if !since.IsZero() {
+		return since, nil
+	}
+	var first *time.Time
+	if err := tx.QueryRow(ctx, `SELECT MIN(updated_at) FROM provisioner_jobs`).Scan(&first); err != nil {
+		return since, fmt.Errorf("look for the first job: %w", err)
+	}
+	if first == nil {
+		return time.Now(), nil
+	}
+	return *first, nil
 }

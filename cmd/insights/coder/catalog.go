@@ -191,10 +191,9 @@ func each[T any](ctx context.Context, tx pgx.Tx, query string, scan pgx.RowToFun
 	return f(items)
 }
 
-// versions calls f with the versions of templates that changed since a moment: their parameters come with the job that reads
-// the version.
+// versions calls f with the versions of templates that changed in a window: their parameters come with the job that reads the version.
 func (d *Database) versions(
-	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func([]store.TemplateVersion) error,
+	ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func([]store.TemplateVersion) error,
 ) error {
 	err := each(ctx, tx, `SELECT template_versions.id, template_versions.template_id, template_versions.name, template_versions.created_at,
 			COALESCE((
@@ -203,7 +202,8 @@ func (d *Database) versions(
 			FROM template_version_parameters WHERE template_version_id = template_versions.id), '[]')
 		FROM template_versions JOIN provisioner_jobs ON provisioner_jobs.id = template_versions.job_id
 		WHERE template_id IS NOT NULL AND ($1::uuid IS NULL OR template_versions.organization_id = $1)
-			AND (template_versions.updated_at >= $2 OR provisioner_jobs.updated_at >= $2)`, scanVersion, f, organization, since)
+			AND (template_versions.updated_at >= $2 AND template_versions.updated_at < $3
+			OR provisioner_jobs.updated_at >= $2 AND provisioner_jobs.updated_at < $3)`, scanVersion, f, organization, w.from, w.to)
 	if err != nil {
 		return fmt.Errorf("read template versions: %w", err)
 	}
@@ -234,9 +234,9 @@ type equipped struct {
 	apps  []store.App
 }
 
-// agents calls f with the agents that came or went since a moment, and their apps, which come with them. An agent is gone when the next
+// agents calls f with the agents that came or went in a window, and their apps, which come with them. An agent is gone when the next
 // build begins. Which ones these are is found first, by reading agents and builds once each: no more is joined than what they come to.
-func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time, f func(store.Catalog) error) error {
+func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, w window, f func(store.Catalog) error) error {
 	err := each(ctx, tx, `SELECT workspace_agents.id, workspaces.id, workspace_agents.name, workspace_agents.created_at, next.created_at,
 			COALESCE((SELECT jsonb_agg(jsonb_build_object('slug', slug, 'display_name', display_name, 'icon', icon) ORDER BY slug)
 			FROM workspace_apps WHERE agent_id = workspace_agents.id), '[]')
@@ -246,18 +246,18 @@ func (d *Database) agents(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 		LEFT JOIN workspace_builds AS next ON next.workspace_id = workspace_builds.workspace_id
 			AND next.build_number = workspace_builds.build_number + 1
 		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND workspace_agents.id IN (
-			SELECT id FROM workspace_agents WHERE created_at >= $2
+			SELECT id FROM workspace_agents WHERE created_at >= $2 AND created_at < $3
 			UNION ALL SELECT gone.id FROM workspace_builds AS begun
 			JOIN workspace_builds AS before ON before.workspace_id = begun.workspace_id AND before.build_number = begun.build_number - 1
 			JOIN workspace_resources ON workspace_resources.job_id = before.job_id
 			JOIN workspace_agents AS gone ON gone.resource_id = workspace_resources.id
-			WHERE begun.created_at >= $2)`, scanAgent, func(agents []equipped) error {
+			WHERE begun.created_at >= $2 AND begun.created_at < $3)`, scanAgent, func(agents []equipped) error {
 		var c store.Catalog
 		for _, a := range agents {
 			c.Agents, c.Apps = append(c.Agents, a.agent), append(c.Apps, a.apps...)
 		}
 		return f(c)
-	}, organization, since)
+	}, organization, w.from, w.to)
 	if err != nil {
 		return fmt.Errorf("read agents: %w", err)
 	}

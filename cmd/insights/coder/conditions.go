@@ -70,6 +70,9 @@ func (i *Importer) recordConditions(ctx context.Context, agents []liveAgent) err
 	if err := errors.Join(i.to.RecordAgentConditions(ctx, conditions), i.to.TouchAgents(ctx, states)); err != nil {
 		return err
 	}
+	if len(i.conditions) > maxKnown {
+		clear(i.conditions)
+	}
 	for _, c := range conditions {
 		i.conditions[c.AgentID] = [2]string{c.Status, c.LifecycleState}
 	}

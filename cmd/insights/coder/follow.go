@@ -82,18 +82,18 @@ func (i *Importer) followAlone(ctx context.Context) error {
 	if err := i.goOn(ctx); err != nil {
 		return err
 	}
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(contained(func() error { return i.stay(ctx) }))
+	both, following := errgroup.WithContext(ctx)
+	both.Go(contained(func() error { return i.stay(following) }))
 	both.Go(contained(func() error {
-		if err := i.Run(ctx); err != nil {
+		if err := i.Run(following); err != nil {
 			return err
 		}
-		return i.keepUp(ctx)
+		return i.keepUp(following)
 	}))
 	err := both.Wait()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
-	return errors.Join(err, i.to.EndFollowing(ending, i.source, i.follower))
+	return errors.Join(err, i.to.EndFollowing(ending, i.source, i.follower, ctx.Err() != nil))
 }
 
 // contained makes an error of a panic: what one row of Coder does to it must not end a server.

@@ -150,10 +150,8 @@ func (i *Importer) Run(ctx context.Context) error {
 		if !i.until.Before(end) {
 			break
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(i.idle(started, read)):
+		if err := i.rest(ctx, started, read); err != nil {
+			return err
 		}
 	}
 	if i.dry {
@@ -168,6 +166,16 @@ func (i *Importer) begin(ctx context.Context) error {
 		return nil
 	}
 	return i.to.BeginImport(ctx, i.source)
+}
+
+// rest reads nothing for as long as idle says.
+func (i *Importer) rest(ctx context.Context, started time.Time, read time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(i.idle(started, read)):
+		return nil
+	}
 }
 
 // firstUsage is when the first usage was that is wanted, or the end if there was none.
@@ -190,23 +198,50 @@ func (i *Importer) firstUsage(ctx context.Context, end time.Time) (time.Time, er
 	return first.UTC(), nil
 }
 
-// catalog imports what changed but for usage: catalog, builds, jobs, the state of agents, status changes, figures and roles. It writes when
-// all is read, unless that is too much.
+// catalog imports what changed but for usage, up to now: the past one step after the other.
 func (i *Importer) catalog(ctx context.Context) error {
-	from := since(i.catalogUntil)
-	var until time.Time
+	for {
+		started, read := time.Now(), i.from.reading
+		more, err := i.catalogStep(ctx)
+		if err != nil {
+			return fmt.Errorf("import from %s: %w", i.from, err)
+		}
+		if err := i.save(ctx); err != nil || !more {
+			return err
+		}
+		i.logger.InfoContext(ctx, "imported catalog", "until", i.catalogUntil, "builds", i.report.Builds)
+		if err := i.rest(ctx, started, read); err != nil {
+			return err
+		}
+	}
+}
+
+// catalogStep imports one step of catalog, builds, jobs, the state of agents, status changes, figures and roles. It writes when all is
+// read, unless that is too much. It returns whether there is more.
+func (i *Importer) catalogStep(ctx context.Context) (more bool, err error) {
+	w := window{from: since(i.catalogUntil)}
+	until := w.from
 	var held held
-	err := i.from.read(ctx, func(reading context.Context, tx pgx.Tx) (err error) {
+	err = i.from.read(ctx, func(reading context.Context, tx pgx.Tx) (err error) {
 		if err := i.from.checkSchema(reading, tx); err != nil { // Coder may have been updated
 			return err
 		}
 		if until, err = now(reading, tx); err != nil {
 			return err
 		}
+		first, err := i.from.firstJob(reading, tx, w.from)
+		if err != nil {
+			return err
+		}
+		if w.to = first.Add(step); w.to.Before(until) && !i.dry { // who writes nothing would count again what is read in each step
+			more, until = true, w.to
+		} else {
+			w.to = until.AddDate(1, 0, 0) // the clocks of Coder may be ahead of that of its database
+		}
 		for _, part := range []func() error{
 			// Before the users, who have the status that they have, whatever the changes say.
 			func() error {
-				return i.from.statusChanges(reading, tx, i.organization, from, func(c []store.UserStatusChange) error {
+				return i.from.statusChanges(reading, tx, i.organization, w, func(c []store.UserStatusChange) error {
 					return held.add(len(c), func() error { return i.recordStatusChanges(ctx, c) })
 				})
 			},
@@ -215,17 +250,17 @@ func (i *Importer) catalog(ctx context.Context) error {
 				return errors.Join(err, held.add(0, func() error { return i.people(ctx, c) }))
 			},
 			func() error {
-				return i.from.versions(reading, tx, i.organization, from, func(v []store.TemplateVersion) error {
+				return i.from.versions(reading, tx, i.organization, w, func(v []store.TemplateVersion) error {
 					return held.add(len(v), func() error { return i.apply(ctx, store.Catalog{Versions: v}) })
 				})
 			},
 			func() error {
-				return i.from.agents(reading, tx, i.organization, from, func(c store.Catalog) error {
+				return i.from.agents(reading, tx, i.organization, w, func(c store.Catalog) error {
 					return held.add(len(c.Agents), func() error { return i.apply(ctx, c) })
 				})
 			},
 			func() error {
-				return i.from.builds(reading, tx, i.organization, from, func(b []store.Build) error {
+				return i.from.builds(reading, tx, i.organization, w, func(b []store.Build) error {
 					return held.add(len(b), func() error { return i.recordBuilds(ctx, b) })
 				})
 			},
@@ -234,7 +269,7 @@ func (i *Importer) catalog(ctx context.Context) error {
 				return errors.Join(err, held.add(0, func() error { return i.roles(ctx, bindings) }))
 			},
 			func() error {
-				return i.from.jobs(reading, tx, i.organization, from, func(j []store.Job) error {
+				return i.from.jobs(reading, tx, i.organization, w, func(j []store.Job) error {
 					return held.add(len(j), func() error { return i.recordJobs(ctx, j) })
 				})
 			},
@@ -257,11 +292,10 @@ func (i *Importer) catalog(ctx context.Context) error {
 	if err == nil {
 		err = held.write()
 	}
-	if err != nil {
-		return fmt.Errorf("import from %s: %w", i.from, err)
+	if err == nil {
+		i.catalogUntil = until
 	}
-	i.catalogUntil = until
-	return i.save(ctx)
+	return more, err
 }
 
 // held are writes of what was read, which wait until reading is done: a store that is slow keeps no transaction open in the database of the
@@ -271,8 +305,8 @@ type held struct {
 	items  int
 }
 
-// maxHeld bounds how many items wait, but for what is read whole. Only the past has more of them.
-const maxHeld = 4 * chunk
+// maxHeld bounds how many items wait, but for what is read whole. It is more than a step has where thousands of people work.
+const maxHeld = 16 * chunk
 
 // add adds a write of some items. If that is too much it does what waits.
 func (h *held) add(items int, write func() error) error {
@@ -516,9 +550,15 @@ func (i *Importer) modesOfUsers(ctx context.Context, users []uuid.UUID) (of func
 	return func(user uuid.UUID) store.PrivacyMode { return modes.OfUser(organizations[user]) }, err
 }
 
+// maxKnown bounds what is remembered of a deployment in order to ask the store less often.
+const maxKnown = 1 << 18
+
 // findSubjects learns the subjects of visits; who was erased just now has none. In a dry run new people and seats get numbers that nobody
 // else has.
 func (i *Importer) findSubjects(ctx context.Context, visits []store.Visit) error {
+	if len(i.subjects) > maxKnown && !i.dry {
+		clear(i.subjects)
+	}
 	visits = slices.DeleteFunc(visits, func(v store.Visit) bool { return i.subjects[v] != 0 })
 	if len(visits) == 0 {
 		return nil
