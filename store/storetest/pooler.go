@@ -147,6 +147,17 @@ func (p *Pooler) Move(c *Cluster) error {
 	return p.start(c)
 }
 
+// Log is what the pooler wrote since it was started last, and whether it ended by itself.
+func (p *Pooler) Log() (text string, ended bool) {
+	log, _ := os.ReadFile(filepath.Join(p.folder, "log"))
+	select {
+	case <-p.stopped:
+		return string(log), true
+	default:
+		return string(log), false
+	}
+}
+
 func (p *Pooler) kill() {
 	_ = p.server.Process.Kill()
 	<-p.stopped

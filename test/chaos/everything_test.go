@@ -52,6 +52,9 @@ func newInstallation(t *testing.T, agents int) *installation {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if text, ended := in.pooler.Log(); t.Failed() {
+			t.Logf("log of the pooler, which ended by itself: %v\n%s", ended, lastLines(text, 30))
+		}
 		if err := in.pooler.Stop(); err != nil {
 			t.Error(err)
 		}
