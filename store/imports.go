@@ -110,9 +110,12 @@ const forgetFollowed = 24 * time.Hour
 
 // Followed returns the systems that are followed.
 func (s *Store) Followed(ctx context.Context) ([]Followed, error) {
-	now := s.clock()
+	lookups := s.db.Lookups.WithContext(ctx)
+	now, err := s.db.Now(lookups, s.clock)
 	var rows []imported
-	err := s.db.Lookups.WithContext(ctx).Where("followed_until > ?", At(now.Add(-forgetFollowed))).Order("source").Find(&rows).Error
+	if err == nil {
+		err = lookups.Where("followed_until > ?", At(now.Add(-forgetFollowed))).Order("source").Find(&rows).Error
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look which systems are followed: %w", err)
 	}
