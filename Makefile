@@ -152,6 +152,12 @@ release: ## Build what a release of VERSION (v1.2.3) consists of into dist/, fro
 chaos: ## Break everything for about an hour: processes, databases, networks, disks, clients. CHAOS limits it to some campaigns.
 	scripts/chaos.sh
 
+.PHONY: test-citus
+test-citus: ## Run the suites of usage, and a campaign, on the Citus cluster whose coordinator INSIGHTS_TEST_CITUS names.
+	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h ./store/usage ./store
+	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h -run '^Test(Resend|Properties)$$' ./server
+	go test -tags failpoints,citus -count=1 -parallel 1 -timeout 1h -v -run '^Test(Citus|KillServer|KillAtFailpoints|PanicAtFailpoints|Replay)$$' ./test/chaos
+
 .PHONY: follow
 follow: ## Follow a deployment of Coder and be killed KILLS (20) times; fail unless all that happened there is here.
 	FOLLOW_KILLS=$(or $(KILLS),20) go test -race -count=1 -timeout=1h -run=TestFollowKilled -v ./cmd/insights/coder

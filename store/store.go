@@ -37,6 +37,8 @@ type Options struct {
 	ReadDatabases []string
 	// MaxReplicaLag is how far a replica that answers may be behind the database.
 	MaxReplicaLag time.Duration
+	// CitusWorkers are URLs of nodes of a Citus cluster of which Database is the coordinator: reports go to the node that has the template.
+	CitusWorkers []string
 	// Clock tells the time; nil means time.Now. Tests set it to answer at a fixed moment.
 	Clock func() time.Time
 	// PageCache is how many bytes of pages stay in memory for the next question, about; at most 0 is none. Beside them, what workspaces
@@ -53,7 +55,7 @@ type Options struct {
 func (o Options) db() db.Options {
 	return db.Options{
 		Database: o.Database, Pooler: o.Pooler, MigrationDatabase: o.MigrationDatabase, ReadDatabases: o.ReadDatabases,
-		MaxReplicaLag: o.MaxReplicaLag,
+		MaxReplicaLag: o.MaxReplicaLag, CitusWorkers: o.CitusWorkers,
 	}
 }
 

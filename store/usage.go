@@ -25,6 +25,19 @@ type FoldReport = usage.FoldReport
 // merging them all again is right. ErrRefused in the error means that the database will never take one of them.
 func (s *Store) Merge(ctx context.Context, rows []OpenRow) error { return s.usage.Merge(ctx, rows) }
 
+// Nodes is how many nodes take usage, of which one may fail alone.
+func (s *Store) Nodes() int {
+	if s.db == nil { // it is not open
+		return 1
+	}
+	return s.db.Nodes()
+}
+
+// NodeOf is the node that takes the usage of a template, counted from 0.
+func (s *Store) NodeOf(ctx context.Context, template uuid.UUID) int {
+	return s.db.NodeOf(ctx, template)
+}
+
 // Fold moves the rows of half hours that ended [FoldAge] ago into the pages of their templates and days. Any
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }

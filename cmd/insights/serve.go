@@ -61,6 +61,7 @@ type serveCommand struct {
 	logFlags
 	ReadDatabase     []string       `sep:" " env:"INSIGHTS_READ_DATABASE" placeholder:"URL" help:"A replica of the Postgres database, one server, that answers questions about usage in its place; may be given several times, or several with spaces between."`
 	MaxReplicaLag    time.Duration  `default:"10s" env:"INSIGHTS_MAX_REPLICA_LAG" range:"1s..1h" help:"How far a replica that answers may be behind. Default: ${default}."`
+	CitusWorkers     []string       `sep:" " env:"INSIGHTS_CITUS_WORKERS" placeholder:"URL" help:"A node of the Citus cluster whose coordinator is the database, which takes what is about the templates that it has without a way through the coordinator; may be given several times, or several with spaces between."`
 	PprofAddress     listenAddress  `env:"INSIGHTS_PPROF_ADDRESS" placeholder:"HOST:PORT" help:"Where go tool pprof finds profiles of the program, without a token: loopback only. Default: nowhere."`
 	IngestMaxAge     time.Duration  `default:"168h" env:"INSIGHTS_INGEST_MAX_AGE" range:"1m..8760h" help:"The oldest report of an agent that is taken. Raise it if agents may be offline for longer. Default: ${default}."`
 	IngestMaxAhead   time.Duration  `default:"5m" env:"INSIGHTS_INGEST_MAX_AHEAD" range:"0s..24h" help:"How far ahead an agent's clock may be. Default: ${default}."`
@@ -183,6 +184,7 @@ func (f serveCommand) followed() (string, error) {
 func (f serveCommand) storeOptions() store.Options {
 	o := f.options()
 	o.ReadDatabases, o.MaxReplicaLag, o.PageCache, o.ErasedList = f.ReadDatabase, f.MaxReplicaLag, f.PageCache<<20, f.ErasedList
+	o.CitusWorkers = f.CitusWorkers
 	return o
 }
 

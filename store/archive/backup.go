@@ -55,14 +55,12 @@ const (
 var ErrBackup = errors.New("not a whole backup")
 
 // Backup writes everything in a database as it is at one moment, whatever servers do meanwhile. The backup says that it was made at the
-// given time.
+// given time. A database that Citus spreads has no moment that is the same everywhere: of that, usage comes first and what it refers to
+// after.
 func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 	out := backupWriter{zip: gzip.NewWriter(w), sum: sha256.New()}
-	// In one snapshot nothing that a fold moves is missing or there twice.
-	err := d.Reads.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := d.Patient(tx); err != nil {
-			return err
-		}
+	var rest []string
+	err := snapshot(ctx, d, func(tx *gorm.DB) error {
 		tables, err := d.Tables(tx)
 		if err != nil {
 			return err
@@ -80,17 +78,30 @@ func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 		if err := out.line(header); err != nil {
 			return err
 		}
-		for _, table := range tables {
-			if table == db.VersionTable {
-				continue
-			}
-			if err := out.table(tx, table); err != nil {
-				return fmt.Errorf("table %s: %w", table, err)
-			}
+		tables = slices.DeleteFunc(tables, func(name string) bool { return name == db.VersionTable })
+		if d.Citus() {
+			rest = slices.DeleteFunc(slices.Clone(tables), func(name string) bool { return slices.Contains(db.Spread, name) })
+			tables = db.Spread
 		}
-		return out.end()
-	}, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+		return out.tables(tx, tables)
+	})
+	if err == nil && len(rest) > 0 {
+		err = snapshot(ctx, d, func(tx *gorm.DB) error { return out.tables(tx, rest) })
+	}
+	if err == nil {
+		err = out.end()
+	}
 	return d.Classify(err)
+}
+
+// snapshot calls f with a database in which nothing that a fold moves is missing or there twice, if it is of one node.
+func snapshot(ctx context.Context, d *db.DB, f func(tx *gorm.DB) error) error {
+	return d.Reads.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := d.Patient(tx); err != nil {
+			return err
+		}
+		return f(tx)
+	}, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 }
 
 // backupWriter writes a backup line by line.
@@ -109,6 +120,16 @@ func (b *backupWriter) line(v any) error {
 	b.sum.Write(text)
 	_, err = b.zip.Write(text)
 	return err
+}
+
+// tables writes tables in their order.
+func (b *backupWriter) tables(tx *gorm.DB, names []string) error {
+	for _, name := range names {
+		if err := b.table(tx, name); err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // table writes the columns and the rows of a table.

@@ -31,6 +31,8 @@ type Options struct {
 	ReadDatabases []string
 	// MaxReplicaLag is how far a replica that answers may be behind the database.
 	MaxReplicaLag time.Duration
+	// CitusWorkers are URLs of nodes of the Citus cluster whose coordinator is Database.
+	CitusWorkers []string
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -45,6 +47,7 @@ type DB struct {
 	// Replicas answer questions about usage in place of Reads.
 	Replicas *replica.Set
 
+	cluster  *cluster  // nil: the database is of one node
 	settings []Setting // as they were when it was opened
 }
 
@@ -119,6 +122,11 @@ func connect(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{Dialect: named}
+	if p, ok := named.(postgres); ok {
+		if d.Dialect, err = p.withCitus(ctx); err != nil {
+			return nil, fmt.Errorf("open %s: %w", d, p.Classify(err))
+		}
+	}
 	if d.Writes, err = openPool(d.writePool()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
@@ -132,6 +140,9 @@ func connect(ctx context.Context, o Options) (*DB, error) {
 		}
 	}
 	if d.Replicas, err = d.openReplicas(o); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := d.openCluster(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -193,7 +204,13 @@ func (d *DB) Close() error {
 	if d.Replicas != nil {
 		errs = append(errs, d.Replicas.Close())
 	}
-	for _, db := range []*gorm.DB{d.Writes, d.Lookups, d.Reads} {
+	pools := []*gorm.DB{d.Writes, d.Lookups, d.Reads}
+	if d.cluster != nil {
+		for _, w := range d.cluster.workers {
+			pools = append(pools, w.writes)
+		}
+	}
+	for _, db := range pools {
 		if db == nil {
 			continue
 		}
@@ -278,7 +295,11 @@ func (d *DB) InQuietTransaction(ctx context.Context, f func(tx *gorm.DB) error) 
 
 // InOneTransaction runs f in a transaction; ErrConflict means that others were in its way.
 func (d *DB) InOneTransaction(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return d.Classify(d.Writes.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	return d.inOneTransaction(d.Writes.WithContext(ctx), f)
+}
+
+func (d *DB) inOneTransaction(db *gorm.DB, f func(tx *gorm.DB) error) error {
+	return d.Classify(db.Transaction(func(tx *gorm.DB) error {
 		if err := d.begin(tx); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,7 +107,7 @@ func parseDatabase(name string, pooler bool) (Dialect, error) {
 				)
 			}
 		}
-		return postgres{u, pooler}, nil
+		return postgres{url: u, pooler: pooler}, nil
 	}
 	return nil, errors.New("database: want sqlite:FILE or postgres://USER@HOST/NAME")
 }
@@ -119,16 +120,16 @@ var (
 	ErrConflict = errors.New("transaction gave way to another")
 )
 
-// garbled is in the errors of answers that PgBouncer began to pass on when Postgres was killed, and ended with an error of its own in the
-// middle of a row. pgx has no type for them.
-const garbled = " body is invalid"
+// untyped is in errors that have no type and no code of their own: of answers that PgBouncer began to pass on when Postgres was killed, and
+// ended with an error of its own in the middle of a row, and of Citus when one of its nodes does not answer.
+var untyped = regexp.MustCompile(` body is invalid|failure on connection marked as essential`)
 
 // Unavailable reports whether an error means that the database cannot do its work for now: it does not answer, is full, starts
 // or stops, may not be written, or is busy. The same call may succeed later.
 func Unavailable(err error) bool {
 	var network net.Error
 	if errors.Is(err, ErrConflict) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &network) || pgconn.SafeToRetry(err) || err != nil && strings.Contains(err.Error(), garbled) {
+		errors.As(err, &network) || pgconn.SafeToRetry(err) || err != nil && untyped.MatchString(err.Error()) {
 		return true
 	}
 	var connect *pgconn.ConnectError

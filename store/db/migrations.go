@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,6 +107,11 @@ func (d *DB) checkSchema(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w of %s is version %d, this program needs %d: %s", ErrSchema, d, have, want, how)
 	}
+	if d.Citus() {
+		if missing, err := d.unspread(d.Lookups.WithContext(ctx)); err != nil || len(missing) > 0 {
+			return cmp.Or(err, fmt.Errorf("%w of %s is not spread by Citus yet: run insights migrate", ErrSchema, d))
+		}
+	}
 	return nil
 }
 
@@ -164,7 +170,7 @@ func (d *DB) Migrate(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		have, want, err := d.Versions(ctx)
 		if err == nil && have == want {
-			return nil
+			return d.spreadTables(ctx)
 		}
 		if errors.Is(err, ErrSchema) {
 			return err
@@ -175,7 +181,7 @@ func (d *DB) Migrate(ctx context.Context) error {
 				_, err = p.Up(ctx)
 			}
 			if err == nil {
-				return nil
+				return d.spreadTables(ctx)
 			}
 			err = fmt.Errorf("migrate %s: %w", d, err)
 		}

@@ -23,6 +23,7 @@ import (
 type postgres struct {
 	url    *url.URL
 	pooler bool // between it and this program
+	citus  bool // it is a node of Citus
 }
 
 func (d postgres) String() string {
@@ -62,13 +63,42 @@ var writeSettings = map[string]string{
 	"jit": "off",
 }
 
+// citusSettings are writeSettings on a node of Citus, which makes plans of its own and wants to know what it plans for. Rows are looked up
+// by the key in their order as well, and a transaction that does not wait for locks does not on other nodes either.
+var citusSettings = map[string]string{
+	"synchronous_commit": "on", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
+	"citus.propagate_set_commands": "local",
+}
+
 func (d postgres) writePool() pool {
-	return pool{gormpostgres.New(gormpostgres.Config{DSN: d.dsn("insights", writeSettings)}), 8}
+	settings := writeSettings
+	if d.citus {
+		settings = citusSettings
+	}
+	return pool{gormpostgres.New(gormpostgres.Config{DSN: d.dsn("insights", settings)}), 8}
+}
+
+// withCitus finds out whether this is a node of Citus.
+func (d postgres) withCitus(ctx context.Context) (_ postgres, err error) {
+	db, err := openPool(d.readPool())
+	if err != nil {
+		return d, err
+	}
+	raw, err := db.DB()
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	err = raw.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`).Scan(&d.citus)
+	return d, err
 }
 
 func (d postgres) readPool() pool {
 	// Questions have deadlines of their own; this one is for those of a server that was killed.
 	settings := map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s"}
+	if d.citus { // a connection to each node is kept, and opening more takes longer than most questions
+		settings["citus.max_adaptive_executor_pool_size"] = "1"
+	}
 	return pool{gormpostgres.New(gormpostgres.Config{DSN: d.dsn("insights-reads", settings)}), 8}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 )
 
@@ -20,6 +22,8 @@ type Upsert[R any] struct {
 	Set     string   // the assignments of the update
 	Changes string   // the condition under which an update changes anything; empty: always
 	Among   string   // the condition on a row, called given, under which it is inserted; empty: always
+	// Template is the template of a row of a table of Spread; nil for other tables.
+	Template func(row R) uuid.UUID
 	// Arrays are the values of many rows, an array per column, as Postgres takes them.
 	Arrays func(rows []R) []any
 	// Values are the values of one row, as SQLite takes them.
@@ -35,6 +39,9 @@ const maxUpsertRows = 1000
 // for each other instead of deadlocking. It returns when they are durable; after an error some may be and some may not. Replicas are not
 // waited for because of it.
 func UpsertAll[R any](ctx context.Context, d *DB, u Upsert[R], rows []R) error {
+	if d.Citus() && u.Template != nil {
+		return u.onNodes(ctx, d, rows)
+	}
 	for batch := range slices.Chunk(rows, maxUpsertRows) {
 		err := retryConflicts(ctx, func() error {
 			if p, ok := d.Dialect.(postgres); ok {
@@ -88,21 +95,27 @@ func (u Upsert[R]) inPostgres(ctx context.Context, d postgres, db *gorm.DB, rows
 	})
 }
 
-func (u Upsert[R]) postgresStatements() (update, insert string) {
-	arrays, same := make([]string, len(u.Types)), make([]string, len(u.Key))
+// given is the table of rows that Arrays are, and the condition that one of them, called excluded, is there and gains something.
+func (u Upsert[R]) given() (table, same string) {
+	arrays, equal := make([]string, len(u.Types)), make([]string, len(u.Key))
 	for i, t := range u.Types {
 		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, t)
 	}
 	for i, column := range u.Key {
-		same[i] = u.Table + "." + column + " = excluded." + column
+		equal[i] = u.Table + "." + column + " = excluded." + column
 	}
 	if u.Changes != "" {
-		same = append(same, "("+u.Changes+")")
+		equal = append(equal, "("+u.Changes+")")
 	}
+	return `unnest(` + strings.Join(arrays, ", ") + `) WITH ORDINALITY`, strings.Join(equal, " AND ")
+}
+
+func (u Upsert[R]) postgresStatements() (update, insert string) {
+	given, same := u.given()
 	columns := strings.Join(u.Columns, ", ")
-	given := `unnest(` + strings.Join(arrays, ", ") + `) WITH ORDINALITY AS given(` + columns + `, number)`
+	given += ` AS given(` + columns + `, number)`
 	update = `WITH given AS MATERIALIZED (SELECT * FROM ` + given + `), updated AS (
-			UPDATE ` + u.Table + ` SET ` + u.Set + ` FROM given AS excluded WHERE ` + strings.Join(same, " AND ") + `
+			UPDATE ` + u.Table + ` SET ` + u.Set + ` FROM given AS excluded WHERE ` + same + `
 			RETURNING excluded.number
 		)
 		SELECT COALESCE(string_agg(CAST(number AS text), ',' ORDER BY number), '') FROM given
@@ -112,6 +125,60 @@ func (u Upsert[R]) postgresStatements() (update, insert string) {
 		insert += ` WHERE ` + u.Among
 	}
 	return update, insert + u.tail()
+}
+
+// onNode updates and inserts rows of one template on a node of Citus, as inPostgres does. The template stands in the statements by itself:
+// a node sends what it cannot tell the shard of to all of them. What is inserted goes in one message, because its text is a new one each
+// time.
+func (u Upsert[R]) onNode(ctx context.Context, db *gorm.DB, template uuid.UUID, rows []R) error {
+	if u.BeforeCommit != nil {
+		u.BeforeCommit()
+	}
+	updated, err := u.updated(ctx, db, template, rows)
+	if err != nil || len(updated) == len(rows) {
+		return err
+	}
+	var values strings.Builder
+	args := []any{pgx.QueryExecModeSimpleProtocol}
+	for i, r := range rows {
+		if updated[i+1] {
+			continue
+		}
+		separator := `,(`
+		if len(args) == 1 {
+			separator = `(`
+		}
+		for column, value := range u.Values(r) {
+			args = append(args, value)
+			fmt.Fprintf(&values, "%s$%d::%s", separator, len(args)-1, u.Types[column])
+			separator = `,`
+		}
+		values.WriteByte(')')
+	}
+	insert := `INSERT INTO ` + u.Table + ` (` + strings.Join(u.Columns, ", ") + `) VALUES ` + values.String() + u.tail()
+	_, err = db.Statement.ConnPool.ExecContext(ctx, insert, args...)
+	return err
+}
+
+// updated updates those of the rows of a template that are there and gain something, and returns their numbers, from 1 on.
+func (u Upsert[R]) updated(ctx context.Context, db *gorm.DB, template uuid.UUID, rows []R) (map[int]bool, error) {
+	given, same := u.given()
+	update := `UPDATE ` + u.Table + ` SET ` + u.Set + ` FROM ` + given + ` AS excluded(` + strings.Join(u.Columns, ", ") + `, number) WHERE ` +
+		same + fmt.Sprintf(` AND %s.template_id = $%d RETURNING excluded.number`, u.Table, len(u.Columns)+1)
+	found, err := db.Statement.ConnPool.QueryContext(ctx, update, append(u.Arrays(rows), template)...)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	updated := make(map[int]bool, len(rows))
+	for found.Next() {
+		var number int
+		if err := found.Scan(&number); err != nil {
+			return nil, err
+		}
+		updated[number] = true
+	}
+	return updated, found.Err()
 }
 
 // inSQLite runs one statement for each row, in one transaction.

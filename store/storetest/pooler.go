@@ -173,7 +173,7 @@ func (p *Pooler) Stop() error {
 // [store.Options.Pooler], as [Open] does. The pooler has fewer connections than a store.
 func Pooled(t testing.TB) string {
 	t.Helper()
-	database := Postgres(t)
+	database := sharedDatabase(t)
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.pooler == nil {

@@ -443,9 +443,35 @@ func Main(m *testing.M, left ...goleak.Option) int {
 	return code
 }
 
-// Postgres returns the URL of a database of the test's own with a current schema. A test fails if there is no
-// PostgreSQL on the machine; with -short it is skipped.
+// Postgres returns the URL of a database of the test's own with a current schema, which lies on a Citus cluster if [onCitus] names one. A
+// test fails if there is no PostgreSQL on the machine; with -short it is skipped.
 func Postgres(t testing.TB) string {
+	t.Helper()
+	if os.Getenv(onCitus) == "" {
+		return sharedDatabase(t)
+	}
+	url := EmptyPostgres(t)
+	if err := store.Migrate(t.Context(), store.Options{Database: url}); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// EmptyPostgres is Postgres without tables.
+func EmptyPostgres(t testing.TB) string {
+	t.Helper()
+	if coordinator := os.Getenv(onCitus); coordinator != "" {
+		return emptyCitus(t, coordinator)
+	}
+	url, err := SharedCluster(t).Create(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// sharedDatabase is a database of the test's own on the cluster that tests share.
+func sharedDatabase(t testing.TB) string {
 	t.Helper()
 	c := SharedCluster(t)
 	url, err := c.Create(t.Context(), "migrated")

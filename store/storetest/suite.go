@@ -166,8 +166,8 @@ func Everything(t testing.TB) access.Scope {
 func Open(t testing.TB, database string, now time.Time) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{
-		Database: database, Pooler: isPooled(database), Clock: func() time.Time { return now }, PageCache: 16 << 10,
-		PrivacyKey: PrivacyKey(t, database),
+		Database: database, Pooler: isPooled(database), CitusWorkers: CitusWorkers(database),
+		Clock: func() time.Time { return now }, PageCache: 16 << 10, PrivacyKey: PrivacyKey(t, database),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func Open(t testing.TB, database string, now time.Time) *store.Store {
 // OpenDB opens the connections to a database, and closes them with the test.
 func OpenDB(t testing.TB, database string) *db.DB {
 	t.Helper()
-	d, err := db.Open(t.Context(), db.Options{Database: database, Pooler: isPooled(database)})
+	d, err := db.Open(t.Context(), db.Options{Database: database, Pooler: isPooled(database), CitusWorkers: CitusWorkers(database)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // Traces are the words that a database holds, as text, as bytes or as hexadecimal digits: in the files of SQLite, or in what
-// a logical backup of Postgres says. Words go by what they are.
+// a logical backup of Postgres says, of each node. Words go by what they are.
 func Traces(t testing.TB, database string, words map[string]string) (found []string) {
 	t.Helper()
 	all := bytes.ToLower(dump(t, database))
@@ -37,11 +37,18 @@ func dump(t testing.TB, database string) []byte {
 	t.Helper()
 	file, ok := strings.CutPrefix(database, "sqlite:")
 	if !ok {
-		out, err := exec.Command(filepath.Join(PostgresPrograms(t), "pg_dump"), database).Output()
-		if err != nil {
-			t.Fatal(err)
+		var all []byte
+		for _, node := range append(CitusWorkers(database), database) {
+			backup := exec.Command(filepath.Join(PostgresPrograms(t), "pg_dump"), node)
+			backup.Env = append(os.Environ(), // which only Citus knows
+				"PGOPTIONS=-c citus.show_shards_for_app_name_prefixes=* -c citus.enable_manual_changes_to_shards=on")
+			out, err := backup.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, out...)
 		}
-		return out
+		return all
 	}
 	var all []byte
 	for _, suffix := range []string{"", "-wal", "-shm"} {

@@ -81,7 +81,7 @@ func (e *Engine) foldPage(ctx context.Context, template uuid.UUID, day int32, ha
 	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	var taken int
-	err := e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {
+	err := e.db.InOneTransactionOn(ctx, template, func(tx *gorm.DB) error {
 		if err := e.db.Yield(tx); err != nil {
 			return err
 		}

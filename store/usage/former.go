@@ -129,7 +129,7 @@ func (e *Engine) rewritePage(ctx context.Context, at Place) error {
 	if err != nil {
 		return err
 	}
-	return e.db.InOneTransaction(ctx, func(tx *gorm.DB) error {
+	return e.db.InOneTransactionOn(ctx, at.Template, func(tx *gorm.DB) error {
 		if err := e.db.Yield(tx); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ type looks struct {
 type lookAt struct {
 	from      *gorm.DB // the primary, or a replica
 	part      pageColumn
-	halfHours string // a list of them
+	halfHours string // which ones, as the statement names them
 }
 
 // look is one reading of rows of the present.

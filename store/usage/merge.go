@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/template-insights/insights/store/db"
 	"github.com/template-insights/insights/store/failpoint"
 )
@@ -35,6 +37,7 @@ var presentRows = db.Upsert[OpenRow]{
 	Values: func(r OpenRow) []any {
 		return []any{r.HalfHour, r.Template, r.Subject, r.Kind, r.App, r.Minutes, r.Connected, r.latencies()}
 	},
+	Template:     func(r OpenRow) uuid.UUID { return r.Template },
 	BeforeCommit: func() { failpoint.Hit(failpoint.BeforeCommit) },
 }
 

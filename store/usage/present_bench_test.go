@@ -59,7 +59,9 @@ func benchmarkPresent(b *testing.B, database string, present int32) {
 					for range questions {
 						asked.Go(func() {
 							tally, err := e.Count(b.Context(), usage.NewIndex(ids, shared), minute.Everyone, w,
-								func(int, minute.Kind, string, bool) (channel, within int) { return minute.NoChannel, minute.NoChannel })
+								func(int, minute.Kind, string, bool) (channel, within int) {
+									return minute.NoChannel, minute.NoChannel
+								}, minute.Users)
 							if err != nil || len(tally.Users) != people {
 								b.Errorf("%d people, %v", len(tally.Users), err)
 							}

@@ -37,6 +37,7 @@ type agent struct {
 	id        uuid.UUID
 	owner     uuid.UUID
 	workspace uuid.UUID
+	template  uuid.UUID
 	token     string
 	first     int64 // minute of the first report
 	ledger    *ledger

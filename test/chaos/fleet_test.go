@@ -32,34 +32,43 @@ type fleet struct {
 	acked        atomic.Int64
 	delays       delays
 	database     string
-	version      uuid.UUID // of the only template
+	version      uuid.UUID // of the first template
 	auditor      string    // token
 	controlPlane string
 }
 
-// newFleet makes a catalog in which every agent has a user of its own.
+// newFleet makes a catalog in which every agent has a user of its own, and all the same template.
 func newFleet(t *testing.T, database string, agents int) *fleet {
+	t.Helper()
+	return newFleetOf(t, database, agents, 1)
+}
+
+// newFleetOf is newFleet with so many templates, which the agents take in turn.
+func newFleetOf(t *testing.T, database string, agents, templates int) *fleet {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Database: database})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	organization, template := uuid.New(), uuid.New()
+	organization := uuid.New()
 	f := &fleet{ledger: newLedger(t), database: database, version: uuid.New()}
 	c := store.Catalog{
 		Organizations: []store.Organization{{ID: organization, Name: "acme"}},
-		Templates:     []store.Template{{ID: template, OrganizationID: organization, Name: "docker"}},
-		Versions:      []store.TemplateVersion{{ID: f.version, TemplateID: template, Name: "first"}},
 	}
+	for i := range templates {
+		c.Templates = append(c.Templates, store.Template{ID: uuid.New(), OrganizationID: organization, Name: fmt.Sprint("docker", i)})
+	}
+	c.Versions = []store.TemplateVersion{{ID: f.version, TemplateID: c.Templates[0].ID, Name: "first"}}
 	var tokens []store.Token
 	for i := range agents {
 		a := &agent{
-			number: i, id: uuid.New(), owner: uuid.New(), workspace: uuid.New(), open: map[int]struct{}{}, ledger: f.ledger,
-			acked: &f.acked, delays: &f.delays, first: time.Now().Add(-6*24*time.Hour).Unix() / 60,
+			number: i, id: uuid.New(), owner: uuid.New(), workspace: uuid.New(), template: c.Templates[i%templates].ID,
+			open: map[int]struct{}{}, ledger: f.ledger, acked: &f.acked, delays: &f.delays,
+			first: time.Now().Add(-6*24*time.Hour).Unix() / 60,
 		}
 		c.Users = append(c.Users, store.User{ID: a.owner, Username: fmt.Sprint("user", i), Kind: "human", Status: "active"})
-		c.Workspaces = append(c.Workspaces, store.Workspace{ID: a.workspace, OwnerID: a.owner, TemplateID: template})
+		c.Workspaces = append(c.Workspaces, store.Workspace{ID: a.workspace, OwnerID: a.owner, TemplateID: a.template})
 		c.Agents = append(c.Agents, store.Agent{ID: a.id, WorkspaceID: a.workspace, CreatedAt: store.At(time.Unix(a.first*60, 0))})
 		tokens = append(tokens, store.Token{PrincipalKind: access.KindAgent, PrincipalID: a.id})
 		f.agents = append(f.agents, a)

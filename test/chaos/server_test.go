@@ -33,6 +33,7 @@ type serverConfig struct {
 	Database     string
 	Pooler       bool     // it is that of a pooler
 	Replicas     []string // that answer questions
+	Workers      []string // of the Citus cluster whose coordinator is Database
 	GRPC         string   // addresses
 	HTTP         string
 	Prometheus   string
@@ -62,6 +63,7 @@ func serve() error {
 	defer stop()
 	armFailpoint(c)
 	options := store.Options{Database: c.Database, Pooler: c.Pooler, ReadDatabases: c.Replicas, MaxReplicaLag: 10 * time.Second}
+	options.CitusWorkers = c.Workers
 	if c.OnlyMigrate {
 		return store.Migrate(ctx, options)
 	}

@@ -31,8 +31,8 @@ type entry struct {
 
 var errStopped = errors.New("server is stopping")
 
-// committer merges the rows of many senders with few commits. Nothing is settled before the commit that holds it
-// returned.
+// committer merges the rows of many senders with few commits, of the templates of one node: where another one is away, its reports wait by
+// themselves. Nothing is settled before the commit that holds it returned.
 type committer struct {
 	store   *store.Store
 	told    *background.Outcomes
@@ -40,10 +40,10 @@ type committer struct {
 	queue   chan entry
 	room    *semaphore.Weighted
 	stopped chan struct{}
-	health  commitHealth
+	health  *commitHealth
 }
 
-// commitHealth is how commits went last.
+// commitHealth is how commits went last, on any node.
 type commitHealth struct {
 	mu      sync.Mutex
 	last    time.Time // when one succeeded; zero: none has
@@ -65,18 +65,29 @@ func (h *commitHealth) note(now time.Time, ok bool) {
 // CommitHealth tells when the last commit of reports succeeded, and since when all that were tried have failed. Zero: none has succeeded,
 // and none has failed since. Both are of the real clock.
 func (s *Service) CommitHealth() (last, failing time.Time) {
-	s.committer.health.mu.Lock()
-	defer s.committer.health.mu.Unlock()
-	return s.committer.health.last, s.committer.health.failing
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	return s.health.last, s.health.failing
 }
 
-func newCommitter(s *store.Store, logger *slog.Logger, m *metrics) *committer {
-	c := &committer{
+func newCommitter(s *store.Store, logger *slog.Logger, m *metrics, h *commitHealth) *committer {
+	return &committer{
 		store: s, told: background.NewOutcomes(logger, "commit usage rows"), metrics: m, queue: make(chan entry, commitRoom),
-		room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}),
+		room: semaphore.NewWeighted(commitRoom), stopped: make(chan struct{}), health: h,
 	}
-	m.watchQueue(func() int { return len(c.queue) })
-	return c
+}
+
+// submit hands an entry, whose rows are of one template, to the committer of its node.
+func (s *Service) submit(ctx context.Context, e entry) error {
+	return s.committers[s.store.NodeOf(ctx, e.rows[0].Template)].submit(ctx, e)
+}
+
+// queued is how many entries wait for a commit.
+func (s *Service) queued() (n int) {
+	for _, c := range s.committers {
+		n += len(c.queue)
+	}
+	return n
 }
 
 // submit hands an entry over that has a row at least, waiting while there is no room. An error means that it was not taken and

@@ -15,7 +15,7 @@ import (
 // comes alone.
 func TestCommitterHoldsBack(t *testing.T) {
 	t.Parallel()
-	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry())) // nobody commits
+	c := newCommitter(nil, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry()), new(commitHealth)) // nobody commits
 	submit := func(rows int) error {
 		made := make([]store.OpenRow, rows) // which may take longer than a deadline should be
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -34,20 +34,21 @@ const (
 type Service struct {
 	insightsv1.UnimplementedIngestServiceServer
 
-	id        uuid.UUID // of this server as long as it runs
-	options   Options
-	store     *store.Store
-	logger    *slog.Logger
-	clock     func() time.Time
-	metrics   *metrics
-	directory *store.Directory
-	committer *committer
-	names     *appNames
-	seen      agentsSeen
-	touching  sync.Mutex  // held while what is due of agents is written
-	stats     *agentStats // nil: not shown
-	followed  *followed
-	senders   sync.WaitGroup // of all streams
+	id         uuid.UUID // of this server as long as it runs
+	options    Options
+	store      *store.Store
+	logger     *slog.Logger
+	clock      func() time.Time
+	metrics    *metrics
+	directory  *store.Directory
+	committers []*committer // by node
+	health     commitHealth
+	names      *appNames
+	seen       agentsSeen
+	touching   sync.Mutex  // held while what is due of agents is written
+	stats      *agentStats // nil: not shown
+	followed   *followed
+	senders    sync.WaitGroup // of all streams
 
 	mu           sync.Mutex
 	streams      map[*agentStream]struct{}
@@ -100,11 +101,14 @@ func New(o Options) (*Service, error) {
 	g := &Service{
 		id: uuid.New(), options: o, store: o.Store, logger: o.Logger, clock: o.Clock, metrics: m,
 		directory: o.Store.NewDirectory(),
-		committer: newCommitter(o.Store, o.Logger, m),
 		names:     newAppNames(o.Store, o.Clock),
 		streams:   map[*agentStream]struct{}{}, agentStreams: map[uuid.UUID]int{},
 		followed: &followed{store: o.Store, clock: o.Clock, metrics: m},
 	}
+	for range o.Store.Nodes() {
+		g.committers = append(g.committers, newCommitter(o.Store, o.Logger, m, &g.health))
+	}
+	m.watchQueue(g.queued)
 	if o.CollectAgentStats {
 		g.stats = newAgentStats(o, m)
 		o.Page.MustAdd(g.stats)
@@ -249,7 +253,7 @@ func (g *Service) commitAll(ctx context.Context, items []item) ([]*insightsv1.Re
 			w.settle(i, nil)
 			continue
 		}
-		if err := g.committer.submit(ctx, entry{it.rows, func(err error) { w.settle(i, err) }}); err != nil {
+		if err := g.submit(ctx, entry{it.rows, func(err error) { w.settle(i, err) }}); err != nil {
 			return nil, call.Unavailable(err)
 		}
 	}

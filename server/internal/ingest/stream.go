@@ -197,7 +197,7 @@ func (s *agentStream) take(caller access.Principal, message *insightsv1.AgentRep
 		s.settle(number, r.collected, nil)
 		return nil
 	}
-	err = g.committer.submit(s.ctx, entry{rows, func(err error) {
+	err = g.submit(s.ctx, entry{rows, func(err error) {
 		refused, err := outcome(err, "report")
 		switch {
 		case err != nil:

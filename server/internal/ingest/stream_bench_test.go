@@ -79,7 +79,7 @@ func BenchmarkReport(b *testing.B) {
 					b.Fatal(err)
 				}
 				select {
-				case e := <-g.committer.queue:
+				case e := <-g.committers[0].queue:
 					e.settle(nil)
 				default: // a repeat, which is acknowledged at once
 				}

@@ -32,7 +32,9 @@ const (
 // Run does the background work of ingest until the context is done and the queue is committed.
 func (g *Service) Run(ctx context.Context) {
 	var work sync.WaitGroup
-	work.Go(func() { g.committer.run(ctx) })
+	for _, c := range g.committers {
+		work.Go(func() { c.run(ctx) })
+	}
 	work.Go(func() {
 		background.Every(ctx, refreshEvery, background.LookTimeout, g.logger, "refresh directory", g.directory.Refresh)
 	})
