@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,15 +42,11 @@ func anyQuestion(w world) *rapid.Generator[propertyQuestion] {
 	})
 }
 
-// date is that of the n-th day from the place's.
-func (q propertyQuestion) date(n int) string {
-	return q.around.AddDate(0, 0, n).Format(time.DateOnly)
-}
-
 // midnight is the first quarter of an hour, since the epoch, of the n-th day from the place's: found by going back from noon.
 func (q propertyQuestion) midnight(n int) int64 {
-	at := q.around.AddDate(0, 0, n).Unix() / 900
-	for dateOf(15*(at-1), q.location) == q.date(n) {
+	day := q.around.AddDate(0, 0, n)
+	at := day.Unix() / 900
+	for time.Unix(900*(at-1), 0).In(q.location).YearDay() == day.YearDay() {
 		at--
 	}
 	return at
@@ -98,18 +93,11 @@ func (q propertyQuestion) intervals() []part {
 	return nil
 }
 
-// steps goes through the window by quarters of an hour and begins another part at every so many days of the calendar.
+// steps are the parts of the window that begin at every so many days of the calendar. The last one may go on beyond the window.
 func (q propertyQuestion) steps(days int) (parts []part) {
-	w := q.window()
-	number := func(minute int64) int { return daysBetween(q.date(q.first), dateOf(minute, q.location)) / days }
-	for m := w.from; m < w.to; m += 15 {
-		if len(parts) == 0 || number(m) != number(m-15) {
-			parts = append(parts, part{refWindow: refWindow{from: m}})
-		}
-		parts[len(parts)-1].to = m + 15
+	for n := q.first; n < q.last; n += days {
+		end := min(n+days, q.last)
+		parts = append(parts, part{refWindow{15 * q.midnight(n), 15 * q.midnight(end)}, end < n+days})
 	}
-	if n := len(parts); n > 0 {
-		parts[n-1].partial = number(w.to) == number(w.to-15) // the last one goes on beyond the window
-	}
-	return slices.Clip(parts)
+	return parts
 }

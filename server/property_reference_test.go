@@ -217,8 +217,11 @@ type refWindow struct{ from, to int64 }
 func (ref reference) of(w refWindow, filter func(use) bool) (users map[string]map[int64]bool, templates []string) {
 	users, in := map[string]map[int64]bool{}, map[string]bool{}
 	for u, minutes := range ref.uses {
+		if !filter(u) {
+			continue
+		}
 		for m := range minutes {
-			if m >= w.from && m < w.to && filter(u) {
+			if m >= w.from && m < w.to {
 				mark(users, u.user, m)
 				in[u.template] = true
 			}
@@ -428,13 +431,6 @@ func ratings(sorted []float64, percent int) []string {
 // dateOf is the date that a minute has at a location.
 func dateOf(m int64, location *time.Location) string {
 	return time.Unix(60*m, 0).In(location).Format(time.DateOnly)
-}
-
-// daysBetween counts the days of the calendar from one date to another.
-func daysBetween(from, to string) int {
-	a, _ := time.Parse(time.DateOnly, from)
-	b, _ := time.Parse(time.DateOnly, to)
-	return int(b.Sub(a).Hours() / 24)
 }
 
 // choices is which regions the workspaces of some templates run with by what happened within a window.

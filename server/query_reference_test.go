@@ -121,10 +121,10 @@ func (q propertyQuestion) partsOf(interval, weekStart string) (parts []part) {
 		}
 		return at.Format(time.DateOnly)
 	}
-	w := q.window()
+	w, before := q.window(), ""
 	for m := w.from; m < w.to; m += 15 {
-		if len(parts) == 0 || number(m) != number(m-15) {
-			parts = append(parts, part{refWindow: refWindow{from: m}})
+		if n := number(m); n != before {
+			parts, before = append(parts, part{refWindow: refWindow{from: m}}), n
 		}
 		parts[len(parts)-1].to = m + 15
 	}
@@ -475,14 +475,14 @@ func (ref queryReference) close(q queried, t *queryTable) {
 		if people[atom] == nil {
 			people[atom] = make([]map[string]bool, len(hours))
 		}
-		for n, h := range hours {
-			if h.from <= minute && minute < h.to {
-				if people[atom][n] == nil {
-					people[atom][n] = map[string]bool{}
-				}
-				people[atom][n][user] = true
-			}
+		n := slices.IndexFunc(hours, func(h part) bool { return h.from <= minute && minute < h.to })
+		if n < 0 {
+			return
 		}
+		if people[atom][n] == nil {
+			people[atom][n] = map[string]bool{}
+		}
+		people[atom][n][user] = true
 	}
 	for s, minutes := range ref.asked(q) {
 		if s.sample && !latency || !ref.counts(s, q) || !q.asks(metricsOfUse) {
@@ -500,10 +500,14 @@ func (ref queryReference) close(q queried, t *queryTable) {
 			there([3]string{x.template, ref.kinds[x.user], "visited by " + ref.kinds[visitor]}, x.minute, visitor)
 		}
 	}
+	dates := make([]string, len(hours))
+	for n, h := range hours {
+		dates[n] = dateOf(h.from, q.location)
+	}
 	closed := map[[2]string]bool{} // by template, or none, and number of time
 	for atom, in := range people {
 		for n := range hours {
-			if closes(q, hours, in, n) {
+			if closes(dates, in, n) {
 				number := strconv.Itoa(q.numberOf(hours[n].from))
 				closed[[2]string{atom[0], number}], closed[[2]string{"", number}] = true, true
 			}
@@ -537,12 +541,12 @@ func (c *queryCell) sampled() map[string]bool {
 	return users
 }
 
-// closes reports whether those who were there on the day of an hour close it: if there were few in some hour, all hours are closed but
+// closes reports whether those who were there on the date of an hour close it: if there were few in some hour, all hours are closed but
 // those with enough, and of these the first of the ones with the fewest.
-func closes(q queried, hours []part, in []map[string]bool, hour int) bool {
+func closes(dates []string, in []map[string]bool, hour int) bool {
 	sparse, least := false, -1
-	for n, h := range hours {
-		if dateOf(h.from, q.location) != dateOf(hours[hour].from, q.location) {
+	for n, date := range dates {
+		if date != dates[hour] {
 			continue
 		}
 		sparse = sparse || few(len(in[n]))

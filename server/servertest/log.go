@@ -13,8 +13,12 @@ import (
 	"testing"
 )
 
-// secretForms are what must never be written down: whole tokens, and JSON web tokens, which begin with {" in base64.
-var secretForms = regexp.MustCompile(`tia_[a-z2-7]{10}_[a-z2-7]{52}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`)
+// secretForms are what must never be written down: whole tokens, and JSON web tokens, which begin with {" in base64. Each form has its
+// own expression, because one that begins with letters is found quickest.
+var secretForms = []*regexp.Regexp{
+	regexp.MustCompile(`tia_[a-z2-7]{10}_[a-z2-7]{52}`),
+	regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`),
+}
 
 // shortestEncoded is the length of the shortest token in base64.
 const shortestEncoded = 88
@@ -30,17 +34,27 @@ func FindSecret(text []byte, password string) string {
 	if password != "" && bytes.Contains(text, []byte(password)) {
 		return password
 	}
-	if found := secretForms.Find(text); found != nil {
-		return string(found)
+	if found := findForm(text); found != "" {
+		return found
 	}
 	for run := range bytes.FieldsFuncSeq(text, func(b rune) bool { return !isBase64(b) }) {
 		if len(run) < shortestEncoded {
 			continue
 		}
 		for offset := range 4 { // where the encoding begins is not known
-			if found := secretForms.Find(DecodePart(run[offset:])); found != nil {
-				return string(found)
+			if found := findForm(DecodePart(run[offset:])); found != "" {
+				return found
 			}
+		}
+	}
+	return ""
+}
+
+// findForm finds a secret that is not encoded.
+func findForm(text []byte) string {
+	for _, form := range secretForms {
+		if found := form.Find(text); found != nil {
+			return string(found)
 		}
 	}
 	return ""
