@@ -51,7 +51,7 @@ func planText(u store.Upgrade) string {
 		seconds := (u.Pages + store.RewrittenASecond - 1) / store.RewrittenASecond
 		text += fmt.Sprintf("While servers run: %d pages of usage, %.1f MB, are rewritten, %d a second: %s. Answers stay what they are.\n",
 			u.Pages, float64(u.Bytes)/1e6, store.RewrittenASecond, time.Duration(seconds)*time.Second) +
-			"Disk until then: up to half of these bytes more.\n"
+			"Disk until then: about a tenth of these bytes more, at most half.\n"
 	}
 	return text
 }

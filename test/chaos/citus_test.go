@@ -52,6 +52,11 @@ func TestCitus(t *testing.T) {
 	defer conn.Close()
 	load := f.report(t, manner{address: config.GRPC})
 	f.awaitAll(t)
+	_, processes := processesOf(t, database)
+	spent, acked := processorTime(t, processes), f.acked.Load()
+	measure(t, &byNode[0], 10*time.Second)
+	spent, acked = processorTime(t, processes)-spent, f.acked.Load()-acked
+	t.Logf("the coordinator takes %.2f µs of a processor for each of %d reports", float64(spent.Microseconds())/float64(acked), acked)
 
 	for n, worker := range config.Workers {
 		other := &byNode[(n+1)%len(byNode)]
@@ -166,33 +171,56 @@ func (f *fleet) awaitSilenceOf(t *testing.T, of func(*agent) bool) {
 	})
 }
 
-// kill ends all processes of a database server on this machine at once, and returns what starts it again.
-func kill(t *testing.T, database string) (start func()) {
+// processesOf are the folder of a database server on this machine and its processes, the first one first.
+func processesOf(t *testing.T, database string) (folder string, pids []int) {
 	t.Helper()
 	db := openTables(t, database)
 	defer db.Close()
-	var folder, text string
+	var text string
 	if err := db.QueryRowContext(t.Context(), `SELECT current_setting('data_directory'), pg_read_file('postmaster.pid')`).
 		Scan(&folder, &text); err != nil {
 		t.Fatal(err)
 	}
 	first, _, _ := strings.Cut(text, "\n")
-	pid, err := strconv.Atoi(first)
-	if err != nil {
-		t.Fatal(err)
-	}
 	children, err := exec.Command("pgrep", "-P", first).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, child := range append([]string{first}, strings.Fields(string(children))...) {
-		id, err := strconv.Atoi(child)
+	for _, word := range append([]string{first}, strings.Fields(string(children))...) {
+		pid, err := strconv.Atoi(word)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = syscall.Kill(id, syscall.SIGKILL)
+		pids = append(pids, pid)
 	}
-	await(t, "the end of a worker", func() bool { return syscall.Kill(pid, 0) != nil })
+	return folder, pids
+}
+
+// processorTime is how long processes have run, but for those that have ended.
+func processorTime(t *testing.T, pids []int) (all time.Duration) {
+	t.Helper()
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+		if err != nil {
+			continue
+		}
+		var spent time.Duration
+		if _, err := fmt.Sscan(string(text), &spent); err != nil {
+			t.Fatal(err)
+		}
+		all += spent
+	}
+	return all
+}
+
+// kill ends all processes of a database server on this machine at once, and returns what starts it again.
+func kill(t *testing.T, database string) (start func()) {
+	t.Helper()
+	folder, pids := processesOf(t, database)
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	await(t, "the end of a worker", func() bool { return syscall.Kill(pids[0], 0) != nil })
 	owner, err := os.Stat(folder)
 	if err != nil {
 		t.Fatal(err)
