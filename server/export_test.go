@@ -230,6 +230,11 @@ func TestExportStreams(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+		for i, row := range readParquet(t, from.Columns, out.Bytes()) { // groups share memory
+			if row["date"] != fmt.Sprint(i) || row["amount"] != float64(i) {
+				t.Fatalf("row %d: %v", i, row)
+			}
+		}
 	}
 }
 

@@ -258,15 +258,30 @@ func (c *appChannels) unused(x usage.Index, tally []minute.ChannelTally) (unused
 	return unused
 }
 
-// userApps turns the channels of a user into entries.
-func (c *appChannels) userApps(channels []minute.UserChannel) []UserApp {
-	used := make([]UserApp, 0, len(channels))
-	for _, u := range channels {
-		if c.isEntry(u.Channel) {
-			e := c.entry(u.Channel)
-			used = append(used, UserApp{e.Builtin, e.DisplayName, e.Slug, u.Minutes, c.together(u.Channel)})
-		}
+// userApps turns the channels of each user into entries. These lie in one piece of memory.
+func (c *appChannels) userApps(users []minute.UserTally) [][]UserApp {
+	channels := 0
+	for i := range users {
+		channels += len(users[i].Channels)
 	}
-	slices.SortStableFunc(used, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
-	return used
+	lists, used, known := make([][]UserApp, len(users)), make([]UserApp, 0, channels), map[int]UserApp{}
+	for i := range users {
+		used = used[len(used):]
+		for _, u := range users[i].Channels {
+			if !c.isEntry(u.Channel) {
+				continue
+			}
+			app, told := known[u.Channel]
+			if !told {
+				e := c.entry(u.Channel)
+				app = UserApp{Builtin: e.Builtin, DisplayName: e.DisplayName, Slug: e.Slug, Together: c.together(u.Channel)}
+				known[u.Channel] = app
+			}
+			app.Minutes = u.Minutes
+			used = append(used, app)
+		}
+		slices.SortStableFunc(used, func(a, b UserApp) int { return cmp.Compare(b.Minutes, a.Minutes) })
+		lists[i] = slices.Clip(used)
+	}
+	return lists
 }

@@ -533,7 +533,10 @@ func (s *Store) PublishedQuery(ctx context.Context, q Query, floor Floor, ofApps
 		return result, err
 	}
 	cells := cut.figures()
-	result.Whole, result.Others = cells[minute.Whole], together(cut.others)
+	result.Others = together(cut.others)
+	if whole := cells[minute.Whole]; whole != nil {
+		result.Whole = *whole
+	}
 	result.Rows, err = rowsOf(cells, cut.dimensions)
 	return result, err
 }
@@ -659,10 +662,10 @@ func valueOfAtom(by string, d queryDimension, template int, day minute.Window, a
 }
 
 // figures are those of the cells.
-func (c *publishedCut) figures() map[minute.CellKey]Figures {
-	figures := make(map[minute.CellKey]Figures, len(c.cells))
+func (c *publishedCut) figures() map[minute.CellKey]*Figures {
+	figures := make(map[minute.CellKey]*Figures, len(c.cells))
 	for key, cell := range c.cells {
-		f := Figures{Cell: minute.Cell{Minutes: cell.minutes, Launches: cell.launches}}
+		f := &Figures{Cell: minute.Cell{Minutes: cell.minutes, Launches: cell.launches}}
 		all := published{}
 		for _, people := range cell.people {
 			f.Days += int64(c.count(published{people: people}))

@@ -84,9 +84,9 @@ type Figures struct {
 
 // QueryRow is the figures of what has some values.
 type QueryRow struct {
-	Figures
+	*Figures
 
-	Keys []QueryKey // by dimension
+	Keys []*QueryKey // by dimension; rows share them
 }
 
 // QueryKey is a value of a dimension.
@@ -132,7 +132,7 @@ func (s *Store) Query(ctx context.Context, q Query) (result QueryResult, err err
 	if err != nil {
 		return result, err
 	}
-	result.Whole, result.Others = cells[minute.Whole], together(others)
+	result.Whole, result.Others = *cells[minute.Whole], together(others)
 	if !q.OnlyWorkspaces {
 		if result.Rows, err = rowsOf(cells, dimensions); err != nil {
 			return result, err
@@ -164,7 +164,7 @@ func (r dimensionReader) cut(dimension func(by string) (queryDimension, error)) 
 // cutUsage runs one pass over usage and, if asked to, one over latencies.
 func (s *Store) cutUsage(
 	asked context.Context, x usage.Index, cut minute.Cut, latency bool,
-) (map[minute.CellKey]Figures, []minute.OtherTally, error) {
+) (map[minute.CellKey]*Figures, []minute.OtherTally, error) {
 	cube, latencies := minute.NewCube(cut), minute.NewLatencyCube(cut)
 	passes, ctx := errgroup.WithContext(asked)
 	passes.Go(func() error { return usage.EachDay(ctx, s.usage, x, cut.Window, usage.Minutes, cube.Add) })
@@ -181,12 +181,17 @@ func (s *Store) cutUsage(
 	if err != nil {
 		return nil, nil, err
 	}
-	cells := map[minute.CellKey]Figures{}
-	for key, cell := range cube.Cells() {
-		cells[key] = Figures{Cell: cell}
+	counted := cube.Cells()
+	cells, figures := make(map[minute.CellKey]*Figures, len(counted)), make([]Figures, 0, len(counted)) // one piece of memory for all
+	for key, cell := range counted {
+		figures = append(figures, Figures{Cell: cell})
+		cells[key] = &figures[len(figures)-1]
 	}
 	for key, cell := range latencies.Cells() {
-		cells[key] = Figures{Cell: cells[key].Cell, Latency: cell}
+		if cells[key] == nil {
+			cells[key] = &Figures{}
+		}
+		cells[key].Latency = cell
 	}
 	return cells, cube.Others(), nil
 }
@@ -217,17 +222,17 @@ func (s *Store) cutLatencies(ctx context.Context, x usage.Index, w minute.Window
 }
 
 // rowsOf names the values of cells but the whole. A cell with a value that has no name any more is left out.
-func rowsOf(cells map[minute.CellKey]Figures, dimensions []queryDimension) ([]QueryRow, error) {
+func rowsOf(cells map[minute.CellKey]*Figures, dimensions []queryDimension) ([]QueryRow, error) {
 	delete(cells, minute.Whole)
 	if len(dimensions) == 1 {
 		for _, n := range dimensions[0].always {
 			key := minute.CellKey{n, minute.NoValue}
 			if _, used := cells[key]; !used {
-				cells[key] = Figures{}
+				cells[key] = &Figures{}
 			}
 		}
 	}
-	named := make([]map[int64]QueryKey, len(dimensions))
+	named := make([]map[int64]*QueryKey, len(dimensions))
 	for i, d := range dimensions {
 		numbers := map[int64]bool{}
 		for key := range cells {
@@ -238,15 +243,16 @@ func rowsOf(cells map[minute.CellKey]Figures, dimensions []queryDimension) ([]Qu
 			return nil, err
 		}
 	}
-	rows := make([]QueryRow, 0, len(cells))
+	rows, keys := make([]QueryRow, 0, len(cells)), make([]*QueryKey, 0, len(cells)*len(dimensions))
 	for key, cell := range cells {
-		row, known := QueryRow{Figures: cell}, true
+		of := keys[len(keys):len(keys):cap(keys)]
 		for i := range dimensions {
-			k, ok := named[i][key[i]]
-			row.Keys, known = append(row.Keys, k), known && ok
+			if k, known := named[i][key[i]]; known {
+				of = append(of, k)
+			}
 		}
-		if known {
-			rows = append(rows, row)
+		if len(of) == len(dimensions) {
+			rows, keys = append(rows, QueryRow{cell, of}), keys[:len(keys)+len(of)]
 		}
 	}
 	return rows, nil
@@ -270,9 +276,9 @@ func (s *Store) FirstUse(ctx context.Context, scope access.Scope) (day int32, kn
 type queryDimension struct {
 	minute.Dimension
 
-	numberOf func(value string) (int64, error)                        // of a filter; minute.NoValue: nothing has it
-	keys     func(numbers map[int64]bool) (map[int64]QueryKey, error) // of those numbers, and maybe more
-	always   []int64                                                  // have rows without use as well
+	numberOf func(value string) (int64, error)                         // of a filter; minute.NoValue: nothing has it
+	keys     func(numbers map[int64]bool) (map[int64]*QueryKey, error) // of those numbers, and maybe more
+	always   []int64                                                   // have rows without use as well
 }
 
 // dimensionReader reads what a query needs to know of its dimensions.
@@ -342,12 +348,12 @@ func (r dimensionReader) dimension(by string) (queryDimension, error) {
 
 // byTime is stretches of time.
 func byTime(times []minute.Stretch) queryDimension {
-	keys := map[int64]QueryKey{}
-	d := queryDimension{keys: func(map[int64]bool) (map[int64]QueryKey, error) { return keys, nil }}
+	keys := map[int64]*QueryKey{}
+	d := queryDimension{keys: func(map[int64]bool) (map[int64]*QueryKey, error) { return keys, nil }}
 	d.OfMinute = times
 	for _, t := range times {
 		if _, known := keys[t.Value]; !known {
-			keys[t.Value] = QueryKey{Number: t.Value}
+			keys[t.Value] = &QueryKey{Number: t.Value}
 			d.always = append(d.always, t.Value)
 		}
 	}
@@ -384,10 +390,10 @@ func (v *queryValues) dimension(d minute.Dimension) queryDimension {
 			}
 			return minute.NoValue, nil
 		},
-		keys: func(numbers map[int64]bool) (map[int64]QueryKey, error) {
-			keys := make(map[int64]QueryKey, len(numbers))
+		keys: func(numbers map[int64]bool) (map[int64]*QueryKey, error) {
+			keys := make(map[int64]*QueryKey, len(numbers))
 			for n := range numbers {
-				keys[n] = v.keys[n]
+				keys[n] = &v.keys[n]
 			}
 			return keys, nil
 		},
@@ -453,16 +459,16 @@ func (r dimensionReader) byUser() queryDimension {
 			}
 			return minute.NoValue, err
 		},
-		keys: func(numbers map[int64]bool) (map[int64]QueryKey, error) {
-			var tallies []minute.UserTally
+		keys: func(numbers map[int64]bool) (map[int64]*QueryKey, error) {
+			tallies := make([]minute.UserTally, 0, len(numbers))
 			for person := range numbers {
 				tallies = append(tallies, minute.UserTally{Person: person})
 			}
 			people, err := r.people(r.ctx, tallies)
-			keys := make(map[int64]QueryKey, len(people))
+			keys := make(map[int64]*QueryKey, len(people))
 			for _, p := range people {
 				if p.ID != uuid.Nil { // else nobody's name is known
-					keys[p.Person] = QueryKey{Value: p.ID.String(), Label: p.Username, Deleted: p.DeletedAt != 0}
+					keys[p.Person] = &QueryKey{Value: p.ID.String(), Label: p.Username, Deleted: p.DeletedAt != 0}
 				}
 			}
 			return keys, err

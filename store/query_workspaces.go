@@ -568,9 +568,10 @@ func (r dimensionReader) addSums(
 	if err := sum(cube); err != nil {
 		return err
 	}
-	cells := map[minute.CellKey]Figures{}
+	cells := map[minute.CellKey]*Figures{}
 	for key, cell := range cube.Cells() {
-		cells[key] = tell(cell)
+		figures := tell(cell)
+		cells[key] = &figures
 	}
 	result.Whole.join(cells[minute.Whole])
 	rows, err := rowsOf(cells, dimensions)
@@ -592,7 +593,7 @@ func (r dimensionReader) addSums(
 }
 
 // join takes what other figures say of workspaces.
-func (f *Figures) join(other Figures) {
+func (f *Figures) join(other *Figures) {
 	if other.Time != (TimeFigures{}) {
 		f.Time = other.Time
 	}

@@ -74,8 +74,8 @@ func (s *Store) UserActivity(
 	if err != nil {
 		return nil, total, err
 	}
-	for i, t := range tallies {
-		users[i].Median, users[i].Apps = median(t.IntervalMinutes), channels.userApps(t.Channels)
+	for i, apps := range channels.userApps(tallies) {
+		users[i].Median, users[i].Apps = median(tallies[i].IntervalMinutes), apps
 	}
 	users = sorted(users, func(a, b *UserUsage) int {
 		return cmp.Or(cmp.Compare(b.Minutes, a.Minutes), bytes.Compare(a.UserID[:], b.UserID[:]))

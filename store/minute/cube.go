@@ -252,7 +252,12 @@ func (c *Cube) raisePeaks() {
 
 // Cells returns what was counted so far: the whole, and every cell with use.
 func (c *Cube) Cells() map[CellKey]Cell {
-	cells := map[CellKey]Cell{Whole: {}}
+	most := 0
+	for i := range c.lanes {
+		most = max(most, len(c.lanes[i].cells))
+	}
+	cells := make(map[CellKey]Cell, most)
+	cells[Whole] = Cell{}
 	for i := range c.lanes {
 		for _, own := range c.lanes[i].cells {
 			if own.Minutes > 0 {
@@ -467,6 +472,9 @@ func (l *cubeLane) put(key CellKey, half uint8, m Mask) {
 		number, known := l.numbers[key]
 		if !known {
 			number = int32(len(l.cells))
+			if len(l.cells) == cap(l.cells) { // by half, as append does, so many would be copied five times
+				l.cells = slices.Grow(l.cells, len(l.cells))
+			}
 			l.cells = append(l.cells, cubeCell{key: key})
 			l.numbers[key] = number
 		}

@@ -60,10 +60,11 @@ func (s *latencySums) addTo(h *histogram, block int32, c *calendar) bool {
 		return false
 	}
 	from, to := s.days[block].bins, s.days[block+1].bins
-	for i, bin := range s.bins[from:to] {
-		n := uint32(s.counts[int(from)+i])
-		h.bins[bin] += n
-		h.samples += int64(n)
+	bins, samples := s.bins[from:to], h.samples
+	for i, n := range s.counts[from:to][:len(bins)] {
+		h.bins[bins[i]] += uint32(n)
+		samples += int64(n)
 	}
+	h.samples = samples
 	return true
 }

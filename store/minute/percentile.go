@@ -182,16 +182,34 @@ func (h *histogram) percentile(p float64) float64 {
 	}
 	at := float64(n-1) * p
 	below := int64(at)
-	a, b := BinValue(h.bin(below)), BinValue(h.bin(min(below+1, n-1)))
+	bin, next := h.pair(below)
+	a, b := BinValue(bin), BinValue(next)
 	return a + (b-a)*(at-float64(below))
 }
 
 // bin returns the bin of the i-th sample, counted from 0, in ascending order.
 func (h *histogram) bin(i int64) byte {
-	for bin, count := range &h.bins {
-		if i -= int64(count); i < 0 {
-			return byte(bin)
+	bin, _ := h.pair(i)
+	return bin
+}
+
+// pair returns the bin of the i-th sample, counted from 0, in ascending order, and that of the sample after it, or of itself if it is the
+// last.
+func (h *histogram) pair(i int64) (bin, next byte) {
+	for at, count := range &h.bins {
+		if i -= int64(count); i >= 0 {
+			continue
 		}
+		bin = byte(at)
+		if i < -1 {
+			return bin, bin
+		}
+		for after, count := range h.bins[at+1:] {
+			if count > 0 {
+				return bin, bin + 1 + byte(after)
+			}
+		}
+		return bin, bin
 	}
-	return binCount - 1
+	return binCount - 1, binCount - 1
 }

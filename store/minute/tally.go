@@ -157,11 +157,17 @@ func (l *lane) addUsersOf(t *Tally) {
 
 // userTallies returns the tallies of all users. Their lists lie in one piece of memory.
 func (c *Counter) userTallies() []UserTally {
-	links, users := 0, 0
+	links, users, active := 0, 0, 0
 	for _, l := range c.lanes {
 		links, users = links+len(l.links), users+len(l.users)
+		for i := range l.users {
+			if c.intervalMinutes {
+				active += int(l.users[i].active)
+			}
+		}
 	}
-	templates, used, inIntervals := make([]int, 0, links), make([]UserChannel, 0, links), make([]int64, 0, links)
+	links -= active // of templates and channels alone
+	templates, used, inIntervals := make([]int, 0, links), make([]UserChannel, 0, links), make([]int64, 0, active)
 	tallies := make([]UserTally, 0, users)
 	for i := range c.lanes {
 		l := &c.lanes[i]

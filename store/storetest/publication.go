@@ -255,8 +255,8 @@ func publishedQueries(t *testing.T, f *Fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		figures := func(of store.Figures) [4]int64 { return [4]int64{of.People, of.Days, of.Minutes, of.Launches} }
-		got := map[string][4]int64{"": figures(result.Whole)}
+		figures := func(of *store.Figures) [4]int64 { return [4]int64{of.People, of.Days, of.Minutes, of.Launches} }
+		got := map[string][4]int64{"": figures(&result.Whole)}
 		for _, r := range result.Rows {
 			var keys []string
 			for _, k := range r.Keys {

@@ -180,12 +180,12 @@ func TestClosedHours(t *testing.T) {
 }
 
 // people are figures of so many persons of whom nothing else is told.
-func people(n int64) store.Figures { return store.Figures{Cell: minute.Cell{People: n}} }
+func people(n int64) *store.Figures { return &store.Figures{Cell: minute.Cell{People: n}} }
 
 // A row of few is closed though no template closed it: somebody came after it was counted.
 func TestCloseFew(t *testing.T) {
 	t.Parallel()
-	rows := table{rows: []row{{Figures: people(fewest - 1)}, {Figures: people(fewest)}, {}}}
+	rows := table{rows: []row{{Figures: people(fewest - 1)}, {Figures: people(fewest)}, {Figures: people(0)}}}
 	rows.close(question{by: []string{dimensionHourOfWeek}}, closings{}, false)
 	for i, want := range []bool{true, false, false} {
 		if r := rows.rows[i]; r.suppressed != want || want && r.People != 0 {
@@ -245,16 +245,16 @@ func TestClosedHoursTellNothing(t *testing.T) {
 // What is there on one side of a comparison alone is told as well: use, and samples without use, but not what is there without either.
 func TestJoinWhatWasBefore(t *testing.T) {
 	t.Parallel()
-	named := func(name string, f store.Figures) row {
-		return row{keys: []key{{QueryKey: store.QueryKey{Value: name}, value: name}}, Figures: f, period: timeless}
+	named := func(name string, f *store.Figures) row {
+		return row{keys: []*key{{QueryKey: store.QueryKey{Value: name}, value: name}}, Figures: f, period: timeless}
 	}
 	start := at(t, "UTC", "2023-08-14 00:00")
 	q := question{by: []string{"user"}, start: start, end: startOfDay(start.AddDate(0, 0, 1)), comparison: comparePrevious}
 	before := table{rows: []row{
-		named("used", people(1)), named("measured", store.Figures{Latency: minute.LatencyCell{Samples: 1}}),
-		named("neither", store.Figures{}),
+		named("used", people(1)), named("measured", &store.Figures{Latency: minute.LatencyCell{Samples: 1}}),
+		named("neither", people(0)),
 	}}
-	var now table
+	now := table{whole: row{Figures: people(0)}}
 	now.join(before, q, start.AddDate(0, 0, -9))
 	var got []string
 	for _, r := range now.rows {
@@ -269,7 +269,7 @@ func TestJoinWhatWasBefore(t *testing.T) {
 func TestPositions(t *testing.T) {
 	t.Parallel()
 	named := func(name string, people int64) row {
-		return row{keys: []key{{value: name, label: name}}, Figures: store.Figures{Cell: minute.Cell{People: people}}}
+		return row{keys: []*key{{value: name, label: name}}, Figures: &store.Figures{Cell: minute.Cell{People: people}}}
 	}
 	rows := []row{named("b", 1), named("a", 1), named("ab", 3), named("", 2), named("Ä", 1), {suppressed: true, keys: named("c", 0).keys}}
 	for _, tt := range []struct {
@@ -282,7 +282,7 @@ func TestPositions(t *testing.T) {
 		{order{"user", true}, []string{"c", "b", "ab", "Ä", "a", ""}},
 	} {
 		q := question{metrics: []string{metricActiveUsers}, by: []string{"user"}, order: tt.order}
-		sorted, _ := table{rows: rows}.inOrder(q)
+		sorted := table{rows: rows}.inOrder(q)
 		var got []string
 		for _, r := range sorted {
 			got = append(got, r.Item.keys[0].label)
@@ -342,9 +342,9 @@ func TestMetrics(t *testing.T) {
 func TestTooManyRows(t *testing.T) {
 	t.Parallel()
 	q := question{metrics: []string{metricActiveUsers}, by: []string{"user"}, order: order{metricActiveUsers, true}}
-	many := table{rows: make([]row, 3)}
+	many := table{whole: row{Figures: people(0)}, rows: make([]row, 3)}
 	for i := range many.rows {
-		many.rows[i].keys = []key{{value: strconv.Itoa(i)}}
+		many.rows[i] = row{Figures: people(1), keys: []*key{{value: strconv.Itoa(i)}}}
 	}
 	for _, tt := range []struct {
 		most int

@@ -35,9 +35,9 @@ type table struct {
 
 // row is the figures of a cell.
 type row struct {
-	store.Figures
+	*store.Figures
 
-	keys []key
+	keys []*key // of its dimensions; rows share them
 	period
 	begin      time.Time
 	partial    bool
@@ -52,38 +52,58 @@ type key struct {
 	value, label string
 	timed        bool
 	place        int64 // orders times
+
+	// Made when they are first asked for:
+	byLabel, byValue string
+	answer           *insightsv1.QueryKey
 }
 
 // table makes a table of what the store counted in a window.
 func (q question) table(result store.QueryResult, start, end time.Time) table {
-	t := table{whole: row{Figures: result.Whole}}
+	t := table{whole: row{Figures: &result.Whole}, rows: make([]row, 0, len(result.Rows))}
 	var intervals []interval
 	if slices.Contains(q.by, dimensionInterval) {
 		intervals = q.intervals(start, end)
 	}
+	known, keys := map[*store.QueryKey]*key{}, make([]*key, 0, len(result.Rows)*len(q.by))
 	for _, counted := range result.Rows {
 		r := row{Figures: counted.Figures, period: timeless}
 		for i, k := range counted.Keys {
+			if known[k] == nil {
+				made := q.key(i, k, intervals)
+				known[k] = &made
+			}
+			keys = append(keys, known[k])
 			switch q.by[i] {
 			case dimensionInterval:
 				at := intervals[k.Number]
-				r.keys, r.interval, r.begin, r.partial = append(r.keys, at.key(q)), k.Number, at.start, at.cut(q.now)
+				r.interval, r.begin, r.partial = k.Number, at.start, at.cut(q.now)
 			case dimensionHourOfWeek:
-				r.keys, r.hour = append(r.keys, hourKey(k.Number)), k.Number
-			default:
-				r.keys = append(r.keys, key{QueryKey: k, value: k.Value, label: k.Label})
+				r.hour = k.Number
 			}
 		}
+		r.keys = keys[len(keys)-len(counted.Keys) : len(keys) : len(keys)]
 		t.rows = append(t.rows, r)
 	}
 	return t
+}
+
+// key is the value that the store has of a dimension.
+func (q question) key(dimension int, k *store.QueryKey, intervals []interval) key {
+	switch q.by[dimension] {
+	case dimensionInterval:
+		return intervals[k.Number].key(q)
+	case dimensionHourOfWeek:
+		return hourKey(k.Number)
+	}
+	return key{QueryKey: *k, value: k.Value, label: k.Label}
 }
 
 // suppress takes the figures of some rows away, or those rows unless they are to be kept.
 func (t *table) suppress(of func(row) bool, keep bool) {
 	for i := range t.rows {
 		if r := &t.rows[i]; of(*r) {
-			r.Figures, r.suppressed, t.withheld = store.Figures{}, true, true
+			r.Figures, r.suppressed, t.withheld = &store.Figures{}, true, true
 		}
 	}
 	if !keep {
@@ -93,7 +113,7 @@ func (t *table) suppress(of func(row) bool, keep bool) {
 
 // suppressWhole takes the totals away.
 func (t *table) suppressWhole() {
-	t.whole.Figures, t.whole.suppressed, t.withheld = store.Figures{}, true, true
+	t.whole.Figures, t.whole.suppressed, t.withheld = &store.Figures{}, true, true
 }
 
 // withholdApps takes out what is told of several people together alone and was used by fewer: a row of such an app with all rows of its
@@ -141,7 +161,7 @@ func (t *table) withholdFew(q question) {
 		return
 	}
 	always := len(q.by) == 1 && slices.Contains([]string{dimensionInterval, store.ByGroup}, q.by[0])
-	few := func(f store.Figures) bool {
+	few := func(f *store.Figures) bool {
 		return q.people(f) < q.floor || slices.ContainsFunc(crowds(f), func(n int64) bool { return n > 0 && n < q.floor })
 	}
 	t.suppress(func(r row) bool { return few(r.Figures) }, always)
@@ -201,7 +221,7 @@ func (t *table) join(before table, q question, first time.Time) {
 	start, _ := q.windowBefore()
 	t.withheld = t.withheld || before.withheld
 	if told := !start.Before(first); told && !t.whole.suppressed && !before.whole.suppressed {
-		t.whole.before = &before.whole.Figures
+		t.whole.before = before.whole.Figures
 	}
 	byInterval := slices.Contains(q.by, dimensionInterval)
 	known := map[string]row{}
@@ -224,10 +244,10 @@ func (t *table) join(before table, q question, first time.Time) {
 			if before.withheld {
 				continue // it may have been taken out
 			}
-			was = row{begin: none[r.interval]}
+			was = row{Figures: &store.Figures{}, begin: none[r.interval]}
 		}
 		if !r.suppressed && tells(was) {
-			r.before = &was.Figures
+			r.before = was.Figures
 		}
 	}
 	if before.withheld || t.withheld {
@@ -237,7 +257,7 @@ func (t *table) join(before table, q question, first time.Time) {
 		if !tells(was) || empty(was.Figures) {
 			continue
 		}
-		r := row{keys: was.keys, period: was.period, before: &was.Figures}
+		r := row{Figures: &store.Figures{}, keys: was.keys, period: was.period, before: was.Figures}
 		if byInterval && !t.renumber(&r, q) {
 			continue
 		}
@@ -265,46 +285,44 @@ func (t *table) renumber(r *row, q question) bool {
 	}
 	at := all[r.interval]
 	r.keys = slices.Clone(r.keys)
-	r.keys[slices.Index(q.by, dimensionInterval)] = at.key(q)
+	key := at.key(q)
+	r.keys[slices.Index(q.by, dimensionInterval)] = &key
 	r.begin, r.partial = at.start, at.cut(q.now)
 	return true
 }
 
-// places say where rows stand in the order of a question: by rank, then by id. They remember the keys of labels, because rows share them.
-type places struct {
-	q    question
-	keys map[string]string // of labels, ended
-}
-
-// rank of a row. What is suppressed stands behind all others.
-func (p places) rank(r *row) int64 {
+// rank of a row in the order of a question. What is suppressed stands behind all others.
+func (q question) rank(r *row) int64 {
 	switch {
-	case slices.Contains(p.q.by, p.q.order.by):
+	case slices.Contains(q.by, q.order.by):
 		return 0
 	case r.suppressed:
 		return math.MaxInt64
-	case p.q.order.descending:
-		return -metricOf[p.q.order.by].rank(&r.Figures)
+	case q.order.descending:
+		return -metricOf[q.order.by].rank(r.Figures)
 	}
-	return metricOf[p.q.order.by].rank(&r.Figures)
+	return metricOf[q.order.by].rank(r.Figures)
 }
 
-// id of a row.
-func (p places) id(r *row) string {
+// id orders rows of equal rank.
+func (q question) id(r *row) string {
 	var texts [2*minute.MaxDimensions + 1]string
 	id := texts[:0]
-	if d := slices.Index(p.q.by, p.q.order.by); d >= 0 {
-		text := p.sorted(&r.keys[d])
-		if p.q.order.descending {
+	if d := slices.Index(q.by, q.order.by); d >= 0 {
+		text := r.keys[d].sorted()
+		if q.order.descending {
 			text = inverted(text)
 		}
 		id = append(id, text)
 	}
-	for i := range r.keys {
-		id = append(id, p.sorted(&r.keys[i]))
+	for _, k := range r.keys {
+		id = append(id, k.sorted())
 	}
-	for i := range r.keys {
-		id = append(id, ended(r.keys[i].value))
+	for _, k := range r.keys {
+		if k.byValue == "" {
+			k.byValue = ended(k.value)
+		}
+		id = append(id, k.byValue)
 	}
 	return strings.Join(id, "")
 }
@@ -313,16 +331,15 @@ func (p places) id(r *row) string {
 func ended(text string) string { return strings.ReplaceAll(text, "\x00", "\x00\xff") + "\x00\x00" }
 
 // sorted is a text with an end by which values are ordered: times as they follow, others by label.
-func (p places) sorted(k *key) string {
-	if k.timed {
-		return ended(fmt.Sprintf("%012d", k.place))
+func (k *key) sorted() string {
+	switch {
+	case k.byLabel != "":
+	case k.timed:
+		k.byLabel = ended(fmt.Sprintf("%012d", k.place))
+	default:
+		k.byLabel = ended(label.Key(k.label))
 	}
-	text, known := p.keys[k.label]
-	if !known {
-		text = ended(label.Key(k.label))
-		p.keys[k.label] = text
-	}
-	return text
+	return k.byLabel
 }
 
 // inverted is a text whose order is the opposite, if the text has an end.
@@ -334,14 +351,14 @@ func inverted(text string) string {
 	return string(bytes)
 }
 
-// inOrder are the rows in the order of a question, and their places.
-func (t table) inOrder(q question) ([]call.Placed[row], places) {
-	at, list := places{q, map[string]string{}}, make([]call.Placed[row], len(t.rows))
+// inOrder are the rows in the order of a question.
+func (t table) inOrder(q question) []call.Placed[row] {
+	list := make([]call.Placed[row], len(t.rows))
 	for i := range t.rows {
-		list[i] = call.Placed[row]{Position: call.Position{Rank: at.rank(&t.rows[i])}, Item: &t.rows[i]}
+		list[i] = call.Placed[row]{Position: call.Position{Rank: q.rank(&t.rows[i])}, Item: &t.rows[i]}
 	}
-	call.InOrder(list, at.id)
-	return list, at
+	call.InOrder(list, q.id)
+	return list
 }
 
 // fill writes the table into an answer: the page of it that is asked for, or all of it, which may have so many rows.
@@ -356,32 +373,34 @@ func (t table) fill(answer *insightsv1.QueryUsageResponse, q question, page call
 	}
 	answer.Totals = &insightsv1.QueryTotals{Suppressed: t.whole.suppressed, Values: &insightsv1.QueryValues{}}
 	if !t.whole.suppressed {
-		answer.Totals.Values = q.values(&t.whole.Figures)
+		answer.Totals.Values = q.values(t.whole.Figures)
 	}
 	if t.whole.before != nil {
 		answer.Totals.Before = q.values(t.whole.before)
 	}
-	list, places := t.inOrder(q)
-	list, answer.NextPageToken = call.Cut(page, list, func(p call.Placed[row]) call.Position {
-		return call.Position{Rank: p.Rank, ID: places.id(p.Item)}
+	list, next := call.Cut(page, t.inOrder(q), func(p call.Placed[row]) call.Position {
+		return call.Position{Rank: p.Rank, ID: q.id(p.Item)}
 	})
-	for _, p := range list {
-		answer.Rows = append(answer.Rows, q.row(p.Item))
+	answer.NextPageToken, answer.Rows = next, make([]*insightsv1.QueryRow, len(list))
+	for i, p := range list {
+		answer.Rows[i] = q.row(p.Item)
 	}
 	return nil
 }
 
 // row writes a row.
 func (q question) row(r *row) *insightsv1.QueryRow {
-	written := &insightsv1.QueryRow{Partial: r.partial, Suppressed: r.suppressed, Values: &insightsv1.QueryValues{}}
-	if !r.suppressed {
-		written.Values = q.values(&r.Figures)
+	written := &insightsv1.QueryRow{Partial: r.partial, Suppressed: r.suppressed, Keys: make([]*insightsv1.QueryKey, len(r.keys))}
+	if r.suppressed {
+		written.Values = &insightsv1.QueryValues{}
+	} else {
+		written.Values = q.values(r.Figures)
 	}
 	if r.before != nil {
 		written.Before = q.values(r.before)
 	}
-	for _, k := range r.keys {
-		written.Keys = append(written.Keys, k.written())
+	for i, k := range r.keys {
+		written.Keys[i] = k.written()
 	}
 	return written
 }

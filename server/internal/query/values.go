@@ -98,12 +98,12 @@ func (s *Service) lastDays(ctx context.Context, asked *insightsv1.QueryUsageRequ
 
 // mostUsed are the values of the first dimension whose label or value has a text in it, the most used first. Where used time is not told,
 // people are.
-func (t table) mostUsed(q question, search string) (keys []key) {
+func (t table) mostUsed(q question, search string) (keys []*key) {
 	q.order = order{metricActiveUsers, true}
 	t.rows = slices.DeleteFunc(slices.Clone(t.rows), func(r row) bool {
 		return !label.Contains(r.keys[0].label, search) && !label.Contains(r.keys[0].value, search)
 	})
-	list, _ := t.inOrder(q)
+	list := t.inOrder(q)
 	slices.SortStableFunc(list, func(a, b call.Placed[row]) int { return cmp.Compare(b.Item.Minutes, a.Item.Minutes) })
 	for _, p := range list {
 		keys = append(keys, p.Item.keys[0])
@@ -111,7 +111,10 @@ func (t table) mostUsed(q question, search string) (keys []key) {
 	return keys
 }
 
-// written is the value as answers have it.
-func (k key) written() *insightsv1.QueryKey {
-	return &insightsv1.QueryKey{Value: k.value, Label: k.label, Deleted: k.Deleted, Everyone: k.Everyone}
+// written is the value as answers have it. All rows with it share the message.
+func (k *key) written() *insightsv1.QueryKey {
+	if k.answer == nil {
+		k.answer = &insightsv1.QueryKey{Value: k.value, Label: k.label, Deleted: k.Deleted, Everyone: k.Everyone}
+	}
+	return k.answer
 }

@@ -32,7 +32,7 @@ func (q question) workspacesFit() error {
 }
 
 // people is how many persons stand at least behind each kind of figures that is asked for.
-func (q question) people(f store.Figures) int64 {
+func (q question) people(f *store.Figures) int64 {
 	var numbers []int64
 	for _, kind := range []struct {
 		metrics []string
@@ -46,18 +46,18 @@ func (q question) people(f store.Figures) int64 {
 }
 
 // crowds are the numbers of those who stand behind single figures, 0 of what was not asked for. Nobody of them may be told of in an hour.
-func crowds(f store.Figures) []int64 {
+func crowds(f *store.Figures) []int64 {
 	return append([]int64{
 		f.People, f.Latency.People, f.Time.Owners, f.Time.UnknownOwners, f.Builds.Owners, f.Builds.FailedOwners, f.Builds.ReadyOwners,
 	}, f.Time.Visitors[:]...)
 }
 
 // tellsOfFew reports whether some figure is about somebody, but about fewer than five persons.
-func tellsOfFew(f store.Figures) bool {
+func tellsOfFew(f *store.Figures) bool {
 	return slices.ContainsFunc(crowds(f), func(n int64) bool { return n > 0 && n < fewest })
 }
 
 // empty reports whether nothing was counted of a cell.
-func empty(f store.Figures) bool {
+func empty(f *store.Figures) bool {
 	return f.People == 0 && f.Latency.Samples == 0 && f.Time.Running == 0 && f.Builds.Builds == 0
 }

@@ -42,7 +42,40 @@ func newParquetWriter(w io.Writer, columns []Column) (rowWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}
-	return &parquetWriter{file: file, rows: array.NewRecordBuilder(memory.DefaultAllocator, schema)}, nil
+	return &parquetWriter{file: file, rows: array.NewRecordBuilder(groupMemory{}, schema)}, nil
+}
+
+// groupMemory is what row groups gave back, by size, for the groups after them: all groups of a file take the memory of one.
+type groupMemory map[int][][]byte
+
+// Allocate implements [memory.Allocator].
+func (m groupMemory) Allocate(size int) []byte {
+	last := len(m[size]) - 1
+	if last < 0 {
+		return memory.DefaultAllocator.Allocate(size)
+	}
+	b := m[size][last]
+	m[size] = m[size][:last]
+	clear(b)
+	return b
+}
+
+// Reallocate implements [memory.Allocator].
+func (m groupMemory) Reallocate(size int, b []byte) []byte {
+	if size <= cap(b) {
+		return b[:size]
+	}
+	larger := m.Allocate(size)
+	copy(larger, b)
+	m.Free(b)
+	return larger
+}
+
+// Free implements [memory.Allocator].
+func (m groupMemory) Free(b []byte) {
+	if size := cap(b); size > 0 {
+		m[size] = append(m[size], b[:size])
+	}
 }
 
 func arrowType(kind protoreflect.Kind) (arrow.DataType, error) {

@@ -150,8 +150,8 @@ func appendColumns(columns []Column, m protoreflect.MessageDescriptor, word stri
 
 // Walk yields the rows of an answer one after the other. They share their memory. A cell that is empty is no valid value. Dates are
 // those of the zone; nil: of the offset of each time.
-func (t exportTable) Walk(answer protoreflect.Message, zone *time.Location, yield func(row []protoreflect.Value) error) error {
-	return walk{zone, yield}.path(answer, strings.Split(t.Path, "."), nil)
+func (s ExportSource) Walk(answer protoreflect.Message, zone *time.Location, yield func(row []protoreflect.Value) error) error {
+	return walk{zone, yield}.path(answer, strings.Split(s.Path, "."), make([]protoreflect.Value, 0, len(s.Columns)))
 }
 
 // walk is one way through an answer.
@@ -235,7 +235,7 @@ func (w walk) appendCells(row []protoreflect.Value, m protoreflect.Message) []pr
 
 // date is the date of an RFC 3339 time.
 func (w walk) date(v protoreflect.Value) (date protoreflect.Value) {
-	if !v.IsValid() {
+	if !v.IsValid() || !strings.Contains(v.String(), "T") { // an error would be as good, but slower
 		return date
 	}
 	at, err := time.Parse(time.RFC3339, v.String())

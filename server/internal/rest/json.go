@@ -68,7 +68,8 @@ const (
 
 // marshalMessage writes a message.
 func marshalMessage(m proto.Message) ([]byte, error) {
-	of, size := m.ProtoReflect(), proto.Size(m)
+	// The chain asked the messages within for their sizes already. Here they say how much memory to take, and no more.
+	of, size := m.ProtoReflect(), proto.MarshalOptions{UseCachedSize: true}.Size(m)
 	ratio := 1.25
 	if last, known := jsonSizes.Load(of.Descriptor()); known && size > largeMessage {
 		ratio = 1.02 * last.(float64)
