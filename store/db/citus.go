@@ -267,8 +267,10 @@ func (c *cluster) look(ctx context.Context, templates []uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		for _, template := range templates { // until it is asked again
-			c.nodes[template] += 0
+		for _, template := range templates {
+			if _, ok := c.nodes[template]; !ok {
+				c.nodes[template] = 0 // until it is asked again
+			}
 		}
 		return
 	}
