@@ -1890,7 +1890,7 @@ var mutants = []mutant{
 	{
 		"an import ends with the first week of builds", "cmd/insights/coder/importer.go",
 		"more, until = true, w.to", "more, until = false, w.to",
-		"cmd/insights/coder", "TestFollowLoad",
+		"cmd/insights/coder", "TestNinetyDaysClaimNothing",
 	},
 	{
 		"an import that died holds days back for ever", "store/publication.go",

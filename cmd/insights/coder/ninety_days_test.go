@@ -244,6 +244,9 @@ func TestNinetyDaysClaimNothing(t *testing.T) {
 	if err := i.catalog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if days := time.Since(i.catalogUntil) / (24 * time.Hour); days != 0 {
+		t.Errorf("%d days of the catalog are missing", days)
+	}
 	cells := map[cell]minute.Mask{}
 	for from := p.first; from.Before(p.end); from = from.Add(step) {
 		for c, m := range importRows(t, i, window{from: from, to: earlier(from.Add(step), p.end)}) {
