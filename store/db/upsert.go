@@ -163,8 +163,8 @@ func (u Upsert[R]) onNode(ctx context.Context, db *gorm.DB, template uuid.UUID, 
 // updated updates those of the rows of a template that are there and gain something, and returns their numbers, from 1 on.
 func (u Upsert[R]) updated(ctx context.Context, db *gorm.DB, template uuid.UUID, rows []R) (map[int]bool, error) {
 	given, same := u.given()
-	update := `UPDATE ` + u.Table + ` SET ` + u.Set + ` FROM ` + given + ` AS excluded(` + strings.Join(u.Columns, ", ") + `, number) WHERE ` +
-		same + fmt.Sprintf(` AND %s.template_id = $%d RETURNING excluded.number`, u.Table, len(u.Columns)+1)
+	update := `UPDATE ` + u.Table + ` SET ` + u.Set + ` FROM ` + given + ` AS excluded(` + strings.Join(u.Columns, ", ") + `, number)
+		WHERE ` + same + fmt.Sprintf(` AND %s.template_id = $%d RETURNING excluded.number`, u.Table, len(u.Columns)+1)
 	found, err := db.Statement.ConnPool.QueryContext(ctx, update, append(u.Arrays(rows), template)...)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,8 @@ func (d *Database) builds(ctx context.Context, tx pgx.Tx, organization *uuid.UUI
 		FROM workspace_builds JOIN provisioner_jobs ON provisioner_jobs.id = workspace_builds.job_id
 		JOIN workspaces ON workspaces.id = workspace_builds.workspace_id
 		LEFT JOIN users ON users.id = workspace_builds.initiator_id
-		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1) AND provisioner_jobs.updated_at >= $2 AND provisioner_jobs.updated_at < $3
+		WHERE ($1::uuid IS NULL OR workspaces.organization_id = $1)
+			AND provisioner_jobs.updated_at >= $2 AND provisioner_jobs.updated_at < $3
 		ORDER BY workspace_builds.workspace_id`, scanBuild, f, organization, w.from, w.to, maxValue)
 	if err != nil {
 		return fmt.Errorf("read builds: %w", err)
