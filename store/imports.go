@@ -22,7 +22,7 @@ type imported struct {
 	UsageUntil    Instant
 	RunningAt     Instant // when it said last that it runs; zero: it does not
 	Follower      string  // the process that follows the system; empty: none does
-	FollowedUntil Instant // until when it is, or was, that one, by the clock of the database; zero: none was, or it was told to end
+	FollowedUntil Instant // until when it is, or was, that one, by the clock of the database; zero: none was
 }
 
 // TableName implements [gorm.io/gorm/schema.Tabler].
@@ -78,16 +78,15 @@ func (s *Store) Follow(ctx context.Context, source, follower string, term time.D
 }
 
 // EndFollowing notes that a process follows no longer, so that another one may at once. If the process was told to end, the system does not
-// count as followed any more until another one follows it.
+// count as followed any more until another one follows it, which days wait for until tomorrow and no longer.
 func (s *Store) EndFollowing(ctx context.Context, source, follower string, told bool) error {
 	err := s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
-		var until time.Time
-		if !told {
-			now, err := s.db.Now(tx, s.clock)
-			if err != nil {
-				return err
-			}
-			until = now
+		until, err := s.db.Now(tx, s.clock)
+		if err != nil {
+			return err
+		}
+		if told {
+			until = until.Add(importPatience - followPatience)
 		}
 		return tx.Exec(
 			`UPDATE imports SET follower = '', followed_until = ? WHERE source = ? AND follower = ?`, At(until), source, follower,
@@ -129,13 +128,26 @@ func (s *Store) Followed(ctx context.Context) ([]Followed, error) {
 	return followed, nil
 }
 
-// BeginImport notes that an import of another system runs: until EndImport, or for a day, nothing is published. An import repeats it
-// while it runs.
+// BeginImport notes that an import of another system runs: until EndImport, or for a day in which ContinueImport is not called, nothing is
+// published. One that runs already is not prolonged: an import that fails again and again does not keep days from being published.
 func (s *Store) BeginImport(ctx context.Context, source string) error {
 	row := imported{Source: source, RunningAt: At(s.clock())}
-	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(updating("running_at")).Create(&row).Error })
+	begin := updating("running_at")
+	begin.Where = clause.Where{Exprs: []clause.Expression{gorm.Expr("imports.running_at = 0")}}
+	err := s.db.Write(ctx, func(db *gorm.DB) error { return db.Clauses(begin).Create(&row).Error })
 	if err != nil {
 		return fmt.Errorf("note that %s is being imported: %w", source, err)
+	}
+	return nil
+}
+
+// ContinueImport notes that an import goes on, if one runs.
+func (s *Store) ContinueImport(ctx context.Context, source string) error {
+	err := s.db.Write(ctx, func(db *gorm.DB) error {
+		return db.Exec(`UPDATE imports SET running_at = ? WHERE source = ? AND running_at <> 0`, At(s.clock()), source).Error
+	})
+	if err != nil {
+		return fmt.Errorf("note that the import of %s goes on: %w", source, err)
 	}
 	return nil
 }

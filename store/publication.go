@@ -100,7 +100,7 @@ type publishedValue struct {
 // For how long days wait to be published.
 const (
 	importPatience = 24 * time.Hour     // for an import that does not go on: one that was ended may until then
-	followPatience = 7 * 24 * time.Hour // for the usage of a system that was followed and does not answer, or whose follower was killed
+	followPatience = 7 * 24 * time.Hour // for the usage of a system that is or was followed
 )
 
 // errAwaited says that a day turned out to be awaited still while it was counted.
@@ -183,10 +183,12 @@ func (s *Store) nextPublication(ctx context.Context, p Publication) (day int32, 
 // awaited reports whether an import runs, or usage of a day is not here yet of a system that is followed.
 func (s *Store) awaited(tx *gorm.DB, day int32, zone *time.Location) (bool, error) {
 	_, end := minute.DayOf(day, zone)
-	now := s.clock()
+	running, args := `running_at > ?`, []any{At(s.clock().Add(-importPatience))}
+	if patient := s.clock().Add(-followPatience); end.After(patient) {
+		running, args = running+` OR followed_until > ? AND usage_until < ?`, append(args, At(patient), At(end))
+	}
 	var imports int64
-	err := tx.Raw(`SELECT COUNT(*) FROM imports WHERE running_at > ? OR followed_until > ? AND usage_until < ?`,
-		At(now.Add(-importPatience)), At(now.Add(-followPatience)), At(end)).Row().Scan(&imports)
+	err := tx.Raw(`SELECT COUNT(*) FROM imports WHERE `+running, args...).Row().Scan(&imports)
 	if err != nil {
 		return false, fmt.Errorf("look for imports that run: %w", err)
 	}

@@ -55,8 +55,8 @@ const (
 var ErrBackup = errors.New("not a whole backup")
 
 // Backup writes everything in a database as it is at one moment, whatever servers do meanwhile. The backup says that it was made at the
-// given time. A database that Citus spreads has no moment that is the same everywhere: of that, usage comes first and what it refers to
-// after.
+// given time. A database that Citus spreads has no moment that is the same everywhere: of that, how far
+// imports and treatments have come is first, then usage, then what it refers to.
 func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 	out := backupWriter{zip: gzip.NewWriter(w), sum: sha256.New()}
 	var rest []string
@@ -80,8 +80,9 @@ func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 		}
 		tables = slices.DeleteFunc(tables, func(name string) bool { return name == db.VersionTable })
 		if d.Citus() {
-			rest = slices.DeleteFunc(slices.Clone(tables), func(name string) bool { return slices.Contains(db.Spread, name) })
-			tables = db.Spread
+			first := append(slices.Clone(progress), db.Spread...)
+			rest = slices.DeleteFunc(slices.Clone(tables), func(name string) bool { return slices.Contains(first, name) })
+			tables = slices.DeleteFunc(first, func(name string) bool { return !slices.Contains(tables, name) })
 		}
 		return out.tables(tx, tables)
 	})
@@ -93,6 +94,10 @@ func Backup(ctx context.Context, d *db.DB, at time.Time, w io.Writer) error {
 	}
 	return d.Classify(err)
 }
+
+// progress are the tables that say how far something has come with usage: they are no newer than the usage in a backup, so that what is
+// missing comes again.
+var progress = []string{"imports", "privacy_modes"}
 
 // snapshot calls f with a database in which nothing that a fold moves is missing or there twice, if it is of one node.
 func snapshot(ctx context.Context, d *db.DB, f func(tx *gorm.DB) error) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type cluster struct {
 	mu      sync.Mutex
 	nodes   map[uuid.UUID]int // by template: 0 is the coordinator, n the worker n-1
 	asked   time.Time
+	placed  time.Time // when asking succeeded last
 }
 
 // worker is a node of which the service knows the URL.
@@ -43,8 +45,10 @@ type worker struct {
 const (
 	placeTerm    = 10 * time.Second // after which it is asked again where templates are
 	placeTimeout = 2 * time.Second  // of that
-	// writingAtOnce is how many templates of one call are written at a time. Two calls of a node fill its pool.
-	writingAtOnce = 4
+	// placeMemory is how long a place counts that cannot be asked about: a node that was removed may still take what nobody reads there.
+	placeMemory = time.Minute
+	// writingAtOnce is how many templates of one call are written at a time. Two calls leave room in a pool for others.
+	writingAtOnce = 3
 )
 
 // openCluster opens the workers of a database of Citus.
@@ -72,6 +76,9 @@ func (d *DB) openCluster(ctx context.Context, o Options) error {
 		if !ok {
 			return fmt.Errorf("worker of Citus: %s is no database of Postgres", named)
 		}
+		if of.url.Path != p.url.Path {
+			return fmt.Errorf("worker of Citus: %s is another database than that of the coordinator, %s", of, p)
+		}
 		of.citus = true
 		connections, err := openPool(of.writePool())
 		if err != nil {
@@ -81,6 +88,9 @@ func (d *DB) openCluster(ctx context.Context, o Options) error {
 	}
 	return d.checkCluster(ctx)
 }
+
+// nodeAddress is the expression for the HOST:PORT of a row of pg_dist_node, as addresses are.
+const nodeAddress = `CASE WHEN nodename LIKE '%:%' THEN '[' || nodename || ']' ELSE nodename END || ':' || nodeport`
 
 // addresses are the hosts of a URL with their ports.
 func addresses(u *url.URL) (all []string) {
@@ -101,7 +111,7 @@ func (d *DB) checkCluster(ctx context.Context) error {
 		Address string
 		Synced  bool
 	}
-	err := db.Raw(`SELECT nodename || ':' || nodeport AS address, metadatasynced AS synced FROM pg_dist_node
+	err := db.Raw(`SELECT ` + nodeAddress + ` AS address, metadatasynced AS synced FROM pg_dist_node
 		WHERE isactive AND noderole = 'primary'`).Scan(&nodes).Error
 	if err != nil {
 		return fmt.Errorf("read nodes of %s: %w", d, err)
@@ -129,6 +139,24 @@ func (d *DB) checkCluster(ctx context.Context) error {
 		errs = append(errs, errors.New("nodes of Citus cannot commit together: set max_prepared_transactions on each"))
 	}
 	return errors.Join(errs...)
+}
+
+// readNodeSettings looks at the settings of all nodes: what a node writes for another one it writes with the settings of that one.
+func (d *DB) readNodeSettings(ctx context.Context) error {
+	for i := range d.settings {
+		s := &d.settings[i]
+		var values []string
+		err := d.Lookups.WithContext(ctx).Raw(`SELECT DISTINCT result FROM run_command_on_all_nodes(?)`, "SHOW "+s.Name).Scan(&values).Error
+		if err != nil {
+			return err
+		}
+		for _, value := range values {
+			if value == "off" {
+				s.Value, s.Holds = value, false
+			}
+		}
+	}
+	return nil
 }
 
 // spreadTables makes Citus spread what it should, with the rows that are there.
@@ -171,14 +199,13 @@ func (d *DB) spreadTables(ctx context.Context) error {
 
 // unspread are the tables of Spread that Citus does not spread yet.
 func (d *DB) unspread(tx *gorm.DB) (tables []string, err error) {
-	var spread []string
-	err = tx.Raw(`SELECT relname FROM pg_dist_partition JOIN pg_class ON pg_class.oid = logicalrelid WHERE partmethod = 'h'`).
-		Scan(&spread).Error
-	if err != nil {
-		return nil, fmt.Errorf("read which tables Citus spreads: %w", err)
-	}
 	for _, table := range Spread {
-		if !slices.Contains(spread, table) {
+		var spread bool
+		err := tx.Raw(`SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass(?))`, table).Row().Scan(&spread)
+		if err != nil {
+			return nil, fmt.Errorf("read which tables Citus spreads: %w", err)
+		}
+		if !spread {
 			tables = append(tables, table)
 		}
 	}
@@ -259,7 +286,7 @@ func (c *cluster) look(ctx context.Context, templates []uuid.UUID) {
 		ID      uuid.UUID
 		Address string
 	}
-	err := c.coordinator.WithContext(ctx).Raw(`SELECT asked.id, nodename || ':' || nodeport AS address
+	err := c.coordinator.WithContext(ctx).Raw(`SELECT asked.id, `+nodeAddress+` AS address
 		FROM unnest(CAST(? AS uuid[])) AS asked(id)
 		JOIN pg_dist_placement ON pg_dist_placement.shardid = get_shard_id_for_distribution_column('`+Spread[0]+`', asked.id)
 		JOIN pg_dist_node ON pg_dist_node.groupid = pg_dist_placement.groupid AND noderole = 'primary'`,
@@ -267,6 +294,9 @@ func (c *cluster) look(ctx context.Context, templates []uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
+		if time.Since(c.placed) > placeMemory {
+			clear(c.nodes)
+		}
 		for _, template := range templates {
 			if _, ok := c.nodes[template]; !ok {
 				c.nodes[template] = 0 // until it is asked again
@@ -275,6 +305,7 @@ func (c *cluster) look(ctx context.Context, templates []uuid.UUID) {
 		return
 	}
 	clear(c.nodes)
+	c.placed = time.Now()
 	for _, f := range found {
 		c.nodes[f.ID] = 1 + slices.IndexFunc(c.workers, func(w worker) bool { return slices.Contains(w.addresses, f.Address) })
 	}
@@ -302,7 +333,11 @@ func (u Upsert[R]) onNodes(ctx context.Context, d *DB, rows []R) error {
 			writes = d.cluster.workers[nodes[i]-1].writes
 		}
 		writing.Go(func() error {
-			defer func() { panics[i] = recover() }()
+			defer func() {
+				if p := recover(); p != nil {
+					panics[i] = fmt.Errorf("%v: %s", p, debug.Stack())
+				}
+			}()
 			for batch := range slices.Chunk(byTemplate[template], maxUpsertRows) {
 				errs[i] = cmp.Or(errs[i], retryConflicts(ctx, func() error {
 					return d.Classify(u.onNode(ctx, writes.WithContext(ctx), template, batch))

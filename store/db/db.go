@@ -246,6 +246,9 @@ func (d *DB) Settings() []Setting { return d.settings }
 func (d *DB) readSettings(ctx context.Context) error {
 	// In a transaction, as everything that is acknowledged.
 	err := d.InQuietTransaction(ctx, func(tx *gorm.DB) error { return tx.Raw(d.Dialect.settings()).Scan(&d.settings).Error })
+	if err == nil && d.Citus() {
+		err = d.readNodeSettings(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("read settings of %s: %w", d, err)
 	}

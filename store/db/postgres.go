@@ -78,7 +78,8 @@ func (d postgres) writePool() pool {
 	return pool{gormpostgres.New(gormpostgres.Config{DSN: d.dsn("insights", settings)}), 8}
 }
 
-// withCitus finds out whether this is a node of Citus.
+// withCitus finds out whether this is the coordinator of a Citus cluster. The extension alone makes none: there are workers, or tables
+// that are spread.
 func (d postgres) withCitus(ctx context.Context) (_ postgres, err error) {
 	db, err := openPool(d.readPool())
 	if err != nil {
@@ -89,7 +90,14 @@ func (d postgres) withCitus(ctx context.Context) (_ postgres, err error) {
 		return d, err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	err = raw.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`).Scan(&d.citus)
+	var installed bool
+	err = raw.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`).Scan(&installed)
+	if err != nil || !installed {
+		return d, err
+	}
+	err = raw.QueryRowContext(
+		ctx, `SELECT EXISTS (SELECT FROM pg_dist_node WHERE groupid > 0) OR EXISTS (SELECT FROM pg_dist_partition)`,
+	).Scan(&d.citus)
 	return d, err
 }
 

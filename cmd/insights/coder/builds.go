@@ -114,13 +114,15 @@ func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID,
 	return nil
 }
 
-// firstJob is when the first job moved on since a moment that did; that moment if it is not the zero one, or if none did.
-func (d *Database) firstJob(ctx context.Context, tx pgx.Tx, since time.Time) (time.Time, error) {
+// firstJob is when the first job moved on; since, if that is not zero.
+func (d *Database) firstJob(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time) (time.Time, error) {
 	if !since.IsZero() {
 		return since, nil
 	}
 	var first *time.Time
-	if err := tx.QueryRow(ctx, `SELECT MIN(updated_at) FROM provisioner_jobs`).Scan(&first); err != nil {
+	err := tx.QueryRow(ctx, `SELECT MIN(updated_at) FROM provisioner_jobs WHERE $1::uuid IS NULL OR organization_id = $1`, organization).
+		Scan(&first)
+	if err != nil {
 		return since, fmt.Errorf("look for the first job: %w", err)
 	}
 	if first == nil {

@@ -141,7 +141,7 @@ func (i *Importer) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := i.begin(ctx); err != nil {
+		if err := i.goesOn(ctx); err != nil {
 			return err
 		}
 		i.logger.InfoContext(
@@ -160,12 +160,20 @@ func (i *Importer) Run(ctx context.Context) error {
 	return i.to.EndImport(ctx, i.source, first, end)
 }
 
-// begin says that the import runs, or still does.
+// begin says that the import runs.
 func (i *Importer) begin(ctx context.Context) error {
 	if i.dry {
 		return nil
 	}
 	return i.to.BeginImport(ctx, i.source)
+}
+
+// goesOn says that an import that runs has come further.
+func (i *Importer) goesOn(ctx context.Context) error {
+	if i.dry {
+		return nil
+	}
+	return i.to.ContinueImport(ctx, i.source)
 }
 
 // rest reads nothing for as long as idle says.
@@ -209,6 +217,9 @@ func (i *Importer) catalog(ctx context.Context) error {
 		if err := i.save(ctx); err != nil || !more {
 			return err
 		}
+		if err := i.goesOn(ctx); err != nil {
+			return err
+		}
 		i.logger.InfoContext(ctx, "imported catalog", "until", i.catalogUntil, "builds", i.report.Builds)
 		if err := i.rest(ctx, started, read); err != nil {
 			return err
@@ -229,7 +240,7 @@ func (i *Importer) catalogStep(ctx context.Context) (more bool, err error) {
 		if until, err = now(reading, tx); err != nil {
 			return err
 		}
-		first, err := i.from.firstJob(reading, tx, w.from)
+		first, err := i.from.firstJob(reading, tx, i.organization, w.from)
 		if err != nil {
 			return err
 		}
@@ -238,7 +249,7 @@ func (i *Importer) catalogStep(ctx context.Context) (more bool, err error) {
 		} else {
 			w.to = until.AddDate(1, 0, 0) // the clocks of Coder may be ahead of that of its database
 		}
-		for _, part := range []func() error{
+		parts := []func() error{
 			// Before the users, who have the status that they have, whatever the changes say.
 			func() error {
 				return i.from.statusChanges(reading, tx, i.organization, w, func(c []store.UserStatusChange) error {
@@ -265,24 +276,30 @@ func (i *Importer) catalogStep(ctx context.Context) (more bool, err error) {
 				})
 			},
 			func() error {
-				bindings, err := i.from.roles(reading, tx, i.organization)
-				return errors.Join(err, held.add(0, func() error { return i.roles(ctx, bindings) }))
-			},
-			func() error {
 				return i.from.jobs(reading, tx, i.organization, w, func(j []store.Job) error {
 					return held.add(len(j), func() error { return i.recordJobs(ctx, j) })
 				})
 			},
-			func() error {
-				return i.from.conditions(reading, tx, i.organization, func(a []liveAgent) error {
-					return held.add(len(a), func() error { return i.recordConditions(ctx, a) })
-				})
-			},
-			func() error {
-				series, err := i.figures(reading, tx)
-				return errors.Join(err, held.add(len(series), func() error { return i.recordFigures(ctx, series) }))
-			},
-		} {
+		}
+		if !more { // they are of now
+			parts = append(
+				parts,
+				func() error {
+					bindings, err := i.from.roles(reading, tx, i.organization)
+					return errors.Join(err, held.add(0, func() error { return i.roles(ctx, bindings) }))
+				},
+				func() error {
+					return i.from.conditions(reading, tx, i.organization, func(a []liveAgent) error {
+						return held.add(len(a), func() error { return i.recordConditions(ctx, a) })
+					})
+				},
+				func() error {
+					series, err := i.figures(reading, tx)
+					return errors.Join(err, held.add(len(series), func() error { return i.recordFigures(ctx, series) }))
+				},
+			)
+		}
+		for _, part := range parts {
 			if err := part(); err != nil {
 				return err
 			}

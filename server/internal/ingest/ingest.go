@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -248,14 +249,28 @@ func (g *Service) commitAll(ctx context.Context, items []item) ([]*insightsv1.Re
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	w := newWait(len(items))
+	byNode := make([][]int, len(g.committers)) // so that none waits for the room of another node
 	for i, it := range items {
 		if len(it.rows) == 0 {
 			w.settle(i, nil)
 			continue
 		}
-		if err := g.submit(ctx, entry{it.rows, func(err error) { w.settle(i, err) }}); err != nil {
-			return nil, call.Unavailable(err)
-		}
+		node := g.store.NodeOf(ctx, it.rows[0].Template)
+		byNode[node] = append(byNode[node], i)
+	}
+	var submitting errgroup.Group
+	for node, indexes := range byNode {
+		submitting.Go(func() error {
+			for _, i := range indexes {
+				if err := g.committers[node].submit(ctx, entry{items[i].rows, func(err error) { w.settle(i, err) }}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := submitting.Wait(); err != nil {
+		return nil, call.Unavailable(err)
 	}
 	select {
 	case <-w.done:
