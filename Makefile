@@ -154,7 +154,8 @@ chaos: ## Break everything for about an hour: processes, databases, networks, di
 
 .PHONY: test-citus
 test-citus: ## Run the suites of usage, and a campaign, on the Citus cluster whose coordinator INSIGHTS_TEST_CITUS names.
-	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h ./store/usage ./store
+	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h ./store/usage
+	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h -run 'Postgres|Erase|Backup|Restore|Retention|Pseudonym|Fence|Sets' ./store
 	go test -tags failpoints,citus -count=1 -parallel 4 -timeout 1h -run '^Test(Resend|Properties)$$' ./server
 	go test -tags failpoints,citus -count=1 -parallel 1 -timeout 1h -v -run '^Test(Citus|KillServer|KillAtFailpoints|PanicAtFailpoints|Replay)$$' ./test/chaos
 
