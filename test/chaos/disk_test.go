@@ -202,6 +202,7 @@ func fillDisk(t *testing.T, f *fleet, p *process, folder string) {
 	load := f.report(t, manner{address: p.GRPC})
 	ballast := filepath.Join(folder, "ballast")
 	var recoveries delays
+	var again func()
 	for i := range *fills {
 		f.awaitAcks(t, 100)
 		failures := p.metric(t, "insights_ingest_commit_failures_total")
@@ -223,7 +224,7 @@ func fillDisk(t *testing.T, f *fleet, p *process, folder string) {
 		}
 		f.mustAsk(t, p.GRPC)
 		if i == 0 {
-			f.checkNoRoom(t, p)
+			again = f.checkNoRoom(t, p)
 		}
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
@@ -231,26 +232,35 @@ func fillDisk(t *testing.T, f *fleet, p *process, folder string) {
 		recoveries.add(f.awaitRecovery(t, "room"))
 	}
 	load.stop()
+	again()
 	t.Logf("the disk was full %d times; from room to the first acknowledgement: %v", *fills, &recoveries)
 	f.check(t, p.GRPC)
 }
 
-// checkNoRoom makes unary calls that would have to store something.
-func (f *fleet) checkNoRoom(t *testing.T, p *process) {
+// checkNoRoom makes unary calls that would have to store something, and returns what makes the last one again until it is stored: what was
+// refused for now waits in the server, which may store it at any moment.
+func (f *fleet) checkNoRoom(t *testing.T, p *process) (again func()) {
 	t.Helper()
 	conn := dial(t, p.GRPC)
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(func() { cancel(); _ = conn.Close() })
 	ingest := insightsv1.NewIngestServiceClient(conn)
+	var report *insightsv1.AgentReport
 	await(t, "a report that needs room", func() bool { // what the database has left within its files goes first
-		_, report := f.agents[0].think()
+		_, report = f.agents[0].think()
 		_, err := f.reportOnce(ctx, ingest, report)
 		if err != nil && (status.Code(err) != codes.Unavailable || len(status.Convert(err).Details()) < 2) {
 			t.Fatalf("report without room: %v, want Unavailable and when to retry", err)
 		}
 		return err != nil
 	})
+	return func() {
+		t.Helper()
+		await(t, "room for the report that found none", func() bool {
+			_, err := f.reportOnce(ctx, ingest, report)
+			return err == nil
+		})
+	}
 }
 
 // diskFullByTrigger lets Postgres say that it has no room.
@@ -273,10 +283,11 @@ func diskFullByTrigger(t *testing.T) {
 		"CREATE TRIGGER full BEFORE INSERT ON usage_rows FOR EACH STATEMENT EXECUTE FUNCTION full()")
 	await(t, "a commit that finds no room", func() bool { return p.metric(t, "insights_ingest_commit_failures_total") > 2 })
 	f.mustAsk(t, p.GRPC)
-	f.checkNoRoom(t, p)
+	again := f.checkNoRoom(t, p)
 	exec("DROP TRIGGER full ON usage_rows")
 	f.awaitAcks(t, 1)
 	load.stop()
+	again()
 	f.check(t, p.GRPC)
 	p.stop(t)
 }
