@@ -78,7 +78,7 @@ func (s *Store) Follow(ctx context.Context, source, follower string, term time.D
 }
 
 // EndFollowing notes that a process follows no longer, so that another one may at once. If the process was told to end, the system does not
-// count as followed any more until another one follows it, which days wait for until tomorrow and no longer.
+// count as followed any more, and days wait for a day only until another process follows it.
 func (s *Store) EndFollowing(ctx context.Context, source, follower string, told bool) error {
 	err := s.db.InQuietTransaction(ctx, func(tx *gorm.DB) error {
 		until, err := s.db.Now(tx, s.clock)

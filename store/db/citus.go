@@ -23,8 +23,8 @@ import (
 // misses nothing, because a transaction of several nodes is seen on one of them before it is on another.
 var Spread = []string{"usage_rows", "usage_day", "usage_pages"}
 
-// cluster is where templates are in a database of Citus. Each node may be asked about any template and passes on what is for another one,
-// so a place that is no longer right costs time and nothing else.
+// cluster is where templates are in a database of Citus. Each node of the cluster passes on what is for another one, so the old place of a
+// template that moved costs time and nothing else. A node that was removed from the cluster passes nothing on.
 type cluster struct {
 	coordinator *gorm.DB
 	workers     []worker
@@ -323,8 +323,8 @@ func (u Upsert[R]) onNodes(ctx context.Context, d *DB, rows []R) error {
 		templates = append(templates, template)
 	}
 	nodes := d.cluster.nodesOf(ctx, templates)
-	errs := make([]error, len(templates)) // all of them: what one node refuses another one may not
-	panics := make([]any, len(templates)) // which go on in who called
+	errs := make([]error, len(templates))   // all of them: what one node refuses another one may not
+	panics := make([]error, len(templates)) // raised again in the goroutine of the caller, which contains them
 	var writing errgroup.Group
 	writing.SetLimit(writingAtOnce)
 	for i, template := range templates {

@@ -114,7 +114,7 @@ func (d *Database) jobs(ctx context.Context, tx pgx.Tx, organization *uuid.UUID,
 	return nil
 }
 
-// firstJob is when the first job moved on; since, if that is not zero.
+// firstJob is when the first job moved on, or now if there is none. If since is not zero it is that moment.
 func (d *Database) firstJob(ctx context.Context, tx pgx.Tx, organization *uuid.UUID, since time.Time) (time.Time, error) {
 	if !since.IsZero() {
 		return since, nil

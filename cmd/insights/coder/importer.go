@@ -281,7 +281,7 @@ func (i *Importer) catalogStep(ctx context.Context) (more bool, err error) {
 				})
 			},
 		}
-		if !more { // they are of now
+		if !more { // roles, states and figures are those of now
 			parts = append(
 				parts,
 				func() error {
