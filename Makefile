@@ -118,11 +118,11 @@ property: ## Compare answers with a naive reference for 20,000 random companies 
 
 .PHONY: property-published
 property-published: ## Compare answers that hide small groups with a reference that knows what is published, for 20,000 random companies on SQLite and 2,000 on Postgres.
-	PROPERTY_RUNS=100000 go test -count=1 -timeout=2h -run=TestPublishedProperties -v ./server | grep -v '^=== '
+	PROPERTY_RUNS=100000 go test -count=1 -timeout=2h -parallel 4 -run=TestPublishedProperties -v ./server | grep -v '^=== '
 
 .PHONY: property-poller
 property-poller: ## Play somebody who asks again after each change where small groups are hidden, in 20,000 random companies on SQLite and 2,000 on Postgres.
-	PROPERTY_RUNS=100000 go test -count=1 -timeout=6h -run=TestPollerLearnsNothing -v ./server | grep -v '^=== '
+	PROPERTY_RUNS=100000 go test -count=1 -timeout=6h -parallel 4 -run=TestPollerLearnsNothing -v ./server | grep -v '^=== '
 
 .PHONY: property-query
 property-query: ## Ask random questions by dimensions and compare with a naive reference, for 20,000 random companies on SQLite and 2,000 on Postgres.
