@@ -88,11 +88,10 @@ const maxLanes = 4
 // lane counts some of the users.
 type lane struct {
 	of        *Counter
-	number    int
+	share     share
 	users     []userCount
 	presences []presence      // of the users
 	roster    roster          // numbers are indexes in users
-	elsewhere []int64         // persons beyond those of the lane who are the same users as some of the lane's
 	templates bitset          // with any usage
 	usersIn   map[int]*bitset // per template with usage, if users of channels are asked for
 	channels  []channelCount
@@ -190,8 +189,8 @@ func NewCounter(w Window, of Population, templates int, channelOf ChannelOf, det
 	}
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		l.of, l.number, l.roster, l.templates, l.links = c, i, newRoster(of), bitsets(1, templates)[0], make([]link, 1)
-		l.elsewhere = l.fromElsewhere()
+		l.of, l.share, l.roster = c, of.share(i, len(c.lanes)), newRoster(of)
+		l.templates, l.links = bitsets(1, templates)[0], make([]link, 1)
 		l.shown, l.others = meaning{shown: true, known: lookups{}}, meaning{known: lookups{}}
 		for _, s := range bitsets(len(w.Bounds), templates) {
 			l.intervals = append(l.intervals, intervalCount{templates: s})
@@ -310,23 +309,6 @@ func (known lookups) of(sources []Source[*Table]) [][]int32 {
 	return all
 }
 
-// people returns the first and the last of the persons who are the lane's. Persons are random numbers, so lanes have as many.
-func (l *lane) people() (first, last int64) {
-	each := MaxPerson/int64(len(l.of.lanes)) + 1
-	return int64(l.number) * each, int64(l.number+1)*each - 1
-}
-
-// fromElsewhere returns the persons of other lanes who are counted as persons of this one.
-func (l *lane) fromElsewhere() (persons []int64) {
-	first, last := l.people()
-	for person, as := range l.of.population.CountedAs {
-		if first <= as && as <= last && (person < first || last < person) {
-			persons = append(persons, person)
-		}
-	}
-	return persons
-}
-
 // collect begins a day: it finds the lane's users and chains the blocks of each.
 func (l *lane) collect(sources []Source[*Table]) {
 	l.sources, l.others.codes, l.inTotal.codes = sources, nil, nil
@@ -337,27 +319,22 @@ func (l *lane) collect(sources []Source[*Table]) {
 	if l.presences == nil {
 		l.expect(sources)
 	}
-	first, last := l.people()
 	for source, s := range l.sources {
 		walk := l.roster.in(s.Template)
 		if l.of.together() && s.Table.sums != nil {
 			l.meet(source, &walk)
 		} else {
-			for person, blocks := range s.Table.between(first, last) {
-				if as := l.of.population.As(person); first <= as && as <= last {
-					n := walk.number(person)
-					l.know(n, as)
-					l.chain(n, source, blocks)
-				}
-			}
-		}
-		walk.end()
-		for _, person := range l.elsewhere {
-			for _, blocks := range s.Table.between(person, person) {
-				n := l.roster.number(person)
+			for person, blocks := range l.share.near(&s.Table.blocks) {
+				n := walk.number(person)
 				l.know(n, l.of.population.As(person))
 				l.chain(n, source, blocks)
 			}
+		}
+		walk.end()
+		for person, blocks := range l.share.far(&s.Table.blocks) {
+			n := l.roster.number(person)
+			l.know(n, l.of.population.As(person))
+			l.chain(n, source, blocks)
 		}
 	}
 	l.beginNight()

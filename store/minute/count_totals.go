@@ -164,9 +164,8 @@ const nobody = -1
 // meet finds the lane's users of a source with sums.
 func (l *lane) meet(source int, walk *walk) {
 	t, c := l.sources[source].Table, &l.of.calendar
-	first, last := l.people()
-	from, _ := t.of(first)
-	_, end := t.of(last)
+	from, _ := t.of(l.share.first)
+	_, end := t.of(l.share.last)
 	for block := from; block < end; block++ {
 		d := &t.sums.days[block]
 		if d.used == 0 {
@@ -175,7 +174,7 @@ func (l *lane) meet(source int, walk *walk) {
 		person := PersonOf(t.subjects[block])
 		as := person
 		if len(l.of.population.CountedAs) > 0 {
-			if as = l.of.population.As(person); as < first || last < as {
+			if as = l.of.population.As(person); !l.share.has(as) {
 				continue
 			}
 		}

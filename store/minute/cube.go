@@ -98,6 +98,12 @@ func (c *Cut) OfUses() bool {
 		slices.ContainsFunc(c.Filters, func(f Filter) bool { return f.OfUse != nil })
 }
 
+// ofHalfHours reports whether a dimension or a filter is about half hours.
+func (c *Cut) ofHalfHours() bool {
+	return slices.ContainsFunc(c.Dimensions, func(d Dimension) bool { return d.OfHalfHour != nil }) ||
+		slices.ContainsFunc(c.Filters, func(f Filter) bool { return f.OfHalfHour != nil })
+}
+
 // cutting is what cubes of usage and of latencies have in common: how the rows of a day fall into cells.
 type cutting struct {
 	cut      Cut
@@ -106,6 +112,9 @@ type cutting struct {
 	// Of the day:
 	clip     dayMasks                                  // minutes of the window that pass the filters of minutes
 	portions [MaxDimensions][HalfHoursPerDay][]portion // by dimension of minutes
+	whole    uint64                                    // the half hours of the clip with all their minutes
+	split    uint64                                    // the half hours that an edge of the clip or of an interval cuts
+	spans    [MaxDimensions][]daySpan                  // by dimension of minutes
 
 	asking sync.Mutex
 }
@@ -121,19 +130,21 @@ type portion struct {
 type Cube struct {
 	cutting
 
-	lanes []cubeLane
-	peaks map[CellKey]int32
+	lanes  []cubeLane
+	peaks  map[CellKey]int32
+	ofDays bool // nothing is asked of a half hour by itself, so that sums of days may tell
 }
 
 // NewCube returns a cube that has counted nothing.
 func NewCube(c Cut) *Cube {
 	q := &Cube{cutting: cutting{cut: c, calendar: calendar{window: c.Window}}, peaks: map[CellKey]int32{}}
+	q.ofDays = !c.Peaks && !c.ofHalfHours()
 	q.lanes = make([]cubeLane, min(runtime.GOMAXPROCS(0), maxLanes))
 	for i := range q.lanes {
 		q.lanes[i] = cubeLane{
-			view: view{cutting: &q.cutting}, of: q, number: i, people: map[int64]int32{}, numbers: map[CellKey]int32{Whole: 0},
-			cells: []cubeCell{{key: Whole}}, members: map[cubeMember]membership{}, workspaces: map[cubeMember]struct{}{},
-			slots: make([]cubeSlot, 1),
+			view: view{cutting: &q.cutting}, of: q, share: c.Of.share(i, len(q.lanes)), roster: newRoster(c.Of),
+			numbers: map[CellKey]int32{Whole: 0}, cells: []cubeCell{{key: Whole}}, members: map[cubeMember]membership{},
+			workspaces: map[cubeMember]struct{}{}, slots: make([]cubeSlot, 1),
 		}
 		q.lanes[i].into = q.lanes[i].put
 	}
@@ -163,7 +174,7 @@ func (c *Cube) Add(day int32, sources []Source[*Table]) error {
 		if l.panicked != nil {
 			panic(l.panicked) // here, where the caller can recover from it
 		}
-		kept += len(l.members) + len(l.workspaces) + peakWeight*len(l.atOnce)
+		kept += l.kept() + len(l.workspaces) + peakWeight*len(l.atOnce)
 	}
 	if c.tooMany(kept) {
 		return ErrCells
@@ -200,8 +211,11 @@ func (c *cutting) turn(day int32) error {
 			c.clip[half] &= in[half]
 		}
 	}
+	c.whole, c.split = c.clip.halfHours()
+	c.split |= c.calendar.cut
 	begin, end := int64(day)*minutesPerDay, int64(day+1)*minutesPerDay
 	for i, d := range c.cut.Dimensions {
+		c.spans[i] = c.spans[i][:0]
 		for half := range c.portions[i] {
 			c.portions[i][half] = c.portions[i][half][:0]
 		}
@@ -209,11 +223,14 @@ func (c *cutting) turn(day int32) error {
 			if s.End <= begin || s.Start >= end {
 				continue
 			}
-			for half, mask := range masksBetween(day, s.Start, s.End) {
+			masks := masksBetween(day, s.Start, s.End)
+			for half, mask := range masks {
 				if mask != 0 {
 					c.portions[i][half] = append(c.portions[i][half], portion{mask, s.Value})
 				}
 			}
+			whole, _ := masks.halfHours()
+			c.spans[i] = append(c.spans[i], daySpan{s.Value, whole})
 		}
 	}
 	return nil
@@ -293,8 +310,8 @@ func (c *Cube) Others() (others []OtherTally) {
 	for _, a := range c.cut.Of.Counted.Others().List() {
 		of := OtherTally{Actor: a}
 		for i := range c.lanes {
-			for _, p := range c.lanes[i].persons {
-				if p.actor == a && p.minutes > 0 {
+			for n := range c.lanes[i].persons {
+				if p := &c.lanes[i].persons[n]; p.actor == a && p.minutes > 0 {
 					of.People, of.Minutes = append(of.People, p.person), of.Minutes+p.minutes
 				}
 			}
@@ -313,8 +330,8 @@ type cubeLane struct {
 
 	into       func(CellKey, uint8, Mask) // put
 	of         *Cube
-	number     int
-	people     map[int64]int32 // to the index in persons
+	share      share
+	roster     roster // numbers are indexes in persons
 	persons    []cubePerson
 	numbers    map[CellKey]int32 // to the index in cells
 	cells      []cubeCell        // the first is the whole
@@ -335,19 +352,26 @@ type cubeLane struct {
 	last   CellKey // the cell of the row before, and its slot
 	inLast int32
 
+	summed   []summedSeat // of those whose day is added from sums
+	summedIn []summedCell
+
 	panicked any // what ended the day's count before its time
 }
 
 type cubePerson struct {
 	person, minutes int64 // the minutes of those who are left out
 	actor           Actor
-	blocks          int32 // chain
+	counted         bool
+	known           bool       // in the whole
+	blocks          int32      // chain
+	inWhole, inLast membership // of the whole, and of the cell that the person was counted in last
+	last            int32      // that cell; 0: none
 }
 
-// cubeBlock is where the rows of a person lie in one source.
+// cubeBlock is where the seats of a person lie in one source.
 type cubeBlock struct {
-	person       int64 // maybe another one than the one as whom it counts
 	source, next int32
+	blocks       span
 }
 
 // cubeCell is what a lane counted of a cell.
@@ -372,6 +396,7 @@ type membership struct{ halfHour, day int32 }
 // cubeSlot gathers the minutes of a day of one person in one cell.
 type cubeSlot struct {
 	minutes halfHours
+	summed  channelUse // instead
 	cell    int32
 	subject int64 // the last whose workspace was noted
 }
@@ -389,15 +414,16 @@ func (l *cubeLane) count(sources []Source[*Table]) {
 	}
 	l.collect()
 	for _, i := range l.today {
-		if l.of.tooMany(len(l.members)) {
+		if l.of.tooMany(l.kept()) {
 			return // the cube fails
 		}
 		p := &l.persons[i]
-		counted := l.of.cut.Of.Counted.Has(p.actor)
-		for ; p.blocks != 0; p.blocks = l.blocks[p.blocks].next {
-			l.gather(l.blocks[p.blocks], counted)
+		if !p.counted || !l.addSums(p) {
+			for ; p.blocks != 0; p.blocks = l.blocks[p.blocks].next {
+				l.gather(l.blocks[p.blocks], p.counted)
+			}
 		}
-		if counted {
+		if p.counted {
 			l.settle(i)
 		} else {
 			p.minutes += l.others.drain()
@@ -405,38 +431,43 @@ func (l *cubeLane) count(sources []Source[*Table]) {
 	}
 }
 
+// kept is how many persons are in all cells of the lane together.
+func (l *cubeLane) kept() int { return int(l.cells[0].People) + len(l.members) }
+
 // collect finds the lane's persons of the day and chains the sources of each.
 func (l *cubeLane) collect() {
 	l.blocks, l.today = append(l.blocks[:0], cubeBlock{}), l.today[:0]
-	lanes := uint64(len(l.of.lanes))
 	for source, s := range l.sources {
-		for person := range s.Table.people() {
-			as := l.of.cut.Of.As(person)
-			if int(uint64(as)%lanes) != l.number {
-				continue
-			}
-			at, known := l.people[as]
-			if !known {
-				at = int32(len(l.persons))
-				l.persons = append(l.persons, cubePerson{person: as, actor: l.of.cut.Of.Actors[as]})
-				l.people[as] = at
-			}
-			p := &l.persons[at]
-			if p.blocks == 0 {
-				l.today = append(l.today, at)
-			}
-			l.blocks = append(l.blocks, cubeBlock{person, int32(source), p.blocks})
-			p.blocks = int32(len(l.blocks) - 1)
+		walk := l.roster.in(s.Template)
+		for person, blocks := range l.share.near(&s.Table.blocks) {
+			l.chain(walk.number(person), person, source, blocks)
+		}
+		walk.end()
+		for person, blocks := range l.share.far(&s.Table.blocks) {
+			l.chain(l.roster.number(person), person, source, blocks)
 		}
 	}
 }
 
+// chain adds the seats of a person in a source.
+func (l *cubeLane) chain(n int32, person int64, source int, blocks span) {
+	if int(n) == len(l.persons) {
+		as := l.of.cut.Of.As(person)
+		actor := l.of.cut.Of.Actors[as]
+		l.persons = append(l.persons, cubePerson{person: as, actor: actor, counted: l.of.cut.Of.Counted.Has(actor)})
+	}
+	p := &l.persons[n]
+	if p.blocks == 0 {
+		l.today = append(l.today, n)
+	}
+	l.blocks = append(l.blocks, cubeBlock{int32(source), p.blocks, blocks})
+	p.blocks = int32(len(l.blocks) - 1)
+}
+
 // gather unions the minutes of a person in a source that are in the window, are usage and pass the filters.
 func (l *cubeLane) gather(b cubeBlock, counted bool) {
-	source := b.source
-	t, template := l.sources[source].Table, l.sources[source].Template
-	first, end := t.of(b.person)
-	for block := first; block < end; block++ {
+	t := l.sources[b.source].Table
+	for block := int(b.blocks.from); block < int(b.blocks.to); block++ {
 		if !l.look(t.subjects[block]) {
 			continue
 		}
@@ -446,11 +477,7 @@ func (l *cubeLane) gather(b cubeBlock, counted bool) {
 			if m == 0 || code == noUsage {
 				continue
 			}
-			use := &l.uses[source][code]
-			if !use.known {
-				kind, app := t.decode(code)
-				*use = l.of.lookUp(template, kind, app)
-			}
+			use := l.use(b.source, code)
 			if !use.passes || !l.lookAt(t.day*HalfHoursPerDay+int32(half)) {
 				continue
 			}
@@ -463,12 +490,39 @@ func (l *cubeLane) gather(b cubeBlock, counted bool) {
 	}
 }
 
+// use returns what dimensions and filters say of a code that is not noUsage.
+func (l *cubeLane) use(source int32, code uint32) *useView {
+	use := &l.uses[source][code]
+	if !use.known {
+		kind, app := l.sources[source].Table.decode(code)
+		*use = l.of.lookUp(l.sources[source].Template, kind, app)
+	}
+	return use
+}
+
 // put unions minutes of a half hour of the person into a cell.
 func (l *cubeLane) put(key CellKey, half uint8, m Mask) {
-	slot := l.inLast
+	s := &l.slots[l.slotFor(key)]
+	s.minutes.add(half, m)
+	l.visit(s)
+}
+
+// visit notes the workspace of the subject in a cell, if anybody asked.
+func (l *cubeLane) visit(s *cubeSlot) {
+	if l.of.cut.WorkspaceOf != nil && s.subject != l.subject {
+		s.subject = l.subject
+		if workspace := l.of.cut.WorkspaceOf(s.subject); workspace != NoValue {
+			l.workspaces[memberOf(s.cell, int32(workspace))] = struct{}{}
+		}
+	}
+}
+
+// slotFor returns the slot of the cell with some values for the person that is being counted.
+func (l *cubeLane) slotFor(key CellKey) int32 {
 	if key == Whole {
-		slot = l.slotOf(0)
-	} else if slot == 0 || key != l.last {
+		return l.slotOf(0)
+	}
+	if l.inLast == 0 || key != l.last {
 		number, known := l.numbers[key]
 		if !known {
 			number = int32(len(l.cells))
@@ -478,17 +532,9 @@ func (l *cubeLane) put(key CellKey, half uint8, m Mask) {
 			l.cells = append(l.cells, cubeCell{key: key})
 			l.numbers[key] = number
 		}
-		slot = l.slotOf(number)
-		l.last, l.inLast = key, slot
+		l.last, l.inLast = key, l.slotOf(number)
 	}
-	s := &l.slots[slot]
-	s.minutes.add(half, m)
-	if l.of.cut.WorkspaceOf != nil && s.subject != l.subject {
-		s.subject = l.subject
-		if workspace := l.of.cut.WorkspaceOf(s.subject); workspace != NoValue {
-			l.workspaces[memberOf(s.cell, int32(workspace))] = struct{}{}
-		}
-	}
+	return l.inLast
 }
 
 // slotOf returns the slot of a cell for the person that is being counted.
@@ -508,34 +554,59 @@ func (l *cubeLane) slotOf(cell int32) int32 {
 // settle counts the day of a person in each cell, and empties the slots.
 func (l *cubeLane) settle(person int32) {
 	first := l.of.calendar.day * HalfHoursPerDay
+	p := &l.persons[person]
 	for i := 1; i <= l.used; i++ {
 		s := &l.slots[i]
 		cell := &l.cells[s.cell]
-		at := memberOf(s.cell, person)
-		before, known := l.members[at]
-		starts := s.minutes.used &^ (s.minutes.used << 1)
+		cell.slot = 0
+		used := s.minutes.used | s.summed.used
+		if used == 0 {
+			continue // sums without anything that passes
+		}
+		in, known := l.membershipOf(p, person, s.cell)
+		starts := used &^ (used << 1)
 		if !known {
 			cell.People++
-		} else if before.halfHour == first-1 {
+		} else if in.halfHour == first-1 {
 			starts &^= 1
 		}
 		cell.Launches += int64(bits.OnesCount64(starts))
-		before.halfHour = first + int32(bits.Len64(s.minutes.used)) - 1
+		in.halfHour = first + int32(bits.Len64(used)) - 1
 		for j := range l.of.calendar.pieces {
-			if p := &l.of.calendar.pieces[j]; before.day <= int32(p.interval) && s.minutes.meets(&p.masks) {
+			piece := &l.of.calendar.pieces[j]
+			if in.day <= int32(piece.interval) && (s.summed.used&piece.whole != 0 || s.minutes.meets(&piece.masks)) {
 				cell.Days++
-				before.day = int32(p.interval) + 1
+				in.day = int32(piece.interval) + 1
 			}
 		}
-		l.members[at] = before
 		if l.atOnce != nil {
 			if l.atOnce[s.cell] == nil {
 				l.atOnce[s.cell] = new([minutesPerDay]int32)
 			}
 			s.minutes.addTo(l.atOnce[s.cell][:])
 		}
-		cell.Minutes += s.minutes.drain()
-		cell.slot = 0
+		cell.Minutes += s.minutes.drain() + s.summed.minutes
+		s.summed = channelUse{}
 	}
 	l.used, l.inLast = 0, 0
+}
+
+// membershipOf returns how far the use of a cell by a person is counted, and whether the person was in it.
+func (l *cubeLane) membershipOf(p *cubePerson, person, cell int32) (in *membership, known bool) {
+	if cell == 0 {
+		known, p.known = p.known, true
+		return &p.inWhole, known
+	}
+	if cell == p.last {
+		return &p.inLast, true
+	}
+	if p.last != 0 {
+		l.members[memberOf(p.last, person)] = p.inLast
+	}
+	at := memberOf(cell, person)
+	p.last = cell
+	if p.inLast, known = l.members[at]; !known {
+		l.members[at] = membership{} // counted at once, because there is a bound
+	}
+	return &p.inLast, known
 }

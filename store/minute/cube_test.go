@@ -2,6 +2,7 @@ package minute
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -106,6 +107,9 @@ func referenceCells(c Cut, all []fact) map[CellKey]Cell {
 				in[key][person] = minutes{}
 			}
 			in[key][person][f.minute] = true
+			if c.WorkspaceOf == nil {
+				continue
+			}
 			if workspace := c.WorkspaceOf(f.subject); workspace != NoValue {
 				visited[key][workspace] = true
 			}
@@ -125,8 +129,10 @@ func referenceCells(c Cut, all []fact) map[CellKey]Cell {
 				}
 			}
 			for m := range used {
-				atOnce[m]++
-				cell.Peak = max(cell.Peak, atOnce[m])
+				if c.Peaks {
+					atOnce[m]++
+					cell.Peak = max(cell.Peak, atOnce[m])
+				}
 			}
 		}
 		cells[key] = cell
@@ -174,9 +180,12 @@ var anyCut = rapid.Custom(func(t *rapid.T) Cut {
 })
 
 // cubeOf counts the rows of each template, as tables of days.
-func cubeOf(tb rapid.TB, c Cut, templates [][]Row) *Cube {
+func cubeOf(tb rapid.TB, c Cut, templates [][]Row) *Cube { return cubeOfTables(tb, c, templates, TableOf) }
+
+// cubeOfTables counts tables that are made of rows.
+func cubeOfTables(tb rapid.TB, c Cut, templates [][]Row, tableOf func(int32, []Row) *Table) *Cube {
 	q := NewCube(c)
-	for day, tables := range daysOf(templates, TableOf) {
+	for day, tables := range daysOf(templates, tableOf) {
 		var list []Source[*Table]
 		for template, table := range tables {
 			list = append(list, Source[*Table]{template, table})
@@ -215,6 +224,80 @@ func TestCubeAgainstReference(t *testing.T) {
 			t.Fatalf("others (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// wholeDimension draws a dimension that days by sums may have: of intervals of a window, of persons, templates or uses.
+func wholeDimension(w Window) *rapid.Generator[Dimension] {
+	return rapid.Custom(func(t *rapid.T) Dimension {
+		switch rapid.IntRange(0, 4).Draw(t, "kind") {
+		case 0:
+			return Dimension{OfSubject: PersonOf}
+		case 1:
+			return Dimension{OfTemplate: func(template int) int64 { return int64(template%3) - 1 }}
+		case 2:
+			return Dimension{OfUse: func(_ int, _ Kind, app string) int64 { return int64(len(app)) }}
+		case 3:
+			return anyDimension.Draw(t, "dimension")
+		default:
+			d := Dimension{OfMinute: []Stretch{}}
+			for i := range w.Bounds {
+				from, to := w.interval(i)
+				d.OfMinute = append(d.OfMinute, Stretch{from, to, int64(i % 3)})
+			}
+			return d
+		}
+	})
+}
+
+// silent is summed without rows: sums have to tell.
+func silent(day int32, rows []Row) *Table {
+	t := summed(day, rows)
+	clear(t.minutes)
+	return t
+}
+
+// Cubes of tables with sums, without, and some of each, have the cells that the reference has, often from sums.
+func TestCubeOfSums(t *testing.T) {
+	t.Parallel()
+	companies, told := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		templates := rapid.OneOf(anyCompany, anyTemplates, anyShifts, anyShifts).Draw(t, "templates")
+		c := Cut{
+			Window: rapid.OneOf(anyCalendar, anyWindow, wholeDays, wholeDays).Draw(t, "window"),
+			Of:     rapid.OneOf(anyUsers, mostUsers, rapid.Just(Everyone)).Draw(t, "population"),
+		}
+		c.Dimensions = rapid.SliceOfN(wholeDimension(c.Window), 0, MaxDimensions).Draw(t, "dimensions")
+		for _, d := range rapid.SliceOfN(wholeDimension(c.Window), 0, 1).Draw(t, "filters") {
+			values := rapid.MapOf(rapid.Int64Range(0, 5), rapid.Just(true)).Draw(t, "values")
+			c.Filters = append(c.Filters, Filter{d, values, rapid.Bool().Draw(t, "not")})
+		}
+		if rapid.Bool().Draw(t, "workspaces") {
+			c.WorkspaceOf = func(subject int64) int64 { return subject&3 - 1 }
+		}
+		c.Peaks = rapid.IntRange(0, 9).Draw(t, "peaks") == 0
+		want := referenceCells(c, facts(templates))
+		some := func(day int32, rows []Row) *Table {
+			if rapid.Bool().Draw(t, "sums") {
+				return summed(day, rows)
+			}
+			return TableOf(day, rows)
+		}
+		for _, tableOf := range []func(int32, []Row) *Table{TableOf, summed, some} {
+			if diff := cmp.Diff(want, cubeOfTables(t, c, templates, tableOf).Cells()); diff != "" {
+				t.Fatalf("cells (-want +got):\n%s", diff)
+			}
+		}
+		if want[Whole].Minutes > 0 {
+			companies++
+			if cmp.Equal(want, cubeOfTables(t, c, templates, silent).Cells()) {
+				told++
+			}
+		}
+	})
+	if told*5 < companies {
+		t.Errorf("of %d companies with usage sums tell %d", companies, told)
+	}
+	t.Logf("of %d companies with usage sums tell %d", companies, told)
 }
 
 // referenceLatencies collects samples the slow way.
@@ -530,34 +613,35 @@ func TestCubePanics(t *testing.T) {
 	t.Error("no panic")
 }
 
+// BenchmarkCube cuts a month of 10,000 people, in turn from minutes and from sums, as BenchmarkSums counts it.
 func BenchmarkCube(b *testing.B) {
-	const people, days = 10_000, 22
-	tables := make([]*Table, days)
-	for day := range tables {
-		tables[day] = TableOf(int32(day), fleet(1, people, int32(day)))
-	}
-	w := window(0, days*1440)
-	perDay := Dimension{}
-	for day := range int64(days) {
-		w.Bounds = append(w.Bounds, day*1440)
-		perDay.OfMinute = append(perDay.OfMinute, Stretch{day * 1440, (day + 1) * 1440, day})
+	sources := benchSources(b, benchMonth(b), func(day int32, p Page) (*Table, error) { return ReadUsage(day, p.Usage, nil) })
+	start := time.Unix(0, 0).In(time.FixedZone("", -5*3600))
+	w := NewWindow(start, start.AddDate(0, 0, benchDays)).Split(start, start.AddDate(0, 0, benchDays), 1)
+	perDay, perWeek := Dimension{}, Dimension{}
+	for day := range w.Bounds {
+		from, to := w.interval(day)
+		perDay.OfMinute = append(perDay.OfMinute, Stretch{from, to, int64(day)})
+		perWeek.OfMinute = append(perWeek.OfMinute, Stretch{from, to, int64(day / 7)})
 	}
 	apps := Dimension{OfUse: func(_ int, _ Kind, app string) int64 { return int64(len(app)) }}
+	templates := Dimension{OfTemplate: func(template int) int64 { return int64(template) }}
 	for name, dimensions := range map[string][]Dimension{
-		"none": nil, "day": {perDay}, "day,app": {perDay, apps}, "day,person": {perDay, {OfSubject: PersonOf}},
+		"none": nil, "day": {perDay}, "week": {perWeek}, "template,week": {templates, perWeek}, "template,app": {templates, apps},
+		"person,day": {{OfSubject: PersonOf}, perDay},
 	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				q := NewCube(Cut{Window: w, Of: Everyone, Dimensions: dimensions})
-				for day, t := range tables {
-					if err := q.Add(int32(day), []Source[*Table]{{0, t}}); err != nil {
-						b.Fatal(err)
-					}
+		b.Run(name, benchRatio([]string{"minutes", "sums"}, func(from int, lap func()) error {
+			q := NewCube(Cut{Window: w, Of: Everyone, Dimensions: dimensions})
+			for day, sources := range sources[from] {
+				if err := q.Add(int32(day), sources); err != nil {
+					return err
 				}
-				if q.Cells()[Whole].People != people {
-					b.Fatal("people are missing")
-				}
+				lap()
 			}
-		})
+			if people := q.Cells()[Whole].People; people != benchTemplates*benchUsers {
+				return fmt.Errorf("%d people", people)
+			}
+			return nil
+		}))
 	}
 }

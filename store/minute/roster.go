@@ -2,8 +2,57 @@ package minute
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 )
+
+// share is those persons of a population that one lane of several counts. Persons are random numbers, so lanes have as many.
+type share struct {
+	of          Population
+	first, last int64   // the persons as whom one is counted
+	elsewhere   []int64 // persons beyond, who are counted as one of them
+}
+
+// share returns that of a lane.
+func (p Population) share(lane, lanes int) share {
+	each := MaxPerson/int64(lanes) + 1
+	s := share{of: p, first: int64(lane) * each, last: int64(lane+1)*each - 1}
+	for person, as := range p.CountedAs {
+		if s.has(as) && !s.has(person) {
+			s.elsewhere = append(s.elsewhere, person)
+		}
+	}
+	return s
+}
+
+func (s *share) has(person int64) bool { return s.first <= person && person <= s.last }
+
+// near yields the persons of the share in a table, ascending, with their blocks, but for those from elsewhere.
+func (s *share) near(in *blocks) iter.Seq2[int64, span] {
+	if len(s.of.CountedAs) == 0 {
+		return in.between(s.first, s.last)
+	}
+	return func(yield func(int64, span) bool) {
+		for person, blocks := range in.between(s.first, s.last) {
+			if s.has(s.of.As(person)) && !yield(person, blocks) {
+				return
+			}
+		}
+	}
+}
+
+// far yields those from elsewhere.
+func (s *share) far(in *blocks) iter.Seq2[int64, span] {
+	return func(yield func(int64, span) bool) {
+		for _, person := range s.elsewhere {
+			for person, blocks := range in.between(person, person) {
+				if !yield(person, blocks) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // roster numbers the users of a population, from 0 on, as their persons come. The days of a template are of much the same people, in the
 // same order: who was there before is found by walking along.
