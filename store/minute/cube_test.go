@@ -180,7 +180,9 @@ var anyCut = rapid.Custom(func(t *rapid.T) Cut {
 })
 
 // cubeOf counts the rows of each template, as tables of days.
-func cubeOf(tb rapid.TB, c Cut, templates [][]Row) *Cube { return cubeOfTables(tb, c, templates, TableOf) }
+func cubeOf(tb rapid.TB, c Cut, templates [][]Row) *Cube {
+	return cubeOfTables(tb, c, templates, TableOf)
+}
 
 // cubeOfTables counts tables that are made of rows.
 func cubeOfTables(tb rapid.TB, c Cut, templates [][]Row, tableOf func(int32, []Row) *Table) *Cube {

@@ -13,7 +13,7 @@ const (
 	queryExportPath = "/api/v2/insights/export/query"
 )
 
-// measureGeneral asks the general question about the month, and about a year, which it adds to the ten months that are there.
+// measureGeneral asks the general question about the month.
 func measureGeneral(ctx context.Context, t *table, d database, p *pages, c *client) error {
 	const rows = 100_000
 	about := func(c *client, metrics, dimensions string, more url.Values) *client {
@@ -29,16 +29,6 @@ func measureGeneral(ctx context.Context, t *table, d database, p *pages, c *clie
 		{"time of workspaces by template", "", queryPath, about(c, "running_seconds,attended_seconds", "template", nil)},
 	}
 	if err := timeGeneral(ctx, t, d, "general question, ", month); err != nil {
-		return err
-	}
-	if err := p.repeat(ctx, 10, 12); err != nil {
-		return err
-	}
-	year := c.with(url.Values{"start_time": {today().AddDate(-1, 0, 1).Format(time.RFC3339)}})
-	if err := timeGeneral(ctx, t, d, "general question about a year, ", []general{
-		{"by month", "≤ 1000", queryPath, about(year, "active_users,used_seconds", "interval", url.Values{"interval": {"month"}})},
-		{"by template and month", "≤ 1000", queryPath, about(year, "active_users", "template,interval", url.Values{"interval": {"month"}})},
-	}); err != nil {
 		return err
 	}
 	return exportGeneral(ctx, t, d, rows, about(c, "active_users,used_seconds", "user,interval", byDay))

@@ -64,7 +64,7 @@ func (l *load) measureFull(ctx context.Context, t *table, d database) error {
 	t.add(d, "acknowledgement at full load, p99", full.percentile(0.99), "ms", "")
 	t.add(d, "server CPU per report", (l.server.cpu()-server).Seconds()*1e6/reports, "µs", "")
 	if d.cluster != nil {
-		t.add(d, cpuPerReport, (d.cpu()-processor).Seconds()*1e6/reports, "µs", "≤ 6")
+		t.add(d, cpuPerReport, (d.cpu()-processor).Seconds()*1e6/reports, "µs", "≤ 8")
 		t.add(d, walPerReport, float64(d.wal(ctx, l.name)-wal)/reports, "bytes", "≤ 160")
 	}
 	return nil

@@ -197,10 +197,12 @@ func withServer(ctx context.Context, database string, f func(*serverProcess) err
 	return errors.Join(f(p), p.stop())
 }
 
-// A process with the first variable is the server under measurement; with the second one it makes a certificate and serves TLS.
+// A process with the first variable is the server under measurement; with the second one it makes a certificate and serves TLS. The third
+// is its page cache in MiB, if not that of a server by default.
 const (
 	databaseVariable = "BENCH_DATABASE"
 	tlsVariable      = "BENCH_TLS"
+	cacheVariable    = "BENCH_PAGE_CACHE"
 )
 
 // serverProcess is a server in a process of its own.
@@ -246,7 +248,13 @@ func (p *serverProcess) cpu() time.Duration { return processTime(p.Process.Pid) 
 func serve(database string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := store.Open(ctx, store.Options{Database: database, PageCache: 256 << 20})
+	cache := 256
+	if given := os.Getenv(cacheVariable); given != "" {
+		if _, err := fmt.Sscan(given, &cache); err != nil {
+			return fmt.Errorf("%s: %w", cacheVariable, err)
+		}
+	}
+	s, err := store.Open(ctx, store.Options{Database: database, PageCache: cache << 20})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func TestBench(t *testing.T) {
 		figures int
 		row     string
 	}{
-		"usual": {measure, 71, "| Postgres | user latency |"},
+		"usual": {measure, 77, "| Postgres | user latency |"},
 		"soak":  {soak.measureOnPostgres, 66, "| Postgres | 6 of 6: questions about one template, p99 |"},
 		"large": {large.measureOnPostgres, 24, "| Postgres | 10 streams: acknowledgement, p99 |"},
 	} {

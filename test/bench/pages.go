@@ -19,6 +19,7 @@ import (
 type pages struct {
 	*month
 	database database
+	name     string // of what is in it
 	store    *store.Store
 	subjects [][]int64 // of the users at their places
 	db       *sql.DB   // beside the store, for what the store has no reason to offer
@@ -28,7 +29,7 @@ type pages struct {
 // withMonth puts a company into a fresh database, lets one function fill in its month, and another ask a server about it.
 func withMonth(ctx context.Context, d database, s sizes, fill func(context.Context, *pages) error, f func(*pages, *client) error) error {
 	return d.with(ctx, func(name string, st *store.Store) (err error) {
-		p := &pages{month: newMonth(s), database: d, store: st}
+		p := &pages{month: newMonth(s), database: d, name: name, store: st}
 		if p.subjects, err = p.apply(ctx, st); err != nil {
 			return err
 		}
