@@ -363,7 +363,7 @@ var mutants = []mutant{
 	},
 	{
 		"people of equal rank are in any order", "server/internal/call/paginate.go",
-		"list = list[n:]; n == 1 {", "list = list[n:]; n >= 1 {",
+		"equal := list[from:to]; len(equal) > 1 {", "equal := list[from:to]; len(equal) > 1<<30 {",
 		"server", "TestPeoplePages",
 	},
 	{
@@ -1376,8 +1376,48 @@ var mutants = []mutant{
 	},
 	{
 		"a run of half hours in a cell ends at midnight", "store/minute/cube.go",
-		"		} else if before.halfHour == first-1 {\n", "		} else if before.halfHour == first-100 {\n",
+		"		} else if in.halfHour == first-1 {\n", "		} else if in.halfHour == first-100 {\n",
 		"store/minute", "TestCubeRules",
+	},
+	{
+		"a person in two cells in turn is new in each again", "store/minute/cube.go",
+		"		l.members[memberOf(p.last, person)] = p.inLast\n", "		l.members[memberOf(p.last, person)] = membership{}\n",
+		"store/minute", "TestCubeAgainstReference",
+	},
+	{
+		"half hours in several templates are added up in a cell", "store/minute/cube_days.go",
+		"used&all != 0 ||", "used&all > 1<<50 ||",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"a half hour that an edge cuts is in a cell as a whole", "store/minute/cube_days.go",
+		"if used&l.of.split != 0 || used&^l.of.whole != 0 ||", "if used&^(l.of.whole|l.of.split) != 0 ||",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"all seats of a day have the values of the first", "store/minute/cube_days.go",
+		"		case in != passes || in && l.values != d.values:\n", "		case in != passes:\n",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"all half hours of a day have one value", "store/minute/cube_days.go",
+		"used&^spans[at].halfHours != 0 {", "used&spans[at].halfHours == 0 {",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"minutes in two apps of a cell at once are added up", "store/minute/cube_days.go",
+		"n := bits.OnesCount32(at & cells[i].apps); n > 1 {", "n := bits.OnesCount32(at & cells[i].apps); n > 9 {",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"a day at two seats is of one workspace", "store/minute/cube_days.go",
+		"if len(subjects) > 1 && l.of.cut.WorkspaceOf != nil {", "if len(subjects) > 9 && l.of.cut.WorkspaceOf != nil {",
+		"store/minute", "TestCubeOfSums",
+	},
+	{
+		"pages that are kept are cut row by row", "store/minute/cube.go",
+		"q.ofDays = !c.Peaks && !c.ofHalfHours()", "q.ofDays = c.Peaks && !c.ofHalfHours()",
+		"store/minute", "TestCubeOfSums",
 	},
 	{
 		"a filter lets through what it is to leave out", "store/minute/cube.go",

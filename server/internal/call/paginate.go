@@ -36,31 +36,11 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Rank, q.Rank), cmp.Compare(p.ID, q.ID))
 }
 
-// Placed is an item on its way into the order of a list. Its id is set only if others have its rank.
+// Placed is an item on its way into the order of a list. Its id is set only if it is of a page and others have its rank.
 type Placed[T any] struct {
 	Position
 
 	Item *T
-}
-
-// InOrder sorts a list by ranks, and items of equal rank by their ids. It makes the ids of those alone: keys of names take their time, and
-// in most orders few are equal.
-func InOrder[T any](list []Placed[T], id func(*T) string) {
-	slices.SortFunc(list, func(a, b Placed[T]) int { return cmp.Compare(a.Rank, b.Rank) })
-	for len(list) > 0 {
-		n := slices.IndexFunc(list, func(p Placed[T]) bool { return p.Rank != list[0].Rank })
-		if n < 0 {
-			n = len(list)
-		}
-		equal := list[:n]
-		if list = list[n:]; n == 1 {
-			continue
-		}
-		for i := range equal {
-			equal[i].ID = id(equal[i].Item)
-		}
-		slices.SortFunc(equal, func(a, b Placed[T]) int { return cmp.Compare(a.ID, b.ID) })
-	}
 }
 
 // Page is what a request asks for of a list.
@@ -133,6 +113,40 @@ func Cut[T any](p Page, list []T, of func(T) Position) (items []T, next string) 
 		return list, ""
 	}
 	return list[:p.Size], p.Token(of(list[p.Size-1]))
+}
+
+// CutInOrder cuts the page out of a list that has no order yet, as Cut does of one that has. It makes the ids of those alone that have the
+// rank of another one and are on the page: keys of names take their time, and in most orders few are equal.
+func CutInOrder[T any](p Page, list []Placed[T], id func(*T) string) (items []Placed[T], next string) {
+	if p.After != nil {
+		list = slices.DeleteFunc(list, func(x Placed[T]) bool {
+			by := cmp.Compare(x.Rank, p.After.Rank)
+			return by < 0 || by == 0 && id(x.Item) <= p.After.ID
+		})
+	}
+	most := len(list)
+	if p.Size > 0 {
+		most = min(most, p.Size)
+	}
+	slices.SortFunc(list, func(a, b Placed[T]) int { return cmp.Compare(a.Rank, b.Rank) })
+	for from := 0; from < most; {
+		to := from + 1
+		for to < len(list) && list[to].Rank == list[from].Rank {
+			to++
+		}
+		if equal := list[from:to]; len(equal) > 1 {
+			for i := range equal {
+				equal[i].ID = id(equal[i].Item)
+			}
+			slices.SortFunc(equal, func(a, b Placed[T]) int { return cmp.Compare(a.ID, b.ID) })
+		}
+		from = to
+	}
+	if most == len(list) {
+		return list, ""
+	}
+	last := list[most-1]
+	return list[:most], p.Token(Position{last.Rank, id(last.Item)})
 }
 
 // questionOf is all that a request asks besides the page.

@@ -85,9 +85,8 @@ func cutPeople[U any](
 		}
 		return of(u).Place
 	}
-	call.InOrder(list, id)
 	page.total = len(list)
-	list, page.next = call.Cut(asked, list, func(p call.Placed[U]) call.Position { return call.Position{Rank: p.Rank, ID: id(p.Item)} })
+	list, page.next = call.CutInOrder(asked, list, id)
 	page.users = make([]*U, len(list))
 	for i, p := range list {
 		page.users[i] = p.Item

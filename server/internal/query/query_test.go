@@ -282,7 +282,7 @@ func TestPositions(t *testing.T) {
 		{order{"user", true}, []string{"c", "b", "ab", "Ä", "a", ""}},
 	} {
 		q := question{metrics: []string{metricActiveUsers}, by: []string{"user"}, order: tt.order}
-		sorted := table{rows: rows}.inOrder(q)
+		sorted, _ := table{rows: rows}.page(q, call.Page{})
 		var got []string
 		for _, r := range sorted {
 			got = append(got, r.Item.keys[0].label)

@@ -351,14 +351,13 @@ func inverted(text string) string {
 	return string(bytes)
 }
 
-// inOrder are the rows in the order of a question.
-func (t table) inOrder(q question) []call.Placed[row] {
+// page cuts a page out of the rows in the order of a question.
+func (t table) page(q question, page call.Page) (rows []call.Placed[row], next string) {
 	list := make([]call.Placed[row], len(t.rows))
 	for i := range t.rows {
 		list[i] = call.Placed[row]{Position: call.Position{Rank: q.rank(&t.rows[i])}, Item: &t.rows[i]}
 	}
-	call.InOrder(list, q.id)
-	return list
+	return call.CutInOrder(page, list, q.id)
 }
 
 // fill writes the table into an answer: the page of it that is asked for, or all of it, which may have so many rows.
@@ -378,9 +377,7 @@ func (t table) fill(answer *insightsv1.QueryUsageResponse, q question, page call
 	if t.whole.before != nil {
 		answer.Totals.Before = q.values(t.whole.before)
 	}
-	list, next := call.Cut(page, t.inOrder(q), func(p call.Placed[row]) call.Position {
-		return call.Position{Rank: p.Rank, ID: q.id(p.Item)}
-	})
+	list, next := t.page(q, page)
 	answer.NextPageToken, answer.Rows = next, make([]*insightsv1.QueryRow, len(list))
 	for i, p := range list {
 		answer.Rows[i] = q.row(p.Item)

@@ -103,7 +103,7 @@ func (t table) mostUsed(q question, search string) (keys []*key) {
 	t.rows = slices.DeleteFunc(slices.Clone(t.rows), func(r row) bool {
 		return !label.Contains(r.keys[0].label, search) && !label.Contains(r.keys[0].value, search)
 	})
-	list := t.inOrder(q)
+	list, _ := t.page(q, call.Page{})
 	slices.SortStableFunc(list, func(a, b call.Placed[row]) int { return cmp.Compare(b.Item.Minutes, a.Item.Minutes) })
 	for _, p := range list {
 		keys = append(keys, p.Item.keys[0])
