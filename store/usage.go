@@ -42,15 +42,18 @@ func (s *Store) NodeOf(ctx context.Context, template uuid.UUID) int {
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }
 
-// RewrittenASecond is how many pages of a release of before a server rewrites in a second, so that questions and reports have the database
-// in between.
-const RewrittenASecond = 50
+// So much of the pages of a release of before is rewritten by a server in a second, whichever is less, so that questions and reports have the
+// database in between.
+const (
+	RewrittenPages = 50
+	RewrittenBytes = 2_000_000
+)
 
 // RewritePages rewrites those of one second, but for those past which it goes because they could not be rewritten. It returns how many more
 // of these there are, and how many pages are left anywhere. A page that another one wrote meanwhile or that cannot be read is left, and
 // does not stop the others. Any number of servers may rewrite at once.
 func (s *Store) RewritePages(ctx context.Context, past int) (failed int, left int64, err error) {
-	return s.usage.Rewrite(ctx, past, RewrittenASecond)
+	return s.usage.Rewrite(ctx, past, usage.Amount{Pages: RewrittenPages, Bytes: RewrittenBytes})
 }
 
 // UnstoredUsage returns the rows that add anything to what is stored: minutes, samples or an open gate, and of estimates those of what

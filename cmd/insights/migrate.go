@@ -48,9 +48,10 @@ func planText(u store.Upgrade) string {
 			"No program of before works on the new schema. The only way back is a backup: insights backup.\n"
 	}
 	if u.Pages > 0 {
-		seconds := (u.Pages + store.RewrittenASecond - 1) / store.RewrittenASecond
-		text += fmt.Sprintf("While servers run: %d pages of usage, %.1f MB, are rewritten, %d a second: %s. Answers stay what they are.\n",
-			u.Pages, float64(u.Bytes)/1e6, store.RewrittenASecond, time.Duration(seconds)*time.Second) +
+		seconds := max((u.Pages+store.RewrittenPages-1)/store.RewrittenPages, (u.Bytes+store.RewrittenBytes-1)/store.RewrittenBytes)
+		text += fmt.Sprintf("While servers run: %d pages of usage, %.1f MB, are rewritten, at most %d or %.0f MB a second: %s. "+
+			"Answers stay what they are.\n",
+			u.Pages, float64(u.Bytes)/1e6, store.RewrittenPages, store.RewrittenBytes/1e6, time.Duration(seconds)*time.Second) +
 			"Disk until then: about a tenth of these bytes more, at most half.\n"
 	}
 	return text

@@ -63,16 +63,19 @@ func BacklogOf(tx *gorm.DB, tables []string) (b Backlog, err error) {
 	return b, nil
 }
 
+// Amount is how much of pages of format 1 is rewritten at a time: as many pages or, if these are large, as it takes to have so many bytes.
+type Amount struct{ Pages, Bytes int }
+
 // shrinkPart is for which part of the pages of format 1 that are left their table is made to shrink: a pass over it costs much, however
 // little it gives back, and what waits for it is disk that is used twice.
 const shrinkPart = 8
 
 const shrinkTimeout = 10 * time.Minute // of one pass over a large table
 
-// Rewrite gives pages of format 1 the format 2: up to so many, but for those past which it goes because they could not be rewritten. It
+// Rewrite gives pages of format 1 the format 2: at most so much of them, but for those past which it goes because they could not be rewritten. It
 // returns how many more of these there are and how many pages of format 1 are left anywhere. A page that another one wrote meanwhile or
 // that cannot be read is left, and does not stop the others. Any number of servers may rewrite at once, beside writers and readers.
-func (e *Engine) Rewrite(ctx context.Context, past, limit int) (failed int, left int64, err error) {
+func (e *Engine) Rewrite(ctx context.Context, past int, most Amount) (failed int, left int64, err error) {
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	lookups := e.db.Lookups.WithContext(search)
@@ -81,14 +84,20 @@ func (e *Engine) Rewrite(ctx context.Context, past, limit int) (failed int, left
 	}
 	// What lies last goes first, however old it is: a table shrinks from its end only.
 	var due []Place
-	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY `+e.db.Position()+` DESC LIMIT ? OFFSET ?`, limit, past).
+	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY `+e.db.Position()+` DESC LIMIT ? OFFSET ?`, most.Pages, past).
 		Scan(&due).Error
 	if err != nil {
 		return 0, left, fmt.Errorf("look for pages of format 1: %w", err)
 	}
 	var errs []error
+	rewritten := 0
 	for _, at := range due {
-		switch err := e.rewritePage(ctx, at); {
+		if rewritten >= most.Bytes {
+			break
+		}
+		n, err := e.rewritePage(ctx, at)
+		rewritten += n
+		switch {
 		case err == nil:
 			left--
 			e.emptied.Add(1)
@@ -114,22 +123,24 @@ func (e *Engine) shrink(ctx context.Context) error {
 	return nil
 }
 
-// rewritePage reads and translates before its transaction, for which commits may have to wait.
-func (e *Engine) rewritePage(ctx context.Context, at Place) error {
+// rewritePage rewrites a page and returns how many bytes it had. It reads and translates before its transaction, for which commits may have
+// to wait.
+func (e *Engine) rewritePage(ctx context.Context, at Place) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
 	old, err := readPage(e.db.Lookups.WithContext(ctx), at)
 	if err != nil {
-		return fmt.Errorf("read page: %w", err)
+		return 0, fmt.Errorf("read page: %w", err)
 	}
+	n = len(old.Usage) + len(old.Latency)
 	if !old.Former {
-		return nil // somebody else rewrote or deleted it
+		return n, nil // somebody else rewrote or deleted it
 	}
 	page, err := e.union(ctx, old, nil)
 	if err != nil {
-		return err
+		return n, err
 	}
-	return e.db.InOneTransactionOn(ctx, at.Template, func(tx *gorm.DB) error {
+	return n, e.db.InOneTransactionOn(ctx, at.Template, func(tx *gorm.DB) error {
 		if err := e.db.Yield(tx); err != nil {
 			return err
 		}

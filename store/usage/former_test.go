@@ -3,6 +3,7 @@ package usage_test
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -64,6 +65,9 @@ func (f *fixture) minutesOn(t *testing.T, subject int64, template uuid.UUID) int
 	return answer{Tally: tally}.minutes(subject)
 }
 
+// some is so many pages, of whatever size.
+func some(pages int) usage.Amount { return usage.Amount{Pages: pages, Bytes: math.MaxInt} }
+
 // count is the number of rows of a table.
 func (f *fixture) count(t *testing.T, table string) (n int64) {
 	t.Helper()
@@ -91,7 +95,7 @@ func rewriteGoesPastDamage(t *testing.T, f *fixture) {
 		}
 		var more int
 		var err error
-		if more, left, err = f.Rewrite(t.Context(), past, 2); err != nil {
+		if more, left, err = f.Rewrite(t.Context(), past, some(2)); err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
 				failed[line] = true
 			}
@@ -179,7 +183,7 @@ func rewriteBesideAll(t *testing.T, f *fixture) {
 		_, e := f.engine(t, storetest.Now)
 		work.Go(func() {
 			for {
-				_, left, err := e.Rewrite(ctx, 0, 2)
+				_, left, err := e.Rewrite(ctx, 0, some(2))
 				if err != nil {
 					t.Error("rewrite:", err)
 					return
@@ -244,7 +248,7 @@ func rewriteBesideDeletion(t *testing.T, f *fixture) {
 				}
 			})
 		}
-		_, _, err := e.Rewrite(ctx, 0, 10)
+		_, _, err := e.Rewrite(ctx, 0, some(10))
 		deleting.Wait()
 		completed = statements < stop
 		cancel()
@@ -279,9 +283,12 @@ func rewriteKeepsDisk(t *testing.T, f *fixture) {
 		before := f.disk(t)
 		f.addLarge(t, places)
 		full := f.disk(t)
-		for left := int64(1); left > 0; {
-			var err error
-			if _, left, err = f.Rewrite(t.Context(), 0, 8); err != nil {
+		_, left, err := f.Rewrite(t.Context(), 0, usage.Amount{Pages: 8, Bytes: 1})
+		if err != nil || left != int64(len(places)-1) {
+			t.Fatalf("%s: of %d pages %d are left when bytes of one were to be rewritten: %v", name, len(places), left, err)
+		}
+		for left > 0 {
+			if _, left, err = f.Rewrite(t.Context(), 0, some(8)); err != nil {
 				t.Fatal(err)
 			}
 			if size := f.disk(t); size-before > (full-before)*3/2 {

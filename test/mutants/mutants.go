@@ -325,6 +325,11 @@ var mutants = []mutant{
 		"store/usage", "TestSQLite/rewrite_goes_past_damage",
 	},
 	{
+		"large pages are rewritten as quickly as small ones", "store/usage/former.go",
+		"if rewritten >= most.Bytes {", "if rewritten < 0 {",
+		"store/usage", "TestSQLite/rewrite_keeps_disk",
+	},
+	{
 		"the room of pages that were rewritten is in the middle of their table", "store/usage/former.go",
 		"e.db.Position()+` DESC LIMIT", "e.db.Position()+` LIMIT",
 		"store/usage", "TestPostgres/rewrite_keeps_disk",
