@@ -42,8 +42,8 @@ func (s *Store) NodeOf(ctx context.Context, template uuid.UUID) int {
 // number of servers may fold at once, beside writers and readers. An error of one page does not stop the others.
 func (s *Store) Fold(ctx context.Context) (FoldReport, error) { return s.usage.Fold(ctx) }
 
-// So much of the pages of a release of before is rewritten by a server in a second, whichever is less, so that questions and reports have the
-// database in between.
+// So much of the pages of a release of before is rewritten by a server in a second, whichever is less, so that questions and reports have
+// the database in between.
 const (
 	RewrittenPages = 50
 	RewrittenBytes = 2_000_000

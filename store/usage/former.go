@@ -72,9 +72,10 @@ const shrinkPart = 8
 
 const shrinkTimeout = 10 * time.Minute // of one pass over a large table
 
-// Rewrite gives pages of format 1 the format 2: at most so much of them, but for those past which it goes because they could not be rewritten. It
-// returns how many more of these there are and how many pages of format 1 are left anywhere. A page that another one wrote meanwhile or
-// that cannot be read is left, and does not stop the others. Any number of servers may rewrite at once, beside writers and readers.
+// Rewrite gives pages of format 1 the format 2: at most so much of them, but for those past which it goes because they could not be
+// rewritten. It returns how many more of these there are and how many pages of format 1 are left anywhere. A page that another one wrote
+// meanwhile or that cannot be read is left, and does not stop the others. Any number of servers may rewrite at once, beside writers and
+// readers.
 func (e *Engine) Rewrite(ctx context.Context, past int, most Amount) (failed int, left int64, err error) {
 	search, cancel := context.WithTimeout(ctx, foldTimeout)
 	defer cancel()
@@ -84,8 +85,8 @@ func (e *Engine) Rewrite(ctx context.Context, past int, most Amount) (failed int
 	}
 	// What lies last goes first, however old it is: a table shrinks from its end only.
 	var due []Place
-	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY `+e.db.Position()+` DESC LIMIT ? OFFSET ?`, most.Pages, past).
-		Scan(&due).Error
+	err = lookups.Raw(`SELECT template_id AS template, day FROM usage_day ORDER BY `+e.db.Position()+` DESC LIMIT ? OFFSET ?`,
+		most.Pages, past).Scan(&due).Error
 	if err != nil {
 		return 0, left, fmt.Errorf("look for pages of format 1: %w", err)
 	}
