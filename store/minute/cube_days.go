@@ -24,8 +24,8 @@ type daySpan struct {
 }
 
 // addSums gathers the day of a person from sums. It reports false, and has gathered nothing, where rows have to tell: of half hours that
-// an edge of the window, of an interval or of a filter cuts, or that have different values; of seats that have different values; and of
-// those who used two templates in a half hour.
+// an edge of the window, of an interval or of a filter cuts, or that have different values; of seats that have different values; of those
+// who used two templates in a half hour; and where there are no sums.
 func (l *cubeLane) addSums(p *cubePerson) bool {
 	if !l.of.ofDays {
 		return false
@@ -81,7 +81,7 @@ func (l *cubeLane) lookAtSeats(d *summedSeat, blocks span) (passes, same bool) {
 // lookAtDay turns to the values that half hours with use have in dimensions of minutes, and reports whether each has one.
 func (l *cubeLane) lookAtDay(d *summedSeat, used uint64) bool {
 	for i := range l.of.cut.Dimensions {
-		if l.of.cut.Dimensions[i].OfMinute == nil {
+		if of := &l.of.cut.Dimensions[i]; of.OfTemplate != nil || of.OfUse != nil || of.OfSubject != nil {
 			continue
 		}
 		spans, at := l.of.spans[i], 0

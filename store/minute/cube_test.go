@@ -462,7 +462,7 @@ func TestCubeOfManyPeople(t *testing.T) {
 		for i, rows := range few {
 			for again := range int64(3 * maxLanes) {
 				for _, r := range rows {
-					r.Subject += SubjectOf(again*1001, 0) // in another lane
+					r.Subject += SubjectOf(again<<34, 0) // some in other lanes
 					many[i] = append(many[i], r)
 				}
 			}
@@ -470,6 +470,19 @@ func TestCubeOfManyPeople(t *testing.T) {
 		}
 		if diff := cmp.Diff(referenceCells(c, facts(many)), cubeOf(t, c, many).Cells()); diff != "" {
 			t.Fatalf("seed %d: %s", seed, diff)
+		}
+	}
+}
+
+// Without stretches no minute has a value, whatever tells.
+func TestCubeOfNoStretches(t *testing.T) {
+	t.Parallel()
+	rows := fleet(1, 20, 0)
+	c := Cut{Window: window(0, 1440), Of: Everyone, Dimensions: []Dimension{{}}}
+	want := referenceCells(c, facts([][]Row{rows}))
+	for name, tableOf := range map[string]func(int32, []Row) *Table{"rows": TableOf, "sums": summed} {
+		if diff := cmp.Diff(want, cubeOfTables(t, c, [][]Row{rows}, tableOf).Cells()); diff != "" {
+			t.Errorf("%s: cells (-want +got):\n%s", name, diff)
 		}
 	}
 }
@@ -490,11 +503,14 @@ func TestCubeBounds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			q := NewCube(Cut{
-				Window: window(0, 1440), Of: Everyone, Dimensions: []Dimension{{OfSubject: PersonOf}}, Peaks: tt.peaks, MaxCells: tt.most,
-			})
-			if err := q.Add(0, []Source[*Table]{{0, TableOf(0, rows)}}); !errors.Is(err, tt.want) {
-				t.Errorf("got %v, want %v", err, tt.want)
+			for _, table := range []*Table{TableOf(0, rows), summed(0, rows)} {
+				q := NewCube(Cut{
+					Window: window(0, 1440), Of: Everyone, Dimensions: []Dimension{{OfSubject: PersonOf}},
+					Peaks: tt.peaks, MaxCells: tt.most,
+				})
+				if err := q.Add(0, []Source[*Table]{{0, table}}); !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
 			}
 		})
 	}
