@@ -502,7 +502,8 @@ func (l *cubeLane) use(source int32, code uint32) *useView {
 
 // put unions minutes of a half hour of the person into a cell.
 func (l *cubeLane) put(key CellKey, half uint8, m Mask) {
-	s := &l.slots[l.slotFor(key)]
+	slot := l.slotFor(key) // may make room for more slots
+	s := &l.slots[slot]
 	s.minutes.add(half, m)
 	l.visit(s)
 }
