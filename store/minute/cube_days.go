@@ -46,8 +46,11 @@ func (l *cubeLane) addSums(p *cubePerson) bool {
 			return false
 		}
 		all |= used
+		if !l.lookAtDay(used) {
+			return false
+		}
 		passes, same := l.lookAtSeats(&d, b.blocks)
-		if !same || !l.lookAtDay(&d, used) {
+		if !same {
 			return false
 		}
 		if passes {
@@ -79,7 +82,7 @@ func (l *cubeLane) lookAtSeats(d *summedSeat, blocks span) (passes, same bool) {
 }
 
 // lookAtDay turns to the values that half hours with use have in dimensions of minutes, and reports whether each has one.
-func (l *cubeLane) lookAtDay(d *summedSeat, used uint64) bool {
+func (l *cubeLane) lookAtDay(used uint64) bool {
 	for i := range l.of.cut.Dimensions {
 		if of := &l.of.cut.Dimensions[i]; of.OfTemplate != nil || of.OfUse != nil || of.OfSubject != nil {
 			continue
@@ -91,7 +94,7 @@ func (l *cubeLane) lookAtDay(d *summedSeat, used uint64) bool {
 		if at == len(spans) {
 			return false
 		}
-		d.values[i] = spans[at].value
+		l.values[i] = spans[at].value
 	}
 	return true
 }

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -250,7 +251,8 @@ func serve(database string) error {
 	defer stop()
 	cache := 256
 	if given := os.Getenv(cacheVariable); given != "" {
-		if _, err := fmt.Sscan(given, &cache); err != nil {
+		var err error
+		if cache, err = strconv.Atoi(given); err != nil {
 			return fmt.Errorf("%s: %w", cacheVariable, err)
 		}
 	}

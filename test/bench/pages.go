@@ -19,7 +19,7 @@ import (
 type pages struct {
 	*month
 	database database
-	name     string // of what is in it
+	name     string // of the database, as servers are told it
 	store    *store.Store
 	subjects [][]int64 // of the users at their places
 	db       *sql.DB   // beside the store, for what the store has no reason to offer
