@@ -74,8 +74,7 @@ func queriedMetrics() (all []string) {
 // goTogether reports whether metrics and dimensions do, and what goes with parts of days if hours are told.
 func goTogether(metrics, dimensions []string, hourly bool) bool {
 	for _, m := range metrics {
-		if known := dimensionsOf(m); slices.ContainsFunc(dimensions, func(d string) bool { return !slices.Contains(known, d) }) ||
-			hourly && !slices.Contains(known, "hour_of_week") {
+		if known := dimensionsOf(m); slices.ContainsFunc(dimensions, func(d string) bool { return !slices.Contains(known, d) }) {
 			return false
 		}
 	}
@@ -274,7 +273,7 @@ func drawQuery(t *rapid.T, w world, q propertyQuestion, hourly bool) *insightsv1
 		dimension = rapid.SampledFrom([]string{"hour_of_week", "hour_of_week", "interval"}).Draw(t, "dimension of hours")
 	}
 	hourly = hourly || dimension == "hour_of_week" || dimension == "interval" && rapid.IntRange(0, 5).Draw(t, "hours") == 0
-	if hourly && (q.last-q.first > 7 && dimension == "interval" || !goTogether([]string{metric}, nil, true)) {
+	if q.last-q.first > 7 && dimension == "interval" {
 		hourly = false
 	}
 	req := &insightsv1.QueryUsageRequest{
