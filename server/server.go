@@ -444,6 +444,9 @@ func (s *Server) Run(ctx context.Context) error {
 // ShowAgents shows what agents reported to another system, as metrics and as if they had reported here. Nothing of it is stored.
 func (s *Server) ShowAgents(reports []*insightsv1.AgentReport) { s.ingest.Show(reports) }
 
+// FollowFails tells Prometheus whether this server, which was told to follow another system, cannot.
+func (s *Server) FollowFails(fails bool) { s.ingest.FollowFails(fails) }
+
 // Refresh writes down what agents said of themselves, reads the file of definitions, and brings what metrics show of the database and of
 // the list of the erased up to date. All of it happens by and by while the server runs.
 func (s *Server) Refresh(ctx context.Context) error {

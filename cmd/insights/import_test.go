@@ -88,6 +88,31 @@ func TestImportCoder(t *testing.T) {
 	}
 }
 
+// A server that was told to follow and never got in serves, and tells Prometheus so; one that gets in tells that.
+func TestFollowFails(t *testing.T) {
+	t.Parallel()
+	from, _ := newCoder(t)
+	stranger := strings.Replace(from, "//postgres:", "//stranger:", 1)
+	for name, c := range map[string]struct{ from, says, shows string }{
+		"gets in":            {from, `msg=following`, "insights_follow_fails 0\n"},
+		"no such role":       {stranger, `"cannot follow" error=.*stranger`, "insights_follow_fails 1\n"},
+		"no schema of Coder": {storetest.Postgres(t), `"cannot follow" error=.*this is no database of Coder`, "insights_follow_fails 1\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(
+				t, "serve", "--database=sqlite:"+t.TempDir()+"/insights.db", "--follow-coder="+c.from,
+				"--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--prometheus-address=127.0.0.1:0",
+			)
+			metrics := "http://" + p.wait(t, `msg=serving.* prometheus=(\S+)`)[0] + "/metrics"
+			p.wait(t, c.says)
+			if status, body := get(t, metrics, ""); status != http.StatusOK || !strings.Contains(body, "\n"+c.shows) {
+				t.Errorf("%d: %s is not shown\n%s", status, c.shows, body)
+			}
+		})
+	}
+}
+
 // The demo of a deployment compares, serves, and ends.
 func TestDemoOfCoder(t *testing.T) {
 	t.Parallel()

@@ -146,7 +146,9 @@ func (f serveCommand) Run(ctx context.Context, c console) (err error) {
 		if from != "" {
 			follower.Go(func() {
 				coder.KeepFollowing(
-					following, from, s, coder.Options{Interval: f.FollowInterval, Show: f.show(serving), Logger: config.Logger},
+					following, from, s, coder.Options{
+						Interval: f.FollowInterval, Show: f.show(serving), Failing: serving.FollowFails, Logger: config.Logger,
+					},
 				)
 			})
 		}

@@ -4,7 +4,8 @@
 --   psql "$CODER_PG_CONNECTION_URL" -f grants.sql
 --   psql "$CODER_PG_CONNECTION_URL" -c "ALTER ROLE insights PASSWORD 'choose-one'"
 --
--- It may be run again: after an update of Coder, for instance, which may have added a column.
+-- It may be run again: after an update of Coder, for instance, which may have added a column. Who runs it owns the tables of Coder, and may
+-- make roles (CREATEROLE) unless the role is there. One that is there keeps its settings, and gets the rights alone.
 
 DO $$
 DECLARE
@@ -12,8 +13,8 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'insights') THEN
         CREATE ROLE insights LOGIN CONNECTION LIMIT 4;
+        ALTER ROLE insights SET default_transaction_read_only = on;
     END IF;
-    ALTER ROLE insights SET default_transaction_read_only = on;
     FOR needed IN
         SELECT allowed.name, string_agg(quote_ident(pg_attribute.attname), ', ') AS columns
         FROM (VALUES

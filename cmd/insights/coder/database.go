@@ -132,8 +132,15 @@ func (d *Database) read(ctx context.Context, f func(context.Context, pgx.Tx) err
 	if err == nil { // otherwise it may have waited for the network
 		d.reading += time.Since(begin)
 	}
+	var fault *pgconn.PgError
+	if errors.As(err, &fault) && fault.Code == insufficientPrivilege {
+		err = fmt.Errorf("%w: deploy/coder/grants.sql gives the role what it needs, and may be run again", err)
+	}
 	return err
 }
+
+// insufficientPrivilege is how Postgres says that a role may not do something.
+const insufficientPrivilege = "42501"
 
 // undefinedTable is how Postgres says that there is no such table.
 const undefinedTable = "42P01"

@@ -25,8 +25,10 @@ var errGaveWay = errors.New("gave way to other processes")
 // KeepFollowing follows the deployment of a database until the context is done, as [Importer.Follow] does. While the database does not
 // answer, or has a schema that is not supported, it says so in the log and tries again.
 func KeepFollowing(ctx context.Context, url string, to *store.Store, o Options) {
+	o.failing(false)
 	for {
 		if err := follow(ctx, url, to, o); err != nil && ctx.Err() == nil {
+			o.failing(true)
 			o.Logger.ErrorContext(ctx, "cannot follow", "error", err)
 		}
 		select {
@@ -67,6 +69,7 @@ func (i *Importer) Follow(ctx context.Context) error {
 			i.logger.WarnContext(ctx, "follow", "error", err)
 		case !waiting && err == nil:
 			waiting = true
+			i.failing(false)
 			i.logger.InfoContext(ctx, "another process follows", "source", i.from.String())
 		}
 		select {
@@ -137,10 +140,11 @@ func (i *Importer) stay(ctx context.Context) error {
 // takes as long as that one did. The last tenth is for one that takes longer, so that nothing here is older than the interval. When looking
 // has failed for so long that another process should try it gives way.
 func (i *Importer) keepUp(ctx context.Context) error {
+	i.failing(false)
 	i.logger.InfoContext(ctx, "following", "source", i.from.String())
 	var next time.Duration
 	var thorough time.Time // when a look read all reports that may have come late
-	succeeded := time.Now()
+	succeeded, fails := time.Now(), false
 	for catalogDue := false; ; {
 		select {
 		case <-ctx.Done():
@@ -166,10 +170,14 @@ func (i *Importer) keepUp(ctx context.Context) error {
 		}
 		switch {
 		case err == nil:
-			succeeded = time.Now()
+			if fails {
+				i.logger.InfoContext(ctx, "follows again", "source", i.from.String())
+			}
+			succeeded, fails = time.Now(), false
 		case time.Since(succeeded) > i.interval+2*i.term:
 			return errors.Join(errGaveWay, err)
 		case ctx.Err() == nil:
+			fails = true
 			// Perhaps Coder was updated.
 			i.logger.WarnContext(ctx, "follow", "error", errors.Join(err, i.from.read(ctx, i.from.checkSchema)))
 		}

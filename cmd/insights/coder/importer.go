@@ -30,8 +30,16 @@ type Options struct {
 	Interval time.Duration
 	// Show gets what agents reported while Follow keeps up with them: for metrics, nothing of it is to be stored. nil: nobody wants it.
 	Show func([]*insightsv1.AgentReport)
+	// Failing is told whether KeepFollowing fails: the database cannot be opened, or its past not be read. nil: nobody wants to know.
+	Failing func(bool)
 	// Logger gets the progress.
 	Logger *slog.Logger
+}
+
+func (o Options) failing(is bool) {
+	if o.Failing != nil {
+		o.Failing(is)
+	}
 }
 
 // Importer brings what a deployment holds into a store, where usage is united with what is there: the same may be imported any
@@ -53,6 +61,7 @@ type Importer struct {
 	invented     int64                   // of subjects, in a dry run
 	report       Report
 
+	failing  func(bool)
 	show     func([]*insightsv1.AgentReport)
 	shown    time.Time     // up to when it was
 	follower string        // this process, among those that follow
@@ -64,7 +73,7 @@ type Importer struct {
 func NewImporter(ctx context.Context, from *Database, to *store.Store, o Options) (*Importer, error) {
 	i := &Importer{
 		from: from, to: to, source: from.source(), past: o.Past, dry: o.DryRun, logger: o.Logger, subjects: map[store.Visit]int64{},
-		conditions: map[uuid.UUID][2]string{}, show: o.Show,
+		conditions: map[uuid.UUID][2]string{}, show: o.Show, failing: o.failing,
 		follower: uuid.NewString(), term: followTerm, interval: cmp.Or(o.Interval, DefaultInterval),
 	}
 	if o.Organization != "" {

@@ -18,6 +18,15 @@ type followed struct {
 	known []store.Followed
 }
 
+// FollowFails notes whether this server, which was told to follow another system, cannot.
+func (g *Service) FollowFails(fails bool) {
+	gauge := g.metrics.followFails.WithLabelValues()
+	gauge.Set(0)
+	if fails {
+		gauge.Set(1)
+	}
+}
+
 // look finds out how far they are. While that fails, those of before count, and fall behind.
 func (f *followed) look(ctx context.Context) error {
 	found, err := f.store.Followed(ctx)

@@ -51,7 +51,8 @@ type metrics struct {
 	announced    map[string]prometheus.Gauge // days that go, by kind
 	clockDoubted prometheus.Gauge
 
-	followLag *prometheus.GaugeVec
+	followLag   *prometheus.GaugeVec
+	followFails *prometheus.GaugeVec // without labels: a server that follows nothing has no series
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -128,6 +129,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		Name: "insights_follow_lag_seconds",
 		Help: "Age of the newest of what is here of another system that is followed, by part: usage, or everything (all).",
 	}, []string{"source", "part"})
+	m.followFails = factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "insights_follow_fails",
+		Help: "1 while this server, told to follow another system, cannot get in or read its past; the log says why.",
+	}, nil)
 	announced := factory.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "insights_retention_announced_seconds",
 		Help: "Time, in days with data, that retention takes a day after it was announced, because it is much, by kind of data; 0: none.",
