@@ -454,6 +454,48 @@ func TestCubeRules(t *testing.T) {
 	}
 }
 
+// Where one value does not hold for the whole day of a person, and where a half hour is cut, rows tell what sums do not.
+func TestCubeSumsGiveWay(t *testing.T) {
+	t.Parallel()
+	at := func(half, seat int32, app string) Row {
+		return Row{Subject: SubjectOf(1, seat), HalfHour: half, Kind: App, App: app, Minutes: fullMask}
+	}
+	bySeat := Dimension{OfSubject: func(subject int64) int64 { return int64(SeatOf(subject)) }}
+	byApp := Dimension{OfUse: func(_ int, _ Kind, app string) int64 { return int64(len(app)) }}
+	for name, c := range map[string]struct {
+		cut  Cut
+		rows []Row
+	}{
+		"an edge of the window":   {Cut{Window: window(10, 1440)}, []Row{at(0, 1, "a"), at(5, 1, "a")}},
+		"an edge of an interval":  {Cut{Window: window(0, 1440, 0, 45)}, []Row{at(1, 1, "a")}},
+		"seats with other values": {Cut{Window: window(0, 1440), Dimensions: []Dimension{bySeat}}, []Row{at(0, 1, "a"), at(1, 2, "a")}},
+		"a seat that is filtered": {
+			Cut{Window: window(0, 1440), Filters: []Filter{{Dimension: bySeat, Values: map[int64]bool{2: true}}}},
+			[]Row{at(0, 1, "a"), at(1, 2, "a")},
+		},
+		"halves of a day": {
+			Cut{Window: window(0, 1440), Dimensions: []Dimension{{OfMinute: []Stretch{{0, 720, 1}, {720, 1440, 2}}}}},
+			[]Row{at(0, 1, "a"), at(40, 1, "a")},
+		},
+		"runs over midnight in two cells": {
+			Cut{Window: window(0, 2880, 0, 1440), Dimensions: []Dimension{byApp}},
+			[]Row{at(46, 1, "a"), at(47, 1, "a"), at(47, 1, "bb"), at(48, 1, "a"), at(48, 1, "bb")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cut, templates := c.cut, [][]Row{Normalize(c.rows)}
+			cut.Of = Everyone
+			want := referenceCells(cut, facts(templates))
+			for _, tableOf := range []func(int32, []Row) *Table{TableOf, summed} {
+				if diff := cmp.Diff(want, cubeOfTables(t, cut, templates, tableOf).Cells()); diff != "" {
+					t.Errorf("cells (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
 func TestCubeOfManyPeople(t *testing.T) {
 	t.Parallel()
 	for seed := range 10 {

@@ -1387,7 +1387,7 @@ var mutants = []mutant{
 	{
 		"a person in two cells in turn is new in each again", "store/minute/cube.go",
 		"		l.members[memberOf(p.last, person)] = p.inLast\n", "		l.members[memberOf(p.last, person)] = membership{}\n",
-		"store/minute", "TestCubeAgainstReference",
+		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
 		"half hours in several templates are added up in a cell", "store/minute/cube_days.go",
@@ -1397,17 +1397,17 @@ var mutants = []mutant{
 	{
 		"a half hour that an edge cuts is in a cell as a whole", "store/minute/cube_days.go",
 		"if used&l.of.split != 0 || used&^l.of.whole != 0 ||", "if used&^(l.of.whole|l.of.split) != 0 ||",
-		"store/minute", "TestCubeOfSums",
+		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
 		"all seats of a day have the values of the first", "store/minute/cube_days.go",
 		"		case in != passes || in && l.values != d.values:\n", "		case in != passes:\n",
-		"store/minute", "TestCubeOfSums",
+		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
 		"all half hours of a day have one value", "store/minute/cube_days.go",
 		"used&^spans[at].halfHours != 0 {", "used&spans[at].halfHours == 0 {",
-		"store/minute", "TestCubeOfSums",
+		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
 		"minutes in two apps of a cell at once are added up", "store/minute/cube_days.go",
