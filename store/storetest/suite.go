@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -162,12 +164,29 @@ func Everything(t testing.TB) access.Scope {
 	return scope
 }
 
+// pageCacheVariable names the bytes of the page cache of stores: 0 lets rows tell of all days, very many let sums tell.
+const pageCacheVariable = "INSIGHTS_TEST_PAGE_CACHE"
+
+// pageCache is so small that sums tell of some days and rows of others.
+func pageCache(t testing.TB) int {
+	t.Helper()
+	given := os.Getenv(pageCacheVariable)
+	if given == "" {
+		return 16 << 10
+	}
+	bytes, err := strconv.Atoi(given)
+	if err != nil {
+		t.Fatalf("%s: %v", pageCacheVariable, err)
+	}
+	return bytes
+}
+
 // Open opens a store whose clock stands still and whose page cache is small, and closes it with the test.
 func Open(t testing.TB, database string, now time.Time) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{
 		Database: database, Pooler: isPooled(database), CitusWorkers: CitusWorkers(database),
-		Clock: func() time.Time { return now }, PageCache: 16 << 10, PrivacyKey: PrivacyKey(t, database),
+		Clock: func() time.Time { return now }, PageCache: pageCache(t), PrivacyKey: PrivacyKey(t, database),
 	})
 	if err != nil {
 		t.Fatal(err)
