@@ -122,6 +122,7 @@ func liveFamilies(t *testing.T, compat ...string) map[string]describedFamily {
 	defer cancel()
 	r.gateway.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v2/templates", nil))
 	followed := r.options.Store
+	r.FollowFails(false)
 	if _, err := followed.Follow(t.Context(), "coder", "a", time.Hour); err != nil {
 		t.Fatal(err)
 	}
