@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"os"
@@ -115,9 +116,13 @@ func TestKilledRestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			var says bytes.Buffer
+			killed.Stderr = &says
 			if err := killed.Start(); err != nil {
 				t.Fatal(err)
 			}
+			ended := make(chan error, 1)
+			go func() { ended <- killed.Wait() }()
 			if _, err := in.Write(made[:len(made)-20]); err != nil {
 				t.Fatal(err)
 			}
@@ -129,11 +134,16 @@ func TestKilledRestore(t *testing.T) {
 				return strings.Contains(err.Error(), "repeat insights restore")
 			}
 			for deadline := time.Now().Add(patience); !begun(); time.Sleep(10 * time.Millisecond) {
+				select {
+				case err := <-ended:
+					t.Fatalf("it ends before it begins: %v: %s", err, &says)
+				default:
+				}
 				if time.Now().After(deadline) {
 					t.Fatal("it does not begin")
 				}
 			}
-			if err := errors.Join(killed.Process.Kill(), killed.Wait()); err == nil {
+			if err := errors.Join(killed.Process.Kill(), <-ended); err == nil {
 				t.Fatal("it was not killed")
 			}
 			code, _, errs := command(t, nil, "serve", "--database="+database, "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0")
