@@ -167,7 +167,7 @@ func Everything(t testing.TB) access.Scope {
 // pageCacheVariable names the bytes of the page cache of stores: 0 lets rows tell of all days, very many let sums tell.
 const pageCacheVariable = "INSIGHTS_TEST_PAGE_CACHE"
 
-// pageCache is so small that sums tell of some days and rows of others.
+// pageCache is what the variable says, or so small that sums tell of some days and rows of others.
 func pageCache(t testing.TB) int {
 	t.Helper()
 	given := os.Getenv(pageCacheVariable)

@@ -20,11 +20,11 @@ type followed struct {
 
 // FollowFails notes whether this server, which was told to follow another system, cannot.
 func (g *Service) FollowFails(fails bool) {
-	gauge := g.metrics.followFails.WithLabelValues()
-	gauge.Set(0)
+	value := 0.0 // set once: a scrape in between would end an alert
 	if fails {
-		gauge.Set(1)
+		value = 1
 	}
+	g.metrics.followFails.WithLabelValues().Set(value)
 }
 
 // look finds out how far they are. While that fails, those of before count, and fall behind.
