@@ -396,7 +396,7 @@ type membership struct{ halfHour, day int32 }
 // cubeSlot gathers the minutes of a day of one person in one cell.
 type cubeSlot struct {
 	minutes halfHours
-	summed  channelUse // instead
+	summed  channelUse // from sums, instead of minutes
 	cell    int32
 	subject int64 // the last whose workspace was noted
 }
