@@ -536,9 +536,7 @@ func (s *Store) PublishedQuery(ctx context.Context, q Query, floor Floor, ofApps
 	}
 	cells := cut.figures()
 	result.Others = together(cut.others)
-	if whole := cells[minute.Whole]; whole != nil {
-		result.Whole = *whole
-	}
+	result.Whole = cells[0].Figures
 	result.Rows, err = rowsOf(cells, cut.dimensions)
 	return result, err
 }
@@ -663,22 +661,28 @@ func valueOfAtom(by string, d queryDimension, template int, day minute.Window, a
 	}
 }
 
-// figures are those of the cells.
-func (c *publishedCut) figures() map[minute.CellKey]*Figures {
-	figures := make(map[minute.CellKey]*Figures, len(c.cells))
+// figures are those of the cells, the whole first.
+func (c *publishedCut) figures() []queryCell {
+	cells := []queryCell{{minute.Whole, c.figuresOf(c.cells[minute.Whole])}}
 	for key, cell := range c.cells {
-		f := &Figures{Cell: minute.Cell{Minutes: cell.minutes, Launches: cell.launches}}
-		all := published{}
-		for _, people := range cell.people {
-			f.Days += int64(c.count(published{people: people}))
-			for person := range people {
-				all.people.add(person)
-			}
+		if key != minute.Whole {
+			cells = append(cells, queryCell{key, c.figuresOf(cell)})
 		}
-		f.People = int64(c.count(all))
-		figures[key] = f
 	}
-	return figures
+	return cells
+}
+
+func (c *publishedCut) figuresOf(cell *publishedCell) Figures {
+	f := Figures{Cell: minute.Cell{Minutes: cell.minutes, Launches: cell.launches}}
+	all := published{}
+	for _, people := range cell.people {
+		f.Days += int64(c.count(published{people: people}))
+		for person := range people {
+			all.people.add(person)
+		}
+	}
+	f.People = int64(c.count(all))
+	return f
 }
 
 // set is a set that lists its members in their order; nil is empty.

@@ -132,7 +132,7 @@ func (s *Store) Query(ctx context.Context, q Query) (result QueryResult, err err
 	if err != nil {
 		return result, err
 	}
-	result.Whole, result.Others = *cells[minute.Whole], together(others)
+	result.Whole, result.Others = cells[0].Figures, together(others)
 	if !q.OnlyWorkspaces {
 		if result.Rows, err = rowsOf(cells, dimensions); err != nil {
 			return result, err
@@ -161,10 +161,16 @@ func (r dimensionReader) cut(dimension func(by string) (queryDimension, error)) 
 	return cut, dimensions, err
 }
 
-// cutUsage runs one pass over usage and, if asked to, one over latencies.
+// queryCell is the figures of a cell.
+type queryCell struct {
+	key minute.CellKey
+	Figures
+}
+
+// cutUsage runs one pass over usage and, if asked to, one over latencies. The first cell is the whole.
 func (s *Store) cutUsage(
 	asked context.Context, x usage.Index, cut minute.Cut, latency bool,
-) (map[minute.CellKey]*Figures, []minute.OtherTally, error) {
+) ([]queryCell, []minute.OtherTally, error) {
 	cube, latencies := minute.NewCube(cut), minute.NewLatencyCube(cut)
 	passes, ctx := errgroup.WithContext(asked)
 	passes.Go(func() error { return usage.EachDay(ctx, s.usage, x, cut.Window, usage.Minutes, cube.Add) })
@@ -181,17 +187,14 @@ func (s *Store) cutUsage(
 	if err != nil {
 		return nil, nil, err
 	}
-	counted := cube.Cells()
-	cells, figures := make(map[minute.CellKey]*Figures, len(counted)), make([]Figures, 0, len(counted)) // one piece of memory for all
-	for key, cell := range counted {
-		figures = append(figures, Figures{Cell: cell})
-		cells[key] = &figures[len(figures)-1]
+	counted, samples := cube.Cells(), latencies.Cells()
+	cells := make([]queryCell, 0, len(counted))
+	for _, c := range counted {
+		cells = append(cells, queryCell{c.Key, Figures{Cell: c.Cell, Latency: samples[c.Key]}})
+		delete(samples, c.Key)
 	}
-	for key, cell := range latencies.Cells() {
-		if cells[key] == nil {
-			cells[key] = &Figures{}
-		}
-		cells[key].Latency = cell
+	for key, cell := range samples { // of what has no usage
+		cells = append(cells, queryCell{key, Figures{Latency: cell}})
 	}
 	return cells, cube.Others(), nil
 }
@@ -221,22 +224,22 @@ func (s *Store) cutLatencies(ctx context.Context, x usage.Index, w minute.Window
 	return nil
 }
 
-// rowsOf names the values of cells but the whole. A cell with a value that has no name any more is left out.
-func rowsOf(cells map[minute.CellKey]*Figures, dimensions []queryDimension) ([]QueryRow, error) {
-	delete(cells, minute.Whole)
-	if len(dimensions) == 1 {
-		for _, n := range dimensions[0].always {
-			key := minute.CellKey{n, minute.NoValue}
-			if _, used := cells[key]; !used {
-				cells[key] = &Figures{}
-			}
-		}
-	}
+// rowsOf names the values of cells but the whole, which is the first. A cell with a value that has no name any more is left out.
+func rowsOf(cells []queryCell, dimensions []queryDimension) ([]QueryRow, error) {
+	cells = cells[1:]
 	named := make([]map[int64]*QueryKey, len(dimensions))
 	for i, d := range dimensions {
 		numbers := map[int64]bool{}
-		for key := range cells {
-			numbers[key[i]] = true
+		for c := range cells {
+			numbers[cells[c].key[i]] = true
+		}
+		if len(dimensions) == 1 {
+			for _, n := range d.always {
+				if !numbers[n] {
+					numbers[n] = true
+					cells = append(cells, queryCell{key: minute.CellKey{n, minute.NoValue}})
+				}
+			}
 		}
 		var err error
 		if named[i], err = d.keys(numbers); err != nil {
@@ -244,15 +247,15 @@ func rowsOf(cells map[minute.CellKey]*Figures, dimensions []queryDimension) ([]Q
 		}
 	}
 	rows, keys := make([]QueryRow, 0, len(cells)), make([]*QueryKey, 0, len(cells)*len(dimensions))
-	for key, cell := range cells {
+	for c := range cells {
 		of := keys[len(keys):len(keys):cap(keys)]
 		for i := range dimensions {
-			if k, known := named[i][key[i]]; known {
+			if k, known := named[i][cells[c].key[i]]; known {
 				of = append(of, k)
 			}
 		}
 		if len(of) == len(dimensions) {
-			rows, keys = append(rows, QueryRow{cell, of}), keys[:len(keys)+len(of)]
+			rows, keys = append(rows, QueryRow{&cells[c].Figures, of}), keys[:len(keys)+len(of)]
 		}
 	}
 	return rows, nil

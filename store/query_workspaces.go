@@ -568,12 +568,13 @@ func (r dimensionReader) addSums(
 	if err := sum(cube); err != nil {
 		return err
 	}
-	cells := map[minute.CellKey]*Figures{}
-	for key, cell := range cube.Cells() {
-		figures := tell(cell)
-		cells[key] = &figures
+	counted := cube.Cells()
+	cells := []queryCell{{minute.Whole, tell(counted[minute.Whole])}}
+	delete(counted, minute.Whole)
+	for key, cell := range counted {
+		cells = append(cells, queryCell{key, tell(cell)})
 	}
-	result.Whole.join(cells[minute.Whole])
+	result.Whole.join(&cells[0].Figures)
 	rows, err := rowsOf(cells, dimensions)
 	if err != nil {
 		return err

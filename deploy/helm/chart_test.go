@@ -322,6 +322,11 @@ func TestPod(t *testing.T) {
 			map[string]string{"INSIGHTS_PRIVACY_MODE": "pseudonym"},
 			"registry.example.com/insights:0.0.0",
 		},
+		"a Citus cluster": {
+			withTLS + "database: {citusWorkers: workers}", "HTTPS",
+			map[string]string{"INSIGHTS_CITUS_WORKERS": "insights-database/workers"},
+			"registry.example.com/insights:0.0.0",
+		},
 		"definitions": {
 			withTLS + definitions, "HTTPS",
 			map[string]string{"INSIGHTS_DEFINITIONS": "/etc/insights/definitions.yaml"},

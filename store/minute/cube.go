@@ -92,6 +92,12 @@ type Cell struct {
 	Peak int64
 }
 
+// CountedCell is a cell and its values.
+type CountedCell struct {
+	Key CellKey
+	Cell
+}
+
 // OfUses reports whether a dimension or a filter is about what was used.
 func (c *Cut) OfUses() bool {
 	return slices.ContainsFunc(c.Dimensions, func(d Dimension) bool { return d.OfUse != nil }) ||
@@ -267,42 +273,47 @@ func (c *Cube) raisePeaks() {
 	}
 }
 
-// Cells returns what was counted so far: the whole, and every cell with use.
-func (c *Cube) Cells() map[CellKey]Cell {
+// Cells returns what was counted so far: the whole, which comes first, and every cell with use, each once.
+func (c *Cube) Cells() []CountedCell {
 	most := 0
 	for i := range c.lanes {
-		most = max(most, len(c.lanes[i].cells))
+		most += len(c.lanes[i].cells)
 	}
-	cells := make(map[CellKey]Cell, most)
-	cells[Whole] = Cell{}
-	for i := range c.lanes {
-		for _, own := range c.lanes[i].cells {
-			if own.Minutes > 0 {
-				cell := cells[own.key]
-				cell.Minutes, cell.People, cell.Launches = cell.Minutes+own.Minutes, cell.People+own.People, cell.Launches+own.Launches
-				cell.Days, cell.Peak = cell.Days+own.Days, int64(c.peaks[own.key])
-				cells[own.key] = cell
-			}
-		}
-	}
-	type visited struct {
-		key       CellKey
-		workspace int32
-	}
-	seen := map[visited]bool{} // a workspace may have people in several lanes
+	cells, places := make([]CountedCell, 0, most), make([][]int32, len(c.lanes)) // by lane, where its cells are in the list
+	visited := map[cubeMember]struct{}{}                                         // workspaces, which may have people in several lanes
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		for at := range l.workspaces {
-			v := visited{l.cells[at.cell()].key, at.of()}
-			if !seen[v] {
-				seen[v] = true
-				cell := cells[v.key]
-				cell.Workspaces++
-				cells[v.key] = cell
+		places[i] = make([]int32, len(l.cells))
+		for n := range l.cells {
+			own := &l.cells[n]
+			place, known := c.placeOf(own.key, places[:i])
+			if !known {
+				place = int32(len(cells))
+				cells = append(cells, CountedCell{own.key, Cell{Peak: int64(c.peaks[own.key])}})
 			}
+			places[i][n] = place
+			cell := &cells[place]
+			cell.Minutes, cell.People, cell.Launches = cell.Minutes+own.Minutes, cell.People+own.People, cell.Launches+own.Launches
+			cell.Days += own.Days
+		}
+		for at := range l.workspaces {
+			visited[memberOf(places[i][at.cell()], at.of())] = struct{}{}
 		}
 	}
-	return cells
+	for at := range visited {
+		cells[at.cell()].Workspaces++
+	}
+	return slices.DeleteFunc(cells, func(cell CountedCell) bool { return cell.Minutes == 0 && cell.Key != Whole })
+}
+
+// placeOf returns where a cell is in a list, if one of the first lanes has it.
+func (c *Cube) placeOf(key CellKey, places [][]int32) (place int32, known bool) {
+	for i, of := range places {
+		if n, has := c.lanes[i].numbers[key]; has {
+			return of[n], true
+		}
+	}
+	return 0, false
 }
 
 // Others returns whom the population leaves out, of what passes the filters.

@@ -69,11 +69,12 @@ func (q question) table(result store.QueryResult, start, end time.Time) table {
 	for _, counted := range result.Rows {
 		r := row{Figures: counted.Figures, period: timeless}
 		for i, k := range counted.Keys {
-			if known[k] == nil {
+			of := known[k]
+			if of == nil {
 				made := q.key(i, k, intervals)
-				known[k] = &made
+				of, known[k] = &made, &made
 			}
-			keys = append(keys, known[k])
+			keys = append(keys, of)
 			switch q.by[i] {
 			case dimensionInterval:
 				at := intervals[k.Number]
@@ -291,17 +292,21 @@ func (t *table) renumber(r *row, q question) bool {
 	return true
 }
 
-// rank of a row in the order of a question. What is suppressed stands behind all others.
-func (q question) rank(r *row) int64 {
-	switch {
-	case slices.Contains(q.by, q.order.by):
-		return 0
-	case r.suppressed:
-		return math.MaxInt64
-	case q.order.descending:
-		return -metricOf[q.order.by].rank(r.Figures)
+// rank returns the rank of rows in the order of a question. What is suppressed stands behind all others.
+func (q question) rank() func(*row) int64 {
+	if slices.Contains(q.by, q.order.by) {
+		return func(*row) int64 { return 0 }
 	}
-	return metricOf[q.order.by].rank(r.Figures)
+	figure, sign := metricOf[q.order.by].rank, int64(1)
+	if q.order.descending {
+		sign = -1
+	}
+	return func(r *row) int64 {
+		if r.suppressed {
+			return math.MaxInt64
+		}
+		return sign * figure(r.Figures)
+	}
 }
 
 // id orders rows of equal rank.
@@ -353,9 +358,9 @@ func inverted(text string) string {
 
 // page cuts a page out of the rows in the order of a question.
 func (t table) page(q question, page call.Page) (rows []call.Placed[row], next string) {
-	list := make([]call.Placed[row], len(t.rows))
+	list, rank := make([]call.Placed[row], len(t.rows)), q.rank()
 	for i := range t.rows {
-		list[i] = call.Placed[row]{Position: call.Position{Rank: q.rank(&t.rows[i])}, Item: &t.rows[i]}
+		list[i] = call.Placed[row]{Position: call.Position{Rank: rank(&t.rows[i])}, Item: &t.rows[i]}
 	}
 	return call.CutInOrder(page, list, q.id)
 }
