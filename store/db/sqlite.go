@@ -24,8 +24,9 @@ func (d sqlite) dsn(pragmas ...string) string {
 }
 
 func (d sqlite) writePool() pool {
-	// FULL syncs the log at every commit; one connection, because SQLite has one writer at a time anyway.
-	dsn := d.dsn("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)")
+	// FULL syncs the log at every commit; one connection, because SQLite has one writer at a time anyway. Each agent is on a page of its
+	// own: 64 MiB of memory hold those of all, and the log may have 40 MB before they are written back, or each would be by each report.
+	dsn := d.dsn("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "cache_size(-65536)", "wal_autocheckpoint(10000)")
 	return pool{gormsqlite.New(gormsqlite.Config{DriverName: "sqlite", DSN: dsn}), 1}
 }
 

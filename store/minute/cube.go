@@ -303,7 +303,7 @@ func (c *Cube) Cells() []CountedCell {
 	for at := range visited {
 		cells[at.cell()].Workspaces++
 	}
-	return slices.DeleteFunc(cells, func(cell CountedCell) bool { return cell.Minutes == 0 && cell.Key != Whole })
+	return cells
 }
 
 // placeOf returns where a cell is in a list, if one of the first lanes has it.

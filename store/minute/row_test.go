@@ -14,7 +14,7 @@ const firstDay = -1
 
 // The people and seats of generated rows.
 var (
-	somePeople = []int64{1, 2, 1 << 38}
+	somePeople = []int64{1, 2, 1 << 38, 3<<37 + 5}
 	someSeats  = []int32{0, 1, 2, MaxSeat}
 )
 

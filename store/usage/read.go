@@ -3,9 +3,11 @@ package usage
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
 
 	"github.com/template-insights/insights/store/db"
@@ -90,12 +92,16 @@ func EachDay[T table](
 	if err != nil {
 		return fmt.Errorf("read versions of usage pages: %w", err)
 	}
-	next, pages := first, []minute.Source[T](nil) // the day that is being read, and its pages so far
-	until := func(day int32) error {
+	var former minute.Former
+	next, pages := first, []storedPage(nil) // the day that is being read, and its pages so far
+	until := func(day int32) (err error) {
 		for ; next < day; next++ {
 			known, whole := cached[next]
 			if !whole {
-				known, pages = pages, nil
+				if known, err = of.tables(e, pages, former); err != nil {
+					return err
+				}
+				pages = pages[:0]
 			}
 			delete(cached, next)
 			if sources := of.join(next, known, open[next]); len(sources) > 0 {
@@ -107,8 +113,7 @@ func EachDay[T table](
 		return nil
 	}
 	if len(missing) > 0 {
-		former, err := e.former(ctx)
-		if err != nil {
+		if former, err = e.former(ctx); err != nil {
 			return err
 		}
 		condition, args := x.Where("day >= ? AND day <= ?", missing[0], missing[len(missing)-1])
@@ -116,7 +121,7 @@ func EachDay[T table](
 			`SELECT template_id, day, version, `+string(of.column)+` FROM `+Pages+` WHERE `+condition+` ORDER BY day`, args...,
 		)
 		err = e.db.Rows(query, func(r db.Records) error {
-			var key pageKey
+			key := pageKey{column: of.column}
 			var page []byte
 			return r.Each(func() error {
 				number, ok := x.Number(key.template)
@@ -126,13 +131,7 @@ func EachDay[T table](
 				if err := until(key.day); err != nil {
 					return err
 				}
-				t, err := of.read(key.day, slices.Clone(page), former)
-				if err != nil {
-					return fmt.Errorf("%s page of template %s, day %d: %w", of.column, key.template, key.day, err)
-				}
-				key.column = of.column
-				e.pages.put(key, t)
-				pages = append(pages, minute.Source[T]{Template: number, Table: t})
+				pages = append(pages, storedPage{key, number, slices.Clone(page)})
 				return nil
 			}, r.ID(&key.template), &key.day, &key.version, r.Bytes(&page))
 		})
@@ -141,6 +140,35 @@ func EachDay[T table](
 		}
 	}
 	return until(last + 1)
+}
+
+// storedPage is a page as it is stored.
+type storedPage struct {
+	key      pageKey
+	template int // its number
+	page     []byte
+}
+
+// maxReaders bounds how many pages of a day one question reads beside each other: it is not alone.
+const maxReaders = 4
+
+// tables reads the tables of pages, which takes longer than to fetch them, and keeps them in memory.
+func (of Tables[T]) tables(e *Engine, pages []storedPage, former minute.Former) ([]minute.Source[T], error) {
+	sources := make([]minute.Source[T], len(pages))
+	var reading errgroup.Group
+	reading.SetLimit(min(runtime.GOMAXPROCS(0), maxReaders))
+	for i, p := range pages {
+		reading.Go(func() error {
+			t, err := of.read(p.key.day, p.page, former)
+			if err != nil {
+				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, p.key.template, p.key.day, err)
+			}
+			e.pages.put(p.key, t)
+			sources[i] = minute.Source[T]{Template: p.template, Table: t}
+			return nil
+		})
+	}
+	return sources, reading.Wait()
 }
 
 // cachedDays returns the days of which all pages are in the cache, and in order those of which some are missing.

@@ -19,7 +19,7 @@ func measureYear(ctx context.Context, t *table, d database, p *pages, c *client)
 		return err
 	}
 	of := url.Values{"start_time": {today().AddDate(-1, 0, 1).Format(time.RFC3339)}}
-	var cold, month, warm []float64
+	var coldMonth, cold, month, warm []float64
 	ask := func(child *serverProcess) error {
 		c := newClient(child, c.token)
 		if err := c.with(of).time(ctx, insightsPath, &cold); err != nil || len(cold) < coldStarts {
@@ -36,6 +36,7 @@ func measureYear(ctx context.Context, t *table, d database, p *pages, c *client)
 		t.add(d, "template insights, a year", 1000*median(warm), "ms", "")
 		t.add(d, "a year, warm, of the month", median(warm)/median(month), "×", "≤ 4")
 		t.add(d, "a year, cold, of the month", median(cold)/median(month), "×", "≤ 12")
+		t.add(d, "a year, cold, of the month, cold", median(cold)/median(coldMonth), "×", "")
 		about := func(metrics, dimensions string) *client {
 			return c.with(of).with(url.Values{"metrics": {metrics}, "dimensions": {dimensions}, "interval": {"month"}})
 		}
@@ -45,6 +46,10 @@ func measureYear(ctx context.Context, t *table, d database, p *pages, c *client)
 		})
 	}
 	for range coldStarts {
+		askMonth := func(child *serverProcess) error { return newClient(child, c.token).time(ctx, insightsPath, &coldMonth) }
+		if err := withServer(ctx, p.name, askMonth); err != nil {
+			return fmt.Errorf("a month: %w", err)
+		}
 		if err := withServer(ctx, p.name, ask, fmt.Sprintf("%s=%d", cacheVariable, yearCache)); err != nil {
 			return fmt.Errorf("a year: %w", err)
 		}

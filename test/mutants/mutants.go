@@ -1380,6 +1380,21 @@ var mutants = []mutant{
 		"store/minute", "TestCounterRules",
 	},
 	{
+		"a cell that several lanes have is there for each", "store/minute/cube.go",
+		"place, known := c.placeOf(own.key, places[:i])", "place, known := c.placeOf(own.key, places[:0])",
+		"store/minute", "TestCubeAgainstReference",
+	},
+	{
+		"a workspace counts once for each lane", "store/minute/cube.go",
+		"visited[memberOf(places[i][at.cell()], at.of())]", "visited[memberOf(places[i][at.cell()], at.of()+int32(i)<<20)]",
+		"store/minute", "TestCubeAgainstReference",
+	},
+	{
+		"what is not told ranks as nothing", "server/internal/query/table.go",
+		"			return math.MaxInt64\n", "			return math.MinInt64\n",
+		"server/internal/query", "TestPositions",
+	},
+	{
 		"a run of half hours in a cell ends at midnight", "store/minute/cube.go",
 		"		} else if in.halfHour == first-1 {\n", "		} else if in.halfHour == first-100 {\n",
 		"store/minute", "TestCubeRules",
