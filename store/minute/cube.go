@@ -3,6 +3,7 @@ package minute
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -138,18 +139,46 @@ type Cube struct {
 
 	lanes  []cubeLane
 	peaks  map[CellKey]int32
-	ofDays bool // nothing is asked of a half hour by itself, so that sums of days may tell
+	ofDays bool                              // nothing is asked of a half hour by itself, so that sums of days may tell
+	days   [MaxDimensions]map[int64]daysFrom // of the values of dimensions of minutes
+}
+
+// daysFrom is the first and the last day of something.
+type daysFrom struct{ first, last int32 }
+
+var everyDay = daysFrom{math.MinInt32, math.MaxInt32}
+
+// daysOf returns the days with minutes that have some values.
+func (c *Cube) daysOf(key CellKey) daysFrom {
+	of := everyDay
+	for i, days := range c.days {
+		if d, known := days[key[i]]; known {
+			of.first, of.last = max(of.first, d.first), min(of.last, d.last)
+		}
+	}
+	return of
 }
 
 // NewCube returns a cube that has counted nothing.
 func NewCube(c Cut) *Cube {
 	q := &Cube{cutting: cutting{cut: c, calendar: calendar{window: c.Window}}, peaks: map[CellKey]int32{}}
 	q.ofDays = !c.Peaks && !c.ofHalfHours()
+	for i, d := range c.Dimensions {
+		q.days[i] = make(map[int64]daysFrom, len(d.OfMinute))
+		for _, s := range d.OfMinute {
+			first, last := int32(floorDiv(s.Start, minutesPerDay)), int32(floorDiv(s.End-1, minutesPerDay))
+			of, known := q.days[i][s.Value]
+			if !known {
+				of.first = first
+			}
+			q.days[i][s.Value] = daysFrom{of.first, last}
+		}
+	}
 	q.lanes = make([]cubeLane, min(runtime.GOMAXPROCS(0), maxLanes))
 	for i := range q.lanes {
 		q.lanes[i] = cubeLane{
 			view: view{cutting: &q.cutting}, of: q, share: c.Of.share(i, len(q.lanes)), roster: newRoster(c.Of),
-			numbers: map[CellKey]int32{Whole: 0}, cells: []cubeCell{{key: Whole}}, members: map[cubeMember]membership{},
+			numbers: map[CellKey]int32{Whole: 0}, cells: []cubeCell{{key: Whole, days: everyDay}}, members: map[cubeMember]membership{},
 			workspaces: map[cubeMember]struct{}{}, slots: make([]cubeSlot, 1),
 		}
 		q.lanes[i].into = q.lanes[i].put
@@ -346,7 +375,8 @@ type cubeLane struct {
 	persons    []cubePerson
 	numbers    map[CellKey]int32 // to the index in cells
 	cells      []cubeCell        // the first is the whole
-	members    map[cubeMember]membership
+	members    map[cubeMember]membership // but for the last of each person, and those of cells that are over
+	inCells    int                       // how many persons are in all cells but the whole, together
 	workspaces map[cubeMember]struct{}
 
 	// Of the day:
@@ -390,7 +420,8 @@ type cubeCell struct {
 	Cell
 
 	key  CellKey
-	slot int32 // of the person that is being counted; 0: none
+	days daysFrom // on which anybody can be in it
+	slot int32    // of the person that is being counted; 0: none
 }
 
 // cubeMember is a cell, in the upper half, and a person, by index, or a workspace in it. One number is quicker to look up than two.
@@ -443,7 +474,7 @@ func (l *cubeLane) count(sources []Source[*Table]) {
 }
 
 // kept is how many persons are in all cells of the lane together.
-func (l *cubeLane) kept() int { return int(l.cells[0].People) + len(l.members) }
+func (l *cubeLane) kept() int { return int(l.cells[0].People) + l.inCells }
 
 // collect finds the lane's persons of the day and chains the sources of each.
 func (l *cubeLane) collect() {
@@ -541,7 +572,7 @@ func (l *cubeLane) slotFor(key CellKey) int32 {
 			if len(l.cells) == cap(l.cells) { // by half, as append does, so many would be copied five times
 				l.cells = slices.Grow(l.cells, len(l.cells))
 			}
-			l.cells = append(l.cells, cubeCell{key: key})
+			l.cells = append(l.cells, cubeCell{key: key, days: l.of.daysOf(key)})
 			l.numbers[key] = number
 		}
 		l.last, l.inLast = key, l.slotOf(number)
@@ -612,13 +643,16 @@ func (l *cubeLane) membershipOf(p *cubePerson, person, cell int32) (in *membersh
 	if cell == p.last {
 		return &p.inLast, true
 	}
-	if p.last != 0 {
+	day := l.of.calendar.day
+	if p.last != 0 && day <= l.cells[p.last].days.last { // else nobody comes back
 		l.members[memberOf(p.last, person)] = p.inLast
 	}
-	at := memberOf(cell, person)
-	p.last = cell
-	if p.inLast, known = l.members[at]; !known {
-		l.members[at] = membership{} // counted at once, because there is a bound
+	p.last, p.inLast = cell, membership{}
+	if l.cells[cell].days.first < day {
+		p.inLast, known = l.members[memberOf(cell, person)]
+	}
+	if !known {
+		l.inCells++
 	}
 	return &p.inLast, known
 }

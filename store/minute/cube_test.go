@@ -506,6 +506,14 @@ func TestCubeSumsGiveWay(t *testing.T) {
 			Cut{Window: window(0, 2880, 0, 1440), Dimensions: []Dimension{byApp}},
 			[]Row{at(46, 1, "a"), at(47, 1, "a"), at(47, 1, "bb"), at(48, 1, "a"), at(48, 1, "bb")},
 		},
+		"days in another zone, the later first": {
+			Cut{Window: window(0, 4320), Dimensions: []Dimension{{OfMinute: []Stretch{{15, 1455, 0}, {1455, 2895, 1}}}}},
+			[]Row{at(47, 1, "a"), at(49, 1, "a"), at(48, 1, "b")},
+		},
+		"two cells of a day in another zone": {
+			Cut{Window: window(0, 4320), Dimensions: []Dimension{byApp, {OfMinute: []Stretch{{15, 1470, 0}}}}},
+			[]Row{at(47, 1, "a"), at(47, 1, "bb"), at(48, 1, "a"), at(48, 1, "bb")},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

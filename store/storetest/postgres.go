@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -388,16 +387,24 @@ func FreeAddress(t testing.TB) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
+// Test programs that run beside each other have ports of their own, so that none takes what another one found free a moment before.
+const (
+	portBlocks = 100
+	blockPorts = 220
+)
+
+var portsGiven atomic.Int64
+
 // freePort returns a port that nobody listens at, and that the system does not give to somebody's connection while its server
 // is away: those are above 32767.
 func freePort() (int, error) {
 	for tries := 0; ; tries++ {
-		port := 10_000 + rand.IntN(22_000)
+		port := 10_000 + os.Getpid()%portBlocks*blockPorts + int(portsGiven.Add(1)%blockPorts)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return port, l.Close()
 		}
-		if tries == 100 {
+		if tries == blockPorts {
 			return 0, fmt.Errorf("look for a free port: %w", err)
 		}
 	}

@@ -1395,6 +1395,26 @@ var mutants = []mutant{
 		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
+		"who comes back to a cell on its last day is new", "store/minute/cube.go",
+		"day <= l.cells[p.last].days.last {", "day < l.cells[p.last].days.last {",
+		"store/minute", "TestCubeSumsGiveWay",
+	},
+	{
+		"who was in a cell on its first day is new on the second", "store/minute/cube.go",
+		"l.cells[cell].days.first < day {", "l.cells[cell].days.first+1 < day {",
+		"store/minute", "TestCubeSumsGiveWay",
+	},
+	{
+		"persons in cells take no memory", "store/minute/cube.go",
+		"		l.inCells++\n", "		l.inCells += 0\n",
+		"store/minute", "TestCubeBounds",
+	},
+	{
+		"a value of two dimensions of minutes lasts as long as the longer", "store/minute/cube.go",
+		"max(of.first, d.first), min(of.last, d.last)", "max(of.first, d.first), min(of.last, d.first)",
+		"store/minute", "TestCubeSumsGiveWay",
+	},
+	{
 		"half hours in several templates are added up in a cell", "store/minute/cube_days.go",
 		"used&all != 0 ||", "used&all > 1<<50 ||",
 		"store/minute", "TestCubeOfSums",
