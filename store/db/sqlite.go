@@ -24,8 +24,8 @@ func (d sqlite) dsn(pragmas ...string) string {
 }
 
 func (d sqlite) writePool() pool {
-	// FULL syncs the log at every commit; one connection, because SQLite has one writer at a time anyway. Each agent is on a page of its
-	// own: 64 MiB of memory hold those of all, and the log may have 40 MB before they are written back, or each would be by each report.
+	// FULL syncs the log at every commit; one connection, because SQLite has one writer at a time anyway. Rows of agents who report at the
+	// same time lie on different pages: 64 MiB of memory hold 16,000, and some 40 MB of log come together before they are written back.
 	dsn := d.dsn("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "cache_size(-65536)", "wal_autocheckpoint(10000)")
 	return pool{gormsqlite.New(gormsqlite.Config{DriverName: "sqlite", DSN: dsn}), 1}
 }

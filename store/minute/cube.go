@@ -373,9 +373,9 @@ type cubeLane struct {
 	share      share
 	roster     roster // numbers are indexes in persons
 	persons    []cubePerson
-	numbers    map[CellKey]int32 // to the index in cells
-	cells      []cubeCell        // the first is the whole
-	members    map[cubeMember]membership // but for the last of each person, and those of cells that are over
+	numbers    map[CellKey]int32         // to the index in cells
+	cells      []cubeCell                // the first is the whole
+	members    map[cubeMember]membership // but for the last cell of each person, and where nobody came back after it
 	inCells    int                       // how many persons are in all cells but the whole, together
 	workspaces map[cubeMember]struct{}
 
@@ -644,7 +644,9 @@ func (l *cubeLane) membershipOf(p *cubePerson, person, cell int32) (in *membersh
 		return &p.inLast, true
 	}
 	day := l.of.calendar.day
-	if p.last != 0 && day <= l.cells[p.last].days.last { // else nobody comes back
+	// Nobody comes back to a cell that is over, nor on the day to one that was counted on it.
+	end := l.cells[p.last].days.last
+	if p.last != 0 && (day < end || day == end && p.inLast.halfHour < day*HalfHoursPerDay) {
 		l.members[memberOf(p.last, person)] = p.inLast
 	}
 	p.last, p.inLast = cell, membership{}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -387,19 +388,23 @@ func FreeAddress(t testing.TB) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// Test programs that run beside each other have ports of their own, so that none takes what another one found free a moment before.
+// Test programs that run beside each other have ports of their own, most of the time, so that none takes what another one found free a
+// moment before.
 const (
 	portBlocks = 100
 	blockPorts = 220
 )
 
-var portsGiven atomic.Int64
+var (
+	firstPort  = rand.Int64N(blockPorts)
+	portsGiven atomic.Int64
+)
 
 // freePort returns a port that nobody listens at, and that the system does not give to somebody's connection while its server
 // is away: those are above 32767.
 func freePort() (int, error) {
 	for tries := 0; ; tries++ {
-		port := 10_000 + os.Getpid()%portBlocks*blockPorts + int(portsGiven.Add(1)%blockPorts)
+		port := 10_000 + os.Getpid()%portBlocks*blockPorts + int((firstPort+portsGiven.Add(1))%blockPorts)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return port, l.Close()

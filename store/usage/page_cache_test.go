@@ -104,3 +104,22 @@ func TestPagesAreSized(t *testing.T) {
 		}
 	}
 }
+
+// What panics while a page is read panics where the question is answered, which can recover from it.
+func TestPanicsWhileReading(t *testing.T) {
+	t.Parallel()
+	of := Tables[*minute.Table]{read: func(day int32, _ []byte, _ minute.Former) (*minute.Table, error) {
+		if day == 2 {
+			panic("read")
+		}
+		return minute.TableOf(day, nil), nil
+	}}
+	defer func() {
+		if p := recover(); p != "read" {
+			t.Errorf("recovered from %v", p)
+		}
+	}()
+	e := &Engine{pages: newPageCache(1 << 20)}
+	_, err := of.tables(e, []storedPage{{key: pageKey{day: 1}}, {key: pageKey{day: 2}}, {key: pageKey{day: 3}}}, nil)
+	t.Errorf("it returned %v", err)
+}

@@ -101,6 +101,7 @@ func EachDay[T table](
 				if known, err = of.tables(e, pages, former); err != nil {
 					return err
 				}
+				clear(pages) // of their bytes
 				pages = pages[:0]
 			}
 			delete(cached, next)
@@ -149,16 +150,17 @@ type storedPage struct {
 	page     []byte
 }
 
-// maxReaders bounds how many pages of a day one question reads beside each other: it is not alone.
+// maxReaders bounds how many pages of a day one pass of a question reads beside each other: it is not alone.
 const maxReaders = 4
 
 // tables reads the tables of pages, which takes longer than to fetch them, and keeps them in memory.
 func (of Tables[T]) tables(e *Engine, pages []storedPage, former minute.Former) ([]minute.Source[T], error) {
-	sources := make([]minute.Source[T], len(pages))
+	sources, panicked := make([]minute.Source[T], len(pages)), make([]any, len(pages))
 	var reading errgroup.Group
 	reading.SetLimit(min(runtime.GOMAXPROCS(0), maxReaders))
 	for i, p := range pages {
 		reading.Go(func() error {
+			defer func() { panicked[i] = recover() }()
 			t, err := of.read(p.key.day, p.page, former)
 			if err != nil {
 				return fmt.Errorf("%s page of template %s, day %d: %w", of.column, p.key.template, p.key.day, err)
@@ -168,7 +170,13 @@ func (of Tables[T]) tables(e *Engine, pages []storedPage, former minute.Former) 
 			return nil
 		})
 	}
-	return sources, reading.Wait()
+	err := reading.Wait()
+	for _, p := range panicked {
+		if p != nil {
+			panic(p) // here, where the caller can recover from it
+		}
+	}
+	return sources, err
 }
 
 // cachedDays returns the days of which all pages are in the cache, and in order those of which some are missing.

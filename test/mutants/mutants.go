@@ -1396,7 +1396,7 @@ var mutants = []mutant{
 	},
 	{
 		"who comes back to a cell on its last day is new", "store/minute/cube.go",
-		"day <= l.cells[p.last].days.last {", "day < l.cells[p.last].days.last {",
+		"day == end && p.inLast.halfHour < day*HalfHoursPerDay", "day > end",
 		"store/minute", "TestCubeSumsGiveWay",
 	},
 	{
@@ -1410,7 +1410,7 @@ var mutants = []mutant{
 		"store/minute", "TestCubeBounds",
 	},
 	{
-		"a value of two dimensions of minutes lasts as long as the longer", "store/minute/cube.go",
+		"a cell is over after its first day", "store/minute/cube.go",
 		"max(of.first, d.first), min(of.last, d.last)", "max(of.first, d.first), min(of.last, d.first)",
 		"store/minute", "TestCubeSumsGiveWay",
 	},
