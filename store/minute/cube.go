@@ -140,16 +140,30 @@ type Cube struct {
 	lanes  []cubeLane
 	peaks  map[CellKey]int32
 	ofDays bool                              // nothing is asked of a half hour by itself, so that sums of days may tell
-	days   [MaxDimensions]map[int64]daysFrom // of the values of dimensions of minutes
+	days   [MaxDimensions]map[int64]dayRange // of the values of dimensions of minutes
 }
 
-// daysFrom is the first and the last day of something.
-type daysFrom struct{ first, last int32 }
+// dayRange is the first and the last day of something.
+type dayRange struct{ first, last int32 }
 
-var everyDay = daysFrom{math.MinInt32, math.MaxInt32}
+var everyDay = dayRange{math.MinInt32, math.MaxInt32}
+
+// dayRanges returns the days of each value of stretches.
+func dayRanges(stretches []Stretch) map[int64]dayRange {
+	ranges := make(map[int64]dayRange, len(stretches))
+	for _, s := range stretches {
+		of, known := ranges[s.Value]
+		if !known {
+			of.first = int32(floorDiv(s.Start, minutesPerDay))
+		}
+		of.last = int32(floorDiv(s.End-1, minutesPerDay))
+		ranges[s.Value] = of
+	}
+	return ranges
+}
 
 // daysOf returns the days with minutes that have some values.
-func (c *Cube) daysOf(key CellKey) daysFrom {
+func (c *Cube) daysOf(key CellKey) dayRange {
 	of := everyDay
 	for i, days := range c.days {
 		if d, known := days[key[i]]; known {
@@ -164,15 +178,7 @@ func NewCube(c Cut) *Cube {
 	q := &Cube{cutting: cutting{cut: c, calendar: calendar{window: c.Window}}, peaks: map[CellKey]int32{}}
 	q.ofDays = !c.Peaks && !c.ofHalfHours()
 	for i, d := range c.Dimensions {
-		q.days[i] = make(map[int64]daysFrom, len(d.OfMinute))
-		for _, s := range d.OfMinute {
-			first, last := int32(floorDiv(s.Start, minutesPerDay)), int32(floorDiv(s.End-1, minutesPerDay))
-			of, known := q.days[i][s.Value]
-			if !known {
-				of.first = first
-			}
-			q.days[i][s.Value] = daysFrom{of.first, last}
-		}
+		q.days[i] = dayRanges(d.OfMinute)
 	}
 	q.lanes = make([]cubeLane, min(runtime.GOMAXPROCS(0), maxLanes))
 	for i := range q.lanes {
@@ -420,7 +426,7 @@ type cubeCell struct {
 	Cell
 
 	key  CellKey
-	days daysFrom // on which anybody can be in it
+	days dayRange // on which anybody can be in it
 	slot int32    // of the person that is being counted; 0: none
 }
 
@@ -644,7 +650,7 @@ func (l *cubeLane) membershipOf(p *cubePerson, person, cell int32) (in *membersh
 		return &p.inLast, true
 	}
 	day := l.of.calendar.day
-	// Nobody comes back to a cell that is over, nor on the day to one that was counted on it.
+	// Nobody comes back to a cell that is over, nor, on its last day, to one in which that day was counted.
 	end := l.cells[p.last].days.last
 	if p.last != 0 && (day < end || day == end && p.inLast.halfHour < day*HalfHoursPerDay) {
 		l.members[memberOf(p.last, person)] = p.inLast
